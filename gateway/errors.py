@@ -1,0 +1,140 @@
+"""The one exception that a call may end with, and the facts it carries.
+
+    GatewayError            reason -> gRPC code; rendered as google.rpc.Status by gateway.rpc.status
+      Violation             a field, precondition or limit that was broken
+      Resource              the object that the error is about
+      UpstreamFacts         what is known of the CBR calls made before the error
+
+A GatewayError's message is public: it is built from fixed sentences, the caller's own input and CBR's own error text, never from host names, credentials,
+other tenants' data or exceptions of libraries. Every other exception that reaches the edge becomes INTERNAL with an error id and no text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cbrgateway.v1 import errors_pb2
+from google.rpc import code_pb2
+
+Reason = errors_pb2.ErrorReason.ValueType
+
+_CODES: Final[Mapping[int, tuple[str, ...]]] = {
+    code_pb2.INVALID_ARGUMENT: ("FIELD_INVALID", "PAGE_TOKEN_MISMATCH", "METADATA_INVALID"),
+    code_pb2.UNAUTHENTICATED: ("CREDENTIALS_INVALID",),
+    code_pb2.PERMISSION_DENIED: ("PROJECT_DENIED", "ADMINISTRATOR_ONLY", "UPSTREAM_PERMISSION"),
+    code_pb2.NOT_FOUND: (
+        "VAULT_NOT_FOUND",
+        "BACKUP_NOT_FOUND",
+        "CHECKPOINT_NOT_FOUND",
+        "POLICY_NOT_FOUND",
+        "TASK_NOT_FOUND",
+        "MEMBER_NOT_FOUND",
+        "TAG_NOT_FOUND",
+        "RESOURCE_NOT_FOUND",
+        "NOT_FOUND",
+    ),
+    code_pb2.FAILED_PRECONDITION: (
+        "ACCOUNT_RESTRICTED",
+        "VAULT_LOCKED",
+        "RESOURCE_IN_OTHER_VAULT",
+        "STATE_INVALID",
+        "COMBINATION_INVALID",
+        "UPSTREAM_LIMIT",
+        "RESOURCE_IN_USE",
+        "NOT_SUPPORTED",
+        "ORDER_REFUSED",
+    ),
+    code_pb2.ALREADY_EXISTS: ("VAULT_EXISTS", "REPLICA_EXISTS", "MEMBER_EXISTS", "EXISTS"),
+    code_pb2.ABORTED: ("RESOURCE_BUSY",),
+    code_pb2.UNAVAILABLE: (
+        "UPSTREAM_THROTTLED",
+        "UPSTREAM_UNREACHABLE",
+        "UPSTREAM_UNAVAILABLE",
+        "OUTCOME_UNKNOWN",
+        "SHUTTING_DOWN",
+    ),
+    code_pb2.INTERNAL: ("UPSTREAM_CREDENTIALS", "UPSTREAM_INTERNAL", "UPSTREAM_PROTOCOL", "INTERNAL"),
+    code_pb2.DEADLINE_EXCEEDED: ("DEADLINE_TOO_SHORT",),
+    code_pb2.RESOURCE_EXHAUSTED: ("OVERLOADED",),
+    code_pb2.UNIMPLEMENTED: ("UNIMPLEMENTED",),
+}
+
+CODE_OF: Final[Mapping[Reason, code_pb2.Code.ValueType]] = {
+    errors_pb2.ErrorReason.Value(f"ERROR_REASON_{name}"): code
+    for code, names in _CODES.items()
+    for name in names
+}
+"""The gRPC code of each reason. OUTCOME_UNKNOWN alone may be raised with another one (UNKNOWN)."""
+
+
+def reason_name(reason: Reason) -> str:
+    """The reason as ErrorInfo carries it: `VAULT_NOT_FOUND`."""
+    return errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule. `subject` is a proto field path (`vault.billing.size_gib`), a precondition's object or a limit; `rule` a stable machine word."""
+
+    subject: str
+    description: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The object that an error is about, such as `vault` and its id. An unknown name is empty."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """What is known of the CBR calls behind one gateway call. `sent`: whether a request that changes something left the process (no, maybe, yes)."""
+
+    attempts: int = 0
+    sent: str = "no"
+    http_status: int | None = None
+    code: str = ""
+    request_id: str = ""
+
+    def as_metadata(self) -> dict[str, str]:
+        """ErrorInfo metadata; empty when CBR was not called."""
+        if not self.attempts:
+            return {}
+        known = {"attempts": str(self.attempts), "sent": self.sent}
+        if self.http_status is not None:
+            known["upstreamHttpStatus"] = str(self.http_status)
+        if self.code:
+            known["upstreamCode"] = self.code
+        if self.request_id:
+            known["upstreamRequestId"] = self.request_id
+        return known
+
+
+@dataclass(slots=True, eq=False)
+class GatewayError(Exception):
+    """A failure with a published reason and a public message of one or two sentences: what is wrong, and what to do."""
+
+    reason: Reason
+    message: str
+    violations: Sequence[Violation] = ()
+    resource: Resource | None = None
+    retry_after_s: float | None = None
+    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    code: int = -1
+
+    def __post_init__(self) -> None:
+        if self.code < 0:
+            self.code = CODE_OF[self.reason]
+
+    def __str__(self) -> str:
+        return f"{reason_name(self.reason)}: {self.message}"
+
+
+def field_invalid(path: str, description: str, rule: str = "") -> GatewayError:
+    """INVALID_ARGUMENT for one field of the request."""
+    violation = Violation(path, description, rule)
+    return GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, f"{path}: {description}", violations=(violation,))

@@ -1,0 +1,1 @@
+"""Tenants: whom the gateway serves, with which projects and credentials."""

@@ -1,0 +1,1 @@
+"""Everything that knows HTTP and JSON: what an RPC calls, how it is encoded, sent, retried and decoded."""
