@@ -1,0 +1,78 @@
+"""What the gRPC server can be told. The limits protect one process against its callers; their defaults are the values that were measured to hold."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MAX_PORT = 65535
+
+
+def _address(value: str) -> str:
+    """`host:port` with a bracketed IPv6 host; port 0 lets the system choose."""
+    host, colon, port = value.rpartition(":")
+    port_known = port.isascii() and port.isdigit() and int(port) <= MAX_PORT
+    host_known = bool(host) and (":" not in host or (host.startswith("[") and host.endswith("]")))
+    if not (colon and port_known and host_known):
+        raise ValueError(f"is not an address. Write host:port, such as 127.0.0.1:50051 or [::]:50051, with a port from 0 to {MAX_PORT}")
+    return value
+
+
+def _readable(value: Path) -> Path:
+    try:
+        value.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {value}: {error.strerror}. Give the path of a file that this user may read") from error
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+
+
+class TlsSettings(BaseModel):
+    """Files of the server's TLS identity, PEM. Without this part the server speaks plain text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certificate_file: ReadableFile = Field(description="Certificate chain of the server, leaf first.")
+    key_file: ReadableFile = Field(description="Private key of the certificate.")
+    client_ca_file: ReadableFile | None = Field(
+        default=None, description="Authorities of client certificates. When set, every client must present one."
+    )
+
+
+class ServerLimits(BaseModel):
+    """Bounds on what one process takes from the network before any RPC is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_connections: int = Field(default=1000, ge=1, description="Open connections, half-open ones included; further ones are cut at once.")
+    max_concurrent_streams: int = Field(default=100, ge=1, description="Calls in flight on one connection.")
+    max_pending_requests: int = Field(default=32, ge=1, description="Calls that wait to be accepted; at twice as many, every further one is refused.")
+    max_message_bytes: int = Field(default=1024 * 1024, ge=1024, description="Size of a request message, also after decompression.")
+    max_metadata_bytes: int = Field(default=16 * 1024, ge=1024, description="Size of a call's metadata.")
+    handshake_timeout_s: float = Field(default=5, gt=0, description="Time for a connection to become usable, TLS included.")
+    max_connection_age_s: float = Field(
+        default=1800, gt=0, description="Age at which a connection is asked to end, also one of a revoked client certificate."
+    )
+    max_connection_age_grace_s: float = Field(default=300, gt=0, description="Time that calls on an aged connection have to finish.")
+    keepalive_time_s: float = Field(default=60, gt=0, description="Silence after which the server probes a connection.")
+    keepalive_timeout_s: float = Field(default=20, gt=0, description="Time for the answer to a probe before the connection is cut.")
+    max_ping_strikes: int = Field(default=2, ge=1, description="Pings sent too often before the connection is cut.")
+
+
+class ServerSettings(BaseModel):
+    """Where the server listens and how it ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    listen: Address = Field(default="127.0.0.1:50051", description="Address of the gRPC services.")
+    health_listen: Address = Field(default="127.0.0.1:50052", description="Address of the gRPC health service: plain text, apart from the load.")
+    tls: TlsSettings | None = Field(default=None, description="TLS identity of `listen`. Unset: plain text, for loopback or behind a TLS proxy only.")
+    reflection: bool = Field(default=False, description="Offer server reflection v1 and v1alpha, for tools such as grpcurl.")
+    drain_delay_s: float = Field(
+        default=5, ge=0, description="After SIGTERM: time of serving on while health says NOT_SERVING, so that balancers look away."
+    )
+    drain_grace_s: float = Field(default=25, ge=0, description="After that: time for calls in flight to finish before they are cut.")
+    limits: ServerLimits = Field(default_factory=ServerLimits, description="Bounds against overload and abuse.")
