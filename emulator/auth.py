@@ -1,0 +1,133 @@
+"""Who sends a request: a key pair (SDK-HMAC-SHA256 over the request) or an IAM token.
+
+The verifier signs what the request says it signed (its SignedHeaders) and compares.
+Source: "Signing algorithm" of the API gateway manual and its error texts (APIGW.0301, 0303, 0310).
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote, unquote
+
+from emulator.errors import ApiError, gateway_error
+from emulator.settings import Account, EmulatorSettings, Project
+
+ALGORITHM = "SDK-HMAC-SHA256"
+AUTHORIZATION = re.compile(
+    ALGORITHM
+    + r"\s+Access=(?P<key>[^,\s]+),\s*SignedHeaders=(?P<names>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An IAM token and what it is good for; `project` is None for a token of the whole account."""
+
+    account: Account
+    project: Project | None
+    issued_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The account behind a request, and the project its credentials are scoped to, if any."""
+
+    account: Account
+    project: Project | None
+
+
+def _refused(reason: str) -> ApiError:
+    return gateway_error(401, "APIGW.0301", f"Incorrect IAM authentication information: {reason}")
+
+
+class Authenticator:
+    """Checks credentials against the accounts of the settings and the tokens handed out."""
+
+    def __init__(self, settings: EmulatorSettings) -> None:
+        self._settings = settings
+        self._by_key = {account.access_key: account for account in settings.accounts}
+        self.tokens: dict[str, Token] = {}
+
+    def identify(
+        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> Caller:
+        """Return the caller. `headers` has lower-case names; `now` is gateway time. 401 if nobody can be told."""
+        token = headers.get("x-auth-token")
+        if token is not None:
+            return self._of_token(token, now)
+        match = AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
+        if match is None:
+            raise _refused("x-auth-token not found")
+        account = self._by_key.get(match["key"])
+        if account is None:
+            raise _refused(f"Get secretKey failed,ak:{match['key']},err:ak not exist")
+        self._check_date(headers.get("x-sdk-date", ""), now)
+        names = match["names"].split(";")
+        canonical = canonical_request(method, raw_path, raw_query, headers, names, body)
+        expected = signature(account.secret_key, headers["x-sdk-date"], canonical)
+        if not hmac.compare_digest(expected, match["signature"]):
+            raise _refused("verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|"))
+        project_id = headers.get("x-project-id")
+        return Caller(account, next((each for each in account.projects if each.id == project_id), None))
+
+    def _of_token(self, token: str, now: float) -> Caller:
+        known = self.tokens.get(token)
+        if known is None:
+            raise _refused("decrypt token fail")
+        if known.expires_at <= now:
+            moment = datetime.fromtimestamp(known.expires_at, UTC)
+            raise _refused(f"token expires, expires_at: {moment:%Y-%m-%dT%H:%M:%S.%fZ}")
+        return Caller(known.account, known.project)
+
+    def _check_date(self, date: str, now: float) -> None:
+        try:
+            signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            raise _refused("X-Sdk-Date is missing or malformed") from None
+        if abs(signed_at - now) > self._settings.max_skew_s:
+            message = "Incorrect app authentication information: the request date has expired"
+            raise gateway_error(401, "APIGW.0303", message)
+
+    def project(self, caller: Caller, project_id: str) -> Project:
+        """Return the project of a path, or refuse: a foreign project, or another one than the token's."""
+        project = next((each for each in caller.account.projects if each.id == project_id), None)
+        if project is None or caller.project not in {None, project}:
+            raise gateway_error(403, "APIGW.0310", "The project is not available to these credentials")
+        return project
+
+
+def canonical_request(
+    method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], names: list[str], body: bytes
+) -> str:
+    """Return the six parts that are signed, joined by line feeds."""
+    path = "/".join(_encode(unquote(segment)) for segment in raw_path.split("/"))
+    pairs = [pair.partition("=")[::2] for pair in raw_query.split("&") if pair]
+    decoded = sorted((unquote(name), unquote(value)) for name, value in pairs)
+    query = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in decoded)
+    names = sorted(name.lower() for name in names)
+    lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in names)
+    digest = headers.get("x-sdk-content-sha256") if body else None
+    return "\n".join(
+        (
+            method.upper(),
+            path if path.endswith("/") else f"{path}/",
+            query,
+            lines,
+            ";".join(names),
+            digest or hashlib.sha256(body).hexdigest(),
+        )
+    )
+
+
+def signature(secret_key: str, date: str, canonical: str) -> str:
+    """Return the hex signature of a canonical request."""
+    text = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    return hmac.new(secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="~")

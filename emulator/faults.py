@@ -1,0 +1,176 @@
+"""Faults on order: which request suffers what.
+
+A fault matches requests by operation, method, path template and project (all given parts must match), skips the first
+`nth - 1` matches, strikes `times` times (null: for ever), each time with `probability`. Several faults may strike one
+request: delays add up, of the others the first that was added wins. The JSON form is described in README.md.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from emulator import fields
+from emulator.errors import ApiError
+from emulator.fields import JsonObject, Need
+
+BEFORE, AFTER = "before_commit", "after_commit"
+
+KINDS = (
+    "delay",
+    "status",
+    "cut",
+    "truncate",
+    "garbage",
+    "raw",
+    "redirect",
+    "drip",
+    "list_lag",
+    "task_skipped",
+    "task_failed",
+    "task_timeout",
+)
+
+_FAULT = fields.record(
+    kind=Need(fields.word(*KINDS)),
+    match=fields.record(
+        operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1)
+    ),
+    nth=fields.integer(1),
+    times=fields.nullable(fields.integer(1)),
+    probability=fields.number(0, 1),
+    when=fields.word(BEFORE, AFTER),
+    seconds=fields.number(0, 86400),
+    status=fields.integer(200, 599),
+    headers=fields.anything,
+    body=fields.anything,
+    location=fields.text(1),
+    chunk_bytes=fields.integer(1),
+    code=fields.text(),
+    message=fields.text(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One order. Which of the later fields count depends on `kind`."""
+
+    id: str
+    kind: str
+    operation: str | None
+    method: str | None
+    path: str | None
+    project_id: str | None
+    nth: int
+    times: int | None
+    probability: float
+    when: str
+    seconds: float
+    status: int
+    headers: dict[str, str]
+    body: Any
+    location: str
+    chunk_bytes: int
+    code: str
+    message: str
+
+    def matches(self, operation: str | None, method: str, path: str | None, project_id: str | None) -> bool:
+        """Return whether a request is of the kind this fault waits for."""
+        return (
+            self.operation in {None, operation}
+            and self.method in {None, method}
+            and self.path in {None, path}
+            and self.project_id in {None, project_id}
+        )
+
+
+@dataclass(slots=True)
+class _Pending:
+    fault: Fault
+    seen: int = 0
+    struck: int = 0
+
+
+class FaultPlan:
+    """The faults on order, in the order they were added."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(f"faults {seed}")
+        self._pending: list[_Pending] = []
+        self._added = 0
+
+    def add(self, order: object) -> Fault:
+        """Add a fault from its JSON form; ValueError says what is wrong with it."""
+        try:
+            checked: JsonObject = _FAULT(order, "")
+        except ApiError as error:
+            raise ValueError(str(error.payload(""))) from error
+        match = checked.get("match", {})
+        self._added += 1
+        fault = Fault(
+            id=f"fault-{self._added}",
+            kind=checked["kind"],
+            operation=match.get("operation"),
+            method=match.get("method"),
+            path=match.get("path"),
+            project_id=match.get("project_id"),
+            nth=checked.get("nth", 1),
+            times=checked.get("times", 1),
+            probability=checked.get("probability", 1.0),
+            when=checked.get("when", BEFORE),
+            seconds=checked.get("seconds", 1.0),
+            status=checked.get("status", 503),
+            headers={str(name): str(value) for name, value in checked.get("headers", {}).items()},
+            body=checked.get("body"),
+            location=checked.get("location", "http://127.0.0.1:9/elsewhere"),
+            chunk_bytes=checked.get("chunk_bytes", 16),
+            code=checked.get("code", "BackupService.9910"),
+            message=checked.get("message", "The task did not succeed."),
+        )
+        self._pending.append(_Pending(fault))
+        return fault
+
+    def take(self, operation: str | None, method: str, path: str | None, project_id: str | None) -> list[Fault]:
+        """Return the faults that strike this request and count them as used."""
+        if not self._pending:
+            return []
+        striking = []
+        for pending in self._pending:
+            if not pending.fault.matches(operation, method, path, project_id) or self._spent(pending):
+                continue
+            pending.seen += 1
+            if pending.seen < pending.fault.nth or self._random.random() >= pending.fault.probability:
+                continue
+            pending.struck += 1
+            striking.append(pending.fault)
+        return striking
+
+    @staticmethod
+    def _spent(pending: _Pending) -> bool:
+        return pending.fault.times is not None and pending.struck >= pending.fault.times
+
+    def view(self) -> list[JsonObject]:
+        """Return every fault with how often it matched and struck."""
+        return [
+            {
+                "id": pending.fault.id,
+                "kind": pending.fault.kind,
+                "match": {
+                    "operation": pending.fault.operation,
+                    "method": pending.fault.method,
+                    "path": pending.fault.path,
+                    "project_id": pending.fault.project_id,
+                },
+                "nth": pending.fault.nth,
+                "times": pending.fault.times,
+                "probability": pending.fault.probability,
+                "seen": pending.seen,
+                "struck": pending.struck,
+            }
+            for pending in self._pending
+        ]
+
+    def remove(self, fault_id: str | None = None) -> int:
+        """Remove one fault, or all of them; return how many went."""
+        before = len(self._pending)
+        self._pending = [each for each in self._pending if fault_id is not None and each.fault.id != fault_id]
+        return before - len(self._pending)

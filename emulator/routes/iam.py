@@ -1,0 +1,145 @@
+"""The identity calls that CBR clients need: tokens, project ids, the account id."""
+
+from typing import Any
+
+from emulator import fields
+from emulator.auth import Caller, Token
+from emulator.clock import zulu
+from emulator.errors import iam_error
+from emulator.fields import JsonObject, Need
+from emulator.routing import Answer, Call, Route
+from emulator.settings import Account, Project
+
+
+def _named(domain: JsonObject, account: Account) -> bool:
+    return domain.get("name") == account.domain_name or domain.get("id") == account.domain_id
+
+
+def _login(call: Call, identity: JsonObject) -> Account:
+    if identity["methods"] != ["password"]:
+        raise iam_error(400, "This emulator knows the method password only.")
+    user: JsonObject = identity.get("password", {}).get("user", {})
+    for account in call.world.settings.accounts:
+        known = user.get("name") == account.user_name or user.get("id") == account.user_id
+        if known and user.get("password") == account.password:
+            if "domain" in user and not _named(user["domain"], account):
+                break
+            return account
+    raise iam_error(401, "The username or password is wrong.")
+
+
+def _scope(account: Account, scope: JsonObject) -> Project | None:
+    wanted = scope.get("project")
+    if wanted is None:
+        if not _named(scope.get("domain", {}), account):
+            raise iam_error(403, "You have no right to access this domain.")
+        return None
+    for project in _matching(account, wanted.get("name")):
+        if wanted.get("id") in {None, project.id}:
+            return project
+    raise iam_error(403, "You have no right to access this project.")
+
+
+def _matching(account: Account, name: str | None) -> list[Project]:
+    """Return the projects of that name; a region's name stands for the first project in it."""
+    if name is None:
+        return list(account.projects)
+    exact = [project for project in account.projects if project.name == name]
+    return exact or [project for project in account.projects if project.region == name][:1]
+
+
+def create_token(call: Call) -> Answer:
+    """Answer 201 with the token in X-Subject-Token. Source: IAM, POST /v3/auth/tokens."""
+    auth = call.body["auth"]
+    account = _login(call, auth["identity"])
+    project = _scope(account, auth.get("scope", {"domain": {"id": account.domain_id}}))
+    now = call.world.clock.front()
+    token = Token(account, project, now, now + call.world.settings.token_lifetime_s)
+    value = call.world.ids.token()
+    call.auth.tokens[value] = token
+    domain = {"id": account.domain_id, "name": account.domain_name}
+    view: dict[str, Any] = {
+        "methods": ["password"],
+        "issued_at": zulu(token.issued_at),
+        "expires_at": zulu(token.expires_at),
+        "user": {"id": account.user_id, "name": account.user_name, "domain": domain, "password_expires_at": ""},
+        "roles": [{"id": "0", "name": "cbr_adm"}],
+        "catalog": [],
+    }
+    if project is None:
+        view["domain"] = domain
+    else:
+        view["project"] = {"id": project.id, "name": project.name, "domain": domain}
+    return Answer(201, {"token": view}, (("X-Subject-Token", value),))
+
+
+def list_iam_projects(call: Call) -> object:
+    """Answer the projects of the caller's account, filtered by `name`."""
+    account = call.account
+    return {
+        "projects": [project_view(account, project) for project in _matching(account, call.query.get("name"))],
+        "links": {"self": "https://iam.myhuaweicloud.com/v3/projects"},
+    }
+
+
+def project_view(account: Account, project: Project) -> JsonObject:
+    """Return a project as IAM shows it."""
+    return {
+        "id": project.id,
+        "name": project.name,
+        "domain_id": account.domain_id,
+        "parent_id": account.domain_id,
+        "is_domain": False,
+        "enabled": True,
+        "description": "",
+        "links": {"self": f"https://iam.myhuaweicloud.com/v3/projects/{project.id}"},
+    }
+
+
+def list_auth_domains(call: Call) -> object:
+    """Answer the account of the caller."""
+    caller = call.caller or Caller(call.account, None)
+    return {
+        "domains": [{"id": caller.account.domain_id, "name": caller.account.domain_name, "enabled": True}],
+        "links": {"self": "https://iam.myhuaweicloud.com/v3/auth/domains"},
+    }
+
+
+TOKEN_BODY = fields.record(
+    auth=Need(
+        fields.record(
+            identity=Need(
+                fields.record(
+                    methods=Need(fields.many(fields.text())),
+                    password=fields.record(
+                        user=Need(
+                            fields.record(
+                                id=fields.text(),
+                                name=fields.text(),
+                                password=Need(fields.text()),
+                                domain=fields.record(id=fields.text(), name=fields.text()),
+                            )
+                        )
+                    ),
+                )
+            ),
+            scope=fields.record(
+                project=fields.record(
+                    id=fields.text(),
+                    name=fields.text(),
+                    domain=fields.record(id=fields.text(), name=fields.text()),
+                ),
+                domain=fields.record(id=fields.text(), name=fields.text()),
+            ),
+        )
+    )
+)
+
+ROUTES = (
+    Route(
+        "KeystoneCreateUserTokenByPassword", "POST", "/v3/auth/tokens", create_token, 201,
+        body=TOKEN_BODY, mutates=False, public=True,
+    ),
+    Route("KeystoneListProjects", "GET", "/v3/projects", list_iam_projects, query={"name": fields.q_text}),
+    Route("KeystoneListAuthDomains", "GET", "/v3/auth/domains", list_auth_domains),
+)  # fmt: skip
