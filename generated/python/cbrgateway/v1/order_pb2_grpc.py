@@ -61,7 +61,7 @@ class OrderServiceServicer:
 
     def ChangeOrder(self, request, context):
         """Orders another size or product for a pre-paid vault. The vault is locked until the order is carried out. Never sent twice.
-        Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED, STATE_INVALID while another order is open.
+        Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED while another order is open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class OrderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OrderServiceAsyncStub: ...
     ChangeOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.ChangeOrderRequest, _order_pb2.ChangeOrderResponse]
     """Orders another size or product for a pre-paid vault. The vault is locked until the order is carried out. Never sent twice.
-    Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED, STATE_INVALID while another order is open.
+    Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED while another order is open.
     """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
@@ -67,7 +67,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ChangeOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.ChangeOrderRequest, _order_pb2.ChangeOrderResponse]  # type: ignore[assignment]
     """Orders another size or product for a pre-paid vault. The vault is locked until the order is carried out. Never sent twice.
-    Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED, STATE_INVALID while another order is open.
+    Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED while another order is open.
     """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
@@ -91,7 +91,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.ChangeOrderResponse, _abc.Awaitable[_order_pb2.ChangeOrderResponse]]:
         """Orders another size or product for a pre-paid vault. The vault is locked until the order is carried out. Never sent twice.
-        Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED, STATE_INVALID while another order is open.
+        Errors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED while another order is open.
         """
 
     @_deprecated("""Deprecated in the vendor's API: use ChangeOrder. Orders another size or product for a pre-paid vault by the id of its order. Never sent twice.\nErrors: ORDER_REFUSED, ACCOUNT_RESTRICTED, VAULT_NOT_FOUND, VAULT_LOCKED, NOT_FOUND for the order.""")

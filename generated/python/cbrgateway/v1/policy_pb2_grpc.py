@@ -95,8 +95,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePolicy(self, request, context):
-        """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, STATE_INVALID when the destination region changes while the policy is
-        associated with a vault.
+        """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+        policy is associated with a vault.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

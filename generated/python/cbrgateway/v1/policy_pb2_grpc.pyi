@@ -46,8 +46,8 @@ class PolicyServiceStub:
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]
     """Lists policies, optionally filtered."""
     UpdatePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]
-    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, STATE_INVALID when the destination region changes while the policy is
-    associated with a vault.
+    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+    policy is associated with a vault.
     """
     DeletePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]
     """Deletes a policy. Errors: POLICY_NOT_FOUND."""
@@ -70,8 +70,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]  # type: ignore[assignment]
     """Lists policies, optionally filtered."""
     UpdatePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]  # type: ignore[assignment]
-    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, STATE_INVALID when the destination region changes while the policy is
-    associated with a vault.
+    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+    policy is associated with a vault.
     """
     DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]  # type: ignore[assignment]
     """Deletes a policy. Errors: POLICY_NOT_FOUND."""
@@ -115,8 +115,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.UpdatePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.UpdatePolicyResponse, _abc.Awaitable[_policy_pb2.UpdatePolicyResponse]]:
-        """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, STATE_INVALID when the destination region changes while the policy is
-        associated with a vault.
+        """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+        policy is associated with a vault.
         """
 
     @_abc_1.abstractmethod
