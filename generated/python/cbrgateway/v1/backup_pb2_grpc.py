@@ -115,7 +115,7 @@ class BackupServiceServicer:
 
     def DeleteBackup(self, request, context):
         """Deletes a backup. The work goes on after the call has answered: a task of type DELETE, and the backup shows DELETING until it is gone.
-        Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), STATE_INVALID, RESOURCE_BUSY.
+        Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), RESOURCE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ class BackupServiceServicer:
 
     def RestoreBackup(self, request, context):
         """Overwrites a resource with a backup. The work goes on after the call has answered: `task_id` names the task, of type RESTORE. Never sent twice.
-        Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
+        Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, VAULT_LOCKED, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +131,7 @@ class BackupServiceServicer:
 
     def ReplicateBackup(self, request, context):
         """Replicates a backup to a replication vault of another region. The work goes on after the call has answered: a task of type REPLICATION, and a record among
-        the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, REPLICA_EXISTS (one per region), STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED,
+        the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, VAULT_NOT_FOUND, REPLICA_EXISTS (one per region), COMBINATION_INVALID, NOT_SUPPORTED,
         UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -140,7 +140,7 @@ class BackupServiceServicer:
 
     def SyncBackups(self, request, context):
         """Brings backups of machines outside the cloud from a bucket into their hybrid vault. The work goes on after the call has answered: one task of type SYNC per
-        backup, named by `task_id`. Errors: RESOURCE_NOT_FOUND, STATE_INVALID, NOT_SUPPORTED, RESOURCE_BUSY, UPSTREAM_LIMIT.
+        backup, named by `task_id`. Errors: NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

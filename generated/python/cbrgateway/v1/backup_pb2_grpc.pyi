@@ -45,20 +45,20 @@ class BackupServiceStub:
     """Renames a backup. Errors: BACKUP_NOT_FOUND."""
     DeleteBackup: _grpc.UnaryUnaryMultiCallable[_backup_pb2.DeleteBackupRequest, _backup_pb2.DeleteBackupResponse]
     """Deletes a backup. The work goes on after the call has answered: a task of type DELETE, and the backup shows DELETING until it is gone.
-    Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), STATE_INVALID, RESOURCE_BUSY.
+    Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), RESOURCE_BUSY.
     """
     RestoreBackup: _grpc.UnaryUnaryMultiCallable[_backup_pb2.RestoreBackupRequest, _backup_pb2.RestoreBackupResponse]
     """Overwrites a resource with a backup. The work goes on after the call has answered: `task_id` names the task, of type RESTORE. Never sent twice.
-    Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
+    Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, VAULT_LOCKED, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
     """
     ReplicateBackup: _grpc.UnaryUnaryMultiCallable[_backup_pb2.ReplicateBackupRequest, _backup_pb2.ReplicateBackupResponse]
     """Replicates a backup to a replication vault of another region. The work goes on after the call has answered: a task of type REPLICATION, and a record among
-    the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, REPLICA_EXISTS (one per region), STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED,
+    the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, VAULT_NOT_FOUND, REPLICA_EXISTS (one per region), COMBINATION_INVALID, NOT_SUPPORTED,
     UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
     """
     SyncBackups: _grpc.UnaryUnaryMultiCallable[_backup_pb2.SyncBackupsRequest, _backup_pb2.SyncBackupsResponse]
     """Brings backups of machines outside the cloud from a bucket into their hybrid vault. The work goes on after the call has answered: one task of type SYNC per
-    backup, named by `task_id`. Errors: RESOURCE_NOT_FOUND, STATE_INVALID, NOT_SUPPORTED, RESOURCE_BUSY, UPSTREAM_LIMIT.
+    backup, named by `task_id`. Errors: NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
     """
     GetBackupMetadata: _grpc.UnaryUnaryMultiCallable[_backup_pb2.GetBackupMetadataRequest, _backup_pb2.GetBackupMetadataResponse]
     """Returns what was recorded about the resource when it was backed up: its specification, network and disks. Errors: BACKUP_NOT_FOUND, STATE_INVALID."""
@@ -82,20 +82,20 @@ class BackupServiceAsyncStub(BackupServiceStub):
     """Renames a backup. Errors: BACKUP_NOT_FOUND."""
     DeleteBackup: _aio.UnaryUnaryMultiCallable[_backup_pb2.DeleteBackupRequest, _backup_pb2.DeleteBackupResponse]  # type: ignore[assignment]
     """Deletes a backup. The work goes on after the call has answered: a task of type DELETE, and the backup shows DELETING until it is gone.
-    Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), STATE_INVALID, RESOURCE_BUSY.
+    Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), RESOURCE_BUSY.
     """
     RestoreBackup: _aio.UnaryUnaryMultiCallable[_backup_pb2.RestoreBackupRequest, _backup_pb2.RestoreBackupResponse]  # type: ignore[assignment]
     """Overwrites a resource with a backup. The work goes on after the call has answered: `task_id` names the task, of type RESTORE. Never sent twice.
-    Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
+    Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, VAULT_LOCKED, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
     """
     ReplicateBackup: _aio.UnaryUnaryMultiCallable[_backup_pb2.ReplicateBackupRequest, _backup_pb2.ReplicateBackupResponse]  # type: ignore[assignment]
     """Replicates a backup to a replication vault of another region. The work goes on after the call has answered: a task of type REPLICATION, and a record among
-    the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, REPLICA_EXISTS (one per region), STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED,
+    the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, VAULT_NOT_FOUND, REPLICA_EXISTS (one per region), COMBINATION_INVALID, NOT_SUPPORTED,
     UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
     """
     SyncBackups: _aio.UnaryUnaryMultiCallable[_backup_pb2.SyncBackupsRequest, _backup_pb2.SyncBackupsResponse]  # type: ignore[assignment]
     """Brings backups of machines outside the cloud from a bucket into their hybrid vault. The work goes on after the call has answered: one task of type SYNC per
-    backup, named by `task_id`. Errors: RESOURCE_NOT_FOUND, STATE_INVALID, NOT_SUPPORTED, RESOURCE_BUSY, UPSTREAM_LIMIT.
+    backup, named by `task_id`. Errors: NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
     """
     GetBackupMetadata: _aio.UnaryUnaryMultiCallable[_backup_pb2.GetBackupMetadataRequest, _backup_pb2.GetBackupMetadataResponse]  # type: ignore[assignment]
     """Returns what was recorded about the resource when it was backed up: its specification, network and disks. Errors: BACKUP_NOT_FOUND, STATE_INVALID."""
@@ -140,7 +140,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_pb2.DeleteBackupResponse, _abc.Awaitable[_backup_pb2.DeleteBackupResponse]]:
         """Deletes a backup. The work goes on after the call has answered: a task of type DELETE, and the backup shows DELETING until it is gone.
-        Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), STATE_INVALID, RESOURCE_BUSY.
+        Errors: BACKUP_NOT_FOUND, RESOURCE_IN_USE (registered as an image), VAULT_LOCKED (automatic backup of a locked vault), RESOURCE_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +150,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_pb2.RestoreBackupResponse, _abc.Awaitable[_backup_pb2.RestoreBackupResponse]]:
         """Overwrites a resource with a backup. The work goes on after the call has answered: `task_id` names the task, of type RESTORE. Never sent twice.
-        Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
+        Errors: BACKUP_NOT_FOUND, RESOURCE_NOT_FOUND, VAULT_LOCKED, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, RESOURCE_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -160,7 +160,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_pb2.ReplicateBackupResponse, _abc.Awaitable[_backup_pb2.ReplicateBackupResponse]]:
         """Replicates a backup to a replication vault of another region. The work goes on after the call has answered: a task of type REPLICATION, and a record among
-        the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, REPLICA_EXISTS (one per region), STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED,
+        the backup's `replication_records`. Errors: BACKUP_NOT_FOUND, VAULT_NOT_FOUND, REPLICA_EXISTS (one per region), COMBINATION_INVALID, NOT_SUPPORTED,
         UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
         """
 
@@ -171,7 +171,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_pb2.SyncBackupsResponse, _abc.Awaitable[_backup_pb2.SyncBackupsResponse]]:
         """Brings backups of machines outside the cloud from a bucket into their hybrid vault. The work goes on after the call has answered: one task of type SYNC per
-        backup, named by `task_id`. Errors: RESOURCE_NOT_FOUND, STATE_INVALID, NOT_SUPPORTED, RESOURCE_BUSY, UPSTREAM_LIMIT.
+        backup, named by `task_id`. Errors: NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
         """
 
     @_abc_1.abstractmethod

@@ -74,7 +74,8 @@ class BackupShareServiceServicer:
 
     def AddBackupMembers(self, request, context):
         """Offers a backup to projects. Each share is PENDING until the recipient answers with UpdateBackupMember. Only available backups of servers without encrypted
-        disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, STATE_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
+        disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, COMBINATION_INVALID (no such project), STATE_INVALID, VAULT_LOCKED,
+        NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +83,7 @@ class BackupShareServiceServicer:
 
     def UpdateBackupMember(self, request, context):
         """Accepts or rejects a share, as its recipient: the project of the call is the member. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND, VAULT_NOT_FOUND,
-        COMBINATION_INVALID when the accepting vault has another type, STATE_INVALID.
+        COMBINATION_INVALID when the accepting vault has another type, VAULT_LOCKED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,11 +39,12 @@ class BackupShareServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BackupShareServiceAsyncStub: ...
     AddBackupMembers: _grpc.UnaryUnaryMultiCallable[_backup_share_pb2.AddBackupMembersRequest, _backup_share_pb2.AddBackupMembersResponse]
     """Offers a backup to projects. Each share is PENDING until the recipient answers with UpdateBackupMember. Only available backups of servers without encrypted
-    disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, STATE_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
+    disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, COMBINATION_INVALID (no such project), STATE_INVALID, VAULT_LOCKED,
+    NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
     """
     UpdateBackupMember: _grpc.UnaryUnaryMultiCallable[_backup_share_pb2.UpdateBackupMemberRequest, _backup_share_pb2.UpdateBackupMemberResponse]
     """Accepts or rejects a share, as its recipient: the project of the call is the member. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND, VAULT_NOT_FOUND,
-    COMBINATION_INVALID when the accepting vault has another type, STATE_INVALID.
+    COMBINATION_INVALID when the accepting vault has another type, VAULT_LOCKED.
     """
     GetBackupMember: _grpc.UnaryUnaryMultiCallable[_backup_share_pb2.GetBackupMemberRequest, _backup_share_pb2.GetBackupMemberResponse]
     """Returns one share of a backup. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND."""
@@ -63,11 +64,12 @@ class BackupShareServiceAsyncStub(BackupShareServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddBackupMembers: _aio.UnaryUnaryMultiCallable[_backup_share_pb2.AddBackupMembersRequest, _backup_share_pb2.AddBackupMembersResponse]  # type: ignore[assignment]
     """Offers a backup to projects. Each share is PENDING until the recipient answers with UpdateBackupMember. Only available backups of servers without encrypted
-    disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, STATE_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
+    disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, COMBINATION_INVALID (no such project), STATE_INVALID, VAULT_LOCKED,
+    NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
     """
     UpdateBackupMember: _aio.UnaryUnaryMultiCallable[_backup_share_pb2.UpdateBackupMemberRequest, _backup_share_pb2.UpdateBackupMemberResponse]  # type: ignore[assignment]
     """Accepts or rejects a share, as its recipient: the project of the call is the member. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND, VAULT_NOT_FOUND,
-    COMBINATION_INVALID when the accepting vault has another type, STATE_INVALID.
+    COMBINATION_INVALID when the accepting vault has another type, VAULT_LOCKED.
     """
     GetBackupMember: _aio.UnaryUnaryMultiCallable[_backup_share_pb2.GetBackupMemberRequest, _backup_share_pb2.GetBackupMemberResponse]  # type: ignore[assignment]
     """Returns one share of a backup. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND."""
@@ -90,7 +92,8 @@ class BackupShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_share_pb2.AddBackupMembersResponse, _abc.Awaitable[_backup_share_pb2.AddBackupMembersResponse]]:
         """Offers a backup to projects. Each share is PENDING until the recipient answers with UpdateBackupMember. Only available backups of servers without encrypted
-        disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, STATE_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
+        disks can be shared. Errors: BACKUP_NOT_FOUND, MEMBER_EXISTS, COMBINATION_INVALID (no such project), STATE_INVALID, VAULT_LOCKED,
+        NOT_SUPPORTED, UPSTREAM_LIMIT (10 projects per backup).
         """
 
     @_abc_1.abstractmethod
@@ -100,7 +103,7 @@ class BackupShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_share_pb2.UpdateBackupMemberResponse, _abc.Awaitable[_backup_share_pb2.UpdateBackupMemberResponse]]:
         """Accepts or rejects a share, as its recipient: the project of the call is the member. Errors: BACKUP_NOT_FOUND, MEMBER_NOT_FOUND, VAULT_NOT_FOUND,
-        COMBINATION_INVALID when the accepting vault has another type, STATE_INVALID.
+        COMBINATION_INVALID when the accepting vault has another type, VAULT_LOCKED.
         """
 
     @_abc_1.abstractmethod

@@ -85,7 +85,7 @@ class CheckpointServiceServicer:
 
     def ReplicateCheckpoint(self, request, context):
         """Replicates the backups of a vault to a replication vault of another region. The work goes on after the call has answered: one task of type REPLICATION per
-        backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
+        backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +93,7 @@ class CheckpointServiceServicer:
 
     def SyncCheckpoint(self, request, context):
         """Synchronises the restore points of a hybrid vault with those outside the cloud. The work goes on after the call has answered: `sync.task_id` names the
-        task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, STATE_INVALID, RESOURCE_BUSY, UPSTREAM_LIMIT.
+        task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,11 +46,11 @@ class CheckpointServiceStub:
     """Returns one checkpoint. Errors: CHECKPOINT_NOT_FOUND, also when its last backup was deleted."""
     ReplicateCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.ReplicateCheckpointRequest, _checkpoint_pb2.ReplicateCheckpointResponse]
     """Replicates the backups of a vault to a replication vault of another region. The work goes on after the call has answered: one task of type REPLICATION per
-    backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
+    backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
     """
     SyncCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.SyncCheckpointRequest, _checkpoint_pb2.SyncCheckpointResponse]
     """Synchronises the restore points of a hybrid vault with those outside the cloud. The work goes on after the call has answered: `sync.task_id` names the
-    task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, STATE_INVALID, RESOURCE_BUSY, UPSTREAM_LIMIT.
+    task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
     """
 
 @_typing.type_check_only
@@ -71,11 +71,11 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Returns one checkpoint. Errors: CHECKPOINT_NOT_FOUND, also when its last backup was deleted."""
     ReplicateCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.ReplicateCheckpointRequest, _checkpoint_pb2.ReplicateCheckpointResponse]  # type: ignore[assignment]
     """Replicates the backups of a vault to a replication vault of another region. The work goes on after the call has answered: one task of type REPLICATION per
-    backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
+    backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
     """
     SyncCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.SyncCheckpointRequest, _checkpoint_pb2.SyncCheckpointResponse]  # type: ignore[assignment]
     """Synchronises the restore points of a hybrid vault with those outside the cloud. The work goes on after the call has answered: `sync.task_id` names the
-    task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, STATE_INVALID, RESOURCE_BUSY, UPSTREAM_LIMIT.
+    task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -111,7 +111,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_pb2.ReplicateCheckpointResponse, _abc.Awaitable[_checkpoint_pb2.ReplicateCheckpointResponse]]:
         """Replicates the backups of a vault to a replication vault of another region. The work goes on after the call has answered: one task of type REPLICATION per
-        backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, STATE_INVALID, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
+        backup. Errors: VAULT_NOT_FOUND, REPLICA_EXISTS, COMBINATION_INVALID, NOT_SUPPORTED, UPSTREAM_LIMIT (destination vault full), RESOURCE_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -121,7 +121,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_pb2.SyncCheckpointResponse, _abc.Awaitable[_checkpoint_pb2.SyncCheckpointResponse]]:
         """Synchronises the restore points of a hybrid vault with those outside the cloud. The work goes on after the call has answered: `sync.task_id` names the
-        task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, STATE_INVALID, RESOURCE_BUSY, UPSTREAM_LIMIT.
+        task, of type SYNC. Errors: VAULT_NOT_FOUND, NOT_SUPPORTED, RESOURCE_IN_USE (vault not empty), RESOURCE_BUSY, UPSTREAM_LIMIT.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
