@@ -60,9 +60,7 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
 }
 
 CODE_OF: Final[Mapping[Reason, code_pb2.Code.ValueType]] = {
-    errors_pb2.ErrorReason.Value(f"ERROR_REASON_{name}"): code
-    for code, names in _CODES.items()
-    for name in names
+    errors_pb2.ErrorReason.Value(f"ERROR_REASON_{name}"): code for code, names in _CODES.items() for name in names
 }
 """The gRPC code of each reason. OUTCOME_UNKNOWN alone may be raised with another one (UNKNOWN)."""
 
@@ -135,6 +133,7 @@ class GatewayError(Exception):
 
 
 def field_invalid(path: str, description: str, rule: str = "") -> GatewayError:
-    """INVALID_ARGUMENT for one field of the request."""
+    """INVALID_ARGUMENT for one field of the request; an empty path means the request as a whole."""
     violation = Violation(path, description, rule)
-    return GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, f"{path}: {description}", violations=(violation,))
+    message = f"{path}: {description}" if path else description
+    return GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, message, violations=(violation,))

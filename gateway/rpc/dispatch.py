@@ -1,0 +1,73 @@
+"""From the descriptors to method handlers. Every RPC that is not custom is served by the same `forward`.
+
+Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a proper error, and nothing is parsed for a caller nobody knows.
+"""
+
+import difflib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import grpc
+from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from gateway.errors import GatewayError
+from gateway.rpc.call import Call
+from gateway.rpc.pipeline import Context, stages
+from gateway.rpc.status import to_status
+from gateway.rpc.validation import parse
+from gateway.tenants import TenantDirectory
+from gateway.upstream.catalog import Catalog
+from gateway.upstream.declaration import Binding
+
+PACKAGE: Final = "cbrgateway.v1"
+
+Handler = Callable[[Call, Message], Awaitable[Message]]
+"""Carries out one unary RPC: the call and its valid request to the response."""
+
+
+def handlers(catalog: Catalog, directory: TenantDirectory, forward: Handler) -> list[grpc.GenericRpcHandler]:
+    """One handler per service, and one for every name below our package that does not exist."""
+    services: dict[str, dict[str, Any]] = {}
+    for binding in catalog:
+        service = services.setdefault(binding.descriptor.containing_service.full_name, {})
+        service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(  # type: ignore[call-overload]
+            _unary(binding, directory, forward), request_deserializer=None, response_serializer=None
+        )
+    known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    return [*known, _Unknown(catalog)]
+
+
+def _unary(binding: Binding, directory: TenantDirectory, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def serve(data: bytes, context: Context) -> bytes:
+        async with stages(binding, directory, context) as call:
+            response = await handle(call, parse(binding, data))
+            return response.SerializeToString()
+        raise AssertionError("the pipeline ends a failed call by itself")
+
+    return serve
+
+
+class _Unknown(grpc.GenericRpcHandler):
+    """Answers UNIMPLEMENTED with a hint, where gRPC would say nothing more than the code."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._names: Mapping[str, str] = {rpc.lower(): rpc for rpc in catalog.bindings}
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
+        package, _, rpc = details.method.removeprefix("/").rpartition(f"{PACKAGE}.")
+        if package or not details.method.startswith(f"/{PACKAGE}."):
+            return None
+        return grpc.unary_unary_rpc_method_handler(self._refusal(rpc), request_deserializer=None, response_serializer=None)  # type: ignore[call-overload]
+
+    def _refusal(self, rpc: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        close = difflib.get_close_matches(rpc.lower(), self._names, n=1)
+        hint = f"did you mean {self._names[close[0]]}?" if close else "list the services with server reflection, or see the documentation."
+        error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {hint}")
+
+        async def refuse(_data: bytes, context: Context) -> bytes:
+            await context.abort_with_status(rpc_status.to_status(to_status(error, "")))
+            raise AssertionError("abort raises")
+
+        return refuse

@@ -1,0 +1,103 @@
+"""What surrounds every call, in this order from the outside to the inside; the same for unary calls and streams:
+
+    logged      one line per call, whatever its end
+    answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text
+    identified  who calls, and for which project
+
+Each stage is a context manager, so cancellation passes through every `finally`.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import grpc
+import structlog
+from cbrgateway.v1 import errors_pb2
+from google.rpc import code_pb2
+from grpc_status import rpc_status
+
+from gateway.errors import GatewayError, reason_name
+from gateway.rpc import identity
+from gateway.rpc.call import Call
+from gateway.rpc.status import to_status
+from gateway.tenants import TenantDirectory
+from gateway.upstream.declaration import Binding
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@asynccontextmanager
+async def stages(binding: Binding, directory: TenantDirectory, context: Context) -> AsyncIterator[Call]:
+    """Yields the call once it may proceed. Errors raised inside become the call's status."""
+    call = Call(binding, context.time_remaining())
+    with logged(call):
+        async with answered(call, context):
+            identified(call, directory, context)
+            yield call
+
+
+@contextmanager
+def logged(call: Call) -> Iterator[None]:
+    """Binds the call's id to every log line inside, and writes one line at its end."""
+    with structlog.contextvars.bound_contextvars(request_id=call.id, rpc=call.binding.rpc):
+        try:
+            yield
+        except asyncio.CancelledError:
+            call.outcome = "CANCELLED"
+            raise
+        finally:
+            _write_line(call)
+
+
+def _write_line(call: Call) -> None:
+    known: dict[str, object] = {"code": call.outcome, "duration_ms": round((time.monotonic() - call.started) * 1000, 1)}
+    if call.principal is not None:
+        known |= {"tenant": call.principal.tenant.id, "key": call.principal.key_id}
+    if call.project is not None:
+        known["project"] = call.project.id
+    if call.reason:
+        known["reason"] = call.reason
+    log.info("call", **known, **call.upstream.as_metadata())
+
+
+@asynccontextmanager
+async def answered(call: Call, context: Context) -> AsyncIterator[None]:
+    """Ends the call with the status of the error raised inside, if any, and names the call in the trailer `x-request-id`."""
+    context.set_trailing_metadata((("x-request-id", call.id),))
+    try:
+        yield
+    except (asyncio.CancelledError, grpc.aio.AbortError):
+        raise
+    except GatewayError as error:
+        await _abort(call, context, error)
+    except Exception:
+        error_id = uuid.uuid4().hex
+        log.exception("unexpected error", error_id=error_id)
+        text = f"The gateway failed inside; report the error id {error_id} to its operator."
+        await _abort(call, context, GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id}))
+
+
+async def _abort(call: Call, context: Context, error: GatewayError) -> None:
+    call.outcome = code_pb2.Code.Name(error.code)
+    call.reason = reason_name(error.reason)
+    if error.upstream.attempts:
+        call.upstream = error.upstream
+    status = rpc_status.to_status(to_status(error, call.id))
+    trailers = [("x-request-id", call.id), *status.trailing_metadata]
+    if error.reason == errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED and error.retry_after_s is not None:
+        # Clients with retries switched on wait this long instead of their own backoff.
+        trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))))
+    await context.abort(status.code, status.details, tuple(trailers))
+
+
+def identified(call: Call, directory: TenantDirectory, context: Context) -> None:
+    """Fills in who calls and the project, or raises the refusal."""
+    metadata = tuple(context.invocation_metadata() or ())
+    call.principal = identity.authenticate(directory, metadata)
+    call.project = identity.choose_project(call.principal, call.binding, metadata)

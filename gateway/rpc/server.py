@@ -1,0 +1,125 @@
+"""The gRPC servers of one process: the services on one port, health on another.
+
+Health has a port and threads of its own, because under overload the pending-call cap of the first server would refuse its probes, too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import grpc
+from grpc_channelz.v1 import channelz
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gateway.rpc.settings import ServerSettings, TlsSettings
+
+_HEALTH_THREADS: Final = 4
+_REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
+
+
+class AddressInUse(Exception):  # noqa: N818 - says what is the case
+    """A listening address is taken or not ours."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one or stop the other process"
+        )
+        self.address = address
+
+
+class Servers:
+    """Both servers, from start to drained. `address` and `health_address` hold the real ports once started."""
+
+    def __init__(self, settings: ServerSettings, handlers: Sequence[grpc.GenericRpcHandler], service_names: Iterable[str]) -> None:
+        self._settings = settings
+        self._services = grpc.aio.server(options=_options(settings))
+        self._services.add_generic_rpc_handlers(tuple(handlers))
+        names = tuple(service_names)
+        if settings.reflection:
+            _add_reflection(self._services, names)
+        self._health = health.HealthServicer()
+        self._names = ("", *names)
+        self._health_server = grpc.server(ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+        channelz.add_channelz_servicer(self._health_server)
+        self.address = settings.listen
+        self.health_address = settings.health_listen
+
+    async def start(self) -> None:
+        """Listens and serves. Raises AddressInUse."""
+        self.address = self._bind(self._services, self._settings.listen, self._settings.tls)
+        self.health_address = self._bind(self._health_server, self._settings.health_listen, None)
+        await self._services.start()
+        self._health_server.start()
+        self._announce(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings."""
+        self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.sleep(self._settings.drain_delay_s)
+        await self.stop(self._settings.drain_grace_s)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuses new calls and cuts the rest after the grace."""
+        await self._services.stop(grace_s)
+        self._health.enter_graceful_shutdown()
+        await asyncio.to_thread(self._health_server.stop(0).wait)
+
+    def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for name in self._names:
+            self._health.set(name, status)
+
+    def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
+        try:
+            port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, _credentials(tls))
+        except RuntimeError as error:
+            raise AddressInUse(address) from error
+        if not port:
+            raise AddressInUse(address)
+        return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
+    roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+    pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
+    return grpc.ssl_server_credentials((pair,), roots, require_client_auth=roots is not None)
+
+
+def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
+    """v1alpha as grpcio ships it, and v1, whose messages are the same bytes under another name."""
+    shown = (*names, _REFLECTION_V1, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(shown, server)
+    servicer = reflection.aio.ReflectionServicer(shown)
+    from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415 - only with reflection on
+
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": handler}),))
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    limits = settings.limits
+    return [
+        # Two processes on one port would be a mistake that nobody sees.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        # The soft limit equals the hard one: between the two, grpc refuses at random.
+        ("grpc.max_metadata_size", limits.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
+        # The backlog of aio sits inside the C core, out of reach of any handler; only these two bound it.
+        ("grpc.server.max_pending_requests", limits.max_pending_requests),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_pending_requests),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.server_handshake_timeout_ms", round(limits.handshake_timeout_s * 1000)),
+        ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(limits.max_connection_age_grace_s * 1000)),
+        ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
+        ("grpc.http2.max_ping_strikes", limits.max_ping_strikes),
+    ]

@@ -1,0 +1,71 @@
+"""A GatewayError as a google.rpc.Status: the code, a short message, and details of the kinds that clients know.
+
+gRPC sends a status in trailers, and trailers over 8 KiB come out as a false RESOURCE_EXHAUSTED at the other end; hence the caps.
+"""
+
+from typing import Final
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from cbrgateway.v1 import errors_pb2
+from gateway.errors import GatewayError, reason_name
+
+DOMAIN: Final = "cbrgateway"
+MAX_MESSAGE_BYTES: Final = 512
+MAX_DETAILS_BYTES: Final = 4096
+MAX_VIOLATIONS: Final = 20
+_MAX_TEXT: Final = 200
+
+
+def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
+    """The status of an error; `request_id` names the gateway's call."""
+    info = error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN)
+    info.metadata.update({"requestId": request_id} | error.upstream.as_metadata() | dict(error.metadata))
+    status = status_pb2.Status(code=error.code, message=_clip(error.message, MAX_MESSAGE_BYTES))
+    # The most telling details first: the ones that do not fit are left out.
+    candidates = [info, error_details_pb2.RequestInfo(request_id=request_id), _retry(error), _resource(error), _violations(error)]
+    room = MAX_DETAILS_BYTES
+    for detail in candidates:
+        if detail is not None:
+            packed = Any()
+            packed.Pack(detail)
+            if packed.ByteSize() <= room:
+                room -= packed.ByteSize()
+                status.details.append(packed)
+    return status
+
+
+def _retry(error: GatewayError) -> Message | None:
+    if error.retry_after_s is None:
+        return None
+    nanos = round(error.retry_after_s * 1e9)
+    return error_details_pb2.RetryInfo(retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+
+
+def _resource(error: GatewayError) -> Message | None:
+    if error.resource is None:
+        return None
+    return error_details_pb2.ResourceInfo(resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT))
+
+
+def _violations(error: GatewayError) -> Message | None:
+    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_TEXT), _clip(v.rule, _MAX_TEXT)) for v in error.violations[:MAX_VIOLATIONS]]
+    if not shown:
+        return None
+    if error.code == code_pb2.INVALID_ARGUMENT:
+        fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]
+        return error_details_pb2.BadRequest(field_violations=fields)
+    if error.reason == errors_pb2.ERROR_REASON_UPSTREAM_LIMIT:
+        limits = [error_details_pb2.QuotaFailure.Violation(subject=s, description=d, quota_id=r, api_service="cbr") for s, d, r in shown]
+        return error_details_pb2.QuotaFailure(violations=limits)
+    conditions = [error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r) for s, d, r in shown]
+    return error_details_pb2.PreconditionFailure(violations=conditions)
+
+
+def _clip(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, whole characters, control characters replaced so that a log or terminal cannot be played with."""
+    safe = "".join(c if c.isprintable() else "?" for c in text)
+    return safe.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

@@ -1,0 +1,53 @@
+"""The request as bytes to a message that keeps the rules declared in the proto, or an error that names every broken field."""
+
+from functools import cache
+
+import protovalidate
+from google.protobuf.message import DecodeError, Message
+
+from cbrgateway.v1 import errors_pb2
+from gateway.errors import GatewayError, Violation, field_invalid
+from gateway.upstream.declaration import Binding
+
+
+@cache
+def _validator() -> protovalidate.Validator:
+    return protovalidate.Validator()
+
+
+def parse(binding: Binding, data: bytes) -> Message:
+    """The request message. Raises FIELD_INVALID."""
+    name = binding.descriptor.input_type.name
+    try:
+        request = binding.request_type.FromString(data)
+    except DecodeError:
+        raise field_invalid("", f"the bytes are not a {name}; check that client and gateway use the same proto", "encoding") from None
+    size = request.ByteSize()
+    request.DiscardUnknownFields()  # type: ignore[attr-defined]
+    if request.ByteSize() != size:
+        # A newer client asks for something that this gateway would silently leave out.
+        raise field_invalid(
+            "", f"{name} holds a field that this version of the gateway does not know; remove it, or update the gateway", "unknown_field"
+        )
+    if violations := _validator().collect_violations(request):
+        raise _broken([_violation(v) for v in violations])
+    return request
+
+
+def _violation(found: protovalidate.Violation) -> Violation:
+    proto = found.proto
+    path = "".join(_element(e, first=i == 0) for i, e in enumerate(proto.field.elements)) if proto.field else ""
+    return Violation(path, proto.message, proto.rule_id)
+
+
+def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
+    name = element.field_name if first else f".{element.field_name}"
+    subscript = element.subscript
+    return f"{name}[{subscript.value}]" if subscript is not None and subscript.value is not None else name
+
+
+def _broken(violations: list[Violation]) -> GatewayError:
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    text = f"{first.subject}: {first.description}" if first.subject else first.description
+    return GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, text + more, violations=violations)

@@ -1,0 +1,74 @@
+"""Every Binding, by RPC name; the one place where declarations are compiled."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import cbrgateway.v1
+from google.protobuf.descriptor import ServiceDescriptor
+
+from gateway.upstream.codec import Codecs
+from gateway.upstream.declaration import Binding, Declaration
+from gateway.upstream.rules import RULES, SET_RULES
+
+
+class DeclarationError(Exception):
+    """The protos declare something that cannot be carried out. `problems` holds all of it, one line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__(f"{len(self.problems)} problems in the declarations:\n  " + "\n  ".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All bindings, in the order of the services and their RPCs."""
+
+    bindings: Mapping[str, Binding]
+
+    def __getitem__(self, rpc: str) -> Binding:
+        return self.bindings[rpc]
+
+    def __iter__(self) -> Iterator[Binding]:
+        return iter(self.bindings.values())
+
+
+def compile_catalog(
+    descriptors: Iterable[ServiceDescriptor],
+    handlers: Collection[str] = (),
+    on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
+) -> Catalog:
+    """Checks and compiles the declarations of services. `handlers`: names of the RPCs that have a handler written by hand. Raises DeclarationError."""
+    declarations = [Declaration(method) for service in descriptors for method in service.methods]
+    problems = [f"{d.rpc}: {text}" for d in declarations for rule in RULES for text in rule(d)]
+    for rule in SET_RULES:
+        problems.extend(rule(declarations))
+    problems.extend(_handlers(declarations, handlers))
+    if problems:
+        raise DeclarationError(problems)
+    codecs = Codecs(on_unknown)
+    return Catalog({d.rpc: d.compile(codecs) for d in declarations})
+
+
+def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:
+    custom = {d.rpc for d in declarations if d.option.custom}
+    for rpc in sorted(custom - set(handlers)):
+        yield f"{rpc}: is custom and has no handler"
+    for rpc in sorted(set(handlers) - custom):
+        yield f"{rpc}: has a handler and is not declared custom"
+
+
+def load_catalog(
+    handlers: Collection[str] = (),
+    on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
+) -> Catalog:
+    """The catalog of this package's own services. Raises DeclarationError."""
+    return compile_catalog(own_services(), handlers, on_unknown)
+
+
+def own_services() -> list[ServiceDescriptor]:
+    """Every service of the package `cbrgateway.v1`, by the name of its file. A new file is found by itself."""
+    names = sorted(module.name for module in pkgutil.iter_modules(cbrgateway.v1.__path__) if module.name.endswith("_pb2"))
+    files = [importlib.import_module(f"cbrgateway.v1.{name}").DESCRIPTOR for name in names]
+    return [service for file in files for service in file.services_by_name.values()]

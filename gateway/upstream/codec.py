@@ -1,0 +1,288 @@
+"""Protobuf messages to and from CBR's JSON, by a plan compiled once per message type.
+
+A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`, `form`, `wire`, `always_sent`) are
+consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no units, fixes the spelling of enums and is several times slower.
+
+Reading is strict: a wrong type is a ProtocolError, never a default. Null means "not set". A key without a field goes to `extra_fields` where the message has one; elsewhere it is
+reported once to the `on_unknown` callback and dropped.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from gateway.upstream import values
+from gateway.upstream.values import Json, ProtocolError
+
+GATEWAY_FIELDS: Final = frozenset({"request_id", "page_size", "page_token", "next_page_token", "extra_fields"})
+"""Fields that the gateway itself reads or writes; they never have a JSON key."""
+
+_F: Final = FieldDescriptor
+_WHOLE: Final = frozenset({_F.TYPE_INT32, _F.TYPE_INT64})
+_REAL: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
+OTHER: Final = 1
+"""Number of the value that stands for words an enum does not know."""
+
+
+def json_key(descriptor: FieldDescriptor) -> str:
+    """The field's key in JSON, or its name in a query."""
+    return descriptor.GetOptions().Extensions[options_pb2.json] or descriptor.name
+
+
+def form(descriptor: FieldDescriptor) -> int:
+    """The field's WireForm."""
+    return int(descriptor.GetOptions().Extensions[options_pb2.form])
+
+
+def words(enum: EnumDescriptor) -> dict[int, str]:
+    """The vendor's word of each value but UNSPECIFIED and OTHER, by number."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    known = {}
+    for number, value in enum.values_by_number.items():
+        if number > OTHER:
+            known[number] = value.GetOptions().Extensions[options_pb2.wire] or value.name.removeprefix(prefix).lower()
+    return known
+
+
+def kind_problem(descriptor: FieldDescriptor) -> str | None:
+    """Why the field has no JSON form, or None when it has one."""
+    allowed = {_F.TYPE_STRING, _F.TYPE_BOOL, _F.TYPE_ENUM, _F.TYPE_MESSAGE} | _WHOLE | _REAL
+    if descriptor.type not in allowed:
+        return "its type has no JSON form; use string, bool, int32, int64, double, an enum or a message"
+    wanted = {
+        options_pb2.WIRE_FORM_TEXT: descriptor.type in {_F.TYPE_BOOL} | _WHOLE | _REAL,
+        options_pb2.WIRE_FORM_JSON_TEXT: _type_name(descriptor) == "google.protobuf.Struct",
+        options_pb2.WIRE_FORM_UNIX_SECONDS: _type_name(descriptor) == "google.protobuf.Timestamp",
+        options_pb2.WIRE_FORM_COMMA_SEPARATED: descriptor.is_repeated and descriptor.type == _F.TYPE_STRING,
+        options_pb2.WIRE_FORM_ONE_OR_MANY: descriptor.is_repeated,
+        options_pb2.WIRE_FORM_WHOLE_BODY: _type_name(descriptor) == "google.protobuf.Struct" and not descriptor.is_repeated,
+    }
+    if not wanted.get(cast("Any", form(descriptor)), True):
+        return f"{options_pb2.WireForm.Name(cast('Any', form(descriptor)))} does not go with its type"
+    return None
+
+
+def _type_name(descriptor: FieldDescriptor) -> str:
+    return str(descriptor.message_type.full_name) if descriptor.message_type else ""
+
+
+def is_map(descriptor: FieldDescriptor) -> bool:
+    return bool(descriptor.message_type and descriptor.message_type.GetOptions().map_entry)
+
+
+_WELL_KNOWN: Final[Mapping[str, tuple[Callable[[Json], Json], Callable[[Json], Json]]]] = {
+    "google.protobuf.Timestamp": (values.read_timestamp, values.write_timestamp),
+    "google.protobuf.Struct": (values.read_struct, values.write_struct),
+    "google.protobuf.Value": (values.read_value, values.write_value),
+    "google.type.Date": (values.read_date, values.write_date),
+}
+_SCALAR: Final[Mapping[int, Callable[[Json], Json]]] = {
+    _F.TYPE_STRING: values.read_string,
+    _F.TYPE_BOOL: values.read_bool,
+    **dict.fromkeys(_WHOLE, values.read_int),
+    **dict.fromkeys(_REAL, values.read_real),
+}
+_PARSE: Final[Mapping[int, Callable[[str], Json]]] = {
+    _F.TYPE_BOOL: values.parse_bool,
+    **dict.fromkeys(_WHOLE, int),
+    **dict.fromkeys(_REAL, float),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How one JSON key becomes one field. For an enum `read` answers a number, or None for a word it does not know, which then goes to `raw`."""
+
+    name: str
+    read: Callable[[Json], Json]
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How one field becomes one JSON member."""
+
+    key: str
+    write: Callable[[Json], Json]
+    raw: str = ""
+
+
+@dataclass(slots=True)
+class MessagePlan:
+    """The compiled plan of one message type. Filled after it is made, because messages may contain themselves."""
+
+    full_name: str
+    readers: dict[str, Reader] = field(default_factory=dict)
+    writers: dict[int, Writer] = field(default_factory=dict)
+    always_sent: tuple[str, ...] = ()
+    keeps_extra: bool = False
+    whole_body: str = ""
+    on_unknown: Callable[[str, str], None] = lambda _message, _key: None
+
+    def read(self, value: Json) -> dict[str, Json]:
+        """Constructor arguments of the message. Raises ProtocolError with the path of the first wrong member."""
+        if type(value) is not dict:
+            raise ProtocolError("must be an object")
+        if self.whole_body:
+            return {self.whole_body: value}
+        found: dict[str, Json] = {}
+        extra: dict[str, Json] = {}
+        for key, item in value.items():
+            reader = self.readers.get(key)
+            if reader is None:
+                extra[key] = item
+            elif item is not None:
+                try:
+                    result = reader.read(item)
+                except ProtocolError as error:
+                    raise ProtocolError(_join(key, error)) from None
+                if result is not None:
+                    found[reader.name] = result
+                elif reader.raw:
+                    found[reader.name] = OTHER
+                    found[reader.raw] = item
+        if extra:
+            if self.keeps_extra:
+                found["extra_fields"] = extra
+            else:
+                for key in extra:
+                    self.on_unknown(self.full_name, key)
+        return found
+
+    def write(self, message: Message) -> dict[str, Json]:
+        """The JSON object of the fields that are set."""
+        out: dict[str, Json] = {key: [] for key in self.always_sent}
+        for descriptor, value in message.ListFields():
+            writer = self.writers.get(descriptor.number)
+            if writer is None:
+                continue
+            if writer.raw and value == OTHER and (word := getattr(message, writer.raw)):
+                out[writer.key] = word
+                continue
+            try:
+                out[writer.key] = writer.write(value)
+            except NotEncodable as error:
+                raise NotEncodable(descriptor.name, *error.path) from None
+        return out
+
+
+class NotEncodable(ValueError):
+    """A field holds an enum number that stands for no word of CBR. `path`: field names from the outermost to it."""
+
+    def __init__(self, *path: str) -> None:
+        super().__init__(".".join(path))
+        self.path = path
+
+
+def _join(key: str, error: ProtocolError) -> str:
+    text = str(error)
+    return f"{key} {text}" if text.startswith(("must ", "is ")) else f"{key}.{text}"
+
+
+class Codecs:
+    """Compiles and keeps the plan of every message type it is asked for."""
+
+    def __init__(self, on_unknown: Callable[[str, str], None] = lambda _message, _key: None) -> None:
+        self._plans: dict[str, MessagePlan] = {}
+        self._on_unknown = on_unknown
+
+    def plan(self, descriptor: Descriptor) -> MessagePlan:
+        """The plan of a message type. The descriptor's rules must have been checked."""
+        known = self._plans.get(descriptor.full_name)
+        if known is not None:
+            return known
+        plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name, on_unknown=self._on_unknown)
+        always = []
+        for fd in descriptor.fields:
+            if fd.name == "extra_fields":
+                plan.keeps_extra = True
+            if fd.name in GATEWAY_FIELDS or _is_raw(descriptor, fd):
+                continue
+            if form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY:
+                plan.whole_body = fd.name
+            raw = raw_sibling(descriptor, fd)
+            plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
+            if not _is_null(fd):
+                plan.readers[json_key(fd)] = Reader(fd.name, self._reader(fd), raw)
+            if fd.GetOptions().Extensions[options_pb2.always_sent]:
+                always.append(json_key(fd))
+        plan.always_sent = tuple(always)
+        return plan
+
+    def _reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+        if is_map(fd):
+            return values.read_map(self._single_reader(fd.message_type.fields_by_name["value"]))
+        single = self._single_reader(fd)
+        return values.read_many(single, one_too=form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY) if fd.is_repeated else single
+
+    def _single_reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+        if fd.type == _F.TYPE_ENUM:
+            numbers = {word: number for number, word in words(fd.enum_type).items()}
+            repeated = fd.is_repeated
+
+            def read_enum(value: Json) -> Json:
+                number = numbers.get(values.read_string(value))
+                return OTHER if number is None and repeated else number
+
+            return read_enum
+        if fd.type == _F.TYPE_MESSAGE:
+            if form(fd) == options_pb2.WIRE_FORM_JSON_TEXT:
+                return values.read_struct_text
+            if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
+                return values.read_unix_seconds
+            well_known = _WELL_KNOWN.get(_type_name(fd))
+            return well_known[0] if well_known else self.plan(fd.message_type).read
+        plain = _SCALAR[fd.type]
+        return values.read_text(plain, _PARSE[fd.type]) if form(fd) == options_pb2.WIRE_FORM_TEXT else plain
+
+    def _writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+        if is_map(fd):
+            single = self._single_writer(fd.message_type.fields_by_name["value"])
+            return lambda items: {key: single(item) for key, item in items.items()}
+        single = self._single_writer(fd)
+        if not fd.is_repeated:
+            return single
+        if form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
+            return ",".join
+        return lambda items: [single(item) for item in items]
+
+    def _single_writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+        if _is_null(fd):
+            return lambda _value: None
+        if fd.type == _F.TYPE_ENUM:
+            return _word_of(words(fd.enum_type))
+        if fd.type == _F.TYPE_MESSAGE:
+            if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
+                return lambda value: value.seconds
+            well_known = _WELL_KNOWN.get(_type_name(fd))
+            return well_known[1] if well_known else self.plan(fd.message_type).write
+        return values.write_text if form(fd) == options_pb2.WIRE_FORM_TEXT else values.same
+
+
+def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:
+    def write_enum(number: Json) -> Json:
+        try:
+            return known[number]
+        except KeyError:
+            raise NotEncodable from None
+
+    return write_enum
+
+
+def _is_null(fd: FieldDescriptor) -> bool:
+    return fd.type == _F.TYPE_ENUM and fd.enum_type.full_name == "google.protobuf.NullValue"
+
+
+def raw_sibling(descriptor: Descriptor, fd: FieldDescriptor) -> str:
+    """Name of the string field that holds an enum's unknown word, or empty."""
+    name = f"{fd.name}_raw"
+    return name if fd.type == _F.TYPE_ENUM and name in descriptor.fields_by_name else ""
+
+
+def _is_raw(descriptor: Descriptor, fd: FieldDescriptor) -> bool:
+    sibling = descriptor.fields_by_name.get(fd.name.removesuffix("_raw")) if fd.name.endswith("_raw") else None
+    return sibling is not None and sibling.type == _F.TYPE_ENUM

@@ -1,0 +1,206 @@
+"""What each RPC calls: read from its proto declaration, checked against every rule, compiled into a frozen Binding.
+
+All problems are found before any is reported, so that one start tells an author everything. Nothing here does I/O.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import quote
+
+from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gateway.errors import field_invalid
+from gateway.upstream import codec
+from gateway.upstream.codec import Codecs, MessagePlan
+
+IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
+_VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
+_PROJECT: Final = "project_id"
+IN_BODY: Final = frozenset({"POST", "PUT"})
+
+
+class RetryClass(Enum):
+    """What may be done after an attempt whose outcome is unknown."""
+
+    READ = "repeat"
+    DELETE = "repeat; a 404 then counts as success"
+    CONVERGE = "read back, repeat only if the change is absent"
+    CREATE = "never repeat; the outcome is unknown"
+    NEVER = "never repeat; the outcome is unknown; at most one retry when refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One path variable: the request field it comes from, what it may hold, and its words if it is an enum."""
+
+    variable: str
+    pattern: re.Pattern[str]
+    words: Mapping[int, str]
+
+    def text(self, request: Message) -> str:
+        """The percent-encoded segment. Raises FIELD_INVALID: encoding alone would not stop `..`."""
+        value = getattr(request, self.variable)
+        if self.words:
+            value = self.words.get(value, "")
+        if not self.pattern.fullmatch(value) or value in {".", ".."}:
+            raise field_invalid(self.variable, "must be a single identifier of letters, digits, '.', '_' and '-'", "path_segment")
+        return quote(value, safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One RPC and the CBR call that carries it out. Made once, read by every call."""
+
+    rpc: str
+    """`VaultService/CreateVault`."""
+    method: str
+    path: str
+    """As the vendor writes it: `/v3/{project_id}/vaults`."""
+    operation: str
+    permission: str
+    retry_class: RetryClass
+    paging: int
+    asynchronous: bool
+    read_back: str
+    custom: bool
+    descriptor: MethodDescriptor
+    request_type: type[Message]
+    response_type: type[Message]
+    segments: tuple[Segment, ...]
+    request_plan: MessagePlan
+    response_plan: MessagePlan
+    paths_of_keys: Mapping[str, str]
+    """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
+
+    @property
+    def project_scoped(self) -> bool:
+        """Whether the path names the caller's project. RPCs that do not are for administrators."""
+        return "{project_id}" in self.path
+
+    @property
+    def reads(self) -> bool:
+        return self.retry_class is RetryClass.READ
+
+    def target(self, request: Message, project_id: str) -> str:
+        """The percent-encoded path. Raises FIELD_INVALID for a value that is no identifier."""
+        known = {_PROJECT: quote(project_id, safe="")} | {segment.variable: segment.text(request) for segment in self.segments}
+        return _VARIABLE.sub(lambda match: known[match[1]], self.path)
+
+    def members(self, request: Message) -> dict[str, codec.Json]:
+        """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for an enum number without a word."""
+        try:
+            found = self.request_plan.write(request)
+        except codec.NotEncodable as error:
+            raise field_invalid(str(error), "is not a value that CBR knows; use one of the named values", "enum") from None
+        for segment in self.segments:
+            found.pop(segment.variable, None)
+        return found
+
+
+def query_pairs(members: Mapping[str, codec.Json]) -> list[tuple[str, str]]:
+    """Query names and values in the order of the fields; an array repeats its name."""
+    pairs = []
+    for name, value in members.items():
+        for item in value if isinstance(value, list) else [value]:
+            pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
+    return pairs
+
+
+def upstream_option(method: MethodDescriptor) -> options_pb2.Upstream | None:
+    options = method.GetOptions()
+    return options.Extensions[options_pb2.upstream] if options.HasExtension(options_pb2.upstream) else None
+
+
+def rpc_name(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.name}/{method.name}"
+
+
+class Declaration:
+    """One method's option with what the rules need to look at."""
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        self.rpc = rpc_name(method)
+        self.method = method
+        self.option = upstream_option(method) or options_pb2.Upstream()
+        self.present = upstream_option(method) is not None
+        verb = self.option.WhichOneof("call") or ""
+        self.verb = verb.upper()
+        self.path: str = getattr(self.option, verb) if verb else ""
+        self.variables = _VARIABLE.findall(self.path)
+        self.level = method.GetOptions().idempotency_level
+
+    @property
+    def reads(self) -> bool:
+        return self.level == MethodOptions.NO_SIDE_EFFECTS
+
+    @property
+    def request(self) -> Descriptor:
+        return self.method.input_type
+
+    @property
+    def sent_fields(self) -> list[FieldDescriptor]:
+        """Request fields that go to the query or the body."""
+        return [f for f in self.request.fields if f.name not in codec.GATEWAY_FIELDS and f.name not in self.variables]
+
+    def retry_class(self) -> RetryClass:
+        if self.reads:
+            return RetryClass.READ
+        if self.verb == "DELETE":
+            return RetryClass.DELETE
+        if self.option.never_resent:
+            return RetryClass.NEVER
+        return RetryClass.CONVERGE if self.level == MethodOptions.IDEMPOTENT else RetryClass.CREATE
+
+    def compile(self, codecs: Codecs) -> Binding:
+        """The Binding. The declaration must have no problems."""
+        option = self.option
+        return Binding(
+            rpc=self.rpc,
+            method=self.verb,
+            path=self.path,
+            operation=option.operation,
+            permission=option.permission,
+            retry_class=self.retry_class(),
+            paging=option.paging,
+            asynchronous=option.asynchronous,
+            read_back=option.read_back,
+            custom=option.custom,
+            descriptor=self.method,
+            request_type=GetMessageClass(self.request),
+            response_type=GetMessageClass(self.method.output_type),
+            segments=tuple(_segment(self.request.fields_by_name[v]) for v in self.variables if v != _PROJECT),
+            request_plan=codecs.plan(self.request),
+            response_plan=codecs.plan(self.method.output_type),
+            paths_of_keys=dict(_key_paths(self.request, "", 0)),
+        )
+
+
+def _segment(fd: FieldDescriptor) -> Segment:
+    pattern = fd.GetOptions().Extensions[options_pb2.segment] or IDENTIFIER
+    return Segment(fd.name, re.compile(pattern), codec.words(fd.enum_type) if fd.enum_type else {})
+
+
+_MAX_NESTING: Final = 6
+
+
+def _key_paths(descriptor: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Deepest first, so that an outer field of the same key wins when a dict is made of the pairs."""
+    for fd in descriptor.fields:
+        if fd.name in codec.GATEWAY_FIELDS:
+            continue
+        path = f"{prefix}{fd.name}"
+        inside = fd.message_type
+        if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
+            yield from _key_paths(inside, f"{path}.", depth + 1)
+        yield codec.json_key(fd), path
+
+
+Rule = Callable[[Declaration], Iterator[str]]
+"""Answers one text for each breach of one rule."""

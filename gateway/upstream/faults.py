@@ -1,0 +1,192 @@
+"""An answer of CBR that is not a success, as one of our errors: by its error code first (cbr_codes.toml), then by its HTTP status.
+
+Pure functions and data. CBR's own text is read for one purpose only, to find which parameter it complains of; it never reaches a caller.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from cbrgateway.v1 import errors_pb2
+from google.rpc import code_pb2
+
+from gateway.errors import CODE_OF, GatewayError, Reason, Resource, UpstreamFacts, Violation
+from gateway.upstream import strict_json
+from gateway.upstream.declaration import Binding
+
+_NOT_FOUND_BY_VARIABLE: Final = {
+    "vault_id": ("VAULT_NOT_FOUND", "vault"),
+    "backup_id": ("BACKUP_NOT_FOUND", "backup"),
+    "checkpoint_id": ("CHECKPOINT_NOT_FOUND", "checkpoint"),
+    "policy_id": ("POLICY_NOT_FOUND", "policy"),
+    "organization_policy_id": ("POLICY_NOT_FOUND", "organization policy"),
+    "operation_log_id": ("TASK_NOT_FOUND", "task"),
+    "member_id": ("MEMBER_NOT_FOUND", "member"),
+    "instance_id": ("RESOURCE_NOT_FOUND", "resource"),
+    "key": ("TAG_NOT_FOUND", "tag"),
+}
+_BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("FIELD_INVALID", "CBR refused a parameter without saying which"),
+    401: ("UPSTREAM_CREDENTIALS", "the credential of the gateway was refused"),
+    403: ("UPSTREAM_PERMISSION", "the credential of the gateway may not do this"),
+    404: ("NOT_FOUND", "the object does not exist"),
+    409: ("RESOURCE_BUSY", "the object is in use by another operation"),
+    413: ("FIELD_INVALID", "the request is too large for CBR"),
+    414: ("FIELD_INVALID", "the request is too long for CBR"),
+    429: ("UPSTREAM_THROTTLED", "the account makes too many requests"),
+    500: ("UPSTREAM_INTERNAL", "CBR failed inside"),
+    502: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
+    503: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
+    504: ("UPSTREAM_UNAVAILABLE", "CBR did not answer in time"),
+}
+_DO: Final[Mapping[str, str]] = {
+    "UPSTREAM_CREDENTIALS": "ask the gateway's operator to check its credentials and clock",
+    "UPSTREAM_PERMISSION": "have the IAM action granted to the gateway's credential",
+    "RESOURCE_BUSY": "wait for the running task, then repeat",
+    "UPSTREAM_THROTTLED": "repeat later, and spread the load",
+    "UPSTREAM_UNAVAILABLE": "repeat later",
+    "UPSTREAM_INTERNAL": "repeat later; if it lasts, give the vendor the upstreamRequestId",
+    "UPSTREAM_LIMIT": "free what is no longer needed, or have the vendor raise the limit; this is not a limit of the gateway",
+    "RESOURCE_IN_OTHER_VAULT": "remove it from the other vault first, or use MigrateVaultResources",
+    "ORDER_REFUSED": "settle the order in the vendor's console",
+    "NOT_SUPPORTED": "choose another target; repeating cannot help",
+}
+_RETRY_AFTER_S: Final = {"RESOURCE_BUSY": 10.0, "UPSTREAM_THROTTLED": 1.0, "UPSTREAM_UNAVAILABLE": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A code's reason name and meaning."""
+
+    reason: str
+    meaning: str
+
+
+@cache
+def known_codes() -> Mapping[str, Known]:
+    """CBR's code -> reason and meaning. Read once from the table in this package."""
+    table = tomllib.loads(resources.files("gateway.upstream").joinpath("cbr_codes.toml").read_text(encoding="utf-8"))
+    return {code: Known(reason, meaning) for reason, codes in table.items() for code, meaning in codes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamError:
+    """The error of one answer. `code` is empty where the body has none."""
+
+    status: int
+    code: str = ""
+    text: str = ""
+
+    @property
+    def vanished(self) -> bool:
+        """The backend's odd way of saying that an id is malformed or gone: a 401 that has nothing to do with credentials. Source: live use."""
+        return self.status == 401 and self.text == "Malformed request url"  # noqa: PLR2004
+
+    @property
+    def throttled(self) -> bool:
+        return self.status == 429 or self.code == "APIGW.0308"  # noqa: PLR2004
+
+    @property
+    def credentials(self) -> bool:
+        return self.status == 401 and not self.vanished  # noqa: PLR2004
+
+    @property
+    def says_why(self) -> bool:
+        """Whether CBR itself names a definite reason, which also makes a 500 a definite answer."""
+        known = known_codes().get(self.code)
+        return self.code.startswith("BackupService.") and known is not None and known.reason != "UPSTREAM_INTERNAL"
+
+    @property
+    def refused_before_routing(self) -> bool:
+        """A 503 that the API gateway answered by itself: the service saw nothing."""
+        return self.status == 503 and self.code.startswith("APIGW.")  # noqa: PLR2004
+
+
+_CODE_KEYS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
+
+
+def read_error(status: int, body: bytes) -> UpstreamError:
+    """The error in a body of any of the known shapes. Source: cbr error bodies of the service, its API gateway, IAM and the older services."""
+    try:
+        value = strict_json.loads(body)
+    except strict_json.NotJson:
+        return UpstreamError(status)
+    for candidate in (value, *(value.values() if isinstance(value, dict) else ())):
+        if isinstance(candidate, dict):
+            for code_key, text_key in _CODE_KEYS:
+                if code_key in candidate:
+                    return UpstreamError(status, str(candidate[code_key])[:64], str(candidate.get(text_key, ""))[:512])
+    return UpstreamError(status)
+
+
+def error_in_success(value: object, status: int) -> UpstreamError | None:
+    """The error that a 2xx answer of an order carries in its body, if it does."""
+    if not isinstance(value, dict):
+        return None
+    code = value.get("error_code")
+    if isinstance(code, str) and code not in {"", "0"}:
+        return UpstreamError(status, code[:64], str(value.get("errText") or "")[:512])
+    if str(value.get("retCode") or "0") != "0":
+        return UpstreamError(status, f"CBC.{str(value['retCode'])[:32]}", str(value.get("errText") or value.get("retMsg") or "")[:512])
+    return None
+
+
+def to_gateway_error(error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str]) -> GatewayError:
+    """Our error for an answer. `subject`: path variable -> value, for the resource that the error is about."""
+    reason_name, meaning = _reason(error, binding)
+    reason: Reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_name}")
+    code = CODE_OF[reason]
+    message = meaning[0].upper() + meaning[1:]
+    if todo := _DO.get(reason_name):
+        message += f"; {todo}"
+    violations: tuple[Violation, ...] = ()
+    if code == code_pb2.INVALID_ARGUMENT:
+        violations = _fields(error, binding, meaning)
+        if violations[0].subject:
+            message = f"{violations[0].subject}: {meaning}"
+    elif code == code_pb2.FAILED_PRECONDITION:
+        violations = (Violation(binding.operation, meaning, error.code),)
+    return GatewayError(
+        reason,
+        message + ".",
+        violations=violations,
+        resource=_resource(reason_name, subject),
+        retry_after_s=_RETRY_AFTER_S.get(reason_name),
+        upstream=facts,
+        metadata={"permission": binding.permission} if reason_name == "UPSTREAM_PERMISSION" else {},
+    )
+
+
+def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
+    known = known_codes().get(error.code)
+    if known is not None and not (error.code == "APIGW.0201" and error.status != 400):  # noqa: PLR2004
+        return known.reason, known.meaning
+    if error.vanished or error.status == 404:  # noqa: PLR2004
+        variable = binding.segments[-1].variable if binding.segments else ""
+        reason, kind = _NOT_FOUND_BY_VARIABLE.get(variable, ("NOT_FOUND", "object"))
+        return reason, f"the {kind} does not exist"
+    if error.status < 300:  # noqa: PLR2004
+        return "ORDER_REFUSED", "the vendor's billing system refused the order"
+    if error.status in _BY_STATUS:
+        return _BY_STATUS[error.status]
+    return ("UPSTREAM_UNAVAILABLE", "CBR is not available") if error.status >= 500 else ("FIELD_INVALID", "CBR refused the request")  # noqa: PLR2004
+
+
+def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Violation, ...]:
+    """One violation for each parameter of the request that CBR's text names; one without a path when it names none."""
+    named = [binding.paths_of_keys[word] for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", error.text) if word in binding.paths_of_keys]
+    return tuple(Violation(path, meaning, error.code) for path in dict.fromkeys(named)) or (Violation("", meaning, error.code),)
+
+
+def _resource(reason: str, subject: Mapping[str, str]) -> Resource | None:
+    if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")) or not subject:
+        return None
+    for variable, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items():
+        if by_variable == reason and variable in subject:
+            return Resource(kind, subject[variable])
+    variable, name = list(subject.items())[-1]
+    return Resource(_NOT_FOUND_BY_VARIABLE.get(variable, ("", variable.removesuffix("_id")))[1], name)

@@ -1,0 +1,170 @@
+"""The rules of a declaration. Each is one function that answers a text for every breach; together they are what `cbr-gateway check` reports.
+
+To add a rule: write the function, add it to RULES (one method at a time) or SET_RULES (all methods together), and add one tiny bad proto with its message to tests/contract/bad.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+from gateway.upstream import codec
+from gateway.upstream.declaration import IN_BODY, Declaration, Rule
+
+_PLAIN: Final = frozenset({"google.protobuf.Timestamp", "google.type.Date"})
+_PAGED_BY_CBR: Final = frozenset({options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER, options_pb2.PAGING_OFFSET_IN_BODY})
+
+
+def _option(d: Declaration) -> Iterator[str]:
+    if not d.present:
+        yield "has no (cbrgateway.v1.upstream) option; declare its CBR call"
+        return
+    if not d.verb:
+        yield "sets none of get, post, put, delete"
+    elif not d.path.startswith("/v3/"):
+        yield f"path {d.path!r} does not begin with /v3/"
+    for name in ("operation", "permission"):
+        if not getattr(d.option, name):
+            yield f"does not set {name}"
+
+
+def _path(d: Declaration) -> Iterator[str]:
+    for variable in d.variables:
+        if variable == "project_id":
+            if variable in d.request.fields_by_name:
+                yield "project_id must not be a request field; the project is the call's"
+            continue
+        fd = d.request.fields_by_name.get(variable)
+        if fd is None:
+            yield f"path variable {{{variable}}} is not a field of {d.request.name}"
+        elif fd.is_repeated or fd.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}:
+            yield f"path variable {{{variable}}} must be a single string or enum"
+
+
+def _effects(d: Declaration) -> Iterator[str]:
+    if d.verb == "GET" and not d.reads:
+        yield "is a GET and must be idempotency_level = NO_SIDE_EFFECTS"
+    if d.reads and d.verb in {"PUT", "DELETE"}:
+        yield f"is a {d.verb} and cannot be idempotency_level = NO_SIDE_EFFECTS"
+    if d.verb == "DELETE" and d.level != MethodOptions.IDEMPOTENT:
+        yield "is a DELETE and must be idempotency_level = IDEMPOTENT"
+    if d.reads and d.option.asynchronous:
+        yield "has no side effects and cannot be asynchronous"
+    if d.option.never_resent and d.level != MethodOptions.IDEMPOTENCY_UNKNOWN:
+        yield "is never_resent and must not set idempotency_level"
+
+
+def _read_back(d: Declaration) -> Iterator[str]:
+    converges = d.verb in IN_BODY and d.level == MethodOptions.IDEMPOTENT
+    if converges and not d.option.read_back:
+        yield "is IDEMPOTENT and needs read_back, the RPC that shows whether the change was made"
+    if d.option.read_back and not converges:
+        yield "sets read_back, which is only for IDEMPOTENT calls with POST or PUT"
+
+
+def _query(d: Declaration) -> Iterator[str]:
+    if d.verb in IN_BODY or not d.verb:
+        return
+    for fd in d.sent_fields:
+        if fd.message_type is not None and (fd.is_repeated or fd.message_type.full_name not in _PLAIN):
+            yield f"field {fd.name} is a message or map and cannot go into the query of a {d.verb}"
+
+
+def _request_id(d: Declaration) -> Iterator[str]:
+    has = "request_id" in d.request.fields_by_name
+    if d.reads and has:
+        yield "has no side effects and must not have the field request_id"
+    if d.present and not d.reads and not has:
+        yield "changes something and needs the field request_id"
+
+
+def _lists(d: Declaration) -> Iterator[str]:
+    paging, request, response = d.option.paging, d.request.fields_by_name, d.method.output_type
+    if paging == options_pb2.PAGING_UNSPECIFIED:
+        if "page_token" in request:
+            yield "has page_token and needs the option paging"
+        return
+    for name in ("page_size", "page_token"):
+        if name not in request:
+            yield f"is paged and needs the request field {name}"
+    if "next_page_token" not in response.fields_by_name:
+        yield "is paged and needs the response field next_page_token"
+    if not any(f.is_repeated and f.message_type for f in response.fields):
+        yield "is paged and needs a repeated message field in the response: its rows"
+    if (paging == options_pb2.PAGING_OFFSET_IN_BODY) != (d.verb == "POST") and paging in _PAGED_BY_CBR:
+        yield "pages in the body only for POST, and in the query only for GET"
+
+
+def _messages(d: Declaration) -> Iterator[str]:
+    for message in reachable(d.request):
+        yield from _fields(message)
+    for message in reachable(d.method.output_type):
+        yield from _fields(message)
+        yield from _raw_words(message)
+
+
+def _fields(message: Descriptor) -> Iterator[str]:
+    seen: dict[str, FieldDescriptor] = {}
+    for fd in message.fields:
+        if fd.name in codec.GATEWAY_FIELDS:
+            continue
+        if problem := codec.kind_problem(fd):
+            yield f"field {message.name}.{fd.name}: {problem}"
+        key = codec.json_key(fd)
+        twin = seen.setdefault(key, fd)
+        if twin is not fd and (fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof):
+            yield f"fields {message.name}.{twin.name} and {message.name}.{fd.name} have the same JSON key {key!r}"
+    extra = message.fields_by_name.get("extra_fields")
+    if extra is not None and (extra.message_type is None or extra.message_type.full_name != "google.protobuf.Struct"):
+        yield f"field {message.name}.extra_fields must be a google.protobuf.Struct"
+
+
+def _raw_words(message: Descriptor) -> Iterator[str]:
+    for fd in message.fields:
+        if (
+            fd.enum_type is not None
+            and fd.enum_type.full_name != "google.protobuf.NullValue"
+            and not fd.is_repeated
+            and not codec.raw_sibling(message, fd)
+        ):
+            yield f"field {message.name}.{fd.name} is an enum in a response and needs the string field {fd.name}_raw"
+
+
+def reachable(root: Descriptor) -> list[Descriptor]:
+    """The message and all of our own messages inside it, each once."""
+    found: dict[str, Descriptor] = {}
+    waiting = [root]
+    while waiting:
+        message = waiting.pop()
+        if message.full_name in found or message.full_name.startswith("google."):
+            continue
+        found[message.full_name] = message
+        waiting.extend(fd.message_type for fd in message.fields if fd.message_type is not None and not codec.is_map(fd))
+    return list(found.values())
+
+
+RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages)
+
+SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
+
+
+def _unique_calls(declarations: Sequence[Declaration]) -> Iterator[str]:
+    calls: dict[tuple[str, str], str] = {}
+    operations: dict[str, str] = {}
+    for d in declarations:
+        if d.verb and (first := calls.setdefault((d.verb, d.path), d.rpc)) != d.rpc:
+            yield f"{d.rpc}: {d.verb} {d.path} is already the call of {first}"
+        if d.option.operation and (first := operations.setdefault(d.option.operation, d.rpc)) != d.rpc:
+            yield f"{d.rpc}: operation {d.option.operation} is already carried out by {first}"
+
+
+def _read_back_exists(declarations: Sequence[Declaration]) -> Iterator[str]:
+    readers = {d.rpc for d in declarations if d.reads}
+    for d in declarations:
+        if d.option.read_back and d.option.read_back not in readers:
+            yield f"{d.rpc}: read_back {d.option.read_back!r} is not an RPC without side effects"
+
+
+SET_RULES: Final[tuple[SetRule, ...]] = (_unique_calls, _read_back_exists)
