@@ -370,7 +370,7 @@ class CheckpointParameters(_message.Message):
     POLICY_ID_FIELD_NUMBER: _builtins.int
     RETENTION_DURATION_DAYS_FIELD_NUMBER: _builtins.int
     auto_trigger: _builtins.bool
-    """Whether the backup counts as automatic, which makes it subject to the policy's retention. CBR's default is false."""
+    """Whether the backup counts as automatic. CBR's default is false."""
     description: _builtins.str
     """Description without `<` and `>`, at most 255 characters."""
     incremental: _builtins.bool

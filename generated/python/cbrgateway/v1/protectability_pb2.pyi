@@ -87,7 +87,7 @@ class ListProtectablesRequest(_message.Message):
     instance_id: _builtins.str
     """Id of the resource."""
     server_id: _builtins.str
-    """Id of the server that the disk is attached to. For disks."""
+    """Id of a server."""
     def __init__(
         self,
         *,
@@ -163,7 +163,7 @@ class Protectable(_message.Message):
     name: _builtins.str
     """Name."""
     size_gib: _builtins.int
-    """Size, in GiB; of a server, of all its disks."""
+    """Size, in GiB."""
     status: _builtins.str
     """State in its own service, as that service names it: `ACTIVE`, `SHUTOFF`, `in-use`."""
     vault_id: _builtins.str

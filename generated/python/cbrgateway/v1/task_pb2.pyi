@@ -160,7 +160,7 @@ class ListTasksRequest(_message.Message):
     vault_name: _builtins.str
     """Name of the vault."""
     enterprise_project_id: _builtins.str
-    """Enterprise project; `all_granted_eps` for all that the credential may see."""
+    """Enterprise project."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Tasks from this moment on. Fractions of a second are cut off."""
@@ -713,9 +713,9 @@ class TaskRemoveResources(_message.Message):
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     fail_count: _builtins.int
-    """Number of backups that could not be deleted."""
+    """Number of failures; of what, CBR does not publish."""
     total_count: _builtins.int
-    """Number of backups to delete."""
+    """Number of all, in the same count."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ResourceRef]:
         """The resources that are removed."""
@@ -744,9 +744,9 @@ class TaskVaultDelete(_message.Message):
     FAIL_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     fail_count: _builtins.int
-    """Number of backups or resources that could not be deleted."""
+    """Number of failures; of what, CBR does not publish."""
     total_count: _builtins.int
-    """Number of backups or resources to delete."""
+    """Number of all, in the same count."""
     def __init__(
         self,
         *,
