@@ -5,7 +5,10 @@ from typing import Any
 
 from emulator import work
 from emulator.emulator import Emulator
+from emulator.faults import task_outcome
 from emulator.model import Policy, Vault
+from emulator.replication import replicate
+from emulator.tasks import Outcome
 from emulator.views import (
     backup_view,
     checkpoint_view,
@@ -15,6 +18,9 @@ from emulator.views import (
     vault_view,
 )
 from emulator.world import World
+
+RUN_POLICY = "RunPolicy"
+"""Operation name under which faults can strike a policy run."""
 
 
 def run_policy(emulator: Emulator, policy_id: str) -> list[str]:
@@ -27,13 +33,33 @@ def run_policy(emulator: Emulator, policy_id: str) -> list[str]:
     policy = world.policies.get(policy_id)
     if policy is None:
         raise LookupError("no such policy")
+    striking = emulator.faults.take(RUN_POLICY, "POST", None, policy.project_id)
+    outcome = task_outcome(striking)
     known = set(world.tasks.log)
     for vault in [each for each in world.vaults.values() if policy.id in each.policies]:
-        _run_backup(world, vault, policy)
+        if policy.operation_type == "replication":
+            _run_replication(world, vault, policy, outcome)
+        else:
+            _run_backup(world, vault, policy, outcome)
     return [task_id for task_id in world.tasks.log if task_id not in known]
 
 
-def _run_backup(world: World, vault: Vault, policy: Policy) -> None:
+def _run_replication(world: World, vault: Vault, policy: Policy, outcome: Outcome | None) -> None:
+    project = world.projects.get(policy.definition["destination_project_id"])
+    destination = world.vaults.get(vault.policies[policy.id] or "")
+    if project is None or destination is None:
+        raise LookupError("the destination of the policy is gone")
+    for backup in world.backups_in(vault.id):
+        if backup.status != "available" or backup.image_type != "backup":
+            continue
+        if all(record.destination_region != project.region for record in backup.records):
+            days = policy.definition.get("retention_duration_days", -1)
+            replicate(
+                world, backup, project, destination, policy_id=policy.id, retention_days=days, outcome=outcome
+            )
+
+
+def _run_backup(world: World, vault: Vault, policy: Policy, outcome: Outcome | None) -> None:
     resources = [resource for resource in vault.resources.values() if resource.auto_protect]
     if not resources:
         return
@@ -43,7 +69,7 @@ def _run_backup(world: World, vault: Vault, policy: Policy) -> None:
         retention_days=policy.definition.get("retention_duration_days", -1),
         on_done=lambda: prune(world, vault, policy),
     )
-    work.make_checkpoint(world, vault, resources, order, None)
+    work.make_checkpoint(world, vault, resources, order, outcome)
 
 
 def prune(world: World, vault: Vault, policy: Policy) -> None:
@@ -69,6 +95,26 @@ def pay_order(emulator: Emulator, order_id: str) -> str:
     vault, order.vault, order.paid = order.vault, None, True
     emulator.world.vaults[vault.id] = vault
     return vault.id
+
+
+def register_image(emulator: Emulator, backup_id: str, project_id: str) -> str:
+    """Register a backup as an image of its owner or of a project it is shared with; return the image id.
+
+    LookupError if the project cannot see the backup.
+    """
+    world = emulator.world
+    backup = world.backups.get(backup_id)
+    if backup is None:
+        raise LookupError("no such backup")
+    image_id = world.ids.new()
+    if backup.project_id == project_id:
+        backup.image_ids.append(image_id)
+        return image_id
+    member = world.member_of(backup, project_id)
+    if member is None:
+        raise LookupError("the backup is not shared with the project")
+    member.image_id = image_id
+    return image_id
 
 
 def dump(emulator: Emulator) -> dict[str, Any]:

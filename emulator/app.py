@@ -22,16 +22,13 @@ from emulator.clock import Clock
 from emulator.control import control_routes
 from emulator.emulator import Emulator
 from emulator.errors import ApiError, gateway_error, no_such_api
-from emulator.faults import AFTER, BEFORE, Fault
+from emulator.faults import AFTER, BEFORE, Fault, task_outcome
 from emulator.fields import JsonObject, parse_query
 from emulator.routes import all_routes
 from emulator.routing import Answer, Call, Route, Router
 from emulator.settings import EmulatorSettings
-from emulator.tasks import Outcome
 from emulator.truth import Entry
 from emulator.wire import Reply, Wire
-
-TASK_FAULTS = {"task_skipped": "skipped", "task_failed": "failed", "task_timeout": "timeout"}
 
 
 def build_app(settings: EmulatorSettings | None = None) -> Starlette:
@@ -163,7 +160,7 @@ class FrontDoor:
             params=params,
             query=parse_query(route.query, _query(arrival.raw_query)),
             body=route.body(_json(arrival.body), "") if route.body is not None else {},
-            outcome=_outcome(striking),
+            outcome=task_outcome(striking),
             list_lag_s=sum(fault.seconds for fault in striking if fault.kind == "list_lag"),
         )
 
@@ -185,6 +182,8 @@ class FrontDoor:
         body = b"" if payload is None else payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
         return Reply(status, _live_headers(self._emulator.clock, request_id, headers, empty=payload is None), body)
 
+
+REDIRECTIONS = range(300, 400)
 
 LIVE_HEADERS = (
     (b"server", b"api-gateway"),
@@ -244,7 +243,7 @@ def _spoils_reply(fault: Fault) -> bool:
 def _instead(fault: Fault) -> tuple[int, object, tuple[tuple[str, str], ...]]:
     headers = tuple(fault.headers.items())
     if fault.kind == "redirect":
-        status = fault.status if 300 <= fault.status < 400 else 302
+        status = fault.status if fault.status in REDIRECTIONS else 302
         return status, None, (("location", fault.location), *headers)
     if isinstance(fault.body, str):
         return fault.status, fault.body.encode(), headers
@@ -254,10 +253,3 @@ def _instead(fault: Fault) -> tuple[int, object, tuple[tuple[str, str], ...]]:
 def _usual_body(status: int) -> JsonObject:
     codes = {429: "APIGW.0308", 500: "APIGW.0601", 502: "APIGW.0202", 503: "APIGW.0613", 504: "APIGW.0203"}
     return {"error_msg": "Injected by the emulator.", "error_code": codes.get(status, "APIGW.0201")}
-
-
-def _outcome(striking: list[Fault]) -> Outcome | None:
-    for fault in striking:
-        if fault.kind in TASK_FAULTS:
-            return Outcome(TASK_FAULTS[fault.kind], fault.code, fault.message)
-    return None

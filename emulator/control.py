@@ -42,6 +42,7 @@ def control_routes(emulator: Emulator) -> list[Route]:
         ("DELETE", "/truth", control.clear_truth),
         ("POST", "/policies/{policy_id}/run", control.run_policy),
         ("POST", "/orders/{order_id}/pay", control.pay_order),
+        ("POST", "/images", control.register_image),
         ("GET", "/state", control.dump_state),
     )
     return [Route(path, _guarded(endpoint), methods=[method]) for method, path, endpoint in table]
@@ -138,7 +139,7 @@ class Control:
     async def add_faults(self, request: Request) -> Response:
         """Add one fault, or several as `{"faults": [...]}`; return their ids."""
         body = await _body(request)
-        orders = body["faults"] if "faults" in body else [body]
+        orders = body.get("faults", [body])
         return JSONResponse({"ids": [self._emulator.faults.add(order).id for order in orders]}, 201)
 
     async def remove_faults(self, request: Request) -> Response:
@@ -167,6 +168,12 @@ class Control:
     async def pay_order(self, request: Request) -> Response:
         """Pay an open order; the vault it waits for appears."""
         return JSONResponse({"vault_id": actions.pay_order(self._emulator, request.path_params["order_id"])})
+
+    async def register_image(self, request: Request) -> Response:
+        """Take `backup_id` and `project_id`: that project registers an image, which then guards the backup."""
+        body = await _body(request)
+        image_id = actions.register_image(self._emulator, str(body["backup_id"]), str(body["project_id"]))
+        return JSONResponse({"image_id": image_id}, 201)
 
     async def dump_state(self, _request: Request) -> Response:
         """Return every object of every project."""

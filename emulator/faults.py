@@ -12,8 +12,11 @@ from typing import Any
 from emulator import fields
 from emulator.errors import ApiError
 from emulator.fields import JsonObject, Need
+from emulator.tasks import Outcome
 
 BEFORE, AFTER = "before_commit", "after_commit"
+
+TASK_STATUS = {"task_skipped": "skipped", "task_failed": "failed", "task_timeout": "timeout"}
 
 KINDS = (
     "delay",
@@ -25,9 +28,7 @@ KINDS = (
     "redirect",
     "drip",
     "list_lag",
-    "task_skipped",
-    "task_failed",
-    "task_timeout",
+    *TASK_STATUS,
 )
 
 _FAULT = fields.record(
@@ -94,7 +95,7 @@ class FaultPlan:
     """The faults on order, in the order they were added."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(f"faults {seed}")
+        self._random = random.Random(f"faults {seed}")  # noqa: S311 - repeatable, not secret
         self._pending: list[_Pending] = []
         self._added = 0
 
@@ -174,3 +175,11 @@ class FaultPlan:
         before = len(self._pending)
         self._pending = [each for each in self._pending if fault_id is not None and each.fault.id != fault_id]
         return before - len(self._pending)
+
+
+def task_outcome(striking: list[Fault]) -> Outcome | None:
+    """Return how tasks started under these faults must end; None: well."""
+    for fault in striking:
+        if fault.kind in TASK_STATUS:
+            return Outcome(TASK_STATUS[fault.kind], fault.code, fault.message)
+    return None

@@ -13,8 +13,8 @@ class Ids:
     """Repeatable ids: the same seed and the same calls give the same ids."""
 
     def __init__(self, seed: int) -> None:
-        self._objects = random.Random(f"objects {seed}")
-        self._requests = random.Random(f"requests {seed}")
+        self._objects = random.Random(f"objects {seed}")  # noqa: S311 - repeatable, not secret
+        self._requests = random.Random(f"requests {seed}")  # noqa: S311 - repeatable, not secret
 
     def new(self) -> str:
         """Return a fresh object id (a random-looking UUID)."""

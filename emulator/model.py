@@ -178,6 +178,8 @@ class Backup:
     task_id: str | None = None
     """The backup task that made it, for its progress."""
     snapshot_id: str | None = None
+    image_ids: list[str] = field(default_factory=list)
+    """Images the owner registered from it."""
     children: list["Backup"] = field(default_factory=list)
     records: list[ReplicationRecord] = field(default_factory=list)
     enterprise_project_id: str = "0"

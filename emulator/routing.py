@@ -4,12 +4,13 @@ Rules of the vendor's paths: a literal segment beats a parameter (`/vaults/summa
 trailing slash, and a known path with another method is as unknown as an unknown path.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from emulator.auth import Authenticator, Caller
+from emulator.errors import invalid
 from emulator.fields import Check, JsonObject, QueryCheck
 from emulator.settings import Account, Project
 from emulator.tasks import Outcome
@@ -160,3 +161,13 @@ def visible(call: Call, items: Iterable[Any]) -> list[Any]:
         return list(items)
     horizon = call.world.clock.now() - call.list_lag_s
     return [item for item in items if item.created_at <= horizon]
+
+
+def in_order(items: list[Any], sort: str | None, keys: Collection[str]) -> list[Any]:
+    """Return `items` sorted by `key[:asc|desc],…` (descending without a word), or as they are without a wish."""
+    for part in reversed(sort.split(",") if sort else []):
+        key, _, direction = part.strip().partition(":")
+        if key not in keys or direction not in {"", "asc", "desc"}:
+            raise invalid("sort")
+        items = sorted(items, key=lambda item: getattr(item, key) or 0, reverse=direction != "asc")
+    return items

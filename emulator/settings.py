@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from emulator.transitions import Pace
 
 ACCESS_KEY = "EMULATORACCESSKEY01"
-SECRET_KEY = "emulator-secret-key-not-for-production"
+SECRET_KEY = "emulator-secret-key-not-for-production"  # noqa: S105 - opens nothing but this emulator
 IAM_DOMAIN = "acme"
 IAM_USER = "acme-operator"
-IAM_PASSWORD = "emulator-password-not-for-production"
+IAM_PASSWORD = "emulator-password-not-for-production"  # noqa: S105 - opens nothing but this emulator
 
 SECOND_ACCESS_KEY = "EMULATORACCESSKEY02"
-SECOND_SECRET_KEY = "emulator-second-key-not-for-production"
+SECOND_SECRET_KEY = "emulator-second-key-not-for-production"  # noqa: S105 - opens nothing but this emulator
 
 PAYMENTS_PROJECT_ID = "0605767b5780d5762fc5c0118072a564"
 DATABASES_PROJECT_ID = "0605767b5f80d5ae2f4bc0115a1e7ad2"
@@ -68,7 +68,7 @@ DEFAULT_ACCOUNTS = (
         domain_name="globex",
         user_id="0b2f1b0cf780f2c11f5dc0113c88e07d",
         user_name="globex-operator",
-        password="emulator-second-password-not-for-production",
+        password="emulator-second-password-not-for-production",  # noqa: S106 - as above
         access_key=SECOND_ACCESS_KEY,
         secret_key=SECOND_SECRET_KEY,
         projects=(Project(RESEARCH_PROJECT_ID, "research", "cn-north-4"),),
@@ -85,7 +85,7 @@ class EmulatorSettings:
     accounts: tuple[Account, ...] = DEFAULT_ACCOUNTS
     auth: bool = True
     """False: every request is taken as coming from the owner of the project in its path."""
-    pace: Pace = Pace()
+    pace: Pace = field(default_factory=Pace)
     """How asynchronous work moves."""
     throttle_rps: int | None = None
     """Requests per second for one project and operation before 429; None: no limit."""

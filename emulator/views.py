@@ -22,7 +22,7 @@ JsonObject = dict[str, Any]
 
 
 def vault_view(world: World, vault: Vault) -> JsonObject:
-    """Source: `Vault` plus the observed keys supplier, cross_account, frozen, …"""
+    """Return a vault. Source: `Vault` plus the observed keys supplier, cross_account, frozen and so on."""
     per_resource: dict[str, tuple[int, int]] = {}
     used = 0
     for backup in world.backups_in(vault.id):
@@ -141,11 +141,7 @@ def backup_view(world: World, backup: Backup, *, detail: bool = False, records: 
 def _extend_info(world: World, backup: Backup) -> JsonObject:
     task = world.tasks.log.get(backup.task_id or "")
     whole_server = bool(backup.children)
-    images = [
-        {"image_id": member.image_id}
-        for member in world.members.get(backup.id, {}).values()
-        if member.image_id is not None
-    ]
+    images = [{"image_id": image_id} for image_id in backup.image_ids]
     info: JsonObject = {
         "auto_trigger": backup.auto_trigger,
         "bootable": None if whole_server else backup.bootable,

@@ -1,9 +1,8 @@
 """How replies leave: whole, in drips, cut short, or not at all."""
 
 import asyncio
-from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
 
 from starlette.types import Send
 
@@ -55,13 +54,12 @@ class Wire:
 
     async def _start(self, reply: Reply) -> None:
         headers = list(reply.headers)
-        if reply.status != 204:
+        if reply.status != HTTPStatus.NO_CONTENT:
             headers.append((b"content-length", str(len(reply.body)).encode()))
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
 
     async def _body(self, body: bytes, *, more: bool) -> None:
-        message: MutableMapping[str, Any] = {"type": "http.response.body", "body": body, "more_body": more}
-        await self._send(message)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     @staticmethod
     async def _until_lost() -> None:

@@ -6,9 +6,10 @@ with a function that follows it, and returns what the reply needs.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from emulator.errors import service_code
+from emulator.errors import invalid, service_code
 from emulator.model import (
     Backup,
     BoundResource,
@@ -383,4 +384,41 @@ def migrate_resources(
         enter=enter,
         outcome=outcome,
         subjects=(source.id, destination.id, *moving),
+    )
+
+
+def day_start(date: str, time_zone: str) -> float:
+    """Return the first moment of a day (`YYYY-MM-DD`, `UTC+08:00`) in seconds; 9900 for a day that does not exist."""
+    try:
+        return datetime.fromisoformat(f"{date}T00:00:00{time_zone.removeprefix('UTC')}").timestamp()
+    except ValueError:
+        raise invalid("expect_expiration_date") from None
+
+
+def change_expiry(
+    world: World,
+    vault: Vault,
+    backups: list[Backup],
+    expires_at: float,
+    day: str,
+    outcome: Outcome | None,
+) -> Task:
+    """Start giving backups a new expiry; the vendor does not publish the type of this log, so it is a guess."""
+
+    def enter(status: str) -> None:
+        if status == SUCCESS:
+            for backup in backups:
+                backup.expired_at = expires_at
+
+    return world.tasks.start(
+        "update_expiration_time",
+        project_id=vault.project_id,
+        provider_id=vault.product.provider_id,
+        vault=(vault.id, vault.name),
+        resource={"id": vault.id, "type": "", "name": vault.name, "extra_info": {}},
+        part="update_expiration_time",
+        details={"affected_backups_count": len(backups), "expiration_day": day},
+        enter=enter,
+        outcome=outcome,
+        subjects=(vault.id,),
     )

@@ -8,7 +8,7 @@ from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_boolean, q_integer, q_text, q_word, q_words
 from emulator.model import RESOURCE_TYPES, Backup, Protectable
 from emulator.routes.tasks import moment
-from emulator.routing import Call, Route, page, visible
+from emulator.routing import Call, Route, in_order, page, visible
 from emulator.views import backup_view
 
 STATUSES = (
@@ -64,17 +64,6 @@ def _matches(call: Call, backup: Backup, since: float, until: float) -> bool:
     )
 
 
-def _sorted(backups: list[Backup], sort: str | None) -> list[Backup]:
-    """Sort by `key[:asc|desc],…`; newest first without a wish."""
-    result = list(reversed(backups))
-    for part in reversed(sort.split(",") if sort else []):
-        key, _, direction = part.strip().partition(":")
-        if key not in SORT_KEYS or direction not in {"", "asc", "desc"}:
-            raise invalid("sort")
-        result.sort(key=lambda backup: getattr(backup, key) or 0, reverse=direction != "asc")
-    return result
-
-
 def list_backups(call: Call) -> object:
     """Answer top-level backups, newest first, or the children of `parent_id`."""
     query = call.query
@@ -82,7 +71,7 @@ def list_backups(call: Call) -> object:
     candidates = visible(call, _candidates(call))
     call.world.tasks.read(*(backup.id for backup in candidates))
     found = [backup for backup in candidates if _matches(call, backup, since, until)]
-    shown, totals = page(call, _sorted(found, query.get("sort")))
+    shown, totals = page(call, in_order(list(reversed(found)), query.get("sort"), SORT_KEYS))
     records = query.get("show_replication", False)
     return {"backups": [backup_view(call.world, each, records=records) for each in shown], **totals}
 
@@ -118,6 +107,8 @@ def delete_backup(call: Call) -> None:
         raise service_error(6201, "The vault is being deleted.")
     if vault is not None and vault.locked and backup.auto_trigger:
         raise service_error(6220, "An automatic backup of a locked vault cannot be deleted.")
+    if backup.image_ids:
+        raise service_error(6204, "The backup is registered as an image.")
     if any(member.image_id is not None for member in world.members.get(backup.id, {}).values()):
         raise service_error(6710, "The shared backup is registered as an image.")
     work.delete_backup(world, backup, call.outcome)
@@ -138,7 +129,7 @@ def _target(call: Call, backup: Backup, wish: JsonObject) -> Protectable:
     return target
 
 
-def _check_mappings(call: Call, backup: Backup, target: Protectable, wish: JsonObject) -> None:
+def _check_mappings(backup: Backup, target: Protectable, wish: JsonObject) -> None:
     children = {child.id: child for child in backup.children}
     disks = {disk.id: disk for disk in target.children}
     for mapping in wish.get("mappings", []):
@@ -165,7 +156,7 @@ def restore_backup(call: Call) -> object:
     if vault is None or vault.status != "available":
         raise service_error(6202, "A restore needs an available vault.")
     target = _target(call, backup, wish)
-    _check_mappings(call, backup, target, wish)
+    _check_mappings(backup, target, wish)
     if world.tasks.busy(target.id):
         raise service_error(2002, "The resource is busy with another task.")
     task = work.restore(world, backup, target, world.bound(vault.id, target.id), call.outcome)

@@ -1,0 +1,211 @@
+"""Asynchronous work that brings backups in from elsewhere: replicas from another region, images from a hybrid store."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from emulator.errors import service_error
+from emulator.model import Backup, BoundResource, Checkpoint, ReplicationRecord, Vault
+from emulator.settings import Project
+from emulator.tasks import Outcome, Task
+from emulator.transitions import FINAL, OBJECT_STATES, SUCCESS
+from emulator.work import DAY_S, resource_ref
+from emulator.world import World
+
+
+def check_replicable(world: World, backup: Backup, destination: Project, vault: Vault) -> None:
+    """Refuse with 1002, 1003, 1009, 6216 or 6129 what cannot be replicated into `vault`."""
+    if backup.image_type == "replication":
+        raise service_error(1002, "A replica cannot be replicated again.")
+    if not any(child.bootable for child in backup.children):
+        raise service_error(1003, "Only backups of servers with their system disk can be replicated.")
+    if backup.status != "available":
+        raise service_error(6216, "The backup is in use.")
+    if any(_blocks(record, destination) for record in backup.records):
+        raise service_error(1009, "The backup is being, or was, replicated to that region.")
+    if world.used_mb(vault.id) + backup.size_mb > vault.size * 1024:
+        raise service_error(6129, "The destination vault is full.")
+
+
+def _blocks(record: ReplicationRecord, destination: Project) -> bool:
+    return record.destination_region == destination.region and record.status not in {"fail", "skip"}
+
+
+def replicate(
+    world: World,
+    backup: Backup,
+    destination: Project,
+    vault: Vault,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    policy_id: str | None = None,
+    retention_days: int = -1,
+    outcome: Outcome | None = None,
+) -> ReplicationRecord:
+    """Start copying a backup into a vault of another region; the replica appears there when the task succeeds."""
+    record = ReplicationRecord(
+        id=world.ids.new(),
+        created_at=world.clock.now(),
+        source=backup,
+        source_region=world.projects[backup.project_id].region,
+        destination_backup_id=world.ids.new(),
+        destination_checkpoint_id=world.ids.new(),
+        destination_project_id=destination.id,
+        destination_region=destination.region,
+        destination_vault_id=vault.id,
+        auto_trigger=policy_id is not None,
+    )
+    backup.records.append(record)
+    name = name or backup.name
+
+    def enter(status: str) -> None:
+        record.status = OBJECT_STATES["replication"][status]
+        if status == SUCCESS:
+            _land(world, record, vault, name, description, retention_days)
+        elif status in FINAL and outcome is not None:
+            record.fail_code, record.fail_reason = outcome.code, outcome.message
+
+    task = world.tasks.start(
+        "replication",
+        project_id=backup.project_id,
+        provider_id=backup.provider_id,
+        vault=(backup.vault_id, world.vaults[backup.vault_id].name),
+        resource=_resource_of(backup),
+        part="replication",
+        details=_details(record, name),
+        enter=enter,
+        outcome=outcome,
+        subjects=(record.id, backup.id),
+        policy_id=policy_id,
+        checkpoint_id=backup.checkpoint_id,
+    )
+    record.task_id = task.id
+    return record
+
+
+def _resource_of(backup: Backup) -> dict[str, Any]:
+    return {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": {}}
+
+
+def _details(record: ReplicationRecord, name: str) -> dict[str, Any]:
+    return {
+        "source_backup_id": record.source.id,
+        "source_backup_name": record.source.name,
+        "source_checkpoint_id": record.source.checkpoint_id,
+        "source_project_id": record.source.project_id,
+        "source_region": record.source_region,
+        "destination_backup_id": record.destination_backup_id,
+        "destination_backup_name": name,
+        "destination_checkpoint_id": record.destination_checkpoint_id,
+        "destination_project_id": record.destination_project_id,
+        "destination_region": record.destination_region,
+    }
+
+
+def _land(
+    world: World, record: ReplicationRecord, vault: Vault, name: str, description: str | None, retention_days: int
+) -> None:
+    """Create the replica with its checkpoint, and list its server in the destination vault."""
+    source, now = record.source, world.clock.now()
+
+    def copy(part: Backup, new_id: str, parent_id: str | None) -> Backup:
+        return replace(
+            part,
+            id=new_id,
+            project_id=vault.project_id,
+            vault_id=vault.id,
+            checkpoint_id=record.destination_checkpoint_id,
+            name=name,
+            description=source.description if description is None else description,
+            status="available",
+            image_type="replication",
+            parent_id=parent_id,
+            policy_id=None,
+            created_at=now,
+            updated_at=now,
+            expired_at=now + retention_days * DAY_S if retention_days > 0 else None,
+            resource_az="",
+            children=[],
+            records=[],
+        )
+
+    replica = copy(source, record.destination_backup_id, None)
+    replica.children = [copy(child, world.ids.new(), replica.id) for child in source.children]
+    vault.resources.setdefault(
+        source.resource_id,
+        BoundResource(
+            source.resource_id,
+            source.resource_type,
+            source.resource_name,
+            source.resource_size,
+            protect_status=None,
+        ),
+    )
+    world.checkpoints[record.destination_checkpoint_id] = Checkpoint(
+        id=record.destination_checkpoint_id,
+        project_id=vault.project_id,
+        vault_id=vault.id,
+        vault_name=vault.name,
+        provider_id=vault.product.provider_id,
+        created_at=now,
+        name=name,
+        description=replica.description,
+        retention_days=retention_days,
+        status="available",
+        resources=[vault.resources[source.resource_id]],
+        backup_ids=[replica.id],
+    )
+    world.put_backup(replica)
+
+
+def synchronise(
+    world: World,
+    vault: Vault,
+    resource: BoundResource,
+    bring: Callable[[], int],
+    outcome: Outcome | None,
+    subjects: tuple[str, ...],
+) -> Task:
+    """Start a synchronisation; `bring` runs at its success and returns how many backups came."""
+    details = {"sync_backup_num": 0, "delete_backup_num": 0, "err_sync_backup_num": 0}
+
+    def enter(status: str) -> None:
+        if status == SUCCESS:
+            details["sync_backup_num"] = bring()
+
+    return world.tasks.start(
+        "sync",
+        project_id=vault.project_id,
+        provider_id=vault.product.provider_id,
+        vault=(vault.id, vault.name),
+        resource=resource_ref(resource),
+        part="sync",
+        details=details,
+        enter=enter,
+        outcome=outcome,
+        subjects=subjects,
+    )
+
+
+def imported_backup(world: World, vault: Vault, wish: dict[str, Any]) -> Backup:
+    """Return the backup that an image in a bucket becomes. `wish` is one item of ImportBackup."""
+    return Backup(
+        id=wish["backup_id"],
+        project_id=vault.project_id,
+        vault_id=vault.id,
+        checkpoint_id=world.ids.new(),
+        provider_id=vault.product.provider_id,
+        name=wish["backup_name"],
+        resource_id=wish["resource_id"],
+        resource_name=wish["resource_name"],
+        resource_type=wish["resource_type"],
+        resource_size=0,
+        resource_az="",
+        created_at=float(wish["created_at"]),
+        protected_at=float(wish["created_at"]),
+        updated_at=world.clock.now(),
+        size_mb=0,
+        incremental=False,
+        status="available",
+    )
