@@ -33,7 +33,7 @@ ReadableFile = Annotated[Path, AfterValidator(_readable)]
 class TlsSettings(BaseModel):
     """Files of the server's TLS identity, PEM. Without this part the server speaks plain text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     certificate_file: ReadableFile = Field(description="Certificate chain of the server, leaf first.")
     key_file: ReadableFile = Field(description="Private key of the certificate.")
@@ -45,7 +45,7 @@ class TlsSettings(BaseModel):
 class ServerLimits(BaseModel):
     """Bounds on what one process takes from the network before any RPC is looked at."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_connections: int = Field(default=1000, ge=1, description="Open connections, half-open ones included; further ones are cut at once.")
     max_concurrent_streams: int = Field(default=100, ge=1, description="Calls in flight on one connection.")
@@ -65,7 +65,7 @@ class ServerLimits(BaseModel):
 class ServerSettings(BaseModel):
     """Where the server listens and how it ends."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     listen: Address = Field(default="127.0.0.1:50051", description="Address of the gRPC services.")
     health_listen: Address = Field(default="127.0.0.1:50052", description="Address of the gRPC health service: plain text, apart from the load.")

@@ -1,0 +1,60 @@
+"""The configuration of one process: defaults, then a YAML file, then environment variables, then the command line.
+
+`load` gives frozen settings, or one report of every mistake with its key, its source and what to do.
+Each part's settings stand next to the code that uses them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.config.checks import cross_checks
+from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.schema import explained, leaves, located
+from gateway.config.show import shown
+from gateway.rpc.settings import ServerSettings
+from gateway.telemetry import LogSettings
+from gateway.tenants import Tenant
+from gateway.upstream.settings import SecretReference, UpstreamSettings
+
+__all__ = ["FILE_VARIABLE", "FLAGS", "PREFIX", "Config", "ConfigError", "Layers", "Problem", "leaves", "load", "read_layers", "shown", "validated"]
+
+
+class Config(BaseModel):
+    """Everything a gateway is told. A process keeps the one it started with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="CBR Gateway configuration")
+
+    server: ServerSettings = Field(default_factory=ServerSettings, description="Where the server listens and how it ends.")
+    upstream: UpstreamSettings = Field(description="The cloud: its regions and the credentials for it.")
+    tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
+    page_token_key: SecretReference | None = Field(
+        default=None, description="Key that signs page tokens, the same in all replicas. Unset: random, so that tokens end with the process."
+    )
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """The configuration from all layers, secrets resolved. `overrides` go by dotted key: `{"server.listen": "..."}`. Raises ConfigError."""
+    return validated(read_layers(path, environ, overrides), environ)
+
+
+def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
+    """The settings that merged layers hold. Raises ConfigError with the problems of reading and of validation alike."""
+    problems = list(layers.problems)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(layers.data, context={"environ": environ})
+    except ValidationError as failure:
+        # pydantic also calls a list too short when its entries are wrong: those have been named by themselves.
+        for error in (e for e in failure.errors() if not (e["type"] == "too_short" and e["input"])):
+            path, text = explained(error, *located(Config, error["loc"]))
+            problems.append(Problem(path, layers.source(path), text))
+    for path, text in cross_checks(layers.data):
+        problems.append(Problem(path, layers.source(path), text))
+    if config is None or problems:
+        # An unreadable file makes every required key "missing": only the cause is worth reading.
+        raise ConfigError([p for p in problems if not p.path] or problems)
+    return config

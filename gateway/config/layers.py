@@ -1,0 +1,171 @@
+"""The layers of a configuration, merged: file, then environment, then command line, each value with the place it comes from.
+
+pydantic-settings merges such layers too, but forgets where a value came from, passes over misspelt environment variables, and gives up at the first
+one that is malformed. Knowing the line of each mistake is worth these few functions.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from gateway.config.problems import KeyPath, Problem
+
+PREFIX: Final = "CBR_GATEWAY_"
+FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
+"""Names the configuration file where `--config` is not given; not a setting itself."""
+
+FLAGS: Final[Mapping[str, str]] = {
+    "server.listen": "--listen",
+    "server.health_listen": "--health-listen",
+    "server.reflection": "--reflection",
+    "log.level": "--log-level",
+}
+"""Keys that the command line can set."""
+
+# Kubernetes puts these into every container beside a Service named `cbr-gateway` or `cbr-gateway-...`: they are not ours to refuse.
+_SERVICE_LINK: Final = re.compile(PREFIX + r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+_MAX_DEPTH: Final = 20
+
+
+@dataclass(slots=True)
+class Layers:
+    """What was read: the merged tree, the source of each value in it, and the problems met on the way."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    sources: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def source(self, path: KeyPath) -> str:
+        """Where the value at `path`, or the nearest part around it, comes from; empty for a default."""
+        while path and path not in self.sources:
+            path = path[:-1]
+        return self.sources.get(path, "")
+
+    def at(self, path: KeyPath) -> object:
+        """The value as it was written; None where nothing was."""
+        value: Any = self.data
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+    def put(self, path: KeyPath, value: object, source: str) -> None:
+        """Lays a value over what is there."""
+        node: Any = self.data
+        for depth, part in enumerate(path[:-1], start=1):
+            if not isinstance(node.get(part), dict):
+                if isinstance(node.get(part), list):
+                    text = "goes into a list, which cannot be changed in parts. Give the whole list, as JSON"
+                    self.problems.append(Problem(path, source, text))
+                    return
+                node[part] = {}
+                self.sources[path[:depth]] = source
+            node = node[part]
+        node[path[-1]] = value
+        for below in [known for known in self.sources if known[: len(path)] == path]:
+            del self.sources[below]
+        self.sources[path] = source
+
+
+def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Layers:
+    """Reads and merges. `overrides`: by dotted key (`server.listen`), as the command line gave them. Never raises: mistakes are in `problems`."""
+    layers = Layers()
+    if path is not None:
+        _read_file(path, layers)
+    for name, text in sorted(environ.items()):
+        if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.fullmatch(name):
+            layers.put(_spelled(name.removeprefix(PREFIX).split("__"), layers.data), _from_text(text), f"environment variable {name}")
+    for key, value in overrides.items():
+        layers.put(tuple(key.split(".")), value, FLAGS.get(key, "override"))
+    return layers
+
+
+def _spelled(segments: list[str], data: object) -> KeyPath:
+    """The key path that a variable's segments mean. A key that exists is meant whatever its dashes and dots: CN_NORTH_4 is `cn-north-4`."""
+    path: list[str] = []
+    for segment in segments:
+        known = data if isinstance(data, dict) else {}
+        named = (key for key in known if isinstance(key, str) and re.sub(r"[-.]", "_", key).upper() == segment.upper())
+        path.append(next(named, segment.lower()))
+        data = known.get(path[-1])
+    return tuple(path)
+
+
+def _from_text(text: str) -> object:
+    """A list or mapping when the text is one in JSON, else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, list | dict) else text
+
+
+def _read_file(path: Path, layers: Layers) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+    except OSError as error:
+        layers.problems.append(Problem((), str(path), f"cannot be read: {error.strerror}. Give the path of the configuration file"))
+    except UnicodeDecodeError:
+        layers.problems.append(Problem((), str(path), "is not UTF-8 text"))
+    except yaml.YAMLError as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        layers.problems.append(Problem((), where, f"is not YAML: {what or 'unreadable characters'}"))
+    else:
+        if isinstance(root, yaml.MappingNode):
+            layers.data = _Tree(path, loader, layers).plain(root, ())
+        elif root is not None:
+            layers.problems.append(Problem((), str(path), "must be a mapping of sections: server, upstream, tenants, log"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """Turns YAML nodes into plain values and notes the line of each."""
+
+    path: Path
+    loader: yaml.SafeLoader
+    layers: Layers
+
+    def plain(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - whatever the file holds
+        self.layers.sources[path] = f"{self.path}:{node.start_mark.line + 1}"
+        if len(path) > _MAX_DEPTH:
+            self._problem(path, "is nested too deeply, or contains itself")
+            return None
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._items(node, path))
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(child, (*path, index)) for index, child in enumerate(node.value)]
+        try:
+            return self.loader.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            self._problem(path, "cannot be read as a value. Put quotes around it if it is text")
+            return None
+
+    def _items(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
+        seen: set[str] = set()
+        for key_node, child in node.value:
+            key = key_node.value
+            if not isinstance(key, str):
+                self._problem(path, "has a key that is not text")
+                continue
+            if key in seen:
+                self.layers.sources[(*path, key)] = f"{self.path}:{key_node.start_mark.line + 1}"
+                self._problem((*path, key), "is given twice. Keep one")
+                continue
+            seen.add(key)
+            yield key, self.plain(child, (*path, key))
+            # A section's own line is the line of its key, not that of its first entry.
+            self.layers.sources[(*path, key)] = f"{self.path}:{key_node.start_mark.line + 1}"
+
+    def _problem(self, path: KeyPath, text: str) -> None:
+        self.layers.problems.append(Problem(path, self.layers.source(path), text))

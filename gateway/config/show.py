@@ -1,0 +1,68 @@
+"""The effective configuration as YAML, each value with its source, no secret in sight."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from gateway.config.layers import Layers
+from gateway.config.problems import KeyPath
+from gateway.upstream.credentials import Secret
+
+_USER_INFO = re.compile(r"//[^/@\s]*@")
+
+
+def shown(config: BaseModel, layers: Layers) -> str:
+    """YAML that ends with a line feed. Secrets are `***`, beside the name of what they were read from; a password in a URL is cut."""
+    return "\n".join(_block(config, (), layers)) + "\n"
+
+
+def _block(value: object, path: KeyPath, layers: Layers) -> Iterator[str]:
+    for key, child in _children(value):
+        below = (*path, key)
+        item = isinstance(key, int)
+        if not _children(child):
+            yield f"{'-' if item else f'{key}:'} {_scalar(child)}  # {_source(child, below, layers)}"
+            continue
+        lines = list(_block(child, below, layers))
+        if item:
+            yield f"- {lines[0]}"
+            yield from (f"  {line}" for line in lines[1:])
+        else:
+            yield f"{key}:"
+            yield from (f"  {line}" for line in lines)
+
+
+def _children(value: object) -> list[tuple[str | int, object]]:
+    match value:
+        case BaseModel():
+            return [(name, getattr(value, name)) for name in type(value).model_fields]
+        case dict():
+            return list(value.items())
+        case tuple():
+            return list(enumerate(value))
+    return []
+
+
+def _scalar(value: object) -> str:
+    match value:
+        case Secret():
+            return '"***"'
+        case str() | Path():
+            return json.dumps(_USER_INFO.sub("//***@", str(value)), ensure_ascii=False)
+        case tuple():
+            return "[]"
+        case dict():
+            return "{}"
+    return json.dumps(value)
+
+
+def _source(value: object, path: KeyPath, layers: Layers) -> str:
+    source = layers.sources.get(path) or (layers.source(path) if layers.at(path) is not None else "") or "default"
+    reference = layers.at(path)
+    if isinstance(value, Secret) and isinstance(reference, dict):
+        ((kind, name),) = reference.items()
+        return f"{source}, {kind} {name}"
+    return source

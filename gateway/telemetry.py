@@ -1,0 +1,79 @@
+"""Logs: one line on standard error for each event, whatever the strings in it hold.
+
+Callers and CBR choose some of these strings. So JSON lines are pure ASCII (the standard library's encoder escapes control characters, U+2028 and
+lone surrogates, where faster ones fail or pass them on), console lines have everything unprintable escaped, and objects are shown by their repr,
+which for a Secret is `Secret(***)`. Records of libraries that use `logging` take the same way.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Literal, TextIO
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_TRACEBACK = "exception"
+
+
+class LogSettings(BaseModel):
+    """How much is logged, and in which form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least important events that are logged.")
+    format: Literal["json", "console", "auto"] = Field(default="auto", description="auto: console on a terminal, json elsewhere.")
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Sends the events of structlog and the records of `logging` to `stream` (standard error). Replaces what was configured before."""
+    out = sys.stderr if stream is None else stream
+    level = _LEVELS[settings.level]
+    as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
+    render: list[Processor] = [_json_line] if as_json else [_printable, structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0)]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    _capture_logging(out, level, shared, render)
+
+
+def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]) -> None:
+    handler = logging.StreamHandler(out)
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared], processors=[remove_meta, *render])
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # httpx tells every request at info, with its URL: the gateway's own events say the same without ids of projects.
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+
+
+def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return json.dumps(event, default=repr, ensure_ascii=True, skipkeys=True)
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escapes what a terminal would act on. A traceback keeps its line feeds: it is many lines by nature."""
+    return {key: _escaped(value, keep="\n" if key == _TRACEBACK else "") for key, value in event.items()}
+
+
+def _escaped(value: object, keep: str) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)

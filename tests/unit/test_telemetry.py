@@ -1,0 +1,85 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from gateway.telemetry import LogSettings, configure
+from gateway.upstream.credentials import Secret
+
+HOSTILE = ("line\nfeed", "carriage\rreturn", "\x1b[31mred", "\u2028\u2029\x85", "lone \udcff surrogate", "nul\x00", "日本 ok")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def logged(form: str, level: str = "info") -> io.StringIO:
+    out = io.StringIO()
+    configure(LogSettings.model_validate({"format": form, "level": level}), out)
+    return out
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("way", ["structlog", "logging"])
+def test_a_json_event_is_one_ascii_line(text: str, way: str) -> None:
+    out = logged("json")
+    if way == "structlog":
+        structlog.get_logger().info(text, name=text, nested={"a": [text]})
+    else:
+        logging.getLogger("library").warning("%s", text)
+    written = out.getvalue()
+    assert written.isascii()
+    assert written.count("\n") == 1
+    assert written.endswith("\n")
+    assert "\x1b" not in written
+    assert json.loads(written)["event"] == text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_console_event_is_one_line_that_a_terminal_does_not_act_on(text: str) -> None:
+    out = logged("console")
+    structlog.get_logger().info(text, name=text, nested={"a": [text]})
+    written = out.getvalue()
+    assert len(written.splitlines()) == 1
+    assert written.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_secret_is_not_logged_wherever_it_sits(form: str) -> None:
+    out = logged(form, "debug")
+    secret = Secret("canary")
+    structlog.get_logger().info("signed in", key=secret, nested={"key": [secret]}, text=f"{secret}")
+    logging.getLogger("library").warning("key %s %r", secret, secret)
+    assert "canary" not in out.getvalue()
+    assert out.getvalue().count("***") == 5
+
+
+def test_an_exception_is_part_of_its_event() -> None:
+    out = logged("json")
+    try:
+        int("broken\x1b")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    event = json.loads(out.getvalue())
+    assert event["level"] == "error"
+    assert "ValueError: invalid literal" in event["exception"]
+
+
+def test_context_level_and_time_come_along() -> None:
+    out = logged("json", "warning")
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        structlog.get_logger().info("quiet")
+        structlog.get_logger().warning("loud")
+    (line,) = out.getvalue().splitlines()
+    event = json.loads(line)
+    assert (event["event"], event["level"], event["request_id"]) == ("loud", "warning", "r1")
+    assert event["timestamp"].endswith("Z")
