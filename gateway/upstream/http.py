@@ -1,0 +1,122 @@
+"""The one seam through which bytes leave for CBR and IAM, and what may be said after a failure.
+
+    NotSent     proof: not one byte of the request was written; any call may be repeated
+    Lost        a byte was, or may have been, written and no complete answer came; the outcome is unknown
+      TooLarge  the answer is over the cap
+
+A transport sends a request once: it follows no redirect, repeats nothing, keeps no cookies and reads no environment.
+Two implementations pass one conformance suite: `http_httpx` always works, `http_aiohttp` is the fast one.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""Cap of a decoded response body."""
+
+_URL: Final = re.compile(r"(https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(/[!-~]*)")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+
+
+class NotSent(Exception):  # noqa: N818 - a statement about the request, which is what callers ask for
+    """Zero bytes of the request were written: waiting for a connection, name resolution, connecting or TLS failed."""
+
+
+class Lost(Exception):  # noqa: N818 - as NotSent
+    """The request was or may have been written, and no complete answer came. `timed_out`: the time ran out first."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class TooLarge(Lost):
+    """The answer's body is over MAX_BODY_BYTES, counted after decompression."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request. `url` is absolute and sent byte for byte from the first `/` on; headers are sent as given."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def split_url(self) -> tuple[str, str]:
+        """Origin and request target: `https://host:443` and `/path?query`. ValueError for anything else, a fragment too."""
+        match = _URL.fullmatch(self.url)
+        if match is None or "#" in self.url:
+            raise ValueError("the URL is not an absolute http or https URL of printable ASCII")
+        return match[1], match[2]
+
+    def check_headers(self) -> None:
+        """ValueError for a header that would not reach the wire as exactly one header line."""
+        for name, value in self.headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError("a header's name or value holds characters that HTTP does not allow")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A complete answer. Header names are lower case; the body is decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends requests, each once."""
+
+    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+        """The answer within `timeout_s`, which bounds everything: the wait for a connection, sending, the whole body.
+
+        Raises NotSent, Lost or TooLarge; ValueError for a malformed request, before anything is sent. When the caller is
+        cancelled, nothing more is written, and a request already written is given up at once.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Gives up what is in flight and closes all connections."""
+        ...
+
+
+class TransportSettings(BaseModel):
+    """How the gateway reaches CBR and IAM."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transport: Literal["auto", "httpx", "aiohttp"] = Field("auto", description="HTTP library; `auto` takes aiohttp where it is installed.")
+    max_connections: int = Field(100, ge=1, le=10_000, description="Connections, and so requests in flight, per host.")
+    proxy: str | None = Field(
+        None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."
+    )
+    ca_file: Path | None = Field(None, description="PEM file of certificate authorities to trust instead of the system's.")
+    keepalive_s: float = Field(60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open.")
+
+
+def tls_context(settings: TransportSettings) -> ssl.SSLContext:
+    """TLS 1.2 or newer, names checked. Raises OSError when the file cannot be read."""
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def open_transport(settings: TransportSettings) -> Transport:
+    """The transport that the settings ask for. The libraries are imported here, so that only the chosen one is loaded."""
+    if settings.transport == "aiohttp" or (settings.transport == "auto" and find_spec("aiohttp") is not None):
+        from gateway.upstream.http_aiohttp import AiohttpTransport  # noqa: PLC0415 - optional extra
+
+        return AiohttpTransport(settings)
+    from gateway.upstream.http_httpx import HttpxTransport  # noqa: PLC0415 - not needed beside aiohttp
+
+    return HttpxTransport(settings)

@@ -1,0 +1,169 @@
+"""The transport on httpx: the reference that always works.
+
+It uses httpx's transports, not its client: redirects, cookies, proxies from the environment and authentication do not exist at
+that level, and every host gets a pool of its own, so that a host that hangs cannot starve another.
+
+httpcore loses a place in its pool for ever when a request is cancelled while it waits for or opens a connection, or while it
+tidies up behind an answer (encode/httpcore #1093). So a request waits for its place outside the pool, then runs in a task of its
+own that is only cancelled between its first byte and the end of its answer. One that is given up earlier ends itself when its
+connection stands, before its first byte; one that is given up later is over in a moment.
+`sniffio` must be installed: without it httpcore repeats a failing import on every request.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from gateway.upstream.body import ACCEPTED_ENCODING, read_body
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, tls_context
+
+_WRITING: Final = "http11.send_request_headers.started"
+_TIDYING: Final = "http11.response_closed.started"
+
+
+class _GivenUpError(Exception):
+    """Ends a request whose caller left while the connection was being opened."""
+
+
+class _VerbatimURL(httpx.URL):
+    """An origin with a request target that goes out as it is; httpx would normalise it, and proxies rule out httpcore's `target`."""
+
+    def __init__(self, origin: httpx.URL, target: str) -> None:
+        super().__init__(origin)
+        self._target = target.encode()
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """What is known of one request on its way."""
+
+    written: bool = False
+    tidying: bool = False
+    given_up: bool = False
+
+    async def trace(self, event: str, info: Mapping[str, object]) -> None:
+        """Called by httpcore at every step; `_WRITING` comes just before the first byte is handed to the connection."""
+        if event == _TIDYING:
+            self.tidying = True
+        elif event == _WRITING and getattr(info["request"], "method", b"") != b"CONNECT":
+            # CONNECT goes to the proxy; our request is still unwritten then.
+            if self.given_up:
+                raise _GivenUpError
+            self.written = True
+
+    def give_up(self, task: asyncio.Task[HttpResponse]) -> None:
+        """Ends the request as soon as that costs no place in the pool."""
+        self.given_up = True
+        if self.written and not self.tidying:
+            task.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    """One host's pool and the places in it."""
+
+    url: httpx.URL
+    pool: httpx.AsyncHTTPTransport
+    places: asyncio.Semaphore
+    flights: set[asyncio.Task[HttpResponse]] = field(default_factory=set)
+
+    def start(self, request: httpx.Request, flight: _Flight) -> asyncio.Task[HttpResponse]:
+        """Runs the request in its own task, which gives the place back whatever happens."""
+        task = asyncio.create_task(_exchange(self.pool, request, flight))
+        self.flights.add(task)
+        task.add_done_callback(self._landed)
+        return task
+
+    def _landed(self, task: asyncio.Task[HttpResponse]) -> None:
+        self.flights.discard(task)
+        self.places.release()
+        if not task.cancelled():
+            task.exception()  # seen here, for nobody else looks at a request that was given up
+
+
+class HttpxTransport:
+    """See the module. One instance serves all hosts."""
+
+    def __init__(self, settings: TransportSettings) -> None:
+        self._settings = settings
+        self._tls = tls_context(settings)
+        self._hosts: dict[str, _Host] = {}
+
+    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+        origin, target = request.split_url()
+        request.check_headers()
+        host = self._hosts.get(origin) or self._open(origin)
+        ends_at = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await host.places.acquire()
+        except TimeoutError as error:
+            raise NotSent("no connection became free in time") from error
+        left_s = max(ends_at - time.monotonic(), 0.001)
+        flight = _Flight()
+        task = host.start(_outgoing(request, host.url, target, left_s, flight), flight)
+        try:
+            async with asyncio.timeout(left_s):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            flight.give_up(task)
+            if flight.written:
+                raise Lost("no complete answer came in time", timed_out=True) from error
+            raise NotSent("no connection was made in time") from error
+        except asyncio.CancelledError:
+            flight.give_up(task)
+            raise
+
+    async def aclose(self) -> None:
+        for host in self._hosts.values():
+            for task in host.flights:
+                task.cancel()
+            await asyncio.gather(*host.flights, return_exceptions=True)
+            await host.pool.aclose()
+        self._hosts.clear()
+
+    def _open(self, origin: str) -> _Host:
+        limit = self._settings.max_connections
+        limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=self._settings.keepalive_s)
+        pool = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, http2=False, limits=limits, proxy=self._settings.proxy, retries=0)
+        host = _Host(httpx.URL(origin), pool, asyncio.Semaphore(limit))
+        self._hosts[origin] = host
+        return host
+
+
+def _outgoing(request: HttpRequest, url: httpx.URL, target: str, timeout_s: float, flight: _Flight) -> httpx.Request:
+    headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
+    headers.append((b"Accept-Encoding", ACCEPTED_ENCODING.encode()))
+    # The connect timeout ends what was given up early.
+    extensions = {"trace": flight.trace, "timeout": {"connect": timeout_s, "pool": timeout_s}}
+    outgoing = httpx.Request(request.method, url, headers=headers, content=request.body or None, extensions=extensions)
+    outgoing.url = _VerbatimURL(url, target)
+    return outgoing
+
+
+async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flight: _Flight) -> HttpResponse:
+    try:
+        response = await pool.handle_async_request(request)
+        try:
+            headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
+            assert isinstance(response.stream, AsyncIterable)
+            body = await read_body(response.stream, headers.get("content-encoding", ""))
+        finally:
+            await response.aclose()
+    except _GivenUpError as error:
+        raise NotSent("the caller left before the request was written") from error
+    except httpx.TransportError as error:
+        kind = type(error).__name__
+        if flight.written:
+            timed_out = isinstance(error, httpx.TimeoutException)
+            raise Lost(f"the connection broke before a complete answer ({kind})", timed_out=timed_out) from error
+        raise NotSent(f"no connection was made ({kind})") from error
+    return HttpResponse(response.status_code, headers, body)

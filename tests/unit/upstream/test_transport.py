@@ -1,0 +1,430 @@
+"""The conformance suite of both transports, against a server that shows and sends raw bytes."""
+
+import asyncio
+import gzip
+import random
+import socket
+import time
+
+import pytest
+
+from gateway.upstream.http import (
+    MAX_BODY_BYTES,
+    HttpRequest,
+    HttpResponse,
+    Lost,
+    NotSent,
+    TooLarge,
+    TransportSettings,
+    open_transport,
+)
+from gateway.upstream.http_aiohttp import AiohttpTransport
+from gateway.upstream.http_httpx import HttpxTransport
+from tests.unit.upstream.raw_server import always, answer, raw_server
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def library(request):
+    return request.param
+
+
+@pytest.fixture
+async def transport(library):
+    opened = open_transport(TransportSettings(transport=library, max_connections=8))
+    yield opened
+    await opened.aclose()
+
+
+def get(url: str, **headers: str) -> HttpRequest:
+    return HttpRequest("GET", url, headers)
+
+
+def post(url: str, body: bytes = b'{"a":1}') -> HttpRequest:
+    return HttpRequest("POST", url, {"Content-Type": "application/json"}, body)
+
+
+async def test_auto_takes_the_fast_one():
+    for name, kind in (("auto", AiohttpTransport), ("aiohttp", AiohttpTransport), ("httpx", HttpxTransport)):
+        opened = open_transport(TransportSettings(transport=name))
+        assert type(opened) is kind
+        await opened.aclose()
+
+
+# What goes out, and how often.
+
+
+async def test_the_target_and_the_headers_arrive_byte_for_byte(transport):
+    target = "/v3/p%2Fq/../x/%7e%C3%bc;a?name=a%20b%2B%2b+c&status=x&status=a&empty=&%5B%5D=[]|'\"<>\\^`{}"
+    async with raw_server(always(answer())) as server:
+        await transport.send(get(server.origin + target, **{"X-Sdk-Date": "2025  x", "x-lower": "é".encode().hex()}), 5)
+        head = server.requests[0]
+    assert head.split(b"\r\n")[0] == b"GET " + target.encode() + b" HTTP/1.1"
+    assert b"\r\nX-Sdk-Date: 2025  x\r\n" in head
+    assert b"\r\nx-lower: c3a9\r\n" in head
+
+
+async def test_nothing_but_framing_is_added(transport):
+    async with raw_server(always(answer())) as server:
+        await transport.send(post(server.origin + "/a"), 5)
+        lines = server.requests[0].split(b"\r\n\r\n")[0].lower().split(b"\r\n")[1:]
+    names = {line.split(b":")[0] for line in lines}
+    assert names - {b"connection"} == {b"host", b"content-type", b"content-length", b"accept-encoding"}
+    assert server.requests[0].endswith(b'\r\n\r\n{"a":1}')
+
+
+async def test_a_host_header_of_the_request_is_the_only_one(transport):
+    async with raw_server(always(answer())) as server:
+        await transport.send(get(server.origin + "/a", Host="cbr.example"), 5)
+        hosts = [line for line in server.requests[0].split(b"\r\n") if line.lower().startswith(b"host:")]
+    assert hosts == [b"Host: cbr.example"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get("http://127.0.0.1:1/a", **{"X-A": "b\r\nX-C: d"}),
+        get("http://127.0.0.1:1/a", **{"X-A": "b\nc"}),
+        get("http://127.0.0.1:1/a", **{"X-A\r\nX-C": "b"}),
+        get("http://127.0.0.1:1/a", **{"X-A": "\x00"}),
+        get("http://127.0.0.1:1/a b"),
+        get("http://127.0.0.1:1/a\r\nX: y"),
+        get("http://127.0.0.1:1/ü"),
+        get("http://127.0.0.1:1/a#b"),
+        get("http://user:word@127.0.0.1:1/a"),
+        get("http://127.0.0.1:1"),
+        get("ftp://127.0.0.1/a"),
+    ],
+)
+async def test_a_request_that_would_not_arrive_as_given_is_refused(transport, request_):
+    with pytest.raises(ValueError):
+        await transport.send(request_, 5)
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+async def test_redirects_are_answers(transport, status):
+    async with raw_server(always(answer(b"", status, "Location: /other\r\nSet-Cookie: a=b\r\n"))) as server:
+        response = await transport.send(get(server.origin + "/a"), 5)
+        again = await transport.send(get(server.origin + "/a"), 5)
+    assert (response.status, response.headers["location"]) == (int(status[:3]), "/other")
+    assert again.status == response.status
+    assert len(server.requests) == 2
+    assert not any(b"cookie" in request.lower() for request in server.requests)
+
+
+async def test_the_environment_sets_no_proxy(library, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    opened = open_transport(TransportSettings(transport=library))
+    async with raw_server(always(answer())) as server:
+        assert (await opened.send(get(server.origin + "/a"), 5)).status == 200
+    await opened.aclose()
+
+
+async def test_the_proxy_of_the_settings_is_used_with_the_target_as_given(library):
+    async with raw_server(always(answer(b"by proxy"))) as server:
+        opened = open_transport(TransportSettings(transport=library, proxy=server.origin))
+        response = await opened.send(get("http://cbr.invalid/v3/..%2f/a?b=%7e"), 5)
+        await opened.aclose()
+    assert response.body == b"by proxy"
+    assert server.requests[0].startswith(b"GET http://cbr.invalid/v3/..%2f/a?b=%7e HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_no_status_is_tried_again(transport, status):
+    async with raw_server(always(answer(b"no", f"{status} Bad", "Retry-After: 0\r\n"))) as server:
+        response = await transport.send(get(server.origin + "/a"), 5)
+    assert (response.status, response.body, len(server.requests)) == (status, b"no", 1)
+
+
+# Answers.
+
+
+async def test_an_answer_has_lower_case_names_and_its_whole_body(transport):
+    chunked = b"HTTP/1.1 200 OK\r\nX-Request-Id: Abc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n"
+    async with raw_server(always(chunked)) as server:
+        response = await transport.send(get(server.origin + "/a"), 5)
+    assert response == HttpResponse(200, {"x-request-id": "Abc", "transfer-encoding": "chunked"}, b"{} ")
+
+
+async def test_an_answer_without_a_body(transport):
+    async with raw_server(always(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
+        response = await transport.send(HttpRequest("DELETE", server.origin + "/a", {}), 5)
+        assert (await transport.send(HttpRequest("DELETE", server.origin + "/a", {}), 5)).status == 204
+    assert (response.status, response.body, server.open_most) == (204, b"", 1)
+
+
+async def test_a_long_header_such_as_an_iam_token_is_read(transport):
+    token = "t" * 40_000
+    async with raw_server(always(answer(b"", "201 Created", f"X-Subject-Token: {token}\r\n"))) as server:
+        response = await transport.send(post(server.origin + "/v3/auth/tokens"), 5)
+    assert response.headers["x-subject-token"] == token
+
+
+async def test_a_gzip_answer_is_decoded(transport):
+    packed = gzip.compress(b"hello" * 1000)
+    async with raw_server(always(answer(packed, headers="Content-Encoding: gzip\r\n"))) as server:
+        response = await transport.send(get(server.origin + "/a"), 5)
+    assert response.body == b"hello" * 1000
+
+
+async def test_a_body_at_the_cap_is_read_and_one_byte_more_is_not(transport):
+    async with raw_server(always(answer(b"x" * MAX_BODY_BYTES))) as server:
+        assert len((await transport.send(get(server.origin + "/a"), 10)).body) == MAX_BODY_BYTES
+    async with raw_server(always(answer(b"x" * (MAX_BODY_BYTES + 1)))) as server:
+        with pytest.raises(TooLarge):
+            await transport.send(get(server.origin + "/a"), 10)
+
+
+async def test_an_endless_body_is_cut_at_the_cap(transport):
+    async def endless(connection):
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await connection.send(b"x" * 65536)
+
+    async with raw_server(endless) as server:
+        with pytest.raises(TooLarge):
+            await transport.send(get(server.origin + "/a"), 10)
+
+
+async def test_a_gzip_bomb_is_cut_at_the_cap(transport):
+    bomb = gzip.compress(bytes(100 * 1024 * 1024), 9)
+    async with raw_server(always(answer(bomb, headers="Content-Encoding: gzip\r\n"))) as server:
+        with pytest.raises(TooLarge):
+            await transport.send(get(server.origin + "/a"), 10)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        answer(gzip.compress(b"hello" * 1000)[:-20], headers="Content-Encoding: gzip\r\n"),
+        answer(b"not gzip at all", headers="Content-Encoding: gzip\r\n"),
+        answer(gzip.compress(b"a") + b"more", headers="Content-Encoding: gzip\r\n"),
+        answer(b"x", headers="Content-Encoding: br\r\n"),
+    ],
+    ids=["cut short", "garbage", "trailing data", "not asked for"],
+)
+async def test_a_damaged_compressed_body_is_lost(transport, content):
+    async with raw_server(always(content)) as server:
+        with pytest.raises(Lost):
+            await transport.send(get(server.origin + "/a"), 5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"",
+        b"this is not HTTP\r\n\r\n",
+    ],
+    ids=["length", "chunked", "head", "nothing", "garbage"],
+)
+@pytest.mark.parametrize("make", [get, post])
+async def test_an_incomplete_answer_is_lost_and_the_request_was_sent_once(transport, content, make):
+    async def cut(connection):
+        await connection.request()
+        await connection.send(content)
+
+    async with raw_server(cut) as server:
+        with pytest.raises(Lost) as caught:
+            await transport.send(make(server.origin + "/a"), 5)
+    assert not caught.value.timed_out
+    assert len(server.requests) == 1
+
+
+# Connections.
+
+
+@pytest.mark.parametrize("make", [get, post, lambda url: HttpRequest("PUT", url, {}, b"x"), lambda url: HttpRequest("DELETE", url, {})])
+async def test_a_request_on_a_connection_the_server_closes_is_never_sent_twice(transport, make):
+    async def one_answer_then_reset(connection):
+        await connection.request()
+        await connection.send(answer())
+        if await connection.request() is not None:
+            connection.writer.transport.abort()
+
+    async with raw_server(one_answer_then_reset) as server:
+        await transport.send(get(server.origin + "/first"), 5)
+        with pytest.raises(Lost):
+            await transport.send(make(server.origin + "/second"), 5)
+        await asyncio.sleep(0.05)
+        assert len(server.requests) == 2
+
+
+async def test_a_connection_closed_while_idle_costs_nothing_or_is_reported(transport):
+    async def one_answer(connection):
+        await connection.request()
+        await connection.send(answer())
+
+    async with raw_server(one_answer) as server:
+        for _ in range(30):
+            before = len(server.requests)
+            try:
+                await transport.send(post(server.origin + "/a"), 5)
+            except (Lost, NotSent):
+                assert len(server.requests) <= before + 1
+            else:
+                assert len(server.requests) == before + 1
+
+
+async def test_a_refused_connection_is_not_sent(transport):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with pytest.raises(NotSent):
+            await transport.send(post(f"http://127.0.0.1:{port}/a"), 5)
+
+
+async def test_an_unknown_name_is_not_sent(transport):
+    with pytest.raises(NotSent):
+        await transport.send(get("http://nowhere.invalid/a"), 5)
+
+
+async def test_a_failed_tls_handshake_is_not_sent(transport):
+    async with raw_server(always(answer())) as server:
+        with pytest.raises(NotSent):
+            await transport.send(post(server.origin.replace("http", "https") + "/a"), 0.5)
+    assert server.requests == []
+
+
+async def test_a_host_that_never_finishes_tls_is_not_sent(transport):
+    async def silent(connection):
+        await connection.until_closed()
+
+    async with raw_server(silent) as server:
+        with pytest.raises(NotSent):
+            await transport.send(post(server.origin.replace("http", "https") + "/a"), 0.2)
+
+
+async def test_waiting_for_a_connection_is_bounded_and_not_sent(transport):
+    async def hang(connection):
+        await connection.request()
+        await connection.until_closed()
+
+    async with raw_server(hang) as server:
+        busy = [asyncio.create_task(transport.send(get(server.origin + "/a"), 1.0)) for _ in range(8)]
+        await asyncio.sleep(0.2)
+        with pytest.raises(NotSent):
+            await transport.send(get(server.origin + "/b"), 0.2)
+        results = await asyncio.gather(*busy, return_exceptions=True)
+    assert all(isinstance(result, Lost) and result.timed_out for result in results)
+    assert (len(server.requests), server.open_most) == (8, 8)
+
+
+async def test_a_host_that_hangs_does_not_hold_up_another(transport):
+    async def hang(connection):
+        await connection.until_closed()
+
+    async with raw_server(hang) as bad, raw_server(always(answer())) as good:
+        busy = [asyncio.create_task(transport.send(get(bad.origin + "/a"), 0.5)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert (await transport.send(get(good.origin + "/a"), 0.3)).status == 200
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
+async def test_connections_are_kept_and_used_again(transport):
+    async with raw_server(always(answer())) as server:
+        for _ in range(20):
+            await transport.send(get(server.origin + "/a"), 5)
+    assert (len(server.requests), server.open_most) == (20, 1)
+
+
+# Time and cancellation.
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+async def test_a_slow_drip_ends_with_the_time(transport, part):
+    async def drip(connection):
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n" + (b"X-A: " if part == "head" else b"Content-Length: 9000\r\n\r\n"))
+        await connection.drip(b"x", 0.02)
+
+    async with raw_server(drip) as server:
+        begun = time.monotonic()
+        with pytest.raises(Lost) as caught:
+            await transport.send(get(server.origin + "/a"), 0.3)
+    assert caught.value.timed_out
+    assert 0.25 < time.monotonic() - begun < 0.6
+
+
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"], ids=["no answer", "half a body"])
+async def test_a_cancelled_read_is_gone_within_a_tenth_of_a_second(transport, begin):
+    async def hang(connection):
+        await connection.request()
+        await connection.send(begin)
+        await connection.until_closed()
+
+    async with raw_server(hang) as server:
+        call = asyncio.create_task(transport.send(get(server.origin + "/a"), 5))
+        await server.arrived.wait()
+        await asyncio.sleep(0.05)
+        call.cancel()
+        begun = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.wait_for(server.seen_closed.wait(), 1)
+        assert time.monotonic() - begun < 0.1
+
+
+async def test_a_storm_of_cancellations_loses_no_connection(transport):
+    together = asyncio.Barrier(8)
+    calm = False
+
+    async def slow(connection):
+        while await connection.request() is not None:
+            if calm:
+                await together.wait()
+            await asyncio.sleep(random.random() * 0.004)
+            await connection.send(answer(b"x" * 100, headers="Connection: close\r\n" if random.random() < 0.3 else ""))
+
+    async def impatient(url):
+        try:
+            async with asyncio.timeout(random.random() * 0.02):
+                return (await transport.send(get(url), 5)).status
+        except (TimeoutError, Lost, NotSent):
+            return 0
+
+    random.seed(7)
+    async with raw_server(slow) as server:
+        for _ in range(30):
+            results = await asyncio.gather(*(impatient(server.origin + "/a") for _ in range(40)))
+        assert 200 in results
+        await asyncio.sleep(0.1)
+        calm = True  # from now on the server answers only when all eight places are in use at once
+        answers = await asyncio.gather(*(transport.send(get(server.origin + "/after"), 2) for _ in range(8)))
+        assert [response.status for response in answers] == [200] * 8
+        assert server.open_now <= 8
+
+
+async def test_a_caller_that_leaves_while_connecting_sends_nothing(transport):
+    async with raw_server(always(answer())) as server:
+        for delay in (0, 0, 1, 2, 3):
+            call = asyncio.create_task(transport.send(post(server.origin + "/a"), 5))
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await asyncio.sleep(0.1)
+        assert server.requests == []
+        assert (await transport.send(post(server.origin + "/a"), 5)).status == 200
+
+
+async def test_closing_gives_up_what_is_in_flight(library):
+    async def hang(connection):
+        await connection.request()
+        await connection.until_closed()
+
+    opened = open_transport(TransportSettings(transport=library))
+    async with raw_server(hang) as server:
+        call = asyncio.create_task(opened.send(get(server.origin + "/a"), 5))
+        await server.arrived.wait()
+        await opened.aclose()
+        with pytest.raises((Lost, asyncio.CancelledError)):
+            await call
+        await asyncio.wait_for(server.seen_closed.wait(), 1)
