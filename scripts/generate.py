@@ -7,6 +7,7 @@ Run `make generate` after every change below `protos/`; `make check` fails when 
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def protoc(*arguments: str) -> None:
     """Runs the protoc of grpcio-tools with our own and the third-party protos on its path."""
     from grpc_tools import protoc as compiler  # noqa: PLC0415 - only needed once the cache is laid out
 
+    # protoc looks for its plugins on the path; they are installed beside this interpreter.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     include = Path(compiler.__file__).parent / "_proto"
     paths = [PROTOS, CACHE / "protovalidate", CACHE / "google", include]
     code = compiler.main(["protoc", *(f"-I{path}" for path in paths), *arguments])

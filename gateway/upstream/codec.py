@@ -24,6 +24,8 @@ GATEWAY_FIELDS: Final = frozenset({"request_id", "page_size", "page_token", "nex
 _F: Final = FieldDescriptor
 _WHOLE: Final = frozenset({_F.TYPE_INT32, _F.TYPE_INT64})
 _REAL: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
+_ECHOES: Final = frozenset({"limit", "offset"})
+"""Members of list answers that only repeat what the gateway asked for."""
 OTHER: Final = 1
 """Number of the value that stands for words an enum does not know."""
 
@@ -55,7 +57,7 @@ def kind_problem(descriptor: FieldDescriptor) -> str | None:
         return "its type has no JSON form; use string, bool, int32, int64, double, an enum or a message"
     wanted = {
         options_pb2.WIRE_FORM_TEXT: descriptor.type in {_F.TYPE_BOOL} | _WHOLE | _REAL,
-        options_pb2.WIRE_FORM_JSON_TEXT: _type_name(descriptor) == "google.protobuf.Struct",
+        options_pb2.WIRE_FORM_JSON_TEXT: _type_name(descriptor) == "google.protobuf.Value",
         options_pb2.WIRE_FORM_UNIX_SECONDS: _type_name(descriptor) == "google.protobuf.Timestamp",
         options_pb2.WIRE_FORM_COMMA_SEPARATED: descriptor.is_repeated and descriptor.type == _F.TYPE_STRING,
         options_pb2.WIRE_FORM_ONE_OR_MANY: descriptor.is_repeated,
@@ -146,12 +148,16 @@ class MessagePlan:
                     found[reader.name] = OTHER
                     found[reader.raw] = item
         if extra:
-            if self.keeps_extra:
-                found["extra_fields"] = extra
-            else:
-                for key in extra:
-                    self.on_unknown(self.full_name, key)
+            self._keep(extra, found)
         return found
+
+    def _keep(self, extra: dict[str, Json], found: dict[str, Json]) -> None:
+        """Members without a field."""
+        if self.keeps_extra:
+            found["extra_fields"] = extra
+        else:
+            for key in extra.keys() - _ECHOES:
+                self.on_unknown(self.full_name, key)
 
     def write(self, message: Message) -> dict[str, Json]:
         """The JSON object of the fields that are set."""
@@ -231,7 +237,7 @@ class Codecs:
             return read_enum
         if fd.type == _F.TYPE_MESSAGE:
             if form(fd) == options_pb2.WIRE_FORM_JSON_TEXT:
-                return values.read_struct_text
+                return values.read_json_text
             if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
                 return values.read_unix_seconds
             well_known = _WELL_KNOWN.get(_type_name(fd))

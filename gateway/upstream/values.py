@@ -106,16 +106,14 @@ def read_value(value: Json) -> Json:
     return {"number_value": value}
 
 
-def read_struct_text(value: Json) -> Json:
-    if type(value) is dict:
-        return value
-    text = read_string(value)
-    if not text:
-        return None
-    try:
-        return read_struct(strict_json.loads(text.encode()))
-    except (strict_json.NotJson, UnicodeError) as error:
-        raise ProtocolError("must be a JSON object in a string") from error
+def read_json_text(value: Json) -> Json:
+    """A google.protobuf.Value of the document in the string; text that is no JSON is kept as it is, so that nothing is lost."""
+    if type(value) is str:
+        try:
+            return read_value(strict_json.loads(value.encode()))
+        except (strict_json.NotJson, UnicodeError):
+            pass
+    return read_value(value)
 
 
 def read_many(read: Callable[[Json], Json], *, one_too: bool) -> Callable[[Json], Json]:

@@ -1452,44 +1452,44 @@ class GetBackupMetadataResponse(_message.Message):
     workspace: _builtins.str
     """The cloud desktop, as CBR sends it. The form of this text is not published."""
     @_builtins.property
-    def backups(self) -> _struct_pb2.Struct:
+    def backups(self) -> _struct_pb2.Value:
         """The backup."""
 
     @_builtins.property
-    def flavor(self) -> _struct_pb2.Struct:
+    def flavor(self) -> _struct_pb2.Value:
         """Specification of the server."""
 
     @_builtins.property
-    def floatingips(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+    def floatingips(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]:
         """Its floating IP addresses."""
 
     @_builtins.property
-    def interface(self) -> _struct_pb2.Struct:
+    def interface(self) -> _struct_pb2.Value:
         """Its network interfaces."""
 
     @_builtins.property
-    def ports(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]:
         """Its ports."""
 
     @_builtins.property
-    def server(self) -> _struct_pb2.Struct:
+    def server(self) -> _struct_pb2.Value:
         """The server."""
 
     @_builtins.property
-    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]:
         """Its disks."""
 
     def __init__(
         self,
         *,
         backup_id: _builtins.str = ...,
-        backups: _struct_pb2.Struct | None = ...,
-        flavor: _struct_pb2.Struct | None = ...,
-        floatingips: _abc.Iterable[_struct_pb2.Struct] | None = ...,
-        interface: _struct_pb2.Struct | None = ...,
-        ports: _abc.Iterable[_struct_pb2.Struct] | None = ...,
-        server: _struct_pb2.Struct | None = ...,
-        volumes: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+        backups: _struct_pb2.Value | None = ...,
+        flavor: _struct_pb2.Value | None = ...,
+        floatingips: _abc.Iterable[_struct_pb2.Value] | None = ...,
+        interface: _struct_pb2.Value | None = ...,
+        ports: _abc.Iterable[_struct_pb2.Value] | None = ...,
+        server: _struct_pb2.Value | None = ...,
+        volumes: _abc.Iterable[_struct_pb2.Value] | None = ...,
         workspace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "flavor", b"flavor", "interface", b"interface", "server", b"server"]  # noqa: Y015

@@ -62,7 +62,7 @@ class _WireFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WireForm.Val
     WIRE_FORM_TEXT: _WireForm.ValueType  # 1
     """A number or bool carried in a JSON string. Sent as a string; a string or the plain value is accepted in answers."""
     WIRE_FORM_JSON_TEXT: _WireForm.ValueType  # 2
-    """A JSON document carried in a JSON string. The field is a Struct."""
+    """A JSON document carried in a JSON string. The field is a Value; text that is no JSON stays a string."""
     WIRE_FORM_UNIX_SECONDS: _WireForm.ValueType  # 3
     """A Timestamp carried as whole seconds since 1970."""
     WIRE_FORM_COMMA_SEPARATED: _WireForm.ValueType  # 4
@@ -80,7 +80,7 @@ WIRE_FORM_UNSPECIFIED: WireForm.ValueType  # 0
 WIRE_FORM_TEXT: WireForm.ValueType  # 1
 """A number or bool carried in a JSON string. Sent as a string; a string or the plain value is accepted in answers."""
 WIRE_FORM_JSON_TEXT: WireForm.ValueType  # 2
-"""A JSON document carried in a JSON string. The field is a Struct."""
+"""A JSON document carried in a JSON string. The field is a Value; text that is no JSON stays a string."""
 WIRE_FORM_UNIX_SECONDS: WireForm.ValueType  # 3
 """A Timestamp carried as whole seconds since 1970."""
 WIRE_FORM_COMMA_SEPARATED: WireForm.ValueType  # 4

@@ -1,0 +1,107 @@
+"""What one attempt proves, and what may follow from it. Pure; the rules of a retry are here and nowhere else.
+
+    NEVER_SENT   zero bytes of the request were written
+    REFUSED      CBR or its API gateway turned the call away before doing anything
+    AMBIGUOUS    the request was or may have been written, and nobody knows what came of it
+    DEFINITE     CBR answered: done, or not done for a reason
+
+| class    | NEVER_SENT | REFUSED     | AMBIGUOUS                                   | DEFINITE |
+|----------|------------|-------------|---------------------------------------------|----------|
+| READ     | repeat     | repeat      | repeat                                      | end      |
+| DELETE   | repeat     | repeat      | repeat; then a 404 means that it was done   | end      |
+| CONVERGE | repeat     | repeat      | read back; repeat only if the change is absent | end   |
+| CREATE   | repeat     | repeat      | end: the outcome is unknown                 | end      |
+| NEVER    | repeat     | repeat once | end: the outcome is unknown                 | end      |
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from gateway.upstream import strict_json
+from gateway.upstream.declaration import RetryClass
+from gateway.upstream.faults import UpstreamError, error_in_success, read_error
+from gateway.upstream.http import HttpResponse
+
+SUCCESS: Final = range(200, 300)
+_CLIENT_ERROR: Final = range(400, 500)
+
+
+class Outcome(Enum):
+    NEVER_SENT = auto()
+    REFUSED = auto()
+    AMBIGUOUS = auto()
+    DEFINITE = auto()
+
+
+class Next(Enum):
+    END = auto()
+    REPEAT = auto()
+    READ_BACK = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt, judged. Without an answer both `value` and `error` are None. `value` is the JSON of a success, `{}` for an empty body."""
+
+    outcome: Outcome
+    value: Any = None
+    error: UpstreamError | None = None
+    request_id: str = ""
+    retry_after_s: float | None = None
+    status: int | None = None
+    problem: str = ""
+    """Why a body of a 2xx cannot be read."""
+    timed_out: bool = False
+
+    @property
+    def throttled(self) -> bool:
+        return self.error is not None and self.error.throttled
+
+    @property
+    def credentials(self) -> bool:
+        return self.error is not None and self.error.credentials
+
+
+def judge(response: HttpResponse) -> Attempt:
+    """What a complete answer proves."""
+    request_id = response.headers.get("x-request-id", "")[:64]
+    retry_after = _seconds(response.headers.get("retry-after"))
+    status = response.status
+    if status not in SUCCESS:
+        error = read_error(status, response.body)
+        return Attempt(_outcome_of(error), error=error, request_id=request_id, retry_after_s=retry_after, status=status)
+    try:
+        value = strict_json.loads(response.body) if response.body.strip() else {}
+    except strict_json.NotJson as problem:
+        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
+    if (refusal := error_in_success(value, status)) is not None:
+        return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status)
+    return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status)
+
+
+def _outcome_of(error: UpstreamError) -> Outcome:
+    if error.throttled or error.credentials or error.refused_before_routing:
+        return Outcome.REFUSED
+    if error.status in _CLIENT_ERROR or error.says_why:
+        return Outcome.DEFINITE
+    return Outcome.AMBIGUOUS
+
+
+def _seconds(text: str | None) -> float | None:
+    """Retry-After in whole seconds; the form with a date has not been seen from CBR and counts as absent."""
+    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None  # noqa: PLR2004
+
+
+def what_next(retry_class: RetryClass, outcome: Outcome, refusals: int) -> Next:
+    """What may follow an attempt, time and budget permitting. `refusals`: how often this call was refused, this attempt included."""
+    if outcome is Outcome.DEFINITE:
+        return Next.END
+    if outcome is Outcome.NEVER_SENT:
+        return Next.REPEAT
+    if outcome is Outcome.REFUSED:
+        return Next.END if retry_class is RetryClass.NEVER and refusals > 1 else Next.REPEAT
+    if retry_class in {RetryClass.READ, RetryClass.DELETE}:
+        return Next.REPEAT
+    return Next.READ_BACK if retry_class is RetryClass.CONVERGE else Next.UNKNOWN
