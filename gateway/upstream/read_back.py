@@ -7,7 +7,7 @@ with the same value. The table CHECKS holds the calls that say it in another way
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cbrgateway.v1 import types_pb2, vault_pb2
+from cbrgateway.v1 import agent_pb2, types_pb2, vault_pb2
 from google.protobuf.message import Message
 
 from gateway.upstream.codec import Json
@@ -111,13 +111,7 @@ def _tags_updated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa
 
 
 def _paths(observed: Any) -> set[str]:  # noqa: ANN401
-    return {path.dir_path for path in observed.agent.paths if path.status_raw != "remove" and path.status != _removed()}
-
-
-def _removed() -> int:
-    from cbrgateway.v1 import agent_pb2  # noqa: PLC0415
-
-    return agent_pb2.AGENT_PATH_STATUS_REMOVE
+    return {path.dir_path for path in observed.agent.paths if path.status != agent_pb2.AGENT_PATH_STATUS_REMOVE}
 
 
 def _paths_added(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401

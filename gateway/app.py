@@ -1,0 +1,153 @@
+"""The composition root: the only place where the parts of a gateway are made and joined.
+
+`open_app` closes what it opened when a later step fails; `serve` runs an app until a signal ends it.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import structlog
+from google.protobuf.message import Message
+
+from gateway import telemetry
+from gateway.clock import SystemClock
+from gateway.config import Config
+from gateway.rpc.call import Call
+from gateway.rpc.dispatch import handlers
+from gateway.rpc.server import Servers
+from gateway.tenants import TenantDirectory
+from gateway.upstream.auth import AccessKeyAuth, Authenticator
+from gateway.upstream.breaker import Breakers, Traffic
+from gateway.upstream.catalog import Catalog, load_catalog
+from gateway.upstream.client import Account, Client
+from gateway.upstream.credentials import AccessKey
+from gateway.upstream.http import Transport, open_transport
+from gateway.upstream.iam import TokenAuth
+from gateway.upstream.paging import PageTokens
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_PAGE_TOKEN_KEY_BYTES = 32
+Accounts = dict[str, Account]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A gateway that serves. The addresses hold the real ports."""
+
+    catalog: Catalog
+    client: Client
+    servers: Servers
+
+    @property
+    def address(self) -> str:
+        return self.servers.address
+
+    @property
+    def health_address(self) -> str:
+        return self.servers.health_address
+
+
+@contextlib.asynccontextmanager
+async def open_app(config: Config) -> AsyncIterator[App]:
+    """A running gateway. Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without draining."""
+    async with contextlib.AsyncExitStack() as stack:
+        clock = SystemClock()
+        catalog = load_catalog(on_unknown=UnknownKeys())
+        transport = open_transport(config.upstream.transport)
+        stack.push_async_callback(transport.aclose)
+        breakers = Breakers(clock, random.random)
+        accounts = _accounts(config, transport, breakers, stack)
+        key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
+        client = Client(catalog, transport, breakers, PageTokens(key, clock), clock)
+
+        async def forward(call: Call, request: Message) -> Message:
+            assert call.project is not None
+            reply = await client.call(call.binding, request, accounts[call.project.id], call.scope, call.time_left_s)
+            call.upstream = reply.upstream
+            return reply.message
+
+        services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
+        servers = Servers(config.server, handlers(catalog, TenantDirectory(config.tenants), forward), services)
+        stack.push_async_callback(client.aclose, 0)
+        stack.push_async_callback(servers.stop, 0)
+        await servers.start()
+        yield App(catalog, client, servers)
+
+
+def _accounts(config: Config, transport: Transport, breakers: Breakers, stack: contextlib.AsyncExitStack) -> Accounts:
+    """One account per project; projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
+    clock = SystemClock()
+    known: dict[tuple[str, str], Authenticator] = {}
+    accounts: Accounts = {}
+    for tenant in config.tenants:
+        for project in tenant.projects:
+            region = config.upstream.regions[project.region]
+            credential = config.upstream.credentials[project.credential].credential()
+            iam = "" if isinstance(credential, AccessKey) else region.iam_endpoint or ""
+            auth = known.get((project.credential, iam))
+            if auth is None:
+                if isinstance(credential, AccessKey):
+                    auth = AccessKeyAuth(credential, clock)
+                else:
+                    breaker = breakers.of(iam, Traffic.IAM)
+                    auth = TokenAuth(credential, iam, transport, breaker=breaker, clock=clock, random=random.random)
+                stack.push_async_callback(auth.aclose)
+                known[project.credential, iam] = auth
+            accounts[project.id] = Account(project.id, region.endpoint, auth)
+    return accounts
+
+
+class UnknownKeys:
+    """Counts the members of CBR's answers that the protos do not model, and logs each once."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def __call__(self, message: str, key: str) -> None:
+        seen = self.counts.get((message, key), 0)
+        self.counts[message, key] = seen + 1
+        if not seen:
+            log.warning("answer of CBR has a member that is not modelled", message=message, key=key[:64])
+
+
+async def serve(config: Config, ready: Callable[[App], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. `ready` is called once calls can be answered."""
+    telemetry.configure(config.log)
+    ended, forced = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (forced if ended.is_set() else ended).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        async with open_app(config) as app:
+            log.info("serving", address=app.address, health=app.health_address, rpcs=len(app.catalog.bindings))
+            if ready is not None:
+                ready(app)
+            await ended.wait()
+            log.info("draining")
+            await _drain(app, forced, config.server.drain_grace_s)
+            log.info("stopped")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
+    async def gently() -> None:
+        await app.servers.drain()
+        await app.client.aclose(grace_s)
+
+    drain, force = asyncio.create_task(gently()), asyncio.create_task(forced.wait())
+    await asyncio.wait({drain, force}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drain, force):
+        task.cancel()
+    await asyncio.gather(drain, force, return_exceptions=True)

@@ -1,0 +1,150 @@
+"""Lists: page sizes, page tokens and the three ways in which CBR pages, behind one way for callers.
+
+A token holds where the next page starts and the id of the last row seen. It is signed, so that a caller cannot make one up, and bound to the tenant, project, RPC and filter.
+Pages by offset overlap by one row: if rows were inserted in front meanwhile, the rows up to the last one seen are cut off instead of being shown twice.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from cbrgateway.v1 import errors_pb2, options_pb2
+from google.protobuf.message import Message
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, Violation
+from gateway.upstream.codec import Json
+from gateway.upstream.declaration import Binding
+
+DEFAULT_SIZE: Final = 50
+MAX_SIZE: Final = 200
+TOKEN_LIFE_S: Final = 72 * 3600
+_MAC_BYTES: Final = 16
+_MAX_TOKEN_CHARS: Final = 2048
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """Where a page starts: rows seen so far, the id of the last one, when the token was made, and what it belongs to."""
+
+    seen: int = 0
+    last_id: str = ""
+    made: int = 0
+    binding: bytes = b""
+
+
+class PageTokens:
+    """Makes and reads tokens. `key`: secret shared by all replicas."""
+
+    def __init__(self, key: bytes, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def read(self, token: str, owner: bytes) -> Position:
+        """The position of a token; the start for an empty one. Raises PAGE_TOKEN_MISMATCH."""
+        if not token:
+            return Position()
+        try:
+            if len(token) > _MAX_TOKEN_CHARS:
+                raise ValueError("too long")
+            raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+            mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+            if not hmac.compare_digest(mac, self._mac(payload)):
+                raise ValueError("not ours")
+            position = msgspec.msgpack.decode(payload, type=Position)
+        except (ValueError, msgspec.MsgspecError):
+            raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged") from None
+        if position.binding != owner:
+            raise _mismatch("belongs to another list, tenant or filter; start again without a token")
+        if not 0 <= self._clock.time() - position.made <= TOKEN_LIFE_S:
+            raise _mismatch("has expired after 72 hours; start again without a token")
+        return position
+
+    def make(self, seen: int, last_id: str, owner: bytes) -> str:
+        payload = msgspec.msgpack.encode(Position(seen, last_id, int(self._clock.time()), owner))
+        return base64.b64encode(self._mac(payload) + payload, altchars=b"-_").decode()
+
+    def _mac(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, "sha256")[:_MAC_BYTES]
+
+
+def _mismatch(text: str) -> GatewayError:
+    violation = Violation("page_token", text, "page_token")
+    return GatewayError(errors_pb2.ERROR_REASON_PAGE_TOKEN_MISMATCH, f"page_token: {text}", violations=(violation,))
+
+
+def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
+    """What a token is bound to: the RPC, who calls, and the request without its paging fields. The page size may change between pages."""
+    bare = binding.request_type()
+    bare.CopyFrom(request)
+    for name in ("page_size", "page_token"):
+        bare.ClearField(name)
+    material = f"{binding.rpc}\0{scope}\0".encode() + bare.SerializeToString(deterministic=True)
+    return hashlib.sha256(material).digest()[:_MAC_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page to read: `ask` is added to the query or body of the call, `cut` finishes the answer."""
+
+    ask: dict[str, Json]
+    cut: Callable[[Message], Message]
+
+
+def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) -> Page:  # noqa: ANN401 - any list request
+    """What to ask CBR for, and how to make the response of its answer. Raises PAGE_TOKEN_MISMATCH."""
+    owner = owner_of(binding, request, scope)
+    position = tokens.read(request.page_token, owner)
+    size = min(request.page_size or DEFAULT_SIZE, MAX_SIZE)
+    rows_field = next(f.name for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
+
+    def cut(response: Any) -> Message:  # noqa: ANN401 - any list response
+        rows = getattr(response, rows_field)
+        received = len(rows)
+        if binding.paging == options_pb2.PAGING_SLICED:
+            total = received
+            if "total_size" in response.DESCRIPTOR.fields_by_name:
+                response.total_size = total
+        else:
+            total = response.total_size
+        skip = _already_seen(rows, position, binding.paging)
+        del rows[:skip]
+        more_received = len(rows) > size
+        del rows[size:]
+        seen = position.seen + len(rows)
+        unseen = seen < total if total else received >= size
+        if rows and (more_received or unseen):
+            response.next_page_token = tokens.make(seen, row_id(rows[-1]), owner)
+        return response
+
+    return Page(_ask(binding.paging, position, size), cut)
+
+
+def _ask(paging: int, position: Position, size: int) -> dict[str, Json]:
+    if paging == options_pb2.PAGING_SLICED:
+        return {}
+    if paging == options_pb2.PAGING_MARKER:
+        return {"limit": size} | ({"marker": position.last_id} if position.last_id else {})
+    overlap = 1 if position.seen else 0
+    window = {"limit": size + overlap} | ({"offset": position.seen - overlap} if position.seen else {})
+    return {name: str(value) for name, value in window.items()} if paging == options_pb2.PAGING_OFFSET_IN_BODY else dict(window)
+
+
+def _already_seen(rows: Any, position: Position, paging: int) -> int:  # noqa: ANN401 - repeated field
+    """How many leading rows were on earlier pages."""
+    if not position.seen or paging == options_pb2.PAGING_MARKER:
+        return 0
+    for index, row in enumerate(rows):
+        if row_id(row) == position.last_id:
+            return index + 1
+    # The last row seen is gone. A list that is cut here starts anew at the same place; a window of CBR's starts one row early.
+    return min(position.seen, len(rows)) if paging == options_pb2.PAGING_SLICED else 0
+
+
+def row_id(row: Message) -> str:
+    """What tells a row from the others: its `id`, else its first field."""
+    fields = row.DESCRIPTOR.fields_by_name
+    return str(getattr(row, "id" if "id" in fields else row.DESCRIPTOR.fields[0].name))
