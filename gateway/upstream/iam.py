@@ -1,0 +1,231 @@
+"""Signing in with an IAM user: one token per project, fetched once for everybody who waits for it.
+
+refresh     in the background at 80 % of a token's life, give or take 5; the old one serves until it expires
+401         throws a token away once, however many calls saw it refused
+failure     pauses for 1 s, 2 s, ... 60 s before IAM is asked again; IAM locks accounts that keep trying a wrong password
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count
+from typing import Final
+
+import msgspec
+import structlog
+from cbrgateway.v1 import errors_pb2
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.upstream.auth import Applied
+from gateway.upstream.breaker import Breaker, Verdict
+from gateway.upstream.credentials import IamUser, Secret
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, Transport
+
+_TIMEOUT_S: Final = 10.0
+_REFRESH_AT: Final = 0.8
+_REFRESH_JITTER: Final = 0.05
+_MIN_PAUSE_S: Final = 1.0
+_MAX_PAUSE_S: Final = 60.0
+_REPLACED_TOO_SOON_S: Final = 10.0
+_SERVER_ERROR: Final = 500
+_CREATED: Final = 201
+_REFUSALS: Final = frozenset({400, 401, 403, 404})
+
+_log = structlog.get_logger(__name__)
+
+
+class _TokenTimes(msgspec.Struct):
+    issued_at: str
+    expires_at: str
+
+
+class _TokenBody(msgspec.Struct):
+    token: _TokenTimes
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A project's token; times are monotonic. `after_refusal`: it replaced one that the cloud had refused."""
+
+    text: Secret
+    generation: int
+    fetched_at: float
+    refresh_at: float
+    expires_at: float
+    after_refusal: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Project:
+    """The state of one project's token."""
+
+    token: _Token | None = None
+    fetching: asyncio.Task[None] | None = None
+    token_refused: bool = False
+    failures: int = 0
+    not_before: float = -math.inf
+    last_error: GatewayError | None = None
+
+    def valid_token(self, now: float) -> _Token | None:
+        return self.token if self.token is not None and now < self.token.expires_at else None
+
+
+class TokenAuth:
+    """Adds X-Auth-Token. `iam_endpoint`: origin of IAM, such as `https://iam.example`; `breaker` is IAM's own."""
+
+    def __init__(
+        self,
+        user: IamUser,
+        iam_endpoint: str,
+        transport: Transport,
+        *,
+        breaker: Breaker,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._user = user
+        self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=x"
+        self._transport = transport
+        self._breaker = breaker
+        self._clock = clock
+        self._random = random
+        self._projects: dict[str, _Project] = {}
+        self._generations = count(1)
+
+    async def apply(self, request: HttpRequest, project_id: str, deadline_left_s: float) -> Applied:
+        project = self._projects.setdefault(project_id, _Project())
+        now = self._clock.monotonic()
+        token = project.valid_token(now)
+        if token is None:
+            token = await self._wait_for_token(project_id, project, deadline_left_s)
+        elif now >= token.refresh_at and now >= project.not_before:
+            self._fetch_once(project_id, project)
+        headers = {**request.headers, "X-Auth-Token": token.text.reveal()}
+        return Applied(replace(request, headers=headers), token.generation)
+
+    def observe(self, response: HttpResponse) -> None:
+        """Tokens do not depend on our clock."""
+
+    async def refused(self, generation: int) -> bool:
+        """Throws the token away if it is still the one in use.
+
+        False when that token had just replaced a refused one: then the cloud's objection is another, and asking IAM again for
+        every call would change nothing.
+        """
+        now = self._clock.monotonic()
+        for project in self._projects.values():
+            token = project.token
+            if token is not None and token.generation == generation:
+                if token.after_refusal and now - token.fetched_at < _REPLACED_TOO_SOON_S:
+                    return False
+                project.token = None
+                project.token_refused = True
+        return True
+
+    async def aclose(self) -> None:
+        fetches = [project.fetching for project in self._projects.values() if project.fetching is not None]
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _wait_for_token(self, project_id: str, project: _Project, deadline_left_s: float) -> _Token:
+        if project.fetching is None and self._clock.monotonic() < project.not_before:
+            raise self._failure(project)
+        fetch = self._fetch_once(project_id, project)
+        try:
+            async with asyncio.timeout(deadline_left_s):
+                await asyncio.shield(fetch)
+        except TimeoutError as error:
+            raise _unreachable("IAM did not answer in time.") from error
+        token = project.valid_token(self._clock.monotonic())
+        if token is None:
+            raise self._failure(project)
+        return token
+
+    def _failure(self, project: _Project) -> GatewayError:
+        """The last failure once more; an exception object belongs to one raise."""
+        error = project.last_error or _unreachable("IAM gave no token that is still valid.")
+        pause_s = max(0.0, project.not_before - self._clock.monotonic())
+        return GatewayError(error.reason, error.message, retry_after_s=pause_s or None)
+
+    def _fetch_once(self, project_id: str, project: _Project) -> asyncio.Task[None]:
+        if project.fetching is None:
+            project.fetching = asyncio.create_task(self._fetch(project_id, project))
+        return project.fetching
+
+    async def _fetch(self, project_id: str, project: _Project) -> None:
+        """Replaces the token, or notes the failure; raises nothing but cancellation."""
+        after_refusal = project.token_refused
+        try:
+            response = await self._ask(project_id)
+            project.token = self._read(response, after_refusal=after_refusal)
+        except GatewayError as error:
+            pause_s = min(_MAX_PAUSE_S, _MIN_PAUSE_S * 2**project.failures)
+            project.failures = min(project.failures + 1, 10)
+            project.not_before = self._clock.monotonic() + pause_s
+            project.last_error = error
+            _log.warning("iam.token_failed", project=project_id, error=str(error), pause_s=pause_s)
+        else:
+            project.failures, project.not_before, project.last_error = 0, -math.inf, None
+            project.token_refused = False
+        finally:
+            project.fetching = None
+
+    async def _ask(self, project_id: str) -> HttpResponse:
+        permit = self._breaker.acquire()
+        if permit is None:
+            raise _unreachable("IAM has been failing and is left alone for some seconds.")
+        verdict = Verdict.NOTHING
+        try:
+            response = await self._transport.send(self._request(project_id), _TIMEOUT_S)
+            verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR else Verdict.SUCCESS
+        except (NotSent, Lost) as error:
+            verdict = Verdict.FAILURE
+            raise _unreachable("IAM cannot be reached.") from error
+        finally:
+            self._breaker.settle(permit, verdict)
+        return response
+
+    def _request(self, project_id: str) -> HttpRequest:
+        user = {
+            "name": self._user.user,
+            "password": self._user.password.reveal(),
+            "domain": {"name": self._user.domain},
+        }
+        identity = {"methods": ["password"], "password": {"user": user}}
+        body = msgspec.json.encode({"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}})
+        return HttpRequest("POST", self._url, {"Content-Type": "application/json;charset=utf8"}, body)
+
+    def _read(self, response: HttpResponse, *, after_refusal: bool) -> _Token:
+        """The token of an answer. Its life is taken from IAM's two times, so that our clock does not matter."""
+        if response.status in _REFUSALS:
+            message = f"IAM refused the credential that the gateway has for this project (HTTP {response.status})."
+            raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS, message)
+        if response.status != _CREATED:
+            raise _unreachable(f"IAM gave no token (HTTP {response.status}).")
+        try:
+            times = msgspec.json.decode(response.body, type=_TokenBody).token
+            life_s = (_instant(times.expires_at) - _instant(times.issued_at)).total_seconds()
+            text = response.headers["x-subject-token"]
+        except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+            raise _not_understood() from error
+        if life_s <= 0:
+            raise _not_understood()
+        now = self._clock.monotonic()
+        share = _REFRESH_AT + _REFRESH_JITTER * (2 * self._random() - 1)
+        return _Token(Secret(text), next(self._generations), now, now + share * life_s, now + life_s, after_refusal)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _unreachable(message: str) -> GatewayError:
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, message)
+
+
+def _not_understood() -> GatewayError:
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "IAM's answer is not one that its manual describes.")

@@ -1,0 +1,246 @@
+"""Tokens: fetched once for everybody, refreshed in time, thrown away once when refused. IAM is a real server on a socket."""
+
+import asyncio
+import json
+
+import pytest
+from cbrgateway.v1 import errors_pb2
+
+from gateway.errors import GatewayError
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.credentials import IamUser, Secret
+from gateway.upstream.http import HttpRequest, TransportSettings, open_transport
+from gateway.upstream.iam import TokenAuth
+from tests.fakes import SteppedClock
+from tests.unit.upstream.raw_server import answer, raw_server
+
+PROJECT = "0123456789abcdef0123456789abcdef"
+REQUEST = HttpRequest("GET", "https://cbr.example/v3/p/vaults", {"Accept": "application/json"})
+LIFE = {"issued_at": "2025-01-31T08:00:00.000000Z", "expires_at": "2025-02-01T08:00:00.000000Z"}
+DAY = 86400.0
+
+CREDENTIALS = errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
+UNREACHABLE = errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE
+PROTOCOL = errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL
+
+
+class Iam:
+    """What IAM answers: numbered tokens, or what `answers` says."""
+
+    def __init__(self):
+        self.answers = None
+        self.delay_s = 0.0
+
+    async def __call__(self, connection):
+        while await connection.request() is not None:
+            await asyncio.sleep(self.delay_s)
+            token = f"X-Subject-Token: token-{len(connection.server.requests)}\r\n"
+            body = json.dumps({"token": LIFE}).encode()
+            await connection.send(self.answers or answer(body, "201 Created", token))
+
+
+@pytest.fixture
+def clock():
+    return SteppedClock()
+
+
+@pytest.fixture
+async def iam():
+    script = Iam()
+    async with raw_server(script) as server:
+        server.script = script
+        yield server
+
+
+@pytest.fixture
+async def transport():
+    opened = open_transport(TransportSettings())
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def auth(iam, transport, clock):
+    user = IamUser("someone", Secret("canary"), "account")
+    made = TokenAuth(user, iam.origin, transport, breaker=Breaker(clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
+    yield made
+    await made.aclose()
+
+
+async def token(auth, project=PROJECT):
+    return (await auth.apply(REQUEST, project, 5)).request.headers["X-Auth-Token"]
+
+
+async def failure(auth):
+    with pytest.raises(GatewayError) as caught:
+        await auth.apply(REQUEST, PROJECT, 5)
+    return caught.value
+
+
+async def test_iam_is_asked_as_its_manual_says(auth, iam):
+    applied = await auth.apply(REQUEST, PROJECT, 5)
+    head, _, body = iam.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v3/auth/tokens?nocatalog=x HTTP/1.1\r\n")
+    user = {"name": "someone", "password": "canary", "domain": {"name": "account"}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    assert json.loads(body) == {"auth": {"identity": identity, "scope": {"project": {"id": PROJECT}}}}
+    assert dict(applied.request.headers) == {"Accept": "application/json", "X-Auth-Token": "token-1"}
+
+
+async def test_a_thousand_callers_fetch_one_token(auth, iam):
+    iam.script.delay_s = 0.05
+    assert set(await asyncio.gather(*(token(auth) for _ in range(1000)))) == {"token-1"}
+    assert len(iam.requests) == 1
+
+
+async def test_each_project_has_a_token_of_its_own(auth, iam):
+    assert await token(auth, "a") != await token(auth, "b")
+    assert await token(auth, "a") == "token-1"
+    assert len(iam.requests) == 2
+
+
+async def test_a_token_is_refreshed_at_four_fifths_of_its_life_while_the_old_one_serves(auth, iam, clock):
+    assert await token(auth) == "token-1"
+    clock.advance(0.8 * DAY - 1)
+    assert await token(auth) == "token-1"
+    assert len(iam.requests) == 1
+    clock.advance(2)
+    assert [await token(auth), await token(auth)] == ["token-1", "token-1"]
+    await asyncio.sleep(0.1)
+    assert await token(auth) == "token-2"
+    assert len(iam.requests) == 2
+
+
+async def test_the_moment_of_the_refresh_is_spread(iam, transport, clock):
+    for dice, share in ((0.0, 0.75), (1.0, 0.85)):
+        user = IamUser("someone", Secret("canary"), "account")
+        breaker = Breaker(clock, lambda: 0.5)
+        auth = TokenAuth(user, iam.origin, transport, breaker=breaker, clock=clock, random=lambda dice=dice: dice)
+        await token(auth)
+        before = len(iam.requests)
+        clock.advance(share * DAY - 1)
+        await token(auth)
+        await asyncio.sleep(0.05)
+        assert len(iam.requests) == before
+        clock.advance(2)
+        await token(auth)
+        await asyncio.sleep(0.05)
+        assert len(iam.requests) == before + 1
+        await auth.aclose()
+
+
+async def test_iam_may_be_down_until_the_token_expires(auth, iam, clock):
+    await token(auth)
+    iam.script.answers = answer(b"", "503 Service Unavailable")
+    clock.advance(0.9 * DAY)
+    for _ in range(100):
+        assert await token(auth) == "token-1"
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert len(iam.requests) == 2
+    clock.advance(0.1 * DAY)
+    assert (await failure(auth)).reason == UNREACHABLE
+
+
+async def test_a_thousand_refusals_of_one_token_fetch_one(auth, iam):
+    generations = [(await auth.apply(REQUEST, PROJECT, 5)).generation for _ in range(1000)]
+    iam.script.delay_s = 0.05
+
+    async def once_more(generation):
+        assert await auth.refused(generation)
+        return await token(auth)
+
+    assert set(await asyncio.gather(*(once_more(generation) for generation in generations))) == {"token-2"}
+    assert await auth.refused(generations[0])
+    assert await token(auth) == "token-2"
+    assert len(iam.requests) == 2
+
+
+async def test_a_token_refused_at_once_after_a_refusal_is_not_replaced_again_and_again(auth, iam, clock):
+    assert await auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation)
+    second = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    assert not await auth.refused(second)
+    assert await token(auth) == "token-2"
+    clock.advance(11)
+    assert await auth.refused(second)
+    assert await token(auth) == "token-3"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("401 Unauthorized", CREDENTIALS),
+        ("403 Forbidden", CREDENTIALS),
+        ("400 Bad Request", CREDENTIALS),
+        ("404 Not Found", CREDENTIALS),
+        ("429 Too Many Requests", UNREACHABLE),
+        ("500 Internal", UNREACHABLE),
+        ("302 Found", UNREACHABLE),
+    ],
+)
+async def test_what_iam_answers_instead_of_a_token(auth, iam, status, reason):
+    iam.script.answers = answer(b'{"error":{"message":"canary host"}}', status)
+    error = await failure(auth)
+    assert error.reason == reason
+    assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        answer(b"{", "201 Created", "X-Subject-Token: t\r\n"),
+        answer(b"{}", "201 Created", "X-Subject-Token: t\r\n"),
+        answer(json.dumps({"token": LIFE}).encode(), "201 Created"),
+        answer(json.dumps({"token": LIFE | {"expires_at": "soon"}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
+        answer(json.dumps({"token": LIFE | {"expires_at": "2025-02-01"}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
+        answer(json.dumps({"token": LIFE | {"expires_at": LIFE["issued_at"]}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
+    ],
+)
+async def test_an_answer_that_is_not_understood(auth, iam, content):
+    iam.script.answers = content
+    assert (await failure(auth)).reason == PROTOCOL
+
+
+async def test_a_failed_fetch_pauses_longer_each_time(auth, iam, clock):
+    iam.script.answers = answer(b"", "401 Unauthorized")
+    for pause in (1, 2, 4, 8, 16, 32, 60, 60):
+        asked = len(iam.requests)
+        assert (await failure(auth)).retry_after_s == pytest.approx(pause)
+        clock.advance(pause - 0.5)
+        assert (await failure(auth)).retry_after_s == pytest.approx(0.5)
+        assert len(iam.requests) == asked + 1
+        clock.advance(0.6)
+    iam.script.answers = None
+    assert (await token(auth)).startswith("token-")
+
+
+async def test_a_caller_that_leaves_does_not_end_the_fetch_of_the_others(auth, iam):
+    iam.script.delay_s = 0.1
+    first, second = (asyncio.create_task(token(auth)) for _ in range(2))
+    await iam.arrived.wait()
+    first.cancel()
+    assert await second == "token-1"
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_a_caller_waits_no_longer_than_its_deadline(auth, iam):
+    iam.script.delay_s = 0.3
+    with pytest.raises(GatewayError) as caught:
+        await auth.apply(REQUEST, PROJECT, 0.05)
+    assert caught.value.reason == UNREACHABLE
+    assert await token(auth) == "token-1"
+    assert len(iam.requests) == 1
+
+
+async def test_an_iam_that_is_down_opens_its_breaker(transport, clock):
+    breaker = Breaker(clock, lambda: 0.5)
+    user = IamUser("someone", Secret("canary"), "account")
+    auth = TokenAuth(user, "http://127.0.0.1:1", transport, breaker=breaker, clock=clock, random=lambda: 0.5)
+    for number in range(20):
+        with pytest.raises(GatewayError) as caught:
+            await token(auth, f"project-{number}")
+        assert caught.value.reason == UNREACHABLE
+    assert breaker.is_open
+    with pytest.raises(GatewayError, match="left alone"):
+        await token(auth, "one more")
