@@ -1,0 +1,174 @@
+"""What the protos say about an RPC in words: the comments, types and rules behind `cbr-gateway explain`.
+
+The generated modules hold no comments, so these come from the descriptor set that is shipped beside the package.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from buf.validate import validate_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.message import Message
+
+from gateway.errors import CODE_OF, reason_name
+from gateway.upstream import codec
+from gateway.upstream.declaration import IN_BODY, Binding
+
+_PACKAGE: Final = errors_pb2.DESCRIPTOR.package
+_SET: Final = "cbrgateway.binpb"
+_MAX_NESTING: Final = 6
+_NAMED: Final = frozenset({"message_type", "enum_type", "service", "nested_type", "field", "method", "value"})
+_PAGING: Final[Mapping[int, tuple[str, str]]] = {
+    options_pb2.PAGING_OFFSET: ("query limit", "query offset"),
+    options_pb2.PAGING_MARKER: ("query limit", "query marker"),
+    options_pb2.PAGING_OFFSET_IN_BODY: ("body limit", "body offset"),
+}
+_NOT_SENT: Final = "not sent"
+_WORD: Final = re.compile(r"[A-Z][A-Z_]{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReference:
+    """One field of a request or answer. `depth`: how many messages it is inside of. `place`: where it goes, or comes from, on the wire."""
+
+    name: str
+    depth: int
+    type: str
+    place: str
+    rules: tuple[str, ...]
+    comment: str
+    values: tuple[str, ...]
+    """Names of an enum's values that a request may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReference:
+    """A reason that the RPC's comment names, its gRPC code and its own comment."""
+
+    reason: str
+    code: int
+    comment: str
+
+
+def load_comments() -> Mapping[str, str]:
+    """Comments by full name, such as `cbrgateway.v1.Vault.name`, from the installed descriptor set or, in a checkout, from the generated one."""
+    installed = resources.files("gateway").joinpath(_SET)
+    content = installed.read_bytes() if installed.is_file() else (Path(__file__).parents[2] / "generated" / _SET).read_bytes()
+    return {name: text for file in FileDescriptorSet.FromString(content).file if file.package == _PACKAGE for name, text in _comments(file)}
+
+
+def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    for location in file.source_code_info.location:
+        if location.leading_comments and (name := _name(file, location.path)):
+            yield name, " ".join(location.leading_comments.split())
+
+
+def _name(file: FileDescriptorProto, path: Sequence[int]) -> str:
+    """The full name that a location's path leads to; empty for parts without one, such as options.
+
+    The path alternates between a field number of a descriptor proto and an index into that field.
+    """
+    node: Any = file
+    names = [file.package]
+    for number, index in zip(path[::2], path[1::2], strict=False):
+        part = node.DESCRIPTOR.fields_by_number[number].name
+        if part not in _NAMED:
+            return ""
+        node = getattr(node, part)[index]
+        names.append(node.name)
+    return ".".join(names) if len(path) % 2 == 0 else ""
+
+
+def request_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[FieldReference]:
+    """The request's fields, each followed by those inside it."""
+    size, token = _PAGING.get(binding.paging, (_NOT_SENT, _NOT_SENT))
+    places = {"request_id": _NOT_SENT, "page_size": size, "page_token": token}
+    places |= {segment.variable: f"path {{{segment.variable}}}" for segment in binding.segments}
+    kind = "body" if binding.method in IN_BODY else "query"
+    yield from _fields(binding.request_type.DESCRIPTOR, comments, places, kind, 0)
+
+
+def response_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[FieldReference]:
+    """The answer's fields, each followed by those inside it."""
+    places = {"next_page_token": "made here", "extra_fields": "keys without a field"}
+    yield from _fields(binding.response_type.DESCRIPTOR, comments, places, "answer", 0)
+
+
+def _fields(
+    descriptor: Any,  # noqa: ANN401 - the stubs of protobuf know two Descriptors without a common type
+    comments: Mapping[str, str],
+    places: Mapping[str, str],
+    prefix: str,
+    depth: int,
+) -> Iterator[FieldReference]:
+    for fd in descriptor.fields:
+        separator = "." if depth else " "
+        place = places.get(fd.name) or f"{prefix}{separator}{codec.json_key(fd)}"
+        values = tuple(value.name for value in fd.enum_type.values if value.number > codec.OTHER) if fd.enum_type else ()
+        yield FieldReference(fd.name, depth, _type(fd), place, tuple(_rules(fd)), comments.get(fd.full_name, ""), values)
+        inside = fd.message_type
+        if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
+            here = {"extra_fields": "keys without a field"} if prefix.startswith("answer") else {}
+            yield from _fields(inside, comments, here, place, depth + 1)
+
+
+_SCALARS: Final = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BOOL: "bool",
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_DOUBLE: "double",
+}
+
+
+def _type(fd: FieldDescriptor) -> str:
+    if codec.is_map(fd):
+        return "map"
+    name = _SCALARS.get(fd.type, "")
+    if fd.enum_type is not None:
+        name = f"enum {fd.enum_type.name}"
+    elif fd.message_type is not None:
+        name = str(fd.message_type.name)
+    return f"list of {name}" if fd.is_repeated else name
+
+
+def _rules(fd: FieldDescriptor) -> Iterator[str]:
+    options = fd.GetOptions()
+    if options.HasExtension(validate_pb2.field):
+        # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows it.
+        yield from (rule for rule in _leaves(options.Extensions[validate_pb2.field], "") if not rule.startswith("enum."))
+    if form := codec.form(fd):
+        yield options_pb2.WireForm.Name(form).removeprefix("WIRE_FORM_").lower().replace("_", " ")  # type: ignore[arg-type]
+    if options.Extensions[options_pb2.always_sent]:
+        yield "sent even when empty"
+    if options.Extensions[options_pb2.secret]:
+        yield "secret"
+
+
+def _leaves(message: Message, prefix: str) -> Iterator[str]:
+    for fd, value in message.ListFields():
+        name = f"{prefix}{fd.name}"
+        if fd.message_type is not None and not fd.is_repeated:
+            yield from _leaves(value, f"{name}.")
+        elif fd.message_type is not None:
+            yield from (f"{name}: {getattr(item, 'message', '') or getattr(item, 'expression', '')}" for item in value)
+        elif value is True:
+            yield name
+        else:
+            yield f"{name}: {list(value) if fd.is_repeated else value}"
+
+
+def errors_named(comment: str, comments: Mapping[str, str]) -> Iterator[ErrorReference]:
+    """The error reasons that a comment names, in its order."""
+    by_name = {reason_name(reason): (reason, code) for reason, code in CODE_OF.items()}
+    for word in dict.fromkeys(_WORD.findall(comment)):
+        if word in by_name:
+            reason, code = by_name[word]
+            enum = errors_pb2.ErrorReason.DESCRIPTOR.full_name
+            yield ErrorReference(word, code, comments.get(f"{enum}.{errors_pb2.ErrorReason.Name(reason)}", ""))

@@ -1,0 +1,217 @@
+"""The command line as a user meets it: what it prints, and the code it ends with."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from gateway.cli import main
+from gateway.tenants import key_hash
+from gateway.upstream.catalog import load_catalog
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config" / "example.yaml"
+ENVIRON = {"ACME_ACCESS_KEY": "canary-access", "ACME_SECRET_KEY": "canary-secret", "GLOBEX_PASSWORD": "canary-password"}
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, env=env, prog_name="cbr-gateway")
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = "import sys, gateway.cli; print(sorted({'grpc', 'pydantic', 'yaml', 'httpx', 'google.protobuf', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_has_help() -> None:
+    for command in ("serve", "check", "config", "keys", "bindings", "explain", "healthcheck", "version"):
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"Usage: cbr-gateway {command}")
+
+
+def test_check_counts_what_it_found() -> None:
+    result = run("check", "--config", str(EXAMPLE), env=ENVIRON)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"OK: {len(load_catalog().bindings)} RPCs, 2 regions, 2 credentials, 2 tenants, 3 projects\n",
+    )
+
+
+@pytest.mark.parametrize("command", [["check"], ["config", "print"], ["serve"]])
+def test_a_bad_configuration_ends_with_its_problems(command: list[str]) -> None:
+    result = run(*command, "--config", str(EXAMPLE), "--log-level", "loud", env=ENVIRON | {"CBR_GATEWAY_SERVER__LISTN": "x"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: 2 problems in the configuration:\n"
+        "  server.listn (environment variable CBR_GATEWAY_SERVER__LISTN): is not a known key. Did you mean listen?\n"
+        "  log.level (--log-level): must be debug, info, warning or error\n"
+    )
+
+
+def test_the_file_may_be_named_by_the_environment() -> None:
+    assert run("check", env=ENVIRON | {"CBR_GATEWAY_CONFIG": str(EXAMPLE)}).exit_code == 0
+
+
+def test_config_print_is_yaml_without_secrets() -> None:
+    result = run("config", "print", "--config", str(EXAMPLE), "--listen", "127.0.0.1:0", env=ENVIRON)
+    assert result.exit_code == 0
+    assert "canary" not in result.output
+    effective = yaml.safe_load(result.stdout)
+    assert effective["server"]["listen"] == "127.0.0.1:0"
+    assert effective["upstream"]["credentials"]["acme"]["secret_key"] == "***"
+    assert '  listen: "127.0.0.1:0"  # --listen\n' in result.stdout
+
+
+def test_config_schema_is_a_json_schema() -> None:
+    schema = json.loads(run("config", "schema").stdout)
+    assert {"server", "upstream", "tenants", "log", "page_token_key"} == set(schema["properties"])
+
+
+def test_a_new_key_comes_with_the_lines_to_paste() -> None:
+    result = run("keys", "new", "--id", "ci")
+    (key,) = re.findall(r"^cbrgw_\S{43}$", result.stdout, re.MULTILINE)
+    assert yaml.safe_load(result.stdout.split("\n", 3)[3]) == [{"id": "ci", "sha256": key_hash(key)}]
+
+
+def test_bindings_are_listed_as_table_and_as_json() -> None:
+    names = list(load_catalog().bindings)
+    head, *lines = run("bindings").stdout.splitlines()
+    assert head.split() == ["RPC", "VERB", "PATH", "OPERATION", "CLASS"]
+    assert [line.split()[0] for line in lines] == names
+    rows = json.loads(run("bindings", "--json").stdout)
+    assert [row["rpc"] for row in rows] == names
+    (vault,) = (row for row in rows if row["rpc"] == "VaultService/GetVault")
+    assert vault == {
+        "rpc": "VaultService/GetVault",
+        "verb": "GET",
+        "path": "/v3/{project_id}/vaults/{vault_id}",
+        "operation": "ShowVault",
+        "permission": "cbr:vaults:get",
+        "class": "READ",
+        "asynchronous": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UpdateVault",
+        "updatevault",
+        "VaultService/UpdateVault",
+        "VaultService.UpdateVault",
+        "cbrgateway.v1.VaultService.UpdateVault",
+        "/cbrgateway.v1.VaultService/UpdateVault",
+    ],
+)
+def test_explain_takes_a_name_in_any_spelling(name: str) -> None:
+    result = run("explain", name)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("VaultService/UpdateVault\n  Changes a vault.")
+
+
+def test_explain_takes_the_vendors_name() -> None:
+    assert run("explain", "ShowVault").stdout.startswith("VaultService/GetVault\n")
+
+
+def test_explain_tells_where_each_field_goes() -> None:
+    text = run("explain", "UpdateVault").stdout
+    assert "  CBR call     PUT /v3/{project_id}/vaults/{vault_id}\n" in text
+    assert "  Read back    VaultService/GetVault\n" in text
+    assert "  vault_id: string -> path {vault_id}\n" in text
+    assert "    name: string -> body vault.name\n" in text
+    assert "      size_gib: int32 -> body vault.billing.size\n" in text
+    assert "  request_id: string -> not sent\n" in text
+    assert "  VAULT_NOT_FOUND (NOT_FOUND)\n      NOT_FOUND. No such vault in this project." in text
+    listing = run("explain", "ListVaults").stdout
+    assert "  page_size: int32 -> query limit\n" in listing
+    assert "  ids: list of string -> query id\n" in listing
+
+
+@pytest.mark.parametrize("rpc", load_catalog().bindings)
+def test_every_rpc_and_all_its_fields_are_explained(rpc: str) -> None:
+    text = run("explain", rpc).stdout
+    assert text.startswith(f"{rpc}\n  ")
+    binding = load_catalog()[rpc]
+    for field in binding.request_type.DESCRIPTOR.fields:
+        assert re.search(rf"^  {field.name}: .+ -> .+\n      \S", text, re.MULTILINE), f"{field.name} has no line or no comment"
+
+
+def test_an_unknown_rpc_is_wrong_usage_with_a_hint() -> None:
+    result = run("explain", "CreateVualt")
+    assert result.exit_code == 2
+    assert "no RPC 'CreateVualt'. Did you mean VaultService/CreateVault" in result.stderr
+    assert "`cbr-gateway bindings` lists them all." in run("explain", "zzzzzz").stderr
+
+
+def test_version_names_what_it_stands_on() -> None:
+    assert re.match(r"cbr-gateway \S+ \(grpcio 1\.85\.1, protobuf 7\.\S+\)$", run("version").stdout)
+
+
+@pytest.fixture
+def health_server() -> Iterator[tuple[str, health.HealthServicer]]:
+    server = grpc.server(ThreadPoolExecutor(2))
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", servicer
+    server.stop(None).wait()
+
+
+def test_healthcheck_tells_by_its_exit_code(health_server: tuple[str, health.HealthServicer]) -> None:
+    address, servicer = health_server
+    serving = run("healthcheck", "--address", address)
+    assert (serving.exit_code, serving.stdout) == (0, f"{address}: SERVING\n")
+    servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    draining = run("healthcheck", "--address", address, env={"http_proxy": "http://127.0.0.1:9"})
+    assert (draining.exit_code, draining.stdout) == (1, f"{address}: NOT_SERVING\n")
+
+
+def test_healthcheck_of_nothing_fails_soon() -> None:
+    begun = time.monotonic()
+    result = run("healthcheck", "--address", "127.0.0.1:1", "--timeout", "0.5")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: 127.0.0.1:1: ")
+    assert time.monotonic() - begun < 5
+
+
+def installed(site: Path, **commands: str) -> None:
+    """A package as installers leave it, with entry points and the module `plugin`."""
+    info = site / "plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    lines = "\n".join(f"{name} = {target}" for name, target in commands.items())
+    (info / "entry_points.txt").write_text(f"[cbr_gateway.commands]\n{lines}\n")
+    (site / "plugin.py").write_text("import click\n@click.command(help='Says hello.')\ndef hello():\n    click.echo('hello')\nnothing = 1\n")
+
+
+def test_other_packages_add_commands_and_broken_ones_disturb_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, hello="plugin:hello", absent="no_such_module:x", odd="plugin:nothing")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run("hello").stdout == "hello\n"
+    listing = run("--help")
+    assert listing.exit_code == 0
+    assert "Says hello." in listing.stdout
+    absent = run("absent")
+    assert (absent.exit_code, absent.stderr) == (
+        1,
+        "Error: `absent` cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'\n",
+    )
+    assert run("odd").stderr == "Error: `odd` cannot be loaded: plugin:nothing is not a click command\n"
+    assert run("version").exit_code == 0
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    assert run("serv").exit_code == 2
