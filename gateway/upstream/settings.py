@@ -102,7 +102,7 @@ class AccessKeySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["access_key"] = Field(description="Requests are signed with an access key pair.")
+    kind: Literal["access_key"] = Field(description="`access_key`: requests are signed with an access key pair.")
     access_key: SecretReference = Field(description="Access key id (AK).")
     secret_key: SecretReference = Field(description="Secret access key (SK).")
     security_token: SecretReference | None = Field(default=None, description="Security token of a temporary key pair.")
@@ -117,7 +117,7 @@ class PasswordSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["password"] = Field(description="Requests carry an IAM token that is fetched with a password.")
+    kind: Literal["password"] = Field(description="`password`: requests carry an IAM token that is fetched with a password.")
     user: str = Field(min_length=1, description="Name of the IAM user.")
     password: SecretReference = Field(description="Password of the IAM user.")
     domain: str = Field(min_length=1, description="Account name (IAM domain) of the user.")
