@@ -5,18 +5,18 @@
       Resource              the object that the error is about
       UpstreamFacts         what is known of the CBR calls made before the error
 
-A GatewayError's message is public: it is built from fixed sentences, the caller's own input and CBR's own error text, never from host names, credentials,
+A GatewayError's message is public: it is built from fixed sentences and the caller's own input, never from CBR's texts, host names, credentials,
 other tenants' data or exceptions of libraries. Every other exception that reaches the edge becomes INTERNAL with an error id and no text.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
-Reason = errors_pb2.ErrorReason.ValueType
+Reason: TypeAlias = errors_pb2.ErrorReason.ValueType
 
 _CODES: Final[Mapping[int, tuple[str, ...]]] = {
     code_pb2.INVALID_ARGUMENT: ("FIELD_INVALID", "PAGE_TOKEN_MISMATCH", "METADATA_INVALID"),
@@ -72,7 +72,7 @@ def reason_name(reason: Reason) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule. `subject` is a proto field path (`vault.billing.size_gib`), a precondition's object or a limit; `rule` a stable machine word."""
+    """One broken rule. `subject`: a proto field path (`vault.billing.size_gib`), a precondition's object or a limit; `rule`: a stable word."""
 
     subject: str
     description: str
