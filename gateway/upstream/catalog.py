@@ -39,7 +39,7 @@ def compile_catalog(
     handlers: Collection[str] = (),
     on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
 ) -> Catalog:
-    """Checks and compiles the declarations of services. `handlers`: names of the RPCs that have a handler written by hand. Raises DeclarationError."""
+    """Checks and compiles the declarations of services. `handlers`: names of the RPCs with a handler written by hand. Raises DeclarationError."""
     declarations = [Declaration(method) for service in descriptors for method in service.methods]
     problems = [f"{d.rpc}: {text}" for d in declarations for rule in RULES for text in rule(d)]
     for rule in SET_RULES:

@@ -1,10 +1,11 @@
 """Protobuf messages to and from CBR's JSON, by a plan compiled once per message type.
 
-A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`, `form`, `wire`, `always_sent`) are
-consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no units, fixes the spelling of enums and is several times slower.
+A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`,
+`form`, `wire`, `always_sent`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
+units, fixes the spelling of enums and is several times slower.
 
-Reading is strict: a wrong type is a ProtocolError, never a default. Null means "not set". A key without a field goes to `extra_fields` where the message has one; elsewhere it is
-reported once to the `on_unknown` callback and dropped.
+Reading is strict: a wrong type is a ProtocolError, never a default. Null means "not set". A key without a field goes to `extra_fields` where the
+message has one; elsewhere it is reported to the `on_unknown` callback and dropped.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from gateway.upstream import values
-from gateway.upstream.values import Json, ProtocolError
+from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 GATEWAY_FIELDS: Final = frozenset({"request_id", "page_size", "page_token", "next_page_token", "extra_fields"})
 """Fields that the gateway itself reads or writes; they never have a JSON key."""
@@ -53,10 +54,12 @@ def words(enum: EnumDescriptor) -> dict[int, str]:
 def kind_problem(descriptor: FieldDescriptor) -> str | None:
     """Why the field has no JSON form, or None when it has one."""
     allowed = {_F.TYPE_STRING, _F.TYPE_BOOL, _F.TYPE_ENUM, _F.TYPE_MESSAGE} | _WHOLE | _REAL
+    if is_map(descriptor):
+        return _map_problem(cast("Descriptor", descriptor.message_type))
     if descriptor.type not in allowed:
         return "its type has no JSON form; use string, bool, int32, int64, double, an enum or a message"
     wanted = {
-        options_pb2.WIRE_FORM_TEXT: descriptor.type in {_F.TYPE_BOOL} | _WHOLE | _REAL,
+        options_pb2.WIRE_FORM_TEXT: descriptor.type in {_F.TYPE_BOOL} | _WHOLE,
         options_pb2.WIRE_FORM_JSON_TEXT: _type_name(descriptor) == "google.protobuf.Value",
         options_pb2.WIRE_FORM_UNIX_SECONDS: _type_name(descriptor) == "google.protobuf.Timestamp",
         options_pb2.WIRE_FORM_COMMA_SEPARATED: descriptor.is_repeated and descriptor.type == _F.TYPE_STRING,
@@ -65,6 +68,13 @@ def kind_problem(descriptor: FieldDescriptor) -> str | None:
     }
     if not wanted.get(cast("Any", form(descriptor)), True):
         return f"{options_pb2.WireForm.Name(cast('Any', form(descriptor)))} does not go with its type"
+    return None
+
+
+def _map_problem(entry: Descriptor) -> str | None:
+    key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
+    if key.type != _F.TYPE_STRING or value.type not in {_F.TYPE_STRING, _F.TYPE_BOOL} | _WHOLE | _REAL:
+        return "a map has no JSON form unless it goes from string to string, bool, int32, int64 or double"
     return None
 
 
@@ -85,13 +95,13 @@ _WELL_KNOWN: Final[Mapping[str, tuple[Callable[[Json], Json], Callable[[Json], J
 _SCALAR: Final[Mapping[int, Callable[[Json], Json]]] = {
     _F.TYPE_STRING: values.read_string,
     _F.TYPE_BOOL: values.read_bool,
-    **dict.fromkeys(_WHOLE, values.read_int),
+    _F.TYPE_INT32: values.read_int32,
+    _F.TYPE_INT64: values.read_int64,
     **dict.fromkeys(_REAL, values.read_real),
 }
 _PARSE: Final[Mapping[int, Callable[[str], Json]]] = {
     _F.TYPE_BOOL: values.parse_bool,
-    **dict.fromkeys(_WHOLE, int),
-    **dict.fromkeys(_REAL, float),
+    **dict.fromkeys(_WHOLE, values.parse_number),
 }
 
 
@@ -171,17 +181,9 @@ class MessagePlan:
                 continue
             try:
                 out[writer.key] = writer.write(value)
-            except NotEncodable as error:
-                raise NotEncodable(descriptor.name, *error.path) from None
+            except NotEncodableError as error:
+                raise error.inside(descriptor.name) from None
         return out
-
-
-class NotEncodable(ValueError):
-    """A field holds an enum number that stands for no word of CBR. `path`: field names from the outermost to it."""
-
-    def __init__(self, *path: str) -> None:
-        super().__init__(".".join(path))
-        self.path = path
 
 
 def _join(key: str, error: ProtocolError) -> str:
@@ -221,13 +223,13 @@ class Codecs:
 
     def _reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if is_map(fd):
-            return values.read_map(self._single_reader(fd.message_type.fields_by_name["value"]))
+            return values.read_map(self._single_reader(_message(fd).fields_by_name["value"]))
         single = self._single_reader(fd)
         return values.read_many(single, one_too=form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY) if fd.is_repeated else single
 
     def _single_reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if fd.type == _F.TYPE_ENUM:
-            numbers = {word: number for number, word in words(fd.enum_type).items()}
+            numbers = {word: number for number, word in words(_enum(fd)).items()}
             repeated = fd.is_repeated
 
             def read_enum(value: Json) -> Json:
@@ -241,31 +243,33 @@ class Codecs:
             if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
                 return values.read_unix_seconds
             well_known = _WELL_KNOWN.get(_type_name(fd))
-            return well_known[0] if well_known else self.plan(fd.message_type).read
+            return well_known[0] if well_known else self.plan(_message(fd)).read
         plain = _SCALAR[fd.type]
         return values.read_text(plain, _PARSE[fd.type]) if form(fd) == options_pb2.WIRE_FORM_TEXT else plain
 
     def _writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if is_map(fd):
-            single = self._single_writer(fd.message_type.fields_by_name["value"])
+            single = self._single_writer(_message(fd).fields_by_name["value"])
             return lambda items: {key: single(item) for key, item in items.items()}
         single = self._single_writer(fd)
         if not fd.is_repeated:
             return single
         if form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
-            return ",".join
+            return values.write_separated
         return lambda items: [single(item) for item in items]
 
     def _single_writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if _is_null(fd):
             return lambda _value: None
         if fd.type == _F.TYPE_ENUM:
-            return _word_of(words(fd.enum_type))
+            return _word_of(words(_enum(fd)))
         if fd.type == _F.TYPE_MESSAGE:
             if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
-                return lambda value: value.seconds
+                return values.write_unix_seconds
             well_known = _WELL_KNOWN.get(_type_name(fd))
-            return well_known[1] if well_known else self.plan(fd.message_type).write
+            return well_known[1] if well_known else self.plan(_message(fd)).write
+        if fd.type in _REAL:
+            return values.write_real
         return values.write_text if form(fd) == options_pb2.WIRE_FORM_TEXT else values.same
 
 
@@ -274,13 +278,23 @@ def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:
         try:
             return known[number]
         except KeyError:
-            raise NotEncodable from None
+            raise NotEncodableError("is not a value that CBR knows; use one of the named values", "enum") from None
 
     return write_enum
 
 
 def _is_null(fd: FieldDescriptor) -> bool:
-    return fd.type == _F.TYPE_ENUM and fd.enum_type.full_name == "google.protobuf.NullValue"
+    return fd.enum_type is not None and fd.enum_type.full_name == "google.protobuf.NullValue"
+
+
+def _message(fd: FieldDescriptor) -> Descriptor:
+    assert fd.message_type is not None
+    return fd.message_type
+
+
+def _enum(fd: FieldDescriptor) -> EnumDescriptor:
+    assert fd.enum_type is not None
+    return fd.enum_type
 
 
 def raw_sibling(descriptor: Descriptor, fd: FieldDescriptor) -> str:

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.errors import field_invalid
 from gateway.upstream import codec
 from gateway.upstream.codec import Codecs, MessagePlan
+from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
@@ -93,24 +94,32 @@ class Binding:
         known = {_PROJECT: quote(project_id, safe="")} | {segment.variable: segment.text(request) for segment in self.segments}
         return _VARIABLE.sub(lambda match: known[match[1]], self.path)
 
-    def members(self, request: Message) -> dict[str, codec.Json]:
-        """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for an enum number without a word."""
+    def response(self, value: Json) -> Message:
+        """The response of a successful answer's JSON. Raises ProtocolError."""
+        try:
+            return self.response_type(**self.response_plan.read(value))
+        except OverflowError as error:
+            # A number in free-form JSON that no double can hold; all others are bounded by their readers.
+            raise ProtocolError("holds a number that is out of range") from error
+
+    def members(self, request: Message) -> dict[str, Json]:
+        """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for a value without a form there."""
         try:
             found = self.request_plan.write(request)
-        except codec.NotEncodable as error:
-            raise field_invalid(str(error), "is not a value that CBR knows; use one of the named values", "enum") from None
+        except NotEncodableError as error:
+            raise field_invalid(".".join(error.path), error.description, error.rule) from None
         for segment in self.segments:
             found.pop(segment.variable, None)
         return found
 
 
-def query_pairs(members: Mapping[str, codec.Json]) -> list[tuple[str, str]]:
+def query_pairs(members: Mapping[str, Json]) -> list[tuple[str, str]]:
     """Query names and values in the order of the fields; an array repeats its name."""
-    pairs = []
-    for name, value in members.items():
-        for item in value if isinstance(value, list) else [value]:
-            pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
-    return pairs
+    return [
+        (name, str(item).lower() if isinstance(item, bool) else str(item))
+        for name, value in members.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
 
 
 def upstream_option(method: MethodDescriptor) -> options_pb2.Upstream | None:

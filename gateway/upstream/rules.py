@@ -1,6 +1,7 @@
 """The rules of a declaration. Each is one function that answers a text for every breach; together they are what `cbr-gateway check` reports.
 
-To add a rule: write the function, add it to RULES (one method at a time) or SET_RULES (all methods together), and add one tiny bad proto with its message to tests/contract/bad.
+To add a rule: write the function, add it to RULES (one method at a time) or SET_RULES (all methods together), and add one tiny bad proto with its
+message to tests/contract/bad.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ def _option(d: Declaration) -> Iterator[str]:
 
 
 def _path(d: Declaration) -> Iterator[str]:
+    if d.path.count("{") != len(d.variables) or d.path.count("}") != len(d.variables):
+        yield f"path {d.path!r} has braces that hold no field name of a-z and _"
     for variable in d.variables:
         if variable == "project_id":
             if variable in d.request.fields_by_name:
@@ -105,6 +108,21 @@ def _messages(d: Declaration) -> Iterator[str]:
         yield from _raw_words(message)
 
 
+_ANSWERS_ONLY: Final = frozenset({options_pb2.WIRE_FORM_JSON_TEXT, options_pb2.WIRE_FORM_WHOLE_BODY})
+
+
+def _directions(d: Declaration) -> Iterator[str]:
+    """The codec knows some forms in one direction only."""
+    for message in reachable(d.request):
+        for fd in message.fields:
+            if codec.form(fd) in _ANSWERS_ONLY:
+                yield f"field {message.name}.{fd.name} is in a request, and its form is for answers only"
+    for message in reachable(d.method.output_type):
+        for fd in message.fields:
+            if codec.form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
+                yield f"field {message.name}.{fd.name} is in a response, and its form is for queries only"
+
+
 def _fields(message: Descriptor) -> Iterator[str]:
     seen: dict[str, FieldDescriptor] = {}
     for fd in message.fields:
@@ -127,7 +145,7 @@ def _raw_words(message: Descriptor) -> Iterator[str]:
             fd.enum_type is not None
             and fd.enum_type.full_name != "google.protobuf.NullValue"
             and not fd.is_repeated
-            and not codec.raw_sibling(message, fd)
+            and (not codec.raw_sibling(message, fd) or message.fields_by_name[f"{fd.name}_raw"].type != FieldDescriptor.TYPE_STRING)
         ):
             yield f"field {message.name}.{fd.name} is an enum in a response and needs the string field {fd.name}_raw"
 
@@ -145,7 +163,7 @@ def reachable(root: Descriptor) -> list[Descriptor]:
     return list(found.values())
 
 
-RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages)
+RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions)
 
 SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
 

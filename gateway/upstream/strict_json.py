@@ -1,12 +1,12 @@
 """JSON from CBR, read strictly.
 
-msgspec already refuses NaN, Infinity, numbers out of range, broken UTF-8, a byte order mark and endless nesting. It keeps the last of two equal keys, as most readers do; two readers
-that keep different ones see two different answers, so here a repeated key is an error.
+msgspec already refuses NaN, Infinity, numbers out of range, broken UTF-8, a byte order mark and endless nesting. It keeps the last of two equal
+keys, as most readers do; two readers that keep different ones see two different answers, so here a repeated key is an error.
 """
 
 import json
 import re
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ _CONTAINERS: Final = frozenset({dict, list})
 _SPACE_AFTER_STRING: Final = re.compile(rb'"[ \t\r\n]')
 
 
-class NotJson(ValueError):
+class NotJson(ValueError):  # noqa: N818 - what the body is, as its callers read it
     """The body is not one strict JSON document. The text is ours, never the body's."""
 
 
@@ -50,7 +50,7 @@ def _count_keys(value: object) -> int:
     raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object] | NoReturn:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise NotJson("an object repeats a key")

@@ -1,11 +1,13 @@
 """Single values to and from JSON: the converters that the codec's plans are made of.
 
-A reader takes what msgspec made of JSON and answers a constructor argument of protobuf, or raises ProtocolError; a writer goes the other way. None means "not set".
+A reader takes what msgspec made of JSON and answers a constructor argument of protobuf, or raises ProtocolError; a writer goes the other way,
+or raises NotEncodableError. None means "not set".
 """
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from math import isfinite
+from typing import Any, Final
 
 from gateway.upstream import strict_json
 
@@ -15,6 +17,25 @@ Json = Any
 
 class ProtocolError(ValueError):
     """CBR's JSON does not have the declared shape. The text names the place, never the value."""
+
+
+class NotEncodableError(ValueError):
+    """A field of a request holds a value without a form in CBR's JSON. `path`: field names from the outermost to it; `rule`: a stable word."""
+
+    def __init__(self, description: str, rule: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(description)
+        self.description = description
+        self.rule = rule
+        self.path = path
+
+    def inside(self, name: str) -> "NotEncodableError":
+        """The same, seen from the message that holds it in the field `name`."""
+        return NotEncodableError(self.description, self.rule, (name, *self.path))
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_SECONDS: Final = 253_402_300_799
+"""The last second of the year 9999, where Timestamp ends."""
 
 
 def read_string(value: Json) -> Json:
@@ -29,9 +50,19 @@ def read_bool(value: Json) -> Json:
     return value
 
 
-def read_int(value: Json) -> Json:
+def read_int32(value: Json) -> Json:
+    return _read_int(value, 32)
+
+
+def read_int64(value: Json) -> Json:
+    return _read_int(value, 64)
+
+
+def _read_int(value: Json, bits: int) -> Json:
     if type(value) is not int:
         raise ProtocolError("must be a whole number")
+    if not -1 << bits - 1 <= value < 1 << bits - 1:
+        raise ProtocolError(f"must be a whole number of {bits} bits")
     return value
 
 
@@ -46,7 +77,7 @@ def read_text(plain: Callable[[Json], Json], parse: Callable[[str], Json]) -> Ca
         if type(value) is not str:
             return plain(value)
         try:
-            return parse(value)
+            return plain(parse(value))
         except ValueError as error:
             raise ProtocolError("must be a number or bool in a string") from error
 
@@ -57,6 +88,11 @@ def parse_bool(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError(text)
     return text.lower() == "true"
+
+
+def parse_number(text: str) -> Json:
+    """As JSON writes it; Python's own int() and float() take `1_0`, `nan` and digits of every script."""
+    return strict_json.loads(text.encode())
 
 
 def read_timestamp(value: Json) -> Json:
@@ -71,12 +107,15 @@ def read_timestamp(value: Json) -> Json:
         raise ProtocolError("must be a time") from error
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     # Not moment.timestamp(): a float would lose microseconds.
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    since = moment - _EPOCH
     return {"seconds": since.days * 86400 + since.seconds, "nanos": since.microseconds * 1000}
 
 
 def read_unix_seconds(value: Json) -> Json:
-    return {"seconds": read_int(value)}
+    seconds = read_int64(value)
+    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
+        raise ProtocolError("must be a time in seconds since 1970")
+    return {"seconds": seconds}
 
 
 def read_date(value: Json) -> Json:
@@ -95,6 +134,8 @@ def read_struct(value: Json) -> Json:
 
 def read_value(value: Json) -> Json:
     """google.protobuf.Value as constructor arguments."""
+    if value is None:
+        return {"null_value": 0}
     if type(value) is bool:
         return {"bool_value": value}
     if type(value) is str:
@@ -140,11 +181,38 @@ def same(value: Json) -> Json:
 
 def write_timestamp(value: Any) -> str:  # noqa: ANN401 - Timestamp
     """`2025-03-25T06:32:07Z`, the form that CBR's queries want; whole seconds."""
-    return datetime.fromtimestamp(value.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        moment = _EPOCH + timedelta(seconds=value.seconds)
+    except OverflowError:
+        raise NotEncodableError("must be a time in the years 1 to 9999", "timestamp") from None
+    return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 def write_date(value: Any) -> str:  # noqa: ANN401 - google.type.Date
-    return f"{value.year:04d}-{value.month:02d}-{value.day:02d}"
+    try:
+        return date(value.year, value.month, value.day).isoformat()
+    except ValueError:
+        raise NotEncodableError("must be a day of the calendar with year, month and day", "date") from None
+
+
+def write_unix_seconds(value: Any) -> int:  # noqa: ANN401 - Timestamp
+    if not -_MAX_SECONDS <= value.seconds <= _MAX_SECONDS:
+        raise NotEncodableError("must be a time in the years 1 to 9999", "timestamp")
+    return int(value.seconds)
+
+
+def write_real(value: float) -> float:
+    if not isfinite(value):
+        raise NotEncodableError("must be a finite number", "finite")
+    return value
+
+
+def write_separated(items: Iterable[str]) -> str:
+    """One value with commas; an item that holds a comma would become two."""
+    texts = list(items)
+    if any("," in text or not text for text in texts):
+        raise NotEncodableError("must be without empty items and commas inside items", "comma")
+    return ",".join(texts)
 
 
 def write_text(value: Json) -> str:
@@ -162,7 +230,8 @@ def write_value(value: Any) -> Json:  # noqa: ANN401 - google.protobuf.Value
         case "list_value":
             return [write_value(item) for item in value.list_value.values]
         case "number_value":
-            return int(value.number_value) if value.number_value.is_integer() else value.number_value
+            number = write_real(value.number_value)
+            return int(number) if number.is_integer() else number
         case None | "null_value":
             return None
         case known:
