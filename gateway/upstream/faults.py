@@ -118,8 +118,8 @@ def read_error(status: int, body: bytes) -> UpstreamError:
     for candidate in (value, *(value.values() if isinstance(value, dict) else ())):
         if isinstance(candidate, dict):
             for code_key, text_key in _CODE_KEYS:
-                if code_key in candidate:
-                    return UpstreamError(status, str(candidate[code_key])[:64], str(candidate.get(text_key, ""))[:512])
+                if candidate.get(code_key) is not None:
+                    return UpstreamError(status, str(candidate[code_key])[:64], str(candidate.get(text_key) or "")[:512])
     return UpstreamError(status)
 
 
