@@ -3,15 +3,16 @@
 gRPC sends a status in trailers, and trailers over 8 KiB come out as a false RESOURCE_EXHAUSTED at the other end; hence the caps.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from cbrgateway.v1 import errors_pb2
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from cbrgateway.v1 import errors_pb2
-from gateway.errors import GatewayError, reason_name
+from gateway.errors import GatewayError, Violation, reason_name
 
 DOMAIN: Final = "cbrgateway"
 MAX_MESSAGE_BYTES: Final = 512
@@ -23,19 +24,26 @@ _MAX_TEXT: Final = 200
 def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
     """The status of an error; `request_id` names the gateway's call."""
     info = error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN)
-    info.metadata.update({"requestId": request_id} | error.upstream.as_metadata() | dict(error.metadata))
+    known = {"requestId": request_id} | error.upstream.as_metadata() | dict(error.metadata)
+    info.metadata.update({key: _clip(value, _MAX_TEXT) for key, value in known.items()})
     status = status_pb2.Status(code=error.code, message=_clip(error.message, MAX_MESSAGE_BYTES))
-    # The most telling details first: the ones that do not fit are left out.
-    candidates = [info, error_details_pb2.RequestInfo(request_id=request_id), _retry(error), _resource(error), _violations(error)]
-    room = MAX_DETAILS_BYTES
-    for detail in candidates:
+    # The small ones first; the violations take the room that is left.
+    for detail in (info, error_details_pb2.RequestInfo(request_id=request_id), _retry(error), _resource(error)):
         if detail is not None:
-            packed = Any()
-            packed.Pack(detail)
-            if packed.ByteSize() <= room:
-                room -= packed.ByteSize()
-                status.details.append(packed)
+            status.details.append(_packed(detail))
+    room = MAX_DETAILS_BYTES - sum(detail.ByteSize() for detail in status.details)
+    for count in range(min(len(error.violations), MAX_VIOLATIONS), 0, -1):
+        packed = _packed(_violations(error, error.violations[:count]))
+        if packed.ByteSize() <= room:
+            status.details.append(packed)
+            break
     return status
+
+
+def _packed(detail: Message) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
 
 
 def _retry(error: GatewayError) -> Message | None:
@@ -51,10 +59,8 @@ def _resource(error: GatewayError) -> Message | None:
     return error_details_pb2.ResourceInfo(resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT))
 
 
-def _violations(error: GatewayError) -> Message | None:
-    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_TEXT), _clip(v.rule, _MAX_TEXT)) for v in error.violations[:MAX_VIOLATIONS]]
-    if not shown:
-        return None
+def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message:
+    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_TEXT), _clip(v.rule, _MAX_TEXT)) for v in violations]
     if error.code == code_pb2.INVALID_ARGUMENT:
         fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]
         return error_details_pb2.BadRequest(field_violations=fields)
