@@ -1,0 +1,114 @@
+"""TLS and proxies, for both transports, with certificates made on the spot."""
+
+import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.upstream.http import HttpRequest, NotSent, TransportSettings, open_transport
+from tests.unit.upstream.raw_server import always, answer, raw_server
+
+TARGET = "/v3/a%2Fb/../c?d=%7e"
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def library(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Path of a PEM file with a key and a self-signed certificate for `localhost`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    plain = serialization.NoEncryption()
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+def server_tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def send(library, url, **settings):
+    opened = open_transport(TransportSettings(transport=library, **settings))
+    try:
+        return await opened.send(HttpRequest("GET", url, {}), 2)
+    finally:
+        await opened.aclose()
+
+
+async def test_a_trusted_certificate_with_the_right_name(library, certificate):
+    async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
+        response = await send(library, f"https://localhost:{server.port}{TARGET}", ca_file=certificate)
+    assert response.status == 200
+    assert server.requests[0].startswith(f"GET {TARGET} HTTP/1.1\r\n".encode())
+
+
+async def test_an_unknown_issuer_and_another_name_are_not_sent(library, certificate):
+    async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
+        with pytest.raises(NotSent):
+            await send(library, f"https://localhost:{server.port}/a")
+        with pytest.raises(NotSent):
+            await send(library, f"https://127.0.0.1:{server.port}/a", ca_file=certificate)
+    assert server.requests == []
+
+
+async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(library, certificate):
+    async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
+
+        async def tunnel(connection):
+            await connection.request()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            try:
+                await asyncio.gather(pump(connection.reader, writer), pump(reader, connection.writer))
+            finally:
+                writer.close()
+                await writer.wait_closed()
+
+        async with raw_server(tunnel) as proxy:
+            url = f"https://localhost:{server.port}{TARGET}"
+            response = await send(library, url, ca_file=certificate, proxy=proxy.origin)
+    assert response.status == 200
+    assert proxy.requests[0].startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
+    assert server.requests[0].startswith(f"GET {TARGET} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("refusal", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b""])
+async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(library, refusal):
+    async def refuse(connection):
+        await connection.request()
+        await connection.send(refusal)
+
+    async with raw_server(refuse) as proxy:
+        with pytest.raises(NotSent):
+            await send(library, "https://cbr.invalid/a", proxy=proxy.origin)
+
+
+async def pump(reader, writer):
+    while piece := await reader.read(65536):
+        writer.write(piece)
+        await writer.drain()
