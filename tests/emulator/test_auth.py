@@ -1,0 +1,150 @@
+"""Who gets in: signatures, tokens, projects, clock skew."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from emulator.auth import canonical_request, signature
+from emulator.server import RunningEmulator, running_emulator
+from emulator.settings import (
+    ACCESS_KEY,
+    DATABASES_PROJECT_ID,
+    IAM_DOMAIN,
+    IAM_PASSWORD,
+    IAM_USER,
+    PAYMENTS_PROJECT_ID,
+    RESEARCH_PROJECT_ID,
+    SECRET_KEY,
+)
+from tests.emulator.conftest import Signed, control
+
+VAULTS = f"/v3/{PAYMENTS_PROJECT_ID}/vaults"
+
+
+def login(password: str = IAM_PASSWORD, scope: dict[str, Any] | None = None) -> dict[str, Any]:
+    user = {"name": IAM_USER, "password": password, "domain": {"name": IAM_DOMAIN}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    return {"auth": {"identity": identity, "scope": scope or {"project": {"id": PAYMENTS_PROJECT_ID}}}}
+
+
+def test_a_signature_over_repeated_and_encoded_query_names_is_the_published_one():
+    headers = {
+        "content-type": "application/json",
+        "x-sdk-date": "20250131T080910Z",
+        "x-project-id": "0123456789abcdef0123456789abcdef",
+        "host": "cbr.cn-north-4.myhuaweicloud.com",
+    }
+    canonical = canonical_request(
+        "GET",
+        "/v3/0123456789abcdef0123456789abcdef/backups",
+        "limit=50&name=a%20b%2F%C3%BC~%2A&status=available&status=error",
+        headers,
+        list(headers),
+        b"",
+    )
+    secret = "SKEXAMPLE00000000000000000000000000000001"
+    assert signature(secret, "20250131T080910Z", canonical) == (
+        "faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0"
+    )
+
+
+async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
+    response = await http.get(VAULTS)
+    assert (response.status_code, response.json()["error_code"]) == (401, "APIGW.0301")
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "text"),
+    [
+        (Signed("NOBODY", SECRET_KEY), "APIGW.0301", "ak not exist"),
+        (Signed(ACCESS_KEY, "wrong"), "APIGW.0301", "verify aksk signature fail"),
+        (Signed(ACCESS_KEY, SECRET_KEY, datetime.now(UTC) - timedelta(hours=1)), "APIGW.0303", "expired"),
+    ],
+)
+async def test_a_bad_signature_says_what_is_wrong_with_it(http: httpx.AsyncClient, auth: Signed, code: str, text: str):
+    response = await http.get(VAULTS, auth=auth)
+    assert (response.status_code, response.json()["error_code"]) == (401, code)
+    assert text in response.json()["error_msg"]
+
+
+async def test_a_changed_body_breaks_the_signature(http: httpx.AsyncClient):
+    request = http.build_request("POST", VAULTS, json={"vault": {}})
+    signed = next(Signed(ACCESS_KEY, SECRET_KEY).auth_flow(request))
+    changed = httpx.Request("POST", signed.url, headers=signed.headers, content=b'{"vault":[]}')
+    assert (await http.send(changed)).status_code == 401
+
+
+@pytest.mark.parametrize("project_id", [RESEARCH_PROJECT_ID, "f" * 32])
+async def test_a_project_of_somebody_else_is_refused(http: httpx.AsyncClient, project_id: str):
+    response = await http.get(f"/v3/{project_id}/vaults", auth=Signed(ACCESS_KEY, SECRET_KEY))
+    assert (response.status_code, response.json()["error_code"]) == (403, "APIGW.0310")
+
+
+async def test_a_token_opens_its_project_and_no_other(http: httpx.AsyncClient):
+    response = await http.post("/v3/auth/tokens", json=login())
+    assert response.status_code == 201
+    assert response.json()["token"]["project"]["name"] == "payments"
+    token = {"X-Auth-Token": response.headers["x-subject-token"]}
+    assert (await http.get(VAULTS, headers=token)).status_code == 200
+    assert (await http.get(f"/v3/{DATABASES_PROJECT_ID}/vaults", headers=token)).status_code == 403
+
+
+async def test_a_region_name_scopes_a_token_to_its_first_project(http: httpx.AsyncClient):
+    response = await http.post("/v3/auth/tokens", json=login(scope={"project": {"name": "cn-east-3"}}))
+    assert response.json()["token"]["project"]["name"] == "standby"
+
+
+async def test_a_wrong_password_and_a_made_up_token_are_refused(http: httpx.AsyncClient):
+    response = await http.post("/v3/auth/tokens", json=login(password="guess"))
+    assert (response.status_code, response.json()["error"]["code"]) == (401, 401)
+    refused = await http.get(VAULTS, headers={"X-Auth-Token": "made-up"})
+    assert "decrypt token fail" in refused.json()["error_msg"]
+
+
+async def test_a_token_ends_with_its_lifetime():
+    async with (
+        running_emulator(token_lifetime_s=60.0) as running,
+        httpx.AsyncClient(base_url=running.base_url) as http,
+    ):
+        response = await http.post("/v3/auth/tokens", json=login())
+        await control(http, "POST", "/clock", {"skew_s": 61})
+        refused = await http.get(VAULTS, headers={"X-Auth-Token": response.headers["x-subject-token"]})
+        assert "token expires, expires_at" in refused.json()["error_msg"]
+
+
+async def test_a_skewed_gateway_refuses_honest_signatures_and_shows_its_time(http: httpx.AsyncClient):
+    await control(http, "POST", "/clock", {"skew_s": 1200})
+    response = await http.get(VAULTS, auth=Signed(ACCESS_KEY, SECRET_KEY))
+    assert (response.status_code, response.json()["error_code"]) == (401, "APIGW.0303")
+    shown = datetime.strptime(response.headers["date"], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    assert abs(shown.timestamp() - time.time() - 1200) < 5
+
+
+async def test_stepping_emulator_time_leaves_signatures_alone(http: httpx.AsyncClient):
+    await control(http, "POST", "/clock", {"step_s": 86400})
+    assert (await http.get(VAULTS, auth=Signed(ACCESS_KEY, SECRET_KEY))).status_code == 200
+
+
+async def test_the_identity_calls_of_the_sdk_find_project_and_account(http: httpx.AsyncClient):
+    auth = Signed(ACCESS_KEY, SECRET_KEY)
+    projects = (await http.get("/v3/projects?name=cn-east-3", auth=auth)).json()["projects"]
+    assert [project["name"] for project in projects] == ["standby"]
+    assert (await http.get("/v3/auth/domains", auth=auth)).json()["domains"][0]["name"] == "acme"
+
+
+async def test_secrets_never_reach_the_truth_log(http: httpx.AsyncClient, running: RunningEmulator):
+    await http.get(VAULTS, auth=Signed(ACCESS_KEY, SECRET_KEY))
+    await http.post("/v3/auth/tokens", json=login())
+    log = (await http.get("/_emulator/truth")).text
+    assert IAM_PASSWORD not in log
+    assert "Signature=" not in log
+    assert len(running.state.truth.entries()) == 2
+
+
+async def test_authentication_can_be_switched_off():
+    async with running_emulator(auth=False) as running, httpx.AsyncClient(base_url=running.base_url) as http:
+        assert (await http.get(VAULTS)).status_code == 200
