@@ -7,7 +7,7 @@ application in `scope["state"]`.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,11 @@ from emulator.app import build_app
 from emulator.emulator import Emulator
 from emulator.settings import EmulatorSettings
 
-SHUTDOWN_S = 1
+GRACE_S = 1
+"""Seconds open requests get when the program is told to stop."""
+
+EMBEDDED_GRACE_S = 0.2
+"""The same for an emulator inside another program: long enough for replies that are under way."""
 
 
 class TransparentProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
@@ -33,13 +37,39 @@ class TransparentProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class QuietServer(uvicorn.Server):
-    """A server that leaves the signals of the process alone."""
+class EmbeddedServer(uvicorn.Server):
+    """A server inside another program: it leaves signals alone, and stops at once when told so."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
+
+    async def main_loop(self) -> None:
+        """Wait for `stop` instead of looking every tenth of a second."""
+        await self.stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners, give open requests a moment, cancel the rest, drop the connections."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        open_requests = set(self.server_state.tasks)
+        if open_requests:
+            _, hanging = await asyncio.wait(open_requests, timeout=EMBEDDED_GRACE_S)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        for listener in sockets or []:
+            listener.close()
 
 
 def server_config(app: Starlette, **options: Any) -> uvicorn.Config:
@@ -52,7 +82,7 @@ def server_config(app: Starlette, **options: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=60,
         **options,
     )
@@ -79,23 +109,22 @@ async def running_emulator(
 ) -> AsyncIterator[RunningEmulator]:
     """Serve in the current event loop until the block ends; `changes` are fields of EmulatorSettings.
 
-    The socket listens before the block starts. At the end open requests get one second, then they are cancelled.
+    The socket listens before the block starts. At the end open requests get a moment, then they are cancelled.
     """
     app = build_app(replace(settings or EmulatorSettings(), **changes))
     listener = socket.create_server((host, port))
-    server = QuietServer(server_config(app, log_level="critical"))
+    server = EmbeddedServer(server_config(app, log_level="critical", log_config=None))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
             if serving.done():
                 await serving
                 raise RuntimeError("the emulator stopped while it was starting")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
         yield RunningEmulator(host, listener.getsockname()[1], app, app.state.emulator)
     finally:
-        server.should_exit = True
+        server.stop.set()
         await serving
-        listener.close()
 
 
 def serve_forever(host: str, port: int, settings: EmulatorSettings) -> None:

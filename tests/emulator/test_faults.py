@@ -47,10 +47,10 @@ async def test_a_cut_closes_the_connection_without_an_answer(http, payments: Cal
 
 async def test_truncated_garbage_and_raw_bodies_come_after_the_commit(http, payments: Caller):
     await order(http, "truncate", match=CREATE)
-    with pytest.raises(httpx.RemoteProtocolError, match="incomplete|peer closed"):
+    with pytest.raises(httpx.RemoteProtocolError, match="peer closed"):
         await payments.vault(servers=0)
     await order(http, "garbage", match=CREATE)
-    with pytest.raises(ValueError, match="Expecting value|decode"):
+    with pytest.raises(ValueError, match="codec can't decode"):
         await payments.vault(servers=0)
     await order(http, "raw", match=CREATE, body={"vault": {"id": 7}})
     assert await payments.vault(servers=0) == {"id": 7}
