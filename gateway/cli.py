@@ -100,14 +100,14 @@ def serve_calls(config_file: Path | None, **flags: object) -> None:
     """Serve until SIGTERM or SIGINT."""
     with _reported():
         config, _ = _loaded(config_file, flags)
+        # grpc's core writes lines of its own form to standard error; what matters in them reaches us as errors.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
         from asyncio import Runner  # noqa: PLC0415
 
-        from gateway import telemetry  # noqa: PLC0415
         from gateway.app import serve  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415
 
-        telemetry.configure(config.log)
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve(config))

@@ -1,7 +1,9 @@
 """The command line as a user meets it: what it prints, and the code it ends with."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -185,6 +187,36 @@ def test_healthcheck_of_nothing_fails_soon() -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: 127.0.0.1:1: ")
     assert time.monotonic() - begun < 5
+
+
+def started(listen: str) -> "subprocess.Popen[str]":
+    """A real `serve` without a delay before it drains."""
+    settings = {"CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0", "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0", "CBR_GATEWAY_LOG__FORMAT": "json"}
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(EXAMPLE), "--listen", listen]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
+    environ = os.environ | ENVIRON | settings | {"PYTHONPATH": path}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
+    with started("127.0.0.1:0") as gateway:
+        try:
+            assert gateway.stderr is not None
+            serving = json.loads(gateway.stderr.readline())
+            assert serving["event"] == "serving"
+            assert run("healthcheck", "--address", serving["health"]).exit_code == 0
+            with started(serving["address"]) as second:
+                _, report = second.communicate(timeout=10)
+            assert second.returncode == 1
+            assert report == (
+                f"Error: cannot listen on {serving['address']}: the port is taken, or the address is not one of this machine. "
+                "Choose another one or stop the other process\n"
+            )
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+        _, rest = gateway.communicate(timeout=10)
+    assert gateway.returncode == 0
+    assert [json.loads(line)["event"] for line in rest.splitlines()] == ["draining", "stopped"]
 
 
 def installed(site: Path, **commands: str) -> None:
