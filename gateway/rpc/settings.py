@@ -1,9 +1,10 @@
 """What the gRPC server can be told. The limits protect one process against its callers; their defaults are the values that were measured to hold."""
 
+import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MAX_PORT = 65535
 
@@ -40,6 +41,23 @@ class TlsSettings(BaseModel):
     client_ca_file: ReadableFile | None = Field(
         default=None, description="Authorities of client certificates. When set, every client must present one."
     )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        """Finds here what grpc would report as a port that it cannot listen on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # An empty password stands for none: without it an encrypted key would ask for one on the terminal.
+            context.load_cert_chain(self.certificate_file, self.key_file, password="")
+        except ssl.SSLError as error:
+            text = "Give a certificate chain and its own unencrypted key, both PEM"
+            raise ValueError(f"certificate_file and key_file are not a usable pair ({error.reason or 'not PEM'}). {text}") from error
+        try:
+            if self.client_ca_file:
+                context.load_verify_locations(self.client_ca_file)
+        except ssl.SSLError as error:
+            raise ValueError(f"client_ca_file holds no certificate ({error.reason or 'not PEM'}). Give certificates in PEM") from error
+        return self
 
 
 class ServerLimits(BaseModel):

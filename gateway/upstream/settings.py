@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.upstream.credentials import AccessKey, IamUser, Secret
-from gateway.upstream.http import TransportSettings
+from gateway.upstream.http import TransportSettings, tls_context
 
 _HOW = "Name where it is kept: {env: NAME} or {file: PATH}"
 
@@ -130,6 +130,14 @@ class PasswordSettings(BaseModel):
 CredentialSettings = Annotated[AccessKeySettings | PasswordSettings, Field(discriminator="kind")]
 
 
+def _trusting(settings: TransportSettings) -> TransportSettings:
+    try:
+        tls_context(settings)
+    except OSError as error:
+        raise ValueError(f"ca_file {settings.ca_file} cannot be used: {error.strerror}. Give a file of certificates in PEM") from error
+    return settings
+
+
 class UpstreamSettings(BaseModel):
     """The cloud as the gateway sees it."""
 
@@ -137,4 +145,6 @@ class UpstreamSettings(BaseModel):
 
     regions: dict[str, RegionSettings] = Field(min_length=1, description="Regions by id, such as cn-north-4.")
     credentials: dict[str, CredentialSettings] = Field(min_length=1, description="Credentials by a name of your choice.")
-    transport: TransportSettings = Field(default_factory=lambda: TransportSettings.model_validate({}), description="Connections to CBR and IAM.")
+    transport: Annotated[TransportSettings, AfterValidator(_trusting)] = Field(
+        default_factory=lambda: TransportSettings.model_validate({}), description="Connections to CBR and IAM."
+    )

@@ -1,9 +1,15 @@
 """Every mistake one can make in a configuration, each with the exact words that lead out of it."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.config import Config, ConfigError, load, read_layers, shown, validated
 
@@ -96,6 +102,8 @@ def test_variables_of_kubernetes_service_links_are_not_settings() -> None:
         "CBR_GATEWAY_CONFIG": "somewhere.yaml",
     }
     load(EXAMPLE, EXAMPLE_ENVIRON | links, {})
+    with pytest.raises(ConfigError, match=r"server.port \(environment variable CBR_GATEWAY_SERVER__PORT\): is not a known key"):
+        load(EXAMPLE, EXAMPLE_ENVIRON | {"CBR_GATEWAY_SERVER__PORT": "50051"}, {})
 
 
 UNREADABLE = "No such file or directory. Give the path of a file that this user may read"
@@ -156,6 +164,53 @@ MISTAKES = {
 def test_each_mistake_has_its_words(here: Path, case: str) -> None:
     text, expected = MISTAKES[case]
     assert problems(f"{text}\n{UPSTREAM}{TENANTS}") == [expected]
+
+
+def certificate(name: str) -> None:
+    """A self-signed pair: `name.crt` and `name.key`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(days=1))
+    signed = builder.sign(key, hashes.SHA256())
+    Path(f"{name}.crt").write_bytes(signed.public_bytes(Encoding.PEM))
+    Path(f"{name}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"locked"))
+    Path(f"{name}.locked").write_bytes(locked)
+
+
+PAIR = "Give a certificate chain and its own unencrypted key, both PEM"
+TLS = {
+    "the key of another certificate": (
+        "certificate_file: a.crt, key_file: b.key",
+        f"certificate_file and key_file are not a usable pair (KEY_VALUES_MISMATCH). {PAIR}",
+    ),
+    "an encrypted key": ("certificate_file: a.crt, key_file: a.locked", "certificate_file and key_file are not a usable pair ("),
+    "no PEM": ("certificate_file: gateway.yaml, key_file: a.key", "certificate_file and key_file are not a usable pair ("),
+    "no authorities": (
+        "certificate_file: a.crt, key_file: a.key, client_ca_file: gateway.yaml",
+        "client_ca_file holds no certificate (NO_CERTIFICATE_OR_CRL_FOUND). Give certificates in PEM",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TLS)
+def test_tls_files_are_tried_before_the_server_starts(here: Path, case: str) -> None:
+    certificate("a")
+    certificate("b")
+    load(written(f"server: {{tls: {{certificate_file: a.crt, key_file: a.key, client_ca_file: b.crt}}}}\n{UPSTREAM}{TENANTS}"), ENVIRON, {})
+    wrong, expected = TLS[case]
+    (found,) = problems(f"server: {{tls: {{{wrong}}}}}\n{UPSTREAM}{TENANTS}")
+    assert found.startswith(f"server.tls (gateway.yaml:1): {expected}")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_of_the_cloud_are_tried_before_the_start(here: Path, content: str | None) -> None:
+    if content is not None:
+        Path("ca.pem").write_text(content)
+    (found,) = problems(UPSTREAM + "  transport: {ca_file: ca.pem}\n" + TENANTS)
+    assert found.startswith("upstream.transport (gateway.yaml:6): ca_file ca.pem cannot be used: ")
+    assert found.endswith(". Give a file of certificates in PEM")
 
 
 UPSTREAM_MISTAKES = {
