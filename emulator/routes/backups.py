@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable
 
 from emulator import fields, work
+from emulator.backup_views import backup_view
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_boolean, q_integer, q_text, q_word, q_words
 from emulator.model import RESOURCE_TYPES, Backup, Protectable
 from emulator.routes.tasks import moment
 from emulator.routing import Call, Route, in_order, page, visible
-from emulator.views import backup_view
 
 STATUSES = (
     "available", "protecting", "deleting", "restoring", "error", "waiting_protect", "waiting_delete",

@@ -1,13 +1,13 @@
 """Category checkpoint: backups of a whole vault at once."""
 
 from emulator import fields, work
+from emulator.backup_views import checkpoint_view
 from emulator.binding import bound_resources
 from emulator.errors import invalid, service_error
 from emulator.fields import Need
 from emulator.model import RESOURCE_TYPES
-from emulator.routes.vaults import EXTRA
+from emulator.routes.vault_bodies import EXTRA
 from emulator.routing import Call, Route
-from emulator.views import checkpoint_view
 
 
 def create_checkpoint(call: Call) -> object:

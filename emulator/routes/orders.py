@@ -4,7 +4,8 @@ from emulator import fields
 from emulator.errors import invalid, service_error
 from emulator.fields import JsonObject, Need
 from emulator.model import OBJECT_TYPES, Order, Vault
-from emulator.routes.vaults import BIND_RULES, LEVEL, RESOURCE, THRESHOLD, order_vault
+from emulator.routes.vault_bodies import BIND_RULES, LEVEL, RESOURCE, THRESHOLD
+from emulator.routes.vaults import order_vault
 from emulator.routing import Call, Route
 
 SPEC_CODES = (

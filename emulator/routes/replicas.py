@@ -1,6 +1,6 @@
 """Replication, synchronisation and external vaults: everything that crosses projects and regions."""
 
-from emulator import fields, work
+from emulator import fields, vault_work
 from emulator.binding import replica_vault
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_need, q_text, q_word
@@ -143,11 +143,11 @@ def list_external_vault(call: Call) -> object:
 def update_expiration_time(call: Call) -> object:
     """Give all finished backups of a vault a new last day."""
     vault = call.world.vault(call.project_id, call.params["vault_id"])
-    expires_at = work.day_start(call.body["expect_expiration_date"], call.body["time_zone"])
+    expires_at = vault_work.day_start(call.body["expect_expiration_date"], call.body["time_zone"])
     if expires_at <= call.world.clock.now():
         raise invalid("expect_expiration_date", "lies in the past")
     backups = [each for each in call.world.backups_in(vault.id) if each.status == "available"]
-    task = work.change_expiry(
+    task = vault_work.change_expiry(
         call.world, vault, backups, expires_at, call.body["expect_expiration_date"], call.outcome
     )
     return {

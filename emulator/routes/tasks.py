@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
+from emulator.backup_views import task_view
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, q_text, q_word
 from emulator.routing import Call, Route, page, visible
 from emulator.tasks import Task
-from emulator.views import task_view
 
 TYPES = (
     "backup", "copy", "replication", "restore", "delete", "sync", "vault_delete", "remove_resource",

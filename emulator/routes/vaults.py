@@ -1,10 +1,11 @@
 """Category vault: vaults, what is in them, and their policies. Tags and orders have their own modules."""
 
-from emulator import fields, work
+from emulator import fields, vault_work
 from emulator.binding import attach_policy, bind, bound_resources, new_vault, require_usable
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_list, q_text, q_word
-from emulator.model import OBJECT_TYPES, RESOURCE_TYPES, Order, Vault
+from emulator.model import OBJECT_TYPES, Order, Vault
+from emulator.routes.vault_bodies import ADD_BODY, ASSOCIATE_BODY, BATCH_BODY, CREATE_BODY, IDS, UPDATE_BODY
 from emulator.routing import Call, Route, page, visible
 from emulator.views import vault_view
 
@@ -117,7 +118,7 @@ def delete_vault(call: Call) -> None:
         raise service_error(6203, "Performing backups.")
     if vault.locked and any(call.world.backups_in(vault.id)):
         raise service_error(6111, "A locked vault with backups cannot be deleted.")
-    work.delete_vault(call.world, vault, call.outcome)
+    vault_work.delete_vault(call.world, vault, call.outcome)
 
 
 def add_vault_resource(call: Call) -> object:
@@ -136,7 +137,7 @@ def remove_vault_resource(call: Call) -> object:
     for resource in resources:
         if call.world.tasks.busy(resource.id):
             raise service_error(6134 if resource.protect_status == "removing" else 6203, "A task is running.")
-    work.remove_resources(call.world, vault, resources, call.outcome)
+    vault_work.remove_resources(call.world, vault, resources, call.outcome)
     return {"remove_resource_ids": [resource.id for resource in resources]}
 
 
@@ -155,7 +156,7 @@ def migrate_vault_resource(call: Call) -> object:
         raise service_error(6203, "A task is running.")
     if destination.allocated + sum(resource.size for resource in resources) > destination.size:
         raise service_error(6108, "The destination vault cannot hold the resources.")
-    work.migrate_resources(call.world, vault, destination, resources, call.outcome)
+    vault_work.migrate_resources(call.world, vault, destination, resources, call.outcome)
     return {"migrated_resources": [resource.id for resource in resources]}
 
 
@@ -210,80 +211,6 @@ def show_summary(call: Call) -> object:
     return {"size": sum(vault.size for vault in vaults), "used_size": -(-used_mb // 1024)}
 
 
-EXTRA = fields.record(
-    exclude_volumes=fields.many(fields.text(1)),
-    include_volumes=fields.many(fields.record(id=Need(fields.text(1)), os_version=fields.text())),
-)
-RESOURCE = fields.record(
-    id=Need(fields.text(1)),
-    type=Need(fields.word(*RESOURCE_TYPES)),
-    name=fields.text(0, 255),
-    extra_info=EXTRA,
-)
-BIND_RULES = fields.record(
-    tags=fields.many(fields.record(key=Need(fields.text()), value=Need(fields.text())), 1, 5)
-)
-LEVEL = fields.word("app_consistent", "crash_consistent")
-THRESHOLD = fields.integer(1, 100)
-BILLING = fields.record(
-    cloud_type=fields.word("public", "hybrid"),
-    consistent_level=Need(LEVEL),
-    object_type=Need(fields.word(*OBJECT_TYPES)),
-    protect_type=Need(fields.word("backup", "replication")),
-    size=Need(fields.integer(10, 10485760)),
-    charging_mode=fields.word("post_paid", "pre_paid"),
-    period_type=fields.word("year", "month"),
-    period_num=fields.integer(1, 9),
-    is_auto_renew=fields.boolean,
-    is_auto_pay=fields.boolean,
-    console_url=fields.text(1, 255),
-    is_multi_az=fields.boolean,
-)
-CREATE_BODY = fields.record(
-    vault=Need(
-        fields.record(
-            name=Need(fields.NAME),
-            billing=Need(BILLING),
-            resources=Need(fields.many(RESOURCE, 0, 255)),
-            description=fields.PLAIN,
-            backup_policy_id=fields.text(1),
-            tags=fields.many(fields.TAG, 1, 10),
-            enterprise_project_id=fields.text(),
-            auto_bind=fields.boolean,
-            bind_rules=BIND_RULES,
-            auto_expand=fields.boolean,
-            threshold=THRESHOLD,
-            smn_notify=fields.boolean,
-            backup_name_prefix=fields.text(0, 32),
-            demand_billing=fields.boolean,
-            sys_lock_source_service=fields.text(),
-            locked=fields.boolean,
-            availability_zone=fields.text(1, 32),
-        )
-    )
-)
-UPDATE_BODY = fields.record(
-    vault=Need(
-        fields.record(
-            billing=fields.record(consistent_level=LEVEL, size=fields.integer(1, 10485760)),
-            name=fields.NAME,
-            auto_bind=fields.boolean,
-            bind_rules=BIND_RULES,
-            auto_expand=fields.boolean,
-            smn_notify=fields.boolean,
-            threshold=THRESHOLD,
-            locked=fields.boolean,
-        )
-    )
-)
-BATCH_BODY = fields.record(vault=Need(fields.record(smn_notify=fields.boolean, threshold=THRESHOLD)))
-ADD_BODY = fields.record(resources=Need(fields.many(RESOURCE, 1, 256)))
-IDS = Need(fields.many(fields.text(1), 1, 256))
-ASSOCIATE_BODY = fields.record(
-    policy_id=fields.text(1),
-    add_policy_ids=fields.many(fields.text(1)),
-    destination_vault_id=fields.text(1),
-)
 LIST_QUERY = {
     **PAGING,
     "name": q_text,

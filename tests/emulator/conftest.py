@@ -43,7 +43,9 @@ class Signed(httpx.Auth):
         date = (self._at or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         path, _, query = request.url.raw_path.decode().partition("?")
         pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
-        query = "&".join(f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs)
+        query = "&".join(
+            f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs
+        )
         canonical = (
             f"{request.method}\n{path.rstrip('/')}/\n{query}\n"
             f"host:{request.headers['host']}\nx-sdk-date:{date}\n\nhost;x-sdk-date\n"

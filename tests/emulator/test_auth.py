@@ -65,7 +65,9 @@ async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
         (Signed(ACCESS_KEY, SECRET_KEY, datetime.now(UTC) - timedelta(hours=1)), "APIGW.0303", "expired"),
     ],
 )
-async def test_a_bad_signature_says_what_is_wrong_with_it(http: httpx.AsyncClient, auth: Signed, code: str, text: str):
+async def test_a_bad_signature_says_what_is_wrong_with_it(
+    http: httpx.AsyncClient, auth: Signed, code: str, text: str
+):
     response = await http.get(VAULTS, auth=auth)
     assert (response.status_code, response.json()["error_code"]) == (401, code)
     assert text in response.json()["error_msg"]

@@ -40,7 +40,11 @@ async def test_the_truth_log_tells_what_happened(http: httpx.AsyncClient, paymen
     await payments("GET", "/vaults?name=%2e%2e&limit=5")
     entries = (await control(http, "GET", "/truth"))["entries"]
     made, listed = entries[-2:]
-    assert (made["operation"], made["committed"], made["reply"]["vault"]["id"]) == ("CreateVault", True, vault["id"])
+    assert (made["operation"], made["committed"], made["reply"]["vault"]["id"]) == (
+        "CreateVault",
+        True,
+        vault["id"],
+    )
     assert listed["target"] == f"/v3/{PAYMENTS_PROJECT_ID}/vaults?name=%2e%2e&limit=5"
     assert (listed["committed"], listed["status"], listed["reply"]) == (False, 200, None)
     newer = (await control(http, "GET", f"/truth?since={made['seq']}"))["entries"]

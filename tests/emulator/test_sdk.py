@@ -45,8 +45,15 @@ class Sdk:
         return lambda **fields: method(request_type(**fields))
 
 
-def make_vault(sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any) -> Any:
-    wish = {"consistent_level": "crash_consistent", "object_type": "server", "protect_type": "backup", "size": 1000}
+def make_vault(
+    sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any
+) -> Any:
+    wish = {
+        "consistent_level": "crash_consistent",
+        "object_type": "server",
+        "protect_type": "backup",
+        "size": 1000,
+    }
     kind = {"disk": "OS::Cinder::Volume"}.get(billing.get("object_type", ""), SERVER)
     body = m.VaultCreate(
         name=name,
@@ -130,9 +137,7 @@ def backups(sdk: Sdk, servers: list[str]) -> str:
     backup = make_backup(sdk, vault.id, "nightly")
     shown = sdk.show_backup(backup_id=backup.id).backup
     assert (shown.name, shown.status, len(shown.children)) == ("nightly_server-01", "available", 2)
-    mapping = m.BackupRestoreServerMapping(
-        backup_id=shown.children[0].id, volume_id=shown.children[0].resource_id
-    )
+    mapping = m.BackupRestoreServerMapping(backup_id=shown.children[0].id, volume_id=shown.children[0].resource_id)
     restore = m.BackupRestore(server_id=servers[0], mappings=[mapping], power_on=True)
     assert sdk.restore_backup(backup_id=backup.id, body=m.BackupRestoreReq(restore=restore)).status_code == 202
     log = sdk.list_op_logs(operation_type="restore", vault_id=vault.id).operation_logs[0]
@@ -154,7 +159,9 @@ def backups(sdk: Sdk, servers: list[str]) -> str:
 
 
 def shares(owner: Sdk, recipient: Sdk, backup_id: str) -> None:
-    offered = owner.add_member(backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])).members[0]
+    offered = owner.add_member(backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])).members[
+        0
+    ]
     assert (offered.status, offered.dest_project_id) == ("pending", DATABASES_PROJECT_ID)
     assert [each.id for each in recipient.list_backups(own_type="shared").backups] == [backup_id]
     vault = make_vault(recipient, name="inbox")
@@ -208,7 +215,10 @@ def synchronisation(sdk: Sdk) -> None:
         created_at=1700000000,
     )
     synced = sdk.import_backup(body=m.BackupSyncReq(sync=[image])).sync[0]
-    assert sdk.show_op_log(operation_log_id=synced.operation_log_id).operation_log.extra_info.sync.sync_backup_num == 1
+    assert (
+        sdk.show_op_log(operation_log_id=synced.operation_log_id).operation_log.extra_info.sync.sync_backup_num
+        == 1
+    )
     assert sdk.show_backup(backup_id=image.backup_id).backup.name == "imported"
 
 
@@ -259,7 +269,9 @@ def organization(sdk: Sdk) -> None:
 
 
 def agents(sdk: Sdk) -> None:
-    host = m.AgentRegister(agent_id="agent-1", host_name="db", host_ip="10.0.0.1", host_os="linux", agent_version="1.0.0")
+    host = m.AgentRegister(
+        agent_id="agent-1", host_name="db", host_ip="10.0.0.1", host_os="linux", agent_version="1.0.0"
+    )
     assert sdk.register_agent(body=m.AgentRegisterReq(agent=host)).agent.status == "normal"
     added = sdk.add_agent_path(agent_id="agent-1", body=m.AgentAddPathReq(add_path=["/etc", "/var"]))
     assert (added.added, added.existed) == (["/etc", "/var"], [])
@@ -325,7 +337,8 @@ def account(sdk: Sdk) -> None:
 def every_story(endpoint: str) -> set[str]:
     called: set[str] = set()
     sdk, near, far = (
-        Sdk(endpoint, project, called) for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID)
+        Sdk(endpoint, project, called)
+        for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID)
     )
     servers = protectability(sdk)
     vaults(sdk, servers)
@@ -341,7 +354,9 @@ def every_story(endpoint: str) -> set[str]:
     return called
 
 
-@pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")  # dateutil is optional to the SDK
+@pytest.mark.filterwarnings(
+    "ignore:Unable to convert string to date:ImportWarning"
+)  # dateutil is optional to the SDK
 async def test_every_operation_of_the_sdk_works_unchanged(running: RunningEmulator) -> None:
     called = await asyncio.to_thread(every_story, running.base_url)
     assert len(OPERATIONS) == 74

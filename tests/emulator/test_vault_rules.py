@@ -37,14 +37,20 @@ async def test_a_diskless_server_says_why_it_cannot_be_protected(payments: Calle
     assert (found["protectable"]["result"], found["protectable"]["code"]) == (False, "BackupService.7108")
     vault = await payments.vault(servers=0)
     body = {"resources": [{"id": found["id"], "type": found["type"]}]}
-    assert await refusal(payments, "POST", f"/vaults/{vault['id']}/addresources", body) == (400, "BackupService.7108")
+    assert await refusal(payments, "POST", f"/vaults/{vault['id']}/addresources", body) == (
+        400,
+        "BackupService.7108",
+    )
 
 
 async def test_capacity_is_kept(payments: Caller):
     vault = await payments.vault(billing={"size": 150})
     path = f"/vaults/{vault['id']}"
     server = await resource(payments, index=1)
-    assert await refusal(payments, "POST", f"{path}/addresources", {"resources": [server]}) == (400, "BackupService.6108")
+    assert await refusal(payments, "POST", f"{path}/addresources", {"resources": [server]}) == (
+        400,
+        "BackupService.6108",
+    )
     smaller = {"vault": {"billing": {"size": 100}}}
     assert await refusal(payments, "PUT", path, smaller) == (400, "BackupService.6101")
     await payments.ok("PUT", path, {"vault": {"auto_expand": True}})
@@ -54,7 +60,11 @@ async def test_capacity_is_kept(payments: Caller):
 
 async def test_excluded_disks_neither_count_nor_are_backed_up(payments: Caller):
     server = (await payments.servers())[0]
-    wish = {"id": server["id"], "type": server["type"], "extra_info": {"exclude_volumes": [server["children"][1]["id"]]}}
+    wish = {
+        "id": server["id"],
+        "type": server["type"],
+        "extra_info": {"exclude_volumes": [server["children"][1]["id"]]},
+    }
     vault = await payments.vault(servers=0, resources=[wish])
     assert vault["billing"]["allocated"] == 40
     backup = await payments.backup(vault["id"])
