@@ -27,7 +27,7 @@ REPORTED = {
         ("VaultService", "OrderVault", ("retCode", "errText", "error_code")),
     )
 }
-"""RPC -> (message, key) of the members of its example's answer that no field models and no `extra_fields` keeps: the verdict of an order, which became an
+"""RPC -> (message, key) of what no field models and no `extra_fields` keeps in its example's answer: the verdict of an order, which became an
 error or a success before."""
 
 NEVER_SET = {

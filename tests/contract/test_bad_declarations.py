@@ -1,0 +1,80 @@
+"""One tiny bad proto per rule of a declaration, each with the exact text that an author gets to read.
+
+The first lines of a file are `// want: <problem>`, once per problem, and where it needs them `// handlers: <RPC>`.
+"""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_tools import protoc
+
+from gateway.upstream import catalog, rules
+from gateway.upstream.catalog import DeclarationError, compile_catalog
+
+ROOT = Path(__file__).parents[2]
+BAD = Path(__file__).with_name("bad")
+FILES = sorted(BAD.glob("*.proto"))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """All bad protos, in a pool of their own; compiled in one run."""
+    out = tmp_path_factory.mktemp("bad") / "bad.binpb"
+    includes = [BAD, ROOT / "protos", resources.files("grpc_tools") / "_proto"]
+    arguments = [*(f"-I{path}" for path in includes), "--include_imports", f"--descriptor_set_out={out}", *(file.name for file in FILES)]
+    assert protoc.main(["protoc", *arguments]) == 0
+    pool = DescriptorPool()
+    for file in FileDescriptorSet.FromString(out.read_bytes()).file:
+        pool.Add(file)
+    return pool
+
+
+def notes(file, word):
+    return re.findall(rf"^// {word}: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def problems(pool, file):
+    services = pool.FindFileByName(file.name).services_by_name.values()
+    with pytest.raises(DeclarationError) as caught:
+        compile_catalog(services, handlers=notes(file, "handlers"))
+    assert all(text in str(caught.value) for text in caught.value.problems)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_bad_declaration_is_refused_with_exactly_these_words(pool, file):
+    assert notes(file, "want")
+    assert sorted(problems(pool, file)) == sorted(notes(file, "want"))
+
+
+def test_all_mistakes_of_all_files_are_named_at_once(pool):
+    services = [service for file in FILES for service in pool.FindFileByName(file.name).services_by_name.values()]
+    with pytest.raises(DeclarationError) as caught:
+        compile_catalog(services)
+    wanted = {text for file in FILES for text in notes(file, "want") if not notes(file, "handlers")}
+    assert wanted <= set(caught.value.problems)
+
+
+RULES = [*rules.RULES, *rules.SET_RULES, catalog._handlers]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.removeprefix("_"))
+def test_every_rule_has_a_bad_proto_that_needs_it(pool, rule, monkeypatch):
+    before = {file: problems(pool, file) for file in FILES}
+    monkeypatch.setattr(catalog, "RULES", tuple(r for r in rules.RULES if r is not rule))
+    monkeypatch.setattr(catalog, "SET_RULES", tuple(r for r in rules.SET_RULES if r is not rule))
+    if rule is RULES[-1]:
+        monkeypatch.setattr(catalog, "_handlers", lambda *_: ())
+    assert any(problems_or_none(pool, file) != before[file] for file in FILES)
+
+
+def problems_or_none(pool, file):
+    try:
+        compile_catalog(pool.FindFileByName(file.name).services_by_name.values(), handlers=notes(file, "handlers"))
+    except DeclarationError as error:
+        return list(error.problems)
+    return []
