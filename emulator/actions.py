@@ -48,9 +48,7 @@ def _run_replication(world: World, vault: Vault, policy: Policy, outcome: Outcom
             continue
         if all(record.destination_region != project.region for record in backup.records):
             days = policy.definition.get("retention_duration_days", -1)
-            replicate(
-                world, backup, project, destination, policy_id=policy.id, retention_days=days, outcome=outcome
-            )
+            replicate(world, backup, project, destination, policy_id=policy.id, retention_days=days, outcome=outcome)
 
 
 def _run_backup(world: World, vault: Vault, policy: Policy, outcome: Outcome | None) -> None:

@@ -8,8 +8,6 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -17,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from emulator.auth import Caller
+from emulator.auth import Arrival, Caller
 from emulator.clock import Clock
 from emulator.control import control_routes
 from emulator.emulator import Emulator
@@ -34,22 +32,9 @@ from emulator.wire import Reply, Wire
 def build_app(settings: EmulatorSettings | None = None) -> Starlette:
     """Return the application; its `state.emulator` is the Emulator behind it."""
     emulator = Emulator(settings or EmulatorSettings())
-    app = Starlette(
-        routes=[Mount("/_emulator", routes=control_routes(emulator)), Mount("/", app=FrontDoor(emulator))]
-    )
+    app = Starlette(routes=[Mount("/_emulator", routes=control_routes(emulator)), Mount("/", app=FrontDoor(emulator))])
     app.state.emulator = emulator
     return app
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One request as it came in."""
-
-    method: str
-    raw_path: str
-    raw_query: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class FrontDoor:
@@ -75,15 +60,11 @@ class FrontDoor:
         finally:
             entry.replied_at = time.time()
 
-    async def _serve(
-        self, arrival: Arrival, found: tuple[Route, dict[str, str]] | None, entry: Entry, wire: Wire
-    ) -> None:
+    async def _serve(self, arrival: Arrival, found: tuple[Route, dict[str, str]] | None, entry: Entry, wire: Wire) -> None:
         route, params = found or (None, {})
         entry.operation = route.operation if route is not None else None
         entry.project_id = params.get("project_id")
-        striking = self._emulator.faults.take(
-            entry.operation, arrival.method, route.path if route is not None else None, entry.project_id
-        )
+        striking = self._emulator.faults.take(entry.operation, arrival.method, route.path if route is not None else None, entry.project_id)
         entry.faults = [fault.kind for fault in striking]
         await _delays(striking, BEFORE)
         before = next((fault for fault in striking if _ends_before_commit(fault)), None)
@@ -169,14 +150,7 @@ class FrontDoor:
         if not emulator.settings.auth:
             owner = emulator.world.account_of.get(params.get("project_id", ""))
             return Caller(owner or emulator.settings.accounts[0], None)
-        return emulator.auth.identify(
-            arrival.method,
-            arrival.raw_path,
-            arrival.raw_query,
-            arrival.headers,
-            arrival.body,
-            emulator.clock.front(),
-        )
+        return emulator.auth.identify(arrival, emulator.clock.front())
 
     def _reply(self, status: int, payload: object, headers: tuple[tuple[str, str], ...], request_id: str) -> Reply:
         body = b"" if payload is None else payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
@@ -195,9 +169,7 @@ LIVE_HEADERS = (
 )
 
 
-def _live_headers(
-    clock: Clock, request_id: str, extra: tuple[tuple[str, str], ...], *, empty: bool
-) -> list[tuple[bytes, bytes]]:
+def _live_headers(clock: Clock, request_id: str, extra: tuple[tuple[str, str], ...], *, empty: bool) -> list[tuple[bytes, bytes]]:
     headers = [(b"date", clock.http_date()), (b"x-request-id", request_id.encode()), *LIVE_HEADERS]
     if not empty:
         headers.append((b"content-type", b"application/json"))
@@ -219,7 +191,7 @@ def _query(raw: str) -> dict[str, list[str]]:
     return parse_qs(raw.replace("+", "%2B"), keep_blank_values=True) if raw else {}
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:

@@ -16,10 +16,18 @@ from emulator.errors import ApiError, gateway_error
 from emulator.settings import Account, EmulatorSettings, Project
 
 ALGORITHM = "SDK-HMAC-SHA256"
-AUTHORIZATION = re.compile(
-    ALGORITHM
-    + r"\s+Access=(?P<key>[^,\s]+),\s*SignedHeaders=(?P<names>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)"
-)
+AUTHORIZATION = re.compile(ALGORITHM + r"\s+Access=(?P<key>[^,\s]+),\s*SignedHeaders=(?P<names>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request as it came in; path and query are still encoded, header names are in lower case."""
+
+    method: str
+    raw_path: str
+    raw_query: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,9 @@ class Authenticator:
         self._by_key = {account.access_key: account for account in settings.accounts}
         self.tokens: dict[str, Token] = {}
 
-    def identify(
-        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], body: bytes, now: float
-    ) -> Caller:
-        """Return the caller. `headers` has lower-case names; `now` is gateway time. 401 if nobody can be told."""
+    def identify(self, arrival: Arrival, now: float) -> Caller:
+        """Return the caller; `now` is gateway time. 401 if nobody can be told."""
+        headers = arrival.headers
         token = headers.get("x-auth-token")
         if token is not None:
             return self._of_token(token, now)
@@ -67,7 +74,7 @@ class Authenticator:
             raise _refused(f"Get secretKey failed,ak:{match['key']},err:ak not exist")
         self._check_date(headers.get("x-sdk-date", ""), now)
         names = match["names"].split(";")
-        canonical = canonical_request(method, raw_path, raw_query, headers, names, body)
+        canonical = canonical_request(arrival, names)
         expected = signature(account.secret_key, headers["x-sdk-date"], canonical)
         if not hmac.compare_digest(expected, match["signature"]):
             raise _refused("verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|"))
@@ -100,12 +107,11 @@ class Authenticator:
         return project
 
 
-def canonical_request(
-    method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], names: list[str], body: bytes
-) -> str:
-    """Return the six parts that are signed, joined by line feeds."""
-    path = "/".join(_encode(unquote(segment)) for segment in raw_path.split("/"))
-    pairs = [pair.partition("=")[::2] for pair in raw_query.split("&") if pair]
+def canonical_request(arrival: Arrival, names: list[str]) -> str:
+    """Return the six parts that are signed, joined by line feeds; `names` are the signed headers."""
+    headers, body = arrival.headers, arrival.body
+    path = "/".join(_encode(unquote(segment)) for segment in arrival.raw_path.split("/"))
+    pairs = [pair.partition("=")[::2] for pair in arrival.raw_query.split("&") if pair]
     decoded = sorted((unquote(name), unquote(value)) for name, value in pairs)
     query = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in decoded)
     names = sorted(name.lower() for name in names)
@@ -113,7 +119,7 @@ def canonical_request(
     digest = headers.get("x-sdk-content-sha256") if body else None
     return "\n".join(
         (
-            method.upper(),
+            arrival.method.upper(),
             path if path.endswith("/") else f"{path}/",
             query,
             lines,

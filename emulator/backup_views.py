@@ -37,9 +37,7 @@ def backup_view(world: World, backup: Backup, *, detail: bool = False, records: 
         "expired_at": naive(backup.expired_at),
         "children": [backup_view(world, child) for child in backup.children] if detail else [],
         "extend_info": _extend_info(world, backup),
-        "replication_records": [
-            _record_view(world, record) for record in (backup.records if detail or records else ())
-        ],
+        "replication_records": [_record_view(world, record) for record in (backup.records if detail or records else ())],
     }
     if detail:
         view["enterprise_project_id"] = backup.enterprise_project_id

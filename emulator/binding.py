@@ -87,9 +87,7 @@ def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
         raise service_error(int(item.refusal[0].rpartition(".")[2]), item.refusal[2])
     owner = world.vault_of(vault.project_id, item.id)
     if owner is not None:
-        raise service_error(
-            6103, "Resource already in other vault." if owner.id != vault.id else "Resource is in the vault."
-        )
+        raise service_error(6103, "Resource already in other vault." if owner.id != vault.id else "Resource is in the vault.")
     extra = wish.get("extra_info", {})
     return BoundResource(item.id, item.type, item.name, _protected_size(item, extra), extra)
 

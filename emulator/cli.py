@@ -27,16 +27,17 @@ from emulator.transitions import Mode, Pace
 @click.option("--freeze-clock", is_flag=True, help="Move emulator time only by the control API.")
 @click.option("--empty", is_flag=True, help="Start without servers, disks and file shares.")
 def main(
+    *,
     host: str,
     port: int,
     seed: int,
-    auth: bool,  # noqa: FBT001 - click passes options by name
+    auth: bool,
     transitions: str,
     duration: float,
     reads: int,
     throttle: int | None,
-    freeze_clock: bool,  # noqa: FBT001
-    empty: bool,  # noqa: FBT001
+    freeze_clock: bool,
+    empty: bool,
 ) -> None:
     """Serve an emulated CBR v3 (and the few IAM calls around it) until interrupted."""
     settings = replace(

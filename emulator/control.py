@@ -99,9 +99,7 @@ class Control:
     async def show_clock(self, _request: Request) -> Response:
         """Return `now`, `front` (seconds since 1970), `skew_s`, `frozen`."""
         clock = self._emulator.clock
-        return JSONResponse(
-            {"now": clock.now(), "front": clock.front(), "skew_s": clock.skew_s, "frozen": clock.frozen}
-        )
+        return JSONResponse({"now": clock.now(), "front": clock.front(), "skew_s": clock.skew_s, "frozen": clock.frozen})
 
     async def set_clock(self, request: Request) -> Response:
         """Take `step_s`, `frozen`, `skew_s`, in any combination."""

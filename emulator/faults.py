@@ -33,9 +33,7 @@ KINDS = (
 
 _FAULT = fields.record(
     kind=Need(fields.word(*KINDS)),
-    match=fields.record(
-        operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1)
-    ),
+    match=fields.record(operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1)),
     nth=fields.integer(1),
     times=fields.nullable(fields.integer(1)),
     probability=fields.number(0, 1),

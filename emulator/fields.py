@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - nothing is known of a JSON value before it is checked here
 """Checks of request bodies and queries, written as values.
 
 A check takes a JSON value and its dotted name, and returns the value or raises the parameter error that names it.

@@ -62,7 +62,7 @@ def replicate(
     def enter(status: str) -> None:
         record.status = OBJECT_STATES["replication"][status]
         if status == SUCCESS:
-            _land(world, record, vault, name, description, retention_days)
+            _land(world, record, vault, name, description=description, retention_days=retention_days)
         elif status in FINAL and outcome is not None:
             record.fail_code, record.fail_reason = outcome.code, outcome.message
 
@@ -103,9 +103,7 @@ def _details(record: ReplicationRecord, name: str) -> dict[str, Any]:
     }
 
 
-def _land(
-    world: World, record: ReplicationRecord, vault: Vault, name: str, description: str | None, retention_days: int
-) -> None:
+def _land(world: World, record: ReplicationRecord, vault: Vault, name: str, *, description: str | None, retention_days: int) -> None:
     """Create the replica with its checkpoint, and list its server in the destination vault."""
     source, now = record.source, world.clock.now()
 
@@ -164,6 +162,7 @@ def synchronise(
     vault: Vault,
     resource: BoundResource,
     bring: Callable[[], int],
+    *,
     outcome: Outcome | None,
     subjects: tuple[str, ...],
 ) -> Task:

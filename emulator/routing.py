@@ -120,11 +120,7 @@ class Router:
         if route is None:
             return None
         names = route.path.strip("/").split("/")
-        params = {
-            name[1:-1]: unquote(segment)
-            for name, segment in zip(names, segments, strict=True)
-            if name.startswith("{")
-        }
+        params = {name[1:-1]: unquote(segment) for name, segment in zip(names, segments, strict=True) if name.startswith("{")}
         return route, params
 
 

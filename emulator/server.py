@@ -72,7 +72,7 @@ class EmbeddedServer(uvicorn.Server):
             listener.close()
 
 
-def server_config(app: Starlette, **options: Any) -> uvicorn.Config:
+def server_config(app: Starlette, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - as uvicorn takes them
     """Return what both ways of running share."""
     return uvicorn.Config(
         app,
@@ -105,7 +105,11 @@ class RunningEmulator:
 
 @contextlib.asynccontextmanager
 async def running_emulator(
-    host: str = "127.0.0.1", port: int = 0, *, settings: EmulatorSettings | None = None, **changes: Any
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    settings: EmulatorSettings | None = None,
+    **changes: Any,  # noqa: ANN401 - as the settings have them
 ) -> AsyncIterator[RunningEmulator]:
     """Serve in the current event loop until the block ends; `changes` are fields of EmulatorSettings.
 

@@ -80,9 +80,7 @@ def remove_resources(world: World, vault: Vault, resources: list[BoundResource],
     )
 
 
-def migrate_resources(
-    world: World, source: Vault, destination: Vault, resources: list[BoundResource], outcome: Outcome | None
-) -> Task:
+def migrate_resources(world: World, source: Vault, destination: Vault, resources: list[BoundResource], outcome: Outcome | None) -> Task:
     """Start moving resources and their backups into another vault."""
     moving = {resource.id for resource in resources}
 
@@ -129,6 +127,7 @@ def change_expiry(
     backups: list[Backup],
     expires_at: float,
     day: str,
+    *,
     outcome: Outcome | None,
 ) -> Task:
     """Start giving backups a new expiry; the vendor does not publish the type of this log, so it is a guess."""

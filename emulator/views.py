@@ -29,9 +29,7 @@ def vault_view(world: World, vault: Vault) -> JsonObject:
         "id": vault.id,
         "name": vault.name,
         "description": vault.description,
-        "resources": [
-            _bound_view(resource, *per_resource.get(resource.id, (0, 0))) for resource in vault.resources.values()
-        ],
+        "resources": [_bound_view(resource, *per_resource.get(resource.id, (0, 0))) for resource in vault.resources.values()],
         "provider_id": vault.product.provider_id,
         "created_at": naive(vault.created_at),
         "project_id": vault.project_id,
@@ -164,9 +162,7 @@ def _detail(item: Protectable) -> JsonObject:
 def policy_view(world: World, policy: Policy, *, created: bool = False) -> JsonObject:
     """Return a policy; right after creation `associated_vaults` is null."""
     associated = [
-        {"vault_id": vault.id, "destination_vault_id": vault.policies[policy.id]}
-        for vault in world.vaults.values()
-        if policy.id in vault.policies
+        {"vault_id": vault.id, "destination_vault_id": vault.policies[policy.id]} for vault in world.vaults.values() if policy.id in vault.policies
     ]
     return {
         "id": policy.id,

@@ -43,14 +43,9 @@ def resource_ref(resource: BoundResource) -> dict[str, Any]:
     return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info}
 
 
-def make_checkpoint(
-    world: World, vault: Vault, resources: list[BoundResource], order: BackupOrder, outcome: Outcome | None
-) -> Checkpoint:
+def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], order: BackupOrder, outcome: Outcome | None) -> Checkpoint:
     """Start one backup per resource; busy resources are skipped and get a task that says so."""
-    name = (
-        order.name
-        or f"{vault.backup_name_prefix or ('autobk' if order.auto_trigger else 'manualbk')}_{world.ids.suffix()}"
-    )
+    name = order.name or f"{vault.backup_name_prefix or ('autobk' if order.auto_trigger else 'manualbk')}_{world.ids.suffix()}"
     checkpoint = Checkpoint(
         id=world.ids.new(),
         project_id=vault.project_id,
@@ -68,15 +63,13 @@ def make_checkpoint(
         if skip is not None and skip.status == SKIPPED:
             _skip_backup(world, checkpoint, resource, order, skip)
         else:
-            _start_backup(world, vault, checkpoint, resource, order, outcome)
+            _start_backup(world, checkpoint, resource, order, outcome)
     if not checkpoint.backup_ids:
         checkpoint.status = "error"
     return checkpoint
 
 
-def _skip_backup(
-    world: World, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder, outcome: Outcome
-) -> None:
+def _skip_backup(world: World, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder, outcome: Outcome) -> None:
     checkpoint.skipped.append(
         {
             "id": resource.id,
@@ -106,12 +99,12 @@ def _skip_backup(
 
 def _start_backup(
     world: World,
-    vault: Vault,
     checkpoint: Checkpoint,
     resource: BoundResource,
     order: BackupOrder,
     outcome: Outcome | None,
 ) -> None:
+    vault = world.vaults[checkpoint.vault_id]
     backup = _new_backup(world, vault, checkpoint, resource, order)
     world.put_backup(backup)
     checkpoint.backup_ids.append(backup.id)
@@ -152,12 +145,8 @@ def _start_backup(
         each.task_id = task.id
 
 
-def _new_backup(
-    world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder
-) -> Backup:
-    earlier = any(
-        each.resource_id == resource.id and each.status == "available" for each in world.backups_in(vault.id)
-    )
+def _new_backup(world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder) -> Backup:
+    earlier = any(each.resource_id == resource.id and each.status == "available" for each in world.backups_in(vault.id))
     incremental = order.incremental and earlier
     item = world.protectables.get(resource.id)
     now = checkpoint.created_at
@@ -217,9 +206,7 @@ def _close_checkpoint(world: World, checkpoint: Checkpoint, order: BackupOrder) 
             order.on_done()
 
 
-def restore(
-    world: World, backup: Backup, target: Protectable, bound: BoundResource | None, outcome: Outcome | None
-) -> Task:
+def restore(world: World, backup: Backup, target: Protectable, bound: BoundResource | None, outcome: Outcome | None) -> Task:
     """Start writing a backup over `target`."""
     vault = world.vaults.get(backup.vault_id)
 
@@ -253,9 +240,7 @@ def restore(
     )
 
 
-def delete_backup(
-    world: World, backup: Backup, outcome: Outcome | None = None, policy_id: str | None = None
-) -> Task:
+def delete_backup(world: World, backup: Backup, outcome: Outcome | None = None, policy_id: str | None = None) -> Task:
     """Start removing a backup."""
     vault = world.vaults.get(backup.vault_id)
 

@@ -35,9 +35,7 @@ class World:
         self.ids = ids
         self.tasks = Tasks(clock, ids, settings.pace)
         self.projects: dict[str, Project] = {project.id: project for project in settings.projects()}
-        self.account_of: dict[str, Account] = {
-            project.id: account for account in settings.accounts for project in account.projects
-        }
+        self.account_of: dict[str, Account] = {project.id: account for account in settings.accounts for project in account.projects}
         self.protectables: dict[str, Protectable] = {}
         self.vaults: dict[str, Vault] = {}
         self.backups: dict[str, Backup] = {}
@@ -106,9 +104,7 @@ class World:
             (
                 vault
                 for vault in self.vaults.values()
-                if vault.project_id == project_id
-                and vault.protect_type != "replication"
-                and resource_id in vault.resources
+                if vault.project_id == project_id and vault.protect_type != "replication" and resource_id in vault.resources
             ),
             None,
         )

@@ -64,10 +64,7 @@ def unregister_agent(call: Call) -> None:
 def add_agent_path(call: Call) -> object:
     """Add directories; answer which were new."""
     agent = _agent(call)
-    excluded = {
-        each.get("path_name", ""): ",".join(each.get("exclude_path_name", []))
-        for each in call.body.get("exclude_path", [])
-    }
+    excluded = {each.get("path_name", ""): ",".join(each.get("exclude_path_name", [])) for each in call.body.get("exclude_path", [])}
     wanted = list(dict.fromkeys(call.body["add_path"]))
     existed = [path for path in wanted if path in agent.paths]
     added = [path for path in wanted if path not in agent.paths]

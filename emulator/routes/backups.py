@@ -169,10 +169,7 @@ def show_metadata(call: Call) -> object:
     if backup.status != "available":
         raise service_error(6206, "The status of the backup does not allow to read its metadata.")
     server = {"id": backup.resource_id, "name": backup.resource_name, "OS-EXT-AZ": backup.resource_az}
-    volumes = [
-        {"id": child.resource_id, "size": child.resource_size, "bootable": child.bootable}
-        for child in backup.children
-    ]
+    volumes = [{"id": child.resource_id, "size": child.resource_size, "bootable": child.bootable} for child in backup.children]
     return {
         "backup_id": backup.id,
         "backups": json.dumps([child.id for child in backup.children]),

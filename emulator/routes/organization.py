@@ -13,13 +13,9 @@ from emulator.views import organization_policy_view
 def create_organization_policy(call: Call) -> object:
     """Answer the policy, which starts to be handed out."""
     body = call.body["policy"]
-    check_definition(
-        body["policy_operation_definition"], body["operation_type"], "policy.policy_operation_definition"
-    )
+    check_definition(body["policy_operation_definition"], body["operation_type"], "policy.policy_operation_definition")
     account = call.account
-    policy = OrganizationPolicy(
-        call.world.ids.new(), account.domain_id, account.domain_name, body, call.world.clock.now()
-    )
+    policy = OrganizationPolicy(call.world.ids.new(), account.domain_id, account.domain_name, body, call.world.clock.now())
     call.world.organization_policies[policy.id] = policy
     return {"policy": organization_policy_view(policy)}
 
@@ -29,8 +25,7 @@ def list_organization_policies(call: Call) -> object:
     found = [
         policy
         for policy in visible(call, call.world.organization_policies.values())
-        if policy.domain_id == call.account.domain_id
-        and policy.body["operation_type"] == call.query["operation_type"]
+        if policy.domain_id == call.account.domain_id and policy.body["operation_type"] == call.query["operation_type"]
     ]
     shown, totals = page(call, found)
     return {"policies": [organization_policy_view(policy) for policy in shown], **totals}

@@ -33,8 +33,7 @@ def create_policy(call: Call) -> object:
         name=body["name"],
         operation_type=kind,
         enabled=body.get("enabled", True),
-        definition={**definition, "full_backup_interval": definition.get("full_backup_interval", -1)}
-        | {"created_by": "customer"},
+        definition={**definition, "full_backup_interval": definition.get("full_backup_interval", -1)} | {"created_by": "customer"},
         trigger_id=call.world.ids.new(),
         trigger={**body["trigger"]["properties"], "start_time": stamp},
         created_at=now,
@@ -119,9 +118,7 @@ WEEKDAYS = fields.many(fields.text(1))
 MONTH_DAYS = fields.many(fields.integer(1, 28, -1))
 RETENTION_TYPE = fields.word("Weekly", "Monthly")
 ADVANCED = fields.record(
-    weekly_retention_rules=fields.record(
-        days_of_week=WEEKDAYS, retention_duration_periods=fields.integer(1, 5200, PERIODS_OFF)
-    ),
+    weekly_retention_rules=fields.record(days_of_week=WEEKDAYS, retention_duration_periods=fields.integer(1, 5200, PERIODS_OFF)),
     monthly_retention_rules=fields.record(
         retention_type=RETENTION_TYPE,
         retention_weeks=fields.many(fields.text(1)),
@@ -174,11 +171,7 @@ CREATE_BODY = fields.record(
         )
     )
 )
-UPDATE_BODY = fields.record(
-    policy=Need(
-        fields.record(enabled=fields.boolean, name=fields.NAME, operation_definition=DEFINITION, trigger=TRIGGER)
-    )
-)
+UPDATE_BODY = fields.record(policy=Need(fields.record(enabled=fields.boolean, name=fields.NAME, operation_definition=DEFINITION, trigger=TRIGGER)))
 POLICIES = "/v3/{project_id}/policies"
 LIST_QUERY = {"operation_type": q_word("backup", "replication"), "vault_id": q_text}
 

@@ -95,7 +95,7 @@ def import_checkpoint(call: Call) -> object:
     if call.world.tasks.busy(vault.id):
         raise service_error(7302, "A synchronisation is running.")
     whole = BoundResource(vault.id, "OS::Native::Server", vault.name, 0)
-    task = synchronise(call.world, vault, whole, lambda: 0, call.outcome, (vault.id,))
+    task = synchronise(call.world, vault, whole, lambda: 0, outcome=call.outcome, subjects=(vault.id,))
     return {"sync": {"operation_log_id": task.id, "vault_id": vault.id}}
 
 
@@ -119,7 +119,7 @@ def _import(call: Call, vault: Vault, wish: JsonObject) -> JsonObject:
         call.world.put_backup(imported_backup(call.world, vault, wish))
         return 1
 
-    task = synchronise(call.world, vault, resource, bring, call.outcome, (wish["backup_id"],))
+    task = synchronise(call.world, vault, resource, bring, outcome=call.outcome, subjects=(wish["backup_id"],))
     return {"backup_id": wish["backup_id"], "operation_log_id": task.id}
 
 
@@ -147,9 +147,7 @@ def update_expiration_time(call: Call) -> object:
     if expires_at <= call.world.clock.now():
         raise invalid("expect_expiration_date", "lies in the past")
     backups = [each for each in call.world.backups_in(vault.id) if each.status == "available"]
-    task = vault_work.change_expiry(
-        call.world, vault, backups, expires_at, call.body["expect_expiration_date"], call.outcome
-    )
+    task = vault_work.change_expiry(call.world, vault, backups, expires_at, call.body["expect_expiration_date"], outcome=call.outcome)
     return {
         "affected_backups_count": len(backups),
         "new_expiration_day": call.body["expect_expiration_date"],
@@ -164,15 +162,9 @@ PLACE: dict[str, fields.Check | Need] = {
     "enable_acceleration": fields.boolean,
     "cross_account_urn": fields.text(),
 }
-COPY_BACKUP_BODY = fields.record(
-    replicate=Need(fields.record(**PLACE, description=fields.PLAIN, name=fields.NAME))
-)
-COPY_CHECKPOINT_BODY = fields.record(
-    replicate=Need(fields.record(**PLACE, auto_trigger=fields.boolean, vault_id=Need(fields.text(1))))
-)
-SYNC_BODY = fields.record(
-    sync=Need(fields.record(auto_trigger=Need(fields.boolean), vault_id=Need(fields.text(1))))
-)
+COPY_BACKUP_BODY = fields.record(replicate=Need(fields.record(**PLACE, description=fields.PLAIN, name=fields.NAME)))
+COPY_CHECKPOINT_BODY = fields.record(replicate=Need(fields.record(**PLACE, auto_trigger=fields.boolean, vault_id=Need(fields.text(1)))))
+SYNC_BODY = fields.record(sync=Need(fields.record(auto_trigger=Need(fields.boolean), vault_id=Need(fields.text(1)))))
 IMPORT_ITEM = fields.record(
     backup_id=Need(fields.text(1)),
     backup_name=Need(fields.NAME),

@@ -29,10 +29,7 @@ def add_member(call: Call) -> object:
             raise service_error(6703, "The backup is shared with this project already.")
     if len(shares) + len(recipients) > MAX_SHARES:
         raise service_error(6701, f"A backup can be shared with {MAX_SHARES} projects.")
-    added = [
-        Member(call.world.ids.new(), backup.id, project_id, call.world.clock.now())
-        for project_id in dict.fromkeys(recipients)
-    ]
+    added = [Member(call.world.ids.new(), backup.id, project_id, call.world.clock.now()) for project_id in dict.fromkeys(recipients)]
     shares.update((member.dest_project_id, member) for member in added)
     return {"members": [member_view(member) for member in added], "count": len(added)}
 
@@ -86,9 +83,7 @@ def show_members(call: Call) -> object:
     """Answer the shares of a backup."""
     names = ("dest_project_id", "image_id", "status", "vault_id")
     wanted = {name: call.query[name] for name in names if name in call.query}
-    found = [
-        member for member in _shares(call) if all(getattr(member, name) == value for name, value in wanted.items())
-    ]
+    found = [member for member in _shares(call) if all(getattr(member, name) == value for name, value in wanted.items())]
     shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
     return {"members": [member_view(member) for member in shown], "count": totals["count"]}
 

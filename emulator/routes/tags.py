@@ -126,9 +126,7 @@ SEARCH_BODY = fields.record(
     limit=fields.text(1, 4, r"[1-9]\d{0,2}|1000"),
     offset=fields.text(1, 9, r"\d+"),
     action=Need(fields.word("filter", "count")),
-    matches=fields.many(
-        fields.record(key=Need(fields.word("resource_name")), value=Need(fields.text(0, 255))), 0, 1
-    ),
+    matches=fields.many(fields.record(key=Need(fields.word("resource_name")), value=Need(fields.text(0, 255))), 0, 1),
     cloud_type=fields.word("public", "hybrid"),
     object_type=fields.word(*OBJECT_TYPES),
 )

@@ -43,9 +43,7 @@ class Signed(httpx.Auth):
         date = (self._at or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         path, _, query = request.url.raw_path.decode().partition("?")
         pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
-        query = "&".join(
-            f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs
-        )
+        query = "&".join(f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs)
         canonical = (
             f"{request.method}\n{path.rstrip('/')}/\n{query}\n"
             f"host:{request.headers['host']}\nx-sdk-date:{date}\n\nhost;x-sdk-date\n"
@@ -54,9 +52,7 @@ class Signed(httpx.Auth):
         text = f"SDK-HMAC-SHA256\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.new(self._secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
         request.headers["x-sdk-date"] = date
-        request.headers["authorization"] = (
-            f"SDK-HMAC-SHA256 Access={self._access_key}, SignedHeaders=host;x-sdk-date, Signature={signature}"
-        )
+        request.headers["authorization"] = f"SDK-HMAC-SHA256 Access={self._access_key}, SignedHeaders=host;x-sdk-date, Signature={signature}"
         yield request
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.auth import canonical_request, signature
+from emulator.auth import Arrival, canonical_request, signature
 from emulator.server import RunningEmulator, running_emulator
 from emulator.settings import (
     ACCESS_KEY,
@@ -37,18 +37,11 @@ def test_a_signature_over_repeated_and_encoded_query_names_is_the_published_one(
         "x-project-id": "0123456789abcdef0123456789abcdef",
         "host": "cbr.cn-north-4.myhuaweicloud.com",
     }
-    canonical = canonical_request(
-        "GET",
-        "/v3/0123456789abcdef0123456789abcdef/backups",
-        "limit=50&name=a%20b%2F%C3%BC~%2A&status=available&status=error",
-        headers,
-        list(headers),
-        b"",
-    )
+    target = "/v3/0123456789abcdef0123456789abcdef/backups"
+    query = "limit=50&name=a%20b%2F%C3%BC~%2A&status=available&status=error"
+    canonical = canonical_request(Arrival("GET", target, query, headers, b""), list(headers))
     secret = "SKEXAMPLE00000000000000000000000000000001"
-    assert signature(secret, "20250131T080910Z", canonical) == (
-        "faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0"
-    )
+    assert signature(secret, "20250131T080910Z", canonical) == ("faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0")
 
 
 async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
@@ -65,9 +58,7 @@ async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
         (Signed(ACCESS_KEY, SECRET_KEY, datetime.now(UTC) - timedelta(hours=1)), "APIGW.0303", "expired"),
     ],
 )
-async def test_a_bad_signature_says_what_is_wrong_with_it(
-    http: httpx.AsyncClient, auth: Signed, code: str, text: str
-):
+async def test_a_bad_signature_says_what_is_wrong_with_it(http: httpx.AsyncClient, auth: Signed, code: str, text: str):
     response = await http.get(VAULTS, auth=auth)
     assert (response.status_code, response.json()["error_code"]) == (401, code)
     assert text in response.json()["error_msg"]

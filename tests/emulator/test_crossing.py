@@ -43,9 +43,7 @@ async def test_a_rejected_share_is_out_of_sight(payments: Caller, databases: Cal
     assert (await payments.ok("GET", f"/backups/{backup_id}/members"))["members"][0]["status"] == "rejected"
 
 
-async def test_only_the_recipient_answers_and_only_once_offered(
-    payments: Caller, databases: Caller, standby: Caller
-):
+async def test_only_the_recipient_answers_and_only_once_offered(payments: Caller, databases: Caller, standby: Caller):
     backup_id = await share(payments, databases)
     members = f"/backups/{backup_id}/members"
     accept = {"status": "rejected"}
@@ -136,6 +134,4 @@ async def test_an_unpaid_order_holds_its_vault_back(http: httpx.AsyncClient, pay
     line = (await payments.ok("POST", "/vaults", body))["orders"][0]
     assert (await payments("GET", f"/vaults/{line['resourceId']}"))[0] == 404
     assert await control(http, "POST", f"/orders/{line['orderId']}/pay") == {"vault_id": line["resourceId"]}
-    assert (await payments.ok("GET", f"/vaults/{line['resourceId']}"))["vault"]["billing"]["order_id"] == line[
-        "orderId"
-    ]
+    assert (await payments.ok("GET", f"/vaults/{line['resourceId']}"))["vault"]["billing"]["order_id"] == line["orderId"]

@@ -22,9 +22,7 @@ async def count(payments: Caller) -> int:
 
 
 @pytest.mark.parametrize(("when", "kept"), [("before_commit", 0), ("after_commit", 1)])
-async def test_a_status_hides_whether_the_vault_was_made(
-    http, payments: Caller, running: RunningEmulator, when, kept
-):
+async def test_a_status_hides_whether_the_vault_was_made(http, payments: Caller, running: RunningEmulator, when, kept):
     await order(http, "status", match=CREATE, when=when, status=504, headers={"Retry-After": "7"}, body={"a": 1})
     body = {"vault": {"name": "v", "billing": BILLING, "resources": []}}
     assert await payments("POST", "/vaults", body) == (504, {"a": 1})
@@ -101,9 +99,7 @@ async def test_tasks_end_as_ordered(http, payments: Caller, kind, status, backup
     assert (log["status"], log["error_info"]) == (status, {"code": "BackupService.7102", "message": "stopped"})
     backups = (await payments.ok("GET", f"/backups?checkpoint_id={made['id']}"))["backups"]
     assert [each["status"] for each in backups] == ([backup_status] if backup_status else [])
-    assert [each["code"] for each in made["vault"]["skipped_resources"]] == (
-        [] if backup_status else ["BackupService.7102"]
-    )
+    assert [each["code"] for each in made["vault"]["skipped_resources"]] == ([] if backup_status else ["BackupService.7102"])
 
 
 async def test_faults_strike_only_what_they_match_and_when(http, payments: Caller, databases: Caller):
@@ -132,8 +128,6 @@ async def test_faults_can_be_taken_back(http, payments: Caller):
     assert (await http.delete(f"/_emulator/faults/{fault_id}")).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "bad", [{"kind": "boom"}, {"kind": "cut", "when": "later"}, {"kind": "cut", "tims": 1}, {}]
-)
+@pytest.mark.parametrize("bad", [{"kind": "boom"}, {"kind": "cut", "when": "later"}, {"kind": "cut", "tims": 1}, {}])
 async def test_a_misspelled_fault_is_refused(http, bad):
     assert (await http.post("/_emulator/faults", json=bad)).status_code == 400

@@ -70,8 +70,6 @@ async def test_a_vault_is_found_by_what_it_holds(payments: Caller):
     vault = await payments.vault()
     await payments.vault(servers=0, name="other")
     resource = vault["resources"][0]["id"]
-    assert [each["id"] for each in (await payments.ok("GET", f"/vaults?resource_ids={resource}"))["vaults"]] == [
-        vault["id"]
-    ]
+    assert [each["id"] for each in (await payments.ok("GET", f"/vaults?resource_ids={resource}"))["vaults"]] == [vault["id"]]
     both = await payments.ok("GET", f"/vaults?id={vault['id']}&id=unknown")
     assert both["count"] == 1

@@ -24,9 +24,7 @@ from emulator.settings import (
 
 SERVER = "OS::Nova::Server"
 OPERATIONS = {
-    name
-    for name in vars(CbrClient)
-    if not name.startswith("_") and not name.endswith("_invoker") and name not in {"new_builder", "call_api"}
+    name for name in vars(CbrClient) if not name.startswith("_") and not name.endswith("_invoker") and name not in {"new_builder", "call_api"}
 }
 
 
@@ -45,9 +43,7 @@ class Sdk:
         return lambda **fields: method(request_type(**fields))
 
 
-def make_vault(
-    sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any
-) -> Any:
+def make_vault(sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any) -> Any:
     wish = {
         "consistent_level": "crash_consistent",
         "object_type": "server",
@@ -159,9 +155,7 @@ def backups(sdk: Sdk, servers: list[str]) -> str:
 
 
 def shares(owner: Sdk, recipient: Sdk, backup_id: str) -> None:
-    offered = owner.add_member(backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])).members[
-        0
-    ]
+    offered = owner.add_member(backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])).members[0]
     assert (offered.status, offered.dest_project_id) == ("pending", DATABASES_PROJECT_ID)
     assert [each.id for each in recipient.list_backups(own_type="shared").backups] == [backup_id]
     vault = make_vault(recipient, name="inbox")
@@ -176,9 +170,7 @@ def shares(owner: Sdk, recipient: Sdk, backup_id: str) -> None:
 
 def replication(sdk: Sdk, far: Sdk, backup_id: str) -> None:
     inbox = make_vault(far, name="replicas", protect_type="replication")
-    external = sdk.list_external_vault(
-        external_project_id=STANDBY_PROJECT_ID, region_id="cn-east-3", protect_type="replication"
-    )
+    external = sdk.list_external_vault(external_project_id=STANDBY_PROJECT_ID, region_id="cn-east-3", protect_type="replication")
     assert [each.id for each in external.vaults] == [inbox.id]
     place = {
         "destination_project_id": STANDBY_PROJECT_ID,
@@ -215,17 +207,12 @@ def synchronisation(sdk: Sdk) -> None:
         created_at=1700000000,
     )
     synced = sdk.import_backup(body=m.BackupSyncReq(sync=[image])).sync[0]
-    assert (
-        sdk.show_op_log(operation_log_id=synced.operation_log_id).operation_log.extra_info.sync.sync_backup_num
-        == 1
-    )
+    assert sdk.show_op_log(operation_log_id=synced.operation_log_id).operation_log.extra_info.sync.sync_backup_num == 1
     assert sdk.show_backup(backup_id=image.backup_id).backup.name == "imported"
 
 
 def policies(sdk: Sdk) -> None:
-    trigger = m.PolicyTriggerReq(
-        properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"])
-    )
+    trigger = m.PolicyTriggerReq(properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]))
     definition = m.PolicyoODCreate(max_backups=3, day_backups=2, timezone="UTC+08:00")
     wish = m.PolicyCreate(name="daily", operation_type="backup", operation_definition=definition, trigger=trigger)
     policy = sdk.create_policy(body=m.PolicyCreateReq(policy=wish)).policy
@@ -247,9 +234,7 @@ def policies(sdk: Sdk) -> None:
 
 
 def organization(sdk: Sdk) -> None:
-    trigger = m.PolicyTriggerReq(
-        properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00"])
-    )
+    trigger = m.PolicyTriggerReq(properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00"]))
     wish = m.OrganizationPolicyCreate(
         name="all",
         operation_type="backup",
@@ -269,9 +254,7 @@ def organization(sdk: Sdk) -> None:
 
 
 def agents(sdk: Sdk) -> None:
-    host = m.AgentRegister(
-        agent_id="agent-1", host_name="db", host_ip="10.0.0.1", host_os="linux", agent_version="1.0.0"
-    )
+    host = m.AgentRegister(agent_id="agent-1", host_name="db", host_ip="10.0.0.1", host_os="linux", agent_version="1.0.0")
     assert sdk.register_agent(body=m.AgentRegisterReq(agent=host)).agent.status == "normal"
     added = sdk.add_agent_path(agent_id="agent-1", body=m.AgentAddPathReq(add_path=["/etc", "/var"]))
     assert (added.added, added.existed) == (["/etc", "/var"], [])
@@ -303,9 +286,7 @@ def orders(sdk: Sdk) -> None:
     grown = m.CbcProductInfoOrderChange(product_id="p1", resource_size=200, resource_spec_code=spec)
     assert sdk.change_order(body=m.CbcOrderChange(product_info=grown, resource_id=line.resource_id)).ret_code == 0
     again = m.CbcProductInfoUpdate(product_id="p1", resource_size=300, resource_spec_code=spec)
-    updated = sdk.update_order(
-        order_id=line.order_id, body=m.CbcUpdate(product_info=again, resource_id=line.resource_id)
-    )
+    updated = sdk.update_order(order_id=line.order_id, body=m.CbcUpdate(product_info=again, resource_id=line.resource_id))
     assert updated.ret_code == "0"
     assert sdk.show_vault(vault_id=line.resource_id).vault.billing.size == 300
     vault = make_vault(sdk, name="to-period")
@@ -322,9 +303,7 @@ def orders(sdk: Sdk) -> None:
 
 def account(sdk: Sdk) -> None:
     assert sdk.list_features().body["replication.enable"] is True
-    assert sdk.show_feature(feature_key="replication.source_region").body == {
-        "replication.source_region": "cn-north-4"
-    }
+    assert sdk.show_feature(feature_key="replication.source_region").body == {"replication.source_region": "cn-north-4"}
     names = {each.name for each in sdk.list_projects().projects}
     assert names == {"payments", "databases", "standby"}
     assert len(sdk.list_domain_projects(domain_name="acme").projects) == 3
@@ -336,10 +315,7 @@ def account(sdk: Sdk) -> None:
 
 def every_story(endpoint: str) -> set[str]:
     called: set[str] = set()
-    sdk, near, far = (
-        Sdk(endpoint, project, called)
-        for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID)
-    )
+    sdk, near, far = (Sdk(endpoint, project, called) for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID))
     servers = protectability(sdk)
     vaults(sdk, servers)
     backup_id = backups(sdk, servers)
@@ -354,9 +330,7 @@ def every_story(endpoint: str) -> set[str]:
     return called
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Unable to convert string to date:ImportWarning"
-)  # dateutil is optional to the SDK
+@pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")  # dateutil is optional to the SDK
 async def test_every_operation_of_the_sdk_works_unchanged(running: RunningEmulator) -> None:
     called = await asyncio.to_thread(every_story, running.base_url)
     assert len(OPERATIONS) == 74
