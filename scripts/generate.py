@@ -1,7 +1,8 @@
 """Generates the committed Python stubs and the descriptor set from `protos/`.
 
-Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the installed googleapis-common-protos, buf/validate from the hash-locked source
-package in `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as well.
+Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the installed googleapis-common-protos, buf/validate from
+the hash-locked source package in `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as well.
+The page docs/errors.md is made from the comments of the result.
 
 Run `make generate` after every change below `protos/`; `make check` fails when the committed result is out of date.
 """
@@ -98,6 +99,9 @@ def main() -> None:
     generate(out)
     if check and (stale := differs(ROOT / "generated", out)):
         raise SystemExit("generated code is out of date, run `make generate`:\n  " + "\n  ".join(stale))
+    # In an interpreter of its own, which loads the stubs as they are now.
+    page = subprocess.run([sys.executable, str(ROOT / "scripts" / "error_page.py"), *(["--check"] if check else [])], check=False)
+    raise SystemExit(page.returncode)
 
 
 if __name__ == "__main__":
