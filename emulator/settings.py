@@ -94,7 +94,7 @@ class EmulatorSettings:
     token_lifetime_s: float = 24 * 3600.0
     seed_resources: bool = True
     """False: no servers, disks and file shares exist at start."""
-    truth_limit: int = 200_000
+    truth_limit: int = 50_000
     """Truth log entries kept; the oldest go first."""
     freeze_clock: bool = False
     """True: emulator time moves only by `POST /_emulator/clock`."""

@@ -126,13 +126,18 @@ class Tasks:
 
     def read(self, *subjects: str) -> None:
         """Note that a client looks at these tasks or objects (it matters in Mode.READS only)."""
-        if self.pace.mode is not Mode.READS or not self._active:
+        if not self.counts_reads:
             return
         seen = frozenset(subjects)
         for task in list(self._active.values()):
             if task.id in seen or not seen.isdisjoint(task.subjects):
                 task.reads += 1
                 self._advance(task)
+
+    @property
+    def counts_reads(self) -> bool:
+        """Whether `read` has any effect now; lists ask before they collect ids for it."""
+        return self.pace.mode is Mode.READS and bool(self._active)
 
     def set_pace(self, pace: Pace) -> None:
         """Change the pace, also for tasks that are under way."""

@@ -1,7 +1,7 @@
 """Category backup: reading, renaming, restoring and deleting backups."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from emulator import fields, work
 from emulator.backup_views import backup_view
@@ -38,41 +38,50 @@ def _candidates(call: Call) -> Iterable[Backup]:
             yield backup
 
 
-def _matches(call: Call, backup: Backup, since: float, until: float) -> bool:
-    query = call.query
+EXACT: dict[str, Callable[[Backup], object]] = {
+    "checkpoint_id": lambda backup: backup.checkpoint_id,
+    "image_type": lambda backup: backup.image_type,
+    "resource_az": lambda backup: backup.resource_az,
+    "resource_id": lambda backup: backup.resource_id,
+    "resource_type": lambda backup: backup.resource_type,
+    "vault_id": lambda backup: backup.vault_id,
+    "incremental": lambda backup: backup.incremental,
+    "dec": lambda _backup: False,
+}
+
+
+def _used_percent(call: Call, backup: Backup) -> int:
     vault = call.world.vaults.get(backup.vault_id)
-    exact = {
-        "checkpoint_id": backup.checkpoint_id,
-        "image_type": backup.image_type,
-        "resource_az": backup.resource_az,
-        "resource_id": backup.resource_id,
-        "resource_type": backup.resource_type,
-        "vault_id": backup.vault_id,
-        "incremental": backup.incremental,
-        "dec": False,
-    }
+    return call.world.used_mb(vault.id) * 100 // (vault.size * 1024) if vault is not None else 0
+
+
+def _select(call: Call, backups: Iterable[Backup]) -> list[Backup]:
+    query = call.query
+    exact = [(read, query[name]) for name, read in EXACT.items() if name in query]
+    since, until = moment(query, "start_time", 0.0), moment(query, "end_time", float("inf"))
     eps = query.get("enterprise_project_id", "all_granted_eps")
-    used = call.world.used_mb(vault.id) * 100 // (vault.size * 1024) if vault is not None else 0
-    return (
-        all(query.get(name, value) == value for name, value in exact.items())
+    return [
+        backup
+        for backup in backups
+        if since <= backup.created_at <= until
+        and all(read(backup) == value for read, value in exact)
         and ("status" not in query or backup.status in query["status"])
         and query.get("name", "") in backup.name
         and query.get("resource_name", "") in backup.resource_name
         and eps in {"all_granted_eps", backup.enterprise_project_id}
-        and used >= query.get("used_percent", 0)
-        and since <= backup.created_at <= until
-    )
+        and ("used_percent" not in query or _used_percent(call, backup) >= query["used_percent"])
+    ]
 
 
 def list_backups(call: Call) -> object:
     """Answer top-level backups, newest first, or the children of `parent_id`."""
-    query = call.query
-    since, until = moment(query, "start_time", 0.0), moment(query, "end_time", float("inf"))
     candidates = visible(call, _candidates(call))
-    call.world.tasks.read(*(backup.id for backup in candidates))
-    found = [backup for backup in candidates if _matches(call, backup, since, until)]
-    shown, totals = page(call, in_order(list(reversed(found)), query.get("sort"), SORT_KEYS))
-    records = query.get("show_replication", False)
+    if call.world.tasks.counts_reads:
+        call.world.tasks.read(*(backup.id for backup in candidates))
+    found = _select(call, candidates)
+    found.reverse()
+    shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
+    records = call.query.get("show_replication", False)
     return {"backups": [backup_view(call.world, each, records=records) for each in shown], **totals}
 
 

@@ -1,5 +1,6 @@
 """Category task: operation logs."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from emulator.backup_views import task_view
@@ -26,30 +27,40 @@ def moment(query: JsonObject, name: str, default: float) -> float:
     return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
 
 
-def _matches(task: Task, query: JsonObject) -> bool:
-    resource = task.resource
-    given = {
-        "operation_type": task.type,
-        "status": task.status,
-        "vault_id": task.vault_id,
-        "provider_id": task.provider_id,
-        "resource_id": resource["id"],
-    }
-    fuzzy = {"vault_name": task.vault_name or "", "resource_name": resource["name"]}
-    return all(query.get(name, value) == value for name, value in given.items()) and all(
-        query.get(name, "") in value for name, value in fuzzy.items()
-    )
+EXACT: dict[str, Callable[[Task], object]] = {
+    "operation_type": lambda task: task.type,
+    "status": lambda task: task.status,
+    "vault_id": lambda task: task.vault_id,
+    "provider_id": lambda task: task.provider_id,
+    "resource_id": lambda task: task.resource["id"],
+}
+FUZZY: dict[str, Callable[[Task], str]] = {
+    "vault_name": lambda task: task.vault_name or "",
+    "resource_name": lambda task: task.resource["name"],
+}
+
+
+def _select(tasks: Iterable[Task], query: JsonObject) -> list[Task]:
+    exact = [(read, query[name]) for name, read in EXACT.items() if name in query]
+    fuzzy = [(read, query[name]) for name, read in FUZZY.items() if name in query]
+    since, until = moment(query, "start_time", 0.0), moment(query, "end_time", float("inf"))
+    return [
+        task
+        for task in tasks
+        if since <= task.created_at <= until
+        and all(read(task) == value for read, value in exact)
+        and all(value in read(task) for read, value in fuzzy)
+    ]
 
 
 def list_op_logs(call: Call) -> object:
     """Answer the newest first."""
-    query = call.query
-    since, until = moment(query, "start_time", 0.0), moment(query, "end_time", float("inf"))
     tasks = call.world.tasks
     own = [task for task in reversed(tasks.log.values()) if task.project_id == call.project_id]
-    tasks.read(*(task.id for task in own if _matches(task, {**query, "status": task.status})))
-    found = [task for task in visible(call, own) if since <= task.created_at <= until and _matches(task, query)]
-    shown, totals = page(call, found)
+    if tasks.counts_reads:
+        any_status = {name: value for name, value in call.query.items() if name != "status"}
+        tasks.read(*(task.id for task in _select(own, any_status)))
+    shown, totals = page(call, _select(visible(call, own), call.query))
     return {"operation_logs": [task_view(call.world, task) for task in shown], **totals}
 
 
