@@ -22,7 +22,7 @@ from gateway.upstream.http_aiohttp import AiohttpTransport
 from gateway.upstream.http_httpx import HttpxTransport
 from tests.unit.upstream.raw_server import always, answer, raw_server
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(10)
 
 
 @pytest.fixture(params=["httpx", "aiohttp"])
@@ -384,16 +384,17 @@ async def test_a_storm_of_cancellations_loses_no_connection(transport):
 
     async def impatient(url):
         try:
-            async with asyncio.timeout(random.random() * 0.02):
+            async with asyncio.timeout(random.random() * 0.02 if random.random() < 0.95 else 2):
                 return (await transport.send(get(url), 5)).status
         except (TimeoutError, Lost, NotSent):
             return 0
 
     random.seed(7)
     async with raw_server(slow) as server:
-        for _ in range(30):
-            results = await asyncio.gather(*(impatient(server.origin + "/a") for _ in range(40)))
-        assert 200 in results
+        results = []
+        for _ in range(15):
+            results += await asyncio.gather(*(impatient(server.origin + "/a") for _ in range(40)))
+        assert {0, 200} == set(results)
         await asyncio.sleep(0.1)
         calm = True  # from now on the server answers only when all eight places are in use at once
         answers = await asyncio.gather(*(transport.send(get(server.origin + "/after"), 2) for _ in range(8)))
