@@ -1,6 +1,7 @@
 """From the descriptors to method handlers. Every RPC that is not custom is served by the same `forward`.
 
-Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a proper error, and nothing is parsed for a caller nobody knows.
+Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a proper error, and nothing is parsed for
+a caller nobody knows.
 """
 
 import difflib
@@ -32,7 +33,7 @@ def handlers(catalog: Catalog, directory: TenantDirectory, forward: Handler) -> 
     services: dict[str, dict[str, Any]] = {}
     for binding in catalog:
         service = services.setdefault(binding.descriptor.containing_service.full_name, {})
-        service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(  # type: ignore[call-overload]
+        service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(
             _unary(binding, directory, forward), request_deserializer=None, response_serializer=None
         )
     known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
@@ -59,7 +60,7 @@ class _Unknown(grpc.GenericRpcHandler):
         package, _, rpc = details.method.removeprefix("/").rpartition(f"{PACKAGE}.")
         if package or not details.method.startswith(f"/{PACKAGE}."):
             return None
-        return grpc.unary_unary_rpc_method_handler(self._refusal(rpc), request_deserializer=None, response_serializer=None)  # type: ignore[call-overload]
+        return grpc.unary_unary_rpc_method_handler(self._refusal(rpc), request_deserializer=None, response_serializer=None)
 
     def _refusal(self, rpc: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
         close = difflib.get_close_matches(rpc.lower(), self._names, n=1)

@@ -1,6 +1,7 @@
 """From the metadata of a call to who calls and for which project.
 
-The transport passes repeated entries on as they are; two `authorization` entries could make a proxy and this gateway see two different callers, so repeats are refused.
+The transport passes repeated entries on as they are; two `authorization` entries could make a proxy and this gateway see two different
+callers, so repeats are refused.
 A project that is not the tenant's gets the same answer whether it exists or not, before anything is looked up.
 """
 

@@ -1,4 +1,6 @@
-"""What surrounds every call, in this order from the outside to the inside; the same for unary calls and streams:
+"""What surrounds every call; the same for unary calls and streams.
+
+From the outside to the inside:
 
     logged      one line per call, whatever its end
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text

@@ -84,7 +84,7 @@ class Servers:
 def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
     pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
-    return grpc.ssl_server_credentials((pair,), roots, require_client_auth=roots is not None)
+    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
 
 
 def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:

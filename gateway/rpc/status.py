@@ -50,25 +50,30 @@ def _retry(error: GatewayError) -> Message | None:
     if error.retry_after_s is None:
         return None
     nanos = round(error.retry_after_s * 1e9)
-    return error_details_pb2.RetryInfo(retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+    info: Message = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+    return info
 
 
 def _resource(error: GatewayError) -> Message | None:
     if error.resource is None:
         return None
-    return error_details_pb2.ResourceInfo(resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT))
+    info: Message = error_details_pb2.ResourceInfo(resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT))
+    return info
 
 
 def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message:
     shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_TEXT), _clip(v.rule, _MAX_TEXT)) for v in violations]
+    detail: Message
     if error.code == code_pb2.INVALID_ARGUMENT:
         fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]
-        return error_details_pb2.BadRequest(field_violations=fields)
-    if error.reason == errors_pb2.ERROR_REASON_UPSTREAM_LIMIT:
+        detail = error_details_pb2.BadRequest(field_violations=fields)
+    elif error.reason == errors_pb2.ERROR_REASON_UPSTREAM_LIMIT:
         limits = [error_details_pb2.QuotaFailure.Violation(subject=s, description=d, quota_id=r, api_service="cbr") for s, d, r in shown]
-        return error_details_pb2.QuotaFailure(violations=limits)
-    conditions = [error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r) for s, d, r in shown]
-    return error_details_pb2.PreconditionFailure(violations=conditions)
+        detail = error_details_pb2.QuotaFailure(violations=limits)
+    else:
+        conditions = [error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r) for s, d, r in shown]
+        detail = error_details_pb2.PreconditionFailure(violations=conditions)
+    return detail
 
 
 def _clip(text: str, limit: int) -> str:

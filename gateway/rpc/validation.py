@@ -3,9 +3,9 @@
 from functools import cache
 
 import protovalidate
+from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import DecodeError, Message
 
-from cbrgateway.v1 import errors_pb2
 from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.upstream.declaration import Binding
 
@@ -23,7 +23,7 @@ def parse(binding: Binding, data: bytes) -> Message:
     except DecodeError:
         raise field_invalid("", f"the bytes are not a {name}; check that client and gateway use the same proto", "encoding") from None
     size = request.ByteSize()
-    request.DiscardUnknownFields()  # type: ignore[attr-defined]
+    request.DiscardUnknownFields()
     if request.ByteSize() != size:
         # A newer client asks for something that this gateway would silently leave out.
         raise field_invalid(
