@@ -1,7 +1,7 @@
 """Carries out any bound RPC against CBR: `Client.call(binding, request, account)`.
 
-A read runs in the caller's own task and stops with it. A change runs in a task of its own: a caller that goes away, or whose time is up, stops waiting; the change itself is
-seen through, because only then is it known what became of it.
+A read runs in the caller's own task and stops with it. A change runs in a task of its own: a caller that goes away, or whose time
+is up, stops waiting; the change itself is seen through, because only then is it known what became of it.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from gateway.upstream.auth import Authenticator
 from gateway.upstream.breaker import Breakers, Traffic
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.codec import Json
 from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pairs
 from gateway.upstream.exchange import Exchange, ReadBack, Route
 from gateway.upstream.http import HttpRequest, Transport
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
+from gateway.upstream.values import Json
 
 OPERATION_CAP_S: Final = 60.0
 """How long a change is seen through once it has been sent."""
@@ -127,7 +127,7 @@ class Client:
         if done:
             return task.result()
         self._abandon(task, exchange)
-        raise exchange.deadline_too_short() if exchange.sent == "no" else exchange.outcome_unknown()
+        raise exchange.outcome_unknown() if exchange.in_doubt else exchange.too_late()
 
     async def _change(self, exchange: Exchange, start_by: Deadline, end_by: Deadline) -> Message:
         if exchange.binding.retry_class is not RetryClass.CONVERGE:
@@ -138,8 +138,9 @@ class Client:
             return await exchange.run(start_by, end_by)
 
     def _abandon(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
-        """Nobody waits any more. What was not sent yet is stopped; the rest ends in a log line."""
-        if exchange.sent == "no":
+        """Nobody waits any more. What CBR cannot have begun is stopped; the rest ends in a log line."""
+        exchange.abandoned = True
+        if not exchange.in_doubt:
             task.cancel()
         task.add_done_callback(lambda ended: _log_end(ended, exchange))
 

@@ -1,6 +1,7 @@
 """One call to CBR with all of its attempts: when to repeat, when to read back, and which error to end with.
 
-What an attempt proves is judged in outcome.py, how long to wait in retry.py; here they are put together with the breaker, the retry budget and the credential.
+What an attempt proves is judged in outcome.py, how long to wait in retry.py; here they are put together with the breaker, the retry budget
+and the credential.
 """
 
 import random
@@ -25,9 +26,10 @@ from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.retry import Deadline, RetryKind
 from gateway.upstream.values import ProtocolError
 
-_NOT_FOUND: Final = 404
 _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
+_CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION})
+"""What a repeated DELETE may be told because the attempt before it is still being carried out."""
 
 ReadBack = Callable[[], Awaitable[Message | None]]
 """The response that the change would have had, if a read shows it in force; None if it is absent. Raises GatewayError when the read fails."""
@@ -57,17 +59,24 @@ class Exchange:
     subject: dict[str, str]
     attempts: int = 0
     sent: str = "no"
+    in_flight: bool = False
     ambiguous: bool = False
+    abandoned: bool = False
     refusals: int = 0
     renewed: bool = False
     last: Attempt = field(default_factory=lambda: Attempt(Outcome.NEVER_SENT))
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether CBR may be carrying the call out, or may have done so without our knowing."""
+        return self.in_flight or self.ambiguous
+
     async def run(self, start_by: Deadline, end_by: Deadline) -> Message:
-        """The response. `start_by` bounds the start of the first attempt, `end_by` everything after a request has left. Raises GatewayError."""
+        """The response. `start_by` bounds the start of attempts; while the outcome is in doubt, `end_by` takes its place. Raises GatewayError."""
         with self.route.budget.call():
             kind: RetryKind | None = None
             while True:
-                deadline = start_by if self.sent == "no" else end_by
+                deadline = end_by if self.ambiguous else start_by
                 try:
                     settled = await self._step(kind, deadline, end_by)
                 finally:
@@ -76,7 +85,7 @@ class Exchange:
                 if settled is not None:
                     return settled
                 kind = RetryKind.THROTTLED if self.last.throttled else RetryKind.TRANSIENT
-                await self._pause(kind, start_by if self.sent == "no" else end_by)
+                await self._pause(kind, end_by if self.ambiguous else start_by)
 
     async def _step(self, kind: RetryKind | None, deadline: Deadline, end_by: Deadline) -> Message | None:
         """One attempt and what follows from it: the response, None to repeat, or the error."""
@@ -101,20 +110,21 @@ class Exchange:
         """Sends the request once; `self.last` holds what it proved."""
         clock = self.route.clock
         if retry.attempt_timeout(deadline.left_s(clock.monotonic())) is None:
-            raise self._too_late()
+            raise self.too_late()
         try:
             applied = await self.route.auth.apply(self.request, self.project_id, deadline.left_s(clock.monotonic()))
         except GatewayError as error:
             raise self.outcome_unknown() if self.ambiguous else error from None
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
-            raise self._too_late()
+            raise self.too_late()
         permit = self.route.breaker.acquire()
         if permit is None:
             raise self._unreachable(max(self.route.breaker.retry_after_s(), _RETRY_AFTER_S))
         self.attempts += 1
         before, self.sent = self.sent, "maybe" if self.sent == "no" else self.sent
         verdict, message = Verdict.NOTHING, None
+        self.in_flight = True
         try:
             response = await self.route.transport.send(applied.request, timeout_s)
             self.sent = "yes"
@@ -128,6 +138,7 @@ class Exchange:
             problem = "the body is too large" if isinstance(lost, TooLarge) else ""
             self.last, verdict = Attempt(Outcome.AMBIGUOUS, problem=problem, timed_out=lost.timed_out), Verdict.FAILURE
         finally:
+            self.in_flight = False
             self.route.breaker.settle(permit, verdict)
         self.ambiguous = self.ambiguous or self.last.outcome is Outcome.AMBIGUOUS
         return applied.generation, message
@@ -149,9 +160,13 @@ class Exchange:
             if kind is None:
                 self.route.budget.first_try_succeeded()
             return message
-        if self.binding.retry_class is RetryClass.DELETE and self.ambiguous and self.last.status == _NOT_FOUND:
-            return self.binding.response_type()
-        raise self._failure()
+        error = self._failure()
+        if self.binding.retry_class is RetryClass.DELETE and self.ambiguous:
+            if error.code == code_pb2.NOT_FOUND:
+                return self.binding.response_type()
+            if error.code in _CAUSED_BY_OURSELVES:
+                raise self.outcome_unknown()
+        raise error
 
     async def _look(self) -> Message | None:
         assert self.read_back is not None
@@ -165,6 +180,9 @@ class Exchange:
 
     async def _pause(self, kind: RetryKind, deadline: Deadline) -> None:
         """Waits before the next attempt, or raises what the last one comes to. On return the budget is taken."""
+        if self.abandoned and not self.ambiguous:
+            # Nothing is left to find out, and nobody is there to want it done.
+            raise self._failure()
         left_s = deadline.left_s(self.route.clock.monotonic())
         # Jitter, not a secret.
         delay_s = retry.next_delay(self.attempts, kind, retry_after_s=self.last.retry_after_s, time_left_s=left_s, random=random.random)
@@ -204,15 +222,18 @@ class Exchange:
         text = "CBR could not be reached and nothing was sent; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, text, retry_after_s=retry_after_s, upstream=self.facts())
 
-    def _too_late(self) -> GatewayError:
-        return self._failure() if self.attempts else self.deadline_too_short()
-
-    def deadline_too_short(self) -> GatewayError:
+    def too_late(self) -> GatewayError:
+        """The time is up and nothing is in doubt: what the last attempt came to, if there was one."""
+        if self.attempts:
+            return self._failure()
         text = "The deadline leaves no time for a call to CBR; give the call at least 400 ms."
         return GatewayError(errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT, text, upstream=self.facts())
 
     def outcome_unknown(self) -> GatewayError:
         """The change was sent, and nobody knows whether it was carried out."""
-        text = f"{self.binding.operation} was sent, but whether CBR carried it out is not known; read the object, and repeat only if the change is absent."
+        text = (
+            f"{self.binding.operation} was sent, but whether CBR carried it out is not known; "
+            "read the object, and repeat only if the change is absent."
+        )
         code = code_pb2.UNAVAILABLE if self.has_request_id else code_pb2.UNKNOWN
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)

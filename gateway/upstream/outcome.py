@@ -24,6 +24,7 @@ from gateway.upstream.faults import UpstreamError, error_in_success, read_error
 from gateway.upstream.http import HttpResponse
 
 SUCCESS: Final = range(200, 300)
+_REDIRECTION: Final = range(300, 400)
 _CLIENT_ERROR: Final = range(400, 500)
 
 
@@ -52,7 +53,7 @@ class Attempt:
     retry_after_s: float | None = None
     status: int | None = None
     problem: str = ""
-    """Why a body of a 2xx cannot be read."""
+    """Why an answer that is no error cannot be read."""
     timed_out: bool = False
 
     @property
@@ -69,6 +70,9 @@ def judge(response: HttpResponse) -> Attempt:
     request_id = response.headers.get("x-request-id", "")[:64]
     retry_after = _seconds(response.headers.get("retry-after"))
     status = response.status
+    if status in _REDIRECTION:
+        # CBR never redirects; whoever did may have passed the call on as well.
+        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem="it points to another address")
     if status not in SUCCESS:
         error = read_error(status, response.body)
         return Attempt(_outcome_of(error), error=error, request_id=request_id, retry_after_s=retry_after, status=status)

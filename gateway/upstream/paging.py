@@ -1,7 +1,9 @@
 """Lists: page sizes, page tokens and the three ways in which CBR pages, behind one way for callers.
 
-A token holds where the next page starts and the id of the last row seen. It is signed, so that a caller cannot make one up, and bound to the tenant, project, RPC and filter.
-Pages by offset overlap by one row: if rows were inserted in front meanwhile, the rows up to the last one seen are cut off instead of being shown twice.
+A token holds where the next page starts and the id of the last row seen. It is signed, so that a caller cannot make one up, and
+bound to the tenant, project, RPC and filter. Pages by offset overlap by one row: if rows were inserted in front meanwhile, the rows
+up to the last one seen are cut off instead of being shown twice. If more were inserted than a page holds, rows are shown twice
+rather than left out.
 """
 
 import base64
@@ -17,8 +19,8 @@ from google.protobuf.message import Message
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Violation
-from gateway.upstream.codec import Json
 from gateway.upstream.declaration import Binding
+from gateway.upstream.values import Json
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
@@ -28,7 +30,7 @@ _MAX_TOKEN_CHARS: Final = 2048
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page starts: rows seen so far, the id of the last one, when the token was made, and what it belongs to."""
+    """Where a page starts: the place after the last row seen, that row's id, when the token was made, and what it belongs to."""
 
     seen: int = 0
     last_id: str = ""
@@ -48,15 +50,13 @@ class PageTokens:
         if not token:
             return Position()
         try:
-            if len(token) > _MAX_TOKEN_CHARS:
-                raise ValueError("too long")
-            raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+            raw = base64.b64decode(token[:_MAX_TOKEN_CHARS].encode("ascii"), altchars=b"-_", validate=True)
             mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-            if not hmac.compare_digest(mac, self._mac(payload)):
-                raise ValueError("not ours")
-            position = msgspec.msgpack.decode(payload, type=Position)
+            position = msgspec.msgpack.decode(payload, type=Position) if hmac.compare_digest(mac, self._mac(payload)) else None
         except (ValueError, msgspec.MsgspecError):
-            raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged") from None
+            position = None
+        if position is None:
+            raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged")
         if position.binding != owner:
             raise _mismatch("belongs to another list, tenant or filter; start again without a token")
         if not 0 <= self._clock.time() - position.made <= TOKEN_LIFE_S:
@@ -110,17 +110,30 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
                 response.total_size = total
         else:
             total = response.total_size
-        skip = _already_seen(rows, position, binding.paging)
+        start = _start(binding.paging, position)
+        skip = _already_seen(rows, position, start)
         del rows[:skip]
         more_received = len(rows) > size
         del rows[size:]
-        seen = position.seen + len(rows)
-        unseen = seen < total if total else received >= size
-        if rows and (more_received or unseen):
-            response.next_page_token = tokens.make(seen, row_id(rows[-1]), owner)
-        return response
+        seen = start + skip + len(rows)
+        more = more_received or (seen < total if total else received >= size)
+        if binding.paging == options_pb2.PAGING_MARKER:
+            # The total shrinks when rows of earlier pages are deleted, so it cannot say that a full page was the last one.
+            more = more or received >= size
+        if more and (rows or seen > position.seen):
+            # A page may be empty: so many rows were inserted in front that this window held nothing new.
+            response.next_page_token = tokens.make(seen, row_id(rows[-1]) if rows else position.last_id, owner)
+        answer: Message = response
+        return answer
 
     return Page(_ask(binding.paging, position, size), cut)
+
+
+def _start(paging: int, position: Position) -> int:
+    """The place in CBR's list of the first row that it answers."""
+    if paging == options_pb2.PAGING_SLICED:
+        return 0
+    return position.seen if paging == options_pb2.PAGING_MARKER else max(position.seen - 1, 0)
 
 
 def _ask(paging: int, position: Position, size: int) -> dict[str, Json]:
@@ -128,20 +141,19 @@ def _ask(paging: int, position: Position, size: int) -> dict[str, Json]:
         return {}
     if paging == options_pb2.PAGING_MARKER:
         return {"limit": size} | ({"marker": position.last_id} if position.last_id else {})
-    overlap = 1 if position.seen else 0
-    window = {"limit": size + overlap} | ({"offset": position.seen - overlap} if position.seen else {})
+    window = {"limit": size + 1, "offset": _start(paging, position)} if position.seen else {"limit": size}
     return {name: str(value) for name, value in window.items()} if paging == options_pb2.PAGING_OFFSET_IN_BODY else dict(window)
 
 
-def _already_seen(rows: Any, position: Position, paging: int) -> int:  # noqa: ANN401 - repeated field
-    """How many leading rows were on earlier pages."""
-    if not position.seen or paging == options_pb2.PAGING_MARKER:
+def _already_seen(rows: Any, position: Position, start: int) -> int:  # noqa: ANN401 - repeated field
+    """How many leading rows were on earlier pages. `start`: the place of the first one."""
+    if start == position.seen:
         return 0
     for index, row in enumerate(rows):
         if row_id(row) == position.last_id:
             return index + 1
-    # The last row seen is gone. A list that is cut here starts anew at the same place; a window of CBR's starts one row early.
-    return min(position.seen, len(rows)) if paging == options_pb2.PAGING_SLICED else 0
+    # The last row seen is gone, so the next one has taken its place.
+    return min(position.seen - 1 - start, len(rows))
 
 
 def row_id(row: Message) -> str:

@@ -1,7 +1,7 @@
 """Whether a change whose outcome is unknown is in force, told from what an ordinary read shows, and the response it would have had.
 
-Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the object of the same name in the read; every member that was sent must be there
-with the same value. The table CHECKS holds the calls that say it in another way.
+Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the object of the same name in the read;
+every member that was sent must be there with the same value. The table CHECKS holds the calls that say it in another way.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from typing import Any, Final
 from cbrgateway.v1 import agent_pb2, types_pb2, vault_pb2
 from google.protobuf.message import Message
 
-from gateway.upstream.codec import Json
 from gateway.upstream.declaration import Binding
+from gateway.upstream.values import Json
 
 
 def read_request(read: Binding, request: Message) -> Message:
@@ -124,6 +124,12 @@ def _paths_removed(request: Any, observed: Any) -> dict[str, Any] | None:  # noq
     return None if _paths(observed) & set(wanted) else {"removed": wanted}
 
 
+def _member_updated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
+    member = observed.member
+    done = member.status == request.status and (not request.vault_id or member.vault_id == request.vault_id)
+    return {"member": member} if done else None
+
+
 CHECKS: Final[Mapping[str, Check]] = {
     "VaultService/AddVaultResources": _resources_added,
     "VaultService/RemoveVaultResources": _resources_removed,
@@ -133,6 +139,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "VaultService/UpdateAllVaultAlerts": _alerts_updated,
     "VaultService/CreateVaultTag": _tag_created,
     "VaultService/BatchUpdateVaultTags": _tags_updated,
+    "BackupShareService/UpdateBackupMember": _member_updated,
     "AgentService/AddAgentPaths": _paths_added,
     "AgentService/RemoveAgentPaths": _paths_removed,
 }
