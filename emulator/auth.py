@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
@@ -41,6 +41,17 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class TemporaryKey:
+    """A key pair that works together with its security token only, and for a while."""
+
+    account: Account
+    access_key: str
+    secret_key: str = field(repr=False)
+    security_token: str = field(repr=False)
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The account behind a request, and the project its credentials are scoped to, if any."""
 
@@ -59,6 +70,7 @@ class Authenticator:
         self._settings = settings
         self._by_key = {account.access_key: account for account in settings.accounts}
         self.tokens: dict[str, Token] = {}
+        self.temporary_keys: dict[str, TemporaryKey] = {}
 
     def identify(self, arrival: Arrival, now: float) -> Caller:
         """Return the caller; `now` is gateway time. 401 if nobody can be told."""
@@ -69,17 +81,26 @@ class Authenticator:
         match = AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
         if match is None:
             raise _refused("x-auth-token not found")
-        account = self._by_key.get(match["key"])
-        if account is None:
-            raise _refused(f"Get secretKey failed,ak:{match['key']},err:ak not exist")
+        account, secret_key = self._owner(match["key"], headers.get("x-security-token"), now)
         self._check_date(headers.get("x-sdk-date", ""), now)
         names = match["names"].split(";")
         canonical = canonical_request(arrival, names)
-        expected = signature(account.secret_key, headers["x-sdk-date"], canonical)
+        expected = signature(secret_key, headers["x-sdk-date"], canonical)
         if not hmac.compare_digest(expected, match["signature"]):
             raise _refused("verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|"))
         project_id = headers.get("x-project-id")
         return Caller(account, next((each for each in account.projects if each.id == project_id), None))
+
+    def _owner(self, access_key: str, security_token: str | None, now: float) -> tuple[Account, str]:
+        account = self._by_key.get(access_key)
+        if account is not None:
+            return account, account.secret_key
+        temporary = self.temporary_keys.get(access_key)
+        if temporary is None or temporary.security_token != security_token:
+            raise _refused(f"Get secretKey failed,ak:{access_key},err:ak not exist")
+        if temporary.expires_at <= now:
+            raise _refused("security token expired")
+        return temporary.account, temporary.secret_key
 
     def _of_token(self, token: str, now: float) -> Caller:
         known = self.tokens.get(token)

@@ -32,6 +32,10 @@ class Ids:
         """Return 32 hex digits, the form of X-Request-Id."""
         return f"{self._requests.getrandbits(128):032x}"
 
+    def access_key(self) -> str:
+        """Return a temporary access key."""
+        return f"HSTA{self._requests.getrandbits(64):016X}"
+
     def token(self) -> str:
         """Return an IAM token: opaque, longer than an id, different at each call."""
         return f"MIIE{self._requests.getrandbits(1024):0256x}"

@@ -61,7 +61,7 @@ def replicate(
 
     def enter(status: str) -> None:
         record.status = OBJECT_STATES["replication"][status]
-        if status == SUCCESS:
+        if status == SUCCESS and vault.id in world.vaults:
             _land(world, record, vault, name, description=description, retention_days=retention_days)
         elif status in FINAL and outcome is not None:
             record.fail_code, record.fail_reason = outcome.code, outcome.message

@@ -117,7 +117,7 @@ async def running_emulator(
     """
     app = build_app(replace(settings or EmulatorSettings(), **changes))
     listener = socket.create_server((host, port))
-    server = EmbeddedServer(server_config(app, log_level="critical", log_config=None))
+    server = EmbeddedServer(server_config(app, log_level="error", log_config=None))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:

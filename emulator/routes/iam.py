@@ -3,7 +3,7 @@
 from typing import Any
 
 from emulator import fields
-from emulator.auth import Caller, Token
+from emulator.auth import Caller, TemporaryKey, Token
 from emulator.clock import zulu
 from emulator.errors import iam_error
 from emulator.fields import JsonObject, Need
@@ -105,6 +105,38 @@ def list_auth_domains(call: Call) -> object:
     }
 
 
+def create_temporary_key(call: Call) -> Answer:
+    """Answer 201 with a key pair and its security token. Source: IAM, POST /v3.0/OS-CREDENTIAL/securitytokens."""
+    wish = call.body["auth"]["identity"].get("token", {})
+    key = TemporaryKey(
+        account=call.account,
+        access_key=call.world.ids.access_key(),
+        secret_key=call.world.ids.request(),
+        security_token=call.world.ids.token(),
+        expires_at=call.world.clock.front() + wish.get("duration_seconds", 900),
+    )
+    call.auth.temporary_keys[key.access_key] = key
+    credential = {
+        "access": key.access_key,
+        "secret": key.secret_key,
+        "securitytoken": key.security_token,
+        "expires_at": zulu(key.expires_at),
+    }
+    return Answer(201, {"credential": credential})
+
+
+TEMPORARY_BODY = fields.record(
+    auth=Need(
+        fields.record(
+            identity=Need(
+                fields.record(
+                    methods=Need(fields.many(fields.word("token"), 1, 1)),
+                    token=fields.record(id=fields.text(), duration_seconds=fields.integer(900, 86400)),
+                )
+            )
+        )
+    )
+)
 TOKEN_BODY = fields.record(
     auth=Need(
         fields.record(
@@ -139,6 +171,10 @@ ROUTES = (
     Route(
         "KeystoneCreateUserTokenByPassword", "POST", "/v3/auth/tokens", create_token, 201,
         body=TOKEN_BODY, mutates=False, public=True,
+    ),
+    Route(
+        "CreateTemporaryAccessKeyByToken", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", create_temporary_key, 201,
+        body=TEMPORARY_BODY, mutates=False,
     ),
     Route("KeystoneListProjects", "GET", "/v3/projects", list_iam_projects, query={"name": fields.q_text}),
     Route("KeystoneListAuthDomains", "GET", "/v3/auth/domains", list_auth_domains),

@@ -36,8 +36,9 @@ class Signed(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, access_key: str, secret_key: str, at: datetime | None = None) -> None:
+    def __init__(self, access_key: str, secret_key: str, at: datetime | None = None, security_token: str | None = None) -> None:
         self._access_key, self._secret_key, self._at = access_key, secret_key, at
+        self._security_token = security_token
 
     def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
         date = (self._at or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
@@ -53,6 +54,8 @@ class Signed(httpx.Auth):
         signature = hmac.new(self._secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
         request.headers["x-sdk-date"] = date
         request.headers["authorization"] = f"SDK-HMAC-SHA256 Access={self._access_key}, SignedHeaders=host;x-sdk-date, Signature={signature}"
+        if self._security_token is not None:
+            request.headers["x-security-token"] = self._security_token
         yield request
 
 

@@ -122,6 +122,20 @@ async def test_stepping_emulator_time_leaves_signatures_alone(http: httpx.AsyncC
     assert (await http.get(VAULTS, auth=Signed(ACCESS_KEY, SECRET_KEY))).status_code == 200
 
 
+async def test_a_temporary_key_needs_its_security_token_and_ends(http: httpx.AsyncClient):
+    token = (await http.post("/v3/auth/tokens", json=login())).headers["x-subject-token"]
+    wish = {"auth": {"identity": {"methods": ["token"], "token": {"duration_seconds": 900}}}}
+    response = await http.post("/v3.0/OS-CREDENTIAL/securitytokens", json=wish, headers={"X-Auth-Token": token})
+    key = response.json()["credential"]
+    good = Signed(key["access"], key["secret"], security_token=key["securitytoken"])
+    assert (await http.get(VAULTS, auth=good)).status_code == 200
+    for bare in (Signed(key["access"], key["secret"]), Signed(key["access"], key["secret"], security_token="other")):
+        assert (await http.get(VAULTS, auth=bare)).status_code == 401
+    await control(http, "POST", "/clock", {"skew_s": 901})
+    late = Signed(key["access"], key["secret"], datetime.now(UTC) + timedelta(seconds=901), key["securitytoken"])
+    assert "expired" in (await http.get(VAULTS, auth=late)).json()["error_msg"]
+
+
 async def test_the_identity_calls_of_the_sdk_find_project_and_account(http: httpx.AsyncClient):
     auth = Signed(ACCESS_KEY, SECRET_KEY)
     projects = (await http.get("/v3/projects?name=cn-east-3", auth=auth)).json()["projects"]
