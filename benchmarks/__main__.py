@@ -1,0 +1,34 @@
+"""`python -m benchmarks`: measures, prints one table, and writes the figures to benchmarks/results/."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from benchmarks import plan, report
+from benchmarks.goals import verdicts
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="One short round of about half a minute, to see that everything runs; its figures are rough.")
+def main(*, quick: bool) -> None:
+    """Measure the gateway against what a caller would otherwise do. Takes up to four minutes and two cores."""
+    if not sys.platform.startswith("linux"):
+        raise click.ClickException("the CPU time of other processes is read from /proc: run this on Linux, in a container for example")
+    begun = time.monotonic()
+    run = plan.carry_out(plan.QUICK if quick else plan.FULL, lambda text: click.echo(text, err=True))
+    goals = verdicts(run.figures, run.start_s)
+    click.echo(report.table(run, goals))
+    _RESULTS.mkdir(exist_ok=True)
+    file = _RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{'-quick' if quick else ''}.json"
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report.document(run, goals)), indent=2))
+    click.echo(f"\n{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}, {time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

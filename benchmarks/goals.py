@@ -1,0 +1,58 @@
+"""What is aimed at: ratios between figures of one run. Arithmetic only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.load import Sample
+
+Figures = Mapping[tuple[str, str], Sample]
+"""(subject, case) -> its sample: `("gateway aiohttp", "get:8")`. The subjects are those of `benchmarks.plan`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`field` of one figure over `field` of another, at most `limit`."""
+
+    text: str
+    subject: tuple[str, str, str]
+    against: tuple[str, str, str]
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a goal. `value` is a ratio, or seconds for the start."""
+
+    text: str
+    value: float
+    limit: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+
+GATEWAY: Final = "gateway aiohttp"
+_CPU, _CALLER, _P50 = "server_cpu_us", "caller_cpu_us", "p50_ms"
+START_LIMIT_S: Final = 1.5
+
+GOALS: Final = (
+    Goal("gateway CPU per GetVault / bare grpc.aio echo", (GATEWAY, "get:8", _CPU), ("echo", "get:8", _CPU), 3.0),
+    Goal("gateway CPU per GetVault / naive gateway", (GATEWAY, "get:8", _CPU), ("naive", "get:8", _CPU), 0.35),
+    Goal("gateway CPU per GetVault / a direct httpx call in the caller", (GATEWAY, "get:8", _CPU), ("direct httpx", "get:8", _CALLER), 0.75),
+    Goal("caller CPU per GetVault, generated client / vendor's SDK", ("client sync", "get:1", _CALLER), ("vendor SDK", "get:1", _CALLER), 0.16),
+    Goal("caller CPU per ListVaults, generated client / vendor's SDK", ("client sync", "list:1", _CALLER), ("vendor SDK", "list:1", _CALLER), 0.04),
+    Goal("p50 of GetVault, 1 in flight / a direct httpx call", (GATEWAY, "get:1", _P50), ("direct httpx", "get:1", _P50), 0.8),
+)
+
+
+def verdicts(figures: Figures, start_s: float) -> list[Verdict]:
+    """Each goal with its value. Raises KeyError for a figure that was not measured."""
+    found = [Verdict(goal.text, _value(figures, goal.subject) / _value(figures, goal.against), goal.limit) for goal in GOALS]
+    return [*found, Verdict("start of `cbr-gateway serve` to the first answered call, seconds", start_s, START_LIMIT_S)]
+
+
+def _value(figures: Figures, of: tuple[str, str, str]) -> float:
+    subject, case, field = of
+    return float(getattr(figures[subject, case], field))

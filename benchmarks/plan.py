@@ -1,0 +1,120 @@
+"""What is measured, in which order.
+
+Subjects take turns within a round, so that a slow minute of the machine hits all of them; of the rounds, the medians count.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Final
+
+import grpc
+import msgspec
+from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+
+from benchmarks import processes
+from benchmarks.load import Sample
+from benchmarks.payloads import VAULT_ID
+from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
+from benchmarks.ways import API_KEY
+
+_ALL: Final = tuple(f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64))
+_ONE: Final = ("get:1", "list:1")
+_STARTS_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a run takes: seconds of each case, and rounds over all of them."""
+
+    rounds: int
+    settle_s: float
+    measure_s: float
+    starts: int
+
+
+FULL: Final = Pace(rounds=3, settle_s=0.3, measure_s=1.1, starts=3)
+QUICK: Final = Pace(rounds=1, settle_s=0.15, measure_s=0.35, starts=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One row of the comparison. `server`: which of the running servers it calls."""
+
+    name: str
+    way: str
+    server: str
+    cases: tuple[str, ...]
+
+
+SUBJECTS: Final = (
+    Subject("echo", "grpc", "echo", _ALL),
+    Subject("gateway aiohttp", "grpc", "aiohttp", _ALL),
+    Subject("gateway httpx", "grpc", "httpx", _ALL),
+    Subject("naive", "grpc", "naive", _ALL),
+    Subject("direct httpx", "httpx", "stub", _ALL),
+    Subject("vendor SDK", "sdk", "stub", ("get:1", "get:8", "list:1", "list:8")),
+    Subject("client sync", "grpc-sync", "aiohttp", _ONE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that one run found: medians of the rounds, and the best start."""
+
+    figures: dict[tuple[str, str], Sample]
+    start_s: float
+
+
+def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
+    """Runs everything, about (rounds * 38 cases * their seconds) long."""
+    with _servers() as (servers, restart):
+        samples: dict[tuple[str, str], list[Sample]] = {}
+        for number in range(1, pace.rounds + 1):
+            for subject in SUBJECTS:
+                tell(f"round {number} of {pace.rounds}: {subject.name}")
+                for found in _measured(subject, servers[subject.server], pace):
+                    samples.setdefault((subject.name, found.case), []).append(found)
+        tell("starts")
+        start_s = min(restart() for _ in range(pace.starts))
+    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s)
+
+
+def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:
+    of_server = subject.server != "stub"
+    output = processes.load(subject.way, server, subject.cases, pace.settle_s, pace.measure_s, of_server=of_server)
+    return [msgspec.json.decode(line, type=Sample) for line in output.splitlines()]
+
+
+def middle(rounds: list[Sample]) -> Sample:
+    """Each figure's median on its own."""
+    numbers = {name: median(getattr(each, name) for each in rounds) for name in Sample.__slots__ if name not in {"way", "case", "calls"}}
+    return Sample(way=rounds[0].way, case=rounds[0].case, calls=sum(each.calls for each in rounds), **numbers)
+
+
+@contextmanager
+def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
+    """All servers, idle until they are called, and a function that starts one more gateway and tells how long it took."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stub = stack.enter_context(processes.module("stub", core=LOAD_CORE))
+        servers = {
+            "stub": stub,
+            "echo": stack.enter_context(processes.module("echo", core=SERVER_CORE)),
+            "naive": stack.enter_context(processes.module("naive", stub.address, core=SERVER_CORE)),
+            "aiohttp": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp")),
+            "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
+        }
+        yield servers, lambda: _start_s(directory, stub.address)
+
+
+def _start_s(directory: Path, upstream: str) -> float:
+    with processes.gateway(directory, upstream, "auto") as server, grpc.insecure_channel(server.address) as channel:
+        metadata = (("authorization", f"Bearer {API_KEY}"),)
+        VaultServiceStub(channel).GetVault(vault_pb2.GetVaultRequest(vault_id=VAULT_ID), metadata=metadata, timeout=_STARTS_S)
+        return monotonic() - server.begun

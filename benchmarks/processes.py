@@ -1,0 +1,130 @@
+"""The processes of one measurement: who runs what, on which core.
+
+The server that is measured has a core for itself; its caller and the stub share another. On one core alone, or where processes cannot be pinned,
+everything runs anywhere, and the report says so.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from benchmarks.payloads import PROJECT_ID
+from benchmarks.ways import API_KEY
+
+SERVER_CORE: Final = 0
+LOAD_CORE: Final = 1
+_START_S: Final = 30.0
+_STOP_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that serves at `address`. `begun`: when it was started, by the monotonic clock."""
+
+    address: str
+    pid: int
+    begun: float
+
+
+def can_pin() -> bool:
+    return hasattr(os, "sched_setaffinity") and {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0)
+
+
+@contextmanager
+def _pinned(core: int) -> Iterator[None]:
+    """What is started inside inherits the core, from its first instruction on."""
+    if not can_pin():
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
+    """Runs `python -m benchmarks.<name>`, which prints its address."""
+    with _running([sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdout=subprocess.PIPE) as (process, begun):
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().strip()
+        if not address:
+            raise RuntimeError(f"benchmarks.{name} ended before it served")
+        yield Server(address, process.pid, begun)
+
+
+@contextmanager
+def gateway(directory: Path, upstream: str, transport: str) -> Iterator[Server]:
+    """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in `directory`."""
+    config, log = directory / f"{transport}.yaml", directory / f"{transport}.log"
+    config.write_text(yaml.safe_dump(_configuration(upstream, transport)))
+    environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key"}
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    with log.open("wb") as stream, _running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun):
+        yield Server(_address_in(log, process), process.pid, begun)
+
+
+def load(way: str, server: Server, cases: Sequence[str], settle_s: float, measure_s: float, *, of_server: bool) -> bytes:
+    """The output of one caller. `of_server`: whether the server's CPU is of interest, too."""
+    pid = str(server.pid if of_server else 0)
+    command = [sys.executable, "-m", "benchmarks.load", way, server.address, pid, str(settle_s), str(measure_s), *cases]
+    with _pinned(LOAD_CORE):
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+
+@contextmanager
+def _running(command: Sequence[str], core: int, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], float]]:  # noqa: ANN401 - as Popen's
+    begun = time.monotonic()
+    with _pinned(core):
+        process = subprocess.Popen(command, **options)
+    try:
+        yield process, begun
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The address that the gateway says it serves at."""
+    ends_at = time.monotonic() + _START_S
+    while time.monotonic() < ends_at and process.poll() is None:
+        for line in log.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n") and b'"serving"' in line:
+                return str(msgspec.json.decode(line)["address"])
+        time.sleep(0.005)
+    raise RuntimeError(f"the gateway does not serve: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _configuration(upstream: str, transport: str) -> dict[str, Any]:
+    project = {"id": PROJECT_ID, "region": "local", "credential": "main"}
+    key = {"id": "bench", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}
+    # Calls begin here in bursts of 64, all on one connection, and none of them may be refused.
+    limits = {"max_pending_requests": 128}
+    return {
+        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, "drain_grace_s": 1, "limits": limits},
+        "upstream": {
+            "transport": {"transport": transport},
+            "regions": {"local": {"endpoint": f"http://{upstream}"}},
+            "credentials": {"main": {"kind": "access_key", "access_key": {"env": "BENCH_AK"}, "secret_key": {"env": "BENCH_SK"}}},
+        },
+        "tenants": [{"id": "bench", "default_project": PROJECT_ID, "projects": [project], "api_keys": [key]}],
+        "log": {"format": "json"},
+    }

@@ -1,0 +1,70 @@
+"""An upstream that costs next to nothing: it answers fixed bytes, so that what is measured is the gateway.
+
+Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its address.
+
+    GET /v3/...         as CBR answers
+    GET /canonical/...  the same vaults in the spelling that protobuf's json_format reads, for the naive gateway
+"""
+
+import asyncio
+from typing import cast
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from benchmarks import payloads
+from benchmarks.runtime import run
+from gateway.upstream.catalog import load_catalog
+
+_END = b"\r\n\r\n"
+
+
+class Upstream(asyncio.Protocol):
+    """Requests without bodies, also several in one read, answered in order."""
+
+    def __init__(self, answers: dict[bytes, bytes]) -> None:
+        self._answers = answers
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        *requests, self._rest = (self._rest + data).split(_END)
+        for request in requests:
+            path = request[: request.index(b"\r\n")].split(b" ")[1].partition(b"?")[0]
+            one = not path.endswith(b"/vaults")
+            self._transport.write(self._answers[path[: path.index(b"/", 1)] + (b"/one" if one else b"/many")])
+
+
+def messages() -> tuple[Message, Message]:
+    """The responses of GetVault and ListVaults that the gateway makes of the payloads."""
+    catalog = load_catalog()
+    return catalog["VaultService/GetVault"].response(payloads.vault()), catalog["VaultService/ListVaults"].response(payloads.vaults())
+
+
+def _answer(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: 5f0c3a6be1d24c55\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def _canonical(message: Message) -> bytes:
+    return json_format.MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
+
+
+async def main() -> None:
+    one, many = messages()
+    answers = {
+        b"/v3/one": _answer(payloads.encode(payloads.vault())),
+        b"/v3/many": _answer(payloads.encode(payloads.vaults())),
+        b"/canonical/one": _answer(_canonical(one)),
+        b"/canonical/many": _answer(_canonical(many)),
+    }
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(answers), "127.0.0.1", 0)
+    print(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    run(main())
