@@ -1,0 +1,99 @@
+# Everything a developer runs. `make` alone lists the targets; each installs what it needs, and nothing when that is up to date.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+
+# The first Python that is new enough; looked for only when .venv has to be made.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# What the protos must stay compatible with: the last release, before the first one a committed image.
+RELEASE = $(shell git describe --tags --abbrev=0 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-11s %s\n' "$$name" "$$text"; done
+
+.PHONY: run
+run: $(STAMPS)/run ## Start the gateway before an emulated CBR (development only)
+	@exec $(BIN)/cbr-gateway dev
+
+.PHONY: demo
+demo: $(STAMPS)/run ## Tell the whole story against a gateway of its own: vault, backup, restore, share, mistakes
+	@$(BIN)/cbr-gateway demo
+
+.PHONY: test
+test: $(STAMPS)/dev ## Run all tests
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: generated lint types protos docker ## All checks but the tests
+
+.PHONY: generated
+generated: $(STAMPS)/dev ## Check that the generated code is up to date
+	@$(BIN)/python scripts/generate.py --check
+
+.PHONY: lint
+lint: $(STAMPS)/dev ## Check style, format and the layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-cache --verbose >$(VENV)/layers.log 2>&1 || { cat $(VENV)/layers.log; exit 1; }
+
+.PHONY: types
+types: $(STAMPS)/dev ## Check types
+	@$(BIN)/mypy
+
+# buf finds the protos of others where `generated` has laid them out.
+.PHONY: protos
+protos: generated ## Check the protos: style, and that no client breaks
+	@$(BIN)/buf lint
+	@if [ -n "$(RELEASE)" ]; then git show "$(RELEASE):generated/cbrgateway.binpb"; else cat protos/baseline.binpb; fi >.cache/baseline.binpb
+	@$(BIN)/buf breaking protos --against .cache/baseline.binpb
+
+.PHONY: docker
+docker: $(STAMPS)/dev ## Check the Dockerfile
+	@$(BIN)/hadolint Dockerfile
+
+.PHONY: generate
+generate: $(STAMPS)/dev ## Generate the Python code from the protos
+	@$(BIN)/python scripts/generate.py
+
+.PHONY: baseline
+baseline: generate ## Before the first release: allow what `make protos` calls breaking
+	@$(BIN)/buf build protos --exclude-source-info -o protos/baseline.binpb
+
+.PHONY: lock
+lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add UPGRADE=--upgrade for newer versions
+	@$(COMPILE) $(UPGRADE) --extra fast --group dev -o requirements-dev.lock pyproject.toml
+	@$(COMPILE) --extra fast -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
+	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
+
+.PHONY: bench
+bench: $(STAMPS)/dev ## Measure throughput and latency
+	@$(BIN)/python -m benchmarks
+
+.PHONY: clean
+clean: ## Remove everything that was made: the environment and all caches
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo 'Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi
+	@$(PYTHON) -m venv $(VENV)
+
+# pip looks for nothing on the network when the very versions are there.
+$(STAMPS)/run: requirements.lock requirements-build.lock pyproject.toml devstack/pyproject.toml | $(BIN)/python
+	@echo 'Installing what the gateway needs into $(VENV)'
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation --editable . --editable devstack
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run
+	@echo 'Installing the development tools into $(VENV)'
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

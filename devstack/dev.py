@@ -1,0 +1,77 @@
+"""`cbr-gateway dev`: a gateway before an emulated CBR, in one process, for a developer's own machine.
+
+Its API keys are printed and public, so it refuses to listen where other machines could reach it, unless told otherwise.
+"""
+
+import asyncio
+import ipaddress
+import os
+
+import click
+
+LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774"
+
+
+def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
+    """The address itself. Raises UsageError for one that is malformed or reaches further than this machine."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - `--help` answers without it
+
+    from gateway.rpc.settings import Address  # noqa: PLC0415
+
+    try:
+        TypeAdapter(Address).validate_python(address)
+    except ValidationError as failure:
+        raise click.UsageError(f"{flag}: {address!r} {failure.errors()[0]['ctx']['error']}") from failure
+    host = address.rpartition(":")[0].strip("[]")
+    if not allow_remote and not _loopback(host):
+        raise click.UsageError(
+            f"{flag}: {address} can be reached from other machines, and the keys of this gateway are public. Use 127.0.0.1, or add --allow-remote"
+        )
+    return address
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@click.command()
+@click.option("--listen", default=LISTEN, show_default=True, envvar="CBR_GATEWAY_SERVER__LISTEN", show_envvar=True, help="Address of the services.")
+@click.option(
+    "--health-listen",
+    default=HEALTH_LISTEN,
+    show_default=True,
+    envvar="CBR_GATEWAY_SERVER__HEALTH_LISTEN",
+    show_envvar=True,
+    help="Address of the health service.",
+)
+@click.option(
+    "--emulator-listen",
+    default=EMULATOR_LISTEN,
+    show_default=True,
+    envvar="CBR_EMULATOR_LISTEN",
+    show_envvar=True,
+    help="Address of the emulated CBR.",
+)
+@click.option("--task-seconds", default=4.0, show_default=True, type=click.FloatRange(min=0), help="How long a backup or restore takes.")
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
+@click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
+def dev(*, listen: str, health_listen: str, emulator_listen: str, task_seconds: float, log_level: str, allow_remote: bool) -> None:
+    """Run a gateway before an emulated CBR. For development only."""
+    flags = {"--emulator-listen": emulator_listen, "--listen": listen, "--health-listen": health_listen}
+    for flag, address in flags.items():
+        _checked(flag, address, allow_remote=allow_remote)
+    # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+    from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
+
+    try:
+        asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level))
+    except AddressTaken as taken:
+        flag = next(flag for flag, address in flags.items() if address == taken.address)
+        raise click.ClickException(
+            f"cannot listen on {taken.address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
+        ) from taken

@@ -1,0 +1,102 @@
+"""What `cbr-gateway dev` runs: the emulator and a gateway for its projects, in one event loop."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from devstack.banner import Key, banner
+from emulator import settings as emulated
+from emulator.server import running_emulator
+from emulator.transitions import Pace
+from gateway.app import App, serve
+from gateway.config import Config
+from gateway.rpc.server import AddressInUse
+from gateway.tenants import key_hash
+
+REGION, STANDBY_REGION = "cn-north-4", "cn-east-3"
+ADMINISTRATOR: Final = "operator"
+TENANTS: Final[Mapping[str, tuple[str, str]]] = {
+    "payments": (emulated.PAYMENTS_PROJECT_ID, REGION),
+    "databases": (emulated.DATABASES_PROJECT_ID, REGION),
+    "standby": (emulated.STANDBY_PROJECT_ID, STANDBY_REGION),
+    ADMINISTRATOR: (emulated.RESEARCH_PROJECT_ID, REGION),
+}
+"""Tenant -> its project and region. The administrator's project belongs to another account of the cloud."""
+
+_ENVIRON: Final = {
+    "AK": emulated.ACCESS_KEY,
+    "SK": emulated.SECRET_KEY,
+    "AK2": emulated.SECOND_ACCESS_KEY,
+    "SK2": emulated.SECOND_SECRET_KEY,
+}
+_DRAIN_GRACE_S: Final = 1
+
+
+class AddressTaken(Exception):  # noqa: N818 - says what is the case
+    """One of the three addresses cannot be listened on."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+
+def api_key(tenant: str) -> str:
+    """The key of a tenant, the same in every run: it opens nothing but emulated resources."""
+    return f"dev-key-{tenant}"
+
+
+def configuration(endpoint: str, listen: str, health_listen: str, log_level: str) -> Config:
+    """A gateway whose regions are all at `endpoint`."""
+    data = {
+        "server": {
+            "listen": listen,
+            "health_listen": health_listen,
+            "reflection": True,
+            "drain_delay_s": 0,
+            "drain_grace_s": _DRAIN_GRACE_S,
+        },
+        "upstream": {
+            "regions": {region: {"endpoint": endpoint, "iam_endpoint": endpoint} for region in (REGION, STANDBY_REGION)},
+            "credentials": {
+                "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
+                "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
+            },
+        },
+        "tenants": [_tenant(name) for name in TENANTS],
+        "log": {"level": log_level},
+    }
+    return Config.model_validate(data, context={"environ": _ENVIRON})
+
+
+def _tenant(name: str) -> dict[str, Any]:
+    project, region = TENANTS[name]
+    administrator = name == ADMINISTRATOR
+    return {
+        "id": name,
+        "administrator": administrator,
+        "default_project": project,
+        "projects": [{"id": project, "region": region, "credential": "second" if administrator else "main"}],
+        "api_keys": [{"id": "dev", "sha256": key_hash(api_key(name))}],
+    }
+
+
+async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, task_s: float, log_level: str) -> None:
+    """Serves until SIGTERM or SIGINT. Prints the banner once calls can be answered. Raises AddressTaken."""
+    host, _, port = emulator_listen.rpartition(":")
+    settings = emulated.EmulatorSettings(pace=Pace(duration_s=task_s))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            cloud = await stack.enter_async_context(running_emulator(host.strip("[]"), int(port), settings=settings))
+        except OSError as error:
+            raise AddressTaken(emulator_listen) from error
+
+        def ready(app: App) -> None:
+            keys = [Key(tenant, api_key(tenant), *place) for tenant, place in TENANTS.items()]
+            click.echo(banner(app.address, app.health_address, cloud.base_url, keys))
+
+        try:
+            await serve(configuration(cloud.base_url, listen, health_listen, log_level), ready)
+        except AddressInUse as error:
+            raise AddressTaken(error.address) from error
