@@ -9,6 +9,20 @@ from emulator.routing import Call
 from emulator.world import World
 
 MAX_RESOURCES = 256
+PLAIN_FIELDS = (
+    "auto_bind",
+    "bind_rules",
+    "auto_expand",
+    "smn_notify",
+    "threshold",
+    "backup_name_prefix",
+    "demand_billing",
+    "locked",
+    "availability_zone",
+    "sys_lock_source_service",
+)
+"""Fields a vault takes over from its order as they are."""
+
 USABLE = ("available", "lock")
 """A vault with an order under way (`lock`) still takes policy and resource changes."""
 
@@ -36,18 +50,7 @@ def new_vault(call: Call, body: JsonObject) -> Vault:
         tags={tag["key"]: tag.get("value") for tag in body.get("tags", [])},
         enterprise_project_id=body.get("enterprise_project_id", "0"),
     )
-    for name in (
-        "auto_bind",
-        "bind_rules",
-        "auto_expand",
-        "smn_notify",
-        "threshold",
-        "backup_name_prefix",
-        "demand_billing",
-        "locked",
-        "availability_zone",
-        "sys_lock_source_service",
-    ):
+    for name in PLAIN_FIELDS:
         if name in body:
             setattr(vault, name, body[name])
     if vault.auto_expand and vault.charging_mode == "pre_paid":

@@ -154,10 +154,10 @@ def tag_text(high: int, low: int = 0) -> Check:
 
 
 NAME = text(1, 64, NAME_PATTERN)
-UUID_TEXT = text(1, 64)
 REGION = text(0, 255, r"[a-zA-Z0-9._\-]*")
 PLAIN = text(0, 255, r"[^<>]*")
-TAG = record(key=Need(tag_text(36, 1)), value=tag_text(43))
+TAG_KEY, TAG_VALUE = tag_text(36, 1), tag_text(43)
+TAG = record(key=Need(TAG_KEY), value=Need(TAG_VALUE))
 
 
 # Queries: the same idea over strings. A query check gets the list of values of one name.

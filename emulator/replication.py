@@ -140,21 +140,25 @@ def _land(world: World, record: ReplicationRecord, vault: Vault, name: str, *, d
             protect_status=None,
         ),
     )
-    world.checkpoints[record.destination_checkpoint_id] = Checkpoint(
-        id=record.destination_checkpoint_id,
+    world.checkpoints[record.destination_checkpoint_id] = _checkpoint_of(replica, vault, retention_days)
+    world.put_backup(replica)
+
+
+def _checkpoint_of(replica: Backup, vault: Vault, retention_days: int) -> Checkpoint:
+    return Checkpoint(
+        id=replica.checkpoint_id,
         project_id=vault.project_id,
         vault_id=vault.id,
         vault_name=vault.name,
         provider_id=vault.product.provider_id,
-        created_at=now,
-        name=name,
+        created_at=replica.created_at,
+        name=replica.name,
         description=replica.description,
         retention_days=retention_days,
         status="available",
-        resources=[vault.resources[source.resource_id]],
+        resources=[vault.resources[replica.resource_id]],
         backup_ids=[replica.id],
     )
-    world.put_backup(replica)
 
 
 def synchronise(

@@ -47,7 +47,6 @@ class Task:
     outcome: Outcome
     policy_id: str | None = None
     checkpoint_id: str | None = None
-    enterprise_project_id: str = "0"
     status: str = WAITING
     updated_at: float = 0.0
     ended_at: float | None = None

@@ -127,14 +127,7 @@ def _start_backup(
         vault=(vault.id, vault.name),
         resource=resource_ref(resource),
         part="backup",
-        details={
-            "backup_id": backup.id,
-            "backup_name": backup.name,
-            "incremental": str(backup.incremental).lower(),
-            "app_consistency_status": "0",
-            "app_consistency_error_code": "",
-            "app_consistency_error_message": "",
-        },
+        details=_backup_details(backup),
         enter=enter,
         outcome=outcome,
         subjects=(backup.id, checkpoint.id, resource.id),
@@ -143,6 +136,17 @@ def _start_backup(
     )
     for each in (backup, *backup.children):
         each.task_id = task.id
+
+
+def _backup_details(backup: Backup) -> dict[str, Any]:
+    return {
+        "backup_id": backup.id,
+        "backup_name": backup.name,
+        "incremental": str(backup.incremental).lower(),
+        "app_consistency_status": "0",
+        "app_consistency_error_code": "",
+        "app_consistency_error_message": "",
+    }
 
 
 def _new_backup(world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder) -> Backup:

@@ -131,7 +131,7 @@ SEARCH_BODY = fields.record(
     object_type=fields.word(*OBJECT_TYPES),
 )
 BATCH_BODY = fields.record(
-    tags=fields.many(fields.TAG, 1, 10),
+    tags=fields.many(fields.record(key=Need(fields.TAG_KEY), value=fields.TAG_VALUE), 1, 10),
     sys_tags=fields.many(fields.TAG),
     action=Need(fields.word("create", "delete")),
 )
