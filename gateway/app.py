@@ -26,9 +26,10 @@ from gateway.upstream.breaker import Breakers, Traffic
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Account, Client
 from gateway.upstream.credentials import AccessKey
-from gateway.upstream.http import Transport, open_transport
+from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
 from gateway.upstream.paging import PageTokens
+from gateway.upstream.transport import open_transport
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -12,7 +12,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -95,13 +94,13 @@ class TransportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    transport: Literal["auto", "httpx", "aiohttp"] = Field("auto", description="HTTP library; `auto` takes aiohttp where it is installed.")
-    max_connections: int = Field(100, ge=1, le=10_000, description="Connections, and so requests in flight, per host.")
+    transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", description="HTTP library; `auto` takes aiohttp where it is installed.")
+    max_connections: int = Field(default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host.")
     proxy: str | None = Field(
-        None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."
+        default=None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."
     )
-    ca_file: Path | None = Field(None, description="PEM file of certificate authorities to trust instead of the system's.")
-    keepalive_s: float = Field(60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open.")
+    ca_file: Path | None = Field(default=None, description="PEM file of certificate authorities to trust instead of the system's.")
+    keepalive_s: float = Field(default=60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open.")
 
 
 def tls_context(settings: TransportSettings) -> ssl.SSLContext:
@@ -109,14 +108,3 @@ def tls_context(settings: TransportSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def open_transport(settings: TransportSettings) -> Transport:
-    """The transport that the settings ask for. The libraries are imported here, so that only the chosen one is loaded."""
-    if settings.transport == "aiohttp" or (settings.transport == "auto" and find_spec("aiohttp") is not None):
-        from gateway.upstream.http_aiohttp import AiohttpTransport  # noqa: PLC0415 - optional extra
-
-        return AiohttpTransport(settings)
-    from gateway.upstream.http_httpx import HttpxTransport  # noqa: PLC0415 - not needed beside aiohttp
-
-    return HttpxTransport(settings)

@@ -146,5 +146,5 @@ class UpstreamSettings(BaseModel):
     regions: dict[str, RegionSettings] = Field(min_length=1, description="Regions by id, such as cn-north-4.")
     credentials: dict[str, CredentialSettings] = Field(min_length=1, description="Credentials by a name of your choice.")
     transport: Annotated[TransportSettings, AfterValidator(_trusting)] = Field(
-        default_factory=lambda: TransportSettings.model_validate({}), description="Connections to CBR and IAM."
+        default_factory=TransportSettings, description="Connections to CBR and IAM."
     )

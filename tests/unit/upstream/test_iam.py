@@ -9,8 +9,9 @@ from cbrgateway.v1 import errors_pb2
 from gateway.errors import GatewayError
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.credentials import IamUser, Secret
-from gateway.upstream.http import HttpRequest, TransportSettings, open_transport
+from gateway.upstream.http import HttpRequest, TransportSettings
 from gateway.upstream.iam import TokenAuth
+from gateway.upstream.transport import open_transport
 from tests.fakes import SteppedClock
 from tests.unit.upstream.raw_server import answer, raw_server
 

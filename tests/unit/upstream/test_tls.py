@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.upstream.http import HttpRequest, NotSent, TransportSettings, open_transport
+from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
+from gateway.upstream.transport import open_transport
 from tests.unit.upstream.raw_server import always, answer, raw_server
 
 TARGET = "/v3/a%2Fb/../c?d=%7e"

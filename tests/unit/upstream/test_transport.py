@@ -16,10 +16,10 @@ from gateway.upstream.http import (
     NotSent,
     TooLarge,
     TransportSettings,
-    open_transport,
 )
 from gateway.upstream.http_aiohttp import AiohttpTransport
 from gateway.upstream.http_httpx import HttpxTransport
+from gateway.upstream.transport import open_transport
 from tests.unit.upstream.raw_server import always, answer, raw_server
 
 pytestmark = pytest.mark.timeout(10)
