@@ -1,0 +1,131 @@
+"""Runs what the documents tell a reader to run, as a reader would: against a real `cbr-gateway dev`, with the answers that they show.
+
+In a ```console block a line that begins with `$ ` is a command, the following lines are its answer; `...` stands for anything.
+A block that cannot run here has a comment `<!-- not run here: why -->` in front of it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md",)
+NOT_RUN = {"README.md": 3}
+"""How many blocks of a document cannot run here. A new one needs a reason and a look at this table."""
+
+_BLOCK = re.compile(r"(?:<!-- not run here: (?P<why>[^\n]+) -->\n)?```(?P<language>console|python)\n(?P<text>.*?)```", re.DOTALL)
+_END = "=== end of the answer ==="
+_ADDRESSES = ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    document: str
+    line: int
+    language: str
+    text: str
+    why_not: str
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def blocks(document: str) -> list[Block]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [
+        Block(document, text.count("\n", 0, found.start("language")) + 1, found["language"], found["text"], found["why"] or "")
+        for found in _BLOCK.finditer(text)
+    ]
+
+
+BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
+
+
+def steps(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block with the answer that is shown for it."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        last = next(i for i, line in enumerate(lines) if not continues("\n".join(lines[: i + 1])))
+        yield "\n".join(lines[: last + 1]), "\n".join(lines[last + 1 :])
+
+
+def continues(command: str) -> bool:
+    """Whether a shell would wait for another line: after a backslash, or inside quotes."""
+    return command.endswith("\\") or command.split("#", maxsplit=1)[0].count("'") % 2 == 1
+
+
+def pattern(answer: str) -> re.Pattern[str]:
+    """The shown answer as a pattern: `...` alone on a line stands for any lines, elsewhere for any text in its line."""
+    lines = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(re.escape("..."), ".*") + "\n" for line in answer.splitlines()]
+    return re.compile("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """Address in the documents -> address of a gateway that runs now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in _ADDRESSES]
+    real = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    flags = ["--listen", real[0], "--health-listen", real[1], "--emulator-listen", real[2]]
+    process = subprocess.Popen([executable("cbr-gateway"), "dev", *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        assert any(real[0] in line for line in process.stdout), "the gateway did not start"
+        yield dict(zip(_ADDRESSES, real, strict=True))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+
+
+def executable(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what commands may read and write."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if not block.why_not], ids=str)
+def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) -> None:
+    text = re.sub("|".join(addresses), lambda found: addresses[found[0]], block.text)
+    if block.language == "python":
+        run([sys.executable, "-W", "error", "-c", text], checkout)
+        return
+    commands, answers = zip(*steps(text), strict=True)
+    # One shell for the whole block, as a reader has it.
+    output = run(["bash", "-euc", "".join(f"{command}\necho '{_END}'\n" for command in commands)], checkout)
+    for command, shown, got in zip(commands, answers, output.split(f"{_END}\n"), strict=False):
+        assert not shown or pattern(shown).match(got), f"{block}: {command}\nis shown with the answer\n{shown}\nand got\n{got}"
+
+
+def run(command: list[str], folder: Path) -> str:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    ended = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_few_blocks_are_not_run(document: str) -> None:
+    skipped = [block for block in blocks(document) if block.why_not]
+    assert len(skipped) == NOT_RUN[document], [str(block) for block in skipped]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_block_is_overlooked(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert text.count("```") == 2 * (len(blocks(document)) + len(re.findall(r"^```(?:text|yaml|proto|toml)$", text, re.MULTILINE)))
