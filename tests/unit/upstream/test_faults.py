@@ -1,0 +1,246 @@
+"""CBR's answers as our errors: every code of the vendor's table, every shape of body, and nothing of CBR's text in what callers see."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from google.rpc import code_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
+from gateway.rpc.status import to_status
+from gateway.upstream.catalog import load_catalog
+from gateway.upstream.faults import UpstreamError, error_in_success, known_codes, read_error, to_gateway_error
+
+CATALOG = load_catalog()
+FACTS = UpstreamFacts(attempts=1, sent="yes", http_status=400, code="x", request_id="r")
+with Path(__file__).with_name("cbr_codes.csv").open(encoding="utf-8", newline="") as file:
+    ROWS = list(csv.DictReader(file))
+
+
+def answered(status, body, rpc="VaultService/GetVault", subject=None):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return to_gateway_error(read_error(status, raw), CATALOG[rpc], FACTS, subject or {})
+
+
+def names(error: GatewayError):
+    return reason_name(error.reason), code_pb2.Code.Name(error.code)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['code']}-{row['http']}")
+def test_a_code_of_the_vendors_table_gets_its_reason(row):
+    error = answered(int(row["http"]), {"error_code": row["code"], "error_msg": "Something."})
+    assert names(error) == (row["reason"], row["grpc"])
+    assert error.message.endswith(".")
+    assert error.upstream is FACTS
+
+
+def test_the_table_of_the_gateway_holds_no_other_code():
+    assert set(known_codes()) == {row["code"] for row in ROWS}
+
+
+def test_every_meaning_is_a_phrase_of_ours():
+    for known in known_codes().values():
+        assert known.meaning
+        assert not known.meaning.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "text"),
+    [
+        (
+            404,
+            {"error_code": "BackupService.6500", "error_msg": "Operation log does not exist."},
+            "BackupService.6500",
+            "Operation log does not exist.",
+        ),
+        (429, {"error_msg": "slow", "error_code": "APIGW.0308", "request_id": "0" * 32}, "APIGW.0308", "slow"),
+        (401, {"unauthorized": {"code": "401", "message": "Malformed request url"}}, "401", "Malformed request url"),
+        (400, {"badRequest": {"code": 400, "message": "m"}}, "400", "m"),
+        (404, {"itemNotFound": {"code": "404", "message": "m"}}, "404", "m"),
+        (403, {"forbidden": {"message": "m", "code": "403"}}, "403", "m"),
+        (401, {"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, "401", "m"),
+        (400, {"errorCode": "E.1", "errorMsg": "m"}, "E.1", "m"),
+        (400, {"code": "E.1", "message": "m"}, "E.1", "m"),
+        (403, {"error_code": "PAP5.0001", "error_msg": "m", "encoded_authorization_message": "x"}, "PAP5.0001", "m"),
+        (403, "a JSON string", "", ""),
+        (400, {"error_code": None, "error_msg": None}, "", ""),
+        (400, {"error_code": "E.1", "error_msg": None}, "E.1", ""),
+        (500, {"vault": {"id": "x"}}, "", ""),
+        (502, b"<html>Bad Gateway</html>", "", ""),
+        (500, b"", "", ""),
+        (500, [], "", ""),
+        (500, [{"error_code": "E.1"}], "", ""),
+        (500, b'{"error_code":"a","error_code":"b"}', "", ""),
+    ],
+)
+def test_every_shape_of_error_body_is_read(status, body, code, text):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert read_error(status, raw) == UpstreamError(status, code, text)
+
+
+def test_long_codes_and_texts_are_cut():
+    error = read_error(400, json.dumps({"error_code": "c" * 10_000, "error_msg": "m" * 10_000}).encode())
+    assert (len(error.code), len(error.text)) == (64, 512)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [
+        (300, "UPSTREAM_PROTOCOL", "INTERNAL"),
+        (302, "UPSTREAM_PROTOCOL", "INTERNAL"),
+        (400, "FIELD_INVALID", "INVALID_ARGUMENT"),
+        (401, "UPSTREAM_CREDENTIALS", "INTERNAL"),
+        (403, "UPSTREAM_PERMISSION", "PERMISSION_DENIED"),
+        (404, "VAULT_NOT_FOUND", "NOT_FOUND"),
+        (409, "RESOURCE_BUSY", "ABORTED"),
+        (413, "FIELD_INVALID", "INVALID_ARGUMENT"),
+        (418, "FIELD_INVALID", "INVALID_ARGUMENT"),
+        (429, "UPSTREAM_THROTTLED", "UNAVAILABLE"),
+        (500, "UPSTREAM_INTERNAL", "INTERNAL"),
+        (502, "UPSTREAM_UNAVAILABLE", "UNAVAILABLE"),
+        (503, "UPSTREAM_UNAVAILABLE", "UNAVAILABLE"),
+        (504, "UPSTREAM_UNAVAILABLE", "UNAVAILABLE"),
+        (507, "UPSTREAM_UNAVAILABLE", "UNAVAILABLE"),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error_code":"BackupService.99999","error_msg":"new"}'])
+def test_without_a_known_code_the_status_decides(status, reason, code, body):
+    assert names(answered(status, body)) == (reason, code)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "reason"),
+    [
+        ("VaultService/GetVault", "VAULT_NOT_FOUND"),
+        ("BackupService/GetBackup", "BACKUP_NOT_FOUND"),
+        ("CheckpointService/GetCheckpoint", "CHECKPOINT_NOT_FOUND"),
+        ("PolicyService/GetPolicy", "POLICY_NOT_FOUND"),
+        ("OrganizationPolicyService/GetOrganizationPolicy", "POLICY_NOT_FOUND"),
+        ("TaskService/GetTask", "TASK_NOT_FOUND"),
+        ("BackupShareService/GetBackupMember", "MEMBER_NOT_FOUND"),
+        ("VaultService/DeleteVaultTag", "TAG_NOT_FOUND"),
+        ("ProtectabilityService/GetProtectable", "RESOURCE_NOT_FOUND"),
+        ("AgentService/GetAgent", "NOT_FOUND"),
+        ("VaultService/ListVaults", "NOT_FOUND"),
+    ],
+)
+@pytest.mark.parametrize(("status", "body"), [(404, b""), (401, b'{"unauthorized":{"code":"401","message":"Malformed request url"}}')])
+def test_a_404_and_the_odd_401_say_what_is_gone(rpc, reason, status, body):
+    assert names(answered(status, body, rpc)) == (reason, "NOT_FOUND")
+
+
+def test_the_odd_401_is_no_matter_of_credentials():
+    odd = read_error(401, b'{"unauthorized":{"code":"401","message":"Malformed request url"}}')
+    plain = read_error(401, b'{"unauthorized":{"code":"401","message":"Unauthorized"}}')
+    assert (odd.vanished, odd.credentials) == (True, False)
+    assert (plain.vanished, plain.credentials) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "text", "paths"),
+    [
+        ("VaultService/GetVault", "Invalid vault_id provided.", ["vault_id"]),
+        ("TaskService/GetTask", "Invalid operation_log_id provided.", ["operation_log_id"]),
+        ("VaultService/CreateVault", "Invalid consistent_level provided.", ["vault.billing.consistent_level"]),
+        ("VaultService/CreateVault", "invalid key enable_acceleration", [""]),
+        ("VaultService/CreateVault", "invalid key period_num", ["vault.billing.period_num"]),
+        ("VaultService/CreateVault", "'threshold' and 'smn_notify' exclude each other; threshold", ["vault.threshold_percent", "vault.smn_notify"]),
+        ("VaultService/ListExternalVaults", "Invalid objcet_type", ["object_type"]),
+        ("VaultService/GetVault", "nothing known", [""]),
+        ("VaultService/GetVault", "", [""]),
+    ],
+)
+@pytest.mark.parametrize("code", ["BackupService.9900", "BackupService.6101"])
+def test_a_parameter_that_the_text_names_becomes_a_field_path(rpc, text, paths, code):
+    error = answered(400, {"error_code": code, "error_msg": text}, rpc)
+    assert names(error) == ("FIELD_INVALID", "INVALID_ARGUMENT")
+    assert [violation.subject for violation in error.violations] == paths
+    assert {violation.rule for violation in error.violations} == {code}
+    assert error.message.startswith(paths[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ({"retCode": 0, "retMsg": "ok"}, None),
+        ({"retCode": "0"}, None),
+        ({"error_code": "0", "errText": "success"}, None),
+        ({"error_code": ""}, None),
+        ({"error_code": None, "retCode": None}, None),
+        ({"vault": {}}, None),
+        ({}, None),
+        ([], None),
+        (None, None),
+        ("text", None),
+        ({"error_code": "CBC.30000052", "errText": "no money"}, "CBC.30000052"),
+        ({"error_code": "BackupService.6133"}, "BackupService.6133"),
+        ({"retCode": 30000052, "errText": "no money"}, "CBC.30000052"),
+        ({"retCode": "30000052", "retMsg": "no money"}, "CBC.30000052"),
+    ],
+)
+def test_an_error_inside_a_success_is_found(value, code):
+    error = error_in_success(value, 200)
+    assert (error.code if error else None) == code
+
+
+def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
+    binding = CATALOG["OrderService/ChangeOrder"]
+    refused = error_in_success({"retCode": 1, "errText": "no money"}, 200)
+    assert names(to_gateway_error(refused, binding, FACTS, {})) == ("ORDER_REFUSED", "FAILED_PRECONDITION")
+    limit = error_in_success({"error_code": "BackupService.6133"}, 200)
+    assert names(to_gateway_error(limit, binding, FACTS, {})) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
+
+
+@pytest.mark.parametrize(
+    ("code", "subject", "resource"),
+    [
+        ("6105", {"vault_id": "v"}, Resource("vault", "v")),
+        ("6200", {"backup_id": "b"}, Resource("backup", "b")),
+        ("6705", {"backup_id": "b", "member_id": "m"}, Resource("member", "m")),
+        ("6200", {"backup_id": "b", "member_id": "m"}, Resource("backup", "b")),
+        ("6000", {"organization_policy_id": "p"}, Resource("organization policy", "p")),
+        ("6601", {"vault_id": "v", "key": "k"}, Resource("tag", "k")),
+        ("6120", {"backup_id": "b"}, Resource("vault", "")),
+        ("6105", {}, Resource("vault", "")),
+        ("6112", {"backup_id": "b"}, Resource("vault", "")),
+        ("6203", {"backup_id": "b"}, Resource("backup", "b")),
+        ("6203", {}, None),
+        ("9910", {"backup_id": "b"}, None),
+    ],
+)
+def test_the_error_is_about_the_right_object(code, subject, resource):
+    assert answered(400, {"error_code": f"BackupService.{code}", "error_msg": ""}, subject=subject).resource == resource
+
+
+def test_a_missing_permission_names_the_action():
+    assert answered(403, b"").metadata == {"permission": "cbr:vaults:get"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "throttled", "says_why", "before_routing"),
+    [
+        (429, "", True, False, False),
+        (503, "APIGW.0308", True, False, True),
+        (500, "BackupService.0002", False, True, False),
+        (500, "BackupService.9910", False, False, False),
+        (500, "BackupService.99999", False, False, False),
+        (500, "APIGW.0301", False, False, False),
+        (503, "APIGW.0613", False, False, True),
+        (503, "BackupService.0002", False, True, False),
+        (502, "APIGW.0202", False, False, False),
+    ],
+)
+def test_what_an_error_proves(status, code, throttled, says_why, before_routing):
+    error = UpstreamError(status, code)
+    assert (error.throttled, error.says_why, error.refused_before_routing) == (throttled, says_why, before_routing)
+
+
+@given(st.sampled_from(ROWS), st.sampled_from(list(CATALOG)), st.text(max_size=20))
+def test_cbrs_own_text_never_reaches_a_caller(row, binding, noise):
+    marker = "s3cr3t-host.internal"
+    text = f"{noise} {marker} {noise}"
+    error = to_gateway_error(UpstreamError(int(row["http"]), row["code"], text), binding, FACTS, {"vault_id": "v"})
+    assert marker.encode() not in to_status(error, "id").SerializeToString()
