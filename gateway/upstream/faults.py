@@ -171,6 +171,8 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
         return reason, f"the {kind} does not exist"
     if error.status < 300:  # noqa: PLR2004
         return "ORDER_REFUSED", "the vendor's billing system refused the order"
+    if error.status < 400:  # noqa: PLR2004
+        return "UPSTREAM_PROTOCOL", "CBR answered with a redirect, which is never followed"
     if error.status in _BY_STATUS:
         return _BY_STATUS[error.status]
     return ("UPSTREAM_UNAVAILABLE", "CBR is not available") if error.status >= 500 else ("FIELD_INVALID", "CBR refused the request")  # noqa: PLR2004
@@ -178,15 +180,27 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
 
 def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Violation, ...]:
     """One violation for each parameter of the request that CBR's text names; one without a path when it names none."""
-    named = [binding.paths_of_keys[word] for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", error.text) if word in binding.paths_of_keys]
+    # "invalid key enable_acceleration" does not complain of the key of a tag.
+    text = re.sub(r"\bkey (?=[A-Za-z_])", "", error.text)
+    named = [binding.paths_of_keys[word] for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", text) if word in binding.paths_of_keys]
     return tuple(Violation(path, meaning, error.code) for path in dict.fromkeys(named)) or (Violation("", meaning, error.code),)
 
 
 def _resource(reason: str, subject: Mapping[str, str]) -> Resource | None:
-    if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")) or not subject:
+    if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")):
         return None
-    for variable, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items():
-        if by_variable == reason and variable in subject:
+    of_kind = {v: kind for v, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items() if _kind_word(by_variable) == _kind_word(reason)}
+    for variable, kind in of_kind.items():
+        if variable in subject:
             return Resource(kind, subject[variable])
+    if of_kind:
+        # Such as the destination vault of a replication: the path names something else.
+        return Resource(next(iter(of_kind.values())), "")
+    if not subject:
+        return None
     variable, name = list(subject.items())[-1]
     return Resource(_NOT_FOUND_BY_VARIABLE.get(variable, ("", variable.removesuffix("_id")))[1], name)
+
+
+def _kind_word(reason: str) -> str:
+    return reason.removesuffix("_NOT_FOUND").removesuffix("_EXISTS").removesuffix("_LOCKED")
