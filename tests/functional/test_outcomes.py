@@ -1,0 +1,272 @@
+"""The outcome table, row by row: what may follow an attempt, for every RPC. The emulator's truth log says what was really sent."""
+
+import asyncio
+import socket
+
+import pytest
+
+from gateway.upstream.declaration import RetryClass
+from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for
+from tests.harness import World
+
+every_rpc = pytest.mark.parametrize("rpc", BINDINGS)
+ALONE = {RetryClass.CREATE, RetryClass.NEVER}
+"""Classes of calls that are never sent again when their outcome is unknown."""
+
+
+def of_class(*classes):
+    return pytest.mark.parametrize("rpc", [rpc for rpc, binding in BINDINGS.items() if binding.retry_class in classes])
+
+
+def request_for(rpc, *, named):
+    """The example of an RPC, with or without a request id."""
+    fields = {key: value for key, value in REQUESTS[rpc].items() if key != "request_id"}
+    return fields | ({"request_id": "once-only"} if named and not BINDINGS[rpc].reads else {})
+
+
+AMBIGUOUS = {
+    "cut": ("cut", {}),
+    "500": ("status", {"status": 500, "body": {}}),
+    "500 of the API gateway": ("status", {"status": 500}),
+    "502": ("status", {"status": 502, "body": "<html>Bad Gateway</html>"}),
+    "503 without a code": ("status", {"status": 503, "body": ""}),
+    "504": ("status", {"status": 504}),
+    "200 that is no JSON": ("status", {"status": 200, "body": '{"vault": '}),
+    "200 of another shape": ("status", {"status": 200, "body": "[]"}),
+    "302": ("redirect", {}),
+}
+every_ambiguity = pytest.mark.parametrize("situation", AMBIGUOUS)
+
+
+def pairs(*classes, in_full):
+    """Every RPC of the classes with two kinds of ambiguity, and the RPCs of `in_full` with all of them: a repeat costs time."""
+    rpcs = [rpc for rpc, binding in BINDINGS.items() if binding.retry_class in classes]
+    found = [(rpc, situation) for rpc in rpcs for situation in AMBIGUOUS if rpc in in_full or situation in {"cut", "502"}]
+    return pytest.mark.parametrize(("rpc", "situation"), found)
+
+
+# Never sent -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def nowhere():
+    """A gateway whose upstream address refuses every connection: the port is bound, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with gateway_before(f"http://127.0.0.1:{taken.getsockname()[1]}") as pair:
+            yield pair
+
+
+@every_rpc
+async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(nowhere, rpc):
+    app, anyone = nowhere
+    forget(app)
+    failed = await Caller(anyone.channel, World.metadata(tenant_for(rpc))).fails(rpc, request_for(rpc, named=True))
+    assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
+    assert (failed.facts["attempts"], failed.facts["sent"]) == ("3", "no")
+    assert "RetryInfo" in failed.details
+
+
+# Refused --------------------------------------------------------------------------------------------------------------------------
+
+
+@every_rpc
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_refused_call_is_repeated(world, rpc, status):
+    order(world, "status", rpc, status=status, headers={"Retry-After": "0"})
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
+    assert len(arrived(world, rpc)) == 2
+    if isinstance(answer, Failure):
+        assert answer.facts["attempts"] == "2"
+        assert answer.reason not in {"OUTCOME_UNKNOWN", "UPSTREAM_THROTTLED", "UPSTREAM_UNAVAILABLE"}
+
+
+@every_rpc
+async def test_a_call_that_is_always_throttled_ends_as_throttled(world, rpc):
+    order(world, "status", rpc, status=429, headers={"Retry-After": "0"}, times=None)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    attempts = 2 if BINDINGS[rpc].retry_class is RetryClass.NEVER else 3
+    assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_THROTTLED")
+    assert (failed.facts["attempts"], len(arrived(world, rpc))) == (str(attempts), attempts)
+    assert failed.trailers["grpc-retry-pushback-ms"] == "1000"
+
+
+@every_rpc
+async def test_a_refused_credential_is_not_the_callers(world, rpc):
+    body = {"error_msg": "Incorrect IAM authentication information", "error_code": "APIGW.0301"}
+    order(world, "status", rpc, status=401, body=body, times=None)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    assert (failed.code, failed.reason) == ("INTERNAL", "UPSTREAM_CREDENTIALS")
+    # A key that was refused would be refused again.
+    assert len(arrived(world, rpc)) == 1
+
+
+CHANGES = ("VaultService/CreateVault", "VaultService/OrderVault", "VaultService/UpdateVault", "VaultService/DeleteVault")
+
+
+@pytest.mark.parametrize("rpc", CHANGES)
+async def test_a_pause_that_was_asked_for_does_not_outlast_the_caller(world, rpc):
+    order(world, "status", rpc, status=429, headers={"Retry-After": "3"}, times=None)
+    failed = await caller(world).fails(rpc, request_for(rpc, named=True), timeout_s=1)
+    # Nothing was carried out, so nothing is unknown; and nothing is sent behind the caller's back.
+    assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_THROTTLED")
+    assert len(arrived(world, rpc)) == 1
+
+
+async def test_a_refused_change_is_not_repeated_for_a_caller_who_left(world):
+    calls = []
+    for rpc in CHANGES:
+        order(world, "status", rpc, status=429, headers={"Retry-After": "1"})
+        order(world, "delay", rpc, seconds=0.2)
+        calls.append(caller(world).start(rpc, request_for(rpc, named=True)))
+    await until(lambda: all(arrived(world, rpc) for rpc in CHANGES))
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.sleep(1.5)
+    assert {rpc: len(arrived(world, rpc)) for rpc in CHANGES} == dict.fromkeys(CHANGES, 1)
+
+
+async def until(true, within_s=5.0):
+    async with asyncio.timeout(within_s):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+# Ambiguous ------------------------------------------------------------------------------------------------------------------------
+
+
+READS = ("VaultService/ListVaults", "VaultService/QueryVaultsByTag", "FeatureService/ListFeatures")
+
+
+@pairs(RetryClass.READ, RetryClass.DELETE, in_full=(*READS, "VaultService/DeleteVault"))
+async def test_reads_and_deletes_are_repeated(world, rpc, situation):
+    kind, parts = AMBIGUOUS[situation]
+    order(world, kind, rpc, **parts)
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
+    assert len(arrived(world, rpc)) == 2
+    if isinstance(answer, Failure):
+        assert BINDINGS[rpc].reads
+        assert answer.facts["attempts"] == "2"
+
+
+@pytest.mark.parametrize("rpc", READS)
+@pytest.mark.parametrize(
+    ("situation", "code", "reason"),
+    [
+        ("cut", "UNAVAILABLE", "UPSTREAM_UNAVAILABLE"),
+        ("500", "INTERNAL", "UPSTREAM_INTERNAL"),
+        ("504", "UNAVAILABLE", "UPSTREAM_UNAVAILABLE"),
+        ("200 that is no JSON", "INTERNAL", "UPSTREAM_PROTOCOL"),
+        ("302", "INTERNAL", "UPSTREAM_PROTOCOL"),
+    ],
+)
+async def test_a_read_that_fails_three_times_says_how(world, rpc, situation, code, reason):
+    kind, parts = AMBIGUOUS[situation]
+    order(world, kind, rpc, times=None, **parts)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == (code, reason, "3")
+    assert len(arrived(world, rpc)) == 3
+
+
+@of_class(*ALONE)
+@every_ambiguity
+async def test_what_cannot_be_repeated_ends_as_unknown(world, rpc, situation):
+    kind, parts = AMBIGUOUS[situation]
+    for named, code in ((True, "UNAVAILABLE"), (False, "UNKNOWN")):
+        world.emulator.state.reset()
+        order(world, kind, rpc, times=None, **parts)
+        failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=named))
+        assert (failed.code, failed.reason) == (code, "OUTCOME_UNKNOWN")
+        assert (failed.facts["attempts"], len(arrived(world, rpc))) == ("1", 1)
+        assert failed.facts["sent"] == ("maybe" if kind == "cut" else "yes")
+
+
+@pairs(RetryClass.CONVERGE, in_full=("VaultService/UpdateVault", "VaultService/AddVaultResources"))
+async def test_a_change_is_read_back_before_anything_else(world, rpc, situation):
+    kind, parts = AMBIGUOUS[situation]
+    order(world, kind, rpc, **parts)
+    read = BINDINGS[rpc].read_back
+    order(world, "cut", read, times=None)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    # The read failed, so nothing was learnt; writing again would be a guess.
+    assert (failed.code, failed.reason) == ("UNAVAILABLE", "OUTCOME_UNKNOWN")
+    assert (len(arrived(world, rpc)), len(arrived(world, read))) == (1, 3)
+
+
+@of_class(RetryClass.DELETE)
+async def test_a_delete_that_never_gets_an_answer_is_unknown(world, rpc):
+    order(world, "cut", rpc, times=None)
+    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
+    assert len(arrived(world, rpc)) == 3
+
+
+@of_class(RetryClass.DELETE)
+async def test_a_delete_that_meets_its_own_work_is_unknown(world, rpc):
+    order(world, "cut", rpc)
+    order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6203", "error_msg": "Performing backups."})
+    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    assert (failed.reason, failed.facts["attempts"]) == ("OUTCOME_UNKNOWN", "2")
+
+
+@of_class(RetryClass.DELETE)
+async def test_a_repeated_delete_takes_every_way_of_saying_gone_for_done(world, rpc):
+    order(world, "status", rpc, status=502, body={})
+    order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6200", "error_msg": "gone"})
+    await caller(world).ok(rpc, request_for(rpc, named=False))
+    assert len(arrived(world, rpc)) == 2
+
+
+@of_class(RetryClass.DELETE)
+async def test_a_delete_of_nothing_is_not_found_at_the_first_attempt(world, rpc):
+    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    assert (failed.code, failed.facts["attempts"]) == ("NOT_FOUND", "1")
+
+
+SLOW = {
+    "TaskService/ListTasks": (3, "UPSTREAM_UNAVAILABLE"),
+    "VaultService/CreateVault": (1, "OUTCOME_UNKNOWN"),
+    "VaultService/OrderVault": (1, "OUTCOME_UNKNOWN"),
+    "VaultService/UpdateVault": (1, "OUTCOME_UNKNOWN"),
+    "PolicyService/DeletePolicy": (2, None),
+}
+
+
+async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
+    """All at once, because an attempt lasts five seconds."""
+    for rpc, (attempts, _) in SLOW.items():
+        order(world, "delay", rpc, seconds=7, times=None if attempts == 3 else 1)
+    answers = await asyncio.gather(*(caller(world)(rpc, request_for(rpc, named=True), timeout_s=None) for rpc in SLOW))
+    for (rpc, (attempts, reason)), answer in zip(SLOW.items(), answers, strict=True):
+        # A read has ten seconds in all: the third attempt does not start.
+        assert len(arrived(world, rpc)) == min(attempts, 2), rpc
+        assert (answer.reason if isinstance(answer, Failure) else None) == reason, rpc
+
+
+# Definite -------------------------------------------------------------------------------------------------------------------------
+
+
+@every_rpc
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "BackupService.9900", ("INVALID_ARGUMENT", "FIELD_INVALID")),
+        (400, "BackupService.6203", ("ABORTED", "RESOURCE_BUSY")),
+        (403, "APIGW.0302", ("PERMISSION_DENIED", "UPSTREAM_PERMISSION")),
+        (409, "", ("ABORTED", "RESOURCE_BUSY")),
+        (500, "BackupService.6105", ("NOT_FOUND", "VAULT_NOT_FOUND")),
+    ],
+)
+async def test_an_answer_with_a_reason_ends_the_call(world, rpc, status, code, expected):
+    order(world, "status", rpc, status=status, body={"error_code": code, "error_msg": "No."} if code else {}, times=None)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    assert (failed.code, failed.reason) == expected
+    assert (failed.facts["attempts"], failed.facts["sent"], len(arrived(world, rpc))) == ("1", "yes", 1)
+    assert failed.facts.get("upstreamCode", "") == code
+    assert failed.facts["upstreamHttpStatus"] == str(status)
+    assert failed.facts["upstreamRequestId"]
+
+
+def test_the_table_covers_every_class():
+    assert {binding.retry_class for binding in BINDINGS.values()} == set(RetryClass)
