@@ -11,12 +11,11 @@ from typing import Any, Final
 import grpc
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
+from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
 _HEALTH_THREADS: Final = 4
-_REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 
 
 class AddressInUse(Exception):  # noqa: N818 - says what is the case
@@ -38,7 +37,7 @@ class Servers:
         self._services.add_generic_rpc_handlers(tuple(handlers))
         names = tuple(service_names)
         if settings.reflection:
-            _add_reflection(self._services, names)
+            add_reflection(self._services, names)
         self._health = health.HealthServicer()
         self._names = ("", *names)
         self._health_server = grpc.server(ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),))
@@ -85,21 +84,6 @@ def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
     pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
     return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
-
-
-def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
-    """v1alpha as grpcio ships it, and v1, whose messages are the same bytes under another name."""
-    shown = (*names, _REFLECTION_V1, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(shown, server)
-    servicer = reflection.aio.ReflectionServicer(shown)
-    from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415 - only with reflection on
-
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": handler}),))
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

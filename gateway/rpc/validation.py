@@ -1,13 +1,17 @@
 """The request as bytes to a message that keeps the rules declared in the proto, or an error that names every broken field."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import cast
 
 import protovalidate
 from cbrgateway.v1 import errors_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.upstream.declaration import Binding
+from gateway.upstream.reference import load_comments
 
 
 @cache
@@ -30,14 +34,32 @@ def parse(binding: Binding, data: bytes) -> Message:
             "", f"{name} holds a field that this version of the gateway does not know; remove it, or update the gateway", "unknown_field"
         )
     if violations := _validator().collect_violations(request):
-        raise _broken([_violation(v) for v in violations])
+        raise _broken([_violation(binding, v) for v in violations])
     return request
 
 
-def _violation(found: protovalidate.Violation) -> Violation:
+@cache
+def _comments() -> Mapping[str, str]:
+    return load_comments()
+
+
+def _violation(binding: Binding, found: protovalidate.Violation) -> Violation:
     proto = found.proto
-    path = "".join(_element(e, first=i == 0) for i, e in enumerate(proto.field.elements)) if proto.field else ""
-    return Violation(path, proto.message, proto.rule_id)
+    elements = proto.field.elements if proto.field else ()
+    path = "".join(_element(e, first=i == 0) for i, e in enumerate(elements))
+    description = proto.message
+    if proto.rule_id == "string.pattern" and (comment := _comments().get(_full_name(binding, [e.field_name or "" for e in elements]))):
+        # A regular expression helps nobody; the field's own comment says in words what it may hold.
+        description = f"is not valid. {comment}"
+    return Violation(path, description, proto.rule_id)
+
+
+def _full_name(binding: Binding, names: Sequence[str]) -> str:
+    """Full name of the field that a path of field names leads to."""
+    message = binding.descriptor.input_type
+    for name in names[:-1]:
+        message = cast("Descriptor", message.fields_by_name[name].message_type)
+    return f"{message.full_name}.{names[-1]}"
 
 
 def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
