@@ -48,7 +48,8 @@ def compile_catalog(
     if problems:
         raise DeclarationError(problems)
     codecs = Codecs(on_unknown)
-    return Catalog({d.rpc: d.compile(codecs) for d in declarations})
+    calls = {(d.verb, d.path) for d in declarations}
+    return Catalog({d.rpc: d.compile(codecs, calls) for d in declarations})
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:

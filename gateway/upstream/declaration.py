@@ -4,7 +4,7 @@ All problems are found before any is reported, so that one start tells an author
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -39,11 +39,15 @@ class RetryClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One path variable: the request field it comes from, what it may hold, and its words if it is an enum."""
+    """One path variable: the request field it comes from, what it may hold, and its words if it is an enum.
+
+    `reserved`: what other calls of the same verb have in its place. Sent as an id, `batch-update` would change every vault instead of one.
+    """
 
     variable: str
     pattern: re.Pattern[str]
     words: Mapping[int, str]
+    reserved: frozenset[str]
 
     def text(self, request: Message) -> str:
         """The percent-encoded segment. Raises FIELD_INVALID: encoding alone would not stop `..`."""
@@ -52,6 +56,8 @@ class Segment:
             value = self.words.get(value, "")
         if not self.pattern.fullmatch(value) or value in {".", ".."}:
             raise field_invalid(self.variable, "must be a single identifier of letters, digits, '.', '_' and '-'", "path_segment")
+        if value in self.reserved:
+            raise field_invalid(self.variable, "is a word of CBR's own paths and cannot be an identifier", "path_segment")
         return quote(value, safe="")
 
 
@@ -167,8 +173,8 @@ class Declaration:
             return RetryClass.NEVER
         return RetryClass.CONVERGE if self.level == MethodOptions.IDEMPOTENT else RetryClass.CREATE
 
-    def compile(self, codecs: Codecs) -> Binding:
-        """The Binding. The declaration must have no problems."""
+    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]]) -> Binding:
+        """The Binding. The declaration must have no problems. `calls`: verb and path of all declarations."""
         option = self.option
         return Binding(
             rpc=self.rpc,
@@ -184,16 +190,19 @@ class Declaration:
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),
-            segments=tuple(_segment(self.request.fields_by_name[v]) for v in self.variables if v != _PROJECT),
+            segments=tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT),
             request_plan=codecs.plan(self.request),
             response_plan=codecs.plan(self.method.output_type),
             paths_of_keys=dict(_key_paths(self.request, "", 0)),
         )
 
-
-def _segment(fd: FieldDescriptor) -> Segment:
-    pattern = fd.GetOptions().Extensions[options_pb2.segment] or IDENTIFIER
-    return Segment(fd.name, re.compile(pattern), codec.words(fd.enum_type) if fd.enum_type else {})
+    def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:
+        fd = self.request.fields_by_name[variable]
+        pattern = fd.GetOptions().Extensions[options_pb2.segment] or IDENTIFIER
+        before, _, _ = self.path.partition(f"{{{variable}}}")
+        in_its_place = {path.removeprefix(before).partition("/")[0] for verb, path in calls if verb == self.verb and path.startswith(before)}
+        reserved = frozenset(word for word in in_its_place if not word.startswith("{"))
+        return Segment(variable, re.compile(pattern), codec.words(fd.enum_type) if fd.enum_type else {}, reserved)
 
 
 _MAX_NESTING: Final = 6
