@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from devstack.tenants import DevTenant
 
 _RULE: Final = "=" * 100
 _TEXT: Final = """\
@@ -40,20 +41,12 @@ buf curl --protocol grpc --http2-prior-knowledge -H 'authorization: Bearer {key}
 {rule}"""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A tenant's API key, and where its calls go."""
-
-    tenant: str
-    key: str
-    project_id: str
-    region: str
-
-
-def banner(address: str, health: str, emulator: str, keys: Sequence[Key]) -> str:
-    """The text, without a line feed at its end. The first call is made with the first key."""
-    table = "\n".join(f"    {each.key:<20}  project {each.project_id} in {each.region}" for each in keys)
-    return _TEXT.format(rule=_RULE, address=address, health=health, emulator=emulator, keys=table, key=keys[0].key, python=_python())
+def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant]) -> str:
+    """The text, without a line feed at its end. The first call is that of the first tenant."""
+    table = "\n".join(
+        f"    {each.api_key:<20}  project {each.project_id} in {each.region}{', administrator' * each.administrator}" for each in tenants
+    )
+    return _TEXT.format(rule=_RULE, address=address, health=health, emulator=emulator, keys=table, key=tenants[0].api_key, python=_python())
 
 
 def _python() -> str:

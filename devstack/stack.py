@@ -1,12 +1,12 @@
 """What `cbr-gateway dev` runs: the emulator and a gateway for its projects, in one event loop."""
 
 import contextlib
-from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 
-from devstack.banner import Key, banner
+from devstack.banner import banner
+from devstack.tenants import TENANTS, DevTenant
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from emulator.transitions import Pace
@@ -14,16 +14,6 @@ from gateway.app import App, serve
 from gateway.config import Config
 from gateway.rpc.server import AddressInUse
 from gateway.tenants import key_hash
-
-REGION, STANDBY_REGION = "cn-north-4", "cn-east-3"
-ADMINISTRATOR: Final = "operator"
-TENANTS: Final[Mapping[str, tuple[str, str]]] = {
-    "payments": (emulated.PAYMENTS_PROJECT_ID, REGION),
-    "databases": (emulated.DATABASES_PROJECT_ID, REGION),
-    "standby": (emulated.STANDBY_PROJECT_ID, STANDBY_REGION),
-    ADMINISTRATOR: (emulated.RESEARCH_PROJECT_ID, REGION),
-}
-"""Tenant -> its project and region. The administrator's project belongs to another account of the cloud."""
 
 _ENVIRON: Final = {
     "AK": emulated.ACCESS_KEY,
@@ -42,11 +32,6 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
-def api_key(tenant: str) -> str:
-    """The key of a tenant, the same in every run: it opens nothing but emulated resources."""
-    return f"dev-key-{tenant}"
-
-
 def configuration(endpoint: str, listen: str, health_listen: str, log_level: str) -> Config:
     """A gateway whose regions are all at `endpoint`."""
     data = {
@@ -58,27 +43,25 @@ def configuration(endpoint: str, listen: str, health_listen: str, log_level: str
             "drain_grace_s": _DRAIN_GRACE_S,
         },
         "upstream": {
-            "regions": {region: {"endpoint": endpoint, "iam_endpoint": endpoint} for region in (REGION, STANDBY_REGION)},
+            "regions": {region: {"endpoint": endpoint, "iam_endpoint": endpoint} for region in {tenant.region for tenant in TENANTS}},
             "credentials": {
                 "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
                 "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
             },
         },
-        "tenants": [_tenant(name) for name in TENANTS],
+        "tenants": [_entry(tenant) for tenant in TENANTS],
         "log": {"level": log_level},
     }
     return Config.model_validate(data, context={"environ": _ENVIRON})
 
 
-def _tenant(name: str) -> dict[str, Any]:
-    project, region = TENANTS[name]
-    administrator = name == ADMINISTRATOR
+def _entry(tenant: DevTenant) -> dict[str, Any]:
     return {
-        "id": name,
-        "administrator": administrator,
-        "default_project": project,
-        "projects": [{"id": project, "region": region, "credential": "second" if administrator else "main"}],
-        "api_keys": [{"id": "dev", "sha256": key_hash(api_key(name))}],
+        "id": tenant.name,
+        "administrator": tenant.administrator,
+        "default_project": tenant.project_id,
+        "projects": [{"id": tenant.project_id, "region": tenant.region, "credential": "second" if tenant.administrator else "main"}],
+        "api_keys": [{"id": "dev", "sha256": key_hash(tenant.api_key)}],
     }
 
 
@@ -93,8 +76,7 @@ async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, ta
             raise AddressTaken(emulator_listen) from error
 
         def ready(app: App) -> None:
-            keys = [Key(tenant, api_key(tenant), *place) for tenant, place in TENANTS.items()]
-            click.echo(banner(app.address, app.health_address, cloud.base_url, keys))
+            click.echo(banner(app.address, app.health_address, cloud.base_url, TENANTS))
 
         try:
             await serve(configuration(cloud.base_url, listen, health_listen, log_level), ready)
