@@ -1,19 +1,20 @@
 """Calling any RPC by its name, reading what a failed call says, and asking the emulator what really happened."""
 
+import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-from emulator.truth import Entry
 from google.protobuf import any_pb2, json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from emulator.truth import Entry
 from gateway.app import App, open_app
 from gateway.clock import SystemClock
 from gateway.upstream.breaker import Breakers
@@ -135,6 +136,13 @@ def forget(app: App) -> None:
     """Breakers and budgets as after a restart, so that tests can share a gateway."""
     app.client._breakers = Breakers(SystemClock(), random.random)
     app.client._budgets.clear()
+
+
+async def until(true: Callable[[], object], within_s: float = 5.0) -> None:
+    """Returns as soon as something has become true."""
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from emulator.transitions import Mode, Pace
 
+from emulator.transitions import Mode, Pace
 from tests.functional.calls import Caller, caller, forget
 from tests.harness import World, running_gateway
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.upstream.declaration import RetryClass
-from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for
+from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for, until
 from tests.harness import World
 
 every_rpc = pytest.mark.parametrize("rpc", BINDINGS)
@@ -125,12 +125,6 @@ async def test_a_refused_change_is_not_repeated_for_a_caller_who_left(world):
     await asyncio.gather(*calls, return_exceptions=True)
     await asyncio.sleep(1.5)
     assert {rpc: len(arrived(world, rpc)) for rpc in CHANGES} == dict.fromkeys(CHANGES, 1)
-
-
-async def until(true, within_s=5.0):
-    async with asyncio.timeout(within_s):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 # Ambiguous ------------------------------------------------------------------------------------------------------------------------
