@@ -193,7 +193,7 @@ class Declaration:
             segments=tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT),
             request_plan=codecs.plan(self.request),
             response_plan=codecs.plan(self.method.output_type),
-            paths_of_keys=dict(_key_paths(self.request, "", 0)),
+            paths_of_keys=_paths_of_keys(self.request),
         )
 
     def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:
@@ -208,8 +208,15 @@ class Declaration:
 _MAX_NESTING: Final = 6
 
 
+def _paths_of_keys(request: Descriptor) -> dict[str, str]:
+    """Of several fields with one key the outermost counts, then the first."""
+    found: dict[str, str] = {}
+    for key, path in sorted(_key_paths(request, "", 0), key=lambda pair: pair[1].count(".")):
+        found.setdefault(key, path)
+    return found
+
+
 def _key_paths(descriptor: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Deepest first, so that an outer field of the same key wins when a dict is made of the pairs."""
     for fd in descriptor.fields:
         if fd.name in codec.GATEWAY_FIELDS:
             continue
