@@ -52,6 +52,33 @@ _HOW_TO_READ: Final = """\
 Read the gRPC code first: it says whether repeating can help. Then the reason: it says why, and programs may branch on it. Messages are for people
 and may change.
 
+```python
+import grpc
+from cbrgateway.v1 import vault_pb2 as vault, vault_pb2_grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+with grpc.insecure_channel("127.0.0.1:50051") as channel:
+    try:
+        vault_pb2_grpc.VaultServiceStub(channel).GetVault(
+            vault.GetVaultRequest(vault_id="97ba169e-4851-6707-0daa-36266b660ac4"), metadata=[("authorization", "Bearer dev-key-payments")]
+        )
+    except grpc.RpcError as error:
+        info = error_details_pb2.ErrorInfo()
+        status = rpc_status.from_call(error)
+        found = status is not None and any(detail.Unpack(info) for detail in status.details)
+        print(error.code().name, error.details())
+        if found:
+            print(info.reason, "sent:", info.metadata["sent"], "CBR's code:", info.metadata["upstreamCode"])
+```
+
+which prints
+
+```text
+NOT_FOUND Vault not found.
+VAULT_NOT_FOUND sent: yes CBR's code: BackupService.6105
+```
+
 A refusal that gRPC itself makes before the gateway sees the call (too many calls waiting, metadata or message too large, a connection that is being
 closed) has a code and a message, but no details.
 

@@ -1,6 +1,7 @@
 """Runs what the documents tell a reader to run, as a reader would: against a real `cbr-gateway dev`, with the answers that they show.
 
 In a ```console block a line that begins with `$ ` is a command, the following lines are its answer; `...` stands for anything.
+What a ```python block prints may stand below it, after the words "which prints".
 A block that cannot run here has a comment `<!-- not run here: why -->` in front of it.
 """
 
@@ -18,11 +19,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/real-cbr.md")
-NOT_RUN = {"README.md": 3, "CONTRIBUTING.md": 2, "docs/operations.md": 1, "docs/real-cbr.md": 1}
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/errors.md", "docs/operations.md", "docs/real-cbr.md")
+NOT_RUN = {"README.md": 3, "CONTRIBUTING.md": 2, "docs/errors.md": 0, "docs/operations.md": 1, "docs/real-cbr.md": 1}
 """How many blocks of a document cannot run here. A new one needs a reason and a look at this table."""
 
-_BLOCK = re.compile(r"(?:<!-- not run here: (?P<why>[^\n]+) -->\n)?```(?P<language>console|python)\n(?P<text>.*?)```", re.DOTALL)
+_BLOCK = re.compile(
+    r"(?:<!-- not run here: (?P<why>[^\n]+) -->\n)?"
+    r"```(?P<language>console|python)\n(?P<text>.*?)```"
+    r"(?:\n\nwhich prints\n\n```text\n(?P<answer>.*?)```)?",
+    re.DOTALL,
+)
 _END = "=== end of the answer ==="
 _ADDRESSES = ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774")
 
@@ -33,6 +39,8 @@ class Block:
     line: int
     language: str
     text: str
+    answer: str
+    """What a program prints; the answers of commands stand between them, in `text`."""
     why_not: str
 
     def __str__(self) -> str:
@@ -42,7 +50,7 @@ class Block:
 def blocks(document: str) -> list[Block]:
     text = (ROOT / document).read_text(encoding="utf-8")
     return [
-        Block(document, text.count("\n", 0, found.start("language")) + 1, found["language"], found["text"], found["why"] or "")
+        Block(document, text.count("\n", 0, found.start("language")) + 1, found["language"], found["text"], found["answer"] or "", found["why"] or "")
         for found in _BLOCK.finditer(text)
     ]
 
@@ -103,7 +111,8 @@ def checkout(tmp_path: Path) -> Path:
 def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) -> None:
     text = re.sub("|".join(addresses), lambda found: addresses[found[0]], block.text)
     if block.language == "python":
-        run([sys.executable, "-W", "error", "-c", text], checkout)
+        output = run([sys.executable, "-W", "error", "-c", text], checkout)
+        assert pattern(block.answer).match(output), f"{block}: is shown with\n{block.answer}\nand printed\n{output}"
         return
     commands, answers = zip(*steps(text), strict=True)
     # One shell for the whole block, as a reader has it.
