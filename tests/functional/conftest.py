@@ -1,10 +1,17 @@
 """One gateway before one emulator for all tests of a module; each test finds both as new."""
 
-from collections.abc import AsyncIterator
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from emulator.transitions import Mode, Pace
+from gateway import telemetry
+from gateway.telemetry import LogSettings
 from tests.functional.calls import Caller, caller, forget
 from tests.harness import World, running_gateway
 
@@ -25,3 +32,16 @@ def world(shared_world: World) -> World:
 @pytest.fixture
 def payments(world: World) -> Caller:
     return caller(world)
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Reads the lines logged since the test began, at level debug."""
+    out = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    telemetry.configure(LogSettings(level="debug", format="json"), out)
+    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

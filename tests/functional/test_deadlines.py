@@ -1,0 +1,142 @@
+"""What a caller's deadline and a caller's leaving mean for the calls to CBR. Bounds are wide: they tell right from wrong, not fast from slow."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+
+from gateway.upstream.retry import MIN_ATTEMPT_S
+from tests.functional import stage
+from tests.functional.calls import Failure, arrived, gateway_before, order, until
+from tests.unit.upstream.raw_server import answer, raw_server
+
+EMPTY_LIST = answer(b'{"vaults":[],"count":0}')
+SLACK_S = 0.4
+
+
+@pytest.mark.parametrize("timeout_s", [0.02, 0.1, 0.25])
+@pytest.mark.parametrize("rpc", ["VaultService/ListVaults", "VaultService/CreateVault"])
+async def test_a_deadline_that_leaves_no_time_sends_nothing(world, payments, rpc, timeout_s):
+    failed = await payments.fails(rpc, stage.vault_request() if rpc.endswith("CreateVault") else {}, timeout_s=timeout_s)
+    assert failed.code == "DEADLINE_EXCEEDED"
+    assert failed.reason in {"", "DEADLINE_TOO_SHORT"}, "empty when the client's own timer was first"
+    await asyncio.sleep(0.05)
+    assert arrived(world) == []
+
+
+@pytest.mark.parametrize("timeout_s", [0.5, 0.8, 1.5, 3.0])
+@pytest.mark.parametrize("delay_s", [0.1, 0.6, 2.0])
+async def test_a_read_is_answered_before_the_deadline(world, payments, timeout_s, delay_s):
+    order(world, "delay", "VaultService/ListVaults", seconds=delay_s, times=None)
+    began = time.monotonic()
+    response = await payments("VaultService/ListVaults", {}, timeout_s=timeout_s)
+    took_s = time.monotonic() - began
+    assert took_s <= timeout_s + 0.1
+    if isinstance(response, Failure):
+        assert delay_s > timeout_s - SLACK_S
+        assert response.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    else:
+        assert delay_s < timeout_s
+
+
+async def test_no_attempt_starts_that_has_no_time_to_end(world, payments):
+    """Every deadline between nothing and one second, before an upstream that always fails late."""
+    order(world, "delay", "VaultService/ListVaults", seconds=0.15, times=None)
+    order(world, "status", "VaultService/ListVaults", status=502, body={}, times=None)
+    ends = {}
+
+    async def call(timeout_s):
+        # The name tells the calls apart in the truth log.
+        name = f"vault-{round(timeout_s * 1000)}"
+        ends[name] = time.time() + timeout_s
+        return await payments("VaultService/ListVaults", {"name": name}, timeout_s=timeout_s)
+
+    for timeout_s in (0.3, 0.45, 0.6, 0.75, 0.9, 1.05):
+        await call(timeout_s)
+    starts = [(entry.target.partition("name=")[2].partition("&")[0], entry.arrived_at) for entry in arrived(world, "VaultService/ListVaults")]
+    assert len(starts) >= 8
+    # Arrival is later than the start of the attempt; what is left of it is what the network and the loop took.
+    late = {(name, round(ends[name] - at, 3)) for name, at in starts if ends[name] - at < MIN_ATTEMPT_S}
+    assert late == set()
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+async def test_a_read_stops_when_its_caller_has_gone(how):
+    async def silent(connection):
+        await connection.request()
+        await connection.until_closed()
+
+    async with raw_server(silent) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        call = anyone.start("VaultService/ListVaults", {}, timeout_s=5 if how == "cancel" else 0.6)
+        async with asyncio.timeout(3):
+            await upstream.arrived.wait()
+            if how == "cancel":
+                call.cancel()
+            with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
+                await call
+            ended = time.monotonic()
+            await upstream.seen_closed.wait()
+        assert time.monotonic() - ended < SLACK_S
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments, lines, how):
+    order(world, "delay", "VaultService/CreateVault", seconds=1.0)
+    call = payments.start("VaultService/CreateVault", stage.vault_request(), timeout_s=5 if how == "cancel" else 0.6)
+    await until(lambda: arrived(world, "VaultService/CreateVault"))
+    if how == "cancel":
+        call.cancel()
+    with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)) as raised:
+        await call
+    if how == "deadline":
+        # UNKNOWN from the gateway, or the client's own timer was first.
+        assert raised.value.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
+    entry = arrived(world, "VaultService/CreateVault")[0]
+    assert not entry.committed
+    await until(lambda: entry.committed)
+    seen = lines()
+    async with asyncio.timeout(3):
+        while not (ends := [line for line in seen if line["event"] == "change ended after its caller had gone"]):
+            await asyncio.sleep(0.02)
+            seen = lines()
+    assert (ends[0]["operation"], ends[0]["outcome"], ends[0]["sent"]) == ("CreateVault", "done", "yes")
+    assert ends[0]["request_id"] == next(line["request_id"] for line in seen if line["event"] == "call")
+
+
+async def test_a_change_that_outlasts_the_caller_is_unknown_to_it(world, payments):
+    order(world, "delay", "VaultService/CreateVault", seconds=1.5, times=None)
+    began = time.monotonic()
+    failed = await payments.fails("VaultService/CreateVault", {**stage.vault_request(), "request_id": "late"}, timeout_s=1.0)
+    assert time.monotonic() - began <= 1.1
+    assert failed.reason in {"OUTCOME_UNKNOWN", ""}
+    assert failed.code == ("UNAVAILABLE" if failed.reason else "DEADLINE_EXCEEDED")
+    assert len(arrived(world, "VaultService/CreateVault")) == 1
+
+
+async def test_a_change_to_a_busy_resource_waits_its_turn_and_gives_up_unsent(world, payments):
+    """Two writes to one vault follow each other; the second one's caller leaves before its turn."""
+    made = await stage.vault(payments)
+    order(world, "delay", "VaultService/UpdateVault", seconds=1.2)
+    first = payments.start("VaultService/UpdateVault", {"vault_id": made.id, "vault": {"name": "first"}})
+    await until(lambda: arrived(world, "VaultService/UpdateVault"))
+    failed = await payments.fails("VaultService/UpdateVault", {"vault_id": made.id, "vault": {"name": "second"}}, timeout_s=0.6)
+    assert (failed.code, failed.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
+    assert (await first).vault.name == "first"
+    await asyncio.sleep(0.3)
+    assert len(arrived(world, "VaultService/UpdateVault")) == 1
+    assert (await payments.ok("VaultService/GetVault", {"vault_id": made.id})).vault.name == "first"
+
+
+async def test_a_caller_without_a_deadline_gets_one():
+    """A read that nobody bounds ends by itself; CBR never answers here."""
+
+    async def silent(connection):
+        await connection.request()
+        await connection.until_closed()
+
+    async with raw_server(silent) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        began = time.monotonic()
+        failed = await anyone.fails("VaultService/ListVaults", {}, timeout_s=None)
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "2")
+    assert 8 < time.monotonic() - began < 12
