@@ -1,0 +1,165 @@
+"""`cbr-gateway dev` and `cbr-gateway serve` as processes: what they print, whom they answer, how they end."""
+
+import ast
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from cbrgateway.v1.vault_pb2 import ListVaultsRequest
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from devstack.launch import Launched, launched
+from devstack.tenants import PAYMENTS, TENANTS
+
+BUF = Path(sys.executable).with_name("buf")
+KEY = f"authorization: Bearer {PAYMENTS.api_key}"
+
+
+@pytest.fixture(scope="module")
+def dev() -> Iterator[Launched]:
+    with launched() as running:
+        yield running
+
+
+def run_gateway(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gateway", *arguments], capture_output=True, text=True, timeout=10, check=False)
+
+
+def buf_curl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BUF), "curl", "--protocol", "grpc", "--http2-prior-knowledge", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_the_banner_tells_all_one_needs(dev: Launched) -> None:
+    assert "NOT FOR PRODUCTION" in dev.banner
+    for tenant in TENANTS:
+        assert re.search(rf"{tenant.api_key} +project {tenant.project_id} in {tenant.region}", dev.banner)
+    assert len({dev.address, dev.health, dev.emulator.removeprefix("http://")}) == 3
+
+
+def test_the_first_call_of_the_banner_works(dev: Launched) -> None:
+    _, _, rest = dev.banner.partition("<<'END'\n")
+    code, _, _ = rest.partition("\nEND\n")
+    ast.parse(code)
+    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "server-01" in done.stdout
+
+
+def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
+    command = re.search(r"^buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
+    assert command is not None
+    environ = {**os.environ, "PATH": f"{BUF.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command.group()], env=environ, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "server-01" in [server["name"] for server in json.loads(done.stdout)["instances"]]
+
+
+def test_reflection_needs_no_key(dev: Launched) -> None:
+    done = buf_curl("--list-services", f"http://{dev.address}")
+    assert (done.returncode, done.stderr) == (0, "")
+    services = done.stdout.split()
+    assert len([name for name in services if name.startswith("cbrgateway.v1.")]) == 12
+    assert "grpc.reflection.v1.ServerReflection" in services
+
+
+def test_a_call_by_reflection_is_refused_without_a_key_and_served_with_one(dev: Launched) -> None:
+    url = f"http://{dev.address}/cbrgateway.v1.VaultService/"
+    refused = buf_curl("-d", "{}", f"{url}ListVaults")
+    assert json.loads(refused.stderr)["code"] == "unauthenticated"
+    assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {}
+    missing = buf_curl("-H", KEY, "-d", '{"vault_id": "00000000-0000-4000-8000-000000000000"}', f"{url}GetVault")
+    assert json.loads(missing.stderr)["code"] == "not_found"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
+    with launched() as dev, grpc.insecure_channel(dev.address) as channel:
+        VaultServiceStub(channel).ListVaults(ListVaultsRequest(), metadata=(("authorization", f"Bearer {PAYMENTS.api_key}"),))
+        started = time.monotonic()
+        dev.process.send_signal(number)
+        assert dev.process.wait(5) == 0
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--health-listen", "--emulator-listen"])
+def test_a_taken_port_is_one_clear_line(flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = {"--listen": "127.0.0.1:0", "--health-listen": "127.0.0.1:0", "--emulator-listen": "127.0.0.1:0", flag: address}
+        done = run_gateway("dev", *(part for pair in flags.items() for part in pair))
+    assert (done.returncode, done.stdout) == (1, "")
+    text = f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
+    assert done.stderr == f"Error: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--listen", "0.0.0.0:0"), "--listen: 0.0.0.0:0 can be reached from other machines"),
+        (("--emulator-listen", "gateway.example:80"), "--emulator-listen: gateway.example:80 can be reached from other machines"),
+        (("--health-listen", "50052"), "--health-listen: '50052' is not an address. Write host:port"),
+    ],
+)
+def test_an_address_must_be_a_loopback_address(arguments: tuple[str, ...], text: str) -> None:
+    done = run_gateway("dev", *arguments)
+    assert done.returncode == 2
+    assert f"Error: {text}" in done.stderr
+
+
+def test_other_machines_are_served_when_told_so() -> None:
+    with launched("--listen", "0.0.0.0:0", "--allow-remote") as dev:
+        assert dev.address.startswith("0.0.0.0:")
+
+
+CONFIG = """\
+server: {{listen: "127.0.0.1:0", health_listen: "127.0.0.1:{health}", drain_delay_s: 1, drain_grace_s: 1}}
+upstream:
+  regions: {{cn-north-4: {{endpoint: "{endpoint}"}}}}
+  credentials: {{main: {{kind: access_key, access_key: {{env: TEST_AK}}, secret_key: {{env: TEST_SK}}}}}}
+tenants:
+  - id: payments
+    default_project: {project}
+    projects: [{{id: {project}, region: cn-north-4, credential: main}}]
+    api_keys: [{{id: test, sha256: "{key}"}}]
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_serve_says_not_serving_while_it_drains(tmp_path: Path) -> None:
+    health = f"127.0.0.1:{(port := free_port())}"
+    config = tmp_path / "gateway.yaml"
+    config.write_text(CONFIG.format(health=port, endpoint="http://127.0.0.1:9", project=PAYMENTS.project_id, key="0" * 64))
+    environ = {**os.environ, "TEST_AK": "a", "TEST_SK": "b"}
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process, grpc.insecure_channel(health) as channel:
+        try:
+            assert process.stderr is not None
+            assert json.loads(process.stderr.readline())["event"] == "serving"
+            up = run_gateway("healthcheck", "--address", health)
+            assert (up.returncode, up.stdout) == (0, f"{health}: SERVING\n")
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=8)
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            process.send_signal(signal.SIGTERM)
+            assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watch.cancel()
+            assert process.wait(6) == 0
+            assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
+        finally:
+            process.kill()
+    down = run_gateway("healthcheck", "--address", health)
+    assert (down.returncode, down.stderr) == (1, f"Error: {health}: UNAVAILABLE\n")

@@ -1,0 +1,39 @@
+"""The demonstration, with its own real processes: what it shows to people is what it proves here."""
+
+import re
+import subprocess
+import sys
+
+from devstack.launch import launched
+
+
+def demo(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gateway", "demo", *options], capture_output=True, text=True, timeout=25, check=False)
+
+
+def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
+    with launched("--task-seconds", "0.2") as dev:
+        first = demo("--address", dev.address)
+        assert (first.returncode, first.stderr) == (0, "")
+        assert "Done: every step did what it should" in first.stdout
+        steps = re.findall(r"^(\d+)\. ", first.stdout, re.MULTILINE)
+        assert steps == [str(number) for number in range(1, len(steps) + 1)]
+        for reason in ("RESOURCE_IN_OTHER_VAULT", "FIELD_INVALID", "PROJECT_DENIED"):
+            assert f"reason   {reason}\n" in first.stdout
+        assert 'field: "vault.billing.size_gib"' in first.stdout
+        # Only what was left behind could make a second telling differ.
+        second = demo("--address", dev.address)
+        assert (second.returncode, second.stderr) == (0, "")
+        assert "in vault" not in second.stdout.partition("\n2. ")[0]
+
+
+def test_the_story_starts_a_gateway_of_its_own() -> None:
+    told = demo("--task-seconds", "0.1")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "Done: every step did what it should" in told.stdout
+
+
+def test_a_surprise_ends_the_story_with_an_error() -> None:
+    nobody = demo("--address", "127.0.0.1:1")
+    assert nobody.returncode == 1
+    assert nobody.stderr.startswith("Error: UNAVAILABLE: ")
