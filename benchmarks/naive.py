@@ -1,8 +1,7 @@
-"""What one would write first: grpc.aio, one httpx client, protobuf's json_format. No identity, no signing, no retries,
-no log, no uvloop.
+"""What one would write first: grpc.aio, one httpx client, protobuf's json_format.
 
-It has it easy: its upstream answers in json_format's own spelling. Run in a process of its own: `python -m benchmarks.naive UPSTREAM`; the first line
-of its output is its address.
+No identity, no signing, no retries, no log, no uvloop; and its upstream answers in json_format's own spelling. Run in a process of its own:
+`python -m benchmarks.naive UPSTREAM`; the first line of its output is its address.
 """
 
 import asyncio

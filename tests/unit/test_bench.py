@@ -1,0 +1,88 @@
+"""That the benchmark still runs, piece by piece; no figure is judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import goals, payloads, plan, processes, report
+from benchmarks.load import Case, Reading, Sample, cpu_s_of, sample
+from benchmarks.plan import Run, middle
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc")
+
+ONE_ROUND = (0.02, 0.15)
+
+
+def some_sample(way="grpc", case="get:8", server_cpu_us=400.0, **figures):
+    known = {"calls": 10, "calls_per_s": 1000.0, "p50_ms": 2.0, "p99_ms": 3.0, "caller_cpu_us": 800.0} | figures
+    return Sample(way=way, case=case, server_cpu_us=server_cpu_us, **known)
+
+
+def every_figure():
+    return {(subject.name, case): some_sample(subject.way, case) for subject in plan.SUBJECTS for case in subject.cases}
+
+
+def test_the_payloads_have_the_sizes_that_the_report_speaks_of():
+    assert 1000 < len(payloads.encode(payloads.vault())) < 1400
+    assert 50_000 < len(payloads.encode(payloads.vaults())) < 70_000
+
+
+def test_only_calls_that_end_while_it_is_measured_count():
+    spans = [(0.0, 0.9), (0.9, 1.1), (1.1, 1.4), (1.5, 2.5)]
+    found = sample("grpc", Case("get", 1), spans, Reading(1.0, 5.0, 7.0), Reading(2.0, 5.1, 7.4))
+    assert found.calls == 2
+    assert found.calls_per_s == pytest.approx(2)
+    assert found.caller_cpu_us == pytest.approx(50_000)
+    assert found.server_cpu_us == pytest.approx(200_000)
+    assert found.p50_ms == pytest.approx(250)
+
+
+def test_a_case_in_which_nothing_ended_is_no_figure():
+    with pytest.raises(ValueError, match="only 0 calls"):
+        sample("grpc", Case("get", 1), [(0.0, 9.0)], Reading(1.0, 0, 0), Reading(2.0, 0, 0))
+
+
+def test_the_middle_of_rounds_is_taken_figure_by_figure():
+    found = middle([some_sample(p50_ms=p50, server_cpu_us=cpu) for p50, cpu in ((1.0, 30.0), (2.0, 10.0), (9.0, 20.0))])
+    assert (found.p50_ms, found.server_cpu_us, found.calls) == (2.0, 20.0, 30)
+
+
+def test_every_goal_has_its_figures_and_knows_when_it_is_met():
+    figures = every_figure()
+    figures["echo", "get:8"] = some_sample(server_cpu_us=100.0)
+    found = goals.verdicts(figures, start_s=1.0)
+    assert len(found) == len(goals.GOALS) + 1
+    by_text = {verdict.text: verdict for verdict in found}
+    against_echo = by_text["gateway CPU per GetVault / bare grpc.aio echo"]
+    assert against_echo.value == pytest.approx(4)
+    assert not against_echo.met
+    assert found[-1].met
+
+
+def test_table_and_document_show_every_figure_and_goal():
+    run = Run(every_figure(), start_s=1.0)
+    verdicts = goals.verdicts(run.figures, run.start_s)
+    text = report.table(run, verdicts)
+    assert all(subject.name in text for subject in plan.SUBJECTS)
+    assert all(verdict.text in text for verdict in verdicts)
+    assert len(json.loads(json.dumps(report.document(run, verdicts)))["figures"]) == len(run.figures)
+
+
+@pytest.mark.parametrize("way", ["httpx", "sdk"])
+def test_callers_without_a_gateway_reach_the_stub(way):
+    with processes.module("stub", core=processes.LOAD_CORE) as stub:
+        lines = processes.load(way, stub, ("get:2", "list:1"), *ONE_ROUND, of_server=False).splitlines()
+    assert [json.loads(line)["case"] for line in lines] == ["get:2", "list:1"]
+
+
+def test_gateway_and_naive_gateway_answer_their_callers(tmp_path):
+    with (
+        processes.module("stub", core=processes.LOAD_CORE) as stub,
+        processes.gateway(tmp_path, stub.address, "auto") as gateway,
+        processes.module("naive", stub.address, core=processes.SERVER_CORE) as naive,
+    ):
+        for server in (gateway, naive):
+            lines = processes.load("grpc", server, ("get:2", "list:1"), *ONE_ROUND, of_server=True).splitlines()
+            assert all(json.loads(line)["calls"] >= 2 for line in lines)
+        assert cpu_s_of(gateway.pid) > 0
