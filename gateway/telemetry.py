@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Literal, TextIO
+from typing import Final, Literal, TextIO
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _TRACEBACK = "exception"
+_ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
+"""Made once: json.dumps with arguments makes one per line."""
 
 
 class LogSettings(BaseModel):
@@ -64,7 +66,7 @@ def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], rende
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return json.dumps(event, default=repr, ensure_ascii=True, skipkeys=True)
+    return _ENCODER.encode(event)
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
