@@ -1,0 +1,93 @@
+"""The production image, as far as it can be had without Docker: the same files, the same build, the same packages, in an environment of its own."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+ENVIRON = {"ACME_ACCESS_KEY": "access", "ACME_SECRET_KEY": "secret", "GLOBEX_PASSWORD": "password"}
+
+
+def copied() -> list[str]:
+    """What the build stage takes from the tree."""
+    build, _, _ = DOCKERFILE.partition("\nFROM python:3.11-slim-bookworm\n")
+    return [source for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE) for source in shlex.split(line)[:-1]]
+
+
+def locked() -> dict[str, str]:
+    """Package -> version in requirements.lock, for this platform."""
+    lines = re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    return dict(lines)
+
+
+def link(package: str, version: str, site: Path) -> None:
+    """Puts an installed package into another environment, file by file, since several share the folder `google`."""
+    installed = distribution(package)
+    assert installed.version == version, f"{package} {installed.version} is installed, run `make test`"
+    for file in installed.files or ():
+        target = site / file
+        if ".." in file.parts or not (source := Path(str(file.locate()))).exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of an environment that holds what the image does."""
+    source, target = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("image")
+    for name in copied():
+        here = ROOT / name
+        copy = shutil.copytree if here.is_dir() else shutil.copyfile
+        copy(here, source / name)
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"], cwd=source, capture_output=True, check=True)
+    venv.create(target, symlinks=True)
+    (site,) = target.glob("lib/python*/site-packages")
+    for package, version in locked().items():
+        link(package, version, site)
+    (wheel,) = (source / "dist").glob("*.whl")
+    install = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(target / "bin" / "python"), *install], check=True)
+    return target / "bin"
+
+
+def run(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(image / "cbr-gateway"), *arguments]
+    return subprocess.run(command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
+    assert run(image, "version").stdout.startswith("cbr-gateway ")
+    checked = run(image, "check", "--config", str(ROOT / "config" / "example.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.startswith("OK: ")
+    assert run(image, "explain", "CreateVault").returncode == 0
+
+
+def test_the_image_has_no_emulator_and_no_commands_of_it(image: Path) -> None:
+    commands = re.findall(r"^  ([a-z]+) ", run(image, "--help").stdout, re.MULTILINE)
+    assert "serve" in commands
+    assert not {"dev", "demo"} & set(commands)
+    for package in ("emulator", "devstack"):
+        done = subprocess.run([str(image / "python"), "-c", f"import {package}"], cwd=image, capture_output=True, text=True, check=False)
+        assert f"No module named '{package}'" in done.stderr
+
+
+def test_the_image_runs_as_nobody_and_asks_itself_how_it_is(image: Path) -> None:
+    assert re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
+    probe = re.search(r'^HEALTHCHECK .* CMD \["cbr-gateway", "(\w+)"\]$', DOCKERFILE, re.MULTILINE)
+    assert probe is not None
+    assert run(image, probe.group(1), "--help").returncode == 0
+
+
+def test_docker_is_given_no_more_than_it_copies() -> None:
+    allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(allowed) == sorted(copied())
