@@ -148,12 +148,9 @@ class Exchange:
         if attempt.value is None:
             return attempt, None
         try:
-            return attempt, self.binding.response_type(**self.binding.response_plan.read(attempt.value))
+            return attempt, self.binding.response(attempt.value)
         except ProtocolError as error:
-            problem = str(error)
-        except (ValueError, TypeError, OverflowError):
-            problem = "a value is out of range"
-        return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=problem), None
+            return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)), None
 
     def _end(self, kind: RetryKind | None, message: Message | None) -> Message:
         if message is not None:
