@@ -1,8 +1,8 @@
 """Real parts for tests: the emulator over HTTP, the gateway over gRPC, both on free ports of 127.0.0.1.
 
-    async with running_gateway() as world:
-        vaults = world.stub(VaultServiceStub)
-        await vaults.ListVaults(ListVaultsRequest(), metadata=world.metadata("payments"))
+async with running_gateway() as world:
+    vaults = world.stub(VaultServiceStub)
+    await vaults.ListVaults(ListVaultsRequest(), metadata=world.metadata("payments"))
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
+
 from emulator import settings as emulated
 from emulator.server import RunningEmulator, running_emulator
-
 from gateway.app import App, open_app
 from gateway.config import Config
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import protovalidate
 from cbrgateway.v1 import errors_pb2
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.upstream.declaration import Binding
 from gateway.upstream.reference import load_comments
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
 
 
 @cache
