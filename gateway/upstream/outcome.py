@@ -80,6 +80,8 @@ def judge(response: HttpResponse) -> Attempt:
         value = strict_json.loads(response.body) if response.body.strip() else {}
     except strict_json.NotJson as problem:
         return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
+    if value is None:
+        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem="it is null")
     if (refusal := error_in_success(value, status)) is not None:
         return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status)
     return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status)

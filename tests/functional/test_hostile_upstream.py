@@ -1,0 +1,199 @@
+"""An upstream that is not CBR, or CBR gone mad: the caller gets a mapped error in time, never a success that is none."""
+
+import asyncio
+import gzip
+import json
+import time
+
+import pytest
+
+from tests.functional import stage
+from tests.functional.calls import Failure, gateway_before
+from tests.unit.upstream.raw_server import always, answer, raw_server
+
+READ, CREATE = "VaultService/GetVault", "VaultService/CreateVault"
+GOOD = {"id": "v", "name": "n", "billing": {"size": 100}}
+
+
+def body(text):
+    return answer(text if isinstance(text, bytes) else text.encode())
+
+
+def vault(**changes):
+    return body(json.dumps({"vault": GOOD | changes}))
+
+
+ANSWERS = {
+    "deep": body('{"vault":' + "[" * 100_000 + "]" * 100_000 + "}"),
+    "deep objects": body('{"a":' * 100_000 + "1" + "}" * 100_000),
+    "just too deep": body('{"vault":{"x":' + "[" * 33 + "]" * 33 + "}}"),
+    "NaN": body('{"vault":{"id":"v","billing":{"size":NaN}}}'),
+    "Infinity": body('{"vault":{"id":"v","billing":{"size":Infinity}}}'),
+    "1e999": body('{"vault":{"id":"v","billing":{"size":1e999}}}'),
+    "2^64": vault(billing={"size": 2**64}),
+    "2^31 for an int32": vault(billing={"size": 2**31}),
+    "5000 digits": body('{"vault":{"id":"v","billing":{"size":' + "9" * 5000 + "}}}"),
+    "a fraction for a size": vault(billing={"size": 1.5}),
+    "bool for a size": vault(billing={"size": True}),
+    "text for a size": vault(billing={"size": "many"}),
+    "number for an id": vault(id=7),
+    "list for an object": vault(billing=[]),
+    "object for a list": vault(resources={"a": 1}),
+    "equal keys": body('{"vault":{"id":"mine","id":"other","name":"n"}}'),
+    "equal keys apart": body('{"vault" : {"id" : "mine", "name":"n", "id" : "other"}}'),
+    "byte order mark": body(b"\xef\xbb\xbf" + json.dumps({"vault": GOOD}).encode()),
+    "UTF-16": body(json.dumps({"vault": GOOD}).encode("utf-16")),
+    "lone surrogate": body('{"vault":{"id":"v","name":"\\ud800"}}'),
+    "broken UTF-8": body(b'{"vault":{"id":"v","name":"\xff"}}'),
+    "two documents": body('{"vault":{}}{"vault":{}}'),
+    "null": body("null"),
+    "a list": body("[]"),
+    "a word": body('"ok"'),
+    "HTML": body("<html>Login</html>"),
+    "no HTTP": b"\x16\x03\x01\x00\x05hello\r\n\r\n",
+    "wrong length": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{}",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 500\r\n\r\n{}",
+    "broken chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "unknown encoding": answer(b"{}", headers="Content-Encoding: br\r\n"),
+    "gzip that is none": answer(b"{}", headers="Content-Encoding: gzip\r\n"),
+    "gzip bomb": answer(gzip.compress(b'{"a":"' + b" " * 64_000_000 + b'"}', 9), headers="Content-Encoding: gzip\r\n"),
+}
+every_answer = pytest.mark.parametrize("name", ANSWERS)
+
+
+def once(content):
+    """Answers one request, then closes, so that an answer that never ends does."""
+
+    async def script(connection):
+        if await connection.request() is not None:
+            await connection.send(content)
+
+    return script
+
+
+@every_answer
+async def test_a_read_never_succeeds_on_a_hostile_answer(name):
+    async with raw_server(once(ANSWERS[name])) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        failed = await anyone.fails(READ, {"vault_id": "v"}, timeout_s=8)
+        assert (failed.code, failed.reason) in {("INTERNAL", "UPSTREAM_PROTOCOL"), ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")}
+        assert 1 <= len(upstream.requests) <= 3
+        assert "Login" not in repr(failed)
+
+
+@every_answer
+async def test_a_create_is_sent_once_and_unknown_after_a_hostile_answer(name):
+    async with raw_server(once(ANSWERS[name])) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        failed = await anyone.fails(CREATE, stage.vault_request(), timeout_s=8)
+        assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("text", ['{"vault":{"id":"v","name":"ok"}}', ' {"vault": {"id": "v", "name": "ok"}} '])
+async def test_an_honest_answer_of_the_same_server_is_a_success(text):
+    async with raw_server(always(body(text))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        assert (await anyone.ok(READ, {"vault_id": "v"})).vault.name == "ok"
+
+
+async def test_a_hundred_thousand_keys_are_read_or_refused_without_stopping_the_world():
+    """Keys that nobody models go to extra_fields; whatever is made of them, other callers must not wait for it."""
+    many = {f"key{number}": number for number in range(100_000)}
+    async with raw_server(always(vault(**many))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        longest = 0.0
+
+        async def watch():
+            nonlocal longest
+            while True:
+                began = time.monotonic()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.monotonic() - began)
+
+        watching = asyncio.create_task(watch())
+        result = await anyone(READ, {"vault_id": "v"}, timeout_s=15)
+        watching.cancel()
+    assert isinstance(result, Failure) or result.vault.id == "v"
+    assert longest < 5
+
+
+async def test_a_stream_without_end_is_cut():
+    """100 MB announced; the gateway stops reading after 8 MiB."""
+    sent = []
+
+    async def script(connection):
+        await connection.request()
+        sent.append(0)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n")
+        for _ in range(1600):
+            await connection.send(b" " * 65536)
+            sent[-1] += 65536
+
+    async with raw_server(script) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        failed = await anyone.fails(READ, {"vault_id": "v"}, timeout_s=9)
+        assert failed.code in {"INTERNAL", "UNAVAILABLE"}
+    assert max(sent) < 40_000_000
+
+
+async def test_a_redirect_is_not_followed():
+    async def nobody(connection):
+        await connection.request()
+
+    async with raw_server(nobody) as elsewhere:
+        location = f"Location: {elsewhere.origin}/v3/steal\r\n"
+        for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"):
+            async with raw_server(always(answer(b"", status, location))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+                read = await anyone.fails(READ, {"vault_id": "v"})
+                made = await anyone.fails(CREATE, stage.vault_request())
+            assert (read.code, read.reason) == ("INTERNAL", "UPSTREAM_PROTOCOL")
+            assert made.reason == "OUTCOME_UNKNOWN"
+            assert elsewhere.origin not in repr((read, made))
+        assert elsewhere.requests == []
+
+
+async def drip_headers(connection):
+    await connection.request()
+    await connection.send(b"HTTP/1.1 200 OK\r\n")
+    number = 0
+    while True:
+        number += 1
+        await connection.send(f"X-{number}: {'y' * 1000}\r\n".encode())
+
+
+async def drip_body(connection):
+    await connection.request()
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    await connection.drip(b" ", 1.0)
+
+
+async def drip_head(connection):
+    await connection.request()
+    await connection.drip(b"H", 1.0)
+
+
+async def silence(connection):
+    await connection.request()
+    await connection.until_closed()
+
+
+@pytest.mark.parametrize("script", [drip_headers, drip_body, drip_head, silence], ids=lambda script: script.__name__)
+async def test_slowness_does_not_outlast_the_deadline(script):
+    async with raw_server(script) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        began = time.monotonic()
+        read, made = await asyncio.gather(
+            anyone.fails(READ, {"vault_id": "v"}, timeout_s=1.5), anyone.fails(CREATE, stage.vault_request(), timeout_s=1.5)
+        )
+        assert time.monotonic() - began <= 2.0
+    assert read.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"}
+    assert made.code in {"UNKNOWN", "DEADLINE_EXCEEDED"}
+    assert len([request for request in upstream.requests if request.startswith(b"POST")]) == 1
+
+
+LONG_CODE = '{"error_code":"' + "E" * 5000 + '"}'
+
+
+@pytest.mark.parametrize("text", ["<b>oops</b>", "", "null", "[1]", '{"error_code":7}', '{"error_code":["x"]}', LONG_CODE])
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "418 Teapot", "500 Oops", "599 Odd"])
+async def test_an_error_of_any_shape_is_mapped(status, text):
+    async with raw_server(always(answer(text.encode(), status))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        failed = await anyone.fails(READ, {"vault_id": "v"})
+        assert failed.reason not in {"INTERNAL", ""}
+        assert failed.facts["upstreamHttpStatus"] == status[:3]
+        assert "oops" not in repr(failed)
