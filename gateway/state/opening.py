@@ -1,0 +1,40 @@
+"""Opens the store that the settings name."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.state import sqlite_ledger
+from gateway.state.settings import MEMORY, StoreSettings
+from gateway.state.sqlite import SqliteStore
+from gateway.state.sqlite_thread import SqlThread
+from gateway.state.store import Store, StoreDown
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Store]:
+    """Raises StoreDown when a file cannot be used. A Valkey that is down is no error yet: growth is refused until it answers."""
+    if settings.kind == "valkey":
+        # Here, since the client library is installed for it only.
+        from gateway.state.valkey import open_valkey  # noqa: PLC0415
+
+        async with open_valkey(settings, clock) as shared:
+            yield shared
+        return
+    if settings.path != MEMORY:
+        _create(settings.path)
+    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.timeout_s)
+    await thread.open()
+    try:
+        yield SqliteStore(thread, clock, settings.replay_ttl_s)
+    finally:
+        await thread.close()
+
+
+def _create(path: Path) -> None:
+    """For its owner alone: answers to callers are kept in it. The files that SQLite puts beside it get the same mode."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreDown(f"the file {path} cannot be used as a store: {error.strerror}") from error

@@ -1,0 +1,31 @@
+"""Where the gateway keeps what is in flight."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MEMORY = Path(":memory:")
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class StoreSettings(BaseModel):
+    """One embedded file for one process, or a Valkey (Redis) for several."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["sqlite", "valkey"] = Field(
+        default="sqlite", description="sqlite: a file, for one process. valkey: a Valkey or Redis server, for replicas."
+    )
+    path: Path = Field(default=MEMORY, description="File of the sqlite store. `:memory:` keeps everything in the process and forgets it with it.")
+    url: str = Field(default="", repr=False, description="Address of the Valkey: redis://, rediss:// (TLS) or unix://, with user and password.")
+    replicas: int = Field(default=1, ge=1, description="Processes that share the Valkey: each keeps this share of a rate while the Valkey is down.")
+    prefix: str = Field(default="cbrgw", pattern="^[A-Za-z0-9_-]+$", description="First word of every key in the Valkey.")
+    timeout_s: float = Field(default=0.4, gt=0, le=5, description="Time for one answer of the store before it counts as down.")
+    replay_ttl_s: float = Field(default=24 * 3600, gt=0, description="How long the answer to a request_id can be given again.")
+
+    @model_validator(mode="after")
+    def _addressed(self) -> Self:
+        if self.kind == "valkey" and not self.url.startswith(_SCHEMES):
+            raise ValueError(f"needs a url that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}")
+        return self

@@ -1,0 +1,108 @@
+"""The embedded store: operations, counters and overrides in one SQLite file of one process, rates and leases in memory."""
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+
+from gateway.clock import Clock
+from gateway.state import sqlite_ledger as ledger
+from gateway.state.local import LocalLimits
+from gateway.state.sqlite_thread import SqlThread
+from gateway.state.store import Begun, Bucket, Leased, Operation, OperationView, Refused, Slot, State, Taken, Usage
+from gateway.state.transitions import Event
+
+
+class SqliteStore:
+    """A Store. Its wall clock ends reservations; a clock that jumps ahead ends them early, which `sent` then tells."""
+
+    def __init__(self, thread: SqlThread, clock: Clock, replay_ttl_s: float) -> None:
+        self._thread = thread
+        self._clock = clock
+        self._replay_ttl_s = replay_ttl_s
+        self._limits = LocalLimits(clock)
+
+    async def begin(self, op: Operation) -> Begun:
+        return await self._thread.run(lambda db: ledger.begin(db, op, self._clock.time()))
+
+    async def sent(self, op_id: str) -> bool:
+        return await self._settle(op_id, Event.SENT) is State.SENT
+
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
+        await self._settle(op_id, Event.COMMIT, response, resource_id)
+
+    async def release(self, op_id: str) -> None:
+        await self._settle(op_id, Event.RELEASE)
+
+    async def unknown(self, op_id: str) -> None:
+        await self._settle(op_id, Event.UNKNOWN)
+
+    async def _settle(self, op_id: str, event: Event, response: bytes | None = None, resource_id: str = "") -> State:
+        return await self._thread.run(lambda db: ledger.settle(db, op_id, event, self._clock.time(), response=response, resource_id=resource_id))
+
+    async def sweep(self) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            now = self._clock.time()
+            ledger.forget(db, now, self._replay_ttl_s)
+            return ledger.expire(db, now)
+
+        return await self._thread.run(work)
+
+    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
+        await self._thread.run(lambda db: ledger.adjust(db, key, delta, op_id, since=since, now=self._clock.time()))
+
+    async def fence(self) -> int:
+        return await self._thread.run(ledger.next_sequence)
+
+    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
+        await self._thread.run(lambda db: ledger.recount(db, counts, fence, seen_ids, self._clock.time()))
+
+    async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
+        return await self._thread.run(lambda db: ledger.usage(db, keys, self._clock.time()))
+
+    async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+        return await self._thread.run(lambda db: ledger.operations(db, tenant, states))
+
+    async def take(self, buckets: Sequence[Bucket]) -> Taken:
+        return self._limits.take(buckets)
+
+    async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
+        return self._limits.lease(holder, slots, ttl_s)
+
+    async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
+        return self._limits.renew(holder, keys, ttl_s)
+
+    async def free(self, holder: str, keys: Sequence[str]) -> None:
+        self._limits.free(holder, keys)
+
+    async def put_override(self, key: str, value: bytes) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            upsert = "INSERT INTO override VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value WHERE value != excluded.value"
+            _count_change(db, db.execute(upsert, (key, value)).rowcount)
+
+        await self._thread.run(work)
+
+    async def delete_override(self, key: str) -> None:
+        await self._thread.run(lambda db: _count_change(db, db.execute("DELETE FROM override WHERE key = ?", (key,)).rowcount))
+
+    async def overrides(self) -> Mapping[str, bytes]:
+        return await self._thread.run(lambda db: dict(db.execute("SELECT key, value FROM override")))
+
+    async def overrides_version(self) -> int:
+        return int(await self._meta("overrides"))
+
+    async def ping(self) -> None:
+        await self._thread.run(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def epoch(self) -> str:
+        return str(await self._meta("epoch"))
+
+    async def _meta(self, key: str) -> str | int:
+        def work(db: sqlite3.Connection) -> str | int:
+            (value,) = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            known: str | int = value
+            return known
+
+        return await self._thread.run(work)
+
+
+def _count_change(db: sqlite3.Connection, changed: int) -> None:
+    db.execute("UPDATE meta SET value = value + ? WHERE key = 'overrides'", (changed,))

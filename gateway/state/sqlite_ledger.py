@@ -1,0 +1,229 @@
+"""Operations and counters in SQL. Plain functions of a connection, each run as one transaction by the store's thread."""
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.state.store import (
+    MAX_RESPONSE_BYTES,
+    OPEN,
+    Admitted,
+    Begun,
+    Charge,
+    InProgress,
+    Mismatch,
+    Operation,
+    OperationView,
+    Refused,
+    Replay,
+    Shortage,
+    State,
+    Usage,
+)
+from gateway.state.transitions import Event, movement, next_state
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE counter (
+  key TEXT PRIMARY KEY, committed INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0,
+  counted_at REAL, counted_fence INTEGER NOT NULL DEFAULT 0, expires_at REAL
+) WITHOUT ROWID;
+CREATE TABLE operation (
+  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, rpc TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL, state TEXT NOT NULL,
+  charges TEXT NOT NULL, detail BLOB NOT NULL, created_at REAL NOT NULL, deadline REAL NOT NULL, settled_at REAL,
+  sequence INTEGER, resource_id TEXT NOT NULL DEFAULT '', response BLOB
+);
+CREATE UNIQUE INDEX by_request ON operation (tenant, rpc, request_id) WHERE request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED');
+CREATE INDEX by_deadline ON operation (deadline) WHERE state = 'RESERVED';
+CREATE INDEX by_settling ON operation (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX by_sequence ON operation (sequence) WHERE sequence IS NOT NULL;
+CREATE INDEX by_state ON operation (state, created_at);
+CREATE TABLE adjustment (op_id TEXT, key TEXT, made_at REAL NOT NULL, PRIMARY KEY (op_id, key)) WITHOUT ROWID;
+CREATE TABLE override (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('sequence', 0), ('overrides', 0);
+"""
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Opens the file for this process alone and creates what is missing. Raises sqlite3.Error, also for a file of a later version."""
+    # FULL: a reservation and the mark SENT survive a loss of power too, since the money is spent upstream.
+    db.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+    db.execute("BEGIN IMMEDIATE")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > _VERSION:
+        raise sqlite3.NotSupportedError(f"it was written by a later version ({version})")
+    if version == 0:
+        # One by one: executescript would end the transaction, and a crash could leave half of the tables.
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    db.execute("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A charge as it was reserved."""
+
+    key: str
+    amount: int
+    expires_at: float | None
+
+    def counts(self, now: float) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
+    if db.execute("SELECT 1 FROM operation WHERE id = ?", (op.id,)).fetchone():
+        return Admitted()
+    expire(db, now)
+    if op.request_id and (known := _known(db, op)):
+        return known
+    refused: list[Shortage] = []
+    noted: list[Shortage] = []
+    for charge in op.charges:
+        _forget_expired(db, charge.key, now)
+        if shortage := _shortage(db, charge):
+            (noted if charge.shadow else refused).append(shortage)
+    if refused:
+        return Refused(tuple(refused))
+    held = [_Held(charge.key, charge.amount, charge.expires_at) for charge in op.charges]
+    db.execute(
+        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail, created_at, deadline)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(op.id, op.tenant, op.rpc, op.request_id, op.fingerprint, State.RESERVED),
+            *(json.dumps([[h.key, h.amount, h.expires_at] for h in held]), op.detail, now, now + op.ttl_s),
+        ),
+    )
+    _move(db, held, State.ABSENT, State.RESERVED, now)
+    return Admitted(tuple(noted))
+
+
+def _known(db: sqlite3.Connection, op: Operation) -> Begun | None:
+    row = db.execute(
+        "SELECT id, fingerprint, state, response FROM operation"
+        " WHERE tenant = ? AND rpc = ? AND request_id = ? AND request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED')",
+        (op.tenant, op.rpc, op.request_id),
+    ).fetchone()
+    if row is None:
+        return None
+    op_id, fingerprint, state, response = row
+    if fingerprint != op.fingerprint:
+        return Mismatch()
+    return Replay(response) if state == State.COMMITTED else InProgress(op_id)
+
+
+def _shortage(db: sqlite3.Connection, charge: Charge) -> Shortage | None:
+    if charge.limit is None:
+        return None
+    row = db.execute("SELECT committed, reserved FROM counter WHERE key = ?", (charge.key,)).fetchone()
+    committed, reserved = row or (0, 0)
+    if committed + reserved + charge.amount <= charge.limit:
+        return None
+    return Shortage(charge.key, charge.limit, committed, reserved, charge.amount)
+
+
+def _forget_expired(db: sqlite3.Connection, key: str, now: float) -> None:
+    db.execute("DELETE FROM counter WHERE key = ? AND expires_at <= ?", (key, now))
+
+
+def _move(db: sqlite3.Connection, held: Sequence[_Held], source: State, target: State, now: float) -> None:
+    committed, reserved, uncertain = movement(source, target)
+    for charge in held:
+        # A counter that was forgotten took the reservation with it.
+        if charge.counts(now):
+            db.execute("INSERT INTO counter (key, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (charge.key, charge.expires_at))
+            db.execute(
+                "UPDATE counter SET committed = committed + ?, reserved = reserved + ?, uncertain = uncertain + ? WHERE key = ?",
+                (committed * charge.amount, reserved * charge.amount, uncertain * charge.amount, charge.key),
+            )
+
+
+def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, *, response: bytes | None = None, resource_id: str = "") -> State:
+    """Carries out one event; the state afterwards. Raises IllegalTransition before anything changes."""
+    row = db.execute("SELECT state, charges FROM operation WHERE id = ?", (op_id,)).fetchone()
+    source, charges = (State(row[0]), row[1]) if row else (State.ABSENT, "[]")
+    target = next_state(op_id, source, event)
+    if target is not source:
+        _move(db, _parse(charges), source, target, now)
+        db.execute(
+            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, sequence = ? WHERE id = ?",
+            (
+                *(target, None if target in OPEN else now),
+                response if response is not None and len(response) <= MAX_RESPONSE_BYTES else None,
+                *(resource_id, next_sequence(db) if target is State.COMMITTED else None, op_id),
+            ),
+        )
+    return target
+
+
+def _parse(charges: str) -> list[_Held]:
+    return [_Held(key, amount, expires_at) for key, amount, expires_at in json.loads(charges)]
+
+
+def next_sequence(db: sqlite3.Connection) -> int:
+    (number,) = db.execute("UPDATE meta SET value = value + 1 WHERE key = 'sequence' RETURNING value").fetchone()
+    return int(number)
+
+
+def expire(db: sqlite3.Connection, now: float) -> int:
+    due = db.execute("SELECT id FROM operation WHERE state = 'RESERVED' AND deadline <= ?", (now,)).fetchall()
+    for (op_id,) in due:
+        settle(db, op_id, Event.SWEEP, now)
+    return len(due)
+
+
+def forget(db: sqlite3.Connection, now: float, keep_s: float) -> None:
+    """Removes what nobody can ask for again."""
+    db.execute("DELETE FROM operation WHERE settled_at <= ?", (now - keep_s,))
+    db.execute("DELETE FROM adjustment WHERE made_at <= ?", (now - keep_s,))
+    db.execute("DELETE FROM counter WHERE expires_at <= ?", (now,))
+
+
+def adjust(db: sqlite3.Connection, key: str, delta: int, op_id: str, *, since: int | None, now: float) -> None:
+    fresh = db.execute("INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (op_id, key, now)).rowcount
+    if not fresh:
+        return
+    db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+    missed = delta < 0 and since is not None
+    db.execute(
+        "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND counted_fence > ?)", (delta, key, missed, since or 0)
+    )
+
+
+def recount(db: sqlite3.Connection, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], now: float) -> None:
+    seen, late = frozenset(seen_ids), dict.fromkeys(counts, 0)
+    rows = db.execute("SELECT resource_id, charges FROM operation WHERE sequence > ?", (fence,))
+    for charges in [charges for resource_id, charges in rows if resource_id not in seen]:
+        for charge in _parse(charges):
+            if charge.key in late:
+                late[charge.key] += charge.amount
+    for key, counted in counts.items():
+        db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+        db.execute(
+            "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND counted_fence < ?",
+            (counted + late[key], now, fence, key, fence),
+        )
+
+
+def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, Usage]:
+    query = "SELECT committed, reserved, uncertain, counted_at FROM counter WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)"
+    rows = {key: db.execute(query, (key, now)).fetchone() for key in keys}
+    return {key: Usage(*row) if row else Usage() for key, row in rows.items()}
+
+
+def operations(db: sqlite3.Connection, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+    rows = db.execute(
+        "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at FROM operation"
+        " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY created_at, rowid",
+        (json.dumps(sorted(states)), tenant, tenant),
+    )
+    return [
+        OperationView(op_id, owner, rpc, request_id, State(state), tuple((c.key, c.amount) for c in _parse(charges)), *tail)
+        for op_id, owner, rpc, request_id, state, charges, *tail in rows
+    ]

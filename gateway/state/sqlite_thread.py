@@ -1,0 +1,138 @@
+"""One thread that owns the SQLite connection: the event loop never waits for the disk, and jobs that wait together share one commit."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from gateway.state.store import StoreDown
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_GROUP: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Work[Any]
+    done: concurrent.futures.Future[Any]
+
+
+class SqlThread:
+    """Runs jobs one after another, each as one transaction: an answer is given after its effect is on the disk."""
+
+    def __init__(self, path: str, prepare: Work[None], timeout_s: float) -> None:
+        self._path = path
+        self._prepare = prepare
+        self._timeout_s = timeout_s
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._opened: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._main, name="gateway-state", daemon=True)
+
+    async def open(self) -> None:
+        """Raises StoreDown when the file cannot be used, such as while another process holds it."""
+        self._thread.start()
+        try:
+            await asyncio.wrap_future(self._opened)
+        except sqlite3.Error as error:
+            raise StoreDown(f"the file {self._path} cannot be used as a store: {error}") from error
+
+    async def run(self, work: Work[T]) -> T:
+        """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job that had not begun never will."""
+        if not self._thread.is_alive():
+            raise StoreDown("the store is closed")
+        job = _Job(work, concurrent.futures.Future())
+        self._jobs.put(job)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                result: T = await asyncio.wrap_future(job.done)
+                return result
+        except TimeoutError as error:
+            raise StoreDown(f"the store did not answer within {self._timeout_s} s") from error
+        except sqlite3.Error as error:
+            raise StoreDown(f"the store's file failed: {error}") from error
+
+    async def close(self) -> None:
+        """Runs what was asked before, then closes the file."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _main(self) -> None:
+        try:
+            db = sqlite3.connect(self._path, isolation_level=None, timeout=0)
+            self._prepare(db)
+        except sqlite3.Error as error:
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
+        while group := self._next_group():
+            _run_group(db, group)
+        db.close()
+        while job := self._left_over():
+            if job.done.set_running_or_notify_cancel():
+                job.done.set_exception(StoreDown("the store is closed"))
+
+    def _next_group(self) -> list[_Job]:
+        """Waits for a job and takes what else is there; empty at the end."""
+        job = self._jobs.get()
+        group: list[_Job] = []
+        while job is not None:
+            group.append(job)
+            if len(group) == _GROUP or self._jobs.empty():
+                return group
+            job = self._jobs.get()
+        if group:
+            self._jobs.put(None)
+        return group
+
+    def _left_over(self) -> _Job | None:
+        """A job that was put after the end."""
+        while not self._jobs.empty():
+            if job := self._jobs.get():
+                return job
+        return None
+
+
+def _run_group(db: sqlite3.Connection, group: list[_Job]) -> None:
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        answers = [_run_one(db, job) for job in group if job.done.set_running_or_notify_cancel()]
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        for job in group:
+            if not job.done.cancelled():
+                _fail(job, error)
+        return
+    for answer in answers:
+        answer()
+
+
+def _run_one(db: sqlite3.Connection, job: _Job) -> Callable[[], None]:
+    """Within a savepoint, so that a job that fails leaves nothing to the others; errors of the database end the whole group."""
+    db.execute("SAVEPOINT job")
+    try:
+        result = job.work(db)
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to who asked
+        db.execute("ROLLBACK TO job")
+        failure = error
+        return lambda: job.done.set_exception(failure)
+    finally:
+        if db.in_transaction:
+            db.execute("RELEASE job")
+    return lambda: job.done.set_result(result)
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.done.running() and not job.done.set_running_or_notify_cancel():
+        return
+    job.done.set_exception(error)

@@ -1,0 +1,288 @@
+"""What must survive a crash or be shared by replicas: one protocol, the values it takes and gives, and its two exceptions.
+
+    begin -> sent -> commit | release | unknown      an operation: its charges and its idempotency record move together
+    take                                             rates
+    lease, renew, free                               concurrency
+    put_override, delete_override                    limits changed while running
+
+The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. CBR stays the truth for what exists; the store
+holds what is in flight, and `recount` puts it right. Every call may be repeated after a failure without a second effect.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+MAX_AMOUNT = 2**53 - 1
+MAX_RESPONSE_BYTES = 16 * 1024
+
+
+class StoreDown(Exception):  # noqa: N818 - a state of the store, named as its users speak of it
+    """The store did not answer in time, or it was emptied since `epoch` was last called. Whether the call had its effect is unknown; repeat it."""
+
+
+class IllegalTransition(Exception):  # noqa: N818 - as above
+    """The operation is in a state from which this event cannot follow. A bug of the caller, or a store that was emptied (state ABSENT)."""
+
+    def __init__(self, op_id: str, state: str, event: str) -> None:
+        super().__init__(f"operation {op_id}: {event} cannot follow {state}")
+        self.op_id, self.state, self.event = op_id, state, event
+
+
+class State(StrEnum):
+    """Where an operation is. The first three are open: their charges count as reserved."""
+
+    RESERVED = "RESERVED"
+    SENT = "SENT"
+    UNKNOWN = "UNKNOWN"
+    COMMITTED = "COMMITTED"
+    RELEASED = "RELEASED"
+    EXPIRED = "EXPIRED"
+    ABSENT = "ABSENT"
+
+
+OPEN = frozenset({State.RESERVED, State.SENT, State.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Asks for `amount` on the counter `key`: refused when committed + reserved + amount would be above `limit` (None: count only).
+
+    `shadow`: never refuses, only reports. `expires_at`: seconds since 1970 at which the whole counter is forgotten, for volume per day.
+    """
+
+    key: str
+    amount: int
+    limit: int | None
+    shadow: bool = False
+    expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.amount <= MAX_AMOUNT:
+            raise ValueError(f"the amount of a charge must be from 0 to {MAX_AMOUNT}: {self.amount}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One mutation. `ttl_s`: life of the reservation unless `sent` follows; `detail`: opaque bytes for recovery; `request_id`: empty for none."""
+
+    id: str
+    tenant: str
+    rpc: str
+    request_id: str
+    fingerprint: bytes
+    charges: tuple[Charge, ...]
+    ttl_s: float
+    detail: bytes = b""
+
+    def __post_init__(self) -> None:
+        if len({charge.key for charge in self.charges}) < len(self.charges):
+            raise ValueError("two charges of one operation have the same key")
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A limit that did not allow what was asked. `used`: committed; `reserved`: held by open operations. For a lease: `used` are the holders."""
+
+    key: str
+    limit: int
+    used: int
+    reserved: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The charges are reserved. `would_refuse`: shadow limits that were exceeded; a repeated `begin` does not report them again."""
+
+    would_refuse: tuple[Shortage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The same request was carried out before. `response` is None when it was not kept (none given, or above 16 KiB)."""
+
+    response: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """The same request is on its way, or its outcome is not known yet."""
+
+    op_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The request_id was used for another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was stored. `shortages`: every limit that was violated."""
+
+    shortages: tuple[Shortage, ...]
+
+
+Begun: TypeAlias = Admitted | Replay | InProgress | Mismatch | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A counter. `reserved` includes `uncertain`, the share of UNKNOWN operations; `counted_at`: time of the last recount, None before the first."""
+
+    committed: int = 0
+    reserved: int = 0
+    uncertain: int = 0
+    counted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationView:
+    """What is stored of an operation: (key, amount) of its charges; `created_at` in seconds since 1970."""
+
+    id: str
+    tenant: str
+    rpc: str
+    request_id: str
+    state: State
+    charges: tuple[tuple[str, int], ...]
+    detail: bytes
+    resource_id: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """`rate_per_s` (above 0) on average, `burst` at once. A `cost` above `burst` is never allowed."""
+
+    key: str
+    rate_per_s: float
+    burst: float
+    cost: float = 1
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`remaining` calls and `reset_s` until full: of the tightest bucket. `retry_after_s`: 0 when allowed, infinite when never allowed.
+
+    `violated`: keys that refused; `would_refuse`: shadow keys that would have.
+    """
+
+    allowed: bool
+    remaining: int
+    reset_s: float
+    retry_after_s: float
+    violated: tuple[str, ...] = ()
+    would_refuse: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One of `limit` places under `key`."""
+
+    key: str
+    limit: int
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The holder has all the places until their ttl ends or `free`."""
+
+    would_refuse: tuple[Shortage, ...] = ()
+
+
+class Store(Protocol):
+    """Every method may raise StoreDown, within the timeout of the settings; rates and leases fall back on a local share instead."""
+
+    async def begin(self, op: Operation) -> Begun:
+        """Reserves all charges and the request_id, or nothing. The same op.id again gives the same answer and no second effect.
+
+        The record of a request_id belongs to (tenant, rpc): another fingerprint is a Mismatch; COMMITTED gives Replay; open gives InProgress.
+        """
+        ...
+
+    async def sent(self, op_id: str) -> bool:
+        """Before the first byte goes upstream. False: the reservation had expired, and the caller must not send. From here it never expires."""
+        ...
+
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
+        """It happened: reserved becomes committed, the answer can be replayed. `resource_id`: what it created; empty if it changed something."""
+        ...
+
+    async def release(self, op_id: str) -> None:
+        """Nothing happened upstream: charges are given back and the request_id may be used again."""
+        ...
+
+    async def unknown(self, op_id: str) -> None:
+        """It may have happened: stays reserved until commit or release."""
+        ...
+
+    async def sweep(self) -> int:
+        """Ends reservations whose ttl is over and forgets old settled operations; the number of reservations that were ended."""
+        ...
+
+    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
+        """Adds `delta` to what is committed, once for each (op_id, key), never below 0.
+
+        `since`: a `fence` taken before a delete was sent. A recount that began later may have missed the object already, so that a negative delta
+        is dropped then: too high until the next recount rather than too low.
+        """
+        ...
+
+    async def fence(self) -> int:
+        """A number greater than all before it, to take before a listing begins."""
+        ...
+
+    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
+        """Sets what is committed to the truth of a listing that began after `fence`.
+
+        Operations committed since then whose resource_id the listing does not show are added. Dropped for a key that a later listing has set.
+        """
+        ...
+
+    async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
+        """One entry for each key, also for unknown ones."""
+        ...
+
+    async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+        """Oldest first. None: of all tenants. Settled ones are kept as long as answers can be replayed."""
+        ...
+
+    async def take(self, buckets: Sequence[Bucket]) -> Taken:
+        """Takes from all buckets or none."""
+        ...
+
+    async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
+        """A place under every key or none. A holder that has a place keeps it, with the new ttl."""
+        ...
+
+    async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
+        """Prolongs the leases that are still held. False: at least one had expired."""
+        ...
+
+    async def free(self, holder: str, keys: Sequence[str]) -> None:
+        """Gives the places back."""
+        ...
+
+    async def put_override(self, key: str, value: bytes) -> None: ...
+
+    async def delete_override(self, key: str) -> None: ...
+
+    async def overrides(self) -> Mapping[str, bytes]: ...
+
+    async def overrides_version(self) -> int:
+        """Grows with every change of an override."""
+        ...
+
+    async def ping(self) -> None: ...
+
+    async def epoch(self) -> str:
+        """Names this life of the data. Another value than before: what was stored may be lost, so recount before anything may grow.
+
+        After the data were lost, `begin` raises StoreDown until this was called, so that nobody reserves on empty counters unawares.
+        """
+        ...

@@ -1,0 +1,244 @@
+"""The shared store: every transition is one Lua script in a Valkey or Redis, atomic, by the server's clock, in one round trip.
+
+All keys begin with `{prefix}` and so lie in one hash slot of a cluster: an operation may charge counters of several owners at once. The client
+library never repeats a command, because a repetition after a timeout could not be told from a second call; who repeats is the caller, and each script
+bears it.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from gateway.clock import Clock
+from gateway.state import gcra
+from gateway.state.degraded import LocalShare
+from gateway.state.settings import StoreSettings
+from gateway.state.store import (
+    MAX_RESPONSE_BYTES,
+    OPEN,
+    Admitted,
+    Begun,
+    Bucket,
+    IllegalTransition,
+    InProgress,
+    Leased,
+    Mismatch,
+    Operation,
+    OperationView,
+    Refused,
+    Replay,
+    Shortage,
+    Slot,
+    State,
+    StoreDown,
+    Taken,
+    Usage,
+)
+from gateway.state.transitions import TRANSITIONS, Event
+from gateway.state.valkey_wire import VIEW_FIELDS, Scripts, charges_json, shortages, view
+
+T = TypeVar("T")
+
+_CONNECTIONS: Final = 32
+_SWEEP_BATCH: Final = 200
+_READ_BATCH: Final = 200
+
+
+@contextlib.asynccontextmanager
+async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["ValkeyStore"]:
+    """Does not wait for a Valkey that is down."""
+    pool = BlockingConnectionPool.from_url(
+        settings.url,
+        max_connections=_CONNECTIONS,
+        timeout=settings.timeout_s,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=None,
+        protocol=2,
+    )
+    store = ValkeyStore(Redis(connection_pool=pool), settings, LocalShare(clock, settings.replicas))
+    try:
+        with contextlib.suppress(StoreDown):
+            await store.epoch()
+        yield store
+    finally:
+        await pool.disconnect()
+
+
+class ValkeyStore:
+    """A Store."""
+
+    def __init__(self, client: Redis, settings: StoreSettings, share: LocalShare) -> None:
+        self._client = client
+        self._base = f"{{{settings.prefix}}}"
+        self._timeout_s = settings.timeout_s
+        self._keep_ms = max(1, round(settings.replay_ttl_s * 1000))
+        self._share = share
+        self._scripts = Scripts()
+        self._epoch = ""
+
+    async def begin(self, op: Operation) -> Begun:
+        request = (op.id, op.tenant, op.rpc, op.request_id, op.fingerprint)
+        ledger_name = json.dumps([op.tenant, op.rpc, op.request_id])
+        kept = (charges_json(op.charges), op.ttl_s, op.detail, ledger_name, self._keep_ms)
+        kind, *rest = await self._run("begin", self._epoch, *request, *kept)
+        match kind:
+            case b"admitted":
+                return Admitted(shortages(op.charges, rest[0]) if rest else ())
+            case b"refused":
+                return Refused(shortages(op.charges, rest[0]))
+            case b"replay":
+                return Replay(rest[0])
+            case b"in_progress":
+                return InProgress(rest[0].decode())
+            case b"mismatch":
+                return Mismatch()
+        raise StoreDown("the data of the store are not those that were known: call epoch, and recount")
+
+    async def sent(self, op_id: str) -> bool:
+        return await self._settle(op_id, Event.SENT) is State.SENT
+
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
+        kept = (response,) if response is not None and len(response) <= MAX_RESPONSE_BYTES else ()
+        await self._settle(op_id, Event.COMMIT, resource_id, *kept)
+
+    async def release(self, op_id: str) -> None:
+        await self._settle(op_id, Event.RELEASE)
+
+    async def unknown(self, op_id: str) -> None:
+        await self._settle(op_id, Event.UNKNOWN)
+
+    async def _settle(self, op_id: str, event: Event, *outcome: str | bytes) -> State:
+        kind, state = await self._run("settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome)
+        if kind == b"illegal":
+            raise IllegalTransition(op_id, state.decode(), event)
+        return State(state.decode())
+
+    async def sweep(self) -> int:
+        ended = 0
+        while True:
+            expired, dropped = await self._run("sweep", _SWEEP_BATCH, self._keep_ms)
+            ended += int(expired)
+            if max(expired, dropped) < _SWEEP_BATCH:
+                return ended
+
+    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
+        await self._run("adjust", key, delta, json.dumps([op_id, key]), "" if since is None else since, self._keep_ms)
+
+    async def fence(self) -> int:
+        return int(await self._ask(functools.partial(self._client.incr, f"{self._base}:sequence")))
+
+    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
+        await self._run("recount", fence, json.dumps(list(counts.items())), json.dumps(list(seen_ids)))
+
+    async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
+        rows = await self._read_hashes([f"counter:{key}" for key in keys], ("committed", "reserved", "uncertain", "counted_at"))
+        return {
+            key: Usage(int(committed or 0), int(reserved or 0), int(uncertain or 0), float(counted_at) if counted_at else None)
+            for key, (committed, reserved, uncertain, counted_at) in zip(keys, rows, strict=True)
+        }
+
+    async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+        ids: list[bytes] = []
+        for name, members in (("open", OPEN), ("settled", set(State) - OPEN)):
+            if members & set(states):
+                ids += await self._ask(functools.partial(self._client.zrange, f"{self._base}:{name}", 0, -1))
+        views: list[OperationView] = []
+        for start in range(0, len(ids), _READ_BATCH):
+            names = [op_id.decode() for op_id in ids[start : start + _READ_BATCH]]
+            rows = await self._read_hashes([f"operation:{name}" for name in names], VIEW_FIELDS)
+            views += [view(name, row) for name, row in zip(names, rows, strict=True) if row[0] is not None]
+        # By id: one that was settled between two reads is in both lists.
+        found = {view.id: view for view in views if view.state in states and tenant in {None, view.tenant}}
+        return sorted(found.values(), key=lambda view: view.created_at)
+
+    async def take(self, buckets: Sequence[Bucket]) -> Taken:
+        async def shared() -> Taken:
+            rows = await self._run("take", json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets]))
+            return gcra.verdict(buckets, [float(wait) for wait, _ in rows], [float(reset) for _, reset in rows])
+
+        return await self._share.take(shared, buckets)
+
+    async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
+        async def shared() -> Leased | Refused:
+            leased, rows = await self._run("lease", holder, ttl_s, json.dumps([[s.key, s.limit, s.shadow] for s in slots]))
+            short = [(slots[index], holders) for index, holders in rows]
+            if leased:
+                return Leased(tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short))
+            return Refused(tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short if not slot.shadow))
+
+        return await self._share.lease(shared, holder, slots, ttl_s)
+
+    async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
+        async def shared() -> bool:
+            return bool(await self._run("renew", holder, ttl_s, *keys))
+
+        return await self._share.renew(shared, holder, keys, ttl_s)
+
+    async def free(self, holder: str, keys: Sequence[str]) -> None:
+        async def shared() -> None:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.zrem(f"{self._base}:lease:{key}", holder)
+                await self._ask(pipe.execute)
+
+        await self._share.free(shared, holder, keys)
+
+    async def put_override(self, key: str, value: bytes) -> None:
+        await self._run("override", key, value)
+
+    async def delete_override(self, key: str) -> None:
+        await self._run("override", key)
+
+    async def overrides(self) -> Mapping[str, bytes]:
+        known: dict[bytes, bytes] = await self._ask(lambda: self._client.hgetall(f"{self._base}:overrides"))
+        return {key.decode(): value for key, value in known.items()}
+
+    async def overrides_version(self) -> int:
+        return int(await self._ask(lambda: self._client.get(f"{self._base}:overrides_version")) or 0)
+
+    async def ping(self) -> None:
+        await self._ask(self._client.ping)
+
+    async def epoch(self) -> str:
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.set(f"{self._base}:epoch", uuid.uuid4().hex, nx=True)
+            pipe.get(f"{self._base}:epoch")
+            # Another run of the server may have come back without its last writes, and a replica never had them.
+            pipe.info("server")
+            _, epoch, server = await self._ask(pipe.execute)
+        self._epoch = epoch.decode()
+        return f"{self._epoch}.{server.get('run_id', '')}"
+
+    async def _read_hashes(self, names: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(f"{self._base}:{name}", list(fields))
+            rows: list[list[Any]] = await self._ask(pipe.execute)
+            return rows
+
+    async def _run(self, script: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - each script has its own answer
+        """Runs `lua/<script>.lua`. The server learns a script when it does not know it, which had no effect yet."""
+
+        async def evaluate() -> Any:  # noqa: ANN401 - as above
+            try:
+                return await self._client.evalsha(self._scripts.sha(script), 1, self._base, *arguments)
+            except NoScriptError:
+                return await self._client.eval(self._scripts.text(script), 1, self._base, *arguments)
+
+        return await self._ask(evaluate)
+
+    async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the library
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await question()
+        except (RedisError, OSError, TimeoutError) as error:
+            # Its text may name the server: only the kind of the failure goes on.
+            raise StoreDown(f"the shared store failed: {type(error).__name__}") from error

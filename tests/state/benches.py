@@ -1,0 +1,59 @@
+"""A store of each kind to try, and operations for it."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import SystemClock
+from gateway.state import Charge, Operation, Store, StoreSettings, open_store
+from tests.fakes import SteppedClock
+from tests.state.valkey_server import ValkeyProcess
+
+KINDS = ("file", "memory", "valkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A store and a way to let time pass for it: stepped where the clock is ours, slept where it is the server's."""
+
+    store: Store
+    clock: SteppedClock | None
+
+    async def wait(self, seconds: float) -> None:
+        if self.clock:
+            self.clock.advance(seconds)
+        else:
+            await asyncio.sleep(seconds)
+
+
+def settings_for(kind: str, folder: Path, valkey: ValkeyProcess, **more) -> StoreSettings:
+    """A fresh store each time. The timeout is long, as the machine may be busy; tests of the timeout set their own."""
+    match kind:
+        case "file":
+            more["path"] = folder / "state.db"
+        case "valkey":
+            more |= {"kind": "valkey", "url": valkey.url, "prefix": f"t{uuid.uuid4().hex}"}
+    return StoreSettings(**{"timeout_s": 5, **more})
+
+
+@contextlib.asynccontextmanager
+async def running_bench(settings: StoreSettings) -> AsyncIterator[Bench]:
+    clock = SteppedClock() if settings.kind == "sqlite" else None
+    async with open_store(settings, clock or SystemClock()) as store:
+        yield Bench(store, clock)
+
+
+def operation(op_id: str = "", *charges: Charge, request_id: str = "", fingerprint: bytes = b"print", ttl_s: float = 60, **more) -> Operation:
+    return Operation(
+        id=op_id or uuid.uuid4().hex,
+        tenant=more.get("tenant", "payments"),
+        rpc=more.get("rpc", "CreateVault"),
+        request_id=request_id,
+        fingerprint=fingerprint,
+        charges=charges,
+        ttl_s=ttl_s,
+        detail=more.get("detail", b""),
+    )

