@@ -1,0 +1,28 @@
+"""A process that begins operations as fast as it can and prints the id of each one that was admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`."""
+
+import asyncio
+import sys
+
+from gateway.clock import SystemClock
+from gateway.state import Admitted, Charge, Operation, StoreSettings, open_store
+
+
+async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> None:
+    at_once = asyncio.Semaphore(8)
+
+    async with open_store(settings, SystemClock()) as store:
+
+        async def one(number: int) -> None:
+            async with at_once:
+                op_id = f"{tag}-{number}"
+                charge = Charge("payments/vaults", 1, limit)
+                answer = await store.begin(Operation(op_id, "payments", "CreateVault", f"r-{op_id}", b"print", (charge,), 3600))
+                if isinstance(answer, Admitted):
+                    sys.stdout.write(f"{op_id}\n")
+                    sys.stdout.flush()
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(StoreSettings.model_validate_json(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

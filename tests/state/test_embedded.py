@@ -1,0 +1,131 @@
+"""What only the embedded store can meet: its file, its thread, its memory."""
+
+import asyncio
+import sqlite3
+import stat
+import threading
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.clock import SystemClock
+from gateway.state import Admitted, Bucket, Charge, IllegalTransition, Slot, StoreDown, StoreSettings, Usage, open_store
+from gateway.state.local import LocalLimits
+from gateway.state.sqlite_thread import SqlThread
+from tests.fakes import SteppedClock
+from tests.state.benches import operation
+
+
+async def test_everything_but_rates_and_leases_is_there_after_reopening(tmp_path):
+    settings = StoreSettings(path=tmp_path / "state.db", timeout_s=5)
+    async with open_store(settings, SystemClock()) as store:
+        epoch = await store.epoch()
+        await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
+        await store.sent("one")
+        await store.put_override("k", b"v")
+        fence = await store.fence()
+    async with open_store(settings, SystemClock()) as store:
+        assert await store.epoch() == epoch
+        assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
+        assert await store.sweep() == 0
+        assert (await store.overrides(), await store.overrides_version()) == ({"k": b"v"}, 1)
+        assert await store.fence() > fence
+        await store.commit("one", b"late")
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path):
+    path = tmp_path / "state.db"
+    async with open_store(StoreSettings(path=path), SystemClock()) as store:
+        await store.ping()
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, None])
+async def test_a_file_that_cannot_be_used_is_told(tmp_path, content):
+    path = tmp_path / "state.db" if content else tmp_path / "nowhere" / "state.db"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(StoreDown, match=r"state\.db cannot be used as a store"):
+        async with open_store(StoreSettings(path=path), SystemClock()):
+            pass
+
+
+async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreDown, match="later version"):
+        async with open_store(StoreSettings(path=path), SystemClock()):
+            pass
+
+
+async def test_a_job_that_fails_leaves_nothing_to_those_that_share_its_commit():
+    def prepare(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE t (n)")
+
+    def failing(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO t VALUES (2)")
+        raise IllegalTransition("one", "ABSENT", "commit")
+
+    thread = SqlThread(":memory:", prepare, 5)
+    await thread.open()
+    gate = threading.Event()
+    blocker = asyncio.create_task(thread.run(lambda _: gate.wait(5)))
+    jobs = [lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount, failing, lambda db: db.execute("INSERT INTO t VALUES (3)").rowcount]
+    grouped = [asyncio.create_task(thread.run(job)) for job in jobs]
+    await asyncio.sleep(0.05)
+    gate.set()
+    first, second, third = await asyncio.gather(*grouped, return_exceptions=True)
+    assert (first, third) == (1, 1)
+    assert isinstance(second, IllegalTransition)
+    assert await thread.run(lambda db: db.execute("SELECT n FROM t").fetchall()) == [(1,), (3,)]
+    await blocker
+    await thread.close()
+    with pytest.raises(StoreDown, match="closed"):
+        await thread.run(lambda _: None)
+
+
+async def test_a_disk_that_hangs_is_down_within_the_timeout_and_what_had_not_begun_never_happens():
+    def prepare(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE t (n)")
+
+    thread = SqlThread(":memory:", prepare, 0.1)
+    await thread.open()
+    gate = threading.Event()
+    calls = [thread.run(lambda _: gate.wait(5)), thread.run(lambda db: db.execute("INSERT INTO t VALUES (1)"))]
+    assert [type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)] == [StoreDown, StoreDown]
+    gate.set()
+    assert await thread.run(lambda db: db.execute("SELECT n FROM t").fetchall()) == []
+    await thread.close()
+
+
+async def test_a_full_disk_is_down_and_heals(tmp_path):
+    """The page limit stands for the disk; lifting it for space that comes back."""
+    async with open_store(StoreSettings(path=tmp_path / "state.db", timeout_s=5), SystemClock()) as store:
+        await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 25").fetchone())
+        with pytest.raises(StoreDown, match="full"):
+            await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000))
+        assert (await store.usage(["vaults"]))["vaults"] == Usage()
+        await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+        assert await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000)) == Admitted()
+
+
+def test_memory_follows_the_keys_in_use():
+    clock = SteppedClock()
+    limits = LocalLimits(clock)
+    for number in range(5000):
+        clock.advance(0.01)
+        limits.take([Bucket(f"b{number}", 100, 10)])
+        limits.lease("h", [Slot(f"s{number}", 1)], 0.01)
+    assert len(limits._full_at) < 1000
+    assert len(limits._leases) < 1000
+
+
+def test_settings_say_what_a_valkey_needs():
+    with pytest.raises(ValidationError, match="redis://"):
+        StoreSettings(kind="valkey")
+    assert StoreSettings(kind="valkey", url="rediss://host:6380/0").prefix == "cbrgw"
+    with pytest.raises(ValidationError):
+        StoreSettings(prefix="a{b}")

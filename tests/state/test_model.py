@@ -1,0 +1,191 @@
+"""Random histories of operations against a reference that is small enough to be believed."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from gateway.clock import SystemClock
+from gateway.state import (
+    Admitted,
+    Charge,
+    IllegalTransition,
+    InProgress,
+    Mismatch,
+    Operation,
+    Refused,
+    Replay,
+    State,
+    StoreSettings,
+    Usage,
+    open_store,
+)
+
+OPEN = {State.RESERVED, State.SENT, State.UNKNOWN}
+KEYS = ("vaults", "gib")
+IDS = st.sampled_from([f"op{n}" for n in range(6)])
+
+
+@dataclass
+class Known:
+    """What the reference remembers of an operation. `lapsed`: its ttl is over, so that the next begin or sweep ends it."""
+
+    op: Operation
+    lapsed: bool
+    state: State = State.RESERVED
+    response: bytes | None = None
+    resource_id: str = ""
+    order: int = 0
+
+
+@dataclass
+class Reference:
+    """The promises of Store in the plainest words: sums over a list of operations, no counters."""
+
+    ops: dict[str, Known] = field(default_factory=dict)
+    base: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEYS, 0))
+    counted: set[str] = field(default_factory=set)
+    order: int = 0
+
+    def usage(self, key: str) -> tuple[int, int, int]:
+        def total(states):
+            return sum(c.amount for k in self.ops.values() if k.state in states for c in k.op.charges if c.key == key)
+
+        done = sum(
+            c.amount for k in self.ops.values() if k.state is State.COMMITTED and k.op.id not in self.counted for c in k.op.charges if c.key == key
+        )
+        return self.base[key] + done, total(OPEN), total({State.UNKNOWN})
+
+    def sweep(self) -> int:
+        due = [k for k in self.ops.values() if k.state is State.RESERVED and k.lapsed]
+        for known in due:
+            known.state = State.EXPIRED
+        return len(due)
+
+    def begin(self, op: Operation):
+        if op.id in self.ops:
+            return Admitted
+        self.sweep()
+        for known in self.ops.values():
+            if op.request_id and known.op.request_id == op.request_id and known.state not in {State.RELEASED, State.EXPIRED}:
+                if known.op.fingerprint != op.fingerprint:
+                    return Mismatch()
+                return Replay(known.response) if known.state is State.COMMITTED else InProgress(known.op.id)
+        short = [c.key for c in op.charges if c.limit is not None and sum(self.usage(c.key)[:2]) + c.amount > c.limit]
+        if short:
+            return short
+        self.ops[op.id] = Known(op, lapsed=op.ttl_s == 0)
+        return Admitted
+
+    def settle(self, op_id: str, event: str, response: bytes | None, resource_id: str) -> State | None:
+        """The state afterwards; None when the event is illegal."""
+        known = self.ops.get(op_id)
+        before = known.state if known else State.ABSENT
+        legal = {
+            "sent": {State.RESERVED: State.SENT, State.SENT: State.SENT, State.EXPIRED: State.EXPIRED, State.ABSENT: State.ABSENT},
+            "commit": {State.SENT: State.COMMITTED, State.UNKNOWN: State.COMMITTED, State.COMMITTED: State.COMMITTED},
+            "release": {s: (State.RELEASED if s in OPEN else s) for s in State if s is not State.COMMITTED},
+            "unknown": {State.SENT: State.UNKNOWN, State.UNKNOWN: State.UNKNOWN},
+        }
+        after = legal[event].get(before)
+        if known and after and after is not before:
+            known.state = after
+            if after is State.COMMITTED:
+                self.order += 1
+                known.response, known.resource_id, known.order = response, resource_id, self.order
+        return after
+
+    def recount(self, counts: dict[str, int], fence: int, seen: set[str]) -> None:
+        self.base = dict(counts)
+        self.counted = {k.op.id for k in self.ops.values() if k.state is State.COMMITTED and (k.order <= fence or k.resource_id in seen)}
+
+
+class Histories(RuleBasedStateMachine):
+    """One store and one reference; `place` says which store."""
+
+    place: ClassVar[StoreSettings]
+
+    @initialize()
+    def open(self):
+        self.runner = asyncio.Runner()
+        self.stack = open_store(self.place.model_copy(update={"prefix": f"m{uuid.uuid4().hex}"}), SystemClock())
+        self.store = self.run(self.stack.__aenter__())
+        self.reference = Reference()
+        self.listing = SimpleNamespace(fence=0, order=0)
+
+    def run(self, coroutine):
+        return self.runner.run(coroutine)
+
+    @rule(
+        op_id=IDS,
+        amounts=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 4)),
+        limit=st.sampled_from([None, 3, 7]),
+        request_id=st.sampled_from(["", "r", "s"]),
+        fingerprint=st.sampled_from([b"a", b"b"]),
+        ttl_s=st.sampled_from([0, 3600]),
+    )
+    def begin(self, *, op_id, amounts, limit, request_id, fingerprint, ttl_s):
+        charges = tuple(Charge(key, amount, limit) for key, amount in amounts.items())
+        op = Operation(op_id, "tenant", "rpc", request_id, fingerprint, charges, ttl_s)
+        expected, answer = self.reference.begin(op), self.run(self.store.begin(op))
+        match expected:
+            case list():
+                assert isinstance(answer, Refused)
+                assert [shortage.key for shortage in answer.shortages] == expected
+            case type():
+                assert answer == Admitted()
+            case _:
+                assert answer == expected
+
+    @rule(op_id=IDS, event=st.sampled_from(["sent", "sent", "commit", "commit", "release", "unknown"]), resource=st.sampled_from(["", "v1", "v2"]))
+    def settle(self, op_id, event, resource):
+        expected = self.reference.settle(op_id, event, b"x" + op_id.encode(), resource)
+        call = self.store.commit(op_id, b"x" + op_id.encode(), resource) if event == "commit" else getattr(self.store, event)(op_id)
+        if expected is None:
+            with pytest.raises(IllegalTransition):
+                self.run(call)
+        else:
+            answer = self.run(call)
+            assert event != "sent" or answer is (expected is State.SENT)
+
+    @rule()
+    def sweep(self):
+        assert self.run(self.store.sweep()) == self.reference.sweep()
+
+    @rule()
+    def begin_listing(self):
+        self.listing = SimpleNamespace(fence=self.run(self.store.fence()), order=self.reference.order)
+
+    @rule(counts=st.fixed_dictionaries({key: st.integers(0, 5) for key in KEYS}), seen=st.sets(st.sampled_from(["v1", "v2"])))
+    def recount(self, counts, seen):
+        if self.listing.fence:
+            self.run(self.store.recount(counts, self.listing.fence, seen))
+            self.reference.recount(counts, self.listing.order, seen)
+            self.listing = SimpleNamespace(fence=0, order=0)
+
+    @invariant()
+    def counters_agree(self):
+        usage = self.run(self.store.usage(KEYS))
+        assert {k: (u.committed, u.reserved, u.uncertain) for k, u in usage.items()} == {k: self.reference.usage(k) for k in KEYS}
+        assert all(isinstance(u, Usage) for u in usage.values())
+
+    def teardown(self):
+        self.run(self.stack.__aexit__(None, None, None))
+        self.runner.close()
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 40), ("valkey", 25)])
+def test_random_histories(kind, examples, valkey):
+    class Here(Histories):
+        place = StoreSettings(kind=kind, url=valkey.url, timeout_s=5)
+
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_state_machine_as_test(
+        Here, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, database=None, suppress_health_check=checks)
+    )

@@ -1,0 +1,185 @@
+"""A Valkey that stops, dies, is emptied or loses its answers: told in time, refused where growth could be wrong, bridged where a share is known."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.state import Admitted, Bucket, Charge, IllegalTransition, Leased, Refused, Slot, Store, StoreDown, StoreSettings, Usage, open_store
+from tests.state.benches import operation
+from tests.state.valkey_server import ValkeyProcess, running_valkey
+
+TIMEOUT_S = 0.3
+
+
+@pytest.fixture
+def own_valkey(tmp_path):
+    """A server that a test may hurt."""
+    with running_valkey(tmp_path) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **more) -> AsyncIterator[Store]:
+    async with open_store(StoreSettings(kind="valkey", url=url, **{"timeout_s": TIMEOUT_S, **more}), SystemClock()) as store:
+        yield store
+
+
+@pytest.fixture
+async def store(own_valkey: ValkeyProcess) -> AsyncIterator[Store]:
+    async with opened(own_valkey.url, replicas=2) as running:
+        yield running
+
+
+async def asserted_down(store: Store) -> None:
+    for call in (store.begin(operation()), store.sent("x"), store.commit("x", None), store.usage(["k"]), store.ping(), store.epoch(), store.fence()):
+        began = time.monotonic()
+        with pytest.raises(StoreDown):
+            await call
+        assert time.monotonic() - began < TIMEOUT_S + 0.2
+
+
+async def test_a_paused_server_is_down_within_the_timeout_and_applies_each_call_once(store: Store, own_valkey: ValkeyProcess):
+    op = operation("one", Charge("vaults", 1, 9))
+    own_valkey.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreDown):
+            await store.begin(op)
+        await asserted_down(store)
+    finally:
+        own_valkey.signal(signal.SIGCONT)
+    assert await store.begin(op) == Admitted()
+    assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
+
+
+async def test_a_dead_server_is_down_and_comes_back_as_another_epoch(store: Store, own_valkey: ValkeyProcess):
+    before = await store.epoch()
+    await store.begin(operation("one", Charge("vaults", 1, 1)))
+    own_valkey.kill()
+    await asserted_down(store)
+    own_valkey.start()
+    with pytest.raises(StoreDown, match="epoch"):
+        await store.begin(operation("two", Charge("vaults", 1, 1)))
+    assert await store.epoch() != before
+    assert await store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
+
+
+async def test_a_restart_that_keeps_the_data_is_another_epoch_too(tmp_path):
+    with running_valkey(tmp_path, durable=True) as server:
+        async with opened(server.url, timeout_s=5) as store:
+            before = await store.epoch()
+            await store.begin(operation("one", Charge("vaults", 1, 1)))
+            # The append-only file is written out once a second unless the server is asked to end.
+            server.signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+            server.kill()
+            server.start()
+            assert await store.epoch() != before
+            assert await store.sent("one")
+            assert isinstance(await store.begin(operation("two", Charge("vaults", 1, 1))), Refused)
+
+
+async def test_an_emptied_server_refuses_growth_until_each_replica_knows(store: Store, own_valkey: ValkeyProcess):
+    async with opened(own_valkey.url) as other:
+        before = await store.epoch()
+        await store.begin(operation("one", Charge("vaults", 1, 1)))
+        assert own_valkey.command("FLUSHALL").startswith(b"+OK")
+        with pytest.raises(StoreDown):
+            await store.begin(operation("two", Charge("vaults", 1, 1)))
+        assert await store.epoch() != before
+        assert await store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
+        with pytest.raises(StoreDown):
+            await other.begin(operation("three", Charge("gib", 1, 1)))
+        assert await other.epoch() == await store.epoch()
+        assert await other.begin(operation("three", Charge("gib", 1, 1))) == Admitted()
+        assert await store.sent("one") is False
+        with pytest.raises(IllegalTransition, match="ABSENT"):
+            await store.commit("one", None)
+
+
+async def test_a_server_that_forgot_the_scripts_is_taught_again(store: Store, own_valkey: ValkeyProcess):
+    await store.begin(operation("one", Charge("vaults", 1, 9)))
+    assert own_valkey.command("SCRIPT FLUSH").startswith(b"+OK")
+    assert await store.begin(operation("two", Charge("vaults", 1, 9))) == Admitted()
+    assert (await store.usage(["vaults"]))["vaults"].reserved == 2
+
+
+async def test_a_server_that_is_down_at_the_start_only_refuses_growth(own_valkey: ValkeyProcess):
+    own_valkey.kill()
+    async with opened(own_valkey.url) as store:
+        await asserted_down(store)
+        own_valkey.start()
+        await store.epoch()
+        assert await store.begin(operation()) == Admitted()
+
+
+async def test_rates_and_leases_use_the_local_share_meanwhile(store: Store, own_valkey: ValkeyProcess):
+    bucket, slot = Bucket("calls", 0.02, 8), Slot("streams", 4)
+    assert await store.lease("before", [slot], 60) == Leased()
+    own_valkey.kill()
+    allowed = [(await store.take([bucket])).allowed for _ in range(8)]
+    assert allowed == [True] * 4 + [False] * 4
+    assert await store.renew("before", ["streams"], 60)
+    assert await store.lease("during", [slot], 60) == Leased()
+    assert isinstance(await store.lease("more", [slot], 60), Refused)
+    await store.free("before", ["streams"])
+    assert await store.lease("more", [slot], 60) == Leased()
+    own_valkey.start()
+    await asyncio.sleep(1.1)
+    assert (await store.take([bucket])).remaining == 7
+    assert await store.renew("during", ["streams"], 60)
+
+
+async def test_callers_that_go_away_do_not_mix_up_answers(store: Store):
+    """The connection of a cancelled call must not give its late answer to the next one."""
+    for number in range(60):
+        task = asyncio.create_task(store.begin(operation(f"op-{number}", Charge("vaults", 1, None))))
+        await asyncio.sleep(0.0003 * (number % 5))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert await store.usage(["never"]) == {"never": Usage()}
+    assert (await store.usage(["vaults"]))["vaults"].reserved <= 60
+
+
+async def test_the_address_of_the_server_is_in_no_message(own_valkey: ValkeyProcess):
+    own_valkey.kill()
+    async with opened(own_valkey.url) as store:
+        with pytest.raises(StoreDown) as caught:
+            await store.ping()
+    assert "127.0.0.1" not in str(caught.value)
+    assert "hidden" not in repr(StoreSettings(kind="valkey", url="redis://user:hidden@host"))
+
+
+async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_valkey: ValkeyProcess):
+    """Every key carries the same hash tag: a cluster keeps them in one slot."""
+    await store.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
+    await store.sent("one")
+    await store.commit("one", b"x", "v")
+    await store.adjust("vaults", 1, "a")
+    await store.recount({"vaults": 1}, await store.fence(), ())
+    await store.take([Bucket("calls", 1, 5)])
+    await store.lease("h", [Slot("streams", 1)], 60)
+    await store.put_override("k", b"v")
+    keys = [word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word and word[0] not in "*$"]
+    assert len(keys) > 8
+    assert all(key.startswith("{cbrgw}:") for key in keys)
+
+
+async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
+    async with opened(own_valkey.url, replay_ttl_s=0.2) as store:
+        for name in ("one", "two"):
+            await store.begin(operation(name, request_id=name))
+            await store.sent(name)
+            await (store.commit(name, b"x") if name == "one" else store.release(name))
+        await store.adjust("vaults", 0, "a")
+        await store.take([Bucket("calls", 50, 5)])
+        await store.lease("h", [Slot("streams", 1)], 0.1)
+        await asyncio.sleep(0.3)
+        await store.sweep()
+    left = {word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")}
+    assert left == {"{cbrgw}:epoch", "{cbrgw}:sequence", "{cbrgw}:counter:vaults"}
