@@ -24,7 +24,6 @@ from gateway.upstream.faults import UpstreamError, error_in_success, read_error
 from gateway.upstream.http import HttpResponse
 
 SUCCESS: Final = range(200, 300)
-_REDIRECTION: Final = range(300, 400)
 _CLIENT_ERROR: Final = range(400, 500)
 
 
@@ -70,9 +69,6 @@ def judge(response: HttpResponse) -> Attempt:
     request_id = response.headers.get("x-request-id", "")[:64]
     retry_after = _seconds(response.headers.get("retry-after"))
     status = response.status
-    if status in _REDIRECTION:
-        # CBR never redirects; whoever did may have passed the call on as well.
-        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem="it points to another address")
     if status not in SUCCESS:
         error = read_error(status, response.body)
         return Attempt(_outcome_of(error), error=error, request_id=request_id, retry_after_s=retry_after, status=status)

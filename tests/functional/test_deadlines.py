@@ -25,19 +25,22 @@ async def test_a_deadline_that_leaves_no_time_sends_nothing(world, payments, rpc
     assert arrived(world) == []
 
 
-@pytest.mark.parametrize("timeout_s", [0.5, 0.8, 1.5, 3.0])
 @pytest.mark.parametrize("delay_s", [0.1, 0.6, 2.0])
-async def test_a_read_is_answered_before_the_deadline(world, payments, timeout_s, delay_s):
+async def test_a_read_is_answered_before_the_deadline(world, payments, delay_s):
     order(world, "delay", "VaultService/ListVaults", seconds=delay_s, times=None)
-    began = time.monotonic()
-    response = await payments("VaultService/ListVaults", {}, timeout_s=timeout_s)
-    took_s = time.monotonic() - began
-    assert took_s <= timeout_s + 0.1
-    if isinstance(response, Failure):
-        assert delay_s > timeout_s - SLACK_S
-        assert response.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
-    else:
-        assert delay_s < timeout_s
+
+    async def call(timeout_s):
+        began = time.monotonic()
+        response = await payments("VaultService/ListVaults", {}, timeout_s=timeout_s)
+        return timeout_s, response, time.monotonic() - began
+
+    for timeout_s, response, took_s in await asyncio.gather(*map(call, (0.5, 0.8, 1.5, 3.0))):
+        assert took_s <= timeout_s + 0.1
+        if isinstance(response, Failure):
+            assert delay_s > timeout_s - SLACK_S
+            assert response.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+        else:
+            assert delay_s < timeout_s
 
 
 async def test_no_attempt_starts_that_has_no_time_to_end(world, payments):
@@ -126,17 +129,3 @@ async def test_a_change_to_a_busy_resource_waits_its_turn_and_gives_up_unsent(wo
     await asyncio.sleep(0.3)
     assert len(arrived(world, "VaultService/UpdateVault")) == 1
     assert (await payments.ok("VaultService/GetVault", {"vault_id": made.id})).vault.name == "first"
-
-
-async def test_a_caller_without_a_deadline_gets_one():
-    """A read that nobody bounds ends by itself; CBR never answers here."""
-
-    async def silent(connection):
-        await connection.request()
-        await connection.until_closed()
-
-    async with raw_server(silent) as upstream, gateway_before(upstream.origin) as (_, anyone):
-        began = time.monotonic()
-        failed = await anyone.fails("VaultService/ListVaults", {}, timeout_s=None)
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "2")
-    assert 8 < time.monotonic() - began < 12

@@ -4,11 +4,12 @@ import asyncio
 import gzip
 import json
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from tests.functional import stage
-from tests.functional.calls import Failure, gateway_before
+from tests.functional.calls import Failure, forget, gateway_before
 from tests.unit.upstream.raw_server import always, answer, raw_server
 
 READ, CREATE = "VaultService/GetVault", "VaultService/CreateVault"
@@ -61,31 +62,53 @@ ANSWERS = {
 every_answer = pytest.mark.parametrize("name", ANSWERS)
 
 
-def once(content):
-    """Answers one request, then closes, so that an answer that never ends does."""
+@dataclass
+class Liar:
+    """An upstream that answers every request with `content`, then closes, so that an answer that never ends does."""
 
-    async def script(connection):
+    content: bytes = b""
+
+    async def __call__(self, connection):
         if await connection.request() is not None:
-            await connection.send(content)
+            await connection.send(self.content)
 
-    return script
+
+@pytest.fixture(scope="module")
+async def shared_liar():
+    liar = Liar()
+    async with raw_server(liar) as upstream, gateway_before(upstream.origin) as (app, anyone):
+        yield liar, upstream, app, anyone
+
+
+@pytest.fixture
+def lied_to(shared_liar):
+    """Sets the answer; gives the server that shows what arrived, and a caller."""
+    liar, upstream, app, anyone = shared_liar
+    forget(app)
+    upstream.requests.clear()
+
+    def answering(content):
+        liar.content = content
+        return upstream, anyone
+
+    return answering
 
 
 @every_answer
-async def test_a_read_never_succeeds_on_a_hostile_answer(name):
-    async with raw_server(once(ANSWERS[name])) as upstream, gateway_before(upstream.origin) as (_, anyone):
-        failed = await anyone.fails(READ, {"vault_id": "v"}, timeout_s=8)
-        assert (failed.code, failed.reason) in {("INTERNAL", "UPSTREAM_PROTOCOL"), ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")}
-        assert 1 <= len(upstream.requests) <= 3
-        assert "Login" not in repr(failed)
+async def test_a_read_never_succeeds_on_a_hostile_answer(lied_to, name):
+    upstream, anyone = lied_to(ANSWERS[name])
+    failed = await anyone.fails(READ, {"vault_id": "v"}, timeout_s=8)
+    assert (failed.code, failed.reason) in {("INTERNAL", "UPSTREAM_PROTOCOL"), ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")}
+    assert 1 <= len(upstream.requests) <= 3
+    assert "Login" not in repr(failed)
 
 
 @every_answer
-async def test_a_create_is_sent_once_and_unknown_after_a_hostile_answer(name):
-    async with raw_server(once(ANSWERS[name])) as upstream, gateway_before(upstream.origin) as (_, anyone):
-        failed = await anyone.fails(CREATE, stage.vault_request(), timeout_s=8)
-        assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
-        assert len(upstream.requests) == 1
+async def test_a_create_is_sent_once_and_unknown_after_a_hostile_answer(lied_to, name):
+    upstream, anyone = lied_to(ANSWERS[name])
+    failed = await anyone.fails(CREATE, stage.vault_request(), timeout_s=8)
+    assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
+    assert len(upstream.requests) == 1
 
 
 @pytest.mark.parametrize("text", ['{"vault":{"id":"v","name":"ok"}}', ' {"vault": {"id": "v", "name": "ok"}} '])
@@ -191,9 +214,9 @@ LONG_CODE = '{"error_code":"' + "E" * 5000 + '"}'
 
 @pytest.mark.parametrize("text", ["<b>oops</b>", "", "null", "[1]", '{"error_code":7}', '{"error_code":["x"]}', LONG_CODE])
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "418 Teapot", "500 Oops", "599 Odd"])
-async def test_an_error_of_any_shape_is_mapped(status, text):
-    async with raw_server(always(answer(text.encode(), status))) as upstream, gateway_before(upstream.origin) as (_, anyone):
-        failed = await anyone.fails(READ, {"vault_id": "v"})
-        assert failed.reason not in {"INTERNAL", ""}
-        assert failed.facts["upstreamHttpStatus"] == status[:3]
-        assert "oops" not in repr(failed)
+async def test_an_error_of_any_shape_is_mapped(lied_to, status, text):
+    _, anyone = lied_to(answer(text.encode(), status))
+    failed = await anyone.fails(READ, {"vault_id": "v"})
+    assert failed.reason not in {"INTERNAL", ""}
+    assert failed.facts["upstreamHttpStatus"] == status[:3]
+    assert "oops" not in repr(failed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from gateway.upstream.declaration import RetryClass
 from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for, until
 from tests.harness import World
 
+ALL = list(BINDINGS)
 every_rpc = pytest.mark.parametrize("rpc", BINDINGS)
 ALONE = {RetryClass.CREATE, RetryClass.NEVER}
 """Classes of calls that are never sent again when their outcome is unknown."""
@@ -57,14 +59,16 @@ async def nowhere():
             yield pair
 
 
-@every_rpc
-async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(nowhere, rpc):
+@pytest.mark.parametrize("rpcs", [ALL[start : start + 3] for start in range(0, len(ALL), 3)], ids=" ".join)
+async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(nowhere, rpcs):
+    """Three at once: more would meet the cap on retries in flight."""
     app, anyone = nowhere
     forget(app)
-    failed = await Caller(anyone.channel, World.metadata(tenant_for(rpc))).fails(rpc, request_for(rpc, named=True))
-    assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
-    assert (failed.facts["attempts"], failed.facts["sent"]) == ("3", "no")
-    assert "RetryInfo" in failed.details
+    calls = (Caller(anyone.channel, World.metadata(tenant_for(rpc))).fails(rpc, request_for(rpc, named=True)) for rpc in rpcs)
+    for failed in await asyncio.gather(*calls):
+        assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
+        assert (failed.facts["attempts"], failed.facts["sent"]) == ("3", "no")
+        assert "RetryInfo" in failed.details
 
 
 # Refused --------------------------------------------------------------------------------------------------------------------------
@@ -106,8 +110,10 @@ CHANGES = ("VaultService/CreateVault", "VaultService/OrderVault", "VaultService/
 
 @pytest.mark.parametrize("rpc", CHANGES)
 async def test_a_pause_that_was_asked_for_does_not_outlast_the_caller(world, rpc):
-    order(world, "status", rpc, status=429, headers={"Retry-After": "3"}, times=None)
-    failed = await caller(world).fails(rpc, request_for(rpc, named=True), timeout_s=1)
+    order(world, "status", rpc, status=429, headers={"Retry-After": "9"}, times=None)
+    began = time.monotonic()
+    failed = await caller(world).fails(rpc, request_for(rpc, named=True), timeout_s=3)
+    assert time.monotonic() - began < 2, "said at once, not when the time is up"
     # Nothing was carried out, so nothing is unknown; and nothing is sent behind the caller's back.
     assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_THROTTLED")
     assert len(arrived(world, rpc)) == 1
@@ -228,7 +234,8 @@ SLOW = {
 
 
 async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
-    """All at once, because an attempt lasts five seconds."""
+    """All at once, because an attempt lasts five seconds; and without a deadline, because every call gets one."""
+    began = time.monotonic()
     for rpc, (attempts, _) in SLOW.items():
         order(world, "delay", rpc, seconds=7, times=None if attempts == 3 else 1)
     answers = await asyncio.gather(*(caller(world)(rpc, request_for(rpc, named=True), timeout_s=None) for rpc in SLOW))
@@ -236,6 +243,7 @@ async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
         # A read has ten seconds in all: the third attempt does not start.
         assert len(arrived(world, rpc)) == min(attempts, 2), rpc
         assert (answer.reason if isinstance(answer, Failure) else None) == reason, rpc
+    assert time.monotonic() - began < 15
 
 
 # Definite -------------------------------------------------------------------------------------------------------------------------
