@@ -116,10 +116,8 @@ def _address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
 def _configuration(upstream: str, transport: str) -> dict[str, Any]:
     project = {"id": PROJECT_ID, "region": "local", "credential": "main"}
     key = {"id": "bench", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}
-    # Calls begin here in bursts of 64, all on one connection, and none of them may be refused.
-    limits = {"max_pending_requests": 128}
     return {
-        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, "drain_grace_s": 1, "limits": limits},
+        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, "drain_grace_s": 1},
         "upstream": {
             "transport": {"transport": transport},
             "regions": {"local": {"endpoint": f"http://{upstream}"}},

@@ -287,6 +287,11 @@ async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
         assert [entry.committed for entry in arrived(world, CREATE)] == [True]
 
 
+async def test_an_ordinary_burst_on_one_connection_is_served_whole(world):
+    answers = await asyncio.gather(*(caller(world)(LIST, {}, timeout_s=20) for _ in range(96)))
+    assert [answer for answer in answers if isinstance(answer, Failure)] == []
+
+
 async def test_many_callers_at_once_are_answered_or_refused_but_never_left_waiting():
     async with running_gateway(server={"limits": {"max_pending_requests": 4}}) as world:
         order(world, "delay", LIST, seconds=0.05, times=None)
