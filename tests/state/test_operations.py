@@ -39,12 +39,35 @@ async def test_a_commit_turns_reserved_into_committed(store: Store):
     assert await store.usage(["vaults", "gib", "other"]) == {"vaults": Usage(committed=1), "gib": Usage(committed=2**40), "other": Usage()}
 
 
+@pytest.mark.parametrize("amount", [0, 1, 2**53 - 1])
+@pytest.mark.parametrize("last", ["commit", "release"])
+async def test_the_least_and_greatest_amounts_move_exactly(store: Store, amount: int, last: str):
+    await store.begin(operation("one", Charge("gib", amount, None)))
+    await store.sent("one")
+    await store.unknown("one")
+    assert (await store.usage(["gib"]))["gib"] == Usage(0, amount, amount)
+    await (store.commit("one", None) if last == "commit" else store.release("one"))
+    assert (await store.usage(["gib"]))["gib"] == Usage(amount if last == "commit" else 0)
+    await store.adjust("gib", -amount, "delete")
+    assert (await store.usage(["gib"]))["gib"] == Usage()
+
+
 async def test_a_release_gives_back_and_frees_the_request(store: Store):
     assert await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r")) == Admitted()
     assert await store.sent("one")
     await store.release("one")
     assert (await store.usage(["vaults"]))["vaults"] == Usage()
     assert await store.begin(operation("two", Charge("vaults", 1, 1), request_id="r")) == Admitted()
+
+
+async def test_what_was_sent_never_ends_by_itself(bench: Bench):
+    store = bench.store
+    await store.begin(operation("one", Charge("vaults", 3, None), ttl_s=0.05))
+    await store.sent("one")
+    await bench.wait(0.1)
+    assert await store.sweep() == 0
+    assert await store.begin(operation("two")) == Admitted()
+    assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=3)
 
 
 async def test_an_unknown_outcome_stays_reserved_until_it_is_settled(bench: Bench):
@@ -184,13 +207,13 @@ async def test_an_operation_that_nobody_knows(store: Store):
 async def test_a_volume_counter_is_forgotten_at_its_time(bench: Bench):
     store = bench.store
     now = (bench.clock or SystemClock()).time()
-    today = Charge("day", 5, 5, expires_at=now + 0.4)
+    today = Charge("day", 4, 5, expires_at=now + 1)
     await store.begin(operation("one", today))
     await store.sent("one")
     await store.commit("one", None)
-    await store.begin(operation("open", Charge("day", 0, 5, expires_at=now + 0.4), Charge("gib", 1, None)))
+    await store.begin(operation("open", Charge("day", 1, 5, expires_at=now + 1), Charge("gib", 1, None)))
     assert isinstance(await store.begin(operation("two", today)), Refused)
-    await bench.wait(0.5)
+    await bench.wait(1.1)
     assert (await store.usage(["day"]))["day"] == Usage()
     later = Charge("day", 5, 5, expires_at=now + 3600)
     assert await store.begin(operation("three", later)) == Admitted()
@@ -210,6 +233,7 @@ async def test_adjusting_counts_once(store: Store):
 
 async def test_a_recount_sets_the_truth_and_keeps_what_the_listing_may_have_missed(store: Store):
     await committed(store, Charge("vaults", 1, None), resource_id="old")
+    await committed(store, Charge("vaults", 1, None), resource_id="deleted elsewhere")
     fence = await store.fence()
     await committed(store, Charge("vaults", 1, None), resource_id="seen")
     await committed(store, Charge("vaults", 1, None), resource_id="missed")

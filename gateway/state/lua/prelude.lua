@@ -5,7 +5,8 @@ local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
 local function at(name) return base .. ':' .. name end
-local function whole(number) return string.format('%.0f', number) end
+-- Adding 0 turns the -0 of a product into 0, which the server takes for a number.
+local function whole(number) return string.format('%.0f', number + 0) end
 local function exact(number) return string.format('%.17g', number) end
 local function operation_at(id) return at('operation:' .. id) end
 local function counter_at(name) return at('counter:' .. name) end
