@@ -18,24 +18,21 @@ from google.protobuf.message import Message
 from gateway import telemetry
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.reload import Reloader
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import handlers
 from gateway.rpc.server import Servers
-from gateway.tenants import TenantDirectory
-from gateway.upstream.auth import AccessKeyAuth, Authenticator
-from gateway.upstream.breaker import Breakers, Traffic
+from gateway.snapshots import Snapshots
+from gateway.tenants import Current
+from gateway.upstream.breaker import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
-from gateway.upstream.client import Account, Client
-from gateway.upstream.credentials import AccessKey
-from gateway.upstream.http import Transport
-from gateway.upstream.iam import TokenAuth
+from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _PAGE_TOKEN_KEY_BYTES = 32
-Accounts = dict[str, Account]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,8 @@ class App:
     catalog: Catalog
     client: Client
     servers: Servers
+    current: Current
+    reloader: Reloader | None
 
     @property
     def address(self) -> str:
@@ -56,53 +55,44 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def open_app(config: Config) -> AsyncIterator[App]:
-    """A running gateway. Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without draining."""
+async def open_app(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
+    """A running gateway. Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without draining.
+
+    `load` reads the configuration anew, for reloads; without it there are none.
+    """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
         catalog = load_catalog(on_unknown=UnknownKeys())
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
-        accounts = _accounts(config, transport, breakers, stack)
+        snapshots = Snapshots(transport, breakers, clock)
+        stack.push_async_callback(snapshots.aclose)
+        current = Current(snapshots.build(config))
         key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
         client = Client(catalog, transport, breakers, PageTokens(key, clock), clock)
 
         async def forward(call: Call, request: Message) -> Message:
             assert call.project is not None
-            reply = await client.call(call.binding, request, accounts[call.project.id], call.scope, call.time_left_s)
+            account = call.snapshot.accounts[call.project.id]
+            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s)
             call.upstream = reply.upstream
             return reply.message
 
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, TenantDirectory(config.tenants), forward), services)
+        servers = Servers(config.server, handlers(catalog, current, forward), services)
         stack.push_async_callback(client.aclose, 0)
         stack.push_async_callback(servers.stop, 0)
         await servers.start()
-        yield App(catalog, client, servers)
+        reloader = Reloader(config, load, snapshots, current) if load is not None else None
+        if reloader is not None:
+            stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
+        yield App(catalog, client, servers, current, reloader)
 
 
-def _accounts(config: Config, transport: Transport, breakers: Breakers, stack: contextlib.AsyncExitStack) -> Accounts:
-    """One account per project; projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
-    clock = SystemClock()
-    known: dict[tuple[str, str], Authenticator] = {}
-    accounts: Accounts = {}
-    for tenant in config.tenants:
-        for project in tenant.projects:
-            region = config.upstream.regions[project.region]
-            credential = config.upstream.credentials[project.credential].credential()
-            iam = "" if isinstance(credential, AccessKey) else region.iam_endpoint or ""
-            auth = known.get((project.credential, iam))
-            if auth is None:
-                if isinstance(credential, AccessKey):
-                    auth = AccessKeyAuth(credential, clock)
-                else:
-                    breaker = breakers.of(iam, Traffic.IAM)
-                    auth = TokenAuth(credential, iam, transport, breaker=breaker, clock=clock, random=random.random)
-                stack.push_async_callback(auth.aclose)
-                known[project.credential, iam] = auth
-            accounts[project.id] = Account(project.id, region.endpoint, auth)
-    return accounts
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class UnknownKeys:
@@ -118,8 +108,11 @@ class UnknownKeys:
             log.warning("answer of CBR has a member that is not modelled", message=message, key=key[:64])
 
 
-async def serve(config: Config, ready: Callable[[App], None] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. `ready` is called once calls can be answered."""
+async def serve(config: Config, ready: Callable[[App], None] | None = None, load: Callable[[], Config] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. `ready` is called once calls can be answered.
+
+    With `load`, SIGHUP and changes in `tenants_dir` make it read the configuration anew.
+    """
     telemetry.configure(config.log)
     ended, forced = asyncio.Event(), asyncio.Event()
 
@@ -130,10 +123,12 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
-        async with open_app(config) as app:
+        async with open_app(config, load) as app:
+            if app.reloader is not None:
+                loop.add_signal_handler(signal.SIGHUP, app.reloader.ask)
             # What is alive now lives as long as the process; without this, every full collection walks all of it again.
             gc.freeze()
-            log.info("serving", address=app.address, health=app.health_address, rpcs=len(app.catalog.bindings))
+            log.info("serving", address=app.address, health=app.health_address, rpcs=len(app.catalog.bindings), config=app.current.snapshot.version)
             if ready is not None:
                 ready(app)
             await ended.wait()
@@ -141,7 +136,7 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None) -> N
             await _drain(app, forced, config.server.drain_grace_s)
             log.info("stopped")
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

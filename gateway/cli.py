@@ -97,7 +97,7 @@ def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config
 @main.command("serve")
 @_configured
 def serve_calls(config_file: Path | None, **flags: object) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. SIGHUP reads tenants, issuers, regions and credentials anew."""
     with _reported():
         config, _ = _loaded(config_file, flags)
         # grpc's core writes lines of its own form to standard error; what matters in them reaches us as errors.
@@ -110,7 +110,7 @@ def serve_calls(config_file: Path | None, **flags: object) -> None:
 
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(serve(config))
+                runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0]))
         except AddressInUse as taken:
             raise click.ClickException(str(taken)) from taken
 

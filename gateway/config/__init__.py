@@ -16,20 +16,26 @@ from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
 from gateway.rpc.settings import ServerSettings
 from gateway.telemetry import LogSettings
-from gateway.tenants import Tenant
+from gateway.tenants import IssuerSettings, Tenant
 from gateway.upstream.settings import SecretReference, UpstreamSettings
 
 __all__ = ["FILE_VARIABLE", "FLAGS", "PREFIX", "Config", "ConfigError", "Layers", "Problem", "leaves", "load", "read_layers", "shown", "validated"]
 
 
 class Config(BaseModel):
-    """Everything a gateway is told. A process keeps the one it started with."""
+    """Everything a gateway is told. Of a later one a process takes over `tenants`, `issuers`, and the cloud's regions and credentials."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="CBR Gateway configuration")
 
     server: ServerSettings = Field(default_factory=ServerSettings, description="Where the server listens and how it ends.")
     upstream: UpstreamSettings = Field(description="The cloud: its regions and the credentials for it.")
-    tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves.")
+    issuers: dict[str, IssuerSettings] = Field(
+        default_factory=dict, description="Issuers of the tokens that callers may show, by a name of your choice."
+    )
+    tenants_dir: Path | None = Field(
+        default=None, description="Directory with a YAML file for each tenant, instead of `tenants`. Watched for changes."
+    )
+    tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves. Or give `tenants_dir`.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(
         default=None, description="Key that signs page tokens, the same in all replicas. Unset: random, so that tokens end with the process."

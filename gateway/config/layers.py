@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from gateway.config import tenant_files
 from gateway.config.problems import KeyPath, Problem
 
 PREFIX: Final = "CBR_GATEWAY_"
@@ -85,6 +86,7 @@ def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mappin
             layers.put(_spelled(name.removeprefix(PREFIX).split("__"), layers.data), _from_text(text), f"environment variable {name}")
     for key, value in overrides.items():
         layers.put(tuple(key.split(".")), value, FLAGS.get(key, "override"))
+    _read_tenants(layers)
     return layers
 
 
@@ -109,23 +111,53 @@ def _from_text(text: str) -> object:
 
 
 def _read_file(path: Path, layers: Layers) -> None:
+    layers.data = _read_mapping(path, (), (), "a mapping of sections: server, upstream, tenants, log", layers) or {}
+
+
+def _read_tenants(layers: Layers) -> None:
+    """Puts the files of `tenants_dir` where the list `tenants` would stand."""
+    directory, place = layers.data.get(tenant_files.KEY), layers.source((tenant_files.KEY,))
+    if not isinstance(directory, str):
+        return
+    if "tenants" in layers.data:
+        layers.problems.append(Problem((tenant_files.KEY,), place, "stands beside `tenants`. Keep one of the two"))
+        return
+
+    def read(paths: list[Path]) -> list[Any]:
+        entries: list[Any] = []
+        for path in paths:
+            entry = _read_mapping(path, ("tenants", len(entries)), (tenant_files.KEY,), "a mapping that describes one tenant", layers)
+            if entry is not None:
+                entries.append(entry)
+        return entries
+
+    layers.sources["tenants",] = place
+    layers.data["tenants"] = tenant_files.read_tenants(Path(directory), place, read, layers.problems)
+
+
+def _read_mapping(path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: Layers) -> dict[str, Any] | None:
+    """What a file holds, placed at `at`; an empty one holds nothing. None, and a problem at `blamed`, for a file that is not one mapping."""
+    where, problem = str(path), f"must be {form}"
     try:
-        text = path.read_text(encoding="utf-8")
-        loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
+        if isinstance(root, yaml.MappingNode):
+            tree: dict[str, Any] = _Tree(path, loader, layers).plain(root, at)
+            return tree
+        if root is None and not at:
+            return {}
     except OSError as error:
-        layers.problems.append(Problem((), str(path), f"cannot be read: {error.strerror}. Give the path of the configuration file"))
+        problem = f"cannot be read: {error.strerror}. Give the path of the configuration file"
+        if at:
+            raise
     except UnicodeDecodeError:
-        layers.problems.append(Problem((), str(path), "is not UTF-8 text"))
+        problem = "is not UTF-8 text"
     except yaml.YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        layers.problems.append(Problem((), where, f"is not YAML: {what or 'unreadable characters'}"))
-    else:
-        if isinstance(root, yaml.MappingNode):
-            layers.data = _Tree(path, loader, layers).plain(root, ())
-        elif root is not None:
-            layers.problems.append(Problem((), str(path), "must be a mapping of sections: server, upstream, tenants, log"))
+        where = f"{path}:{mark.line + 1}" if mark else where
+        problem = f"is not YAML: {what or 'unreadable characters'}"
+    layers.problems.append(Problem(blamed, where, problem))
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,9 +119,14 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str,
         if not models:
             yield (
                 key,
-                "required" if known.is_required() else str(known.get_default(call_default_factory=True, validated_data={})),
+                "required" if known.is_required() else _default_text(known.get_default(call_default_factory=True, validated_data={})),
                 known.description or "",
             )
+
+
+def _default_text(value: object) -> str:
+    """A list as one would write it, or as nothing."""
+    return (f"[{', '.join(map(str, value))}]" if value else "None") if isinstance(value, tuple) else str(value)
 
 
 def _models_of(annotation: Any) -> tuple[list[type[BaseModel]], str]:  # noqa: ANN401 - types as values

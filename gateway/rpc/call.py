@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from gateway.errors import UpstreamFacts
-from gateway.tenants import Principal, Project
+from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.declaration import Binding
 
 
@@ -16,6 +16,7 @@ class Call:
     binding: Binding
     time_left_s: float | None
     """Until the caller's deadline; None when it set none."""
+    snapshot: Snapshot
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None

@@ -18,7 +18,7 @@ from gateway.rpc.call import Call
 from gateway.rpc.pipeline import Context, stages
 from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
-from gateway.tenants import TenantDirectory
+from gateway.tenants import Current
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 
@@ -28,21 +28,21 @@ Handler = Callable[[Call, Message], Awaitable[Message]]
 """Carries out one unary RPC: the call and its valid request to the response."""
 
 
-def handlers(catalog: Catalog, directory: TenantDirectory, forward: Handler) -> list[grpc.GenericRpcHandler]:
+def handlers(catalog: Catalog, current: Current, forward: Handler) -> list[grpc.GenericRpcHandler]:
     """One handler per service, and one for every name below our package that does not exist."""
     services: dict[str, dict[str, Any]] = {}
     for binding in catalog:
         service = services.setdefault(binding.descriptor.containing_service.full_name, {})
         service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(
-            _unary(binding, directory, forward), request_deserializer=None, response_serializer=None
+            _unary(binding, current, forward), request_deserializer=None, response_serializer=None
         )
     known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
     return [*known, _Unknown(catalog)]
 
 
-def _unary(binding: Binding, directory: TenantDirectory, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(binding: Binding, current: Current, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
-        async with stages(binding, directory, context) as call:
+        async with stages(binding, current.snapshot, context) as call:
             response = await handle(call, parse(binding, data))
             return response.SerializeToString()
         raise AssertionError("the pipeline ends a failed call by itself")

@@ -11,7 +11,7 @@ from typing import Final
 from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError, Violation
-from gateway.tenants import Principal, Project, TenantDirectory
+from gateway.tenants import NotBelieved, Principal, Project, TenantDirectory
 from gateway.upstream.declaration import Binding
 
 AUTHORIZATION: Final = "authorization"
@@ -42,23 +42,40 @@ def _invalid(name: str, description: str) -> GatewayError:
     )
 
 
-def authenticate(directory: TenantDirectory, metadata: Metadata) -> Principal:
-    """Who calls. Raises CREDENTIALS_INVALID or METADATA_INVALID."""
+async def authenticate(directory: TenantDirectory, metadata: Metadata, certificate: bytes | None = None) -> Principal:
+    """Who calls. `certificate`: the client's, in PEM, verified by TLS. Raises CREDENTIALS_INVALID or METADATA_INVALID.
+
+    What a caller shows must all be right: a bad token is refused although the certificate is good.
+    """
     value = single(metadata, AUTHORIZATION)
-    scheme, _, key = (value or "").partition(" ")
-    principal = directory.by_api_key(key.strip()) if scheme.lower() == _SCHEME else None
+    try:
+        holder = directory.by_certificate(certificate) if certificate is not None else None
+        principal = holder if value is None else await directory.by_bearer(_bearer(value))
+        return _agreed(holder, principal)
+    except NotBelieved as refusal:
+        how = "" if value is not None else "; send the metadata entry 'authorization: Bearer <API key or JWT>'"
+        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"The call is not believed: {refusal}{how}.") from None
+
+
+def _agreed(holder: Principal | None, principal: Principal | None) -> Principal:
+    """The caller, once the certificate's holder and the principal that the call names are of one tenant."""
     if principal is None:
-        what = "carries no API key" if value is None else "carries no valid API key"
-        raise GatewayError(
-            errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"The call {what}; send the metadata entry 'authorization: Bearer <API key>'."
-        )
+        raise NotBelieved("it carries no API key, token or certificate of a principal")
+    if holder is not None and holder.tenant.id != principal.tenant.id:
+        raise NotBelieved("the client certificate and the key or token mean different tenants")
     return principal
 
 
+def _bearer(value: str) -> str:
+    scheme, _, text = value.partition(" ")
+    if scheme.lower() != _SCHEME or not text.strip():
+        raise NotBelieved("the entry authorization does not have the form 'Bearer <API key or JWT>'")
+    return text.strip()
+
+
 def choose_project(principal: Principal, binding: Binding, metadata: Metadata) -> Project:
-    """The project of the call. Raises PROJECT_DENIED, ADMINISTRATOR_ONLY or METADATA_INVALID."""
-    if not binding.project_scoped and not principal.tenant.administrator:
-        raise GatewayError(errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY, f"{binding.rpc} is for administrators only.")
+    """The project of the call. Raises ADMINISTRATOR_ONLY, PERMISSION_MISSING, PROJECT_DENIED or METADATA_INVALID."""
+    principal.grant.check(binding)
     project = principal.tenant.project(single(metadata, PROJECT))
     if project is None:
         raise GatewayError(

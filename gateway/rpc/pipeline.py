@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -26,21 +26,24 @@ from gateway.errors import GatewayError, reason_name
 from gateway.rpc import identity
 from gateway.rpc.call import Call
 from gateway.rpc.status import to_status
-from gateway.tenants import TenantDirectory
+from gateway.tenants import Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_CERTIFICATE: Final = "x509_pem_cert"
+"""Where grpc puts a client's certificate after TLS has verified it against `server.tls.client_ca_file`."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @asynccontextmanager
-async def stages(binding: Binding, directory: TenantDirectory, context: Context) -> AsyncIterator[Call]:
+async def stages(binding: Binding, snapshot: Snapshot, context: Context) -> AsyncIterator[Call]:
     """Yields the call once it may proceed. Errors raised inside become the call's status."""
-    call = Call(binding, context.time_remaining())
+    call = Call(binding, context.time_remaining(), snapshot)
     with logged(call):
         async with answered(call, context):
-            identified(call, directory, context)
+            await identified(call, context)
             yield call
 
 
@@ -58,9 +61,13 @@ def logged(call: Call) -> Iterator[None]:
 
 
 def _write_line(call: Call) -> None:
-    known: dict[str, object] = {"code": call.outcome, "duration_ms": round((time.monotonic() - call.started) * 1000, 1)}
+    known: dict[str, object] = {
+        "code": call.outcome,
+        "duration_ms": round((time.monotonic() - call.started) * 1000, 1),
+        "config": call.snapshot.version,
+    }
     if call.principal is not None:
-        known |= {"tenant": call.principal.tenant.id, "key": call.principal.key_id}
+        known |= {"tenant": call.principal.tenant.id, "principal": call.principal.id}
     if call.project is not None:
         known["project"] = call.project.id
     if call.reason:
@@ -98,8 +105,10 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     await context.abort(status.code, status.details, tuple(trailers))
 
 
-def identified(call: Call, directory: TenantDirectory, context: Context) -> None:
+async def identified(call: Call, context: Context) -> None:
     """Fills in who calls and the project, or raises the refusal."""
     metadata = tuple(context.invocation_metadata() or ())
-    call.principal = identity.authenticate(directory, metadata)
+    directory = call.snapshot.directory
+    certificate = next(iter(context.auth_context().get(_CERTIFICATE, ())), None) if directory.reads_certificates else None
+    call.principal = await identity.authenticate(directory, metadata, certificate)
     call.project = identity.choose_project(call.principal, call.binding, metadata)

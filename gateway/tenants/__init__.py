@@ -1,6 +1,25 @@
-"""Tenants: whom the gateway serves, with which projects and credentials."""
+"""Tenants: whom the gateway serves, how their callers prove who they are, and with which projects and credentials."""
 
 from gateway.tenants.directory import Principal, TenantDirectory, key_hash, new_api_key
+from gateway.tenants.grant import Grant
+from gateway.tenants.issuer import IssuerSettings
+from gateway.tenants.refusal import NotBelieved
+from gateway.tenants.snapshot import Current, Snapshot
 from gateway.tenants.tenant import ApiKey, Project, Tenant
+from gateway.tenants.token import Issuer
 
-__all__ = ["ApiKey", "Principal", "Project", "Tenant", "TenantDirectory", "key_hash", "new_api_key"]
+__all__ = [
+    "ApiKey",
+    "Current",
+    "Grant",
+    "Issuer",
+    "IssuerSettings",
+    "NotBelieved",
+    "Principal",
+    "Project",
+    "Snapshot",
+    "Tenant",
+    "TenantDirectory",
+    "key_hash",
+    "new_api_key",
+]

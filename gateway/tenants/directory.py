@@ -1,4 +1,4 @@
-"""From an API key to the tenant behind it.
+"""From what a caller shows to the tenant behind it: an API key, a signed token, a client certificate.
 
 Keys are looked up by their hash. An attacker who measures the time of the look-up learns about hashes at best, and cannot choose a key by its hash.
 So no constant-time comparison is needed, nor a slow hash: a key is 256 random bits, not a password.
@@ -6,32 +6,85 @@ So no constant-time comparison is needed, nor a slow hash: a key is 256 random b
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from gateway.clock import Clock, SystemClock
+from gateway.tenants.certificate import Certificates
+from gateway.tenants.grant import Grant
+from gateway.tenants.principal import PrincipalSettings
+from gateway.tenants.refusal import NotBelieved
 from gateway.tenants.tenant import Tenant
+from gateway.tenants.token import Issuer, TokenVerifier, looks_like_token
 
 KEY_PREFIX = "cbrgw_"
 _KEY_BYTES = 32
+Proof = tuple[str, ...]
+"""What a principal is found by: its kind, and the values that name one of that kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: a tenant, and by which of its keys."""
+    """Who calls: a tenant, which of its callers, and what that one may do."""
 
     tenant: Tenant
-    key_id: str
+    id: str
+    grant: Grant
 
 
 class TenantDirectory:
-    """All tenants of one configuration; immutable. The configuration has made sure that no two keys share a hash."""
+    """All tenants of one configuration; immutable. The configuration has made sure that nothing leads to two principals."""
 
-    def __init__(self, tenants: Iterable[Tenant]) -> None:
-        self._by_hash = {key.sha256: Principal(tenant, key.id) for tenant in tenants for key in tenant.api_keys}
+    def __init__(self, tenants: Iterable[Tenant], issuers: Iterable[Issuer] = (), clock: Clock | None = None) -> None:
+        known_clock = clock or SystemClock()
+        self._principals = {proof: principal for tenant in tenants for proof, principal in _principals(tenant)}
+        self._tokens = TokenVerifier(issuers, known_clock)
+        self._certificates = Certificates(known_clock)
+        self.reads_certificates = any(proof[0] in {"spiffe", "dns_san"} for proof in self._principals)
+        """Whether a certificate can lead to anyone."""
 
     def by_api_key(self, key: str) -> Principal | None:
         """The holder of `key`; None for anything that is not a known key, however malformed."""
-        return self._by_hash.get(key_hash(key))
+        return self._principals.get(("api_key", key_hash(key)))
+
+    async def by_bearer(self, text: str) -> Principal:
+        """The holder of an API key or a token. Raises NotBelieved."""
+        principal = self.by_api_key(text)
+        if principal is not None:
+            return principal
+        if not looks_like_token(text):
+            raise NotBelieved("the API key is not known")
+        principal = self._principals.get(("jwt", *await self._tokens.verified(text)))
+        if principal is None:
+            raise NotBelieved("the token's subject (sub) is not a principal of any tenant")
+        return principal
+
+    def by_certificate(self, pem: bytes) -> Principal | None:
+        """The holder of a certificate that TLS has verified; None when its names are nobody's. Raises NotBelieved."""
+        names = self._certificates.names(pem)
+        proofs: list[Proof] = [("dns_san", host) for host in names.dns]
+        if names.spiffe is not None:
+            proofs.append(("spiffe", names.spiffe))
+        found = [principal for proof in proofs if (principal := self._principals.get(proof)) is not None]
+        if len(found) > 1:
+            raise NotBelieved("the names in the client certificate mean more than one principal")
+        return found[0] if found else None
+
+
+def _principals(tenant: Tenant) -> Iterator[tuple[Proof, Principal]]:
+    whole = Grant("administrator" if tenant.administrator else "operator")
+    for key in tenant.api_keys:
+        yield ("api_key", key.sha256), Principal(tenant, key.id, whole)
+    for entry in tenant.principals:
+        yield proof(entry), Principal(tenant, entry.id, entry.grant)
+
+
+def proof(entry: PrincipalSettings) -> Proof:
+    """What leads to the principal."""
+    if entry.jwt is not None:
+        return "jwt", entry.jwt.issuer, entry.jwt.subject
+    kind, value = next((kind, value) for kind in ("api_key", "spiffe", "dns_san") if (value := getattr(entry, kind)) is not None)
+    return kind, value
 
 
 def key_hash(key: str) -> str:

@@ -1,28 +1,11 @@
-"""Whom the gateway serves. A tenant is read from configuration as it is; `gateway.tenants.directory` finds it by API key."""
+"""Whom the gateway serves. A tenant is read from configuration as it is; `gateway.tenants.directory` finds it by what a caller shows."""
 
-import re
-from typing import Annotated
+from typing import Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def _identifier(value: str) -> str:
-    """The same allow-list that path variables obey: a project id becomes part of a URL."""
-    if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("is not an identifier. Use 1 to 128 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`")
-    return value
-
-
-def _sha256(value: str) -> str:
-    if not _SHA256.fullmatch(value):
-        raise ValueError("is not a SHA-256 hash of 64 digits in lower-case hex. Make a key with `cbr-gateway keys new` and paste the lines it prints")
-    return value
-
-
-Identifier = Annotated[str, AfterValidator(_identifier)]
+from gateway.tenants.identifiers import Identifier, Sha256
+from gateway.tenants.principal import LimitEntry, PrincipalSettings
 
 
 class Project(BaseModel):
@@ -33,6 +16,9 @@ class Project(BaseModel):
     id: Identifier = Field(description="Project id as the console shows it: 32 hex digits.")
     region: str = Field(description="Region of the project: a key of upstream.regions.")
     credential: str = Field(description="Credential for the project: a key of upstream.credentials.")
+    enterprise_project_id: Identifier | None = Field(
+        default=None, description="The part of the project that is the tenant's. Not supported yet: leave it out."
+    )
 
 
 class ApiKey(BaseModel):
@@ -41,7 +27,7 @@ class ApiKey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Identifier = Field(description="Name of the key in logs, unique within the tenant.")
-    sha256: Annotated[str, AfterValidator(_sha256)] = Field(description="SHA-256 of the key in lower-case hex.")
+    sha256: Sha256 = Field(description="SHA-256 of the key in lower-case hex.")
 
 
 class Tenant(BaseModel):
@@ -50,10 +36,20 @@ class Tenant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Identifier = Field(description="Name of the tenant in logs, unique.")
-    administrator: bool = Field(default=False, description="May call the RPCs that are not bound to a project (RegionService).")
+    administrator: bool = Field(
+        default=False, description="Whether the holders of `api_keys` may also call the RPCs that are not bound to a project (RegionService)."
+    )
     default_project: Identifier = Field(description="Project of calls that name none in `x-cbr-project-id`: one of `projects`.")
     projects: tuple[Project, ...] = Field(min_length=1, description="The tenant's CBR projects. A project belongs to one tenant only.")
-    api_keys: tuple[ApiKey, ...] = Field(min_length=1, description="Keys that callers identify themselves with, several during a rotation.")
+    api_keys: tuple[ApiKey, ...] = Field(default=(), description="Keys that open all of the tenant's projects, several during a rotation.")
+    principals: tuple[PrincipalSettings, ...] = Field(default=(), description="Callers with a role or permissions of their own.")
+    limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits of the tenant's use. Checked for their form only, and not enforced yet.")
+
+    @model_validator(mode="after")
+    def _has_callers(self) -> Self:
+        if not (self.api_keys or self.principals):
+            raise ValueError("has nobody who could call. Give it api_keys or principals")
+        return self
 
     def project(self, project_id: str | None) -> Project | None:
         """The tenant's project of that id, its default project for None, None for any project that is not the tenant's."""

@@ -41,8 +41,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: send each of `authorization` and `x-cbr-project-id` at most once, as printable ASCII.
     """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 5
-    """UNAUTHENTICATED. The call carries no valid API key.
-    What to do: send the metadata entry `authorization: Bearer <API key>`; ask the gateway's operator for a key.
+    """UNAUTHENTICATED. The call carries no valid API key, token or client certificate, or two that mean different tenants. The message names the broken rule.
+    What to do: send the metadata entry `authorization: Bearer <API key or JWT>`; ask the gateway's operator for a key, or which tokens it accepts.
     """
     ERROR_REASON_PROJECT_DENIED: _ErrorReason.ValueType  # 6
     """PERMISSION_DENIED. The project in `x-cbr-project-id` is not one of the caller's tenant. Whether it exists is not told.
@@ -50,7 +50,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ADMINISTRATOR_ONLY: _ErrorReason.ValueType  # 7
     """PERMISSION_DENIED. The RPC is for administrators of the gateway only.
-    What to do: use the API key of an administrator.
+    What to do: call as an administrator.
+    """
+    ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 65
+    """PERMISSION_DENIED. The caller's role or permissions in this gateway do not cover the RPC; ErrorInfo metadata `permission` names what is missing.
+    What to do: ask the gateway's operator to grant the permission, or call as another principal of the tenant.
     """
     ERROR_REASON_UPSTREAM_PERMISSION: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED. The gateway's CBR credential lacks an IAM action; ErrorInfo metadata `permission` names it.
@@ -222,8 +226,8 @@ ERROR_REASON_METADATA_INVALID: ErrorReason.ValueType  # 4
 What to do: send each of `authorization` and `x-cbr-project-id` at most once, as printable ASCII.
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 5
-"""UNAUTHENTICATED. The call carries no valid API key.
-What to do: send the metadata entry `authorization: Bearer <API key>`; ask the gateway's operator for a key.
+"""UNAUTHENTICATED. The call carries no valid API key, token or client certificate, or two that mean different tenants. The message names the broken rule.
+What to do: send the metadata entry `authorization: Bearer <API key or JWT>`; ask the gateway's operator for a key, or which tokens it accepts.
 """
 ERROR_REASON_PROJECT_DENIED: ErrorReason.ValueType  # 6
 """PERMISSION_DENIED. The project in `x-cbr-project-id` is not one of the caller's tenant. Whether it exists is not told.
@@ -231,7 +235,11 @@ What to do: use one of the tenant's projects, or leave the entry out to use the 
 """
 ERROR_REASON_ADMINISTRATOR_ONLY: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED. The RPC is for administrators of the gateway only.
-What to do: use the API key of an administrator.
+What to do: call as an administrator.
+"""
+ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 65
+"""PERMISSION_DENIED. The caller's role or permissions in this gateway do not cover the RPC; ErrorInfo metadata `permission` names what is missing.
+What to do: ask the gateway's operator to grant the permission, or call as another principal of the tenant.
 """
 ERROR_REASON_UPSTREAM_PERMISSION: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED. The gateway's CBR credential lacks an IAM action; ErrorInfo metadata `permission` names it.

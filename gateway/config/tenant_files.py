@@ -1,0 +1,47 @@
+"""The directory of tenants: one YAML file for each, read as if they stood in the list `tenants`.
+
+Names that begin with a dot are passed over, so that a directory that Kubernetes mounts, with its `..data`, can be used as it is.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.config.problems import Problem
+
+KEY: Final = "tenants_dir"
+SUFFIXES: Final = frozenset({".yaml", ".yml"})
+_TRIES: Final = 5
+
+
+def tenant_files(directory: Path) -> list[Path]:
+    """The tenants' files by name. Raises OSError."""
+    return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+
+
+def fingerprint(directory: Path) -> list[tuple[str, int, int, int]]:
+    """What changes whenever a file is added, removed, replaced or written, also through a link. Raises OSError."""
+    found = []
+    for path in tenant_files(directory):
+        stat = path.stat()
+        found.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return found
+
+
+def read_tenants(directory: Path, source: str, read: Callable[[list[Path]], list[Any]], problems: list[Problem]) -> list[Any]:
+    """What the files hold, all of one moment: read again when the directory was changed meanwhile. Notes problems."""
+    at = len(problems)
+    try:
+        for _ in range(_TRIES):
+            del problems[at:]
+            before = fingerprint(directory)
+            entries = read(tenant_files(directory))
+            if fingerprint(directory) == before:
+                return entries
+    except OSError as error:
+        del problems[at:]
+        text = f"cannot be read: {error.filename or directory}: {error.strerror}. Give the path of a directory with a YAML file for each tenant"
+        problems.append(Problem((KEY,), source, text))
+        return []
+    problems.append(Problem((KEY,), source, f"is being changed all the time: {directory}. Replace its files by renaming others to their names"))
+    return []

@@ -1,0 +1,85 @@
+"""From a configuration to the snapshot that calls work with.
+
+What holds state (tokens of IAM, the cloud's clock, issuers' keys) lives on from one snapshot to the next as long as the configuration says the same of
+it.
+"""
+
+import hashlib
+import random
+
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.tenants import Issuer, IssuerSettings, Project, Snapshot, TenantDirectory
+from gateway.tenants.jwks import read_keys
+from gateway.tenants.keys import FetchedKeys, FileKeys, Keys
+from gateway.upstream.auth import AccessKeyAuth, Authenticator
+from gateway.upstream.breaker import Breakers, Traffic
+from gateway.upstream.client import Account
+from gateway.upstream.credentials import AccessKey, IamUser
+from gateway.upstream.http import Transport
+from gateway.upstream.iam import TokenAuth
+
+_VERSION_DIGITS = 12
+
+
+class Snapshots:
+    """Makes snapshots. Those of one process share their transport."""
+
+    def __init__(self, transport: Transport, breakers: Breakers, clock: Clock) -> None:
+        self._transport = transport
+        self._breakers = breakers
+        self._clock = clock
+        self._authenticators: dict[tuple[AccessKey | IamUser, str], Authenticator] = {}
+        self._keys: dict[str, FetchedKeys] = {}
+
+    def build(self, config: Config) -> Snapshot:
+        """The snapshot of a valid configuration. Nothing is fetched yet. Raises OSError or ValueError for a key file that has just been changed.
+
+        What no later snapshot uses is let go; calls that still use it keep it alive.
+        """
+        accounts = {project.id: self._account(config, project) for tenant in config.tenants for project in tenant.projects}
+        issuers = [Issuer(name, settings, self._keys_of(settings)) for name, settings in config.issuers.items()]
+        used = {id(account.auth) for account in accounts.values()} | {id(issuer.keys) for issuer in issuers}
+        self._authenticators = {key: auth for key, auth in self._authenticators.items() if id(auth) in used}
+        self._keys = {url: keys for url, keys in self._keys.items() if id(keys) in used}
+        return Snapshot(version(config), len(config.tenants), TenantDirectory(config.tenants, issuers, self._clock), accounts)
+
+    async def aclose(self) -> None:
+        """Ends what the last snapshot does in the background."""
+        for auth in self._authenticators.values():
+            await auth.aclose()
+        for keys in self._keys.values():
+            await keys.aclose()
+
+    def _account(self, config: Config, project: Project) -> Account:
+        """Projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
+        region = config.upstream.regions[project.region]
+        credential = config.upstream.credentials[project.credential].credential()
+        iam = "" if isinstance(credential, AccessKey) else region.iam_endpoint or ""
+        auth = self._authenticators.get((credential, iam))
+        if auth is None:
+            auth = self._authenticator(credential, iam)
+            self._authenticators[credential, iam] = auth
+        return Account(project.id, region.endpoint, auth)
+
+    def _authenticator(self, credential: AccessKey | IamUser, iam: str) -> Authenticator:
+        if isinstance(credential, AccessKey):
+            return AccessKeyAuth(credential, self._clock)
+        breaker = self._breakers.of(iam, Traffic.IAM)
+        return TokenAuth(credential, iam, self._transport, breaker=breaker, clock=self._clock, random=random.random)
+
+    def _keys_of(self, settings: IssuerSettings) -> Keys:
+        if settings.jwks.file is not None:
+            return FileKeys(read_keys(settings.jwks.file.read_bytes()))
+        assert settings.jwks.url is not None
+        keys = self._keys.get(settings.jwks.url)
+        if keys is None:
+            keys = FetchedKeys(settings.jwks.url, self._transport, self._clock)
+            self._keys[settings.jwks.url] = keys
+        return keys
+
+
+def version(config: Config) -> str:
+    """The first digits of a hash of everything that a reload can change. Secrets are left out: a hash of one is a hint."""
+    parts = (config.tenants, config.issuers, config.upstream.regions, config.upstream.credentials)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:_VERSION_DIGITS]

@@ -1,0 +1,53 @@
+"""What a principal may call: a role, or a list of actions by the names that CBR's own access control has for them.
+
+viewer          the RPCs that change nothing, in the tenant's projects
+operator        every RPC in the tenant's projects
+administrator   every RPC, those outside projects too
+permissions     the RPCs whose declared action is listed, wherever they are
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cbrgateway.v1 import errors_pb2
+
+from gateway.errors import GatewayError
+from gateway.upstream.declaration import Binding
+
+Role = Literal["viewer", "operator", "administrator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role or, without one, actions; `cbr:vaults:*` stands for all of a kind."""
+
+    role: Role | None = None
+    permissions: frozenset[str] = frozenset()
+
+    def allows(self, binding: Binding) -> bool:
+        match self.role:
+            case "administrator":
+                return True
+            case "operator":
+                return binding.project_scoped
+            case "viewer":
+                return binding.project_scoped and binding.reads
+        return not self.permissions.isdisjoint((binding.permission, whole_kind(binding.permission)))
+
+    def check(self, binding: Binding) -> None:
+        """Raises ADMINISTRATOR_ONLY or PERMISSION_MISSING."""
+        if self.allows(binding):
+            return
+        if self.role and not binding.project_scoped:
+            raise GatewayError(errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY, f"{binding.rpc} is for administrators only.")
+        has = f"the role {self.role}" if self.role else "other permissions"
+        raise GatewayError(
+            errors_pb2.ERROR_REASON_PERMISSION_MISSING,
+            f"{binding.rpc} needs {binding.permission}, and the caller has {has}; ask the gateway's operator for it.",
+            metadata={"permission": binding.permission},
+        )
+
+
+def whole_kind(permission: str) -> str:
+    """`cbr:vaults:*` for `cbr:vaults:get`."""
+    return f"{permission.rpartition(':')[0]}:*"

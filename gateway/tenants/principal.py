@@ -1,0 +1,73 @@
+"""The callers of a tenant as the configuration names them: how each is recognised, and what it may do."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gateway.tenants.grant import Grant, Role
+from gateway.tenants.identifiers import DnsName, Identifier, Permission, Sha256, SpiffeId, Subject
+
+MATCHES = ("api_key", "jwt", "spiffe", "dns_san")
+
+
+class JwtMatch(BaseModel):
+    """Tokens of one subject of one issuer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(description="Who issues the token: a key of `issuers`.")
+    subject: Subject = Field(description="The token's claim `sub`, whole.")
+
+
+class PrincipalSettings(BaseModel):
+    """A caller. Exactly one of the four ways to recognise it, and either a role or permissions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Identifier = Field(description="Name of the caller in logs, unique within the tenant.")
+    api_key: Sha256 | None = Field(default=None, description="Recognised by this API key: its SHA-256 in lower-case hex.")
+    jwt: JwtMatch | None = Field(default=None, description="Recognised by a signed token.")
+    spiffe: SpiffeId | None = Field(default=None, description="Recognised by the SPIFFE id in its client certificate.")
+    dns_san: DnsName | None = Field(default=None, description="Recognised by a DNS name (SAN) in its client certificate.")
+    role: Role | None = Field(
+        default=None, description="`viewer`: RPCs that change nothing. `operator`: all RPCs in the tenant's projects. `administrator`: all RPCs."
+    )
+    permissions: tuple[Permission, ...] = Field(
+        default=(), description="Instead of a role: the actions it may carry out, such as `cbr:vaults:get` or `cbr:vaults:*`."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        ways = [name for name in MATCHES if getattr(self, name) is not None]
+        if len(ways) != 1:
+            raise ValueError(
+                f"must be recognised in exactly one way. Give one of api_key, jwt, spiffe and dns_san, not {' and '.join(ways) or 'none'}"
+            )
+        if bool(self.role) == bool(self.permissions):
+            raise ValueError(f"must have either a role or permissions, not {'both' if self.role else 'neither'}")
+        return self
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(self.role, frozenset(self.permissions))
+
+
+class LimitEntry(BaseModel):
+    """A limit of a tenant's use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    metric: str = Field(pattern=r"^[a-z][a-z_]{0,63}$", description="What is limited.")
+    level: Literal["tenant", "project", "principal"] = Field(default="tenant", description="For whom it is counted: together, or each one by itself.")
+    value: int | None = Field(default=None, ge=0, le=10**12, description="The most there may be, of something that is counted.")
+    per_second: float | None = Field(default=None, gt=0, le=10**6, description="The rate, of something that is done.")
+    burst: int | None = Field(default=None, ge=1, le=10**6, description="How much of the rate may come at once.")
+    shadow: bool = Field(default=False, description="Count and log what would be refused, and refuse nothing.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.value is None) == (self.per_second is None):
+            raise ValueError("must have either a value or per_second")
+        if self.burst is not None and self.per_second is None:
+            raise ValueError("has a burst without a rate. Give per_second, or leave burst out")
+        return self

@@ -1,0 +1,25 @@
+"""Everything about tenants that one call needs, from one configuration. A call keeps the snapshot that it began with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.tenants.directory import TenantDirectory
+from gateway.upstream.client import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Who may call, and the way into each of their projects. `version` is a hash of what the configuration says, without secrets."""
+
+    version: str
+    tenants: int
+    directory: TenantDirectory
+    accounts: Mapping[str, Account]
+    """By project id."""
+
+
+class Current:
+    """The snapshot that new calls begin with. Replaced whole, by one assignment."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
