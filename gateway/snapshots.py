@@ -1,7 +1,6 @@
 """From a configuration to the snapshot that calls work with.
 
-What holds state (tokens of IAM, the cloud's clock, issuers' keys) lives on from one snapshot to the next as long as the configuration says the same of
-it.
+What holds state lives on from one snapshot to the next where the configuration says the same: tokens of IAM, the cloud's clock, keys of issuers.
 """
 
 import hashlib

@@ -4,6 +4,7 @@ Keys that could not be meant for signatures of tokens are passed over: shared se
 keys, encryption keys, short RSA keys.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,10 +78,9 @@ def _imported(entry: dict[str, Any]) -> Key | None:
             key: Key = ECKey.import_key({"kty": "EC", "crv": curve, "x": x, "y": y})
         case {"kty": "RSA", "n": str(n), "e": str(e)} if len(e) <= _MAX_EXPONENT_TEXT:
             # A modulus or an exponent without bounds would make every check of a signature slow.
-            rsa = RSAKey.import_key({"kty": "RSA", "n": n, "e": e})
-            if not _MIN_RSA_BITS <= rsa.public_key.key_size <= _MAX_RSA_BITS:
+            if not _MIN_RSA_BITS <= int.from_bytes(urlsafe_b64decode(n + "==")).bit_length() <= _MAX_RSA_BITS:
                 return None
-            key = rsa
+            key = RSAKey.import_key({"kty": "RSA", "n": n, "e": e})
         case _:
             return None
     _ = key.public_key  # joserfc builds it when it is first asked for: a point off the curve is found now

@@ -1,7 +1,7 @@
 """Signed tokens (JWT): who vouches for the caller, and whether that is believed.
 
 The cheap rules come first, so that most bad tokens cost no signature check; whether a subject is known is told only to those who hold its token.
-Nothing in a token's header decides how it is checked: the algorithm must be one that the issuer's settings allow, and the key one of the issuer's own.
+Nothing in a token's header decides how it is checked: the algorithm must be one that the issuer's settings allow, the key one of the issuer's own.
 """
 
 import base64

@@ -78,7 +78,7 @@ def test_config_print_is_yaml_without_secrets() -> None:
 
 def test_config_schema_is_a_json_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
-    assert {"server", "upstream", "tenants", "log", "page_token_key"} == set(schema["properties"])
+    assert {"server", "upstream", "issuers", "tenants_dir", "tenants", "log", "page_token_key"} == set(schema["properties"])
 
 
 def test_a_new_key_comes_with_the_lines_to_paste() -> None:
@@ -189,10 +189,10 @@ def test_healthcheck_of_nothing_fails_soon() -> None:
     assert time.monotonic() - begun < 5
 
 
-def started(listen: str) -> "subprocess.Popen[str]":
+def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
     """A real `serve` without a delay before it drains."""
     settings = {"CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0", "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0", "CBR_GATEWAY_LOG__FORMAT": "json"}
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(EXAMPLE), "--listen", listen]
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--listen", listen]
     path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
     environ = os.environ | ENVIRON | settings | {"PYTHONPATH": path}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
@@ -217,6 +217,32 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
         _, rest = gateway.communicate(timeout=10)
     assert gateway.returncode == 0
     assert [json.loads(line)["event"] for line in rest.splitlines()] == ["draining", "stopped"]
+
+
+def test_sighup_takes_over_changed_tenants(tmp_path: Path) -> None:
+    tenants = tmp_path / "tenants"
+    tenants.mkdir()
+    example = yaml.safe_load(EXAMPLE.read_text())
+    first, second = example.pop("tenants")
+    (tenants / "a.yaml").write_text(yaml.safe_dump(first))
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(example | {"tenants_dir": str(tenants)}))
+    assert run("check", "--config", str(config), env=ENVIRON).stdout.endswith("1 tenants, 2 projects\n")
+    with started("127.0.0.1:0", config) as gateway:
+        try:
+            assert gateway.stderr is not None
+            serving = json.loads(gateway.stderr.readline())
+            (tenants / "b.yaml").write_text(yaml.safe_dump(second))
+            gateway.send_signal(signal.SIGHUP)
+            active = json.loads(gateway.stderr.readline())
+            while active["tenants"] == 1:
+                active = json.loads(gateway.stderr.readline())
+            assert (active["event"], active["tenants"]) == ("configuration active", 2)
+            assert active["version"] != serving["config"]
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+        gateway.communicate(timeout=10)
+    assert gateway.returncode == 0
 
 
 def installed(site: Path, **commands: str) -> None:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gateway.tenants import ApiKey, Principal, Project, Tenant, TenantDirectory, key_hash, new_api_key
+from gateway.tenants import ApiKey, Grant, Principal, Project, Tenant, TenantDirectory, key_hash, new_api_key
 
 PAYMENTS = Project(id="0605767b5780d5762fc5c0118072a564", region="cn-north-4", credential="main")
 DATABASES = Project(id="0605767b5f80d5ae2f4bc0115a1e7ad2", region="cn-north-4", credential="main")
@@ -21,9 +21,9 @@ def test_a_key_leads_to_its_tenant_and_its_own_name() -> None:
     acme = tenant("acme", {"2026-a": first_hash, "2026-b": second_hash}, PAYMENTS, DATABASES)
     globex = tenant("globex", {"ci": other_hash}, RESEARCH)
     directory = TenantDirectory([acme, globex])
-    assert directory.by_api_key(first) == Principal(acme, "2026-a")
-    assert directory.by_api_key(second) == Principal(acme, "2026-b")
-    assert directory.by_api_key(other) == Principal(globex, "ci")
+    assert directory.by_api_key(first) == Principal(acme, "2026-a", Grant("operator"))
+    assert directory.by_api_key(second) == Principal(acme, "2026-b", Grant("operator"))
+    assert directory.by_api_key(other) == Principal(globex, "ci", Grant("operator"))
 
 
 @pytest.mark.parametrize("wrong", ["", "cbrgw_", "x" * 100_000, "\udcff", "ключ", "a\x00b"])

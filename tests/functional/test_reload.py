@@ -1,0 +1,222 @@
+"""Changing tenants under load: each call sees one configuration, whole, and a broken one is never seen at all."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from emulator import settings as emulated
+from emulator.server import running_emulator
+from gateway.app import App, open_app
+from gateway.config import Config, load
+from gateway.tenants import key_hash
+from tests.functional.calls import Caller, Failure, until
+from tests.harness import REGION
+
+RPC = "VaultService/ListVaults"
+FIRST, SECOND = emulated.PAYMENTS_PROJECT_ID, emulated.DATABASES_PROJECT_ID
+ENVIRON = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
+
+
+def tenant(name: str, project: str, *keys: str) -> str:
+    callers = [{"id": key, "api_key": key_hash(key), "role": "operator"} for key in keys]
+    place = [{"id": project, "region": REGION, "credential": "main"}]
+    return json.dumps({"id": name, "default_project": project, "projects": place, "principals": callers})
+
+
+@dataclass
+class Site:
+    """A gateway whose configuration a test rewrites."""
+
+    folder: Path
+    app: App
+    channel: grpc.aio.Channel
+    logs: LogCapture
+
+    def caller(self, key: str) -> Caller:
+        return Caller(self.channel, (("authorization", f"Bearer {key}"),))
+
+    @property
+    def version(self) -> str:
+        return self.app.current.snapshot.version
+
+    def write(self, **files: str) -> None:
+        """Each file in one step, as careful editors do."""
+        for name, text in files.items():
+            (self.folder / f".{name}").write_text(text)
+            (self.folder / f".{name}").rename(self.folder / "tenants" / f"{name}.yaml")
+
+    def events(self, event: str) -> list[Any]:
+        return [entry for entry in self.logs.entries if entry["event"] == event]
+
+
+def main_file(folder: Path, endpoint: str, **server: Any) -> Path:
+    key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
+    upstream = {"regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}}, "credentials": {"main": key}}
+    listens = {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, **server}
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps({"server": listens, "upstream": upstream, "tenants_dir": str(folder / "tenants")}))
+    return path
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "a.yaml").write_text(tenant("a", FIRST, "key-a", "shared"))
+    logs = LogCapture()
+    before = structlog.get_config()
+    async with running_emulator() as cloud:
+        path = main_file(tmp_path, cloud.base_url)
+
+        def loaded() -> Config:
+            return load(path, ENVIRON, {})
+
+        async with open_app(loaded(), loaded) as app, grpc.aio.insecure_channel(app.address) as channel:
+            structlog.configure(processors=[structlog.contextvars.merge_contextvars, logs], cache_logger_on_first_use=False)
+            try:
+                yield Site(tmp_path, app, channel, logs)
+            finally:
+                structlog.configure(**before)
+
+
+async def accepted(caller: Caller) -> bool:
+    return not isinstance(await caller(RPC), Failure)
+
+
+async def until_answer(true: Callable[[], Any], within_s: float = 8.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not await true():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_new_tenant_is_served_and_a_removed_one_is_not(site: Site) -> None:
+    newcomer = site.caller("key-b")
+    assert (await newcomer.fails(RPC)).reason == "CREDENTIALS_INVALID"
+    site.write(b=tenant("b", SECOND, "key-b"))
+    await until_answer(lambda: accepted(newcomer))
+    (site.folder / "tenants" / "b.yaml").unlink()
+
+    async def gone() -> bool:
+        return not await accepted(newcomer)
+
+    await until_answer(gone)
+    await site.caller("key-a").ok(RPC)
+
+
+async def test_a_moved_link_of_kubernetes_is_seen(site: Site) -> None:
+    tenants = site.folder / "tenants"
+    (tenants / "a.yaml").unlink()
+    for number, key in ((1, "key-one"), (2, "key-two")):
+        (tenants / f"..{number}").mkdir()
+        (tenants / f"..{number}" / "a.yaml").write_text(tenant("a", FIRST, key))
+    (tenants / "..data").symlink_to("..1")
+    (tenants / "a.yaml").symlink_to("..data/a.yaml")
+    await until_answer(lambda: accepted(site.caller("key-one")))
+    (tenants / "..data_tmp").symlink_to("..2")
+    (tenants / "..data_tmp").rename(tenants / "..data")
+    await until_answer(lambda: accepted(site.caller("key-two")))
+    assert (await site.caller("key-one").fails(RPC)).reason == "CREDENTIALS_INVALID"
+
+
+BROKEN = [
+    "id: [",
+    "- x",
+    "",
+    "id: c",
+    "\t",
+    "id: c\nid: c",
+    "a: &x [*x]",
+    "\x07",
+    tenant("c", "p-c"),
+    tenant("a", "p-c", "key-c"),
+    tenant("c", FIRST, "key-c"),
+    tenant("c", "p-c", "key-a"),
+    tenant("c", "p-c", "key-c").replace(REGION, "nowhere"),
+    tenant("c", "p-c", "key-c").replace('"main"', '"other"'),
+    tenant("c", "p-c", "key-c").replace("operator", "owner"),
+    tenant("c", "p-c", "key-c").replace('"role"', '"rolle"'),
+    tenant("c", "../p", "key-c"),
+    tenant("c", "p-c", "key-c", "key-c"),
+    tenant("c", "p-c", "key-c").replace(key_hash("key-c"), "key-c"),
+    tenant("c", "p-c", "key-c").replace('"role": "operator"', '"permissions": ["cbr:vaults:fly"]'),
+]
+
+
+async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Site) -> None:
+    """Two good configurations alternate, with 20 broken files between them. The key `shared` means tenant a in one and tenant b in the other."""
+    assert len(BROKEN) >= 20
+    stopped, answers = asyncio.Event(), []
+    worlds = {
+        True: (tenant("a", FIRST, "key-a", "shared"), tenant("b", SECOND, "key-b")),
+        False: (tenant("a", FIRST, "key-a"), tenant("b", SECOND, "key-b", "shared")),
+    }
+
+    async def load_it(key: str) -> None:
+        caller = site.caller(key)
+        while not stopped.is_set():
+            answers.append(await caller(RPC))
+
+    assert site.app.reloader is not None
+    versions: dict[str, str] = {}
+    async with asyncio.TaskGroup() as group:
+        for key in ("key-a", "shared", "shared"):
+            group.create_task(load_it(key))
+        for turn, text in enumerate(BROKEN):
+            a, b = worlds[turn % 2 == 0]
+            site.write(a=a, b=b)
+            await site.app.reloader.reload()
+            good = site.version
+            versions[good] = "a" if turn % 2 == 0 else "b"
+            refusals = len(site.events("configuration not taken over, the old one stays"))
+            site.write(c=text)
+            await site.app.reloader.reload()
+            assert site.version == good, text
+            seen = site.events("configuration not taken over, the old one stays")[refusals:]
+            assert seen, text
+            assert all("c.yaml" in problem or "b.yaml" in problem or "a.yaml" in problem for entry in seen for problem in entry["problems"]), seen
+            assert any("c.yaml" in problem for entry in seen for problem in entry["problems"]), seen
+            (site.folder / "tenants" / "c.yaml").unlink()
+        stopped.set()
+    assert len(versions) == 2
+    assert len(answers) > 50
+    assert not [answer for answer in answers if isinstance(answer, Failure)]
+    place = {"a": FIRST, "b": SECOND}
+    shared = [call for call in site.events("call") if call["principal"] == "shared" and call["config"] in versions]
+    mixed = [call for call in shared if (call["tenant"], call["project"]) != (versions[call["config"]], place[versions[call["config"]]])]
+    assert {call["tenant"] for call in shared} == {"a", "b"}
+    assert not mixed
+    assert not site.events("unexpected error")
+
+
+async def test_what_needs_a_restart_is_said(site: Site) -> None:
+    path = site.folder / "gateway.yaml"
+    path.write_text(path.read_text().replace('"drain_delay_s": 0', '"drain_delay_s": 1'))
+    assert site.app.reloader is not None
+    await site.app.reloader.reload()
+    assert site.events("settings that were changed need a restart")[-1]["keys"] == ["server.drain_delay_s"]
+
+
+async def test_state_of_an_unchanged_credential_lives_on(site: Site) -> None:
+    before = site.app.current.snapshot.accounts[FIRST].auth
+    site.write(b=tenant("b", SECOND, "key-b"))
+    assert site.app.reloader is not None
+    await site.app.reloader.reload()
+    assert site.app.current.snapshot.accounts[FIRST].auth is before
+    assert site.app.current.snapshot.accounts[SECOND].auth is before
+
+
+async def test_a_lost_directory_keeps_the_old_configuration(site: Site) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        (site.folder / "tenants").rename(site.folder / "elsewhere")
+    assert site.app.reloader is not None
+    site.app.reloader.ask()
+    await until(lambda: site.events("configuration not taken over, the old one stays"))
+    await site.caller("key-a").ok(RPC)

@@ -1,0 +1,48 @@
+"""Every role and permission against every RPC of the catalog."""
+
+import pytest
+
+from gateway.errors import GatewayError, reason_name
+from gateway.tenants import Grant
+from gateway.tenants.grant import whole_kind
+from gateway.upstream.catalog import load_catalog
+
+CATALOG = load_catalog()
+OUTSIDE = {f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")}
+READ_VERBS = ("Get", "List", "Query", "Check")
+EXPECTED = {
+    "viewer": lambda rpc: rpc not in OUTSIDE and rpc.partition("/")[2].startswith(READ_VERBS),
+    "operator": lambda rpc: rpc not in OUTSIDE,
+    "administrator": lambda rpc: True,
+}
+
+
+def refusal(grant, binding):
+    """The reason, and the permission that is named; None when the call is allowed."""
+    try:
+        grant.check(binding)
+    except GatewayError as error:
+        return reason_name(error.reason), error.metadata.get("permission")
+    return None
+
+
+@pytest.mark.parametrize("rpc", CATALOG.bindings)
+@pytest.mark.parametrize("role", EXPECTED)
+def test_each_role_and_each_rpc(role, rpc):
+    binding, allowed = CATALOG[rpc], EXPECTED[role](rpc)
+    wanted = None if allowed else ("ADMINISTRATOR_ONLY", None) if rpc in OUTSIDE else ("PERMISSION_MISSING", binding.permission)
+    assert refusal(Grant(role), binding) == wanted
+
+
+@pytest.mark.parametrize("rpc", CATALOG.bindings)
+def test_a_permission_opens_the_rpcs_that_declare_it_and_no_other(rpc):
+    permission = CATALOG[rpc].permission
+    one, kind = Grant(permissions=frozenset({permission})), Grant(permissions=frozenset({whole_kind(permission)}))
+    prefix = permission.rpartition(":")[0]
+    for binding in CATALOG:
+        assert one.allows(binding) == (binding.permission == permission)
+        assert kind.allows(binding) == (binding.permission.rpartition(":")[0] == prefix)
+
+
+def test_no_permission_opens_nothing():
+    assert {refusal(Grant(), binding) for binding in CATALOG} == {("PERMISSION_MISSING", binding.permission) for binding in CATALOG}
