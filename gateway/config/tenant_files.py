@@ -40,10 +40,9 @@ def read_tenants(directory: Path, source: str, read: Callable[[list[Path]], list
                 return entries
     except OSError as error:
         del problems[at:]
-        text = f"tenants_dir cannot be read: {error.filename or directory}: {error.strerror}. Give the path of a directory with a YAML file for each tenant"
+        text = f"tenants_dir cannot be read: {error.filename or directory}: {error.strerror}. Give a directory with a YAML file for each tenant"
         problems.append(Problem((), source, text))
         return []
-    problems.append(
-        Problem((), source, f"tenants_dir is being changed all the time: {directory}. Replace its files by renaming others to their names")
-    )
+    text = f"tenants_dir is being changed all the time: {directory}. Replace its files by renaming others to their names"
+    problems.append(Problem((), source, text))
     return []

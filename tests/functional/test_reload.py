@@ -93,7 +93,7 @@ async def accepted(caller: Caller) -> bool:
 
 async def until_answer(true: Callable[[], Any], within_s: float = 8.0) -> None:
     async with asyncio.timeout(within_s):
-        while not await true():
+        while not await true():  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.02)
 
 

@@ -92,12 +92,18 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "two ways": (
         "role: operator",
         f'role: operator, api_key: "{"0" * 64}"',
-        "tenants[0].principals[0] (tenants/a.yaml:6): must be recognised in exactly one way. Give one of api_key, jwt, spiffe and dns_san, not api_key and jwt",
+        (
+            "tenants[0].principals[0] (tenants/a.yaml:6): must be recognised in exactly one way. "
+            "Give one of api_key, jwt, spiffe and dns_san, not api_key and jwt"
+        ),
     ),
     "no client certificates": (
         "jwt: {issuer: corp, subject: a}",
         "dns_san: a.example",
-        "tenants[0].principals[0].dns_san (tenants/a.yaml:6): is looked for in client certificates, and the server asks for none. Set server.tls.client_ca_file",
+        (
+            "tenants[0].principals[0].dns_san (tenants/a.yaml:6): is looked for in client certificates, and the server asks for none. "
+            "Set server.tls.client_ca_file"
+        ),
     ),
     "an enterprise project": (
         "region: r",
