@@ -97,9 +97,7 @@ async def test_tenants_do_not_see_each_others_objects(world, payments):
 
 def two_projects(endpoint):
     """A tenant with two projects of one account."""
-    projects = [
-        {"id": project, "region": REGION, "credential": "main"} for project in (emulated.PAYMENTS_PROJECT_ID, emulated.DATABASES_PROJECT_ID)
-    ]
+    projects = [{"id": project, "region": REGION, "credential": "main"} for project in (emulated.PAYMENTS_PROJECT_ID, emulated.DATABASES_PROJECT_ID)]
     return {
         "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0"},
         "upstream": {
