@@ -67,7 +67,9 @@ class ServerLimits(BaseModel):
 
     max_connections: int = Field(default=1000, ge=1, description="Open connections, half-open ones included; further ones are cut at once.")
     max_concurrent_streams: int = Field(default=100, ge=1, description="Calls in flight on one connection.")
-    max_pending_requests: int = Field(default=128, ge=1, description="Calls that wait to be accepted; at twice as many, every further one is refused.")
+    max_pending_requests: int = Field(
+        default=128, ge=1, description="Calls that wait to be accepted; at twice as many, every further one is refused."
+    )
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024, description="Size of a request message, also after decompression.")
     max_metadata_bytes: int = Field(default=16 * 1024, ge=1024, description="Size of a call's metadata.")
     handshake_timeout_s: float = Field(default=5, gt=0, description="Time for a connection to become usable, TLS included.")
