@@ -10,6 +10,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -24,8 +25,9 @@ def copied() -> list[str]:
 
 def locked() -> dict[str, str]:
     """Package -> version in requirements.lock, for this platform."""
-    lines = re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    return dict(lines)
+    lines = re.findall(r"^([a-z0-9._-]+==[^\\\n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    wanted = [requirement for line in lines if (requirement := Requirement(line)).marker is None or requirement.marker.evaluate()]
+    return {requirement.name: str(requirement.specifier).removeprefix("==") for requirement in wanted}
 
 
 def link(package: str, version: str, site: Path) -> None:
