@@ -110,7 +110,7 @@ class Client:
             wanted = read_back.read_request(read, request)
             pages = read.paging in {options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER}
             exchange = self._exchange(read, wanted, account, {"limit": _WHOLE_LIST} if pages else {}, None)
-            return read_back.settled(binding, request, await exchange.run(end_by, end_by))
+            return read_back.settled(binding, read, request, await exchange.run(end_by, end_by))
 
         return look
 

@@ -1,15 +1,25 @@
 """Whether a change whose outcome is unknown is in force, told from what an ordinary read shows, and the response it would have had.
 
-Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the object of the same name in the read;
-every member that was sent must be there with the same value. The table CHECKS holds the calls that say it in another way.
+Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the object of the same name in the read; every
+member that was sent must be there with the same value. The table CHECKS holds the calls that say it in another way.
+
+There are three answers, and a doubt never becomes a success:
+
+    a response      every member that was sent is shown in force
+    None            some of it is not shown; the change is sent again, which is harmless for what is IDEMPOTENT
+    OUTCOME_UNKNOWN all of it is shown, but not what CBR would have answered, or a repeat would fail because of the first attempt
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
 
-from cbrgateway.v1 import agent_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import agent_pb2, errors_pb2, types_pb2, vault_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway.errors import GatewayError
+from gateway.upstream import codec
 from gateway.upstream.declaration import Binding
 from gateway.upstream.values import Json
 
@@ -23,111 +33,154 @@ def read_request(read: Binding, request: Message) -> Message:
     return wanted
 
 
-def settled(binding: Binding, request: Message, observed: Message) -> Message | None:
-    """The response if the read shows the change in force, else None."""
+def settled(binding: Binding, read: Binding, request: Message, observed: Message) -> Message | None:
+    """The response if `observed`, the response of `read`, shows the change in force, else None. Raises OUTCOME_UNKNOWN."""
+    change = Change(request, observed, binding.members(request), read.response_plan.write(observed))
     check = CHECKS.get(binding.rpc)
     if check is not None:
-        return binding.response_type(**found) if (found := check(request, observed)) is not None else None
-    return _same_object(binding, request, observed)
-
-
-def _same_object(binding: Binding, request: Message, observed: Message) -> Message | None:
-    sent = binding.members(request)
-    read: dict[str, Json] = {}
+        return binding.response_type(**found) if (found := check(change)) is not None else None
+    if not within(change.sent, change.read, read.descriptor.output_type):
+        return None
     response = binding.response_type()
     for fd in observed.DESCRIPTOR.fields:
-        value = getattr(observed, fd.name)
-        if fd.message_type is not None and fd.name in sent:
-            read[fd.name] = binding.response_plan.write(observed).get(fd.name, {})
         if fd.name in response.DESCRIPTOR.fields_by_name:
-            getattr(response, fd.name).CopyFrom(value)
-    return response if within(sent, read) else None
+            getattr(response, fd.name).CopyFrom(getattr(observed, fd.name))
+    return response
 
 
-def within(sent: Json, read: Json) -> bool:
-    """Whether every member of `sent` is in `read` with the same value; what proto leaves out (false, 0, empty) counts as absent on both sides."""
-    if isinstance(sent, dict):
-        return isinstance(read, dict) and all(within(value, read.get(key)) for key, value in sent.items())
-    if isinstance(sent, list) and isinstance(read, list):
-        return len(sent) == len(read) and all(within(a, b) for a, b in zip(sent, read, strict=True))
-    return sent == read or (not sent and not read)
+def within(sent: Mapping[str, Json], read: Mapping[str, Json], shown: Descriptor) -> bool:
+    """Whether every member of `sent` is in `read`, the JSON of a message of type `shown`, with the same value.
+
+    A member that is missing in the read says nothing, unless its field there has no presence: then it is false, 0 or empty. A member that the
+    message does not have is never shown. An empty object asks for nothing that could be shown, so only an empty one is like it.
+    """
+    fields = {codec.json_key(fd): fd for fd in shown.fields if fd.name not in codec.GATEWAY_FIELDS}
+    return all(key in fields and _same(value, read.get(key), fields[key]) for key, value in sent.items()) if sent else not read
 
 
-Check = Callable[[Any, Any], dict[str, Any] | None]
+def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:
+    if read is None:
+        return sent is None or (not fd.has_presence and not sent)
+    if fd.message_type is not None and isinstance(sent, dict) and isinstance(read, dict) and not codec.is_map(fd):
+        return within(sent, read, fd.message_type)
+    if fd.message_type is not None and isinstance(sent, list) and isinstance(read, list):
+        return len(sent) == len(read) and all(_same(a, b, fd) for a, b in zip(sent, read, strict=True))
+    return bool(sent == read)
 
 
-def _resources_added(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401 - one concrete message pair each
-    wanted = [resource.id for resource in request.resources]
-    return {"added_resource_ids": wanted} if set(wanted) <= {r.id for r in observed.vault.resources} else None
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change and what was read afterwards, both as messages (of any type) and as CBR's JSON."""
+
+    request: Any
+    observed: Any
+    sent: dict[str, Json]
+    read: dict[str, Json]
 
 
-def _resources_removed(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    staying = {r.id for r in observed.vault.resources if r.protect_status != types_pb2.PROTECT_STATUS_REMOVING}
-    return None if staying & set(request.resource_ids) else {"removed_resource_ids": list(request.resource_ids)}
+Found = dict[str, Any] | None
+"""Constructor arguments of the response, or None for a change that is not shown."""
+Check = Callable[[Change], Found]
 
 
-def _auto_protect_set(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    wanted = request.action == vault_pb2.AUTO_PROTECT_ACTION_UNSUSPEND
-    now = {r.id: r.auto_protect for r in observed.vault.resources if r.HasField("auto_protect")}
-    done = all(now.get(resource) is wanted for resource in request.resource_ids)
-    return {"set_resource_ids": list(request.resource_ids)} if done else None
+def _cannot_tell() -> NoReturn:
+    raise GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, "A read shows what was asked for, but not what came of this call.")
 
 
-def _policy_associated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    wanted = set(request.add_policy_ids) or {request.policy_id}
-    if not wanted <= {policy.id for policy in observed.policies}:
+def _resources_added(change: Change) -> Found:
+    """Added twice, a resource is refused; so one that is there in another form than was asked for stays in doubt."""
+    there = {r.id for r in change.observed.vault.resources if r.protect_status != types_pb2.PROTECT_STATUS_REMOVING}
+    wanted = [resource.id for resource in change.request.resources]
+    if not set(wanted) <= there:
         return None
-    pair = {"vault_id": request.vault_id, "policy_id": request.policy_id, "destination_vault_id": request.destination_vault_id}
-    return {"associate_policy": pair}
+    shown = change.observed.vault.DESCRIPTOR.fields_by_name["resources"].message_type
+    now = {resource["id"]: resource for resource in change.read["vault"]["resources"] if resource.get("id") in there}
+    if not all(within(resource, now[resource["id"]], shown) for resource in change.sent["resources"]):
+        _cannot_tell()
+    return {"added_resource_ids": wanted}
 
 
-def _policy_dissociated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    if request.policy_id in {policy.id for policy in observed.policies}:
+def _resources_removed(change: Change) -> Found:
+    staying = {r.id for r in change.observed.vault.resources if r.protect_status != types_pb2.PROTECT_STATUS_REMOVING}
+    wanted = list(change.request.resource_ids)
+    return None if staying & set(wanted) else {"removed_resource_ids": wanted}
+
+
+def _auto_protect_set(change: Change) -> Found:
+    wanted = change.request.action == vault_pb2.AUTO_PROTECT_ACTION_UNSUSPEND
+    now = {r.id: r.auto_protect for r in change.observed.vault.resources if r.HasField("auto_protect")}
+    done = all(now.get(resource) is wanted for resource in change.request.resource_ids)
+    return {"set_resource_ids": list(change.request.resource_ids)} if done else None
+
+
+def _policy_associated(change: Change) -> Found:
+    """Which of several policies CBR would have named is not known."""
+    request = change.request
+    bound = {p.id: {pair.destination_vault_id for pair in p.associated_vaults if pair.vault_id == request.vault_id} for p in change.observed.policies}
+    wanted = set(request.add_policy_ids) or {request.policy_id}
+    destination = request.destination_vault_id
+    if not all(policy in bound and (not destination or bound[policy] == {destination}) for policy in wanted):
+        return None
+    if not request.policy_id:
+        _cannot_tell()
+    return {"associate_policy": {"vault_id": request.vault_id, "policy_id": request.policy_id, "destination_vault_id": destination}}
+
+
+def _policy_dissociated(change: Change) -> Found:
+    request = change.request
+    if request.policy_id in {policy.id for policy in change.observed.policies}:
         return None
     return {"dissociate_policy": {"vault_id": request.vault_id, "policy_id": request.policy_id}}
 
 
-def _alerts_updated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    wanted = request.vault
-    for vault in observed.vaults:
-        for name in ("smn_notify", "threshold_percent"):
-            if wanted.HasField(name) and getattr(vault, name) != getattr(wanted, name):
-                return None
-    return {"updated_vault_ids": [vault.id for vault in observed.vaults]}
+def _alerts_updated(change: Change) -> Found:
+    """Only a read that holds every vault of the project shows anything; of no vaults it shows nothing."""
+    vaults = change.observed.vaults
+    if not vaults or len(vaults) != change.observed.total_size:
+        return None
+    done = all(within(change.sent["vault"], now, vaults[0].DESCRIPTOR) for now in change.read["vaults"])
+    return {"updated_vault_ids": [vault.id for vault in vaults]} if done else None
 
 
-def _tags_in_force(tags: Any, observed: Any, *, present: bool) -> dict[str, Any] | None:  # noqa: ANN401
-    now = {tag.key: tag.value for tag in observed.tags}
-    done = all(now.get(tag.key) == tag.value if present else tag.key not in now for tag in tags)
-    return {} if done else None
+def _in_force(wanted: Iterable[Any], now: Iterable[Any], *, present: bool) -> bool:
+    """Whether tags are there with their values, or are not there. A tag without a value has an empty one."""
+    values = {tag.key: tag.value for tag in now}
+    return all(values.get(tag.key) == tag.value if present else tag.key not in values for tag in wanted)
 
 
-def _tag_created(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    return _tags_in_force([request.tag], observed, present=True)
+def _tag_created(change: Change) -> Found:
+    return {} if _in_force([change.request.tag], change.observed.tags, present=True) else None
 
 
-def _tags_updated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    return _tags_in_force(request.tags, observed, present=request.action == vault_pb2.TAG_ACTION_CREATE)
+def _tags_updated(change: Change) -> Found:
+    request, observed = change.request, change.observed
+    present = request.action == vault_pb2.TAG_ACTION_CREATE
+    pairs = ((request.tags, observed.tags), (request.system_tags, observed.system_tags))
+    asked = any(wanted for wanted, _ in pairs)
+    return {} if asked and all(_in_force(wanted, now, present=present) for wanted, now in pairs) else None
 
 
-def _paths(observed: Any) -> set[str]:  # noqa: ANN401
-    return {path.dir_path for path in observed.agent.paths if path.status != agent_pb2.AGENT_PATH_STATUS_REMOVE}
+def _paths(change: Change) -> set[str]:
+    return {path.dir_path for path in change.observed.agent.paths if path.status != agent_pb2.AGENT_PATH_STATUS_REMOVE}
 
 
-def _paths_added(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    wanted = list(request.add_paths)
-    return {"added": wanted} if set(wanted) <= _paths(observed) else None
+def _paths_added(change: Change) -> Found:
+    """The response tells new paths from those that were there before; a read cannot, nor does it show exclusions as they were sent."""
+    if not set(change.request.add_paths) <= _paths(change):
+        return None
+    _cannot_tell()
 
 
-def _paths_removed(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    wanted = list(request.remove_paths)
-    return None if _paths(observed) & set(wanted) else {"removed": wanted}
+def _paths_removed(change: Change) -> Found:
+    """The response tells removed paths from those that were never there; a read cannot."""
+    if set(change.request.remove_paths) & _paths(change):
+        return None
+    _cannot_tell()
 
 
-def _member_updated(request: Any, observed: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    member = observed.member
-    done = member.status == request.status and (not request.vault_id or member.vault_id == request.vault_id)
-    return {"member": member} if done else None
+def _member_updated(change: Change) -> Found:
+    member = change.observed.member
+    return {"member": member} if within(change.sent, change.read.get("member", {}), member.DESCRIPTOR) else None
 
 
 CHECKS: Final[Mapping[str, Check]] = {
