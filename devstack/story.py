@@ -146,7 +146,7 @@ class Story:
     def _watch(self, title: str, caller: Caller, task_id: str) -> None:
         with self._screen.progress(title) as advance:
             while True:
-                task = caller(caller.tasks.GetTask, task_pb2.GetTaskRequest(operation_log_id=task_id)).task
+                task = caller(caller.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id)).task
                 ended = task.status in _ENDED
                 state = task_pb2.TaskStatus.Name(task.status).removeprefix("TASK_STATUS_").lower()
                 advance(100 if ended else task.details.common.progress_percent, state)

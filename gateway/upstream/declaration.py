@@ -22,6 +22,7 @@ from gateway.upstream.codec import Codecs, MessagePlan
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
+_IDENTIFIER_RULE: Final = "a single identifier of 1 to 128 letters, digits, '.', '_' and '-'"
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 _PROJECT: Final = "project_id"
 IN_BODY: Final = frozenset({"POST", "PUT"})
@@ -39,13 +40,16 @@ class RetryClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One path variable: the request field it comes from, what it may hold, and its words if it is an enum.
+    """One path variable. `variable`: the request field it comes from; `key`: its name in the path, which is the field's JSON key.
 
+    `pattern`: what it may hold, and `rule` that in words. `words`: those of an enum.
     `reserved`: what other calls of the same verb have in its place. Sent as an id, `batch-update` would change every vault instead of one.
     """
 
     variable: str
+    key: str
     pattern: re.Pattern[str]
+    rule: str
     words: Mapping[int, str]
     reserved: frozenset[str]
 
@@ -55,7 +59,7 @@ class Segment:
         if self.words:
             value = self.words.get(value, "")
         if not self.pattern.fullmatch(value) or value in {".", ".."}:
-            raise field_invalid(self.variable, "must be a single identifier of letters, digits, '.', '_' and '-'", "path_segment")
+            raise field_invalid(self.variable, self.rule, "path_segment")
         if value in self.reserved:
             raise field_invalid(self.variable, "is a word of CBR's own paths and cannot be an identifier", "path_segment")
         return quote(value, safe="")
@@ -97,7 +101,7 @@ class Binding:
 
     def target(self, request: Message, project_id: str) -> str:
         """The percent-encoded path. Raises FIELD_INVALID for a value that is no identifier."""
-        known = {_PROJECT: quote(project_id, safe="")} | {segment.variable: segment.text(request) for segment in self.segments}
+        known = {_PROJECT: quote(project_id, safe="")} | {segment.key: segment.text(request) for segment in self.segments}
         return _VARIABLE.sub(lambda match: known[match[1]], self.path)
 
     def response(self, value: Json) -> Message:
@@ -115,7 +119,7 @@ class Binding:
         except NotEncodableError as error:
             raise field_invalid(".".join(error.path), error.description, error.rule) from None
         for segment in self.segments:
-            found.pop(segment.variable, None)
+            found.pop(segment.key, None)
         return found
 
 
@@ -162,7 +166,12 @@ class Declaration:
     @property
     def sent_fields(self) -> list[FieldDescriptor]:
         """Request fields that go to the query or the body."""
-        return [f for f in self.request.fields if f.name not in codec.GATEWAY_FIELDS and f.name not in self.variables]
+        return [f for f in self.request.fields if f.name not in codec.GATEWAY_FIELDS and codec.json_key(f) not in self.variables]
+
+    @property
+    def by_key(self) -> dict[str, FieldDescriptor]:
+        """The request's fields by their JSON keys, which are also the names of path variables."""
+        return {codec.json_key(f): f for f in self.request.fields}
 
     def retry_class(self) -> RetryClass:
         if self.reads:
@@ -197,12 +206,19 @@ class Declaration:
         )
 
     def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:
-        fd = self.request.fields_by_name[variable]
+        fd = self.by_key[variable]
         pattern = fd.GetOptions().Extensions[options_pb2.segment] or IDENTIFIER
         before, _, _ = self.path.partition(f"{{{variable}}}")
         in_its_place = {path.removeprefix(before).partition("/")[0] for verb, path in calls if verb == self.verb and path.startswith(before)}
         reserved = frozenset(word for word in in_its_place if not word.startswith("{"))
-        return Segment(variable, re.compile(pattern), codec.words(fd.enum_type) if fd.enum_type else {}, reserved)
+        words = codec.words(fd.enum_type) if fd.enum_type else {}
+        return Segment(fd.name, variable, re.compile(pattern), _segment_rule(fd), words, reserved)
+
+
+def _segment_rule(fd: FieldDescriptor) -> str:
+    if fd.enum_type is not None:
+        return "is not a value that CBR knows; use one of the named values"
+    return f"must be {fd.GetOptions().Extensions[options_pb2.segment_rule] or _IDENTIFIER_RULE}"
 
 
 _MAX_NESTING: Final = 6

@@ -89,7 +89,7 @@ def request_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[Fi
     """The request's fields, each followed by those inside it."""
     size, token = _PAGING.get(binding.paging, (_NOT_SENT, _NOT_SENT))
     places = {"request_id": _NOT_SENT, "page_size": size, "page_token": token}
-    places |= {segment.variable: f"path {{{segment.variable}}}" for segment in binding.segments}
+    places |= {segment.variable: f"path {{{segment.key}}}" for segment in binding.segments}
     kind = "body" if binding.method in IN_BODY else "query"
     yield from _fields(binding.request_type.DESCRIPTOR, comments, places, kind, 0)
 

@@ -36,10 +36,10 @@ def _path(d: Declaration) -> Iterator[str]:
         yield f"path {d.path!r} has braces that hold no field name of a-z and _"
     for variable in d.variables:
         if variable == "project_id":
-            if variable in d.request.fields_by_name:
+            if variable in d.by_key:
                 yield "project_id must not be a request field; the project is the call's"
             continue
-        fd = d.request.fields_by_name.get(variable)
+        fd = d.by_key.get(variable)
         if fd is None:
             yield f"path variable {{{variable}}} is not a field of {d.request.name}"
         elif fd.is_repeated or fd.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}:

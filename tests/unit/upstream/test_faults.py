@@ -143,7 +143,7 @@ def test_the_odd_401_is_no_matter_of_credentials():
     ("rpc", "text", "paths"),
     [
         ("VaultService/GetVault", "Invalid vault_id provided.", ["vault_id"]),
-        ("TaskService/GetTask", "Invalid operation_log_id provided.", ["operation_log_id"]),
+        ("TaskService/GetTask", "Invalid operation_log_id provided.", ["task_id"]),
         ("VaultService/CreateVault", "Invalid consistent_level provided.", ["vault.billing.consistent_level"]),
         ("VaultService/CreateVault", "invalid key enable_acceleration", [""]),
         ("VaultService/CreateVault", "invalid key period_num", ["vault.billing.period_num"]),

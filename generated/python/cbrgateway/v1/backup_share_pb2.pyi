@@ -101,7 +101,7 @@ class AddBackupMembersRequest(_message.Message):
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
     @_builtins.property
     def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the projects, 1 to 10."""
+        """Ids of the projects, 1 to 10. Needed unless `domains` is given."""
 
     @_builtins.property
     def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -81,7 +81,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: check the id with ListPolicies; for a dissociation the work may already be done.
     """
     ERROR_REASON_TASK_NOT_FOUND: _ErrorReason.ValueType  # 14
-    """NOT_FOUND. No such task (operation log).
+    """NOT_FOUND. No such task.
     What to do: check the id; list tasks by vault, resource and time.
     """
     ERROR_REASON_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 15
@@ -266,7 +266,7 @@ ERROR_REASON_POLICY_NOT_FOUND: ErrorReason.ValueType  # 13
 What to do: check the id with ListPolicies; for a dissociation the work may already be done.
 """
 ERROR_REASON_TASK_NOT_FOUND: ErrorReason.ValueType  # 14
-"""NOT_FOUND. No such task (operation log).
+"""NOT_FOUND. No such task.
 What to do: check the id; list tasks by vault, resource and time.
 """
 ERROR_REASON_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 15

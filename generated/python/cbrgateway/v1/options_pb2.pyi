@@ -95,7 +95,7 @@ Global___WireForm: _TypeAlias = WireForm  # noqa: Y015
 class Upstream(_message.Message):
     """What one RPC does upstream. Read once at start-up; a wrong declaration stops the process before it serves.
 
-    Path variables are taken from request fields of the same name (`{project_id}` from the caller's project), the other request fields go to the
+    Path variables are taken from request fields of the same name or `json` key (`{project_id}` from the caller's project), the other request fields go to the
     query (GET, DELETE) or form one JSON object (POST, PUT), and the JSON object of the answer is the response message.
     """
 
@@ -166,6 +166,7 @@ JSON_FIELD_NUMBER: _builtins.int
 FORM_FIELD_NUMBER: _builtins.int
 ALWAYS_SENT_FIELD_NUMBER: _builtins.int
 SEGMENT_FIELD_NUMBER: _builtins.int
+SEGMENT_RULE_FIELD_NUMBER: _builtins.int
 SECRET_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
@@ -178,6 +179,8 @@ always_sent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOpti
 """True for a repeated field that is sent even when it is empty, because CBR refuses the call without it."""
 segment: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Regular expression (whole match) for a path variable that is not an identifier. The default is `[A-Za-z0-9._-]{1,128}` without `.` and `..`."""
+segment_rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""What `segment` allows, in words that follow "must be"."""
 secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True for a value that is never logged, audited or shown in an error."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]

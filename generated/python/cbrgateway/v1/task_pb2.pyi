@@ -231,17 +231,17 @@ class GetTaskRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OPERATION_LOG_ID_FIELD_NUMBER: _builtins.int
-    operation_log_id: _builtins.str
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
     """Id of the task, which CBR calls an operation log."""
     def __init__(
         self,
         *,
-        operation_log_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_log_id", b"operation_log_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -340,9 +340,11 @@ class Tag(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Key, 1 to 36 characters: Chinese characters, letters, digits, `-` and `_`. Unique within a vault."""
+    """Key, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone. Unique within a vault.
+    The vendor's manual recommends Chinese characters, letters, digits, `-` and `_`.
+    """
     value: _builtins.str
-    """Value, at most 43 characters: as in the key, and `.`. May be empty."""
+    """Value, at most 43 characters without control characters and any of `= * < > \\ , | /`. May be empty."""
     def __init__(
         self,
         *,
@@ -895,7 +897,7 @@ class PolicyOperationDefinition(_message.Message):
     max_backups: _builtins.int
     """How many backups of one resource are kept; -1 (CBR's default) for no limit."""
     retention_duration_days: _builtins.int
-    """For how many days a backup is kept; -1 (CBR's default) for no limit."""
+    """For how many days a backup is kept, 1 to 99999; -1 (CBR's default) for no limit."""
     full_backup_interval: _builtins.int
     """Every how many backups a full one is taken; 0 for each, -1 for never."""
     destination_project_id: _builtins.str

@@ -1936,7 +1936,7 @@ class DeleteVaultTagRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     key: _builtins.str
-    """Key of the tag, 1 to 36 characters: Chinese characters, letters, digits, `-` and `_`."""
+    """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
     def __init__(
