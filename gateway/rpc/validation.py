@@ -9,6 +9,8 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import GatewayError, Violation, field_invalid
+from gateway.rpc.list_sizes import oversized
+from gateway.rpc.status import MAX_VIOLATIONS
 from gateway.upstream.declaration import Binding
 from gateway.upstream.reference import load_comments
 
@@ -35,8 +37,10 @@ def parse(binding: Binding, data: bytes) -> Message:
         raise field_invalid(
             "", f"{name} holds a field that this version of the gateway does not know; remove it, or update the gateway", "unknown_field"
         )
+    if too_long := oversized(request):
+        raise _broken([too_long], 1)
     if violations := _validator().collect_violations(request):
-        raise _broken([_violation(binding, v) for v in violations])
+        raise _broken([_violation(binding, v) for v in violations[:MAX_VIOLATIONS]], len(violations))
     return request
 
 
@@ -70,8 +74,9 @@ def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
     return f"{name}[{subscript.value}]" if subscript is not None and subscript.value is not None else name
 
 
-def _broken(violations: list[Violation]) -> GatewayError:
+def _broken(violations: list[Violation], found: int) -> GatewayError:
+    """The error of the first violations; `found` is the number of all."""
     first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    more = f" (and {found - 1} more)" if found > 1 else ""
     text = f"{first.subject}: {first.description}" if first.subject else first.description
     return GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, text + more, violations=violations)

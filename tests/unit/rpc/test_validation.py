@@ -1,5 +1,7 @@
 """Bytes from the network to a valid request, or an error that names the field."""
 
+import time
+
 import pytest
 from cbrgateway.v1 import vault_pb2
 from google.rpc import code_pb2
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
+from gateway.rpc.settings import ServerLimits
 from gateway.rpc.validation import parse
 from gateway.upstream.catalog import load_catalog
 from tests.unit.upstream.messages import messages
@@ -89,6 +92,72 @@ def test_every_broken_field_is_named_at_once():
     error = refusal(CREATE, create(name="x" * 65, billing=VALID["billing"] | {"object_type": 99, "size_gib": 9}))
     assert {"vault.name", "vault.billing.object_type", "vault.billing.size_gib"} <= set(paths(error))
     assert f"(and {len(error.violations) - 1} more)" in error.message
+
+
+# Requests made of nothing but list items -----------------------------------------------------------------------------------------------
+
+MAX_BYTES = ServerLimits().max_message_bytes
+
+
+def list_fields(descriptor, above=()):
+    """Every way to a list: the fields from the request to it."""
+    for fd in descriptor.fields:
+        way = (*above, fd)
+        if fd.is_repeated:
+            yield way
+        if fd.message_type is not None and fd.message_type not in {outer.message_type for outer in above}:
+            yield from list_fields(fd.message_type, way)
+
+
+def length_of(number):
+    return bytes([number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14])
+
+
+def field_of(fd, content):
+    """One occurrence of a field with a length, as bytes."""
+    return bytes([fd.number << 3 & 0x7F | 2 | (0x80 if fd.number > 15 else 0), *([fd.number >> 4] if fd.number > 15 else [])]) + content
+
+
+def bomb(way):
+    """About `MAX_BYTES` of empty items of a list; where the list is inside items of another, that one has a single item."""
+    *outer, last = way
+    data = field_of(last, b"\x00") * (MAX_BYTES // 2 // (3 if last.number > 15 else 2) - 20)
+    if last.message_type is None and last.type != last.TYPE_STRING:
+        data = field_of(last, length_of(MAX_BYTES // 2) + b"\x02" * (MAX_BYTES // 2))
+    for fd in reversed(outer):
+        data = field_of(fd, length_of(len(data)) + data)
+    return data
+
+
+def dotted(way):
+    return ".".join(fd.name + ("[0]" if fd.is_repeated and fd is not way[-1] else "") for fd in way)
+
+
+BOMBS = [pytest.param(binding, way, id=f"{binding.rpc}-{dotted(way)}") for binding in CATALOG for way in list_fields(binding.descriptor.input_type)]
+
+
+@pytest.mark.parametrize(("binding", "way"), BOMBS)
+def test_a_request_full_of_list_items_is_refused_at_once(binding, way):
+    data = bomb(way)
+    assert MAX_BYTES // 3 < len(data) <= MAX_BYTES
+    started = time.process_time()
+    error = refusal(binding, data)
+    assert time.process_time() - started < 0.2
+    assert [(violation.subject, violation.rule) for violation in error.violations] == [(dotted(way), "repeated.max_items")]
+
+
+def test_lists_inside_lists_do_not_multiply():
+    targets = [{"id": "r", "type": "t", "extra_info": {"exclude_volumes": ["d"] * 1000}}] * 255
+    started = time.process_time()
+    error = refusal(CREATE, create(resources=targets))
+    assert time.process_time() - started < 0.2
+    assert paths(error) == ["vault.resources[9].extra_info.exclude_volumes"]
+
+
+def test_of_many_broken_items_the_first_are_named_and_the_rest_is_counted():
+    error = refusal(CREATE, create(resources=[{}] * 255))
+    assert len(error.violations) == 20
+    assert "(and 509 more)" in error.message
 
 
 @given(st.binary(max_size=40), st.sampled_from(list(CATALOG)))
