@@ -4,14 +4,19 @@ A token holds where the next page starts and the id of the last row seen. It is 
 bound to the tenant, project, RPC and filter. Pages by offset overlap by one row: if rows were inserted in front meanwhile, the rows
 up to the last one seen are cut off instead of being shown twice. If more were inserted than a page holds, rows are shown twice
 rather than left out.
+
+Nothing here needs ids to be unique. The place in the list decides, and the id only tells how far rows have moved since; so a list that does not
+change always ends, with every row once. Where CBR goes on after an id (its marker), and that id is empty, is that of the page before, or occurs
+twice on its page, the rest of the list is read by offset.
 """
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from cbrgateway.v1 import errors_pb2, options_pb2
@@ -22,15 +27,25 @@ from gateway.errors import GatewayError, Violation
 from gateway.upstream.declaration import Binding
 from gateway.upstream.values import Json
 
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
+_SMALLER: Final[Mapping[str, int]] = {"ProtectabilityService/ListProtectables": 50}
+"""The most rows per page where the vendor's manual promises fewer than MAX_SIZE."""
 TOKEN_LIFE_S: Final = 72 * 3600
+_SKEW_S: Final = 300
+"""How far the clock of the replica that made a token may be ahead of ours."""
 _MAC_BYTES: Final = 16
 _MAX_TOKEN_CHARS: Final = 2048
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page starts: the place after the last row seen, that row's id, when the token was made, and what it belongs to."""
+    """Where a page starts: the place after the last row seen, that row's id, when the token was made, and what it belongs to.
+
+    The id is empty where a list that CBR pages by marker has to go on by offset.
+    """
 
     seen: int = 0
     last_id: str = ""
@@ -59,7 +74,7 @@ class PageTokens:
             raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged")
         if position.binding != owner:
             raise _mismatch("belongs to another list, tenant or filter; start again without a token")
-        if not 0 <= self._clock.time() - position.made <= TOKEN_LIFE_S:
+        if not -_SKEW_S <= self._clock.time() - position.made <= TOKEN_LIFE_S:
             raise _mismatch("has expired after 72 hours; start again without a token")
         return position
 
@@ -98,7 +113,7 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
     """What to ask CBR for, and how to make the response of its answer. Raises PAGE_TOKEN_MISMATCH."""
     owner = owner_of(binding, request, scope)
     position = tokens.read(request.page_token, owner)
-    size = min(request.page_size or DEFAULT_SIZE, MAX_SIZE)
+    size = min(request.page_size or DEFAULT_SIZE, max_size(binding.rpc))
     rows_field = next(f.name for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
 
     def cut(response: Any) -> Message:  # noqa: ANN401 - any list response
@@ -114,6 +129,7 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
         skip = _already_seen(rows, position, start)
         del rows[:skip]
         more_received = len(rows) > size
+        last_id = _next_id(binding.paging, rows[:size], position)
         del rows[size:]
         seen = start + skip + len(rows)
         more = more_received or (seen < total if total else received >= size)
@@ -122,11 +138,16 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
             more = more or received >= size
         if more and (rows or seen > position.seen):
             # A page may be empty: so many rows were inserted in front that this window held nothing new.
-            response.next_page_token = tokens.make(seen, row_id(rows[-1]) if rows else position.last_id, owner)
+            response.next_page_token = tokens.make(seen, last_id, owner)
         answer: Message = response
         return answer
 
     return Page(_ask(binding.paging, position, size), cut)
+
+
+def max_size(rpc: str) -> int:
+    """The most rows on one page of a list; larger page sizes count as this one."""
+    return _SMALLER.get(rpc, MAX_SIZE)
 
 
 def _start(paging: int, position: Position) -> int:
@@ -140,23 +161,45 @@ def _ask(paging: int, position: Position, size: int) -> dict[str, Json]:
     if paging == options_pb2.PAGING_SLICED:
         return {}
     if paging == options_pb2.PAGING_MARKER:
-        return {"limit": size} | ({"marker": position.last_id} if position.last_id else {})
+        if position.last_id:
+            return {"limit": size, "marker": position.last_id}
+        return {"limit": size} | ({"offset": position.seen} if position.seen else {})
     window = {"limit": size + 1, "offset": _start(paging, position)} if position.seen else {"limit": size}
     return {name: str(value) for name, value in window.items()} if paging == options_pb2.PAGING_OFFSET_IN_BODY else dict(window)
 
 
-def _already_seen(rows: Any, position: Position, start: int) -> int:  # noqa: ANN401 - repeated field
+def _already_seen(rows: Sequence[Message], position: Position, start: int) -> int:
     """How many leading rows were on earlier pages. `start`: the place of the first one."""
     if start == position.seen:
         return 0
-    for index, row in enumerate(rows):
-        if row_id(row) == position.last_id:
+    expected = position.seen - 1 - start
+    # The nearest row with the id of the last one seen: ids may occur more than once.
+    for index in sorted(range(len(rows)), key=lambda index: abs(index - expected)):
+        if row_id(rows[index]) == position.last_id:
             return index + 1
     # The last row seen is gone, so the next one has taken its place.
-    return min(position.seen - 1 - start, len(rows))
+    return min(expected, len(rows))
+
+
+def _next_id(paging: int, rows: Sequence[Message], position: Position) -> str:
+    """The id to put into the token of the page after `rows`."""
+    if paging != options_pb2.PAGING_MARKER:
+        return row_id(rows[-1]) if rows else position.last_id
+    by_offset = position.seen > 0 and not position.last_id
+    ids = [row_id(row) for row in rows]
+    # CBR would go on after the first row with an id that occurs twice, and read the same rows for ever.
+    return "" if by_offset or not ids or ids.count(ids[-1]) > 1 or ids[-1] == position.last_id else ids[-1]
 
 
 def row_id(row: Message) -> str:
-    """What tells a row from the others: its `id`, else its first field."""
-    fields = row.DESCRIPTOR.fields_by_name
-    return str(getattr(row, "id" if "id" in fields else row.DESCRIPTOR.fields[0].name))
+    """What tells a row from the others: its `id`, else all of its keys together, else its first field."""
+    return "\0".join(getattr(row, name) for name in _identity(cast("Descriptor", row.DESCRIPTOR)))
+
+
+@cache
+def _identity(row: "Descriptor") -> tuple[str, ...]:
+    """Names of the text fields that make up a row's identity."""
+    if "id" in row.fields_by_name:
+        return ("id",)
+    texts = [fd.name for fd in row.fields if fd.type == fd.TYPE_STRING and not fd.is_repeated]
+    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(texts[:1])
