@@ -29,6 +29,7 @@ from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
+from gateway.upstream.unknown import UnknownMembers
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -62,7 +63,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
-        catalog = load_catalog(on_unknown=UnknownKeys())
+        catalog = load_catalog(on_unknown=UnknownMembers())
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
@@ -93,19 +94,6 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-class UnknownKeys:
-    """Counts the members of CBR's answers that the protos do not model, and logs each once."""
-
-    def __init__(self) -> None:
-        self.counts: dict[tuple[str, str], int] = {}
-
-    def __call__(self, message: str, key: str) -> None:
-        seen = self.counts.get((message, key), 0)
-        self.counts[message, key] = seen + 1
-        if not seen:
-            log.warning("answer of CBR has a member that is not modelled", message=message, key=key[:64])
 
 
 async def serve(config: Config, ready: Callable[[App], None] | None = None, load: Callable[[], Config] | None = None) -> None:

@@ -10,6 +10,7 @@ message has one; elsewhere it is reported to the `on_unknown` callback and dropp
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, cast
 
 from cbrgateway.v1 import options_pb2
@@ -27,6 +28,8 @@ _WHOLE: Final = frozenset({_F.TYPE_INT32, _F.TYPE_INT64})
 _REAL: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
 _ECHOES: Final = frozenset({"limit", "offset"})
 """Members of list answers that only repeat what the gateway asked for."""
+_MAX_REPORTED: Final = 20
+"""Unknown members reported of one object; one answer may hold half a million."""
 OTHER: Final = 1
 """Number of the value that stands for words an enum does not know."""
 
@@ -166,7 +169,7 @@ class MessagePlan:
         if self.keeps_extra:
             found["extra_fields"] = extra
         else:
-            for key in extra.keys() - _ECHOES:
+            for key in islice((key for key in extra if key not in _ECHOES), _MAX_REPORTED):
                 self.on_unknown(self.full_name, key)
 
     def write(self, message: Message) -> dict[str, Json]:
@@ -256,7 +259,7 @@ class Codecs:
             return single
         if form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
             return values.write_separated
-        return lambda items: [single(item) for item in items]
+        return lambda items: [_at(index, single, item) for index, item in enumerate(items)]
 
     def _single_writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if _is_null(fd):
@@ -271,6 +274,13 @@ class Codecs:
         if fd.type in _REAL:
             return values.write_real
         return values.write_text if form(fd) == options_pb2.WIRE_FORM_TEXT else values.same
+
+
+def _at(index: int, write: Callable[[Json], Json], item: Json) -> Json:
+    try:
+        return write(item)
+    except NotEncodableError as error:
+        raise error.inside(f"[{index}]") from None
 
 
 def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:

@@ -117,7 +117,7 @@ class Binding:
         try:
             found = self.request_plan.write(request)
         except NotEncodableError as error:
-            raise field_invalid(".".join(error.path), error.description, error.rule) from None
+            raise field_invalid(".".join(error.path).replace(".[", "["), error.description, error.rule) from None
         for segment in self.segments:
             found.pop(segment.key, None)
         return found

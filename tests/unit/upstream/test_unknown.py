@@ -1,0 +1,52 @@
+"""Answers with members that nobody models: told once, and without harm however many there are."""
+
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.upstream.catalog import load_catalog
+from gateway.upstream.unknown import MAX_KEY_CHARS, MAX_KEYS, UnknownMembers
+
+
+@pytest.fixture
+def lines():
+    with capture_logs() as captured:
+        yield captured
+
+
+def test_a_member_is_logged_once_per_message_type(lines):
+    unknown = UnknownMembers()
+    for message in ("a", "b", "a"):
+        unknown(message, "new")
+    assert [(line["message"], line["key"]) for line in lines] == [("a", "new"), ("b", "new")]
+
+
+def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
+    unknown = UnknownMembers()
+    for number in range(10_000):
+        unknown("a", f"{number}" + "x" * 1000)
+    unknown("b", "new")
+    assert len(lines) == MAX_KEYS + 2
+    assert [line["event"].partition(";")[0] for line in lines[-2:]] == [
+        "answers of CBR have more members that are not modelled",
+        "answer of CBR has a member that is not modelled",
+    ]
+    assert max(len(line.get("key", "")) for line in lines) == MAX_KEY_CHARS
+    assert sum(len(key) for keys in unknown._seen.values() for key in keys) <= (MAX_KEYS + 2) * MAX_KEY_CHARS
+
+
+@pytest.mark.parametrize(
+    ("rpc", "answer"),
+    [
+        ("VaultService/GetVaultSummary", {"size": 1, **{f"k{number}": 1 for number in range(500_000)}}),
+        ("VaultService/ListVaultTags", {"tags": [{"key": "k", **{f"k{number}": 1 for number in range(20)}}] * 20_000}),
+    ],
+    ids=["one object", "many rows"],
+)
+def test_half_a_million_unknown_members_are_read_quickly(lines, rpc, answer):
+    binding = load_catalog(on_unknown=UnknownMembers())[rpc]
+    started = time.process_time()
+    binding.response(answer)
+    assert time.process_time() - started < 1
+    assert len(lines) <= MAX_KEYS + 1
