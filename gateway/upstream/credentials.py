@@ -1,6 +1,6 @@
 """What a project signs in with. Secrets are wrapped so that no log line, repr or traceback shows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Secret:
@@ -35,7 +35,7 @@ class Secret:
 class AccessKey:
     """An access key pair; `security_token` comes with temporary ones."""
 
-    access_key: str
+    access_key: str = field(repr=False)
     secret_key: Secret
     security_token: Secret | None = None
 

@@ -10,8 +10,8 @@ Two implementations pass one conformance suite: `http_httpx` always works, `http
 
 import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -20,21 +20,34 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Cap of a decoded response body."""
 
+_NEARLY: Final = 0.9
 _URL: Final = re.compile(r"(https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(/[!-~]*)")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
-class NotSent(Exception):  # noqa: N818 - a statement about the request, which is what callers ask for
-    """Zero bytes of the request were written: waiting for a connection, name resolution, connecting or TLS failed."""
+class Unanswered(Exception):  # noqa: N818 - a statement about the request, which is what callers ask for
+    """No complete answer came. `patience_s`: where the time ran out, the seconds that the host itself was given; None where it failed by itself."""
 
-
-class Lost(Exception):  # noqa: N818 - as NotSent
-    """The request was or may have been written, and no complete answer came. `timed_out`: the time ran out first."""
-
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, patience_s: float | None = None) -> None:
         super().__init__(message)
-        self.timed_out = timed_out
+        self.patience_s = patience_s
+
+    @property
+    def timed_out(self) -> bool:
+        return self.patience_s is not None
+
+    def blames_host(self, full_s: float) -> bool:
+        """Whether this speaks against the host: it failed, or stayed silent for (nearly) `full_s`; a hurried caller or our own pool does not."""
+        return self.patience_s is None or self.patience_s >= _NEARLY * full_s
+
+
+class NotSent(Unanswered):
+    """Zero bytes of the request were written: the wait for a connection, name resolution, connecting or TLS failed, or it was called back."""
+
+
+class Lost(Unanswered):
+    """The request was or may have been written, and no complete answer came."""
 
 
 class TooLarge(Lost):
@@ -47,8 +60,8 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes = b""
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def split_url(self) -> tuple[str, str]:
         """Origin and request target: `https://host:443` and `/path?query`. ValueError for anything else, a fragment too."""
@@ -69,16 +82,22 @@ class HttpResponse:
     """A complete answer. Header names are lower case; the body is decompressed."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def always() -> bool:
+    """Lets every request go."""
+    return True
 
 
 class Transport(Protocol):
     """Sends requests, each once."""
 
-    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
         """The answer within `timeout_s`, which bounds everything: the wait for a connection, sending, the whole body.
 
+        `may_write` is asked once, just before the first byte; when it says no, nothing is written and NotSent is raised.
         Raises NotSent, Lost or TooLarge; ValueError for a malformed request, before anything is sent. When the caller is
         cancelled, nothing more is written, and a request already written is given up at once.
         """

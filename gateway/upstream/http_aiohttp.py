@@ -6,6 +6,9 @@ classes around the middlewares, so a middleware that renames them ends it.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Final
 
@@ -13,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, tls_context
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
 
 _MAX_HEADER_BYTES: Final = 64 * 1024
 """IAM tokens come in a header and are longer than aiohttp's 8 KiB."""
@@ -23,6 +26,27 @@ _NO_HEADERS_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "U
 
 class _BrokenError(Exception):
     """The connection broke; not an exception that aiohttp answers with a second attempt."""
+
+
+class _CalledBackError(Exception):
+    """Ends a request before its first byte."""
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """What is known of one request on its way."""
+
+    may_write: Callable[[], bool]
+    began: float = field(default_factory=time.monotonic)
+    queued: bool = False
+    written: bool = False
+
+    def unanswered(self, what: str, *, timed_out: bool) -> Unanswered:
+        """What a failure proves at this point."""
+        patience_s = None if not timed_out else 0.0 if self.queued else time.monotonic() - self.began
+        if self.written:
+            return Lost(f"no complete answer came ({what})", patience_s=patience_s)
+        return NotSent(f"no connection was made ({what})", patience_s=patience_s)
 
 
 class AiohttpTransport:
@@ -36,6 +60,8 @@ class AiohttpTransport:
             ssl=tls_context(settings),
         )
         tracing = aiohttp.TraceConfig()
+        tracing.on_connection_queued_start.append(_note_queued)
+        tracing.on_connection_queued_end.append(_note_free)
         tracing.on_request_headers_sent.append(_note_written)
         self._proxy = settings.proxy
         self._session = aiohttp.ClientSession(
@@ -52,24 +78,22 @@ class AiohttpTransport:
             trace_configs=[tracing],
         )
 
-    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
         request.split_url()
         request.check_headers()
-        flight = SimpleNamespace(written=False)
+        flight = _Flight(may_write)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._exchange(request, flight)
         except TimeoutError as error:
-            if flight.written:
-                raise Lost("no complete answer came in time", timed_out=True) from error
-            raise NotSent("no connection was made in time") from error
+            raise flight.unanswered("time ran out", timed_out=True) from error
+        except _CalledBackError as error:
+            raise NotSent("called back before the request was written", patience_s=0) from error
         except (aiohttp.ClientError, _BrokenError) as error:
             kind = type(error.__cause__ if isinstance(error, _BrokenError) else error).__name__
-            if flight.written:
-                raise Lost(f"the connection broke before a complete answer ({kind})") from error
-            raise NotSent(f"no connection was made ({kind})") from error
+            raise flight.unanswered(kind, timed_out=False) from error
 
-    async def _exchange(self, request: HttpRequest, flight: SimpleNamespace) -> HttpResponse:
+    async def _exchange(self, request: HttpRequest, flight: _Flight) -> HttpResponse:
         async with self._session.request(
             request.method,
             URL(request.url, encoded=True),
@@ -96,6 +120,19 @@ async def _one_attempt(request: aiohttp.ClientRequest, handler: aiohttp.ClientHa
         raise _BrokenError from error
 
 
+async def _note_queued(_session: aiohttp.ClientSession, context: SimpleNamespace, _queued: aiohttp.TraceConnectionQueuedStartParams) -> None:
+    context.trace_request_ctx.queued = True
+
+
+async def _note_free(_session: aiohttp.ClientSession, context: SimpleNamespace, _free: aiohttp.TraceConnectionQueuedEndParams) -> None:
+    flight = context.trace_request_ctx
+    flight.queued = False
+    flight.began = time.monotonic()
+
+
 async def _note_written(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams) -> None:
     """Called by aiohttp just before it writes the first byte."""
-    context.trace_request_ctx.written = True
+    flight = context.trace_request_ctx
+    if not flight.may_write():
+        raise _CalledBackError
+    flight.written = True

@@ -12,21 +12,21 @@ connection stands, before its first byte; one that is given up later is over in 
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, tls_context
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
 
 _WRITING: Final = "http11.send_request_headers.started"
 _TIDYING: Final = "http11.response_closed.started"
 
 
 class _GivenUpError(Exception):
-    """Ends a request whose caller left while the connection was being opened."""
+    """Ends a request before its first byte: its caller left while the connection was being opened, or called it back."""
 
 
 class _VerbatimURL(httpx.URL):
@@ -45,6 +45,8 @@ class _VerbatimURL(httpx.URL):
 class _Flight:
     """What is known of one request on its way."""
 
+    may_write: Callable[[], bool]
+    began: float = field(default_factory=time.monotonic)
     written: bool = False
     tidying: bool = False
     given_up: bool = False
@@ -55,9 +57,16 @@ class _Flight:
             self.tidying = True
         elif event == _WRITING and getattr(info["request"], "method", b"") != b"CONNECT":
             # CONNECT goes to the proxy; our request is still unwritten then.
-            if self.given_up:
+            if self.given_up or not self.may_write():
                 raise _GivenUpError
             self.written = True
+
+    def unanswered(self, what: str, *, timed_out: bool) -> Unanswered:
+        """What a failure proves at this point."""
+        patience_s = time.monotonic() - self.began if timed_out else None
+        if self.written:
+            return Lost(f"no complete answer came ({what})", patience_s=patience_s)
+        return NotSent(f"no connection was made ({what})", patience_s=patience_s)
 
     def give_up(self, task: asyncio.Task[HttpResponse]) -> None:
         """Ends the request as soon as that costs no place in the pool."""
@@ -97,7 +106,7 @@ class HttpxTransport:
         self._tls = tls_context(settings)
         self._hosts: dict[str, _Host] = {}
 
-    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
         origin, target = request.split_url()
         request.check_headers()
         host = self._hosts.get(origin) or self._open(origin)
@@ -106,18 +115,16 @@ class HttpxTransport:
             async with asyncio.timeout(timeout_s):
                 await host.places.acquire()
         except TimeoutError as error:
-            raise NotSent("no connection became free in time") from error
+            raise NotSent("no connection became free in time", patience_s=0) from error
         left_s = max(ends_at - time.monotonic(), 0.001)
-        flight = _Flight()
+        flight = _Flight(may_write)
         task = host.start(_outgoing(request, host.url, target, left_s, flight), flight)
         try:
             async with asyncio.timeout(left_s):
                 return await asyncio.shield(task)
         except TimeoutError as error:
             flight.give_up(task)
-            if flight.written:
-                raise Lost("no complete answer came in time", timed_out=True) from error
-            raise NotSent("no connection was made in time") from error
+            raise flight.unanswered("time ran out", timed_out=True) from error
         except asyncio.CancelledError:
             flight.give_up(task)
             raise
@@ -159,11 +166,7 @@ async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flig
         finally:
             await response.aclose()
     except _GivenUpError as error:
-        raise NotSent("the caller left before the request was written") from error
+        raise NotSent("called back before the request was written", patience_s=0) from error
     except httpx.TransportError as error:
-        kind = type(error).__name__
-        if flight.written:
-            timed_out = isinstance(error, httpx.TimeoutException)
-            raise Lost(f"the connection broke before a complete answer ({kind})", timed_out=timed_out) from error
-        raise NotSent(f"no connection was made ({kind})") from error
+        raise flight.unanswered(type(error).__name__, timed_out=isinstance(error, httpx.TimeoutException)) from error
     return HttpResponse(response.status_code, headers, body)

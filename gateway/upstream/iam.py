@@ -183,7 +183,7 @@ class TokenAuth:
             response = await self._transport.send(self._request(project_id), _TIMEOUT_S)
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR else Verdict.SUCCESS
         except (NotSent, Lost) as error:
-            verdict = Verdict.FAILURE
+            verdict = Verdict.FAILURE if error.blames_host(_TIMEOUT_S) else Verdict.NOTHING
             raise _unreachable("IAM cannot be reached.") from error
         finally:
             self._breaker.settle(permit, verdict)
