@@ -76,7 +76,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         async def forward(call: Call, request: Message) -> Message:
             assert call.project is not None
             account = call.snapshot.accounts[call.project.id]
-            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s)
+            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
             call.upstream = reply.upstream
             return reply.message
 
@@ -130,7 +130,7 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None, load
 
 async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
     async def gently() -> None:
-        await app.servers.drain()
+        await app.servers.drain(app.client.release)
         await app.client.aclose(grace_s)
 
     drain, force = asyncio.create_task(gently()), asyncio.create_task(forced.wait())

@@ -50,9 +50,9 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
         "UPSTREAM_THROTTLED",
         "UPSTREAM_UNREACHABLE",
         "UPSTREAM_UNAVAILABLE",
-        "OUTCOME_UNKNOWN",
         "SHUTTING_DOWN",
     ),
+    code_pb2.UNKNOWN: ("OUTCOME_UNKNOWN",),
     code_pb2.INTERNAL: ("UPSTREAM_CREDENTIALS", "UPSTREAM_INTERNAL", "UPSTREAM_PROTOCOL", "INTERNAL"),
     code_pb2.DEADLINE_EXCEEDED: ("DEADLINE_TOO_SHORT",),
     code_pb2.RESOURCE_EXHAUSTED: ("OVERLOADED",),
@@ -62,7 +62,7 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
 CODE_OF: Final[Mapping[Reason, code_pb2.Code.ValueType]] = {
     errors_pb2.ErrorReason.Value(f"ERROR_REASON_{name}"): code for code, names in _CODES.items() for name in names
 }
-"""The gRPC code of each reason. OUTCOME_UNKNOWN alone may be raised with another one (UNKNOWN)."""
+"""The gRPC code of each reason. OUTCOME_UNKNOWN alone may be raised with another one (UNAVAILABLE)."""
 
 
 def reason_name(reason: Reason) -> str:
@@ -89,7 +89,11 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFacts:
-    """What is known of the CBR calls behind one gateway call. `sent`: whether a request that changes something left the process (no, maybe, yes)."""
+    """What is known of the CBR calls behind one gateway call.
+
+    `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no answer has come; `yes`, since one has.
+    `http_status`, `code` and `request_id` are those of the last attempt, and empty when that one had no answer.
+    """
 
     attempts: int = 0
     sent: str = "no"

@@ -12,7 +12,7 @@ from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
 from gateway.errors import CODE_OF, reason_name
-from gateway.upstream.faults import known_codes
+from gateway.upstream.faults import codes as upstream_codes
 from gateway.upstream.reference import load_comments
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
@@ -116,13 +116,13 @@ def _contents(codes: Mapping[str, list[str]]) -> str:
 def _reason(reason: str, comments: Mapping[str, str]) -> str:
     comment = comments[f"{errors_pb2.ErrorReason.DESCRIPTOR.full_name}.ERROR_REASON_{reason}"]
     meaning, _, todo = comment.partition(_TODO)
-    codes = [f"`{code}`" for code, known in known_codes().items() if known.reason == reason]
+    codes = [f"`{code}`" for code, known in upstream_codes().known.items() if known.reason == reason]
     led = f"\n**CBR's codes:** {', '.join(codes)}.\n" if codes else ""
     return f"\n### {reason}\n\n{meaning.strip()}\n\n**{_TODO}** {todo.strip()}\n{led}"
 
 
 def _rows() -> Iterator[str]:
-    for code, known in sorted(known_codes().items()):
+    for code, known in sorted(upstream_codes().known.items()):
         yield f"| `{code}` | {known.meaning} | [`{known.reason}`](#{known.reason.lower()}) |\n"
 
 

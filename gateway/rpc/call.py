@@ -31,3 +31,7 @@ class Call:
         assert self.principal is not None
         assert self.project is not None
         return f"{self.principal.tenant.id}/{self.project.id}"
+
+    def note_upstream(self, facts: UpstreamFacts) -> None:
+        """Keeps what is known of the calls to CBR, for the call's line in the log."""
+        self.upstream = facts

@@ -4,7 +4,7 @@ Health has a port and threads of its own, because under overload the pending-cal
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
 _HEALTH_THREADS: Final = 4
+_LAST_WORDS_S: Final = 0.5
+"""What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them without a word."""
 
 
 class AddressInUse(Exception):  # noqa: N818 - says what is the case
@@ -54,11 +56,19 @@ class Servers:
         self._health_server.start()
         self._announce(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self) -> None:
-        """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings."""
+    async def drain(self, release: Callable[[], None]) -> None:
+        """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings.
+
+        `release` is called shortly before the grace ends and must have the calls that are left answered at once.
+        """
         self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self._settings.drain_delay_s)
-        await self.stop(self._settings.drain_grace_s)
+        grace_s = self._settings.drain_grace_s
+        timer = asyncio.get_running_loop().call_later(max(grace_s / 2, grace_s - _LAST_WORDS_S), release)
+        try:
+            await self.stop(grace_s)
+        finally:
+            timer.cancel()
 
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls and cuts the rest after the grace."""

@@ -5,10 +5,11 @@ is up, stops waiting; the change itself is seen through, because only then is it
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
-from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from gateway.upstream.budget import RetryBudget
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pairs
 from gateway.upstream.exchange import Exchange, ReadBack, Route
+from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
 from gateway.upstream.values import Json
@@ -31,6 +33,8 @@ from gateway.upstream.values import Json
 OPERATION_CAP_S: Final = 60.0
 """How long a change is seen through once it has been sent."""
 _WHOLE_LIST: Final = 1000
+_REPEATS_ARE_RECOGNISED: Final = False
+"""Until request ids are recorded, a repeat under the same one would be a second change: nobody is invited to it."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -54,7 +58,10 @@ class Reply:
 
 
 class Client:
-    """The calling side of the process. One per process; close it to wait for the changes still under way."""
+    """The calling side of the process. One per process.
+
+    At the end of the process: `release` answers those who still wait, `aclose` then waits for the changes under way.
+    """
 
     def __init__(self, catalog: Catalog, transport: Transport, breakers: Breakers, tokens: paging.PageTokens, clock: Clock) -> None:
         self._catalog = catalog
@@ -64,32 +71,75 @@ class Client:
         self._clock = clock
         self._budgets: dict[str, RetryBudget] = {}
         self._changes: set[asyncio.Task[Message]] = set()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
+        self._waiting: set[asyncio.Timeout] = set()
+        self._released = False
 
-    async def call(self, binding: Binding, request: Message, account: Account, scope: str, time_left_s: float | None) -> Reply:
-        """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError."""
+    async def call(
+        self,
+        binding: Binding,
+        request: Message,
+        account: Account,
+        scope: str,
+        time_left_s: float | None,
+        *,
+        on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
+    ) -> Reply:
+        """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
+
+        `on_left` is told what is known when the caller leaves before there is an answer.
+        """
         now = self._clock.monotonic()
         if binding.reads:
             page = paging.plan_page(binding, request, self._tokens, scope) if binding.paging else None
             exchange = self._exchange(binding, request, account, page.ask if page else {}, None)
             deadline = Deadline.begin(now, time_left_s, READ_CAP_S)
-            message = await exchange.run(deadline, deadline)
+            async with self._answered(exchange, on_left):
+                message = await exchange.run(deadline, deadline)
             return Reply(page.cut(message) if page else message, exchange.facts())
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
         exchange = self._exchange(binding, request, account, {}, looks)
-        return Reply(await self._see_through(exchange, start_by, end_by), exchange.facts())
+        async with self._answered(exchange, on_left):
+            message = await self._see_through(exchange, _thing(binding, request), start_by, end_by)
+        return Reply(message, exchange.facts())
+
+    def release(self) -> None:
+        """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
+        self._released = True
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time())
+        self._waiting.clear()
 
     async def aclose(self, grace_s: float) -> None:
-        """Waits for the changes under way, at most `grace_s`; those that remain are cut and logged."""
+        """Waits for the changes under way, at most `grace_s`; each that remains is cut, with a line in the log."""
+        self.release()
         if self._changes:
             _, late = await asyncio.wait(self._changes, timeout=grace_s)
             for task in late:
                 task.cancel()
             if late:
-                log.warning("changes cut by shutdown, their outcome is unknown", count=len(late))
                 await asyncio.wait(late)
+
+    @asynccontextmanager
+    async def _answered(self, exchange: Exchange, on_left: Callable[[UpstreamFacts], None]) -> AsyncIterator[None]:
+        """Around the wait of a caller, which ends when the caller leaves or is released."""
+        if self._released:
+            raise exchange.shutting_down()
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self._waiting.add(waiting)
+                yield
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise exchange.shutting_down() from None
+        except asyncio.CancelledError:
+            on_left(exchange.facts())
+            raise
+        finally:
+            self._waiting.discard(waiting)
 
     def _exchange(self, binding: Binding, request: Message, account: Account, extra: dict[str, Json], looks: ReadBack | None) -> Exchange:
         budget = self._budgets.setdefault(account.endpoint, RetryBudget())
@@ -100,7 +150,7 @@ class Client:
             project_id=account.project_id,
             route=Route(self._transport, account.auth, breaker, budget, self._clock),
             read_back=looks,
-            has_request_id=bool(getattr(request, "request_id", "")),
+            has_request_id=_REPEATS_ARE_RECOGNISED and bool(getattr(request, "request_id", "")),
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
         )
 
@@ -114,9 +164,9 @@ class Client:
 
         return look
 
-    async def _see_through(self, exchange: Exchange, start_by: Deadline, end_by: Deadline) -> Message:
+    async def _see_through(self, exchange: Exchange, thing: str, start_by: Deadline, end_by: Deadline) -> Message:
         """The change's response, or an error as soon as the caller's time is up, while the change goes on."""
-        task = asyncio.create_task(self._change(exchange, start_by, end_by))
+        task = asyncio.create_task(self._change(exchange, thing, start_by, end_by))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         try:
@@ -129,18 +179,24 @@ class Client:
         self._abandon(task, exchange)
         raise exchange.outcome_unknown() if exchange.in_doubt else exchange.too_late()
 
-    async def _change(self, exchange: Exchange, start_by: Deadline, end_by: Deadline) -> Message:
-        if exchange.binding.retry_class is not RetryClass.CONVERGE:
-            return await exchange.run(start_by, end_by)
-        # One write at a time to one resource: else a repeat after a read-back could undo a newer write of ours.
-        lock = self._locks.setdefault(f"{exchange.project_id} {exchange.request.url}", asyncio.Lock())
-        async with lock:
-            return await exchange.run(start_by, end_by)
+    async def _change(self, exchange: Exchange, thing: str, start_by: Deadline, end_by: Deadline) -> Message:
+        whole_project = not thing and exchange.binding.retry_class in {RetryClass.CONVERGE, RetryClass.DELETE}
+        try:
+            exchange.queued = True
+            async with self._turns.turn(exchange.project_id, thing, whole_project=whole_project):
+                exchange.queued = False
+                return await exchange.run(start_by, end_by)
+        except asyncio.CancelledError:
+            if self._released or exchange.in_doubt:
+                outcome = "not known" if exchange.in_doubt else "not made"
+                known = {"operation": exchange.binding.operation, "project": exchange.project_id, "outcome": outcome}
+                log.warning("change cut short", **known, **exchange.facts().as_metadata())
+            raise
 
     def _abandon(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
-        """Nobody waits any more. What CBR cannot have begun is stopped; the rest ends in a log line."""
+        """Nobody waits any more. What CBR cannot have begun, or of which nothing more can be learnt, is stopped; the rest ends in a log line."""
         exchange.abandoned = True
-        if not exchange.in_doubt:
+        if not exchange.unfinished:
             task.cancel()
         task.add_done_callback(lambda ended: _log_end(ended, exchange))
 
@@ -151,6 +207,16 @@ def _log_end(task: asyncio.Task[Message], exchange: Exchange) -> None:
     error = task.exception()
     outcome = "done" if error is None else str(error) if isinstance(error, GatewayError) else "unexpected error"
     log.info("change ended after its caller had gone", operation=exchange.binding.operation, outcome=outcome, **exchange.facts().as_metadata())
+
+
+def _thing(binding: Binding, request: Any) -> str:  # noqa: ANN401 - any request message
+    """What a change is made to, such as `vault_id 3f5c…`: the first variable of its path, or the id that the caller gives to what is created."""
+    for segment in binding.segments:
+        return f"{segment.variable} {getattr(request, segment.variable)}"
+    for fd, value in request.ListFields():
+        if fd.message_type is not None and not fd.is_repeated and f"{fd.name}_id" in fd.message_type.fields_by_name:
+            return f"{fd.name}_id {getattr(value, f'{fd.name}_id')}"
+    return ""
 
 
 def _http_request(binding: Binding, request: Any, account: Account, extra: dict[str, Json]) -> HttpRequest:  # noqa: ANN401 - any request message

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, UpstreamFacts
+from gateway.errors import CODE_OF, GatewayError, UpstreamFacts
 from gateway.upstream import retry
 from gateway.upstream.auth import Authenticator
 from gateway.upstream.breaker import Breaker, Verdict
@@ -28,8 +28,8 @@ from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
-_CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION})
-"""What a repeated DELETE may be told because the attempt before it is still being carried out."""
+_CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND})
+"""What a repeated change may be told because the attempt before it has been, or is still being, carried out."""
 
 ReadBack = Callable[[], Awaitable[Message | None]]
 """The response that the change would have had, if a read shows it in force; None if it is absent. Raises GatewayError when the read fails."""
@@ -48,7 +48,7 @@ class Route:
 
 @dataclass(slots=True)
 class Exchange:
-    """One call. `sent` tells at any moment whether the request left the process, also to those who stopped waiting for it."""
+    """One call. Its flags tell at any moment where it stands, also to those who stopped waiting for it."""
 
     binding: Binding
     request: HttpRequest
@@ -59,8 +59,14 @@ class Exchange:
     subject: dict[str, str]
     attempts: int = 0
     sent: str = "no"
+    queued: bool = False
+    """Waits for its turn behind another change to the same object."""
     in_flight: bool = False
+    """From the first byte of a request to the end of its answer."""
     ambiguous: bool = False
+    """The last that is known is an attempt without a usable answer; more can be found out."""
+    doubtful: bool = False
+    """An attempt may have been carried out, or may be yet. Never taken back: a read without the change does not prove that it will not come."""
     abandoned: bool = False
     refusals: int = 0
     renewed: bool = False
@@ -68,7 +74,12 @@ class Exchange:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether CBR may be carrying the call out, or may have done so without our knowing."""
+        """Whether CBR may be carrying a change out, or may have done so without our knowing."""
+        return not self.binding.reads and (self.in_flight or self.doubtful)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether going on without the caller can still tell what became of the call."""
         return self.in_flight or self.ambiguous
 
     async def run(self, start_by: Deadline, end_by: Deadline) -> Message:
@@ -114,7 +125,11 @@ class Exchange:
         try:
             applied = await self.route.auth.apply(self.request, self.project_id, deadline.left_s(clock.monotonic()))
         except GatewayError as error:
-            raise self.outcome_unknown() if self.ambiguous else error from None
+            raise self.outcome_unknown() if self.in_doubt else error from None
+        return applied.generation, await self._send(applied.request, deadline, end_by)
+
+    async def _send(self, request: HttpRequest, deadline: Deadline, end_by: Deadline) -> Message | None:
+        clock = self.route.clock
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
             raise self.too_late()
@@ -122,26 +137,39 @@ class Exchange:
         if permit is None:
             raise self._unreachable(max(self.route.breaker.retry_after_s(), _RETRY_AFTER_S))
         self.attempts += 1
-        before, self.sent = self.sent, "maybe" if self.sent == "no" else self.sent
+        self.last = Attempt(Outcome.NEVER_SENT)
         verdict, message = Verdict.NOTHING, None
-        self.in_flight = True
         try:
-            response = await self.route.transport.send(applied.request, timeout_s)
+            response = await self.route.transport.send(request, timeout_s, self._may_write)
             self.sent = "yes"
             self.route.auth.observe(response)
-            self.last, message = self._decode(judge(response))
+            self.last, message = self._decode(judge(response, reads=self.binding.reads))
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
-        except NotSent:
-            self.sent = before
-            self.last, verdict = Attempt(Outcome.NEVER_SENT), Verdict.FAILURE
-        except Lost as lost:
-            problem = "the body is too large" if isinstance(lost, TooLarge) else ""
-            self.last, verdict = Attempt(Outcome.AMBIGUOUS, problem=problem, timed_out=lost.timed_out), Verdict.FAILURE
+        except (NotSent, Lost) as error:
+            self.last = _unanswered(error)
+            verdict = Verdict.FAILURE if error.blames_host(retry.MAX_ATTEMPT_S) else Verdict.NOTHING
+        except BaseException:
+            # Cut short by cancellation.
+            self._note(ambiguous=self.in_flight)
+            raise
         finally:
             self.in_flight = False
             self.route.breaker.settle(permit, verdict)
-        self.ambiguous = self.ambiguous or self.last.outcome is Outcome.AMBIGUOUS
-        return applied.generation, message
+        self._note(ambiguous=self.last.outcome is Outcome.AMBIGUOUS)
+        return message
+
+    def _may_write(self) -> bool:
+        """Asked by the transport before the first byte. A change whose caller has gone is not begun any more."""
+        if self.abandoned and not self.ambiguous:
+            return False
+        self.in_flight = True
+        if self.sent == "no":
+            self.sent = "maybe"
+        return True
+
+    def _note(self, *, ambiguous: bool) -> None:
+        self.ambiguous = self.ambiguous or ambiguous
+        self.doubtful = self.doubtful or (ambiguous and not self.binding.reads)
 
     def _decode(self, attempt: Attempt) -> tuple[Attempt, Message | None]:
         """A success whose body has the wrong shape proves nothing."""
@@ -157,12 +185,11 @@ class Exchange:
             if kind is None:
                 self.route.budget.first_try_succeeded()
             return message
-        error = self._failure()
-        if self.binding.retry_class is RetryClass.DELETE and self.ambiguous:
-            if error.code == code_pb2.NOT_FOUND:
+        attempt, error = self.last, self._failure()
+        if self.in_doubt and error.code in _CAUSED_BY_OURSELVES:
+            if self.binding.retry_class is RetryClass.DELETE and attempt.error is not None and attempt.error.gone:
                 return self.binding.response_type()
-            if error.code in _CAUSED_BY_OURSELVES:
-                raise self.outcome_unknown()
+            raise self.outcome_unknown()
         raise error
 
     async def _look(self) -> Message | None:
@@ -171,7 +198,7 @@ class Exchange:
             settled = await self.read_back()
         except GatewayError:
             raise self.outcome_unknown() from None
-        # The read has settled the question either way.
+        # Nothing more can be found out now; a change that a read does not show may still come.
         self.ambiguous = False
         return settled
 
@@ -200,13 +227,16 @@ class Exchange:
 
     def _failure(self) -> GatewayError:
         attempt = self.last
-        if self.ambiguous and not self.binding.reads and attempt.outcome is not Outcome.DEFINITE:
+        if self.in_doubt and attempt.outcome is not Outcome.DEFINITE:
             return self.outcome_unknown()
         if attempt.problem:
             text = f"The answer of CBR is not what its API describes: {attempt.problem}; report it to the gateway's operator."
             return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, upstream=self.facts())
         if attempt.error is not None:
-            return to_gateway_error(attempt.error, self.binding, self.facts(), self.subject)
+            error = to_gateway_error(attempt.error, self.binding, self.facts(), self.subject)
+            if error.retry_after_s is not None and attempt.retry_after_s is not None:
+                error.retry_after_s = max(error.retry_after_s, attempt.retry_after_s)
+            return error
         if attempt.outcome is Outcome.NEVER_SENT:
             return self._unreachable(_RETRY_AFTER_S)
         what = "did not answer in time" if attempt.timed_out else "broke the connection"
@@ -214,17 +244,29 @@ class Exchange:
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNAVAILABLE, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
 
     def _unreachable(self, retry_after_s: float) -> GatewayError:
-        if self.ambiguous and not self.binding.reads:
+        if self.in_doubt:
             return self.outcome_unknown()
-        text = "CBR could not be reached and nothing was sent; repeating is safe."
+        what = "sent" if self.sent == "no" else "carried out"
+        text = f"CBR could not be reached and nothing was {what}; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, text, retry_after_s=retry_after_s, upstream=self.facts())
 
     def too_late(self) -> GatewayError:
-        """The time is up and nothing is in doubt: what the last attempt came to, if there was one."""
+        """The time is up and nothing is in doubt: what the call waits for, or what the last attempt came to, if there was one."""
+        if self.queued:
+            text = "Another change to the same object is under way in this gateway; wait for it, then repeat. Nothing was sent."
+            return GatewayError(errors_pb2.ERROR_REASON_RESOURCE_BUSY, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
         if self.attempts:
             return self._failure()
         text = "The deadline leaves no time for a call to CBR; give the call at least 400 ms."
         return GatewayError(errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT, text, upstream=self.facts())
+
+    def shutting_down(self) -> GatewayError:
+        """The process ends before the call does."""
+        if self.in_doubt:
+            return self.outcome_unknown()
+        what = "nothing was changed" if self.binding.reads or self.sent != "no" else "nothing was sent"
+        text = f"The gateway is shutting down and {what}; repeat the call, and another process answers."
+        return GatewayError(errors_pb2.ERROR_REASON_SHUTTING_DOWN, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
 
     def outcome_unknown(self) -> GatewayError:
         """The change was sent, and nobody knows whether it was carried out."""
@@ -232,5 +274,12 @@ class Exchange:
             f"{self.binding.operation} was sent, but whether CBR carried it out is not known; "
             "read the object, and repeat only if the change is absent."
         )
-        code = code_pb2.UNAVAILABLE if self.has_request_id else code_pb2.UNKNOWN
+        code = code_pb2.UNAVAILABLE if self.has_request_id else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)
+
+
+def _unanswered(error: NotSent | Lost) -> Attempt:
+    if isinstance(error, NotSent):
+        return Attempt(Outcome.NEVER_SENT)
+    problem = "the body is too large" if isinstance(error, TooLarge) else ""
+    return Attempt(Outcome.AMBIGUOUS, problem=problem, timed_out=error.timed_out)

@@ -1,5 +1,7 @@
 """An answer of CBR that is not a success, as one of our errors: by its error code first (cbr_codes.toml), then by its HTTP status.
 
+Also what such an answer proves: a proxy on the way or a wrong address answers with 403 and 404, too, so a status alone proves nothing.
+
 Pure functions and data. CBR's own text is read for one purpose only, to find which parameter it complains of; it never reaches a caller.
 """
 
@@ -18,13 +20,14 @@ from gateway.errors import CODE_OF, GatewayError, Reason, Resource, UpstreamFact
 from gateway.upstream import strict_json
 from gateway.upstream.declaration import Binding
 
+CLIENT_ERROR: Final = range(400, 500)
 _NOT_FOUND_BY_VARIABLE: Final = {
     "vault_id": ("VAULT_NOT_FOUND", "vault"),
     "backup_id": ("BACKUP_NOT_FOUND", "backup"),
     "checkpoint_id": ("CHECKPOINT_NOT_FOUND", "checkpoint"),
     "policy_id": ("POLICY_NOT_FOUND", "policy"),
     "organization_policy_id": ("POLICY_NOT_FOUND", "organization policy"),
-    "operation_log_id": ("TASK_NOT_FOUND", "task"),
+    "task_id": ("TASK_NOT_FOUND", "task"),
     "member_id": ("MEMBER_NOT_FOUND", "member"),
     "instance_id": ("RESOURCE_NOT_FOUND", "resource"),
     "key": ("TAG_NOT_FOUND", "tag"),
@@ -66,25 +69,43 @@ class Known:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The table in this package."""
+
+    known: Mapping[str, Known]
+    nothing_was_done: Mapping[int, frozenset[str]]
+    """HTTP status -> codes that prove with it that CBR did nothing."""
+
+
 @cache
-def known_codes() -> Mapping[str, Known]:
-    """CBR's code -> reason and meaning. Read once from the table in this package."""
+def codes() -> Codes:
+    """The table, read once."""
     table = tomllib.loads(resources.files("gateway.upstream").joinpath("cbr_codes.toml").read_text(encoding="utf-8"))
-    return {code: Known(reason, meaning) for reason, codes in table.items() for code, meaning in codes.items()}
+    proofs = {int(status): frozenset(found) for status, found in table.pop("nothing_was_done").items()}
+    known = {code: Known(reason, meaning) for reason, meanings in table.items() for code, meaning in meanings.items()}
+    return Codes(known, proofs)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """The error of one answer. `code` is empty where the body has none."""
+    """The error of one answer. `code` is empty where the body has none; `wrapper` is the key of the object that holds it, such as `itemNotFound`."""
 
     status: int
     code: str = ""
     text: str = ""
+    wrapper: str = ""
 
     @property
     def vanished(self) -> bool:
         """The backend's odd way of saying that an id is malformed or gone: a 401 that has nothing to do with credentials. Source: live use."""
         return self.status == 401 and self.text == "Malformed request url"  # noqa: PLR2004
+
+    @property
+    def gone(self) -> bool:
+        """Whether CBR itself says that an object does not exist."""
+        known = codes().known.get(self.code)
+        return self.vanished or (known is not None and CODE_OF[_value(known.reason)] == code_pb2.NOT_FOUND)
 
     @property
     def throttled(self) -> bool:
@@ -95,18 +116,25 @@ class UpstreamError:
         return self.status == 401 and not self.vanished  # noqa: PLR2004
 
     @property
-    def says_why(self) -> bool:
-        """Whether CBR itself names a definite reason, which also makes a 500 a definite answer."""
-        known = known_codes().get(self.code)
-        return self.code.startswith("BackupService.") and known is not None and known.reason != "UPSTREAM_INTERNAL"
-
-    @property
-    def refused_before_routing(self) -> bool:
-        """A 503 that the API gateway answered by itself: the service saw nothing."""
-        return self.status == 503 and self.code.startswith("APIGW.")  # noqa: PLR2004
+    def proves_nothing_done(self) -> bool:
+        """Whether the answer is the cloud's own refusal. A status by itself, or a code of unknown origin, may be anybody's."""
+        if self.vanished or self.code in codes().nothing_was_done.get(self.status, ()):
+            return True
+        ours = self.code.startswith(_OWN_CODES) or (self.wrapper in _OWN_WRAPPERS and self.code == str(self.status))
+        return ours and self.status in CLIENT_ERROR
 
 
 _CODE_KEYS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
+_OWN_CODES: Final = ("BackupService.", "CBC.", "PAP5.")
+"""Of CBR, of the billing system behind orders, and of IAM's identity policies."""
+_OWN_WRAPPERS: Final = frozenset({"unauthorized", "badRequest", "itemNotFound", "forbidden", "error"})
+"""Of the older services and of IAM; the code inside repeats the HTTP status."""
+_PRESENTABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def presentable(word: str) -> str:
+    """A code or id of CBR that may be shown to callers; empty for anything else, which could be text, a host or an address."""
+    return word if _PRESENTABLE.fullmatch(word) else ""
 
 
 def read_error(status: int, body: bytes) -> UpstreamError:
@@ -115,11 +143,11 @@ def read_error(status: int, body: bytes) -> UpstreamError:
         value = strict_json.loads(body)
     except strict_json.NotJson:
         return UpstreamError(status)
-    for candidate in (value, *(value.values() if isinstance(value, dict) else ())):
+    for wrapper, candidate in (("", value), *(value.items() if isinstance(value, dict) else ())):
         if isinstance(candidate, dict):
             for code_key, text_key in _CODE_KEYS:
                 if candidate.get(code_key) is not None:
-                    return UpstreamError(status, str(candidate[code_key])[:64], str(candidate.get(text_key) or "")[:512])
+                    return UpstreamError(status, presentable(str(candidate[code_key])), str(candidate.get(text_key) or "")[:512], wrapper)
     return UpstreamError(status)
 
 
@@ -129,16 +157,16 @@ def error_in_success(value: object, status: int) -> UpstreamError | None:
         return None
     code = value.get("error_code")
     if isinstance(code, str) and code not in {"", "0"}:
-        return UpstreamError(status, code[:64], str(value.get("errText") or "")[:512])
+        return UpstreamError(status, presentable(code), str(value.get("errText") or "")[:512])
     if str(value.get("retCode") or "0") != "0":
-        return UpstreamError(status, f"CBC.{str(value['retCode'])[:32]}", str(value.get("errText") or value.get("retMsg") or "")[:512])
+        return UpstreamError(status, presentable(f"CBC.{value['retCode']}"), str(value.get("errText") or value.get("retMsg") or "")[:512])
     return None
 
 
 def to_gateway_error(error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str]) -> GatewayError:
     """Our error for an answer. `subject`: path variable -> value, for the resource that the error is about."""
     reason_name, meaning = _reason(error, binding)
-    reason: Reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_name}")
+    reason = _value(reason_name)
     code = CODE_OF[reason]
     message = meaning[0].upper() + meaning[1:]
     if todo := _DO.get(reason_name):
@@ -161,8 +189,12 @@ def to_gateway_error(error: UpstreamError, binding: Binding, facts: UpstreamFact
     )
 
 
+def _value(reason_name: str) -> Reason:
+    return errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_name}")
+
+
 def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
-    known = known_codes().get(error.code)
+    known = codes().known.get(error.code)
     if known is not None and not (error.code == "APIGW.0201" and error.status != 400):  # noqa: PLR2004
         return known.reason, known.meaning
     if error.vanished or error.status == 404:  # noqa: PLR2004

@@ -5,10 +5,12 @@
     AMBIGUOUS    the request was or may have been written, and nobody knows what came of it
     DEFINITE     CBR answered: done, or not done for a reason
 
+For a read, where nothing is at stake, any 401 counts as REFUSED and any other 4xx as DEFINITE; for a change only what bears the cloud's own mark.
+
 | class    | NEVER_SENT | REFUSED     | AMBIGUOUS                                   | DEFINITE |
 |----------|------------|-------------|---------------------------------------------|----------|
 | READ     | repeat     | repeat      | repeat                                      | end      |
-| DELETE   | repeat     | repeat      | repeat; then a 404 means that it was done   | end      |
+| DELETE   | repeat     | repeat      | repeat; then "not found" means that it was done | end  |
 | CONVERGE | repeat     | repeat      | read back; repeat only if the change is absent | end   |
 | CREATE   | repeat     | repeat      | end: the outcome is unknown                 | end      |
 | NEVER    | repeat     | repeat once | end: the outcome is unknown                 | end      |
@@ -20,11 +22,10 @@ from typing import Any, Final
 
 from gateway.upstream import strict_json
 from gateway.upstream.declaration import RetryClass
-from gateway.upstream.faults import UpstreamError, error_in_success, read_error
+from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_in_success, presentable, read_error
 from gateway.upstream.http import HttpResponse
 
 SUCCESS: Final = range(200, 300)
-_CLIENT_ERROR: Final = range(400, 500)
 
 
 class Outcome(Enum):
@@ -61,17 +62,17 @@ class Attempt:
 
     @property
     def credentials(self) -> bool:
-        return self.error is not None and self.error.credentials
+        return self.outcome is Outcome.REFUSED and self.error is not None and self.error.credentials
 
 
-def judge(response: HttpResponse) -> Attempt:
-    """What a complete answer proves."""
-    request_id = response.headers.get("x-request-id", "")[:64]
+def judge(response: HttpResponse, *, reads: bool) -> Attempt:
+    """What a complete answer proves, to a read or to a change."""
+    request_id = presentable(response.headers.get("x-request-id", ""))
     retry_after = _seconds(response.headers.get("retry-after"))
     status = response.status
     if status not in SUCCESS:
         error = read_error(status, response.body)
-        return Attempt(_outcome_of(error), error=error, request_id=request_id, retry_after_s=retry_after, status=status)
+        return Attempt(_outcome_of(error, reads=reads), error=error, request_id=request_id, retry_after_s=retry_after, status=status)
     try:
         value = strict_json.loads(response.body) if response.body.strip() else {}
     except strict_json.NotJson as problem:
@@ -83,12 +84,11 @@ def judge(response: HttpResponse) -> Attempt:
     return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status)
 
 
-def _outcome_of(error: UpstreamError) -> Outcome:
-    if error.throttled or error.credentials or error.refused_before_routing:
+def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:
+    proven = error.proves_nothing_done or (reads and error.status in CLIENT_ERROR)
+    if error.throttled or (error.credentials and proven):
         return Outcome.REFUSED
-    if error.status in _CLIENT_ERROR or error.says_why:
-        return Outcome.DEFINITE
-    return Outcome.AMBIGUOUS
+    return Outcome.DEFINITE if proven else Outcome.AMBIGUOUS
 
 
 def _seconds(text: str | None) -> float | None:

@@ -6,11 +6,15 @@ import time
 
 import pytest
 
+from gateway.clock import SystemClock
+from gateway.upstream.breaker import Breaker, Permit, Traffic
 from gateway.upstream.declaration import RetryClass
+from tests.functional import stage
 from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for, until
 from tests.harness import World
 
 ALL = list(BINDINGS)
+UPDATE = "VaultService/UpdateVault"
 every_rpc = pytest.mark.parametrize("rpc", BINDINGS)
 ALONE = {RetryClass.CREATE, RetryClass.NEVER}
 """Classes of calls that are never sent again when their outcome is unknown."""
@@ -32,12 +36,19 @@ AMBIGUOUS = {
     "500 of the API gateway": ("status", {"status": 500}),
     "502": ("status", {"status": 502, "body": "<html>Bad Gateway</html>"}),
     "503 without a code": ("status", {"status": 503, "body": ""}),
+    "503 of the API gateway": ("status", {"status": 503}),
     "504": ("status", {"status": 504}),
     "200 that is no JSON": ("status", {"status": 200, "body": '{"vault": '}),
     "200 of another shape": ("status", {"status": 200, "body": "[]"}),
     "302": ("redirect", {}),
 }
-every_ambiguity = pytest.mark.parametrize("situation", AMBIGUOUS)
+FOREIGN = {
+    "404 of nobody knows whom": ("status", {"status": 404, "body": "<html>not found</html>"}),
+    "404 of an unknown API": ("status", {"status": 404, "body": {"error_code": "APIGW.0106", "error_msg": "m"}}),
+    "409 without a code": ("status", {"status": 409, "body": {}}),
+}
+"""Ambiguous for a change; a read takes them by their status."""
+every_ambiguity = pytest.mark.parametrize("situation", AMBIGUOUS | FOREIGN)
 
 
 def pairs(*classes, in_full):
@@ -75,9 +86,8 @@ async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(no
 
 
 @every_rpc
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_refused_call_is_repeated(world, rpc, status):
-    order(world, "status", rpc, status=status, headers={"Retry-After": "0"})
+async def test_a_refused_call_is_repeated(world, rpc):
+    order(world, "status", rpc, status=429, headers={"Retry-After": "0"})
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
     assert len(arrived(world, rpc)) == 2
     if isinstance(answer, Failure):
@@ -105,6 +115,14 @@ async def test_a_refused_credential_is_not_the_callers(world, rpc):
     assert len(arrived(world, rpc)) == 1
 
 
+async def test_the_pause_that_cbr_asks_for_reaches_the_caller(world):
+    order(world, "status", "VaultService/CreateVault", status=429, headers={"Retry-After": "60"})
+    failed = await caller(world).fails("VaultService/CreateVault", request_for("VaultService/CreateVault", named=False))
+    assert failed.reason == "UPSTREAM_THROTTLED"
+    assert failed.details["RetryInfo"].retry_delay.ToSeconds() == 60
+    assert failed.trailers["grpc-retry-pushback-ms"] == "60000"
+
+
 CHANGES = ("VaultService/CreateVault", "VaultService/OrderVault", "VaultService/UpdateVault", "VaultService/DeleteVault")
 
 
@@ -124,7 +142,9 @@ async def test_a_refused_change_is_not_repeated_for_a_caller_who_left(world):
     for rpc in CHANGES:
         order(world, "status", rpc, status=429, headers={"Retry-After": "1"})
         order(world, "delay", rpc, seconds=0.2)
-        calls.append(caller(world).start(rpc, request_for(rpc, named=True)))
+        # One vault for each, so that none waits for another.
+        own = {"vault_id": f"vault-{len(calls)}"} if "vault_id" in request_for(rpc, named=True) else {}
+        calls.append(caller(world).start(rpc, request_for(rpc, named=True) | own))
     await until(lambda: all(arrived(world, rpc) for rpc in CHANGES))
     for call in calls:
         call.cancel()
@@ -172,12 +192,13 @@ async def test_a_read_that_fails_three_times_says_how(world, rpc, situation, cod
 @of_class(*ALONE)
 @every_ambiguity
 async def test_what_cannot_be_repeated_ends_as_unknown(world, rpc, situation):
-    kind, parts = AMBIGUOUS[situation]
-    for named, code in ((True, "UNAVAILABLE"), (False, "UNKNOWN")):
+    kind, parts = (AMBIGUOUS | FOREIGN)[situation]
+    for named in (True, False):
         world.emulator.state.reset()
         order(world, kind, rpc, times=None, **parts)
         failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=named))
-        assert (failed.code, failed.reason) == (code, "OUTCOME_UNKNOWN")
+        # Not UNAVAILABLE, which invites to repeat.
+        assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
         assert (failed.facts["attempts"], len(arrived(world, rpc))) == ("1", 1)
         assert failed.facts["sent"] == ("maybe" if kind == "cut" else "yes")
 
@@ -190,8 +211,52 @@ async def test_a_change_is_read_back_before_anything_else(world, rpc, situation)
     order(world, "cut", read, times=None)
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
     # The read failed, so nothing was learnt; writing again would be a guess.
-    assert (failed.code, failed.reason) == ("UNAVAILABLE", "OUTCOME_UNKNOWN")
+    assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
     assert (len(arrived(world, rpc)), len(arrived(world, read))) == (1, 3)
+
+
+async def never_done(world, then):
+    """Updates a vault: the first attempt is lost, a read does not show it, and then comes something else."""
+    made = await stage.vault(caller(world))
+    order(world, "cut", UPDATE)
+    then(world)
+    return await caller(world).fails(UPDATE, {"vault_id": made.id, "vault": {"name": "other"}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("cut", {}),
+        ("status", {"status": 504, "body": {}}),
+        ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
+        ("status", {"status": 429, "headers": {"Retry-After": "40"}}),
+        ("status", {"status": 400, "body": {"error_code": "BackupService.6203", "error_msg": "A task is running."}}),
+        ("status", {"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "No."}}),
+    ],
+)
+async def test_a_change_that_a_read_did_not_show_may_still_come(world, kind, parts):
+    """It was lost on the way; whatever the later attempts say, nobody knows that it will not arrive."""
+    failed = await never_done(world, lambda world: [order(world, kind, UPDATE, nth=nth, **parts) for nth in (2, 3)])
+    assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
+
+
+async def test_a_breaker_that_opens_between_the_attempts_settles_nothing(world, monkeypatch):
+    opened = Breaker(SystemClock(), lambda: 0.5)
+    monkeypatch.setattr(opened, "acquire", lambda: next(leave))
+    leave = iter([Permit(0), None])
+    made = await stage.vault(caller(world))
+    known = world.app.client._breakers._known
+    endpoint = next(iter(known))[0]
+    known[endpoint, Traffic.WRITE] = opened
+    order(world, "cut", UPDATE)
+    failed = await caller(world).fails(UPDATE, {"vault_id": made.id, "vault": {"name": "other"}})
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "1")
+
+
+async def test_a_later_answer_that_names_the_mistake_is_told(world):
+    body = {"error_code": "BackupService.9900", "error_msg": "Invalid name provided."}
+    failed = await never_done(world, lambda world: order(world, "status", UPDATE, nth=2, status=400, body=body))
+    assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 @of_class(RetryClass.DELETE)
@@ -216,6 +281,17 @@ async def test_a_repeated_delete_takes_every_way_of_saying_gone_for_done(world, 
     order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6200", "error_msg": "gone"})
     await caller(world).ok(rpc, request_for(rpc, named=False))
     assert len(arrived(world, rpc)) == 2
+
+
+@of_class(RetryClass.DELETE)
+@pytest.mark.parametrize("situation", ["404 of nobody knows whom", "404 of an unknown API"])
+async def test_a_404_of_anybody_does_not_make_a_delete_done(world, rpc, situation):
+    order(world, "cut", rpc)
+    kind, parts = FOREIGN[situation]
+    for nth in (2, 3):
+        order(world, kind, rpc, nth=nth, **parts)
+    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
 
 
 @of_class(RetryClass.DELETE)
@@ -256,16 +332,16 @@ async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
         (400, "BackupService.9900", ("INVALID_ARGUMENT", "FIELD_INVALID")),
         (400, "BackupService.6203", ("ABORTED", "RESOURCE_BUSY")),
         (403, "APIGW.0302", ("PERMISSION_DENIED", "UPSTREAM_PERMISSION")),
-        (409, "", ("ABORTED", "RESOURCE_BUSY")),
-        (500, "BackupService.6105", ("NOT_FOUND", "VAULT_NOT_FOUND")),
+        (409, "BackupService.99999", ("ABORTED", "RESOURCE_BUSY")),
+        (500, "BackupService.0002", ("ABORTED", "RESOURCE_BUSY")),
     ],
 )
 async def test_an_answer_with_a_reason_ends_the_call(world, rpc, status, code, expected):
-    order(world, "status", rpc, status=status, body={"error_code": code, "error_msg": "No."} if code else {}, times=None)
+    order(world, "status", rpc, status=status, body={"error_code": code, "error_msg": "No."}, times=None)
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
     assert (failed.code, failed.reason) == expected
     assert (failed.facts["attempts"], failed.facts["sent"], len(arrived(world, rpc))) == ("1", "yes", 1)
-    assert failed.facts.get("upstreamCode", "") == code
+    assert failed.facts["upstreamCode"] == code
     assert failed.facts["upstreamHttpStatus"] == str(status)
     assert failed.facts["upstreamRequestId"]
 

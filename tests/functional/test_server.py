@@ -259,7 +259,7 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
         order(world, "delay", CREATE, seconds=1.0)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
-        draining = asyncio.create_task(world.app.servers.drain())
+        draining = asyncio.create_task(world.app.servers.drain(world.app.client.release))
         await asyncio.sleep(0.05)
         async with grpc.aio.insecure_channel(world.app.health_address) as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
@@ -280,7 +280,7 @@ async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
         order(world, "delay", CREATE, seconds=0.8)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
-        await world.app.servers.drain()
+        await world.app.servers.drain(world.app.client.release)
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await slow
         await world.app.client.aclose(3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
 from gateway.rpc.status import to_status
 from gateway.upstream.catalog import load_catalog
-from gateway.upstream.faults import UpstreamError, error_in_success, known_codes, read_error, to_gateway_error
+from gateway.upstream.faults import UpstreamError, codes, error_in_success, read_error, to_gateway_error
 
 CATALOG = load_catalog()
 FACTS = UpstreamFacts(attempts=1, sent="yes", http_status=400, code="x", request_id="r")
@@ -38,11 +38,11 @@ def test_a_code_of_the_vendors_table_gets_its_reason(row):
 
 
 def test_the_table_of_the_gateway_holds_no_other_code():
-    assert set(known_codes()) == {row["code"] for row in ROWS}
+    assert set(codes().known) == {row["code"] for row in ROWS}
 
 
 def test_every_meaning_is_a_phrase_of_ours():
-    for known in known_codes().values():
+    for known in codes().known.values():
         assert known.meaning
         assert not known.meaning.endswith(".")
 
@@ -78,12 +78,17 @@ def test_every_meaning_is_a_phrase_of_ours():
 )
 def test_every_shape_of_error_body_is_read(status, body, code, text):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    assert read_error(status, raw) == UpstreamError(status, code, text)
+    error = read_error(status, raw)
+    assert (error.status, error.code, error.text) == (status, code, text)
 
 
-def test_long_codes_and_texts_are_cut():
-    error = read_error(400, json.dumps({"error_code": "c" * 10_000, "error_msg": "m" * 10_000}).encode())
-    assert (len(error.code), len(error.text)) == (64, 512)
+@pytest.mark.parametrize("code", ["c" * 65, "host-10.1.2.3 project 0605767b", "a/b", "a:b", "ü", "<b>", "a\n", ["x"], {"a": 1}])
+def test_a_code_that_could_hold_anything_is_dropped(code):
+    bodies = ({"error_code": code}, {"error_code": code, "error_msg": "m" * 10_000})
+    for error in (read_error(400, json.dumps(body).encode()) for body in bodies):
+        assert error.code == ""
+        assert len(error.text) <= 512
+    assert error_in_success({"retCode": code}, 200).code == ""
 
 
 @pytest.mark.parametrize(
@@ -219,23 +224,61 @@ def test_a_missing_permission_names_the_action():
     assert answered(403, b"").metadata == {"permission": "cbr:vaults:get"}
 
 
+VENDORS_STATUS = {(row["code"], int(row["http"])) for row in ROWS}
+
+
+def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
+    listed = {(code, status) for status, found in codes().nothing_was_done.items() for code in found}
+    assert listed <= VENDORS_STATUS
+    assert not {status for _, status in listed} & {502, 503, 504}
+    assert not {code for code, _ in listed} & {"APIGW.0103", "APIGW.0202", "APIGW.0203", "APIGW.0601", "APIGW.0613"}
+    of_500 = {code for code, status in VENDORS_STATUS if status == 500 and code.startswith("BackupService.")}
+    assert codes().nothing_was_done[500] == {code for code in of_500 if codes().known[code].reason != "UPSTREAM_INTERNAL"}
+
+
 @pytest.mark.parametrize(
-    ("status", "code", "throttled", "says_why", "before_routing"),
+    ("status", "body", "proven"),
     [
-        (429, "", True, False, False),
-        (503, "APIGW.0308", True, False, True),
-        (500, "BackupService.0002", False, True, False),
-        (500, "BackupService.9910", False, False, False),
-        (500, "BackupService.99999", False, False, False),
-        (500, "APIGW.0301", False, False, False),
-        (503, "APIGW.0613", False, False, True),
-        (503, "BackupService.0002", False, True, False),
-        (502, "APIGW.0202", False, False, False),
+        (400, {"error_code": "BackupService.6125"}, True),
+        (400, {"error_code": "BackupService.99999"}, True),
+        (500, {"error_code": "BackupService.0002"}, True),
+        (500, {"error_code": "BackupService.6125"}, False),
+        (500, {"error_code": "BackupService.9910"}, False),
+        (503, {"error_code": "BackupService.0002"}, False),
+        (504, {"error_code": "BackupService.6101"}, False),
+        (403, {"error_code": "PAP5.0001"}, True),
+        (401, {"unauthorized": {"code": "401", "message": "Malformed request url"}}, True),
+        (404, {"itemNotFound": {"code": "404", "message": "m"}}, True),
+        (401, {"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, True),
+        (404, {"itemNotFound": {"code": "5", "message": "m"}}, False),
+        (404, {"code": 404, "message": "no route"}, False),
+        (404, {"detail": {"code": 404, "message": "no route"}}, False),
+        (404, {"error_code": "APIGW.0106"}, False),
+        (404, {"error_code": "E.1"}, False),
+        (404, "<html>not found</html>", False),
+        (408, "", False),
+        (409, {}, False),
+        (499, "<html>", False),
+        (429, {"error_code": "APIGW.0308"}, True),
     ],
 )
-def test_what_an_error_proves(status, code, throttled, says_why, before_routing):
-    error = UpstreamError(status, code)
-    assert (error.throttled, error.says_why, error.refused_before_routing) == (throttled, says_why, before_routing)
+def test_what_an_error_proves(status, body, proven):
+    assert read_error(status, json.dumps(body).encode()).proves_nothing_done is proven
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "gone"),
+    [
+        (400, {"error_code": "BackupService.6105"}, True),
+        (401, {"unauthorized": {"code": "401", "message": "Malformed request url"}}, True),
+        (404, {"error_code": "BackupService.6203"}, False),
+        (404, {"error_code": "BackupService.99999"}, False),
+        (404, {"itemNotFound": {"code": "404", "message": "m"}}, False),
+        (404, "<html>not found</html>", False),
+    ],
+)
+def test_only_cbr_itself_can_say_that_an_object_is_gone(status, body, gone):
+    assert read_error(status, json.dumps(body).encode()).gone is gone
 
 
 @given(st.sampled_from(ROWS), st.sampled_from(list(CATALOG)), st.text(max_size=20))
