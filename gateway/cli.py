@@ -86,12 +86,19 @@ def _reported() -> Iterator[None]:
 
 def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config, Layers]":
     """The configuration and what it was made of. Raises ConfigError."""
-    from gateway.config import FLAGS, read_layers, validated  # noqa: PLC0415
+    from gateway.config import FILE_VARIABLE, FLAGS, ConfigError, Problem, read_layers, validated  # noqa: PLC0415
 
     names = {key: flag.removeprefix("--").replace("-", "_") for key, flag in FLAGS.items()}
     overrides = {key: flags[name] for key, name in names.items() if flags[name] is not None}
     layers = read_layers(config_file, os.environ, overrides)
-    return validated(layers, os.environ), layers
+    try:
+        return validated(layers, os.environ), layers
+    except ConfigError as report:
+        if config_file is not None:
+            raise
+        # The environment alone may be a configuration; where it is not, a forgotten file is the likely cause.
+        hint = f"name one with --config FILE, or in the environment variable {FILE_VARIABLE}. Begin with a copy of config/example.yaml"
+        raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems]) from None
 
 
 @main.command("serve")
@@ -142,11 +149,14 @@ def check(config_file: Path | None, **flags: object) -> None:
         reports.append(str(report))
     if reports:
         raise click.ClickException("\n".join(reports))
-    projects = sum(len(tenant.projects) for tenant in config.tenants)
-    click.echo(
-        f"OK: {len(catalog.bindings)} RPCs, {len(config.upstream.regions)} regions, {len(config.upstream.credentials)} credentials, "
-        f"{len(config.tenants)} tenants, {projects} projects"
-    )
+    counts = {
+        "RPC": len(catalog.bindings),
+        "region": len(config.upstream.regions),
+        "credential": len(config.upstream.credentials),
+        "tenant": len(config.tenants),
+        "project": sum(len(tenant.projects) for tenant in config.tenants),
+    }
+    click.echo("OK: " + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items()))
 
 
 @main.group()
@@ -181,11 +191,17 @@ def keys() -> None:
 @click.option("--id", "key_id", default="new-key", show_default=True, help="Name of the key in the configuration.")
 def keys_new(key_id: str) -> None:
     """Make an API key. It is shown once; the configuration keeps its hash only."""
-    from gateway.tenants import new_api_key  # noqa: PLC0415
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
+    from gateway.tenants import Identifier, new_api_key  # noqa: PLC0415
+
+    try:
+        TypeAdapter(Identifier).validate_python(key_id)
+    except ValidationError as failure:
+        raise click.BadParameter(f"{key_id!r} {failure.errors()[0]['ctx']['error']}", param_hint="--id") from failure
     key, sha256 = new_api_key()
     click.echo(f"# The key, for the caller alone: metadata `authorization: Bearer <key>`.\n{key}\n")
-    click.echo(f'# Lines for the `api_keys` of its tenant:\n- id: {key_id}\n  sha256: "{sha256}"')
+    click.echo(f'# Lines for the `api_keys` of its tenant:\n- id: "{key_id}"\n  sha256: "{sha256}"')
 
 
 @main.command()

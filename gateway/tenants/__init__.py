@@ -2,6 +2,7 @@
 
 from gateway.tenants.directory import Principal, TenantDirectory, key_hash, new_api_key
 from gateway.tenants.grant import Grant
+from gateway.tenants.identifiers import Identifier
 from gateway.tenants.issuer import IssuerSettings
 from gateway.tenants.refusal import NotBelieved
 from gateway.tenants.snapshot import Current, Snapshot
@@ -12,6 +13,7 @@ __all__ = [
     "ApiKey",
     "Current",
     "Grant",
+    "Identifier",
     "Issuer",
     "IssuerSettings",
     "NotBelieved",

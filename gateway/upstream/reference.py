@@ -42,6 +42,7 @@ class FieldReference:
     type: str
     place: str
     rules: tuple[str, ...]
+    """What a request must keep, and forms on the wire. In an answer the forms alone."""
     comment: str
     values: tuple[str, ...]
     """Names of an enum's values that a request may hold."""
@@ -111,10 +112,12 @@ def _fields(
         separator = "." if depth else " "
         place = places.get(fd.name) or f"{prefix}{separator}{codec.json_key(fd)}"
         values = tuple(value.name for value in fd.enum_type.values if value.number > codec.OTHER) if fd.enum_type else ()
-        yield FieldReference(fd.name, depth, _type(fd), place, tuple(_rules(fd)), comments.get(fd.full_name, ""), values)
+        answered = prefix.startswith("answer")
+        rules = tuple(_forms(fd)) if answered else (*_rules(fd), *_forms(fd))
+        yield FieldReference(fd.name, depth, _type(fd), place, rules, comments.get(fd.full_name, ""), values)
         inside = fd.message_type
         if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
-            here = {"extra_fields": "keys without a field"} if prefix.startswith("answer") else {}
+            here = {"extra_fields": "keys without a field"} if answered else {}
             yield from _fields(inside, comments, here, place, depth + 1)
 
 
@@ -143,6 +146,19 @@ def _rules(fd: FieldDescriptor) -> Iterator[str]:
     if options.HasExtension(validate_pb2.field):
         # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows it.
         yield from (rule for rule in _leaves(options.Extensions[validate_pb2.field], "") if not rule.startswith("enum."))
+    if fd.message_type is not None:
+        yield from message_rules(fd.message_type)
+
+
+def message_rules(descriptor: Any) -> Iterator[str]:  # noqa: ANN401 - as _fields
+    """What the fields of a message must keep together, in the words of its rules."""
+    options = descriptor.GetOptions()
+    if options.HasExtension(validate_pb2.message):
+        yield from (rule.message for rule in options.Extensions[validate_pb2.message].cel)
+
+
+def _forms(fd: FieldDescriptor) -> Iterator[str]:
+    options = fd.GetOptions()
     if form := codec.form(fd):
         yield options_pb2.WireForm.Name(form).removeprefix("WIRE_FORM_").lower().replace("_", " ")  # type: ignore[arg-type]
     if options.Extensions[options_pb2.always_sent]:

@@ -1,4 +1,4 @@
-"""A fresh clone is enough to generate clients: `buf.gen.yaml` needs nothing that our own tools lay out, and leaves out what only the gateway reads."""
+"""A fresh clone is enough to generate clients: `buf.gen.yaml` needs nothing of ours, and leaves out what only the gateway reads."""
 
 import os
 import shutil

@@ -16,7 +16,9 @@ import grpc
 import pytest
 from cbrgateway.v1.vault_pb2 import ListVaultsRequest
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from devstack.launch import Launched, launched
 from devstack.tenants import PAYMENTS, TENANTS
@@ -80,6 +82,13 @@ def test_a_call_by_reflection_is_refused_without_a_key_and_served_with_one(dev: 
     assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {}
     missing = buf_curl("-H", KEY, "-d", '{"vault_id": "00000000-0000-4000-8000-000000000000"}', f"{url}GetVault")
     assert json.loads(missing.stderr)["code"] == "not_found"
+
+
+@pytest.mark.parametrize("name", ["BadRequest", "ErrorInfo", "PreconditionFailure", "QuotaFailure", "RequestInfo", "ResourceInfo", "RetryInfo"])
+def test_reflection_describes_the_details_of_errors(dev: Launched, name: str) -> None:
+    with grpc.insecure_channel(dev.address) as channel:
+        pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        assert pool.FindMessageTypeByName(f"google.rpc.{name}").full_name == f"google.rpc.{name}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -62,6 +62,32 @@ def test_a_bad_configuration_ends_with_its_problems(command: list[str]) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_without_a_file_it_says_so_first(command: str) -> None:
+    result = run(command, env={"CBR_GATEWAY_CONFIG": None})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[1] == (
+        "  no configuration file was given: name one with --config FILE, or in the environment variable CBR_GATEWAY_CONFIG. "
+        "Begin with a copy of config/example.yaml"
+    )
+
+
+def test_one_is_not_counted_as_many(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        "upstream:\n"
+        "  regions: {cn-north-4: {endpoint: 'https://cbr.example'}}\n"
+        "  credentials: {main: {kind: access_key, access_key: {env: ACME_ACCESS_KEY}, secret_key: {env: ACME_SECRET_KEY}}}\n"
+        "tenants:\n"
+        "  - id: one\n"
+        "    default_project: p\n"
+        "    projects: [{id: p, region: cn-north-4, credential: main}]\n"
+        f"    api_keys: [{{id: k, sha256: '{'0' * 64}'}}]\n"
+    )
+    result = run("check", "--config", str(config), env=ENVIRON)
+    assert result.stdout.endswith(" RPCs, 1 region, 1 credential, 1 tenant, 1 project\n"), result.output
+
+
 def test_the_file_may_be_named_by_the_environment() -> None:
     assert run("check", env=ENVIRON | {"CBR_GATEWAY_CONFIG": str(EXAMPLE)}).exit_code == 0
 
@@ -85,6 +111,17 @@ def test_a_new_key_comes_with_the_lines_to_paste() -> None:
     result = run("keys", "new", "--id", "ci")
     (key,) = re.findall(r"^cbrgw_\S{43}$", result.stdout, re.MULTILINE)
     assert yaml.safe_load(result.stdout.split("\n", 3)[3]) == [{"id": "ci", "sha256": key_hash(key)}]
+
+
+@pytest.mark.parametrize("key_id", ['a b: "x', "", "..", "a\nb"])
+def test_a_key_id_that_no_configuration_takes_is_refused(key_id: str) -> None:
+    result = run("keys", "new", "--id", key_id)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not an identifier" in result.stderr
+
+
+def test_a_key_id_stays_text_in_yaml() -> None:
+    assert yaml.safe_load(run("keys", "new", "--id", "123").stdout.split("\n", 3)[3])[0]["id"] == "123"
 
 
 def test_bindings_are_listed_as_table_and_as_json() -> None:
@@ -139,6 +176,20 @@ def test_explain_tells_where_each_field_goes() -> None:
     listing = run("explain", "ListVaults").stdout
     assert "  page_size: int32 -> query limit\n" in listing
     assert "  ids: list of string -> query id\n" in listing
+
+
+def test_explain_tells_the_rules_of_requests_only() -> None:
+    request, _, answer = run("explain", "CreateVaultTag").stdout.partition("\nAnswer\n")
+    assert "string.max_len: 36" in request
+    request, _, answer = run("explain", "ListVaultTags").stdout.partition("\nAnswer\n")
+    assert "page_size" in request
+    assert "key: string" in answer
+    assert "rules:" not in answer
+
+
+def test_explain_tells_what_fields_must_keep_together() -> None:
+    assert "set period_type" in " ".join(run("explain", "CreateVault").stdout.split())
+    assert "  rules of the whole: set project_ids, or domains\n" in run("explain", "AddBackupMembers").stdout
 
 
 @pytest.mark.parametrize("rpc", load_catalog().bindings)
@@ -227,7 +278,7 @@ def test_sighup_takes_over_changed_tenants(tmp_path: Path) -> None:
     (tenants / "a.yaml").write_text(yaml.safe_dump(first))
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(example | {"tenants_dir": str(tenants)}))
-    assert run("check", "--config", str(config), env=ENVIRON).stdout.endswith("1 tenants, 2 projects\n")
+    assert run("check", "--config", str(config), env=ENVIRON).stdout.endswith("1 tenant, 2 projects\n")
     with started("127.0.0.1:0", config) as gateway:
         try:
             assert gateway.stderr is not None
