@@ -5,15 +5,18 @@ a caller nobody knows.
 """
 
 import difflib
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
+import structlog
 from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
+from google.rpc import code_pb2
 from grpc_status import rpc_status
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, reason_name
 from gateway.rpc.call import Call
 from gateway.rpc.pipeline import Context, stages
 from gateway.rpc.status import to_status
@@ -23,6 +26,10 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 
 PACKAGE: Final = "cbrgateway.v1"
+_MAX_NAME: Final = 80
+"""Of an RPC that does not exist: what is logged of its name, and up to where a name is compared with ours."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Handler = Callable[[Call, Message], Awaitable[Message]]
 """Carries out one unary RPC: the call and its valid request to the response."""
@@ -60,15 +67,21 @@ class _Unknown(grpc.GenericRpcHandler):
         package, _, rpc = details.method.removeprefix("/").rpartition(f"{PACKAGE}.")
         if package or not details.method.startswith(f"/{PACKAGE}."):
             return None
-        return grpc.unary_unary_rpc_method_handler(self._refusal(rpc), request_deserializer=None, response_serializer=None)
-
-    def _refusal(self, rpc: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        close = difflib.get_close_matches(rpc.lower(), self._names, n=1)
-        hint = f"did you mean {self._names[close[0]]}?" if close else "list the services with server reflection, or see the documentation."
-        error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {hint}")
 
         async def refuse(_data: bytes, context: Context) -> bytes:
-            await context.abort_with_status(rpc_status.to_status(to_status(error, "")))
+            await self._refuse(rpc, context)
             raise AssertionError("abort raises")
 
-        return refuse
+        return grpc.unary_unary_rpc_method_handler(refuse, request_deserializer=None, response_serializer=None)
+
+    async def _refuse(self, rpc: str, context: Context) -> None:
+        call_id = uuid.uuid4().hex
+        error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}")
+        log.info("call", request_id=call_id, rpc=rpc[:_MAX_NAME], code=code_pb2.Code.Name(error.code), reason=reason_name(error.reason))
+        status = rpc_status.to_status(to_status(error, call_id))
+        await context.abort(status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata))
+
+    def _hint(self, rpc: str) -> str:
+        # Nobody knows the caller yet, and comparing takes longer the longer the name is.
+        close = difflib.get_close_matches(rpc.lower(), self._names, n=1) if len(rpc) <= _MAX_NAME else []
+        return f"did you mean {self._names[close[0]]}?" if close else "list the services with server reflection, or see the documentation."

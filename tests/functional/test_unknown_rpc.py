@@ -1,0 +1,23 @@
+"""Calls of RPCs that do not exist: they are answered, named and logged as every other call, and cost little."""
+
+import pytest
+
+from tests.functional.test_server import raw
+
+
+@pytest.mark.parametrize("metadata", [None, ()], ids=["known caller", "nobody"])
+async def test_a_call_of_an_unknown_rpc_has_an_id_and_a_line(world, lines, metadata):
+    failed = await raw(world.channel, "/cbrgateway.v1.VaultService/GetVaul", metadata=metadata)
+    call_id = failed.facts["requestId"]
+    assert len(call_id) == 32
+    assert failed.trailers["x-request-id"] == call_id == failed.details["RequestInfo"].request_id
+    (line,) = [line for line in lines() if line["event"] == "call"]
+    assert (line["request_id"], line["rpc"], line["code"], line["reason"]) == (call_id, "VaultService/GetVaul", "UNIMPLEMENTED", "UNIMPLEMENTED")
+
+
+async def test_an_endless_name_is_neither_compared_nor_logged(world, lines):
+    failed = await raw(world.channel, "/cbrgateway.v1.VaultService/GetVault" + "s" * 4000)
+    assert failed.code == "UNIMPLEMENTED"
+    assert "did you mean" not in failed.message
+    (line,) = [line for line in lines() if line["event"] == "call"]
+    assert len(line["rpc"]) == 80
