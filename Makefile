@@ -20,8 +20,8 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-11s %s\n' "$$name" "$$text"; done
 
 .PHONY: run
-run: $(STAMPS)/run ## Start the gateway before an emulated CBR (development only)
-	@exec $(BIN)/cbr-gateway dev
+run: $(STAMPS)/run ## Start the gateway before an emulated CBR (development only); options in ARGS="--listen 127.0.0.1:6000"
+	@exec $(BIN)/cbr-gateway dev $(ARGS)
 
 .PHONY: demo
 demo: $(STAMPS)/run ## Tell the whole story against a gateway of its own: vault, backup, restore, share, mistakes

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from devstack.tenants import DevTenant
@@ -32,12 +33,12 @@ with grpc.insecure_channel("{address}") as channel:
     print(*(f"{{server.id}}  {{server.name}}" for server in reply.instances), sep="\\n")
 END
 
-  The same with buf, by reflection:
+  The same with buf, by reflection{buf_note}:
 
-buf curl --protocol grpc --http2-prior-knowledge -H 'authorization: Bearer {key}' \\
+{buf} curl --protocol grpc --http2-prior-knowledge -H 'authorization: Bearer {key}' \\
   -d '{{"protectable_type": "PROTECTABLE_TYPE_SERVER"}}' http://{address}/cbrgateway.v1.ProtectabilityService/ListProtectables
 
-  More: `cbr-gateway bindings` lists every RPC, `cbr-gateway explain CreateVault` explains one, `cbr-gateway demo` shows them at work.
+  More: `{command} bindings` lists every RPC, `{command} explain CreateVault` explains one, `{command} demo` shows them at work.
 {rule}"""
 
 
@@ -46,10 +47,28 @@ def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant
     table = "\n".join(
         f"    {each.api_key:<20}  project {each.project_id} in {each.region}{', administrator' * each.administrator}" for each in tenants
     )
-    return _TEXT.format(rule=_RULE, address=address, health=health, emulator=emulator, keys=table, key=tenants[0].api_key, python=_python())
+    buf = _beside("buf")
+    return _TEXT.format(
+        rule=_RULE,
+        address=address,
+        health=health,
+        emulator=emulator,
+        keys=table,
+        key=tenants[0].api_key,
+        python=_typed(Path(sys.executable)),
+        buf=buf or "buf",
+        buf_note="" if buf else ", which `make test` installs",
+        command=_beside("cbr-gateway") or "cbr-gateway",
+    )
 
 
-def _python() -> str:
-    """The running interpreter, as one would type it here."""
-    inside = os.path.relpath(sys.executable)
-    return inside if not inside.startswith("..") else sys.executable
+def _beside(program: str) -> str:
+    """A program of the running environment, as one would type it here; empty when it is not installed."""
+    path = Path(sys.executable).with_name(program)
+    return _typed(path) if path.exists() else ""
+
+
+def _typed(path: Path) -> str:
+    """Relative for what is below the current directory."""
+    inside = os.path.relpath(path)
+    return str(path) if inside.startswith("..") else inside

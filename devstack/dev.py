@@ -4,8 +4,11 @@ Its API keys are printed and public, so it refuses to listen where other machine
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import os
+import socket
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import click
 
@@ -37,6 +40,29 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _taken(addresses: Iterable[str]) -> Iterator[str]:
+    """Those that cannot be listened on. Tried together, so that one address given twice is found, too, and all of them are named at once."""
+    with contextlib.ExitStack() as held:
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            host = host.strip("[]")
+            try:
+                held.enter_context(socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET))
+            except OSError:
+                yield address
+
+
+def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickException:
+    """One line for each flag whose address is taken."""
+    return click.ClickException(
+        "\n".join(
+            f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
+            for flag, address in flags.items()
+            if address in taken
+        )
+    )
+
+
 @click.command()
 @click.option("--listen", default=LISTEN, show_default=True, envvar="CBR_GATEWAY_SERVER__LISTEN", show_envvar=True, help="Address of the services.")
 @click.option(
@@ -63,6 +89,8 @@ def dev(*, listen: str, health_listen: str, emulator_listen: str, task_seconds: 
     flags = {"--emulator-listen": emulator_listen, "--listen": listen, "--health-listen": health_listen}
     for flag, address in flags.items():
         _checked(flag, address, allow_remote=allow_remote)
+    if taken := list(_taken(flags.values())):
+        raise _refusal(flags, taken)
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -70,8 +98,5 @@ def dev(*, listen: str, health_listen: str, emulator_listen: str, task_seconds: 
 
     try:
         asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level))
-    except AddressTaken as taken:
-        flag = next(flag for flag, address in flags.items() if address == taken.address)
-        raise click.ClickException(
-            f"cannot listen on {taken.address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
-        ) from taken
+    except AddressTaken as late:
+        raise _refusal(flags, [late.address]) from late

@@ -20,6 +20,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from devstack.banner import banner
 from devstack.launch import Launched, launched
 from devstack.tenants import PAYMENTS, TENANTS
 
@@ -59,10 +60,9 @@ def test_the_first_call_of_the_banner_works(dev: Launched) -> None:
 
 
 def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
-    command = re.search(r"^buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
+    command = re.search(r"^\S*buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
     assert command is not None
-    environ = {**os.environ, "PATH": f"{BUF.parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["sh", "-c", command.group()], env=environ, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(["sh", "-c", command.group()], capture_output=True, text=True, timeout=10, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "server-01" in [server["name"] for server in json.loads(done.stdout)["instances"]]
 
@@ -110,6 +110,29 @@ def test_a_taken_port_is_one_clear_line(flag: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     text = f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
     assert done.stderr == f"Error: {text}\n"
+
+
+def test_all_taken_ports_are_named_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [each.getsockname()[1] for each in (first, second)]
+        done = run_gateway("dev", "--listen", f"127.0.0.1:{ports[0]}", "--health-listen", "127.0.0.1:0", "--emulator-listen", f"127.0.0.1:{ports[1]}")
+    assert done.returncode == 1
+    found = re.findall(r"cannot listen on 127\.0\.0\.1:(\d+): .* with (--\S+)$", done.stderr, re.MULTILINE)
+    assert found == [(str(ports[1]), "--emulator-listen"), (str(ports[0]), "--listen")]
+
+
+def test_one_address_given_twice_is_taken() -> None:
+    same = f"127.0.0.1:{free_port()}"
+    done = run_gateway("dev", "--listen", same, "--health-listen", same, "--emulator-listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert f"cannot listen on {same}" in done.stderr
+
+
+def test_the_banner_says_where_buf_comes_from_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    text = banner("a:1", "b:2", "http://c:3", TENANTS)
+    assert "The same with buf, by reflection, which `make test` installs:\n\nbuf curl" in text
+    assert "`cbr-gateway demo`" in text
 
 
 @pytest.mark.parametrize(
