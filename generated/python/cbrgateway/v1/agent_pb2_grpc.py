@@ -118,14 +118,16 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddAgentPaths(self, request, context):
-        """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. Errors: NOT_FOUND.
+        """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. If CBR's answer is lost, nobody can
+        tell the new paths from the old ones, and the call ends as OUTCOME_UNKNOWN although all are there. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveAgentPaths(self, request, context):
-        """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. Errors: NOT_FOUND.
+        """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. If CBR's answer is lost, nobody can
+        tell which paths were there, and the call ends as OUTCOME_UNKNOWN although none is. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,9 +48,13 @@ class AgentServiceStub:
     UnregisterAgent: _grpc.UnaryUnaryMultiCallable[_agent_pb2.UnregisterAgentRequest, _agent_pb2.UnregisterAgentResponse]
     """Removes an agent from CBR. Errors: NOT_FOUND."""
     AddAgentPaths: _grpc.UnaryUnaryMultiCallable[_agent_pb2.AddAgentPathsRequest, _agent_pb2.AddAgentPathsResponse]
-    """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. Errors: NOT_FOUND."""
+    """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. If CBR's answer is lost, nobody can
+    tell the new paths from the old ones, and the call ends as OUTCOME_UNKNOWN although all are there. Errors: NOT_FOUND.
+    """
     RemoveAgentPaths: _grpc.UnaryUnaryMultiCallable[_agent_pb2.RemoveAgentPathsRequest, _agent_pb2.RemoveAgentPathsResponse]
-    """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. Errors: NOT_FOUND."""
+    """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. If CBR's answer is lost, nobody can
+    tell which paths were there, and the call ends as OUTCOME_UNKNOWN although none is. Errors: NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -72,9 +76,13 @@ class AgentServiceAsyncStub(AgentServiceStub):
     UnregisterAgent: _aio.UnaryUnaryMultiCallable[_agent_pb2.UnregisterAgentRequest, _agent_pb2.UnregisterAgentResponse]  # type: ignore[assignment]
     """Removes an agent from CBR. Errors: NOT_FOUND."""
     AddAgentPaths: _aio.UnaryUnaryMultiCallable[_agent_pb2.AddAgentPathsRequest, _agent_pb2.AddAgentPathsResponse]  # type: ignore[assignment]
-    """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. Errors: NOT_FOUND."""
+    """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. If CBR's answer is lost, nobody can
+    tell the new paths from the old ones, and the call ends as OUTCOME_UNKNOWN although all are there. Errors: NOT_FOUND.
+    """
     RemoveAgentPaths: _aio.UnaryUnaryMultiCallable[_agent_pb2.RemoveAgentPathsRequest, _agent_pb2.RemoveAgentPathsResponse]  # type: ignore[assignment]
-    """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. Errors: NOT_FOUND."""
+    """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. If CBR's answer is lost, nobody can
+    tell which paths were there, and the call ends as OUTCOME_UNKNOWN although none is. Errors: NOT_FOUND.
+    """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Agents: programs on hosts that back up files. A vault of object type FILE holds what they back up.
@@ -129,7 +137,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.AddAgentPathsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.AddAgentPathsResponse, _abc.Awaitable[_agent_pb2.AddAgentPathsResponse]]:
-        """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. Errors: NOT_FOUND."""
+        """Adds paths to those that an agent backs up. A path that is there already is no error: the response names it. If CBR's answer is lost, nobody can
+        tell the new paths from the old ones, and the call ends as OUTCOME_UNKNOWN although all are there. Errors: NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def RemoveAgentPaths(
@@ -137,6 +147,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.RemoveAgentPathsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.RemoveAgentPathsResponse, _abc.Awaitable[_agent_pb2.RemoveAgentPathsResponse]]:
-        """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. Errors: NOT_FOUND."""
+        """Removes paths from those that an agent backs up. A path that is not there is no error: the response names it. If CBR's answer is lost, nobody can
+        tell which paths were there, and the call ends as OUTCOME_UNKNOWN although none is. Errors: NOT_FOUND.
+        """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -184,10 +184,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
     What to do: give calls more time; the gateway itself allows reads 10 s and changes 30 s.
     """
-    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
-    """RESOURCE_EXHAUSTED. The gateway is overloaded and refused the call before doing anything.
-    What to do: repeat after RetryInfo's delay with exponential backoff.
-    """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 62
     """UNAVAILABLE. The gateway is shutting down.
     What to do: repeat; another replica, or the restarted process, answers.
@@ -368,10 +364,6 @@ What to do: for a change, read the object before repeating; report it to the gat
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 60
 """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
 What to do: give calls more time; the gateway itself allows reads 10 s and changes 30 s.
-"""
-ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
-"""RESOURCE_EXHAUSTED. The gateway is overloaded and refused the call before doing anything.
-What to do: repeat after RetryInfo's delay with exponential backoff.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 62
 """UNAVAILABLE. The gateway is shutting down.

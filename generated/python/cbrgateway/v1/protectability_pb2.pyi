@@ -77,7 +77,7 @@ class ListProtectablesRequest(_message.Message):
     protectable_type: Global___ProtectableType.ValueType
     """Type of the resources."""
     page_size: _builtins.int
-    """Rows per page: default 50, larger than 200 counts as 200. The vendor's manual promises no more than 50."""
+    """Rows per page: default 50, larger than 50 counts as 50, the most that the vendor's manual promises."""
     page_token: _builtins.str
     """`next_page_token` of the previous page, empty for the first. All other fields must stay the same between pages."""
     name: _builtins.str

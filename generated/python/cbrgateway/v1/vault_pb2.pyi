@@ -1032,7 +1032,9 @@ class AssociateVaultPolicyRequest(_message.Message):
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
     @_builtins.property
     def add_policy_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of several policies of the same type (a beta feature of CBR)."""
+        """Ids of several policies of the same type (a beta feature of CBR). Which of them the response names is CBR's choice: if its answer is lost, the
+        call ends as OUTCOME_UNKNOWN although all are associated.
+        """
 
     def __init__(
         self,
