@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 from threading import Thread
+from typing import Final
 
 import msgspec
 
 from benchmarks.ways import Call, SyncCall, Way, open_way
 
+_FEWEST: Final = 2
+"""Calls that a sample must hold."""
+_PATIENCE_S: Final = 10.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -69,6 +73,9 @@ class Tally:
     spans: list[tuple[float, float]] = field(default_factory=list)
     over: bool = False
 
+    def ended_since(self, at: float) -> int:
+        return sum(end > at for _, end in self.spans)
+
     async def work(self, call: Call) -> None:
         while not self.over:
             begun = time.perf_counter()
@@ -98,7 +105,7 @@ class Reading:
 def sample(way: str, case: Case, spans: list[tuple[float, float]], first: Reading, last: Reading) -> Sample:
     """Of the calls that ended between the two readings. Raises ValueError when there are fewer than two."""
     took = [(end - begun) * 1000 for begun, end in spans if first.at < end <= last.at]
-    if len(took) < 2:  # noqa: PLR2004
+    if len(took) < _FEWEST:
         raise ValueError(f"{way} {case}: only {len(took)} calls ended while it was measured")
     cuts = quantiles(took, n=100, method="inclusive")
     return Sample(
@@ -114,7 +121,7 @@ def sample(way: str, case: Case, spans: list[tuple[float, float]], first: Readin
 
 
 async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measure_s: float) -> Sample:
-    """Loads the server with one case."""
+    """Loads the server with one case: for `measure_s`, or longer where no two calls end in that time."""
     tally = Tally()
     call = way.calls[case.workload]
     if isinstance(call, SyncCall):
@@ -125,8 +132,11 @@ async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measur
         tasks = [asyncio.create_task(tally.work(call)) for _ in range(case.in_flight)]
     await asyncio.sleep(settle_s)
     first = Reading.take(server_pid)
-    await asyncio.sleep(measure_s)
-    last = Reading.take(server_pid)
+    last = first
+    # On a busy machine the time may be too short for any call to end: a figure wants two of them, whatever it takes.
+    while tally.ended_since(first.at) < _FEWEST and last.at - first.at < _PATIENCE_S:
+        await asyncio.sleep(measure_s)
+        last = Reading.take(server_pid)
     tally.over = True
     if isinstance(call, SyncCall):
         for thread in threads:

@@ -1,13 +1,15 @@
 """That the benchmark still runs, piece by piece; no figure is judged."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import goals, payloads, plan, processes, report
-from benchmarks.load import Case, Reading, Sample, cpu_s_of, sample
+from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
+from benchmarks.ways import Way
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc")
 
@@ -41,6 +43,15 @@ def test_only_calls_that_end_while_it_is_measured_count():
 def test_a_case_in_which_nothing_ended_is_no_figure():
     with pytest.raises(ValueError, match="only 0 calls"):
         sample("grpc", Case("get", 1), [(0.0, 9.0)], Reading(1.0, 0, 0), Reading(2.0, 0, 0))
+
+
+async def test_a_slow_server_is_measured_until_two_calls_have_ended():
+    async def call():
+        await asyncio.sleep(0.05)
+
+    found = await measure(Way("slow", {"get": call}), Case("get", 1), 0, 0.0, 0.01)
+    assert found.calls >= 2
+    assert found.p50_ms >= 50
 
 
 def test_the_middle_of_rounds_is_taken_figure_by_figure():
