@@ -111,3 +111,10 @@ async def test_one_throttled_project_leaves_the_others_alone(world, payments):
     sent = [entry for entry in arrived(world, LIST) if entry.project_id == match["project_id"]]
     # A throttled retry costs 5 of 500 tokens, and the others' successes give some back.
     assert len(sent) <= 60 + 100 + 120 / 5
+
+
+async def test_callers_in_a_hurry_open_no_breaker_for_the_others(world, payments):
+    order(world, "delay", LIST, seconds=0.7, times=None)
+    answers = await asyncio.gather(*(payments(LIST, {}, timeout_s=0.6) for _ in range(40)))
+    assert all(isinstance(answer, Failure) for answer in answers)
+    assert not isinstance(await caller(world, "databases")("VaultService/GetVaultSummary"), Failure)

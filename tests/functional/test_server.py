@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from emulator.settings import PAYMENTS_PROJECT_ID
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, Caller, Failure, arrived, caller, failure_of, order, until
 from tests.harness import World, running_gateway
@@ -285,6 +286,35 @@ async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
             await slow
         await world.app.client.aclose(3)
         assert [entry.committed for entry in arrived(world, CREATE)] == [True]
+
+
+async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines):
+    """Not by gRPC, whose last word would hide whether a change was sent. What is still open after that is cut with a line for each."""
+    async with running_gateway(server={"drain_delay_s": 0, "drain_grace_s": 1.5}) as world:
+        made = await stage.vault(caller(world))
+        for rpc in (CREATE, LIST, "VaultService/UpdateVault"):
+            order(world, "delay", rpc, seconds=6.0)
+        update = {"vault_id": made.id, "vault": {"name": "x"}}
+        wishes = {"create": (CREATE, stage.vault_request()), "list": (LIST, {}), "update": ("VaultService/UpdateVault", update)}
+        calls = {name: asyncio.create_task(caller(world)(*wish)) for name, wish in wishes.items()}
+        await until(lambda: all(len(arrived(world, rpc)) >= 1 for rpc in (LIST, "VaultService/UpdateVault")) and len(arrived(world, CREATE)) == 2)
+        calls["queued"] = asyncio.create_task(caller(world)("VaultService/UpdateVault", update))
+        await asyncio.sleep(0.2)
+        await world.app.servers.drain(world.app.client.release)
+        ended = {name: await call for name, call in calls.items()}
+        assert {name: (end.code, end.reason) for name, end in ended.items()} == {
+            "create": ("UNKNOWN", "OUTCOME_UNKNOWN"),
+            "update": ("UNKNOWN", "OUTCOME_UNKNOWN"),
+            "list": ("UNAVAILABLE", "SHUTTING_DOWN"),
+            "queued": ("UNAVAILABLE", "SHUTTING_DOWN"),
+        }
+        assert (ended["create"].facts["attempts"], ended["create"].facts["sent"]) == ("1", "maybe")
+        assert "nothing was sent" in ended["queued"].message
+        await world.app.client.aclose(0)
+        cut = [line for line in lines() if line["event"] == "change cut short"]
+        open_ = {(line["operation"], line["project"], line["attempts"], line["sent"]) for line in cut if line["outcome"] == "not known"}
+        assert open_ == {(operation, PAYMENTS_PROJECT_ID, "1", "maybe") for operation in ("CreateVault", "UpdateVault")}
+        assert {line["request_id"] for line in cut} == {ended[name].facts["requestId"] for name in ("create", "update", "queued")}
 
 
 async def test_an_ordinary_burst_on_one_connection_is_served_whole(world):

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from gateway.upstream.auth import Applied
+from gateway.upstream.credentials import AccessKey, Secret
 from gateway.upstream.http import (
     MAX_BODY_BYTES,
     HttpRequest,
@@ -414,6 +416,95 @@ async def test_a_caller_that_leaves_while_connecting_sends_nothing(transport):
         await asyncio.sleep(0.1)
         assert server.requests == []
         assert (await transport.send(post(server.origin + "/a"), 5)).status == 200
+
+
+# What may be written, and who is to blame.
+
+
+async def test_the_question_before_the_first_byte_is_asked_once_and_a_no_sends_nothing(transport):
+    asked = []
+
+    def yes():
+        asked.append(len(server.requests))
+        return True
+
+    def no():
+        return not yes()
+
+    async with raw_server(always(answer())) as server:
+        for _ in range(2):  # on a new connection, and on a kept one
+            with pytest.raises(NotSent) as caught:
+                await transport.send(post(server.origin + "/a"), 5, no)
+            assert not caught.value.blames_host(5)
+            assert (await transport.send(post(server.origin + "/a"), 5, yes)).status == 200
+        await asyncio.sleep(0.05)
+    assert asked == [0, 0, 1, 1]
+    assert len(server.requests) == 2
+
+
+async def test_the_question_is_not_asked_before_there_is_a_connection(transport):
+    async def silent(connection):
+        await connection.until_closed()
+
+    asked = []
+    async with raw_server(silent) as server:
+        with pytest.raises(NotSent):
+            await transport.send(post(server.origin.replace("http", "https") + "/a"), 0.2, lambda: bool(asked.append(1)))
+    assert asked == []
+
+
+async def test_our_own_full_pool_is_not_the_hosts_fault(transport):
+    async def hang(connection):
+        await connection.request()
+        await connection.until_closed()
+
+    async with raw_server(hang) as server:
+        busy = [asyncio.create_task(transport.send(get(server.origin + "/a"), 1.0)) for _ in range(8)]
+        await asyncio.sleep(0.2)
+        with pytest.raises(NotSent) as waited:
+            await transport.send(get(server.origin + "/b"), 0.3)
+        results = await asyncio.gather(*busy, return_exceptions=True)
+    assert not waited.value.blames_host(0.3)
+    assert all(result.blames_host(1.0) for result in results)
+    assert not any(result.blames_host(5.0) for result in results), "a hurried caller says little of the host"
+
+
+async def test_the_wait_for_a_connection_is_not_counted_as_the_hosts_silence(transport):
+    async def slow_then_silent(connection):
+        await connection.request()
+        await asyncio.sleep(0.6)
+        await connection.send(answer())
+        await connection.until_closed()
+
+    async with raw_server(slow_then_silent) as server:
+        busy = [asyncio.create_task(transport.send(get(server.origin + "/a"), 5)) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Lost) as late:
+            await transport.send(get(server.origin + "/b"), 0.8)
+        await asyncio.gather(*busy)
+    assert late.value.timed_out
+    assert not late.value.blames_host(0.8)
+
+
+async def test_a_host_that_refuses_or_breaks_is_to_blame(transport):
+    async def cut(connection):
+        await connection.request()
+
+    async with raw_server(cut) as server:
+        with pytest.raises(Lost) as lost:
+            await transport.send(get(server.origin + "/a"), 5)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(NotSent) as refused:
+            await transport.send(get(f"http://127.0.0.1:{closed.getsockname()[1]}/a"), 5)
+    assert lost.value.blames_host(5)
+    assert refused.value.blames_host(5)
+
+
+def test_what_is_printed_holds_no_secret():
+    request = HttpRequest("POST", "https://h/a", {"X-Auth-Token": "s3cret"}, b"s3cret")
+    shown = (request, HttpResponse(201, {"x-subject-token": "s3cret"}, b"s3cret"), Applied(request, 1), AccessKey("s3cret", Secret("s3cret")))
+    assert "s3cret" not in repr(shown)
 
 
 async def test_closing_gives_up_what_is_in_flight(library):
