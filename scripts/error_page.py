@@ -29,7 +29,7 @@ _RETRY: Final[Mapping[str, str]] = {
     "UNKNOWN": "Do not repeat before you have read the object.",
     "INTERNAL": "Something that a caller cannot mend.",
     "DEADLINE_EXCEEDED": "Repeat with more time.",
-    "RESOURCE_EXHAUSTED": "Repeat with exponential backoff.",
+    "RESOURCE_EXHAUSTED": "Repeat with exponential backoff, unless gRPC itself refused a message that is too large: that never passes.",
     "UNIMPLEMENTED": "Repeating cannot help.",
 }
 _INTRODUCTION: Final = """\
@@ -42,10 +42,10 @@ Every error that the gateway answers is a `google.rpc.Status` with a gRPC code, 
 |---|---|---|
 | `ErrorInfo` | always | `reason` (below), domain `cbrgateway`, and facts as metadata |
 | `RequestInfo` | always | the call's id; it is also in the trailer `x-request-id` and in every log line of the call |
-| `BadRequest` | INVALID_ARGUMENT | the path of each broken field, what is wrong with it, and the rule |
+| `BadRequest` | INVALID_ARGUMENT | for each broken rule the path of the field where one can be named, what is wrong, and the rule |
 | `PreconditionFailure` | FAILED_PRECONDITION | what stands in the way, with CBR's code |
 | `QuotaFailure` | `UPSTREAM_LIMIT` | the limit of CBR that is reached |
-| `ResourceInfo` | where one object is to blame | its kind and id |
+| `ResourceInfo` | where one object is to blame | its kind, and its id where it is known |
 | `RetryInfo` | where time heals it | how long to wait |
 
 """
@@ -81,7 +81,10 @@ VAULT_NOT_FOUND sent: yes CBR's code: BackupService.6105
 ```
 
 A refusal that gRPC itself makes before the gateway sees the call (too many calls waiting, metadata or message too large, a connection that is being
-closed) has a code and a message, but no details.
+closed) has a code and a message, but no details. A message of more than 1 MiB (`server.limits.max_message_bytes`) ends so with RESOURCE_EXHAUSTED and
+"larger than max" in the text: unlike `OVERLOADED` it never passes, however often it is repeated. Send less in one call.
+
+`grpcurl` decodes the details by reflection. `buf curl` prints them as base64, each under its type: it decodes no details, whatever the server offers.
 
 """
 _CODES: Final = """

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.upstream.catalog import load_catalog
+from gateway.upstream.retry import READ_CAP_S, Deadline, attempt_timeout
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKDOWN = sorted([*ROOT.glob("*.md"), *(path for part in ("docs", "emulator", "benchmarks", "tests") for path in (ROOT / part).rglob("*.md"))])
@@ -52,6 +53,17 @@ def test_the_readme_lists_every_rpc_once():
     for binding in load_catalog():
         declared.setdefault(binding.descriptor.containing_service.name, []).append(binding.descriptor.name)
     assert {service: sorted(rpcs) for service, rpcs in rows.items()} == {service: sorted(rpcs) for service, rpcs in declared.items()}
+
+
+def test_the_shortest_deadline_is_the_one_that_is_written_down():
+    def sent(deadline_s):
+        return attempt_timeout(Deadline.begin(0.0, deadline_s, READ_CAP_S).left_s(0.0)) is not None
+
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (stated,) = re.findall(r"^\| shortest deadline of a call that reaches CBR \| ([0-9.]+) s:", text, re.MULTILINE)
+    assert sent(float(stated) + 0.001)
+    assert not sent(float(stated) - 0.001)
+    assert sent(0.4)
 
 
 def test_the_glossary_pairs_every_rpc_with_the_vendors_name():

@@ -29,7 +29,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: read the message and the documentation of the gateway's version.
     """
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path.
+    """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
+    where fields break a rule together, or where CBR does not say which field it refuses.
     What to do: correct the named fields; nothing was sent unless `upstreamCode` is present.
     """
     ERROR_REASON_PAGE_TOKEN_MISMATCH: _ErrorReason.ValueType  # 3
@@ -114,11 +115,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STATE_INVALID: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION. The state of a server, disk, backup or vault does not allow the call.
-    What to do: read the object named in the message, bring it into the state the message asks for, and repeat the call.
+    What to do: read the objects of the request, bring them into a state that allows the call, and repeat it; `upstreamCode` tells which rule is broken.
     """
     ERROR_REASON_COMBINATION_INVALID: _ErrorReason.ValueType  # 24
     """FAILED_PRECONDITION. The objects do not fit together: resource type and vault type, backup and target, policy and vault.
-    What to do: choose objects of matching types; the message says which pair does not fit.
+    What to do: choose objects of matching types; the message says what does not fit as far as CBR's code tells it.
     """
     ERROR_REASON_UPSTREAM_LIMIT: _ErrorReason.ValueType  # 25
     """FAILED_PRECONDITION. A limit of CBR itself is reached: vaults, policies, members, replicas, tags or capacity. Not a limit of this gateway.
@@ -126,7 +127,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RESOURCE_IN_USE: _ErrorReason.ValueType  # 26
     """FAILED_PRECONDITION. The object is in use elsewhere (a backup registered as an image, a vault with backups) and cannot be deleted or changed.
-    What to do: end that use first; the message names it.
+    What to do: end that use first; CBR tells its kind by `upstreamCode` at best, and never where it is.
     """
     ERROR_REASON_NOT_SUPPORTED: _ErrorReason.ValueType  # 27
     """FAILED_PRECONDITION. The region, disk, server or backup type does not support the operation.
@@ -134,7 +135,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ORDER_REFUSED: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION. An order was refused by the vendor's billing system.
-    What to do: read the message and settle the order in the vendor's console; the gateway never repeats an order.
+    What to do: settle the order in the vendor's console; `upstreamCode` is the billing system's. The gateway never repeats an order.
     """
     ERROR_REASON_VAULT_EXISTS: _ErrorReason.ValueType  # 30
     """ALREADY_EXISTS. CBR reports that the vault exists already.
@@ -182,7 +183,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 60
     """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
-    What to do: give calls more time; the gateway itself allows reads 10 s and changes 30 s.
+    What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 62
     """UNAVAILABLE. The gateway is shutting down.
@@ -210,7 +211,8 @@ ERROR_REASON_OTHER: ErrorReason.ValueType  # 1
 What to do: read the message and the documentation of the gateway's version.
 """
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path.
+"""INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
+where fields break a rule together, or where CBR does not say which field it refuses.
 What to do: correct the named fields; nothing was sent unless `upstreamCode` is present.
 """
 ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason.ValueType  # 3
@@ -295,11 +297,11 @@ What to do: remove it from that vault first, or use MigrateVaultResources.
 """
 ERROR_REASON_STATE_INVALID: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION. The state of a server, disk, backup or vault does not allow the call.
-What to do: read the object named in the message, bring it into the state the message asks for, and repeat the call.
+What to do: read the objects of the request, bring them into a state that allows the call, and repeat it; `upstreamCode` tells which rule is broken.
 """
 ERROR_REASON_COMBINATION_INVALID: ErrorReason.ValueType  # 24
 """FAILED_PRECONDITION. The objects do not fit together: resource type and vault type, backup and target, policy and vault.
-What to do: choose objects of matching types; the message says which pair does not fit.
+What to do: choose objects of matching types; the message says what does not fit as far as CBR's code tells it.
 """
 ERROR_REASON_UPSTREAM_LIMIT: ErrorReason.ValueType  # 25
 """FAILED_PRECONDITION. A limit of CBR itself is reached: vaults, policies, members, replicas, tags or capacity. Not a limit of this gateway.
@@ -307,7 +309,7 @@ What to do: free what is no longer needed, or have the vendor raise the limit.
 """
 ERROR_REASON_RESOURCE_IN_USE: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION. The object is in use elsewhere (a backup registered as an image, a vault with backups) and cannot be deleted or changed.
-What to do: end that use first; the message names it.
+What to do: end that use first; CBR tells its kind by `upstreamCode` at best, and never where it is.
 """
 ERROR_REASON_NOT_SUPPORTED: ErrorReason.ValueType  # 27
 """FAILED_PRECONDITION. The region, disk, server or backup type does not support the operation.
@@ -315,7 +317,7 @@ What to do: choose another target; repeating the call cannot help.
 """
 ERROR_REASON_ORDER_REFUSED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION. An order was refused by the vendor's billing system.
-What to do: read the message and settle the order in the vendor's console; the gateway never repeats an order.
+What to do: settle the order in the vendor's console; `upstreamCode` is the billing system's. The gateway never repeats an order.
 """
 ERROR_REASON_VAULT_EXISTS: ErrorReason.ValueType  # 30
 """ALREADY_EXISTS. CBR reports that the vault exists already.
@@ -363,7 +365,7 @@ What to do: for a change, read the object before repeating; report it to the gat
 """
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 60
 """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
-What to do: give calls more time; the gateway itself allows reads 10 s and changes 30 s.
+What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 62
 """UNAVAILABLE. The gateway is shutting down.
