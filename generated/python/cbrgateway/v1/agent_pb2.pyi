@@ -248,7 +248,9 @@ class RegisterAgentRequest(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def agent(self) -> Global___AgentSpec:
         """The agent to register."""
@@ -465,7 +467,9 @@ class UpdateAgentRequest(_message.Message):
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def agent(self) -> Global___AgentPatch:
         """What to change."""
@@ -542,7 +546,9 @@ class UnregisterAgentRequest(_message.Message):
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -587,7 +593,9 @@ class AddAgentPathsRequest(_message.Message):
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def add_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Directories to back up, at least 1, as absolute Linux or Windows paths."""
@@ -682,7 +690,9 @@ class RemoveAgentPathsRequest(_message.Message):
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def remove_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Directories that are no longer backed up, at least 1."""

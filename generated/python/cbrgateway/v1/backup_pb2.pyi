@@ -860,7 +860,9 @@ class UpdateBackupRequest(_message.Message):
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def backup(self) -> Global___BackupPatch:
         """What to change; fields that are not set stay as they are."""
@@ -939,7 +941,9 @@ class DeleteBackupRequest(_message.Message):
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -983,7 +987,9 @@ class RestoreBackupRequest(_message.Message):
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def restore(self) -> Global___RestoreSpec:
         """What is restored, and whereto."""
@@ -1133,7 +1139,9 @@ class ReplicateBackupRequest(_message.Message):
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def replicate(self) -> Global___BackupReplicationSpec:
         """Whereto, and how."""
@@ -1289,7 +1297,9 @@ class SyncBackupsRequest(_message.Message):
     SYNC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def sync(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupSyncSpec]:
         """The backups, 1 to 50."""

@@ -98,7 +98,9 @@ class AddBackupMembersRequest(_message.Message):
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the projects, 1 to 10. Needed unless `domains` is given."""
@@ -173,7 +175,9 @@ class UpdateBackupMemberRequest(_message.Message):
     vault_id: _builtins.str
     """Vault of the recipient that shall hold the backup. Needed for ACCEPTED; of the type of the owner's vault, with enough free capacity."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -361,7 +365,9 @@ class DeleteBackupMemberRequest(_message.Message):
     member_id: _builtins.str
     """Project that the backup was offered to."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,

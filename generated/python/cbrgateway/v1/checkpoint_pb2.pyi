@@ -308,7 +308,9 @@ class CreateCheckpointRequest(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def checkpoint(self) -> Global___CheckpointSpec:
         """What to back up."""
@@ -503,7 +505,9 @@ class ReplicateCheckpointRequest(_message.Message):
     REPLICATE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def replicate(self) -> Global___CheckpointReplicationSpec:
         """What to replicate, and whereto."""
@@ -686,7 +690,9 @@ class SyncCheckpointRequest(_message.Message):
     SYNC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def sync(self) -> Global___CheckpointSyncSpec:
         """What to synchronise."""

@@ -31,7 +31,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
     where fields break a rule together, or where CBR does not say which field it refuses.
-    What to do: correct the named fields; nothing was sent unless `upstreamCode` is present.
+    What to do: correct the named fields; nothing was sent unless `attempts` is present.
     """
     ERROR_REASON_PAGE_TOKEN_MISMATCH: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. The page token is damaged, expired (72 hours), or belongs to another tenant, method or filter.
@@ -154,15 +154,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: use the existing object, or name it once.
     """
     ERROR_REASON_RESOURCE_BUSY: _ErrorReason.ValueType  # 40
-    """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised.
+    """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
     What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
     """
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. CBR throttled the account.
-    What to do: repeat after RetryInfo's delay; spread the load.
+    What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
     """
     ERROR_REASON_UPSTREAM_UNREACHABLE: _ErrorReason.ValueType  # 51
-    """UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker).
+    """UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker); an
+    earlier attempt of the call may have been refused.
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 52
@@ -170,7 +171,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 53
-    """UNAVAILABLE when the request has a request_id, UNKNOWN otherwise. The change was sent, but whether CBR carried it out is not known.
+    """UNKNOWN, also when the request has a request_id: repeats are not recognised by it yet. The change was sent, but whether CBR carried it out is not known.
     What to do: do not repeat blindly. Read the object (or list by name) and repeat only if the change is absent.
     """
     ERROR_REASON_UPSTREAM_INTERNAL: _ErrorReason.ValueType  # 54
@@ -186,7 +187,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 62
-    """UNAVAILABLE. The gateway is shutting down.
+    """UNAVAILABLE. The gateway is shutting down; the call was a read, or nothing of it was carried out.
     What to do: repeat; another replica, or the restarted process, answers.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 63
@@ -201,7 +202,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the `google.rpc.ErrorInfo` (domain `cbrgateway`) that every error carries, without the prefix `ERROR_REASON_`.
     Read the gRPC code first (it says whether a retry can help), then the reason. Metadata of the ErrorInfo: `requestId` always; where CBR was called also
-    `attempts`, `sent` (no, maybe, yes), and where CBR answered `upstreamRequestId`, `upstreamCode`, `upstreamHttpStatus`.
+    `attempts` and `sent`: whether a byte of a request, a read's too, was written for CBR (no; maybe, since there was no answer; yes, since there was one);
+    where CBR answered the last attempt also `upstreamRequestId`, `upstreamCode`, `upstreamHttpStatus`.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -213,7 +215,7 @@ What to do: read the message and the documentation of the gateway's version.
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
 where fields break a rule together, or where CBR does not say which field it refuses.
-What to do: correct the named fields; nothing was sent unless `upstreamCode` is present.
+What to do: correct the named fields; nothing was sent unless `attempts` is present.
 """
 ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. The page token is damaged, expired (72 hours), or belongs to another tenant, method or filter.
@@ -336,15 +338,16 @@ ERROR_REASON_EXISTS: ErrorReason.ValueType  # 33
 What to do: use the existing object, or name it once.
 """
 ERROR_REASON_RESOURCE_BUSY: ErrorReason.ValueType  # 40
-"""ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised.
+"""ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
 What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
 """
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 """UNAVAILABLE. CBR throttled the account.
-What to do: repeat after RetryInfo's delay; spread the load.
+What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
 """
 ERROR_REASON_UPSTREAM_UNREACHABLE: ErrorReason.ValueType  # 51
-"""UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker).
+"""UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker); an
+earlier attempt of the call may have been refused.
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
@@ -352,7 +355,7 @@ ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 53
-"""UNAVAILABLE when the request has a request_id, UNKNOWN otherwise. The change was sent, but whether CBR carried it out is not known.
+"""UNKNOWN, also when the request has a request_id: repeats are not recognised by it yet. The change was sent, but whether CBR carried it out is not known.
 What to do: do not repeat blindly. Read the object (or list by name) and repeat only if the change is absent.
 """
 ERROR_REASON_UPSTREAM_INTERNAL: ErrorReason.ValueType  # 54
@@ -368,7 +371,7 @@ ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 60
 What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 62
-"""UNAVAILABLE. The gateway is shutting down.
+"""UNAVAILABLE. The gateway is shutting down; the call was a read, or nothing of it was carried out.
 What to do: repeat; another replica, or the restarted process, answers.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 63

@@ -37,7 +37,9 @@ class ChangeOrderRequest(_message.Message):
     cloud_service_console_url: _builtins.str
     """Page that the vendor's console returns to after payment, at most 512 characters."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def product_info(self) -> Global___OrderedProduct:
         """What the vault shall be."""
@@ -141,7 +143,9 @@ class UpdateOrderRequest(_message.Message):
     cloud_service_console_url: _builtins.str
     """Page that the vendor's console returns to after payment, at most 512 characters."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def product_info(self) -> Global___UpdatedProduct:
         """What the vault shall be."""

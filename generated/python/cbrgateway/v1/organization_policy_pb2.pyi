@@ -135,7 +135,9 @@ class CreateOrganizationPolicyRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def policy(self) -> Global___OrganizationPolicySpec:
         """The organization policy to create."""
@@ -363,7 +365,9 @@ class UpdateOrganizationPolicyRequest(_message.Message):
     organization_policy_id: _builtins.str
     """Id of the organization policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def policy(self) -> Global___OrganizationPolicyPatch:
         """What to change; fields that are not set stay as they are."""
@@ -487,7 +491,9 @@ class DeleteOrganizationPolicyRequest(_message.Message):
     organization_policy_id: _builtins.str
     """Id of the organization policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,

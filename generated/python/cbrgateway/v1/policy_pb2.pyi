@@ -162,7 +162,9 @@ class CreatePolicyRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def policy(self) -> Global___PolicySpec:
         """The policy to create."""
@@ -373,7 +375,9 @@ class UpdatePolicyRequest(_message.Message):
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def policy(self) -> Global___PolicyPatch:
         """What to change; fields that are not set stay as they are."""
@@ -473,7 +477,9 @@ class DeletePolicyRequest(_message.Message):
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,

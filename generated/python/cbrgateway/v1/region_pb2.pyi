@@ -348,7 +348,9 @@ class MigrateDomainRequest(_message.Message):
     reservation_ratio: _builtins.float
     """Capacity that the new vaults keep in reserve, as a share from 0 to 1. Must be set; the vendor's manual proposes 0.2."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,

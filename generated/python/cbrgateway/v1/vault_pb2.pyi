@@ -144,7 +144,9 @@ class CreateVaultRequest(_message.Message):
     VAULT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def vault(self) -> Global___VaultSpec:
         """The vault to create."""
@@ -587,7 +589,9 @@ class UpdateVaultRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def vault(self) -> Global___VaultPatch:
         """What to change; fields that are not set stay as they are."""
@@ -747,7 +751,9 @@ class DeleteVaultRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -791,7 +797,9 @@ class AddVaultResourcesRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ResourceRef]:
         """Resources to bind, 1 to 256."""
@@ -847,7 +855,9 @@ class RemoveVaultResourcesRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the resources to remove, 1 to 256."""
@@ -906,7 +916,9 @@ class SetVaultResourcesRequest(_message.Message):
     action: Global___AutoProtectAction.ValueType
     """What to do."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the resources, at least 1."""
@@ -966,7 +978,9 @@ class MigrateVaultResourcesRequest(_message.Message):
     destination_vault_id: _builtins.str
     """Id of the vault that shall hold them."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the resources, at least 1."""
@@ -1029,7 +1043,9 @@ class AssociateVaultPolicyRequest(_message.Message):
     destination_vault_id: _builtins.str
     """Vault in the destination region that receives the replicas. Needed for a replication policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def add_policy_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of several policies of the same type (a beta feature of CBR). Which of them the response names is CBR's choice: if its answer is lost, the
@@ -1121,7 +1137,9 @@ class DissociateVaultPolicyRequest(_message.Message):
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -1295,7 +1313,9 @@ class UpdateAllVaultAlertsRequest(_message.Message):
     VAULT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def vault(self) -> Global___VaultAlertPatch:
         """What to change in every vault of the project."""
@@ -1386,7 +1406,9 @@ class UpdateBackupExpirationRequest(_message.Message):
     time_zone: _builtins.str
     """Zone of the day, as `UTC+08:00`."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def expiration_date(self) -> _date_pb2.Date:
         """Day on which the backups shall expire."""
@@ -1448,7 +1470,9 @@ class OrderVaultRequest(_message.Message):
     VAULT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def vault(self) -> Global___PrePaidVaultSpec:
         """The vault to order."""
@@ -1823,7 +1847,9 @@ class ChangeVaultChargingModeRequest(_message.Message):
     console_url: _builtins.str
     """Page that the vendor's console returns to after payment, at most 255 characters."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def vault_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the vaults, 1 to 60."""
@@ -1889,7 +1915,9 @@ class CreateVaultTagRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def tag(self) -> _types_pb2.Tag:
         """The tag. Its value is required, but may be empty."""
@@ -1940,7 +1968,9 @@ class DeleteVaultTagRequest(_message.Message):
     key: _builtins.str
     """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     def __init__(
         self,
         *,
@@ -2057,7 +2087,9 @@ class BatchUpdateVaultTagsRequest(_message.Message):
     action: Global___TagAction.ValueType
     """Whether the tags are added or deleted."""
     request_id: _builtins.str
-    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change."""
+    """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
+    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Tag]:
         """The tags, at most 10. For DELETE the value may be left out."""
