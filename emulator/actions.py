@@ -6,15 +6,12 @@ from typing import Any
 from emulator import work
 from emulator.backup_views import backup_view, checkpoint_view, task_view
 from emulator.emulator import Emulator
-from emulator.faults import task_outcome
+from emulator.faults import RUN_POLICY, task_outcome
 from emulator.model import Policy, Vault
 from emulator.replication import replicate
 from emulator.tasks import Outcome
 from emulator.views import policy_view, protectable_view, vault_view
 from emulator.world import World
-
-RUN_POLICY = "RunPolicy"
-"""Operation name under which faults can strike a policy run."""
 
 
 def run_policy(emulator: Emulator, policy_id: str) -> list[str]:

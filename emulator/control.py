@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator import actions
+from emulator import actions, fields
 from emulator.emulator import Emulator
 from emulator.errors import ApiError
+from emulator.fields import Check, Need
 from emulator.seed import add_resource
 from emulator.transitions import Mode, Pace
 from emulator.truth import entry_view
@@ -54,20 +55,41 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except LookupError as error:
             return JSONResponse({"error": str(error)}, 404)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         except ApiError as error:
-            return JSONResponse({"error": error.payload("")}, 400)
+            return JSONResponse({"error": error.text}, 400)
 
     return guarded
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, check: Check = fields.mapping) -> dict[str, Any]:
+    """The body as `check` lets it pass. Raises ApiError or ValueError, both with a text for people."""
     raw = await request.body()
-    body = json.loads(raw) if raw else {}
-    if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - answered as 400
-    return body
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError as error:
+        raise ValueError("the body is not JSON") from error
+    checked: dict[str, Any] = check(body, "")
+    return checked
+
+
+_SECONDS = fields.number(-1e9, 1e9)
+_CLOCK = fields.record(step_s=_SECONDS, frozen=fields.boolean, skew_s=_SECONDS)
+_PACE = fields.record(mode=fields.word(*(mode.value for mode in Mode)), reads=fields.integer(0), duration_s=fields.number(0, 1e9))
+_IMAGE = fields.record(backup_id=Need(fields.text(1)), project_id=Need(fields.text(1)))
+_WISHES = fields.many(
+    fields.record(
+        id=fields.text(1),
+        name=fields.text(1),
+        size=fields.integer(1),
+        volumes=fields.many(fields.integer(1)),
+        encrypted=fields.boolean,
+    )
+)
+_COUNT = fields.integer(0, 10_000)
+_ORDERS = fields.many(fields.anything)
+_SINCE = fields.q_integer(0)
 
 
 class Control:
@@ -91,7 +113,7 @@ class Control:
         made: dict[str, list[Any]] = {}
         for plural, wishes in body.items():
             kind = plural.removesuffix("s")
-            todo = [{}] * wishes if isinstance(wishes, int) else wishes
+            todo = _WISHES(wishes, plural) if isinstance(wishes, list) else [{}] * _COUNT(wishes, plural)
             items = [add_resource(world, project, kind, wish) for wish in todo]
             made[plural] = [protectable_view(world, item) for item in items]
         return JSONResponse(made)
@@ -103,10 +125,10 @@ class Control:
 
     async def set_clock(self, request: Request) -> Response:
         """Take `step_s`, `frozen`, `skew_s`, in any combination."""
-        body = await _body(request)
+        body = await _body(request, _CLOCK)
         clock = self._emulator.clock
         if "frozen" in body:
-            clock.freeze(frozen=bool(body["frozen"]))
+            clock.freeze(frozen=body["frozen"])
         if "skew_s" in body:
             clock.skew_s = float(body["skew_s"])
         clock.step(float(body.get("step_s", 0.0)))
@@ -119,11 +141,11 @@ class Control:
 
     async def set_pace(self, request: Request) -> Response:
         """Take `mode`, `reads`, `duration_s`; what is absent stays."""
-        body = await _body(request)
+        body = await _body(request, _PACE)
         tasks = self._emulator.world.tasks
         pace = Pace(
             mode=Mode(body.get("mode", tasks.pace.mode)),
-            reads=int(body.get("reads", tasks.pace.reads)),
+            reads=body.get("reads", tasks.pace.reads),
             duration_s=float(body.get("duration_s", tasks.pace.duration_s)),
         )
         tasks.settle()
@@ -137,7 +159,7 @@ class Control:
     async def add_faults(self, request: Request) -> Response:
         """Add one fault, or several as `{"faults": [...]}`; return their ids."""
         body = await _body(request)
-        orders = body.get("faults", [body])
+        orders = _ORDERS(body.get("faults", [body]), "faults")
         return JSONResponse({"ids": [self._emulator.faults.add(order).id for order in orders]}, 201)
 
     async def remove_faults(self, request: Request) -> Response:
@@ -149,7 +171,7 @@ class Control:
 
     async def list_truth(self, request: Request) -> Response:
         """Return the entries after `since` (a seq; default 0)."""
-        entries = self._emulator.truth.entries(int(request.query_params.get("since", "0")))
+        entries = self._emulator.truth.entries(_SINCE([request.query_params.get("since", "0")], "since"))
         payload = msgspec.json.encode({"entries": [entry_view(entry) for entry in entries]})
         return Response(payload, media_type="application/json")
 
@@ -169,8 +191,8 @@ class Control:
 
     async def register_image(self, request: Request) -> Response:
         """Take `backup_id` and `project_id`: that project registers an image, which then guards the backup."""
-        body = await _body(request)
-        image_id = actions.register_image(self._emulator, str(body["backup_id"]), str(body["project_id"]))
+        body = await _body(request, _IMAGE)
+        image_id = actions.register_image(self._emulator, body["backup_id"], body["project_id"])
         return JSONResponse({"image_id": image_id}, 201)
 
     async def dump_state(self, _request: Request) -> Response:

@@ -7,6 +7,7 @@ from emulator.auth import Authenticator
 from emulator.clock import Clock
 from emulator.faults import FaultPlan
 from emulator.ids import Ids
+from emulator.routes import all_routes
 from emulator.seed import seed_world
 from emulator.settings import EmulatorSettings
 from emulator.truth import TruthLog
@@ -57,6 +58,6 @@ class Emulator:
         if settings.seed_resources:
             seed_world(self.world)
         self.auth = Authenticator(settings)
-        self.faults = FaultPlan(settings.seed)
+        self.faults = FaultPlan(settings.seed, {route.operation for route in all_routes()})
         self.throttle = Throttle(settings.throttle_rps)
         self.truth.clear()

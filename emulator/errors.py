@@ -26,6 +26,11 @@ class ApiError(Exception):
         self._payload = payload
         self._with_request_id = with_request_id
 
+    @property
+    def text(self) -> str:
+        """The message of CBR or its API gateway alone."""
+        return str(self._payload["error_msg"]) if isinstance(self._payload, dict) and "error_msg" in self._payload else ""
+
     def payload(self, request_id: str) -> object:
         """Return the JSON body; errors of the API gateway repeat the request id."""
         if self._with_request_id and isinstance(self._payload, dict):

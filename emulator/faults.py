@@ -5,7 +5,9 @@ A fault matches requests by operation, method, path template and project (all gi
 request: delays add up, of the others the first that was added wins. The JSON form is described in README.md.
 """
 
+import difflib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,9 @@ from emulator import fields
 from emulator.errors import ApiError
 from emulator.fields import JsonObject, Need
 from emulator.tasks import Outcome
+
+RUN_POLICY = "RunPolicy"
+"""Operation name under which faults can strike a policy run."""
 
 BEFORE, AFTER = "before_commit", "after_commit"
 
@@ -40,7 +45,7 @@ _FAULT = fields.record(
     when=fields.word(BEFORE, AFTER),
     seconds=fields.number(0, 86400),
     status=fields.integer(200, 599),
-    headers=fields.anything,
+    headers=fields.mapping,
     body=fields.anything,
     location=fields.text(1),
     chunk_bytes=fields.integer(1),
@@ -92,7 +97,8 @@ class _Pending:
 class FaultPlan:
     """The faults on order, in the order they were added."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, operations: Iterable[str]) -> None:
+        self._operations = frozenset({*operations, RUN_POLICY})
         self._random = random.Random(f"faults {seed}")  # noqa: S311 - repeatable, not secret
         self._pending: list[_Pending] = []
         self._added = 0
@@ -102,8 +108,9 @@ class FaultPlan:
         try:
             checked: JsonObject = _FAULT(order, "")
         except ApiError as error:
-            raise ValueError(str(error.payload(""))) from error
+            raise ValueError(error.text) from error
         match = checked.get("match", {})
+        self._know(match.get("operation"))
         self._added += 1
         fault = Fault(
             id=f"fault-{self._added}",
@@ -127,6 +134,14 @@ class FaultPlan:
         )
         self._pending.append(_Pending(fault))
         return fault
+
+    def _know(self, operation: str | None) -> None:
+        """Refuse a name that no request has: such a fault would wait for ever, and its test pass for nothing."""
+        if operation is None or operation in self._operations:
+            return
+        near = difflib.get_close_matches(operation, self._operations, n=1)
+        hint = f"did you mean {near[0]}?" if near else "it is the vendor's name, such as CreateVault"
+        raise ValueError(f"match.operation {operation} is not an operation; {hint}")
 
     def take(self, operation: str | None, method: str, path: str | None, project_id: str | None) -> list[Fault]:
         """Return the faults that strike this request and count them as used."""

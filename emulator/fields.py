@@ -81,6 +81,13 @@ def anything(value: Any, name: str) -> Any:
     return value
 
 
+def mapping(value: Any, name: str) -> Any:
+    """Accept an object with any keys."""
+    if not isinstance(value, dict):
+        raise invalid(name or "body", "must be an object")
+    return value
+
+
 def word(*words: str) -> Check:
     """Accept one of `words`."""
 

@@ -29,7 +29,7 @@ def add_resource(world: World, project: Project, kind: str, wish: dict[str, Any]
     Raises ValueError for an unknown kind or a name the project already has.
     """
     if kind not in TYPES:
-        raise ValueError(f"unknown kind {kind!r}, known are {', '.join(TYPES)}")
+        raise ValueError(f"unknown kind {kind}, known are {', '.join(TYPES)}")
     wish = {
         "name": f"{kind}-{sum(1 for each in world.protectables.values() if each.kind == kind) + 1:04d}",
         **wish,

@@ -35,6 +35,37 @@ async def test_nonsense_is_not_seeded(http: httpx.AsyncClient, wish: dict[str, o
     assert (await http.post("/_emulator/seed", json=wish)).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/seed", [1]),
+        ("/seed", {"project_id": PAYMENTS_PROJECT_ID, "servers": "x"}),
+        ("/seed", {"project_id": PAYMENTS_PROJECT_ID, "servers": [{"size": "big"}]}),
+        ("/seed", {"project_id": PAYMENTS_PROJECT_ID, "boats": 1}),
+        ("/clock", {"step_s": "soon"}),
+        ("/clock", {"step_s": None, "steps": 1}),
+        ("/transitions", {"mode": "sometimes"}),
+        ("/transitions", {"reads": {}}),
+        ("/faults", {"kind": "boom"}),
+        ("/faults", {"kind": "status", "headers": "x"}),
+        ("/faults", {"faults": 7}),
+        ("/images", {}),
+    ],
+)
+async def test_refusals_are_sentences_for_people(http: httpx.AsyncClient, path: str, body: object):
+    reply = await http.post(f"/_emulator{path}", json=body)
+    assert reply.status_code == 400
+    text = reply.json()["error"]
+    assert isinstance(text, str)
+    assert not set(text) & set("'\"{}<>"), text
+
+
+async def test_what_is_not_json_is_refused(http: httpx.AsyncClient):
+    reply = await http.post("/_emulator/clock", content=b"\xff")
+    assert (reply.status_code, reply.json()) == (400, {"error": "the body is not JSON"})
+    assert (await http.get("/_emulator/truth?since=x")).json() == {"error": "Invalid since provided: must be an integer."}
+
+
 async def test_the_truth_log_tells_what_happened(http: httpx.AsyncClient, payments: Caller):
     vault = await payments.vault(servers=0)
     await payments("GET", "/vaults?name=%2e%2e&limit=5")

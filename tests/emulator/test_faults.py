@@ -128,6 +128,23 @@ async def test_faults_can_be_taken_back(http, payments: Caller):
     assert (await http.delete(f"/_emulator/faults/{fault_id}")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        ("CreateVualt", "match.operation CreateVualt is not an operation; did you mean CreateVault?"),
+        ("zzz", "match.operation zzz is not an operation; it is the vendor's name, such as CreateVault"),
+    ],
+)
+async def test_a_fault_for_an_unknown_operation_is_refused(http, operation, text):
+    reply = await http.post("/_emulator/faults", json={"kind": "cut", "match": {"operation": operation}})
+    assert (reply.status_code, reply.json()) == (400, {"error": text})
+
+
+@pytest.mark.parametrize("operation", ["RunPolicy", "KeystoneCreateUserTokenByPassword", "ShowSummary"])
+async def test_every_operation_can_be_struck(http, operation):
+    await order(http, "status", match={"operation": operation})
+
+
 @pytest.mark.parametrize("bad", [{"kind": "boom"}, {"kind": "cut", "when": "later"}, {"kind": "cut", "tims": 1}, {}])
 async def test_a_misspelled_fault_is_refused(http, bad):
     assert (await http.post("/_emulator/faults", json=bad)).status_code == 400
