@@ -42,9 +42,10 @@ class Story:
         request = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
         servers = self.owner(self.owner.protectables.ListProtectables, request).instances
         for server in servers:
-            state = f"in vault {server.vault_name}" if server.vault_id else "free" if server.protectable.result else server.protectable.message
+            verdict = server.protectable
+            state = f"in vault {verdict.vault.name}" if verdict.HasField("vault") else "free" if verdict.result else verdict.message
             self._screen.say(f"{server.id}  {server.name:<18} {server.size_gib:>4} GiB  {state}")
-        free = [server for server in servers if server.protectable.result and not server.vault_id]
+        free = [server for server in servers if server.protectable.result and not server.protectable.HasField("vault")]
         expect(bool(free), "no server is free to be protected")
         return free[0]
 

@@ -4,7 +4,12 @@ import re
 import subprocess
 import sys
 
+import grpc
+from cbrgateway.v1 import protectability_pb2, types_pb2, vault_pb2
+
+from devstack.caller import Caller
 from devstack.launch import launched
+from devstack.tenants import PAYMENTS
 
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
@@ -25,6 +30,24 @@ def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
         second = demo("--address", dev.address)
         assert (second.returncode, second.stderr) == (0, "")
         assert "in vault" not in second.stdout.partition("\n2. ")[0]
+
+
+def test_the_story_chooses_a_server_that_no_vault_holds() -> None:
+    with launched("--task-seconds", "0.2") as dev, grpc.insecure_channel(dev.address) as channel:
+        caller = Caller(channel, PAYMENTS.api_key)
+        wanted = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
+        server = caller(caller.protectables.ListProtectables, wanted).instances[0]
+        billing = vault_pb2.BillingSpec(
+            consistent_level=types_pb2.CONSISTENT_LEVEL_CRASH_CONSISTENT,
+            object_type=types_pb2.OBJECT_TYPE_SERVER,
+            protect_type=types_pb2.PROTECT_TYPE_BACKUP,
+            size_gib=500,
+        )
+        spec = vault_pb2.VaultSpec(name="taken", billing=billing, resources=[types_pb2.ResourceRef(id=server.id, type=server.type)])
+        caller(caller.vaults.CreateVault, vault_pb2.CreateVaultRequest(vault=spec))
+        told = demo("--address", dev.address)
+        assert (told.returncode, told.stderr) == (0, "")
+        assert "in vault taken" in told.stdout
 
 
 def test_the_story_starts_a_gateway_of_its_own() -> None:
