@@ -6,8 +6,8 @@ cancelled says nothing.
 
 After its pause a breaker lets three probes through; three successes close it, one failure opens it again. Only reads may be
 probes (and IAM's own calls for IAM). So an open breaker for writes watches the reads of its endpoint instead: three of them that
-succeed after its pause close it. Where no read has been tried for as long as a pause, waiting for one could last for ever; then
-writes are let through one at a time, and their outcome counts in the same way.
+succeed after its pause close it. Where no read has been tried for as long as a pause, or the three have not come within another one,
+waiting for them could last; then writes are let through one at a time, and their outcome counts in the same way.
 """
 
 import math
@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import structlog
+
 from gateway.clock import Clock
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _WINDOW_S: Final = 10.0
 _BUCKET_S: Final = 1.0
@@ -61,7 +65,8 @@ class _Bucket:
 class Breaker:
     """The breaker of one key. `reads`: for writes, the breaker whose calls tell when the endpoint is well again."""
 
-    def __init__(self, clock: Clock, random: Callable[[], float], reads: "Breaker | None" = None) -> None:
+    def __init__(self, name: str, clock: Clock, random: Callable[[], float], reads: "Breaker | None" = None) -> None:
+        self._name = name
         self._clock = clock
         self._random = random
         self._reads = reads
@@ -107,7 +112,11 @@ class Breaker:
     def _may_probe(self) -> bool:
         if self._reads is None:
             return self._probing + self._proved < _PROBES
-        return self._probing == 0 and self._clock.monotonic() - self._reads._tried_at >= _PAUSE_S  # noqa: SLF001 - same class
+        assert self._ends_at is not None
+        now = self._clock.monotonic()
+        # Reads that come now and then prove nothing in time, so waiting for three of them has an end.
+        quiet = now - self._reads._tried_at >= _PAUSE_S  # noqa: SLF001 - same class
+        return self._probing == 0 and (quiet or now - self._ends_at >= _PAUSE_S)
 
     def _count(self, verdict: Verdict) -> None:
         if verdict is Verdict.NOTHING:
@@ -137,6 +146,10 @@ class Breaker:
         self._begin(self._clock.monotonic() + _PAUSE_S * jitter)
 
     def _begin(self, ends_at: float | None) -> None:
+        if ends_at is None:
+            log.info("breaker closed", breaker=self._name)
+        else:
+            log.warning("breaker opened", breaker=self._name, pause_s=round(ends_at - self._clock.monotonic(), 1))
         self._ends_at = ends_at
         self._epoch += 1
         self._probing = 0
@@ -156,5 +169,5 @@ class Breakers:
         key = (endpoint, traffic)
         if key not in self._known:
             reads = self.of(endpoint, Traffic.READ) if traffic is Traffic.WRITE else None
-            self._known[key] = Breaker(self._clock, self._random, reads)
+            self._known[key] = Breaker(f"{traffic.value} {endpoint}", self._clock, self._random, reads)
         return self._known[key]

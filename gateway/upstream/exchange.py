@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import structlog
 from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
@@ -28,6 +29,8 @@ from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND})
 """What a repeated change may be told because the attempt before it has been, or is still being, carried out."""
 
@@ -135,7 +138,9 @@ class Exchange:
             raise self.too_late()
         permit = self.route.breaker.acquire()
         if permit is None:
-            raise self._unreachable(max(self.route.breaker.retry_after_s(), _RETRY_AFTER_S))
+            raise self._unreachable(
+                max(self.route.breaker.retry_after_s(), _RETRY_AFTER_S), "has been failing, so calls to it are held back for a moment,"
+            )
         self.attempts += 1
         self.last = Attempt(Outcome.NEVER_SENT)
         verdict, message = Verdict.NOTHING, None
@@ -147,6 +152,7 @@ class Exchange:
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
         except (NotSent, Lost) as error:
             self.last = _unanswered(error)
+            log.warning("no answer of CBR", operation=self.binding.operation, url=self.request.url.partition("?")[0], cause=str(error))
             verdict = Verdict.FAILURE if error.blames_host(retry.MAX_ATTEMPT_S) else Verdict.NOTHING
         except BaseException:
             # Cut short by cancellation.
@@ -243,11 +249,11 @@ class Exchange:
         text = f"CBR {what}; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNAVAILABLE, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
 
-    def _unreachable(self, retry_after_s: float) -> GatewayError:
+    def _unreachable(self, retry_after_s: float, why: str = "could not be reached,") -> GatewayError:
         if self.in_doubt:
             return self.outcome_unknown()
         what = "sent" if self.sent == "no" else "carried out"
-        text = f"CBR could not be reached and nothing was {what}; repeating is safe."
+        text = f"CBR {why} and nothing was {what}; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, text, retry_after_s=retry_after_s, upstream=self.facts())
 
     def too_late(self) -> GatewayError:

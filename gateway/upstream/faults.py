@@ -215,7 +215,9 @@ def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Viola
     # "invalid key enable_acceleration" does not complain of the key of a tag.
     text = re.sub(r"\bkey (?=[A-Za-z_])", "", error.text)
     named = [binding.paths_of_keys[word] for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", text) if word in binding.paths_of_keys]
-    return tuple(Violation(path, meaning, error.code) for path in dict.fromkeys(named)) or (Violation("", meaning, error.code),)
+    # CBR writes the way to a member as its names one by one; only the innermost is at fault.
+    inner = [path for path in dict.fromkeys(named) if not any(other.startswith(f"{path}.") for other in named)]
+    return tuple(Violation(path, meaning, error.code) for path in inner) or (Violation("", meaning, error.code),)
 
 
 def _resource(reason: str, subject: Mapping[str, str]) -> Resource | None:

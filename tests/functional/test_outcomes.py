@@ -241,7 +241,7 @@ async def test_a_change_that_a_read_did_not_show_may_still_come(world, kind, par
 
 
 async def test_a_breaker_that_opens_between_the_attempts_settles_nothing(world, monkeypatch):
-    opened = Breaker(SystemClock(), lambda: 0.5)
+    opened = Breaker("test", SystemClock(), lambda: 0.5)
     monkeypatch.setattr(opened, "acquire", lambda: next(leave))
     leave = iter([Permit(0), None])
     made = await stage.vault(caller(world))

@@ -15,7 +15,7 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    return Breaker(clock, lambda: 0.5)
+    return Breaker("test", clock, lambda: 0.5)
 
 
 def run(breaker, *verdicts):
@@ -62,7 +62,7 @@ def test_cancelled_calls_say_nothing(breaker):
 
 @pytest.mark.parametrize(("dice", "pause"), [(0.0, 4.0), (0.5, 5.0), (1.0, 6.0)])
 def test_the_pause_is_five_seconds_give_or_take_a_fifth(clock, dice, pause):
-    breaker = Breaker(clock, lambda: dice)
+    breaker = Breaker("test", clock, lambda: dice)
     opened(breaker)
     assert breaker.retry_after_s() == pytest.approx(pause)
     clock.advance(pause - 0.01)
@@ -168,6 +168,19 @@ class TestWrites:
         writes.settle(probe, OK)
         run(writes, OK, OK)
         assert not writes.is_open
+
+    def test_reads_that_come_now_and_then_do_not_keep_writes_out(self, pair, clock):
+        reads, writes = pair
+        opened(writes)
+        clock.advance(5)
+        run(reads, OK)
+        assert writes.acquire() is None, "three reads that succeed are the proof"
+        clock.advance(4)
+        run(reads, OK)
+        assert writes.acquire() is None
+        clock.advance(1)
+        assert writes.acquire() is not None, "they have not come within a pause"
+        assert writes.acquire() is None, "one at a time"
 
     def test_reads_that_stop_half_way_do_not_leave_it_open_for_ever(self, pair, clock):
         reads, writes = pair

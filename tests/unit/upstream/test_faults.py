@@ -152,6 +152,7 @@ def test_the_odd_401_is_no_matter_of_credentials():
         ("VaultService/CreateVault", "Invalid consistent_level provided.", ["vault.billing.consistent_level"]),
         ("VaultService/CreateVault", "invalid key enable_acceleration", [""]),
         ("VaultService/CreateVault", "invalid key period_num", ["vault.billing.period_num"]),
+        ("PolicyService/CreatePolicy", "policy.trigger.properties.pattern is wrong", ["policy.trigger.properties.pattern"]),
         ("VaultService/CreateVault", "'threshold' and 'smn_notify' exclude each other; threshold", ["vault.threshold_percent", "vault.smn_notify"]),
         ("VaultService/ListExternalVaults", "Invalid objcet_type", ["object_type"]),
         ("VaultService/GetVault", "nothing known", [""]),

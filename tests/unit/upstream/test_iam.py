@@ -63,7 +63,7 @@ async def transport():
 @pytest.fixture
 async def auth(iam, transport, clock):
     user = IamUser("someone", Secret("canary"), "account")
-    made = TokenAuth(user, iam.origin, transport, breaker=Breaker(clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
+    made = TokenAuth(user, iam.origin, transport, breaker=Breaker("test", clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
     yield made
     await made.aclose()
 
@@ -115,7 +115,7 @@ async def test_a_token_is_refreshed_at_four_fifths_of_its_life_while_the_old_one
 async def test_the_moment_of_the_refresh_is_spread(iam, transport, clock):
     for dice, share in ((0.0, 0.75), (1.0, 0.85)):
         user = IamUser("someone", Secret("canary"), "account")
-        breaker = Breaker(clock, lambda: 0.5)
+        breaker = Breaker("test", clock, lambda: 0.5)
         auth = TokenAuth(user, iam.origin, transport, breaker=breaker, clock=clock, random=lambda dice=dice: dice)
         await token(auth)
         before = len(iam.requests)
@@ -235,7 +235,7 @@ async def test_a_caller_waits_no_longer_than_its_deadline(auth, iam):
 
 
 async def test_an_iam_that_is_down_opens_its_breaker(transport, clock):
-    breaker = Breaker(clock, lambda: 0.5)
+    breaker = Breaker("test", clock, lambda: 0.5)
     user = IamUser("someone", Secret("canary"), "account")
     auth = TokenAuth(user, "http://127.0.0.1:1", transport, breaker=breaker, clock=clock, random=lambda: 0.5)
     for number in range(20):
