@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from gateway.config.layers import Layers
 from gateway.config.problems import KeyPath
-from gateway.upstream.credentials import Secret
+from gateway.secret import Secret
 
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 

@@ -5,6 +5,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.secret import SecretReference
+
 MEMORY = Path(":memory:")
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -18,7 +20,9 @@ class StoreSettings(BaseModel):
         default="sqlite", description="sqlite: a file, for one process. valkey: a Valkey or Redis server, for replicas."
     )
     path: Path = Field(default=MEMORY, description="File of the sqlite store. `:memory:` keeps everything in the process and forgets it with it.")
-    url: str = Field(default="", repr=False, description="Address of the Valkey: redis://, rediss:// (TLS) or unix://, with user and password.")
+    url: SecretReference | None = Field(
+        default=None, description="Address of the Valkey: redis://, rediss:// (TLS) or unix://, with user and password; hence a secret."
+    )
     replicas: int = Field(default=1, ge=1, description="Processes that share the Valkey: each keeps this share of a rate while the Valkey is down.")
     prefix: str = Field(default="cbrgw", pattern="^[A-Za-z0-9_-]+$", description="First word of every key in the Valkey.")
     timeout_s: float = Field(default=0.4, gt=0, le=5, description="Time for one answer of the store before it counts as down.")
@@ -26,6 +30,6 @@ class StoreSettings(BaseModel):
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
-        if self.kind == "valkey" and not self.url.startswith(_SCHEMES):
-            raise ValueError(f"needs a url that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}")
+        if self.kind == "valkey" and (self.url is None or not self.url.reveal().startswith(_SCHEMES)):
+            raise ValueError(f"of kind valkey needs a url that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}")
         return self

@@ -54,8 +54,9 @@ _READ_BATCH: Final = 200
 @contextlib.asynccontextmanager
 async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["ValkeyStore"]:
     """Does not wait for a Valkey that is down."""
+    assert settings.url is not None
     pool = BlockingConnectionPool.from_url(
-        settings.url,
+        settings.url.reveal(),
         max_connections=_CONNECTIONS,
         timeout=settings.timeout_s,
         socket_timeout=settings.timeout_s,

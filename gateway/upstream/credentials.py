@@ -1,34 +1,8 @@
-"""What a project signs in with. Secrets are wrapped so that no log line, repr or traceback shows them."""
+"""What a project signs in with."""
 
 from dataclasses import dataclass, field
 
-
-class Secret:
-    """A string that only `reveal` shows; equal to a Secret of the same text."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that must send or hash it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._text))
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Secret is not pickled")
+from gateway.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from cbrgateway.v1 import errors_pb2
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.secret import Secret
 from gateway.upstream.auth import Applied
 from gateway.upstream.breaker import Breaker, Verdict
-from gateway.upstream.credentials import IamUser, Secret
+from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, Transport
 
 _TIMEOUT_S: Final = 10.0

@@ -1,6 +1,8 @@
 """A process that begins operations as fast as it can and prints the id of each one that was admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`."""
 
 import asyncio
+import json
+import os
 import sys
 
 from gateway.clock import SystemClock
@@ -25,4 +27,6 @@ async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> Non
 
 
 if __name__ == "__main__":
-    asyncio.run(main(StoreSettings.model_validate_json(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    given = json.loads(sys.argv[1]) | ({"url": {"env": "STORE_URL"}} if "STORE_URL" in os.environ else {})
+    settings = StoreSettings.model_validate(given, context={"environ": os.environ})
+    asyncio.run(main(settings, int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

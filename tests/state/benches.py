@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.state import Charge, Operation, Store, StoreSettings, open_store
 from tests.fakes import SteppedClock
 from tests.state.valkey_server import ValkeyProcess
@@ -35,7 +36,7 @@ def settings_for(kind: str, folder: Path, valkey: ValkeyProcess, **more) -> Stor
         case "file":
             more["path"] = folder / "state.db"
         case "valkey":
-            more |= {"kind": "valkey", "url": valkey.url, "prefix": f"t{uuid.uuid4().hex}"}
+            more |= {"kind": "valkey", "url": Secret(valkey.url), "prefix": f"t{uuid.uuid4().hex}"}
     return StoreSettings(**{"timeout_s": 5, **more})
 
 

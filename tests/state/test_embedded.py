@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.state import Admitted, Bucket, Charge, IllegalTransition, Slot, StoreDown, StoreSettings, Usage, open_store
 from gateway.state.local import LocalLimits
 from gateway.state.sqlite_thread import SqlThread
@@ -126,6 +127,6 @@ def test_memory_follows_the_keys_in_use():
 def test_settings_say_what_a_valkey_needs():
     with pytest.raises(ValidationError, match="redis://"):
         StoreSettings(kind="valkey")
-    assert StoreSettings(kind="valkey", url="rediss://host:6380/0").prefix == "cbrgw"
+    assert StoreSettings(kind="valkey", url=Secret("rediss://host:6380/0")).prefix == "cbrgw"
     with pytest.raises(ValidationError):
         StoreSettings(prefix="a{b}")

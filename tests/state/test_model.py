@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.state import (
     Admitted,
     Charge,
@@ -183,7 +184,7 @@ class Histories(RuleBasedStateMachine):
 @pytest.mark.parametrize(("kind", "examples"), [("sqlite", 40), ("valkey", 25)])
 def test_random_histories(kind, examples, valkey):
     class Here(Histories):
-        place = StoreSettings(kind=kind, url=valkey.url, timeout_s=5)
+        place = StoreSettings(kind=kind, url=Secret(valkey.url), timeout_s=5)
 
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.state import Admitted, State, StoreDown, StoreSettings, open_store
 from tests.state.benches import operation
 
@@ -17,8 +18,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'generate
 
 
 def begin_many(settings: StoreSettings, count: int, limit: int, tag: str) -> subprocess.Popen[str]:
-    words = [settings.model_dump_json(), str(count), str(limit), tag]
-    return subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    words = [settings.model_dump_json(exclude={"url"}), str(count), str(limit), tag]
+    address = {"STORE_URL": settings.url.reveal()} if settings.url else {}
+    return subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT | address)
 
 
 @pytest.mark.parametrize("killed_after", [1, 60, 140])
@@ -46,8 +48,7 @@ async def test_a_file_belongs_to_one_process(tmp_path):
 
 
 async def test_processes_together_admit_exactly_the_limit(valkey):
-    settings = StoreSettings(kind="valkey", url=valkey.url, prefix="crowd", timeout_s=5)
-    # `url` is hidden from repr, not from a dump.
+    settings = StoreSettings(kind="valkey", url=Secret(valkey.url), prefix="crowd", timeout_s=5)
     crowd = [begin_many(settings, 250, 100, f"p{number}") for number in range(4)]
     admitted = [line for process in crowd for line in process.communicate(timeout=25)[0].splitlines()]
     assert [process.returncode for process in crowd] == [0] * 4

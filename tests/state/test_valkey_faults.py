@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.state import Admitted, Bucket, Charge, IllegalTransition, Leased, Refused, Slot, Store, StoreDown, StoreSettings, Usage, open_store
 from tests.state.benches import operation
 from tests.state.valkey_server import ValkeyProcess, running_valkey
@@ -25,7 +26,7 @@ def own_valkey(tmp_path):
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **more) -> AsyncIterator[Store]:
-    async with open_store(StoreSettings(kind="valkey", url=url, **{"timeout_s": TIMEOUT_S, **more}), SystemClock()) as store:
+    async with open_store(StoreSettings(kind="valkey", url=Secret(url), **{"timeout_s": TIMEOUT_S, **more}), SystemClock()) as store:
         yield store
 
 
@@ -152,7 +153,7 @@ async def test_the_address_of_the_server_is_in_no_message(own_valkey: ValkeyProc
         with pytest.raises(StoreDown) as caught:
             await store.ping()
     assert "127.0.0.1" not in str(caught.value)
-    assert "hidden" not in repr(StoreSettings(kind="valkey", url="redis://user:hidden@host"))
+    assert "hidden" not in repr(StoreSettings(kind="valkey", url=Secret("redis://user:hidden@host")))
 
 
 async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_valkey: ValkeyProcess):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from gateway.secret import Secret
 from gateway.telemetry import LogSettings, configure
-from gateway.upstream.credentials import Secret
 
 HOSTILE = ("line\nfeed", "carriage\rreturn", "\x1b[31mred", "\u2028\u2029\x85", "lone \udcff surrogate", "nul\x00", "日本 ok")
 

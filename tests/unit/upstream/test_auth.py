@@ -7,8 +7,9 @@ import structlog.testing
 from huaweicloudsdkcore.sdk_request import SdkRequest
 from huaweicloudsdkcore.signer.signer import Signer
 
+from gateway.secret import Secret
 from gateway.upstream.auth import AccessKeyAuth
-from gateway.upstream.credentials import AccessKey, IamUser, Secret
+from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse
 from tests.fakes import SteppedClock
 

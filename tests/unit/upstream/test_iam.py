@@ -7,8 +7,9 @@ import pytest
 from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError
+from gateway.secret import Secret
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.credentials import IamUser, Secret
+from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, TransportSettings
 from gateway.upstream.iam import TokenAuth
 from gateway.upstream.transport import open_transport
