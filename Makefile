@@ -31,6 +31,10 @@ demo: $(STAMPS)/run ## Tell the whole story against a gateway of its own: vault,
 test: $(STAMPS)/dev ## Run all tests
 	@$(BIN)/python -m pytest
 
+.PHONY: soak-quota
+soak-quota: $(STAMPS)/dev ## Run the tests of limits and repeats with larger numbers
+	@QUOTA_SOAK=10 $(BIN)/python -m pytest tests/quota
+
 .PHONY: check
 check: generated lint types protos docker ## All checks but the tests
 

@@ -9,6 +9,7 @@ import gc
 import random
 import secrets
 import signal
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -18,15 +19,24 @@ from google.protobuf.message import Message
 from gateway import telemetry
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.quota.admission import Admission, Change
+from gateway.quota.book import LimitBook
+from gateway.quota.ledger import Ledger
+from gateway.quota.limits import Limits, Scope
+from gateway.quota.recount import Recounter
+from gateway.quota.recovery import Recovery
+from gateway.quota.truth import Truth
 from gateway.reload import Reloader
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import handlers
+from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
 from gateway.rpc.server import Servers
 from gateway.snapshots import Snapshots
+from gateway.state import Store, open_store
 from gateway.tenants import Current
 from gateway.upstream.breaker import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
-from gateway.upstream.client import Client
+from gateway.upstream.client import Account, Client
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
 from gateway.upstream.unknown import UnknownMembers
@@ -42,6 +52,8 @@ class App:
 
     catalog: Catalog
     client: Client
+    store: Store
+    recovery: Recovery
     servers: Servers
     current: Current
     reloader: Reloader | None
@@ -63,7 +75,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
-        catalog = load_catalog(on_unknown=UnknownMembers())
+        catalog = load_catalog(QUOTA_RPCS, on_unknown=UnknownMembers())
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
@@ -71,24 +83,71 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         stack.push_async_callback(snapshots.aclose)
         current = Current(snapshots.build(config))
         key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
-        client = Client(catalog, transport, breakers, PageTokens(key, clock), clock)
+        tokens = PageTokens(key, clock)
+
+        def account_of(project: str) -> Account | None:
+            return current.snapshot.accounts.get(project)
+
+        client = Client(catalog, transport, breakers, tokens, clock)
+        store = await stack.enter_async_context(open_store(config.state, clock))
+        truth = Truth(catalog, client, account_of)
+        quota = _Quota(config, store, truth, client, clock)
+        await quota.recovery.start()
 
         async def forward(call: Call, request: Message) -> Message:
             assert call.project is not None
             account = call.snapshot.accounts[call.project.id]
-            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
-            call.upstream = reply.upstream
-            return reply.message
+            if call.binding.reads:
+                reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
+                call.upstream = reply.upstream
+                return reply.message
+            assert call.places is not None
+            who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
+            change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream)
+            answer = await quota.admission.change(change)
+            call.upstream = answer.upstream
+            if answer.replayed:
+                call.trailers["replayed"] = "true"
+            return answer.message
 
+        custom = QuotaHandlers(quota.admission, tokens, clock).by_rpc()
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, current, forward), services)
+        servers = Servers(config.server, handlers(catalog, current, quota.admission, forward, custom), services)
+        await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
         stack.push_async_callback(servers.stop, 0)
         await servers.start()
-        reloader = Reloader(config, load, snapshots, current) if load is not None else None
+        reloader = Reloader(config, load, snapshots, current, quota.take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
-        yield App(catalog, client, servers, current, reloader)
+        yield App(catalog, client, store, quota.recovery, servers, current, reloader)
+
+
+class _Quota:
+    """The parts of the quota, joined; and what a reload changes for them."""
+
+    def __init__(self, config: Config, store: Store, truth: Truth, client: Client, clock: SystemClock) -> None:
+        self._scopes = _scopes(config)
+        self._book = LimitBook(Limits(config.all_limits()), store)
+        recounter = Recounter(store, truth, clock, lambda: self._scopes, lambda: self._book.limits)
+        self._book.subscribe(recounter.forget)
+        ledger = Ledger(store)
+        self.recovery = Recovery(
+            *(store, ledger, recounter, self._book, truth, clock, config.quota),
+            owner=uuid.uuid4().hex,
+            alone=config.state.kind == "sqlite",
+        )
+        self.admission = Admission(store, self._book, ledger, recounter, self.recovery, truth, client, clock, config.quota.markers)
+
+    def take_over(self, config: Config) -> None:
+        """After a reload: other tenants, projects and limits of tenants."""
+        self._scopes = _scopes(config)
+        self._book.configure(Limits(config.all_limits()))
+
+
+def _scopes(config: Config) -> list[Scope]:
+    """Whose limits a project's contents count towards."""
+    return [Scope(project.credential, tenant.id, project.id, "") for tenant in config.tenants for project in tenant.projects]
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 Reason: TypeAlias = errors_pb2.ErrorReason.ValueType
 
 _CODES: Final[Mapping[int, tuple[str, ...]]] = {
-    code_pb2.INVALID_ARGUMENT: ("FIELD_INVALID", "PAGE_TOKEN_MISMATCH", "METADATA_INVALID"),
+    code_pb2.INVALID_ARGUMENT: ("FIELD_INVALID", "PAGE_TOKEN_MISMATCH", "METADATA_INVALID", "IDEMPOTENCY_MISMATCH"),
     code_pb2.UNAUTHENTICATED: ("CREDENTIALS_INVALID",),
     code_pb2.PERMISSION_DENIED: ("PROJECT_DENIED", "ADMINISTRATOR_ONLY", "PERMISSION_MISSING", "UPSTREAM_PERMISSION"),
     code_pb2.NOT_FOUND: (
@@ -32,6 +32,7 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
         "TAG_NOT_FOUND",
         "RESOURCE_NOT_FOUND",
         "NOT_FOUND",
+        "QUOTA_NOT_FOUND",
     ),
     code_pb2.FAILED_PRECONDITION: (
         "ACCOUNT_RESTRICTED",
@@ -45,16 +46,24 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
         "ORDER_REFUSED",
     ),
     code_pb2.ALREADY_EXISTS: ("VAULT_EXISTS", "REPLICA_EXISTS", "MEMBER_EXISTS", "EXISTS"),
-    code_pb2.ABORTED: ("RESOURCE_BUSY",),
+    code_pb2.ABORTED: ("RESOURCE_BUSY", "REQUEST_IN_PROGRESS"),
     code_pb2.UNAVAILABLE: (
         "UPSTREAM_THROTTLED",
         "UPSTREAM_UNREACHABLE",
         "UPSTREAM_UNAVAILABLE",
         "SHUTTING_DOWN",
+        "QUOTA_STORE_DOWN",
     ),
     code_pb2.UNKNOWN: ("OUTCOME_UNKNOWN",),
     code_pb2.INTERNAL: ("UPSTREAM_CREDENTIALS", "UPSTREAM_INTERNAL", "UPSTREAM_PROTOCOL", "INTERNAL"),
     code_pb2.DEADLINE_EXCEEDED: ("DEADLINE_TOO_SHORT",),
+    code_pb2.RESOURCE_EXHAUSTED: (
+        "RATE_LIMIT",
+        "CONCURRENCY_LIMIT",
+        "RESOURCE_COUNT_LIMIT",
+        "CAPACITY_LIMIT",
+        "VOLUME_LIMIT",
+    ),
     code_pb2.UNIMPLEMENTED: ("UNIMPLEMENTED",),
 }
 
@@ -76,6 +85,15 @@ class Violation:
     subject: str
     description: str
     rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaViolation(Violation):
+    """A limit of this gateway that did not allow what was asked. `subject`: whose limit; `rule`: the limit's name."""
+
+    metric: str = ""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +143,7 @@ class GatewayError(Exception):
     retry_after_s: float | None = None
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    trailers: Mapping[str, str] = field(default_factory=dict)
     code: int = -1
 
     def __post_init__(self) -> None:

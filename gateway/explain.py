@@ -72,10 +72,13 @@ def explained(binding: Binding) -> Iterator[str]:
 
 
 def _call(binding: Binding) -> Iterator[str]:
-    yield f"  CBR call     {binding.method} {binding.path}"
-    yield f"  Operation    {binding.operation}"
+    if binding.method:
+        yield f"  CBR call     {binding.method} {binding.path}"
+        yield f"  Operation    {binding.operation}"
+        yield f"  When unsure  {binding.retry_class.value}"
+    else:
+        yield "  CBR call     none of its own: the gateway answers"
     yield f"  Permission   {binding.permission}"
-    yield f"  When unsure  {binding.retry_class.value}"
     if binding.read_back:
         yield f"  Read back    {binding.read_back}"
     if binding.asynchronous:

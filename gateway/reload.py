@@ -23,7 +23,7 @@ _QUIET_MS: Final = 50
 _LOOK_MS: Final = 5_000
 """How often it is looked at without an event: some file systems tell nothing."""
 _KEPT: Final = "configuration not taken over, the old one stays"
-_LIVE: Final = frozenset({"tenants", "tenants_dir", "issuers", "upstream.regions", "upstream.credentials"})
+_LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -31,11 +31,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Reloader:
     """Loads the configuration anew when told to, or when the directory of tenants changes. `load` raises ConfigError."""
 
-    def __init__(self, config: Config, load: Callable[[], Config], snapshots: Snapshots, current: Current) -> None:
+    def __init__(self, config: Config, load: Callable[[], Config], snapshots: Snapshots, current: Current, taken: Callable[[Config], None]) -> None:
         self._started_with = config
         self._load = load
         self._snapshots = snapshots
         self._current = current
+        self._taken = taken
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -66,6 +67,7 @@ class Reloader:
             log.exception(_KEPT, active=before.version)
         else:
             self._current.snapshot = snapshot
+            self._taken(config)
             log.info("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
             if late := sorted(_changed(self._started_with, config)):
                 log.warning("settings that were changed need a restart", keys=late)

@@ -80,5 +80,5 @@ class Snapshots:
 
 def version(config: Config) -> str:
     """The first digits of a hash of everything that a reload can change. Secrets are left out: a hash of one is a hint."""
-    parts = (config.tenants, config.issuers, config.upstream.regions, config.upstream.credentials)
+    parts = (config.tenants, config.limits, config.issuers, config.upstream.regions, config.upstream.credentials)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:_VERSION_DIGITS]

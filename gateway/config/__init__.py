@@ -14,16 +14,20 @@ from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_lay
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
+from gateway.quota.limits import Limit
+from gateway.quota.settings import LimitEntry, QuotaSettings
 from gateway.rpc.settings import ServerSettings
+from gateway.secret import SecretReference
+from gateway.state import StoreSettings
 from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
-from gateway.upstream.settings import SecretReference, UpstreamSettings
+from gateway.upstream.settings import UpstreamSettings
 
 __all__ = ["FILE_VARIABLE", "FLAGS", "PREFIX", "Config", "ConfigError", "Layers", "Problem", "leaves", "load", "read_layers", "shown", "validated"]
 
 
 class Config(BaseModel):
-    """Everything a gateway is told. Of a later one a process takes over `tenants`, `issuers`, and the cloud's regions and credentials."""
+    """Everything a gateway is told. Of a later one a process takes over `tenants`, `limits`, `issuers`, and the cloud's regions and credentials."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="CBR Gateway configuration")
 
@@ -36,10 +40,17 @@ class Config(BaseModel):
         default=None, description="Directory with a YAML file for each tenant, instead of `tenants`. Watched for changes."
     )
     tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves. Or give `tenants_dir`.")
+    state: StoreSettings = Field(default_factory=StoreSettings, description="Where reservations and the answers to repeated changes are kept.")
+    limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits on what callers may use. None: nothing is limited.")
+    quota: QuotaSettings = Field(default_factory=QuotaSettings, description="Recording of changes, and recovery.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(
         default=None, description="Key that signs page tokens, the same in all replicas. Unset: random, so that tokens end with the process."
     )
+
+    def all_limits(self) -> list[Limit]:
+        """Those of `limits`, then those of each tenant, which take their place."""
+        return [entry.limit() for entry in self.limits] + [limit for tenant in self.tenants for limit in tenant.own_limits()]
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:

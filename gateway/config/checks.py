@@ -4,12 +4,14 @@ They are looked for in what was written, not in validated settings: a typo elsew
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean
 from gateway.config.tree import Found, entries, mapping, unique, values_of
 from gateway.rpc.settings import ServerSettings
+
+_OWN: Final = {"tenant": "this tenant", "project": "one of the tenant's projects", "principal": "one of the tenant's callers"}
 
 
 def cross_checks(data: Mapping[str, Any]) -> Found:
@@ -28,6 +30,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
             yield (*path, "enterprise_project_id"), text
     for path, tenant in tenants:
         yield from _default_project(path, tenant)
+        yield from _subjects(path, tenant)
     yield from caller_checks(tenants, data)
 
 
@@ -56,3 +59,18 @@ def _default_project(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
     if isinstance(wanted, str) and known and wanted not in known:
         texts = [project for project in known if isinstance(project, str)]
         yield (*path, "default_project"), f"{wanted!r} is not one of the tenant's projects. {did_you_mean(wanted, texts, 'Its projects')}"
+
+
+def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
+    """A tenant's limit must not be for anybody else."""
+    callers = [name for key in ("api_keys", "principals") for _, name in values_of(list(entries(tenant.get(key), ())), "id")]
+    own: Mapping[str, list[object]] = {
+        "tenant": [tenant.get("id")],
+        "project": [project.get("id") for _, project in entries(tenant.get("projects"), ())],
+        "principal": [f"{tenant.get('id')}/{name}" for name in callers],
+    }
+    for place, limit in entries(tenant.get("limits"), (*path, "limits")):
+        subject, level = limit.get("subject", ""), limit.get("level", "tenant")
+        if subject and isinstance(subject, str) and isinstance(level, str) and subject not in own.get(level, [subject]):
+            texts = [name for name in own[level] if isinstance(name, str)]
+            yield (*place, "subject"), f"{subject!r} is not {_OWN[level]}. {did_you_mean(subject, texts, 'Its own')}"

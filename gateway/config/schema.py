@@ -86,7 +86,7 @@ def explained(error: ErrorDetails, path: KeyPath, holder: type[BaseModel] | None
             text = str(context["error"])
         case "string_type":
             text = "must be text. Put quotes around it" if isinstance(error["input"], _SCALARS) else "must be text"
-        case "literal_error":
+        case "literal_error" | "enum":
             text = f"must be {_bare(context['expected'])}{_near(error['input'], context['expected'])}"
         case "union_tag_not_found":
             path, text = (*path, "kind"), "is missing. It is access_key or password"

@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from gateway.errors import UpstreamFacts
+from gateway.quota.limits import Scope
+from gateway.quota.places import Places
 from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.declaration import Binding
 
@@ -21,9 +23,21 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None
     project: Project | None = None
+    places: Places | None = None
+    """What the call occupies under limits of concurrency."""
+    trailers: dict[str, str] = field(default_factory=dict)
+    """For the caller, beside its answer or error."""
     outcome: str = "OK"
     reason: str = ""
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+
+    @property
+    def quota_scope(self) -> Scope:
+        """Whose limits count."""
+        assert self.principal is not None
+        assert self.project is not None
+        tenant = self.principal.tenant.id
+        return Scope(self.project.credential, tenant, self.project.id, f"{tenant}/{self.principal.id}")
 
     @property
     def scope(self) -> str:

@@ -17,6 +17,7 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway.errors import GatewayError, reason_name
+from gateway.quota.admission import Admission
 from gateway.rpc.call import Call
 from gateway.rpc.pipeline import Context, stages
 from gateway.rpc.status import to_status
@@ -35,21 +36,23 @@ Handler = Callable[[Call, Message], Awaitable[Message]]
 """Carries out one unary RPC: the call and its valid request to the response."""
 
 
-def handlers(catalog: Catalog, current: Current, forward: Handler) -> list[grpc.GenericRpcHandler]:
-    """One handler per service, and one for every name below our package that does not exist."""
+def handlers(
+    catalog: Catalog, current: Current, admission: Admission, forward: Handler, custom: Mapping[str, Handler]
+) -> list[grpc.GenericRpcHandler]:
+    """One handler per service, and one for every name below our package that does not exist. `custom`: by RPC, written by hand."""
     services: dict[str, dict[str, Any]] = {}
     for binding in catalog:
         service = services.setdefault(binding.descriptor.containing_service.full_name, {})
         service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(
-            _unary(binding, current, forward), request_deserializer=None, response_serializer=None
+            _unary(binding, current, admission, custom.get(binding.rpc, forward)), request_deserializer=None, response_serializer=None
         )
     known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
     return [*known, _Unknown(catalog)]
 
 
-def _unary(binding: Binding, current: Current, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(binding: Binding, current: Current, admission: Admission, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
-        async with stages(binding, current.snapshot, context) as call:
+        async with stages(binding, current.snapshot, admission, context) as call:
             response = await handle(call, parse(binding, data))
             return response.SerializeToString()
         raise AssertionError("the pipeline ends a failed call by itself")

@@ -5,6 +5,7 @@ From the outside to the inside:
     logged      one line per call, whatever its end
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text
     identified  who calls, and for which project
+    admitted    within the limits of rate and concurrency; the places taken are held until the call ends
 
 Each stage is a context manager, so cancellation passes through every `finally`.
 """
@@ -23,6 +24,7 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway.errors import GatewayError, reason_name
+from gateway.quota.admission import Admission
 from gateway.rpc import identity
 from gateway.rpc.call import Call
 from gateway.rpc.status import to_status
@@ -31,6 +33,8 @@ from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+_PUSHED_BACK = frozenset({errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED, errors_pb2.ERROR_REASON_RATE_LIMIT, errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT})
+
 _CERTIFICATE: Final = "x509_pem_cert"
 """Where grpc puts a client's certificate after TLS has verified it against `server.tls.client_ca_file`."""
 
@@ -38,13 +42,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @asynccontextmanager
-async def stages(binding: Binding, snapshot: Snapshot, context: Context) -> AsyncIterator[Call]:
+async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, context: Context) -> AsyncIterator[Call]:
     """Yields the call once it may proceed. Errors raised inside become the call's status."""
     call = Call(binding, context.time_remaining(), snapshot)
     with logged(call):
         async with answered(call, context):
             await identified(call, context)
-            yield call
+            async with admission.entered(call.quota_scope, binding, call.id) as entry:
+                call.places = entry.places
+                call.trailers.update(entry.trailers)
+                yield call
 
 
 @contextmanager
@@ -78,9 +85,11 @@ def _write_line(call: Call) -> None:
 @asynccontextmanager
 async def answered(call: Call, context: Context) -> AsyncIterator[None]:
     """Ends the call with the status of the error raised inside, if any, and names the call in the trailer `x-request-id`."""
+    call.trailers["x-request-id"] = call.id
     context.set_trailing_metadata((("x-request-id", call.id),))
     try:
         yield
+        context.set_trailing_metadata(tuple(call.trailers.items()))
     except (asyncio.CancelledError, grpc.aio.AbortError):
         raise
     except GatewayError as error:
@@ -98,8 +107,9 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     if error.upstream.attempts:
         call.upstream = error.upstream
     status = rpc_status.to_status(to_status(error, call.id))
-    trailers = [("x-request-id", call.id), *status.trailing_metadata]
-    if error.reason == errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED and error.retry_after_s is not None:
+    call.trailers.update(error.trailers)
+    trailers = [*call.trailers.items(), *status.trailing_metadata]
+    if error.reason in _PUSHED_BACK and error.retry_after_s is not None:
         # Clients with retries switched on wait this long instead of their own backoff.
         trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))))
     await context.abort(status.code, status.details, tuple(trailers))

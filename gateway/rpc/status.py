@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway.errors import GatewayError, Violation, reason_name
+from gateway.errors import GatewayError, QuotaViolation, Violation, reason_name
 
 DOMAIN: Final = "cbrgateway"
 MAX_MESSAGE_BYTES: Final = 512
@@ -67,6 +67,8 @@ def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message
     if error.code == code_pb2.INVALID_ARGUMENT:
         fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]
         detail = error_details_pb2.BadRequest(field_violations=fields)
+    elif error.code == code_pb2.RESOURCE_EXHAUSTED:
+        detail = error_details_pb2.QuotaFailure(violations=[_own_limit(v) for v in violations if isinstance(v, QuotaViolation)])
     elif error.reason == errors_pb2.ERROR_REASON_UPSTREAM_LIMIT:
         limits = [error_details_pb2.QuotaFailure.Violation(subject=s, description=d, quota_id=r, api_service="cbr") for s, d, r in shown]
         detail = error_details_pb2.QuotaFailure(violations=limits)
@@ -74,6 +76,18 @@ def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message
         conditions = [error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r) for s, d, r in shown]
         detail = error_details_pb2.PreconditionFailure(violations=conditions)
     return detail
+
+
+def _own_limit(violation: QuotaViolation) -> error_details_pb2.QuotaFailure.Violation:
+    return error_details_pb2.QuotaFailure.Violation(
+        subject=_clip(violation.subject, _MAX_TEXT),
+        description=_clip(violation.description, _MAX_TEXT),
+        api_service=DOMAIN,
+        quota_metric=violation.metric,
+        quota_id=_clip(violation.rule, _MAX_TEXT),
+        quota_dimensions=violation.dimensions,
+        quota_value=violation.value,
+    )
 
 
 def _clip(text: str, limit: int) -> str:

@@ -1,6 +1,6 @@
 """The callers of a tenant as the configuration names them: how each is recognised, and what it may do."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -50,24 +50,3 @@ class PrincipalSettings(BaseModel):
     @property
     def grant(self) -> Grant:
         return Grant(self.role, frozenset(self.permissions))
-
-
-class LimitEntry(BaseModel):
-    """A limit of a tenant's use."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    metric: str = Field(pattern=r"^[a-z][a-z_]{0,63}$", description="What is limited.")
-    level: Literal["tenant", "project", "principal"] = Field(default="tenant", description="For whom it is counted: together, or each one by itself.")
-    value: int | None = Field(default=None, ge=0, le=10**12, description="The most there may be, of something that is counted.")
-    per_second: float | None = Field(default=None, gt=0, le=10**6, description="The rate, of something that is done.")
-    burst: int | None = Field(default=None, ge=1, le=10**6, description="How much of the rate may come at once.")
-    shadow: bool = Field(default=False, description="Count and log what would be refused, and refuse nothing.")
-
-    @model_validator(mode="after")
-    def _either(self) -> Self:
-        if (self.value is None) == (self.per_second is None):
-            raise ValueError("must have either a value or per_second")
-        if self.burst is not None and self.per_second is None:
-            raise ValueError("has a burst without a rate. Give per_second, or leave burst out")
-        return self

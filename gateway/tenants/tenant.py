@@ -1,11 +1,14 @@
 """Whom the gateway serves. A tenant is read from configuration as it is; `gateway.tenants.directory` finds it by what a caller shows."""
 
+import dataclasses
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.quota.limits import Level, Limit
+from gateway.quota.settings import TenantLimit
 from gateway.tenants.identifiers import Identifier, Sha256
-from gateway.tenants.principal import LimitEntry, PrincipalSettings
+from gateway.tenants.principal import PrincipalSettings
 
 
 class Project(BaseModel):
@@ -43,13 +46,35 @@ class Tenant(BaseModel):
     projects: tuple[Project, ...] = Field(min_length=1, description="The tenant's CBR projects. A project belongs to one tenant only.")
     api_keys: tuple[ApiKey, ...] = Field(default=(), description="Keys that open all of the tenant's projects, several during a rotation.")
     principals: tuple[PrincipalSettings, ...] = Field(default=(), description="Callers with a role or permissions of their own.")
-    limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits of the tenant's use. Checked for their form only, and not enforced yet.")
+    limits: tuple[TenantLimit, ...] = Field(
+        default=(), description="Limits of the tenant's use, in the place of those of `limits` for the same metric and level."
+    )
 
     @model_validator(mode="after")
     def _has_callers(self) -> Self:
         if not (self.api_keys or self.principals):
             raise ValueError("has nobody who could call. Give it api_keys or principals")
         return self
+
+    def subjects(self, level: Level) -> list[str]:
+        """What a limit of the level can be for, within the tenant."""
+        match level:
+            case Level.TENANT:
+                return [self.id]
+            case Level.PROJECT:
+                return [project.id for project in self.projects]
+            case Level.PRINCIPAL:
+                return [f"{self.id}/{name}" for name in (*(key.id for key in self.api_keys), *(each.id for each in self.principals))]
+        return []
+
+    def own_limits(self) -> list[Limit]:
+        """Its limits, each for the tenant, for one of its projects or for one of its callers."""
+        return [
+            dataclasses.replace(entry.limit(), subject=subject)
+            for entry in self.limits
+            for subject in self.subjects(entry.level)
+            if entry.subject in {"", subject}
+        ]
 
     def project(self, project_id: str | None) -> Project | None:
         """The tenant's project of that id, its default project for None, None for any project that is not the tenant's."""

@@ -36,15 +36,19 @@ class Catalog:
 
 def compile_catalog(
     descriptors: Iterable[ServiceDescriptor],
-    handlers: Collection[str] = (),
+    handlers: Collection[str] | None = (),
     on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
 ) -> Catalog:
-    """Checks and compiles the declarations of services. `handlers`: names of the RPCs with a handler written by hand. Raises DeclarationError."""
+    """Checks and compiles the declarations of services. Raises DeclarationError.
+
+    `handlers`: names of the RPCs with a handler written by hand; None: not checked, for those who only read the catalog.
+    """
     declarations = [Declaration(method) for service in descriptors for method in service.methods]
     problems = [f"{d.rpc}: {text}" for d in declarations for rule in RULES for text in rule(d)]
     for rule in SET_RULES:
         problems.extend(rule(declarations))
-    problems.extend(_handlers(declarations, handlers))
+    if handlers is not None:
+        problems.extend(_handlers(declarations, handlers))
     if problems:
         raise DeclarationError(problems)
     codecs = Codecs(on_unknown)
@@ -61,7 +65,7 @@ def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) ->
 
 
 def load_catalog(
-    handlers: Collection[str] = (),
+    handlers: Collection[str] | None = None,
     on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
 ) -> Catalog:
     """The catalog of this package's own services. Raises DeclarationError."""

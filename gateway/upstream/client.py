@@ -24,7 +24,7 @@ from gateway.upstream.breaker import Breakers, Traffic
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pairs
-from gateway.upstream.exchange import Exchange, ReadBack, Route
+from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
@@ -33,8 +33,6 @@ from gateway.upstream.values import Json
 OPERATION_CAP_S: Final = 60.0
 """How long a change is seen through once it has been sent."""
 _WHOLE_LIST: Final = 1000
-_REPEATS_ARE_RECOGNISED: Final = False
-"""Until request ids are recorded, a repeat under the same one would be a second change: nobody is invited to it."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,9 +69,10 @@ class Client:
         self._clock = clock
         self._budgets: dict[str, RetryBudget] = {}
         self._changes: set[asyncio.Task[Message]] = set()
+        self._late: set[asyncio.Future[None]] = set()
         self._turns = Turns()
         self._waiting: set[asyncio.Timeout] = set()
-        self._released = False
+        self.released = False
 
     async def call(
         self,
@@ -84,15 +83,17 @@ class Client:
         time_left_s: float | None,
         *,
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
+        witness: Witness | None = None,
     ) -> Reply:
         """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
 
-        `on_left` is told what is known when the caller leaves before there is an answer.
+        `on_left` is told what is known when the caller leaves before there is an answer. `witness` hears of a change; its `on_end` is called exactly
+        once, whatever happens.
         """
         now = self._clock.monotonic()
         if binding.reads:
             page = paging.plan_page(binding, request, self._tokens, scope) if binding.paging else None
-            exchange = self._exchange(binding, request, account, page.ask if page else {}, None)
+            exchange = self._admitted(self._exchange(binding, request, account, page.ask if page else {}, None))
             deadline = Deadline.begin(now, time_left_s, READ_CAP_S)
             async with self._answered(exchange, on_left):
                 message = await exchange.run(deadline, deadline)
@@ -100,14 +101,25 @@ class Client:
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
-        exchange = self._exchange(binding, request, account, {}, looks)
+        try:
+            exchange = self._admitted(self._exchange(binding, request, account, {}, looks))
+        except GatewayError:
+            if witness is not None:
+                await witness.on_end(Fate.NOTHING, None)
+            raise
+        exchange.witness = witness
         async with self._answered(exchange, on_left):
             message = await self._see_through(exchange, _thing(binding, request), start_by, end_by)
         return Reply(message, exchange.facts())
 
+    async def look(self, binding: Binding, request: Message, account: Account) -> Message | None:
+        """The response that an idempotent change would have had, if it is in force now; else None. Raises GatewayError."""
+        end_by = Deadline.begin(self._clock.monotonic(), None, READ_CAP_S)
+        return await self._reader(binding, request, account, end_by)()
+
     def release(self) -> None:
         """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
-        self._released = True
+        self.released = True
         for waiting in self._waiting:
             waiting.reschedule(asyncio.get_running_loop().time())
         self._waiting.clear()
@@ -121,12 +133,17 @@ class Client:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        if self._late:
+            await asyncio.wait(self._late)
+
+    def _admitted(self, exchange: Exchange) -> Exchange:
+        if self.released:
+            raise exchange.shutting_down()
+        return exchange
 
     @asynccontextmanager
     async def _answered(self, exchange: Exchange, on_left: Callable[[UpstreamFacts], None]) -> AsyncIterator[None]:
         """Around the wait of a caller, which ends when the caller leaves or is released."""
-        if self._released:
-            raise exchange.shutting_down()
         try:
             async with asyncio.timeout(None) as waiting:
                 self._waiting.add(waiting)
@@ -150,7 +167,7 @@ class Client:
             project_id=account.project_id,
             route=Route(self._transport, account.auth, breaker, budget, self._clock),
             read_back=looks,
-            has_request_id=_REPEATS_ARE_RECOGNISED and bool(getattr(request, "request_id", "")),
+            has_request_id=bool(getattr(request, "request_id", "")),
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
         )
 
@@ -166,7 +183,7 @@ class Client:
 
     async def _see_through(self, exchange: Exchange, thing: str, start_by: Deadline, end_by: Deadline) -> Message:
         """The change's response, or an error as soon as the caller's time is up, while the change goes on."""
-        task = asyncio.create_task(self._change(exchange, thing, start_by, end_by))
+        task = asyncio.create_task(exchange.witnessed(lambda: self._change(exchange, thing, start_by, end_by)))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         try:
@@ -187,7 +204,7 @@ class Client:
                 exchange.queued = False
                 return await exchange.run(start_by, end_by)
         except asyncio.CancelledError:
-            if self._released or exchange.in_doubt:
+            if self.released or exchange.in_doubt:
                 outcome = "not known" if exchange.in_doubt else "not made"
                 known = {"operation": exchange.binding.operation, "project": exchange.project_id, "outcome": outcome}
                 log.warning("change cut short", **known, **exchange.facts().as_metadata())
@@ -198,7 +215,15 @@ class Client:
         exchange.abandoned = True
         if not exchange.unfinished:
             task.cancel()
-        task.add_done_callback(lambda ended: _log_end(ended, exchange))
+        task.add_done_callback(lambda ended: self._ended_alone(ended, exchange))
+
+    def _ended_alone(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
+        _log_end(task, exchange)
+        if exchange.witness is not None and not exchange.began:
+            # Cancelled before its first step, so that nothing in it could run.
+            late = asyncio.ensure_future(exchange.witness.on_end(Fate.NOTHING, None))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
 
 
 def _log_end(task: asyncio.Task[Message], exchange: Exchange) -> None:

@@ -81,6 +81,7 @@ class Binding:
     asynchronous: bool
     read_back: str
     custom: bool
+    administrators_only: bool
     descriptor: MethodDescriptor
     request_type: type[Message]
     response_type: type[Message]
@@ -92,8 +93,8 @@ class Binding:
 
     @property
     def project_scoped(self) -> bool:
-        """Whether the path names the caller's project. RPCs that do not are for administrators."""
-        return "{project_id}" in self.path
+        """Whether the call belongs to the caller's project. RPCs that do not are for administrators."""
+        return not self.administrators_only if self.custom and not self.path else "{project_id}" in self.path
 
     @property
     def reads(self) -> bool:
@@ -156,6 +157,11 @@ class Declaration:
         self.level = method.GetOptions().idempotency_level
 
     @property
+    def calls_nothing(self) -> bool:
+        """A custom RPC without a CBR call."""
+        return self.option.custom and not self.verb
+
+    @property
     def reads(self) -> bool:
         return self.level == MethodOptions.NO_SIDE_EFFECTS
 
@@ -196,6 +202,7 @@ class Declaration:
             asynchronous=option.asynchronous,
             read_back=option.read_back,
             custom=option.custom,
+            administrators_only=option.administrators_only,
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),

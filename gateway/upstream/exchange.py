@@ -4,9 +4,11 @@ What an attempt proves is judged in outcome.py, how long to wait in retry.py; he
 and the credential.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Final
 
 import structlog
@@ -38,6 +40,25 @@ ReadBack = Callable[[], Awaitable[Message | None]]
 """The response that the change would have had, if a read shows it in force; None if it is absent. Raises GatewayError when the read fails."""
 
 
+class Fate(Enum):
+    """What became of a change."""
+
+    DONE = "carried out"
+    NOTHING = "nothing happened"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who must hear of a change. Both run in the change's own task, so also when its caller has gone.
+
+    `on_send`: before the first byte goes to CBR; False: it must not go. `on_end`: once, with the response if the change was carried out.
+    """
+
+    on_send: Callable[[], Awaitable[bool]]
+    on_end: Callable[[Fate, Message | None], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What the calls of one account share on their way to one region endpoint."""
@@ -60,7 +81,12 @@ class Exchange:
     read_back: ReadBack | None
     has_request_id: bool
     subject: dict[str, str]
+    witness: Witness | None = None
     attempts: int = 0
+    began: bool = False
+    announced: bool = False
+    ending: Fate | None = None
+    """What the witness is being told."""
     sent: str = "no"
     queued: bool = False
     """Waits for its turn behind another change to the same object."""
@@ -78,12 +104,35 @@ class Exchange:
     @property
     def in_doubt(self) -> bool:
         """Whether CBR may be carrying a change out, or may have done so without our knowing."""
-        return not self.binding.reads and (self.in_flight or self.doubtful)
+        return not self.binding.reads and (self.in_flight or self.doubtful or self.ending in {Fate.DONE, Fate.UNKNOWN})
 
     @property
     def unfinished(self) -> bool:
         """Whether going on without the caller can still tell what became of the call."""
-        return self.in_flight or self.ambiguous
+        return self.in_flight or self.ambiguous or self.ending is not None
+
+    async def witnessed(self, change: Callable[[], Awaitable[Message]]) -> Message:
+        """Carries out the change, which ends in `run`, and tells the witness of its end."""
+        self.began = True
+        fate, message = Fate.UNKNOWN, None
+        try:
+            message = await change()
+            fate = Fate.DONE
+        except GatewayError as error:
+            fate = Fate.UNKNOWN if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN else Fate.NOTHING
+            raise
+        except asyncio.CancelledError:
+            fate = Fate.UNKNOWN if self.doubtful else Fate.NOTHING
+            raise
+        except BaseException:
+            fate = Fate.NOTHING if self.sent == "no" else Fate.UNKNOWN
+            raise
+        finally:
+            if self.witness is not None:
+                self.ending = fate
+                await self.witness.on_end(fate, message)
+                self.ending = None
+        return message
 
     async def run(self, start_by: Deadline, end_by: Deadline) -> Message:
         """The response. `start_by` bounds the start of attempts; while the outcome is in doubt, `end_by` takes its place. Raises GatewayError."""
@@ -129,6 +178,10 @@ class Exchange:
             applied = await self.route.auth.apply(self.request, self.project_id, deadline.left_s(clock.monotonic()))
         except GatewayError as error:
             raise self.outcome_unknown() if self.in_doubt else error from None
+        if self.witness is not None and not self.announced:
+            self.announced = await self.witness.on_send()
+            if not self.announced:
+                raise self.too_late()
         return applied.generation, await self._send(applied.request, deadline, end_by)
 
     async def _send(self, request: HttpRequest, deadline: Deadline, end_by: Deadline) -> Message | None:
@@ -275,12 +328,11 @@ class Exchange:
         return GatewayError(errors_pb2.ERROR_REASON_SHUTTING_DOWN, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
 
     def outcome_unknown(self) -> GatewayError:
-        """The change was sent, and nobody knows whether it was carried out."""
-        text = (
-            f"{self.binding.operation} was sent, but whether CBR carried it out is not known; "
-            "read the object, and repeat only if the change is absent."
-        )
-        code = code_pb2.UNAVAILABLE if self.has_request_id else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
+        """The change was sent, and nobody knows whether it was carried out. UNAVAILABLE only where a repeat is recognised: programs repeat that."""
+        recognised = self.has_request_id and self.witness is not None
+        advice = "repeat it with the same request_id" if recognised else "read the object, and repeat only if the change is absent"
+        text = f"{self.binding.operation} was sent, but whether CBR carried it out is not known; {advice}."
+        code = code_pb2.UNAVAILABLE if recognised else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)
 
 

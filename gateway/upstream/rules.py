@@ -22,13 +22,15 @@ def _option(d: Declaration) -> Iterator[str]:
     if not d.present:
         yield "has no (cbrgateway.v1.upstream) option; declare its CBR call"
         return
-    if not d.verb:
+    if not d.verb and not d.option.custom:
         yield "sets none of get, post, put, delete"
-    elif not d.path.startswith("/v3/"):
+    elif d.verb and not d.path.startswith("/v3/"):
         yield f"path {d.path!r} does not begin with /v3/"
     for name in ("operation", "permission"):
-        if not getattr(d.option, name):
+        if not getattr(d.option, name) and not (d.calls_nothing and name == "operation"):
             yield f"does not set {name}"
+    if d.option.administrators_only and not d.option.custom:
+        yield "sets administrators_only, which is only for custom RPCs"
 
 
 def _path(d: Declaration) -> Iterator[str]:
@@ -79,7 +81,9 @@ def _request_id(d: Declaration) -> Iterator[str]:
     has = "request_id" in d.request.fields_by_name
     if d.reads and has:
         yield "has no side effects and must not have the field request_id"
-    if d.present and not d.reads and not has:
+    # What calls nothing and may be repeated needs no id to be repeated under.
+    harmless = d.calls_nothing and d.level == MethodOptions.IDEMPOTENT
+    if d.present and not d.reads and not has and not harmless:
         yield "changes something and needs the field request_id"
 
 
@@ -101,6 +105,8 @@ def _lists(d: Declaration) -> Iterator[str]:
 
 
 def _messages(d: Declaration) -> Iterator[str]:
+    if d.calls_nothing:
+        return
     for message in reachable(d.request):
         yield from _fields(message)
     for message in reachable(d.method.output_type):

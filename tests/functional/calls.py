@@ -21,7 +21,7 @@ from gateway.upstream.breaker import Breakers
 from gateway.upstream.catalog import load_catalog
 from tests.harness import World, config_for
 
-BINDINGS = load_catalog().bindings
+BINDINGS = {rpc: binding for rpc, binding in load_catalog().bindings.items() if not binding.custom}
 REQUESTS: Mapping[str, dict[str, Any]] = {
     example["rpc"]: example["request"]
     for example in (json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json")))

@@ -305,8 +305,8 @@ async def test_what_was_made_is_not_made_twice(world, rpc, scene, loss):
     request, since = await scene(call), last_seq(world)
     kind, parts = LOST_AFTER[loss]
     order(world, kind, rpc, **parts)
-    failed = await call.fails(rpc, {**request, "request_id": "once-only"})
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "1")
+    failed = await call.fails(rpc, {**request, "request_id": f"once-{loss}"})
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNAVAILABLE", "OUTCOME_UNKNOWN", "1")
     assert commits(world, rpc, since) == [True]
 
 

@@ -116,7 +116,7 @@ async def test_a_change_that_outlasts_the_caller_is_unknown_to_it(world, payment
     began = time.monotonic()
     failed = await payments.fails("VaultService/CreateVault", {**stage.vault_request(), "request_id": "late"}, timeout_s=2.0)
     assert time.monotonic() - began <= 2.0, "before the client's own timer"
-    assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
+    assert (failed.code, failed.reason) == ("UNAVAILABLE", "OUTCOME_UNKNOWN")
     assert (failed.facts["attempts"], failed.facts["sent"]) == ("1", "maybe")
     assert len(arrived(world, "VaultService/CreateVault")) == 1
 

@@ -71,7 +71,7 @@ def test_reflection_needs_no_key(dev: Launched) -> None:
     done = buf_curl("--list-services", f"http://{dev.address}")
     assert (done.returncode, done.stderr) == (0, "")
     services = done.stdout.split()
-    assert len([name for name in services if name.startswith("cbrgateway.v1.")]) == 12
+    assert len([name for name in services if name.startswith("cbrgateway.v1.")]) == 13
     assert "grpc.reflection.v1.ServerReflection" in services
 
 

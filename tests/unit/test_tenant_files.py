@@ -17,6 +17,9 @@ issuers:
   corp: {issuer: "https://issuer.example", audience: gateway, jwks: {url: "https://issuer.example/keys"}}
 tenants_dir: tenants
 """
+ONLY_VALUE = "vaults takes value, and none of per_second, burst and method_class"
+TOO_SMALL = "burst is below 10, the cost of one call: it would never be allowed"
+WHICH_LEVEL = "Use tenant, project or principal, or the list `limits` of the whole gateway"
 
 
 def tenant(name: str, *principals: str, project: str = "") -> str:
@@ -132,12 +135,23 @@ def test_each_mistake_has_its_words(here: Path, case: str) -> None:
     ("limit", "words"),
     [
         ("{metric: vaults, value: -1}", "limits[0].value (tenants/a.yaml:7): must be at least 0"),
-        ("{metric: vaults}", "limits[0] (tenants/a.yaml:7): must have either a value or per_second"),
-        ("{metric: vaults, value: 1, per_second: 1}", "limits[0] (tenants/a.yaml:7): must have either a value or per_second"),
+        ("{metric: vaults}", f"limits[0] (tenants/a.yaml:7): {ONLY_VALUE}"),
+        ("{metric: vaults, value: 1, per_second: 1}", f"limits[0] (tenants/a.yaml:7): {ONLY_VALUE}"),
+        ("{metric: vaults, value: 1, burst: 2}", f"limits[0] (tenants/a.yaml:7): {ONLY_VALUE}"),
+        ("{metric: requests, per_second: 1, value: 1}", "limits[0] (tenants/a.yaml:7): requests takes per_second and burst, and no value"),
+        ("{metric: requests, per_second: 9, burst: 9}", f"limits[0] (tenants/a.yaml:7): {TOO_SMALL}"),
         ("{metric: requests, per_second: 0}", "limits[0].per_second (tenants/a.yaml:7): must be greater than 0.0"),
         ("{metric: requests, per_second: .inf}", "limits[0].per_second (tenants/a.yaml:7): must be a finite number"),
-        ("{metric: vaults, value: 1, burst: 2}", "limits[0] (tenants/a.yaml:7): has a burst without a rate. Give per_second, or leave burst out"),
-        ("{metric: vaults, value: 1, level: planet}", "limits[0].level (tenants/a.yaml:7): must be tenant, project or principal"),
+        (
+            "{metric: vaults, value: 1, level: planet}",
+            "limits[0].level (tenants/a.yaml:7): must be global, account, tenant, project or principal",
+        ),
+        ("{metric: vaults, value: 1, level: account}", f"limits[0] (tenants/a.yaml:7): level account is for all tenants. {WHICH_LEVEL}"),
+        ("{metric: vaults, value: 1, subject: b}", "limits[0].subject (tenants/a.yaml:7): 'b' is not this tenant. Its own: a"),
+        (
+            "{metric: concurrent_changes, value: 1, level: principal, subject: a/ic}",
+            "limits[0].subject (tenants/a.yaml:7): 'a/ic' is not one of the tenant's callers. Did you mean a/ci?",
+        ),
     ],
 )
 def test_limits_have_their_ranges(here: Path, limit: str, words: str) -> None:

@@ -130,4 +130,4 @@ def test_exactly_the_calls_without_a_project_are_for_administrators():
     refused = {b.rpc for b in CATALOG if not b.project_scoped}
     assert refused == {
         f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")
-    }
+    } | {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}

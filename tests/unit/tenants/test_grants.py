@@ -9,6 +9,7 @@ from gateway.upstream.catalog import load_catalog
 
 CATALOG = load_catalog()
 OUTSIDE = {f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")}
+OUTSIDE |= {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}
 READ_VERBS = ("Get", "List", "Query", "Check")
 EXPECTED = {
     "viewer": lambda rpc: rpc not in OUTSIDE and rpc.partition("/")[2].startswith(READ_VERBS),

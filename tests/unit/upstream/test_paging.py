@@ -26,9 +26,10 @@ class Shelf:
         self.binding = binding
         self.field = next(f for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
         identity = paging._identity(self.field.message_type)
-        text = [f for f in self.field.message_type.fields if f.type == f.TYPE_STRING and f.name not in identity]
-        self.mark = min(text, key=lambda f: f.is_repeated)
-        marks = [[str(number)] if self.mark.is_repeated else str(number) for number in range(count)]
+        free = [f for f in self.field.message_type.fields if f.type in {f.TYPE_STRING, f.TYPE_INT64} and f.name not in identity]
+        self.mark = min(free, key=lambda f: (f.type != f.TYPE_STRING, f.is_repeated))
+        kind = str if self.mark.type == self.mark.TYPE_STRING else int
+        marks = [[kind(number)] if self.mark.is_repeated else kind(number) for number in range(count)]
         self.rows = [{name: IDS[ids](number) for name in identity} | {self.mark.name: mark} for number, mark in enumerate(marks)]
 
     def answer(self, ask, *, total):
@@ -70,7 +71,7 @@ def test_every_row_comes_once_whatever_its_id(binding, ids, total):
         for size in (1, 2, 3, 7, 50):
             shelf = Shelf(binding, ids, count)
             pages = shelf.walk(size, total=total)
-            seen = [mark[0] if shelf.mark.is_repeated else mark for page in pages for mark in page]
+            seen = [str(mark[0] if shelf.mark.is_repeated else mark) for page in pages for mark in page]
             assert seen == [str(number) for number in range(count)], size
             assert max(map(len, pages)) <= size
 

@@ -9,7 +9,7 @@ from gateway.upstream.catalog import load_catalog
 from gateway.upstream.declaration import RetryClass
 
 CATALOG = load_catalog()
-CHANGES = {binding.rpc: binding for binding in CATALOG if binding.retry_class is RetryClass.CONVERGE}
+CHANGES = {binding.rpc: binding for binding in CATALOG if binding.retry_class is RetryClass.CONVERGE and not binding.custom}
 UNKNOWN = "OUTCOME_UNKNOWN"
 
 

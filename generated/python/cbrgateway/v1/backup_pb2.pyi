@@ -861,7 +861,8 @@ class UpdateBackupRequest(_message.Message):
     """Id of the backup."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def backup(self) -> Global___BackupPatch:
@@ -942,7 +943,8 @@ class DeleteBackupRequest(_message.Message):
     """Id of the backup."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,
@@ -988,7 +990,8 @@ class RestoreBackupRequest(_message.Message):
     """Id of the backup."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def restore(self) -> Global___RestoreSpec:
@@ -1140,7 +1143,8 @@ class ReplicateBackupRequest(_message.Message):
     """Id of the backup."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def replicate(self) -> Global___BackupReplicationSpec:
@@ -1298,7 +1302,8 @@ class SyncBackupsRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def sync(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupSyncSpec]:

@@ -41,6 +41,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. Metadata of the call is malformed, or an entry that may occur once occurs twice.
     What to do: send each of `authorization` and `x-cbr-project-id` at most once, as printable ASCII.
     """
+    ERROR_REASON_IDEMPOTENCY_MISMATCH: _ErrorReason.ValueType  # 70
+    """INVALID_ARGUMENT. The request_id was used before, within 24 hours, for another request of the same RPC.
+    What to do: give every change a request_id of its own; repeat one only with the very same request.
+    """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 5
     """UNAUTHENTICATED. The call carries no valid API key, token or client certificate, or two that mean different tenants. The message names the broken rule.
     What to do: send the metadata entry `authorization: Bearer <API key or JWT>`; ask the gateway's operator for a key, or which tokens it accepts.
@@ -157,6 +161,38 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
     What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
     """
+    ERROR_REASON_REQUEST_IN_PROGRESS: _ErrorReason.ValueType  # 71
+    """ABORTED. The change with this request_id is still being carried out, and it did not end within the call's deadline.
+    What to do: repeat with the same request_id; it joins the change that is under way.
+    """
+    ERROR_REASON_RATE_LIMIT: _ErrorReason.ValueType  # 72
+    """RESOURCE_EXHAUSTED. Calls come faster than a limit of this gateway allows. QuotaFailure names every limit that was violated.
+    What to do: repeat after RetryInfo's delay; spread the load. QuotaService/ListLimits shows the limits.
+    """
+    ERROR_REASON_CONCURRENCY_LIMIT: _ErrorReason.ValueType  # 73
+    """RESOURCE_EXHAUSTED. More changes or restores are in flight than a limit of this gateway allows.
+    What to do: repeat after RetryInfo's delay, when others have ended.
+    """
+    ERROR_REASON_RESOURCE_COUNT_LIMIT: _ErrorReason.ValueType  # 74
+    """RESOURCE_EXHAUSTED. The change would create more vaults, policies or members than a limit of this gateway allows.
+    What to do: delete what is no longer needed, or ask the gateway's operator for more. QuotaService/ListUsages shows the use.
+    """
+    ERROR_REASON_CAPACITY_LIMIT: _ErrorReason.ValueType  # 75
+    """RESOURCE_EXHAUSTED. The change would take more capacity than a limit of this gateway allows, or asks for `auto_expand` under such a limit.
+    What to do: ask for less, shrink or delete vaults, or leave `auto_expand` out.
+    """
+    ERROR_REASON_VOLUME_LIMIT: _ErrorReason.ValueType  # 76
+    """RESOURCE_EXHAUSTED. The day's share of growth, checkpoints or replications is used up. Days end at midnight UTC.
+    What to do: repeat after RetryInfo's delay, or ask the gateway's operator for more.
+    """
+    ERROR_REASON_QUOTA_STORE_DOWN: _ErrorReason.ValueType  # 77
+    """UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
+    What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
+    """
+    ERROR_REASON_QUOTA_NOT_FOUND: _ErrorReason.ValueType  # 78
+    """NOT_FOUND. There is no such limit that was set while running, or no such open reservation.
+    What to do: list limits or reservations to see what exists.
+    """
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. CBR throttled the account.
     What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
@@ -171,8 +207,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 53
-    """UNKNOWN, also when the request has a request_id: repeats are not recognised by it yet. The change was sent, but whether CBR carried it out is not known.
-    What to do: do not repeat blindly. Read the object (or list by name) and repeat only if the change is absent.
+    """UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known.
+    What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
+    blindly: read the object (or list by name) and repeat only if the change is absent.
     """
     ERROR_REASON_UPSTREAM_INTERNAL: _ErrorReason.ValueType  # 54
     """INTERNAL. CBR failed inside.
@@ -224,6 +261,10 @@ What to do: start the list again without a token, and keep all other fields the 
 ERROR_REASON_METADATA_INVALID: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. Metadata of the call is malformed, or an entry that may occur once occurs twice.
 What to do: send each of `authorization` and `x-cbr-project-id` at most once, as printable ASCII.
+"""
+ERROR_REASON_IDEMPOTENCY_MISMATCH: ErrorReason.ValueType  # 70
+"""INVALID_ARGUMENT. The request_id was used before, within 24 hours, for another request of the same RPC.
+What to do: give every change a request_id of its own; repeat one only with the very same request.
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 5
 """UNAUTHENTICATED. The call carries no valid API key, token or client certificate, or two that mean different tenants. The message names the broken rule.
@@ -341,6 +382,38 @@ ERROR_REASON_RESOURCE_BUSY: ErrorReason.ValueType  # 40
 """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
 What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
 """
+ERROR_REASON_REQUEST_IN_PROGRESS: ErrorReason.ValueType  # 71
+"""ABORTED. The change with this request_id is still being carried out, and it did not end within the call's deadline.
+What to do: repeat with the same request_id; it joins the change that is under way.
+"""
+ERROR_REASON_RATE_LIMIT: ErrorReason.ValueType  # 72
+"""RESOURCE_EXHAUSTED. Calls come faster than a limit of this gateway allows. QuotaFailure names every limit that was violated.
+What to do: repeat after RetryInfo's delay; spread the load. QuotaService/ListLimits shows the limits.
+"""
+ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 73
+"""RESOURCE_EXHAUSTED. More changes or restores are in flight than a limit of this gateway allows.
+What to do: repeat after RetryInfo's delay, when others have ended.
+"""
+ERROR_REASON_RESOURCE_COUNT_LIMIT: ErrorReason.ValueType  # 74
+"""RESOURCE_EXHAUSTED. The change would create more vaults, policies or members than a limit of this gateway allows.
+What to do: delete what is no longer needed, or ask the gateway's operator for more. QuotaService/ListUsages shows the use.
+"""
+ERROR_REASON_CAPACITY_LIMIT: ErrorReason.ValueType  # 75
+"""RESOURCE_EXHAUSTED. The change would take more capacity than a limit of this gateway allows, or asks for `auto_expand` under such a limit.
+What to do: ask for less, shrink or delete vaults, or leave `auto_expand` out.
+"""
+ERROR_REASON_VOLUME_LIMIT: ErrorReason.ValueType  # 76
+"""RESOURCE_EXHAUSTED. The day's share of growth, checkpoints or replications is used up. Days end at midnight UTC.
+What to do: repeat after RetryInfo's delay, or ask the gateway's operator for more.
+"""
+ERROR_REASON_QUOTA_STORE_DOWN: ErrorReason.ValueType  # 77
+"""UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
+What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
+"""
+ERROR_REASON_QUOTA_NOT_FOUND: ErrorReason.ValueType  # 78
+"""NOT_FOUND. There is no such limit that was set while running, or no such open reservation.
+What to do: list limits or reservations to see what exists.
+"""
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 """UNAVAILABLE. CBR throttled the account.
 What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
@@ -355,8 +428,9 @@ ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 53
-"""UNKNOWN, also when the request has a request_id: repeats are not recognised by it yet. The change was sent, but whether CBR carried it out is not known.
-What to do: do not repeat blindly. Read the object (or list by name) and repeat only if the change is absent.
+"""UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known.
+What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
+blindly: read the object (or list by name) and repeat only if the change is absent.
 """
 ERROR_REASON_UPSTREAM_INTERNAL: ErrorReason.ValueType  # 54
 """INTERNAL. CBR failed inside.

@@ -112,6 +112,7 @@ class Upstream(_message.Message):
     READ_BACK_FIELD_NUMBER: _builtins.int
     NEVER_RESENT_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
+    ADMINISTRATORS_ONLY_FIELD_NUMBER: _builtins.int
     get: _builtins.str
     """A GET call. The RPC must be `idempotency_level = NO_SIDE_EFFECTS`."""
     post: _builtins.str
@@ -135,7 +136,12 @@ class Upstream(_message.Message):
     never_resent: _builtins.bool
     """True for calls that must not be sent twice whatever happened to the first attempt: restores, moves and orders."""
     custom: _builtins.bool
-    """True when a handler written by hand serves the RPC instead of the engine."""
+    """True when a handler written by hand serves the RPC instead of the engine.
+
+    Such an RPC may have no CBR call of its own: it then sets no verb, no operation and no read_back, and its messages need no JSON form.
+    """
+    administrators_only: _builtins.bool
+    """True for a custom RPC that only administrators may call. RPCs whose path does not name the project are for administrators anyway."""
     def __init__(
         self,
         *,
@@ -150,10 +156,11 @@ class Upstream(_message.Message):
         read_back: _builtins.str = ...,
         never_resent: _builtins.bool = ...,
         custom: _builtins.bool = ...,
+        administrators_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "get", b"get", "post", b"post", "put", b"put"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asynchronous", b"asynchronous", "call", b"call", "custom", b"custom", "delete", b"delete", "get", b"get", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "call", b"call", "custom", b"custom", "delete", b"delete", "get", b"get", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["get", "post", "put", "delete"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015

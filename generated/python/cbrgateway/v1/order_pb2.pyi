@@ -38,7 +38,8 @@ class ChangeOrderRequest(_message.Message):
     """Page that the vendor's console returns to after payment, at most 512 characters."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def product_info(self) -> Global___OrderedProduct:
@@ -144,7 +145,8 @@ class UpdateOrderRequest(_message.Message):
     """Page that the vendor's console returns to after payment, at most 512 characters."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def product_info(self) -> Global___UpdatedProduct:

@@ -136,7 +136,8 @@ class CreateOrganizationPolicyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def policy(self) -> Global___OrganizationPolicySpec:
@@ -366,7 +367,8 @@ class UpdateOrganizationPolicyRequest(_message.Message):
     """Id of the organization policy."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def policy(self) -> Global___OrganizationPolicyPatch:
@@ -492,7 +494,8 @@ class DeleteOrganizationPolicyRequest(_message.Message):
     """Id of the organization policy."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,

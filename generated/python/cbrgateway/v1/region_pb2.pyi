@@ -349,7 +349,8 @@ class MigrateDomainRequest(_message.Message):
     """Capacity that the new vaults keep in reserve, as a share from 0 to 1. Must be set; the vendor's manual proposes 0.2."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,

@@ -145,7 +145,8 @@ class CreateVaultRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def vault(self) -> Global___VaultSpec:
@@ -590,7 +591,8 @@ class UpdateVaultRequest(_message.Message):
     """Id of the vault."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def vault(self) -> Global___VaultPatch:
@@ -752,7 +754,8 @@ class DeleteVaultRequest(_message.Message):
     """Id of the vault."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,
@@ -798,7 +801,8 @@ class AddVaultResourcesRequest(_message.Message):
     """Id of the vault."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ResourceRef]:
@@ -856,7 +860,8 @@ class RemoveVaultResourcesRequest(_message.Message):
     """Id of the vault."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -917,7 +922,8 @@ class SetVaultResourcesRequest(_message.Message):
     """What to do."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -979,7 +985,8 @@ class MigrateVaultResourcesRequest(_message.Message):
     """Id of the vault that shall hold them."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1044,7 +1051,8 @@ class AssociateVaultPolicyRequest(_message.Message):
     """Vault in the destination region that receives the replicas. Needed for a replication policy."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def add_policy_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1138,7 +1146,8 @@ class DissociateVaultPolicyRequest(_message.Message):
     """Id of the policy."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,
@@ -1314,7 +1323,8 @@ class UpdateAllVaultAlertsRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def vault(self) -> Global___VaultAlertPatch:
@@ -1407,7 +1417,8 @@ class UpdateBackupExpirationRequest(_message.Message):
     """Zone of the day, as `UTC+08:00`."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def expiration_date(self) -> _date_pb2.Date:
@@ -1471,7 +1482,8 @@ class OrderVaultRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def vault(self) -> Global___PrePaidVaultSpec:
@@ -1848,7 +1860,8 @@ class ChangeVaultChargingModeRequest(_message.Message):
     """Page that the vendor's console returns to after payment, at most 255 characters."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def vault_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1916,7 +1929,8 @@ class CreateVaultTagRequest(_message.Message):
     """Id of the vault."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def tag(self) -> _types_pb2.Tag:
@@ -1969,7 +1983,8 @@ class DeleteVaultTagRequest(_message.Message):
     """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     def __init__(
         self,
@@ -2088,7 +2103,8 @@ class BatchUpdateVaultTagsRequest(_message.Message):
     """Whether the tags are added or deleted."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
-    Accepted and checked, but not yet used to recognise repeats: the same id twice is carried out twice.
+    Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
+    The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Tag]:

@@ -1,0 +1,303 @@
+"""Lets calls in: rates and places before a request is read, and around every change its reservation and the record of its request_id.
+
+begin     reserves what the change asks for and its request_id, together; or answers what was stored for the same request
+on_send   marks the operation SENT before the first byte goes to CBR; from here on only its outcome ends the reservation
+on_end    commit, release or unknown; runs in the change's own task, so also when its caller has gone
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, UpstreamFacts, Violation, field_invalid
+from gateway.quota import demands, refusals
+from gateway.quota.book import LimitBook
+from gateway.quota.demands import MARKER, Demand
+from gateway.quota.ledger import Ending, Ledger, Trace
+from gateway.quota.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
+from gateway.quota.places import LEASE_S, Places
+from gateway.quota.recount import Recounter
+from gateway.quota.recovery import Recovery
+from gateway.quota.truth import Truth
+from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
+from gateway.upstream.client import Account, Client
+from gateway.upstream.declaration import Binding
+from gateway.upstream.exchange import Fate, Witness
+from gateway.upstream.retry import MUTATION_CAP_S, Deadline
+
+_TTL_MARGIN_S: Final = 30.0
+_FIRST_LOOK_S: Final = 0.02
+_LAST_LOOK_S: Final = 0.5
+_MAX_TAGS: Final = 10
+_RESPONSE_CAP: Final = 16 * 1024
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Entry:
+    """A call that was let in. `trailers`: what its caller is told of its rate limits."""
+
+    trailers: dict[str, str]
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that a caller asks for. `id` names the call and becomes the operation's."""
+
+    id: str
+    binding: Binding
+    request: Any
+    scope: Scope
+    page_scope: str
+    account: Account
+    time_left_s: float | None
+    places: Places
+    on_left: Callable[[UpstreamFacts], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response, and whether it is that of an earlier call with the same request_id."""
+
+    message: Message
+    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a change asks for, priced by the limits that it meets."""
+
+    operation: Operation
+    charged: dict[str, Applied]
+    give_back: dict[str, int]
+    fence: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One per process."""
+
+    store: Store
+    book: LimitBook
+    ledger: Ledger
+    recounter: Recounter
+    recovery: Recovery
+    truth: Truth
+    client: Client
+    clock: Clock
+    markers: bool
+
+    @asynccontextmanager
+    async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
+        """Holds the call's places while it runs. Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN."""
+        limits = self.book.limits
+        calls = method_class(binding)
+        rates, places = limits.rates(scope, calls), limits.places(scope, binding)
+        try:
+            trailers = await self._take(rates, COST[calls])
+            await self._occupy(places, holder)
+        except StoreDown:
+            raise refusals.store_down("The store of rates does not answer.") from None
+        held = Places(self.store, self.clock, holder, [a.key() for a in places])
+        try:
+            yield Entry(trailers, held)
+        finally:
+            await held.leave()
+
+    async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
+        if not rates:
+            return {}
+        taken = await self.store.take([applied.bucket(cost) for applied in rates])
+        _note(taken.would_refuse)
+        burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
+        trailers = {}
+        if burst is not None:
+            trailers = {"ratelimit-limit": f"{burst:g}", "ratelimit-remaining": str(taken.remaining), "ratelimit-reset": f"{taken.reset_s:.3f}"}
+        if not taken.allowed:
+            error = refusals.too_fast(taken, rates)
+            error.trailers = trailers
+            raise error
+        return trailers
+
+    async def _occupy(self, places: Sequence[Applied], holder: str) -> None:
+        if not places:
+            return
+        leased = await self.store.lease(holder, [applied.place() for applied in places], LEASE_S)
+        if isinstance(leased, Refused):
+            raise refusals.too_many(leased.shortages, places)
+        _note([shortage.key for shortage in leased.would_refuse])
+
+    # Changes ---------------------------------------------------------------------------------------------------------------------
+
+    async def change(self, change: Change) -> Answer:
+        """Carries a change out once. Raises GatewayError."""
+        if path := demands.reserved_tag(change.binding.rpc, change.request):
+            raise field_invalid(path, f"the tag {MARKER} is the gateway's own; choose another key", "reserved_tag")
+        deadline = Deadline.begin(self.clock.monotonic(), change.time_left_s, MUTATION_CAP_S)
+        try:
+            plan = await self._plan(change, self.book.limits, deadline)
+            begun = await self._begin(plan.operation, deadline)
+        except StoreDown:
+            if change.request.request_id or self._grows(change):
+                raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+            # Deletes, and whatever else cannot grow past a limit, go on without a record.
+            return await self._send(change, change.request, deadline, None)
+        match begun:
+            case Admitted(would_refuse):
+                _note([shortage.key for shortage in would_refuse])
+                return await self._carry_out(change, plan, deadline)
+            case Replay(None):
+                text = "The change with this request_id was carried out, and its answer was too long to be kept; read the object."
+                raise GatewayError(errors_pb2.ERROR_REASON_EXISTS, text)
+            case Replay(bytes(stored)):
+                return Answer(change.binding.response_type.FromString(stored), replayed=True)
+            case Mismatch():
+                text = "request_id: was used for another request; give every change an id of its own."
+                violation = Violation("request_id", "was used for another request", "idempotency")
+                raise GatewayError(errors_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH, text, violations=(violation,))
+            case Refused(shortages):
+                raise refusals.too_much(shortages, plan.charged, self.clock.time())
+            case InProgress(op_id):
+                raise await self._still_going(op_id, change)
+        raise AssertionError(begun)
+
+    def _grows(self, change: Change) -> bool:
+        """Whether a limit is on what the change may let grow."""
+        limits, scope = self.book.limits, change.scope
+        if demands.read_first(change.binding.rpc, limits, scope):
+            return change.binding.method != "DELETE"
+        return bool(demands.priced(demands.demands(change.binding.rpc, change.request, None), limits, scope, self.clock.time()))
+
+    async def _plan(self, change: Change, limits: Limits, deadline: Deadline) -> _Plan:
+        rpc, scope = change.binding.rpc, change.scope
+        if demands.expands_itself(rpc, change.request):
+            capped = refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
+            if capped:
+                raise refusals.grows_alone(capped[0])
+        current, fence = await self._current(change, limits)
+        wanted = demands.demands(rpc, change.request, current)
+        priced = demands.priced(wanted, limits, scope, self.clock.time())
+        await self._counted(change, wanted, priced, deadline)
+        return _Plan(
+            operation=self._operation(change, [charge for charge, _ in priced], deadline),
+            charged={charge.key: applied for charge, applied in priced},
+            give_back=demands.credits_of(wanted, limits, scope),
+            fence=fence,
+        )
+
+    async def _current(self, change: Change, limits: Limits) -> tuple[Message | None, int | None]:
+        """The object as it is now where the amounts depend on it, and a fence from before it was read."""
+        read = demands.read_first(change.binding.rpc, limits, change.scope)
+        if read != "VaultService/GetVault":
+            return None, await self.store.fence() if change.binding.rpc in demands.GIVES_BACK else None
+        fence = await self.store.fence()
+        return await self.truth.read(read, change.scope.project, {"vault_id": change.request.vault_id}), fence
+
+    async def _counted(self, change: Change, wanted: Sequence[Demand], priced: Sequence[tuple[Charge, Applied]], deadline: Deadline) -> None:
+        """Growth waits until it is known how much there is."""
+        keys = {charge.key for charge, applied in priced if applied.limit.kind is Kind.STOCK and not charge.shadow}
+        members = [demand for demand in wanted if demand.metric is Metric.MEMBERS_PER_BACKUP]
+        if members and keys:
+            await self.recounter.members(keys, members[0].part, change.scope.project)
+        elif keys and not await self.recounter.ensure(keys, deadline.left_s(self.clock.monotonic())):
+            raise refusals.store_down("What exists is still being counted.")
+
+    def _operation(self, change: Change, charges: Sequence[Charge], deadline: Deadline) -> Operation:
+        anonymous = change.binding.request_type()
+        anonymous.CopyFrom(change.request)
+        anonymous.ClearField("request_id")
+        body = anonymous.SerializeToString(deterministic=True)
+        marked = self._marked(change)
+        return Operation(
+            id=change.id,
+            tenant=change.scope.tenant,
+            rpc=change.binding.rpc,
+            request_id=change.request.request_id,
+            fingerprint=hashlib.sha256(change.scope.project.encode() + b"\0" + body).digest(),
+            charges=tuple(charges),
+            ttl_s=max(deadline.left_s(self.clock.monotonic()), 0) + _TTL_MARGIN_S,
+            detail=msgspec.msgpack.encode(Trace(self.recovery.owner, change.scope.project, body, marked)),
+        )
+
+    def _marked(self, change: Change) -> bool:
+        return self.markers and change.binding.rpc == "VaultService/CreateVault" and len(change.request.vault.tags) < _MAX_TAGS
+
+    async def _begin(self, operation: Operation, deadline: Deadline) -> Begun:
+        """As the store's, but waits for the same request that is under way."""
+        pause_s = _FIRST_LOOK_S
+        while True:
+            begun = await self.ledger.begin(operation)
+            if not isinstance(begun, InProgress) or self.client.released or deadline.left_s(self.clock.monotonic()) < pause_s:
+                return begun
+            await self.clock.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+
+    async def _still_going(self, op_id: str, change: Change) -> GatewayError:
+        unknown = {op.id for op in await self.store.operations(change.scope.tenant, {State.UNKNOWN})}
+        if op_id in unknown:
+            text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
+            return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
+        text = "The change with this request_id is still being carried out; repeat with the same request_id."
+        return GatewayError(errors_pb2.ERROR_REASON_REQUEST_IN_PROGRESS, text, retry_after_s=refusals.STORE_RETRY_S)
+
+    async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
+        op_id = plan.operation.id
+        request: Any = change.request
+        if self._marked(change):
+            request = change.binding.request_type()
+            request.CopyFrom(change.request)
+            request.vault.tags.add(key=MARKER, value=op_id)
+        change.places.enter()
+
+        async def on_send() -> bool:
+            try:
+                return await self.ledger.sent(op_id)
+            except StoreDown:
+                raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+
+        async def on_end(fate: Fate, message: Message | None) -> None:
+            try:
+                await self._ended(change, plan, fate, message)
+            finally:
+                await change.places.leave()
+
+        return await self._send(change, request, deadline, Witness(on_send, on_end))
+
+    async def _send(self, change: Change, request: Message, deadline: Deadline, witness: Witness | None) -> Answer:
+        # What a reservation took is no longer there for the call; the reply's own reserve is taken off once, inside.
+        left_s = deadline.ends_at - self.clock.monotonic()
+        what = (change.binding, request, change.account, change.page_scope, left_s)
+        reply = await self.client.call(*what, on_left=change.on_left, witness=witness)
+        return Answer(reply.message, reply.upstream)
+
+    async def _ended(self, change: Change, plan: _Plan, fate: Fate, message: Message | None) -> None:
+        op_id = plan.operation.id
+        if fate is Fate.DONE and message is not None:
+            response = message.SerializeToString()
+            await self.ledger.end(op_id, Ending(fate, response if len(response) <= _RESPONSE_CAP else None, demands.created_id(message)))
+        else:
+            await self.ledger.end(op_id, Ending(fate))
+        if fate is Fate.UNKNOWN:
+            self.recovery.watch(op_id)
+        if fate is not Fate.NOTHING and plan.give_back:
+            self.recovery.give_back(change.binding.rpc, change.scope.project, change.request, plan.give_back, plan.fence)
+        elif fate is Fate.DONE and change.binding.rpc == "VaultService/UpdateVault":
+            self.recounter.soon()
+
+
+def _note(keys: Sequence[str]) -> None:
+    """A shadow limit would have refused."""
+    if keys:
+        log.warning("shadow limits would refuse", limits=list(keys))

@@ -1,0 +1,140 @@
+"""What a change asks for: the amounts by which it grows, or shrinks, what is limited. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from gateway.quota.limits import Applied, Kind, Limits, Metric, Scope, day_of
+from gateway.state import Charge
+
+MARKER: Final = "gw-op"
+"""Tag that the gateway sets on vaults that it creates; callers must not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An amount of one metric, negative for what is given back. `part`: the backup that members are counted for."""
+
+    metric: Metric
+    amount: int
+    part: str = ""
+
+
+Rule = Callable[[Any, Any], Sequence[Demand]]
+"""Request and current object (None: not found, or not needed) -> demands."""
+
+
+def _new_vault(request: Any, _current: Any) -> Sequence[Demand]:  # noqa: ANN401 - one concrete message each
+    size = request.vault.billing.size_gib
+    return Demand(Metric.VAULTS, 1), Demand(Metric.CAPACITY_GIB, size), Demand(Metric.GROWTH_GIB_PER_DAY, size)
+
+
+def _changed_vault(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    if not request.vault.billing.HasField("size_gib") or current is None:
+        return ()
+    grown = request.vault.billing.size_gib - current.vault.billing.size_gib
+    # A smaller size is left to the next recount: two changes at once could give the same room back twice.
+    return (Demand(Metric.CAPACITY_GIB, grown), Demand(Metric.GROWTH_GIB_PER_DAY, grown)) if grown > 0 else ()
+
+
+def _deleted_vault(_request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    if current is None:
+        return ()
+    return Demand(Metric.VAULTS, -1), Demand(Metric.CAPACITY_GIB, -current.vault.billing.size_gib)
+
+
+def _members(request: Any, _current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    return (Demand(Metric.MEMBERS_PER_BACKUP, len(request.project_ids) + len(request.domains), request.backup_id),)
+
+
+def _one(metric: Metric, amount: int = 1) -> Rule:
+    return lambda _request, _current: (Demand(metric, amount),)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "VaultService/CreateVault": _new_vault,
+    "VaultService/OrderVault": _new_vault,
+    "VaultService/UpdateVault": _changed_vault,
+    "VaultService/DeleteVault": _deleted_vault,
+    "PolicyService/CreatePolicy": _one(Metric.POLICIES),
+    "PolicyService/DeletePolicy": _one(Metric.POLICIES, -1),
+    "BackupShareService/AddBackupMembers": _members,
+    "CheckpointService/CreateCheckpoint": _one(Metric.CHECKPOINTS_PER_DAY),
+    "CheckpointService/ReplicateCheckpoint": _one(Metric.REPLICATIONS_PER_DAY),
+    "BackupService/ReplicateBackup": _one(Metric.REPLICATIONS_PER_DAY),
+}
+
+GIVES_BACK: Final = frozenset({"VaultService/DeleteVault", "PolicyService/DeletePolicy"})
+"""RPCs after which something is no longer there."""
+
+READ_FIRST: Final[Mapping[str, tuple[str, frozenset[Metric]]]] = {
+    "VaultService/UpdateVault": ("VaultService/GetVault", frozenset({Metric.CAPACITY_GIB, Metric.GROWTH_GIB_PER_DAY})),
+    "VaultService/DeleteVault": ("VaultService/GetVault", frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
+    "BackupShareService/AddBackupMembers": ("BackupShareService/ListBackupMembers", frozenset({Metric.MEMBERS_PER_BACKUP})),
+}
+"""RPC -> the read that shows the current object, needed only where a limit of one of the metrics applies."""
+
+
+def demands(rpc: str, request: Message, current: Message | None) -> Sequence[Demand]:
+    """Empty for everything that no limit could count."""
+    rule = RULES.get(rpc)
+    return rule(request, current) if rule else ()
+
+
+def read_first(rpc: str, limits: Limits, scope: Scope) -> str:
+    """The read to make before the demands can be told; empty for none."""
+    read, metrics = READ_FIRST.get(rpc, ("", frozenset()))
+    return read if any(limits.applied(metric, scope) for metric in metrics) else ""
+
+
+def priced(wanted: Sequence[Demand], limits: Limits, scope: Scope, now: float) -> list[tuple[Charge, Applied]]:
+    """One charge for each limit that growth meets, with that limit. `now`: seconds since 1970."""
+    day, ends = day_of(now)
+    found = []
+    for demand in (d for d in wanted if d.amount > 0):
+        for applied in limits.applied(demand.metric, scope):
+            limit = applied.limit
+            daily = limit.kind is Kind.VOLUME
+            key = applied.key(day if daily else demand.part)
+            found.append((Charge(key, demand.amount, limit.value, limit.shadow, ends if daily else None), applied))
+    return found
+
+
+def credits_of(wanted: Sequence[Demand], limits: Limits, scope: Scope) -> dict[str, int]:
+    """Counter -> what comes back once the object is gone."""
+    return {applied.key(): demand.amount for demand in wanted if demand.amount < 0 for applied in limits.applied(demand.metric, scope)}
+
+
+def expands_itself(rpc: str, request: Any) -> bool:  # noqa: ANN401 - any request
+    """Whether the vault would grow without asking, so that no limit on capacity could hold."""
+    return rpc in {"VaultService/CreateVault", "VaultService/OrderVault", "VaultService/UpdateVault"} and bool(request.vault.auto_expand)
+
+
+def reserved_tag(rpc: str, request: Any) -> str:  # noqa: ANN401
+    """The path of the field by which a caller touches the gateway's own tag; empty when it does not."""
+    match rpc:
+        case "VaultService/CreateVault" | "VaultService/OrderVault":
+            tags, path = request.vault.tags, "vault.tags"
+        case "VaultService/BatchUpdateVaultTags":
+            tags, path = request.tags, "tags"
+        case "VaultService/CreateVaultTag":
+            return "tag.key" if request.tag.key == MARKER else ""
+        case "VaultService/DeleteVaultTag":
+            return "key" if request.key == MARKER else ""
+        case _:
+            return ""
+    return next((f"{path}[{index}].key" for index, tag in enumerate(tags) if tag.key == MARKER), "")
+
+
+def created_id(message: Any) -> str:  # noqa: ANN401 - the response of any change
+    """The id of what a change created; empty when it created nothing."""
+    fields = message.DESCRIPTOR.fields_by_name
+    if not message.DESCRIPTOR.name.startswith(("Create", "Order")):
+        return ""
+    if "vault" in fields and message.HasField("vault"):
+        return str(message.vault.id)
+    if "policy" in fields:
+        return str(message.policy.id)
+    return str(message.orders[0].resource_id) if "orders" in fields and message.orders else ""

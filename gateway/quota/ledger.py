@@ -1,0 +1,83 @@
+"""An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway import failpoint
+from gateway.state import Begun, IllegalTransition, Operation, Store, StoreDown
+from gateway.upstream.exchange import Fate
+
+_MAX_OWED: Final = 10_000
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What recovery needs to know of an operation. `owner`: the process that began it; `marked`: whether what it creates carries its id."""
+
+    owner: str
+    project: str
+    request: bytes
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an operation ended, and what its `commit` stores."""
+
+    fate: Fate
+    response: bytes | None = None
+    resource_id: str = ""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """One per process."""
+
+    store: Store
+    owed: dict[str, Ending] = field(default_factory=dict)
+    """Ends that the store does not know yet, by operation."""
+
+    async def begin(self, op: Operation) -> Begun:
+        """Raises StoreDown."""
+        begun = await self.store.begin(op)
+        failpoint.reach("after_begin")
+        return begun
+
+    async def sent(self, op_id: str) -> bool:
+        """False: it must not be sent. Raises StoreDown."""
+        allowed = await self.store.sent(op_id)
+        failpoint.reach("after_sent")
+        return allowed
+
+    async def end(self, op_id: str, ending: Ending) -> None:
+        """Never fails: what the store cannot take now is kept for `pay`."""
+        failpoint.reach("before_end")
+        try:
+            await self._tell(op_id, ending)
+        except StoreDown:
+            if len(self.owed) < _MAX_OWED:
+                self.owed[op_id] = ending
+            log.warning("the store is down; the end of an operation is kept for later", op=op_id, outcome=ending.fate.value)
+        failpoint.reach("after_end")
+
+    async def pay(self) -> None:
+        """Tells the store what it missed. Raises StoreDown."""
+        for op_id, ending in list(self.owed.items()):
+            await self._tell(op_id, ending)
+            self.owed.pop(op_id, None)
+
+    async def _tell(self, op_id: str, ending: Ending) -> None:
+        try:
+            if ending.fate is Fate.DONE:
+                await self.store.commit(op_id, ending.response, ending.resource_id)
+            elif ending.fate is Fate.NOTHING:
+                await self.store.release(op_id)
+            else:
+                await self.store.unknown(op_id)
+        except IllegalTransition as error:
+            # The store was emptied meanwhile, or an operator settled the operation: the next recount tells the truth.
+            log.warning("the end of an operation does not fit its record", op=op_id, error=str(error))

@@ -1,0 +1,205 @@
+"""Brings the store and CBR together again: after a crash, after an outcome that nobody knows, and every few minutes.
+
+    sweep     reservations that ran out end; operations of a process that is gone are looked into
+    watch     one operation whose outcome is unknown is looked for at 0, 1, 2, 5, ... seconds until it is settled
+    give back what a delete frees is given back once the object is gone
+    recount   counters are set to what CBR lists
+
+An operation that was SENT never ends by time alone. A change is never sent again from here.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.quota import evidence
+from gateway.quota.book import LimitBook
+from gateway.quota.evidence import Case, Evidence, Sign
+from gateway.quota.ledger import Ending, Ledger, Trace
+from gateway.quota.recount import Recounter
+from gateway.quota.settings import QuotaSettings
+from gateway.quota.truth import Truth
+from gateway.state import OperationView, State, Store, StoreDown
+from gateway.upstream.client import OPERATION_CAP_S
+from gateway.upstream.exchange import Fate
+
+POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+_LOOKS_AT_ONCE: Final = 4
+_REFRESH_S: Final = 5.0
+_ORPHAN_S: Final = OPERATION_CAP_S + 30.0
+"""After this a SENT operation has no process that still works on it."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One per process. `alone`: the store belongs to this process, so that operations of others are those of its earlier lives."""
+
+    store: Store
+    ledger: Ledger
+    recounter: Recounter
+    book: LimitBook
+    truth: Truth
+    clock: Clock
+    settings: QuotaSettings
+    owner: str
+    alone: bool
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKS_AT_ONCE))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works in the background until left."""
+        loops = (
+            self._every(self.settings.sweep_s, self.sweep),
+            self._every(_REFRESH_S, self._refresh),
+            self._recounts(),
+        )
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            yield
+        finally:
+            tasks += self._tasks.values()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def start(self) -> None:
+        """Before the first call: what limits are in force. A store that is down is met again by the first call that needs it."""
+        try:
+            await self._refresh()
+        except StoreDown as down:
+            log.warning("the store does not answer", error=str(down))
+
+    async def _every(self, seconds: float, work: Any) -> None:  # noqa: ANN401 - one of our coroutine functions
+        while True:
+            try:
+                await work()
+            except StoreDown as down:
+                log.warning("the store does not answer", error=str(down))
+            except Exception:
+                log.exception("recovery failed and goes on")
+            await self.clock.sleep(seconds)
+
+    async def _recounts(self) -> None:
+        while True:
+            try:
+                await self.recounter.run()
+            except StoreDown as down:
+                log.warning("the store does not answer", error=str(down))
+            except Exception:
+                log.exception("a recount failed; the next one follows")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.recounter.wanted.wait(), self.settings.recount_s)
+            # Many changes that end at once ask for one recount.
+            await self.clock.sleep(1)
+
+    async def _refresh(self) -> None:
+        await self.ledger.pay()
+        await self.recounter.check_epoch()
+        await self.book.refresh()
+
+    async def sweep(self) -> None:
+        """Raises StoreDown."""
+        await self.store.sweep()
+        for op in await self.store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN}):
+            trace = msgspec.msgpack.decode(op.detail, type=Trace)
+            gone = trace.owner != self.owner and (self.alone or self.clock.time() - op.created_at > _ORPHAN_S)
+            if op.state is State.RESERVED:
+                if gone and self.alone:
+                    # Its process never came to send it.
+                    await self.ledger.end(op.id, Ending(Fate.NOTHING))
+            elif gone or op.state is State.UNKNOWN:
+                if op.state is State.SENT:
+                    # Nobody will tell its end any more, so that an operator may, should CBR not show it.
+                    await self.ledger.end(op.id, Ending(Fate.UNKNOWN))
+                self.watch(op.id)
+
+    def watch(self, op_id: str) -> None:
+        """Looks for what became of an operation until that is known."""
+        if not self.settings.recovery:
+            log.warning("an outcome is not known, and recovery is off: QuotaService/ReleaseReservation settles it", op=op_id)
+            return
+        self._start(op_id, self._settle(op_id))
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        if name in self._tasks:
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self._tasks[name] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(name, None))
+
+    # Outcomes --------------------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, op_id: str) -> None:
+        began = self.clock.monotonic()
+        polls = iter(POLLS_S)
+        while True:
+            pause_s, left_s = next(polls, POLLS_S[-1]), began + self.settings.settle_s - self.clock.monotonic()
+            # One look comes at the moment at which absence becomes proof.
+            await self.clock.sleep(min(pause_s, left_s) if left_s > 0 else pause_s)
+            try:
+                async with self._looks:
+                    if await self._settled(op_id, began):
+                        return
+            except (GatewayError, StoreDown, KeyError) as error:
+                log.warning("an outcome cannot be looked up now", op=op_id, error=str(error))
+
+    async def _settled(self, op_id: str, began: float) -> bool:
+        """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""
+        op = next((o for o in await self.store.operations(None, {State.SENT, State.UNKNOWN}) if o.id == op_id), None)
+        if op is None:
+            return True
+        found = await self._look(op)
+        match found.sign:
+            case Sign.FOUND:
+                response = found.response.SerializeToString() if found.response is not None else None
+                await self.ledger.end(op.id, Ending(Fate.DONE, response, found.resource_id))
+            case Sign.ABSENT if self.clock.monotonic() - began >= self.settings.settle_s:
+                await self.ledger.end(op.id, Ending(Fate.NOTHING))
+            case Sign.ABSENT:
+                return False
+            case Sign.SEVERAL | Sign.NO_WAY:
+                log.error("an outcome needs an operator: QuotaService/ReleaseReservation", op=op.id, operation=op.rpc, fits=list(found.ids))
+                return False
+        log.info("an outcome is known now", op=op.id, operation=op.rpc, outcome=found.sign.name)
+        self.recounter.soon()
+        return True
+
+    async def _look(self, op: OperationView) -> Evidence:
+        trace = msgspec.msgpack.decode(op.detail, type=Trace)
+        request = self.truth.catalog[op.rpc].request_type.FromString(trace.request)
+        return await evidence.look(Case(op, trace, request, self.truth))
+
+    # What deletes free -----------------------------------------------------------------------------------------------------------
+
+    def give_back(self, rpc: str, project: str, request: Any, amounts: Mapping[str, int], fence: int | None) -> None:  # noqa: ANN401
+        """Frees `amounts` (counter -> negative) once the object of a delete is gone; should that be missed, the next recount tells."""
+        match rpc:
+            case "VaultService/DeleteVault":
+                name, read, fields = request.vault_id, "VaultService/GetVault", {"vault_id": request.vault_id}
+            case "PolicyService/DeletePolicy":
+                name, read, fields = request.policy_id, "PolicyService/GetPolicy", {"policy_id": request.policy_id}
+            case _:
+                raise AssertionError(rpc)
+        self._start(f"gone-{name}", self._give_back(f"gone-{name}", (read, project, fields), amounts, fence))
+
+    async def _give_back(self, name: str, where: tuple[str, str, dict[str, object]], amounts: Mapping[str, int], fence: int | None) -> None:
+        for delay_s in (0.0, 0.2, 0.5, *POLLS_S[1:]):
+            await self.clock.sleep(delay_s)
+            try:
+                if await self.truth.read(*where) is None:
+                    for key, amount in amounts.items():
+                        await self.store.adjust(key, amount, name, fence)
+                    return
+            except (GatewayError, StoreDown) as error:
+                log.warning("cannot see yet whether an object is gone", object=name, error=str(error))

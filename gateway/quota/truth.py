@@ -1,0 +1,58 @@
+"""What exists upstream, read through the gateway's own client: whole lists, all pages or an error."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+
+from gateway.errors import GatewayError
+from gateway.upstream.catalog import Catalog
+from gateway.upstream.client import Account, Client
+
+_PAGE_SIZE: Final = 200
+_SCOPE: Final = "gateway/recount"
+
+
+class Truth:
+    """Reads as the gateway itself, for no caller. `account`: from a project's id to the way into it, None for projects that are gone."""
+
+    def __init__(self, catalog: Catalog, client: Client, account: Callable[[str], Account | None]) -> None:
+        self.catalog = catalog
+        self._client = client
+        self._account = account
+
+    async def read(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any | None:  # noqa: ANN401 - the response of any read
+        """The response; None when the object does not exist. Raises GatewayError."""
+        binding = self.catalog[rpc]
+        try:
+            reply = await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None)
+        except GatewayError as error:
+            if error.code == code_pb2.NOT_FOUND:
+                return None
+            raise
+        return reply.message
+
+    async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
+        """Every row of a list. Raises GatewayError when any page fails."""
+        found: list[Any] = []
+        token = ""
+        while True:
+            page: Any = await self.read(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token})
+            if page is None:
+                return found
+            found += getattr(page, rows)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def in_force(self, rpc: str, project: str, request: Message) -> Message | None:
+        """The response that an idempotent change would have had, if it is in force. Raises GatewayError."""
+        return await self._client.look(self.catalog[rpc], request, self.known(project))
+
+    def known(self, project: str) -> Account:
+        """Raises KeyError for a project that this gateway does not serve any more."""
+        account = self._account(project)
+        if account is None:
+            raise KeyError(project)
+        return account

@@ -1,0 +1,1 @@
+"""RPCs that no declaration can carry out, written by hand: one module per service."""

@@ -1,0 +1,216 @@
+"""QuotaService: what the limits are, how much of them is used, and what an administrator may do about it.
+
+Limits that are shared between tenants are shown to administrators only: their use would tell one tenant about the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cbrgateway.v1 import errors_pb2, quota_pb2
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import ValidationError
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, Resource, field_invalid
+from gateway.quota import demands, refusals
+from gateway.quota.admission import Admission
+from gateway.quota.ledger import Ending
+from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
+from gateway.quota.settings import LimitEntry
+from gateway.rpc.call import Call
+from gateway.rpc.dispatch import Handler
+from gateway.state import State, StoreDown, Usage
+from gateway.upstream.exchange import Fate
+from gateway.upstream.paging import PageTokens, plan_page
+
+_OPEN: Final = (State.RESERVED, State.SENT, State.UNKNOWN)
+QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
+"""In the order of the proto, which the handlers below follow."""
+
+_CHECKED: Final[Mapping[str, str]] = {
+    "create_vault": "VaultService/CreateVault",
+    "update_vault": "VaultService/UpdateVault",
+    "order_vault": "VaultService/OrderVault",
+    "create_policy": "PolicyService/CreatePolicy",
+    "add_backup_members": "BackupShareService/AddBackupMembers",
+    "create_checkpoint": "CheckpointService/CreateCheckpoint",
+}
+
+
+def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a generated enum
+    """The configuration's word for an enum value: QUOTA_METRIC_CAPACITY_GIB is `capacity_gib`."""
+    return str(kind.Name(value)).removeprefix(prefix).lower()
+
+
+def _entry(limit: Any) -> LimitEntry:  # noqa: ANN401 - quota_pb2.Limit
+    given: dict[str, Any] = {name: getattr(limit, name) for name in ("value", "per_second", "burst") if limit.HasField(name)}
+    if limit.method_class:
+        given["method_class"] = _word(quota_pb2.MethodClass, "METHOD_CLASS_", limit.method_class)
+    metric, level = _word(quota_pb2.QuotaMetric, "QUOTA_METRIC_", limit.metric), _word(quota_pb2.QuotaLevel, "QUOTA_LEVEL_", limit.level)
+    try:
+        return LimitEntry.model_validate({"metric": metric, "level": level, "subject": limit.subject, "shadow": limit.shadow, **given})
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        path = ".".join(("limit", *(str(part) for part in first["loc"])))
+        raise field_invalid(path, str(first.get("ctx", {}).get("error", first["msg"])), "limit") from None
+
+
+def _shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:
+    shown = quota_pb2.Limit(
+        name=limit.name,
+        metric=quota_pb2.QuotaMetric.Value(f"QUOTA_METRIC_{limit.metric.upper()}"),
+        level=quota_pb2.QuotaLevel.Value(f"QUOTA_LEVEL_{limit.level.upper()}"),
+        subject=limit.subject,
+        shadow=limit.shadow,
+        set_while_running=set_while_running,
+    )
+    if limit.kind is Kind.RATE:
+        shown.per_second, shown.burst = limit.per_second, limit.burst
+        if limit.method_class:
+            shown.method_class = quota_pb2.MethodClass.Value(f"METHOD_CLASS_{limit.method_class.upper()}")
+    else:
+        shown.value = limit.value
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaHandlers:
+    """The handlers, by RPC."""
+
+    admission: Admission
+    tokens: PageTokens
+    clock: Clock
+
+    def by_rpc(self) -> dict[str, Handler]:
+        found: tuple[Handler, ...] = (
+            self.list_limits,
+            self.list_usages,
+            self.check_quota,
+            self.list_reservations,
+            self.set_limit,
+            self.delete_limit,
+            self.release_reservation,
+        )
+        return {rpc: _guarded(handler) for rpc, handler in zip(QUOTA_RPCS, found, strict=True)}
+
+    def _page(self, call: Call, request: Message, response: Message) -> Message:
+        return plan_page(call.binding, request, self.tokens, call.scope).cut(response)
+
+    async def list_limits(self, call: Call, request: Message) -> Message:
+        scope, book = call.quota_scope, self.admission.book
+        everything = _administers(call)
+        seen = [limit for limit in book.limits if everything or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})]
+        shown = [_shown(limit, set_while_running=limit.name in book.set_while_running) for limit in sorted(seen, key=lambda limit: limit.name)]
+        return self._page(call, request, quota_pb2.ListLimitsResponse(limits=shown))
+
+    async def list_usages(self, call: Call, request: Message) -> Message:
+        day, _ = day_of(self.clock.time())
+        keys: dict[str, Applied] = {}
+        for metric in Metric:
+            for applied in self._visible(metric, call):
+                if applied.limit.kind in {Kind.STOCK, Kind.VOLUME} and metric is not Metric.MEMBERS_PER_BACKUP:
+                    keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
+        found = await self.admission.store.usage(list(keys))
+        usages = [_usage(key, applied.limit, found[key]) for key, applied in sorted(keys.items())]
+        return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
+
+    def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
+        found = self.admission.book.limits.applied(metric, call.quota_scope)
+        return [applied for applied in found if _administers(call) or applied.limit.level in PRIVATE_LEVELS]
+
+    async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
+        field = request.WhichOneof("change")
+        rpc, change, scope = _CHECKED[field], getattr(request, field), call.quota_scope
+        limits = self.admission.book.limits
+        read = demands.read_first(rpc, limits, scope)
+        current = None
+        if read == "VaultService/GetVault":
+            current = await self.admission.truth.read(read, scope.project, {"vault_id": change.vault_id})
+        priced = demands.priced(demands.demands(rpc, change, current), limits, scope, self.clock.time())
+        found = await self.admission.store.usage([charge.key for charge, _ in priced])
+        verdicts = []
+        for charge, applied in priced:
+            used = found[charge.key]
+            told = used if _administers(call) or applied.limit.level in PRIVATE_LEVELS else Usage()
+            allowed = applied.limit.shadow or used.committed + used.reserved + charge.amount <= applied.limit.value
+            usage = _usage(charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}", _public(applied, call), told)
+            verdicts.append(quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed))
+        expands = demands.expands_itself(rpc, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
+        return quota_pb2.CheckQuotaResponse(allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts)
+
+    async def list_reservations(self, call: Call, request: Message) -> Message:
+        tenant = None if _administers(call) else call.quota_scope.tenant
+        rows = [
+            quota_pb2.Reservation(
+                id=op.id,
+                tenant=op.tenant,
+                rpc=op.rpc,
+                request_id=op.request_id,
+                state=quota_pb2.ReservationState.Value(f"RESERVATION_STATE_{op.state}"),
+                amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
+                create_time=_moment(op.created_at),
+            )
+            for op in await self.admission.store.operations(tenant, _OPEN)
+        ]
+        return self._page(call, request, quota_pb2.ListReservationsResponse(reservations=rows))
+
+    async def set_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.SetLimitRequest
+        limit = _entry(request.limit).limit()
+        await self.admission.book.put(limit)
+        return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
+
+    async def delete_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.DeleteLimitRequest
+        if not await self.admission.book.delete(request.name):
+            raise _not_found("limit", request.name, "SetLimit has set no limit of this name; the configuration's own are changed there.")
+        return quota_pb2.DeleteLimitResponse()
+
+    async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
+        name = request.reservation_id
+        state = next((op.state for op in await self.admission.store.operations(None, _OPEN) if op.id == name), None)
+        if state is None:
+            raise _not_found("reservation", name, "There is no open reservation of this id; it may have been settled.")
+        if state is not State.UNKNOWN:
+            text = "The change is still under way; only one whose outcome is unknown can be settled by hand."
+            raise GatewayError(errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name))
+        await self.admission.ledger.end(name, Ending(Fate.DONE if request.carried_out else Fate.NOTHING))
+        self.admission.recounter.soon()
+        return quota_pb2.ReleaseReservationResponse()
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(call: Call, request: Message) -> Message:
+        try:
+            return await handler(call, request)
+        except StoreDown:
+            raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+
+    return guarded
+
+
+def _administers(call: Call) -> bool:
+    return call.principal is not None and call.principal.grant.role == "administrator"
+
+
+def _public(applied: Applied, call: Call) -> Limit:
+    """The limit without the name of a shared credential."""
+    limit = applied.limit
+    if _administers(call) or limit.level in PRIVATE_LEVELS:
+        return limit
+    return Limit(limit.metric, limit.level, "", limit.value, shadow=limit.shadow)
+
+
+def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
+    usage = quota_pb2.QuotaUsage(name=key, limit=_shown(limit), used=found.committed, reserved=found.reserved, uncertain=found.uncertain)
+    if found.counted_at is not None:
+        usage.count_time.CopyFrom(_moment(found.counted_at))
+    return usage
+
+
+def _moment(seconds: float) -> Timestamp:
+    return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+
+
+def _not_found(kind: str, name: str, text: str) -> GatewayError:
+    return GatewayError(errors_pb2.ERROR_REASON_QUOTA_NOT_FOUND, text, resource=Resource(kind, name))

@@ -1,0 +1,172 @@
+"""After a crash or a lost answer the store and CBR agree again, and nothing was done twice. The emulator's truth log is the oracle."""
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections import Counter
+
+import grpc
+import pytest
+from cbrgateway.v1 import backup_pb2, quota_pb2, vault_pb2
+from cbrgateway.v1.backup_pb2_grpc import BackupServiceStub
+from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+
+from emulator import settings as emulated
+from emulator.server import running_emulator
+from gateway.app import open_app
+from gateway.state import State
+from tests.harness import World, config_for
+from tests.quota.processes import Process
+from tests.quota.scenes import MANY, gateway, limit, new_vault, outcome, posts, usage
+
+KEY = "vaults:tenant:payments"
+LIMITS = [limit("vaults", "tenant", 3), limit("capacity_gib", "tenant", 30)]
+FAST = {"sweep_s": 0.5, "settle_s": 1}
+FAILPOINTS = ("after_begin", "after_sent", "before_end", "after_end")
+AFTER, BEFORE = "after_commit", "before_commit"
+LOSSES = (
+    {"kind": "cut", "when": BEFORE},
+    {"kind": "cut", "when": AFTER},
+    {"kind": "status", "status": 502, "when": AFTER},
+    {"kind": "status", "status": 504, "when": AFTER},
+    {"kind": "truncate"},
+)
+
+
+def vaults_upstream(world, tenant="payments"):
+    return Counter(json.loads(entry.body)["vault"]["name"] for entry in posts(world, committed=True))
+
+
+async def settled(world, within_s=10.0):
+    """Waits until no outcome is open."""
+    async with asyncio.timeout(within_s):
+        while await world.app.store.operations(None, {State.SENT, State.UNKNOWN, State.RESERVED}):  # noqa: ASYNC110 - the store has no bell
+            await asyncio.sleep(0.1)
+
+
+async def until_ok(world, request):
+    for _ in range(60):
+        ended = await outcome(world, world.stub(VaultServiceStub).CreateVault, request, within_s=3)
+        if ended.reason == "OK":
+            return ended
+        await asyncio.sleep(0.3)
+    raise AssertionError(ended.reason)
+
+
+@pytest.mark.timeout(60 * MANY)
+async def test_a_request_id_makes_one_vault_whatever_is_lost():
+    async with gateway(limit("vaults", "tenant", 1000), settings=emulated.EmulatorSettings(seed=7)) as world:
+        for loss in LOSSES:
+            world.emulator.state.faults.add({**loss, "match": {"operation": "CreateVault"}, "probability": 0.08, "times": None})
+        await asyncio.gather(*(until_ok(world, new_vault(n, request_id=f"r-{n}")) for n in range(25 * MANY)))
+        assert set(vaults_upstream(world).values()) == {1}
+        assert len(vaults_upstream(world)) == 25 * MANY
+        await settled(world)
+        assert any(entry.faults for entry in posts(world)), "no fault struck, so that nothing was shown"
+        assert (await usage(world, KEY))[KEY].committed == 25 * MANY
+
+
+async def test_a_create_whose_answer_was_lost_is_found_and_its_answer_replayed():
+    async with gateway(limit("vaults", "tenant", 1)) as world:
+        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "CreateVault"}})
+        vaults = world.stub(VaultServiceStub)
+        lost = await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))
+        assert lost.reason == "OUTCOME_UNKNOWN"
+        again = await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))
+        assert (again.reason, again.trailers["replayed"]) == ("OK", "true")
+        read = await outcome(world, vaults.GetVault, vault_pb2.GetVaultRequest(vault_id=again.response.vault.id))
+        assert read.response.vault.name == "vault-1"
+        assert len(posts(world)) == 1
+        assert (await outcome(world, vaults.CreateVault, new_vault(2))).reason == "RESOURCE_COUNT_LIMIT"
+
+
+async def test_a_create_that_never_happened_is_given_up_after_a_while():
+    async with gateway(limit("vaults", "tenant", 1)) as world:
+        world.emulator.state.faults.add({"kind": "cut", "when": BEFORE, "match": {"operation": "CreateVault"}})
+        vaults = world.stub(VaultServiceStub)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))).reason == "OUTCOME_UNKNOWN"
+        assert (await outcome(world, vaults.CreateVault, new_vault(2))).reason == "RESOURCE_COUNT_LIMIT"
+        await settled(world)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))).reason == "OK"
+        assert len(posts(world, committed=True)) == 1
+
+
+async def test_a_caller_that_leaves_changes_nothing_about_the_bookkeeping():
+    async with gateway(limit("vaults", "tenant", 1)) as world:
+        world.emulator.state.faults.add({"kind": "delay", "seconds": 0.6, "match": {"operation": "CreateVault"}})
+        vaults = world.stub(VaultServiceStub)
+        call = vaults.CreateVault(new_vault(1, request_id="r-1"), metadata=world.metadata())
+        await asyncio.sleep(0.3)
+        call.cancel()
+        await settled(world)
+        assert (await usage(world, KEY))[KEY].committed == 1
+        again = await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))
+        assert (again.reason, again.trailers["replayed"]) == ("OK", "true")
+
+
+async def test_a_restore_is_never_sent_again_and_waits_for_an_operator():
+    async with gateway() as world:
+        world.emulator.state.faults.add({"kind": "cut", "when": BEFORE, "match": {"operation": "ImportBackup"}, "times": None})
+        world.emulator.state.faults.add({"kind": "cut", "when": BEFORE, "match": {"operation": "RestoreBackup"}, "times": None})
+        backups = world.stub(BackupServiceStub)
+        request = backup_pb2.RestoreBackupRequest(backup_id="0daac4c5-6707-4851-97ba-169e36266b66", restore={"server_id": "s"}, request_id="r-1")
+        assert (await outcome(world, backups.RestoreBackup, request)).reason == "OUTCOME_UNKNOWN"
+        await asyncio.sleep(2.5)
+        (open_operation,) = await world.app.store.operations(None, {State.UNKNOWN})
+        assert open_operation.rpc == "BackupService/RestoreBackup"
+        assert (await outcome(world, backups.RestoreBackup, request, within_s=1)).reason == "OUTCOME_UNKNOWN"
+        assert len(posts(world, "RestoreBackup")) == 1
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("failpoint", FAILPOINTS)
+async def test_a_killed_process_loses_and_doubles_nothing(failpoint, tmp_path):
+    async with running_emulator() as cloud:
+        gateway_process = Process(tmp_path, cloud.base_url, limits=LIMITS, quota=FAST, state={"path": str(tmp_path / "state.db")})
+        async with gateway_process.running(CBR_GATEWAY_FAILPOINT=f"{failpoint}=kill") as (process, channel):
+            world = World(None, cloud, channel)
+            killed = outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(0, request_id="r-0"), within_s=5)
+            with contextlib.suppress(KeyError, AttributeError):
+                await killed
+            assert await asyncio.wait_for(process.wait(), 5) == -signal.SIGKILL
+        async with gateway_process.running() as (_, channel):
+            world = World(None, cloud, channel)
+            await until_ok(world, new_vault(0, request_id="r-0"))
+            ended = await asyncio.gather(
+                *(outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(n, request_id=f"r-{n}")) for n in range(1, 8))
+            )
+            assert Counter(e.reason for e in ended) == {"OK": 2, "CAPACITY_LIMIT": 5}
+            assert sorted(vaults_upstream(world).values()) == [1, 1, 1]
+
+
+async def test_a_recount_follows_what_others_did():
+    async with gateway(limit("vaults", "tenant", 2)) as world:
+        vaults = world.stub(VaultServiceStub)
+        for number in range(2):
+            await outcome(world, vaults.CreateVault, new_vault(number))
+        # Behind the gateway's back, as in the vendor's console.
+        async with open_app(config_for(world.emulator.base_url)) as app, grpc.aio.insecure_channel(app.address) as channel:
+            console = World(app, world.emulator, channel)
+            listed = await outcome(console, console.stub(VaultServiceStub).ListVaults, vault_pb2.ListVaultsRequest())
+            vault_id = listed.response.vaults[0].id
+            await outcome(console, console.stub(VaultServiceStub).DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=vault_id))
+        assert (await outcome(world, vaults.CreateVault, new_vault(5))).reason == "RESOURCE_COUNT_LIMIT"
+        await asyncio.sleep(0.2)
+        world.emulator.state.world.tasks.settle()
+        await world.app.recovery.recounter.run()
+        found = (await usage(world, KEY))[KEY]
+        left = await outcome(world, vaults.ListVaults, vault_pb2.ListVaultsRequest())
+        assert found.committed == len(left.response.vaults)
+
+
+async def test_a_limit_that_is_newer_than_a_create_counts_it_while_its_outcome_is_open():
+    async with gateway(sections={"quota": {"recovery": False}}) as world:
+        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "CreateVault"}})
+        vaults, quota = world.stub(VaultServiceStub), world.stub(QuotaServiceStub)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))).reason == "OUTCOME_UNKNOWN"
+        limited = quota_pb2.SetLimitRequest(limit={"metric": "QUOTA_METRIC_VAULTS", "level": "QUOTA_LEVEL_TENANT", "value": 1})
+        assert (await outcome(world, quota.SetLimit, limited, tenant="admin")).reason == "OK"
+        assert (await outcome(world, vaults.CreateVault, new_vault(2))).reason == "RESOURCE_COUNT_LIMIT"
+        assert len(posts(world)) == 1
