@@ -5,7 +5,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from gateway.upstream.declaration import IDENTIFIER
+
+_IDENTIFIER: Final = re.compile(IDENTIFIER)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PERMISSION: Final = re.compile(r"cbr:[A-Za-z]+:([A-Za-z]+|\*)")
 _SPIFFE: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
