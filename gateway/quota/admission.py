@@ -245,7 +245,10 @@ class Admission:
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:
-        unknown = {op.id for op in await self.store.operations(change.scope.tenant, {State.UNKNOWN})}
+        try:
+            unknown = {op.id for op in await self.store.operations(change.scope.tenant, {State.UNKNOWN})}
+        except StoreDown:
+            unknown = set()
         if op_id in unknown:
             text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
             return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)

@@ -1,5 +1,6 @@
 """An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,8 @@ from gateway.state import Begun, IllegalTransition, Operation, Store, StoreDown
 from gateway.upstream.exchange import Fate
 
 _MAX_OWED: Final = 10_000
+_MAX_DOUBTS: Final = 5_000
+"""What began unheard runs out by itself, so it leaves room for the ends of what was sent."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -42,8 +45,13 @@ class Ledger:
     """Ends that the store does not know yet, by operation."""
 
     async def begin(self, op: Operation) -> Begun:
-        """Raises StoreDown."""
-        begun = await self.store.begin(op)
+        """Raises StoreDown. What was begun without our hearing of it is released later, so that a repeat need not wait until it runs out."""
+        try:
+            begun = await self.store.begin(op)
+        except (StoreDown, asyncio.CancelledError):
+            if len(self.owed) < _MAX_DOUBTS:
+                self.owed[op.id] = Ending(Fate.NOTHING)
+            raise
         failpoint.reach("after_begin")
         return begun
 

@@ -24,7 +24,7 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
         return
     if settings.path != MEMORY:
         _create(settings.path)
-    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.timeout_s)
+    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.patience_s)
     await thread.open()
     try:
         yield SqliteStore(thread, clock, settings.replay_ttl_s)

@@ -1,13 +1,15 @@
 """Where the gateway keeps what is in flight."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.secret import SecretReference
 
 MEMORY = Path(":memory:")
+# A server may be gone, and then a caller is to be told within a second. A file is where this process is: what it waits for is its disk.
+_PATIENCE_S: Final = {"sqlite": 5.0, "valkey": 0.4}
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -25,8 +27,18 @@ class StoreSettings(BaseModel):
     )
     replicas: int = Field(default=1, ge=1, description="Processes that share the Valkey: each keeps this share of a rate while the Valkey is down.")
     prefix: str = Field(default="cbrgw", pattern="^[A-Za-z0-9_-]+$", description="First word of every key in the Valkey.")
-    timeout_s: float = Field(default=0.4, gt=0, le=5, description="Time for one answer of the store before it counts as down.")
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=5,
+        description="Time for an answer of the store before it counts as down. Unset: 0.4 for valkey; 5 for sqlite, as a busy disk is not down.",
+    )
     replay_ttl_s: float = Field(default=24 * 3600, gt=0, description="How long the answer to a request_id can be given again.")
+
+    @property
+    def patience_s(self) -> float:
+        """How long an answer is waited for."""
+        return _PATIENCE_S[self.kind] if self.timeout_s is None else self.timeout_s
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:

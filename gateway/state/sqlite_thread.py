@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from gateway.state.patience import answer_of
 from gateway.state.store import StoreDown
 
 T = TypeVar("T")
@@ -47,12 +48,10 @@ class SqlThread:
         """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job that had not begun never will."""
         if not self._thread.is_alive():
             raise StoreDown("the store is closed")
-        job = _Job(work, concurrent.futures.Future())
-        self._jobs.put(job)
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._jobs.put(_Job(work, done))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                result: T = await asyncio.wrap_future(job.done)
-                return result
+            return await answer_of(asyncio.wrap_future(done), self._timeout_s)
         except TimeoutError as error:
             raise StoreDown(f"the store did not answer within {self._timeout_s} s") from error
         except sqlite3.Error as error:

@@ -5,7 +5,6 @@ library never repeats a command, because a repetition after a timeout could not 
 bears it.
 """
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -19,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 from gateway.clock import Clock
 from gateway.state import gcra
 from gateway.state.degraded import LocalShare
+from gateway.state.patience import answer_of
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
     MAX_RESPONSE_BYTES,
@@ -58,9 +58,10 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
     pool = BlockingConnectionPool.from_url(
         settings.url.reveal(),
         max_connections=_CONNECTIONS,
-        timeout=settings.timeout_s,
-        socket_timeout=settings.timeout_s,
-        socket_connect_timeout=settings.timeout_s,
+        # Each question is bounded as a whole, by us.
+        timeout=None,
+        socket_timeout=None,
+        socket_connect_timeout=None,
         retry=None,
         protocol=2,
     )
@@ -70,7 +71,8 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
             await store.epoch()
         yield store
     finally:
-        await pool.disconnect()
+        with contextlib.suppress(TimeoutError):
+            await answer_of(pool.disconnect(), settings.patience_s)
 
 
 class ValkeyStore:
@@ -79,7 +81,7 @@ class ValkeyStore:
     def __init__(self, client: Redis, settings: StoreSettings, share: LocalShare) -> None:
         self._client = client
         self._base = f"{{{settings.prefix}}}"
-        self._timeout_s = settings.timeout_s
+        self._timeout_s = settings.patience_s
         self._keep_ms = max(1, round(settings.replay_ttl_s * 1000))
         self._share = share
         self._scripts = Scripts()
@@ -238,8 +240,7 @@ class ValkeyStore:
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the library
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await question()
+            return await answer_of(question(), self._timeout_s)
         except (RedisError, OSError, TimeoutError) as error:
             # Its text may name the server: only the kind of the failure goes on.
             raise StoreDown(f"the shared store failed: {type(error).__name__}") from error

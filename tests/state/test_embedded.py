@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 import threading
+import time
 
 import pytest
 from pydantic import ValidationError
@@ -99,6 +100,16 @@ async def test_a_disk_that_hangs_is_down_within_the_timeout_and_what_had_not_beg
     assert [type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)] == [StoreDown, StoreDown]
     gate.set()
     assert await thread.run(lambda db: db.execute("SELECT n FROM t").fetchall()) == []
+    await thread.close()
+
+
+async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile():
+    thread = SqlThread(":memory:", lambda _: None, 1.0)
+    await thread.open()
+    asked = asyncio.create_task(thread.run(lambda _: "an answer"))
+    await asyncio.sleep(0)
+    time.sleep(1.1)  # noqa: ASYNC251 - the process itself, with its event loop
+    assert await asked == "an answer"
     await thread.close()
 
 

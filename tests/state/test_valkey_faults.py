@@ -184,3 +184,13 @@ async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
         await store.sweep()
     left = {word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")}
     assert left == {"{cbrgw}:epoch", "{cbrgw}:sequence", "{cbrgw}:counter:vaults"}
+
+
+async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(own_valkey: ValkeyProcess):
+    async with opened(own_valkey.url, timeout_s=1) as store:
+        own_valkey.signal(signal.SIGSTOP)
+        asked = asyncio.create_task(store.begin(operation("one", Charge("vaults", 1, 1))))
+        await asyncio.sleep(0.05)
+        own_valkey.signal(signal.SIGCONT)
+        time.sleep(1.1)  # noqa: ASYNC251 - the process itself, with its event loop
+        assert await asked == Admitted()
