@@ -83,8 +83,8 @@ def _call(binding: Binding) -> Iterator[str]:
         yield f"  Read back    {binding.read_back}"
     if binding.asynchronous:
         yield "  Asynchronous: the work goes on after the call has answered; see TaskService"
-    if not binding.project_scoped:
-        yield "  For administrators: the call is not bound to a project"
+    if binding.for_administrators:
+        yield "  For administrators: what the call reaches belongs to no tenant"
 
 
 def _section(title: str, fields: Iterable[FieldReference]) -> Iterator[str]:

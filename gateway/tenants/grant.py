@@ -2,7 +2,7 @@
 
 viewer          the RPCs that change nothing, in the tenant's projects
 operator        every RPC in the tenant's projects
-administrator   every RPC, those outside projects too
+administrator   every RPC, those whose objects belong to no tenant too
 permissions     the RPCs whose declared action is listed, wherever they are
 """
 
@@ -29,16 +29,16 @@ class Grant:
             case "administrator":
                 return True
             case "operator":
-                return binding.project_scoped
+                return not binding.for_administrators
             case "viewer":
-                return binding.project_scoped and binding.reads
+                return binding.reads and not binding.for_administrators
         return not self.permissions.isdisjoint((binding.permission, whole_kind(binding.permission)))
 
     def check(self, binding: Binding) -> None:
         """Raises ADMINISTRATOR_ONLY or PERMISSION_MISSING."""
         if self.allows(binding):
             return
-        if self.role and not binding.project_scoped:
+        if self.role and binding.for_administrators:
             raise GatewayError(errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY, f"{binding.rpc} is for administrators only.")
         has = f"the role {self.role}" if self.role else "other permissions"
         raise GatewayError(

@@ -40,7 +40,9 @@ class Tenant(BaseModel):
 
     id: Identifier = Field(description="Name of the tenant in logs, unique.")
     administrator: bool = Field(
-        default=False, description="Whether the holders of `api_keys` may also call the RPCs that are not bound to a project (RegionService)."
+        default=False,
+        description="Whether the holders of `api_keys` may also call the RPCs whose objects belong to no tenant "
+        "(RegionService, OrganizationPolicyService).",
     )
     default_project: Identifier = Field(description="Project of calls that name none in `x-cbr-project-id`: one of `projects`.")
     projects: tuple[Project, ...] = Field(min_length=1, description="The tenant's CBR projects. A project belongs to one tenant only.")

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.errors import field_invalid
 from gateway.upstream import codec
 from gateway.upstream.codec import Codecs, MessagePlan
+from gateway.upstream.id_fields import IdField, id_fields
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
@@ -90,11 +91,12 @@ class Binding:
     response_plan: MessagePlan
     paths_of_keys: Mapping[str, str]
     """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
+    id_fields: tuple[IdField, ...]
 
     @property
-    def project_scoped(self) -> bool:
-        """Whether the call belongs to the caller's project. RPCs that do not are for administrators."""
-        return not self.administrators_only if self.custom and not self.path else "{project_id}" in self.path
+    def for_administrators(self) -> bool:
+        """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names no project."""
+        return self.administrators_only or (bool(self.path) and "{project_id}" not in self.path)
 
     @property
     def reads(self) -> bool:
@@ -191,6 +193,7 @@ class Declaration:
     def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]]) -> Binding:
         """The Binding. The declaration must have no problems. `calls`: verb and path of all declarations."""
         option = self.option
+        segments = tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT)
         return Binding(
             rpc=self.rpc,
             method=self.verb,
@@ -206,10 +209,11 @@ class Declaration:
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),
-            segments=tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT),
+            segments=segments,
             request_plan=codecs.plan(self.request),
             response_plan=codecs.plan(self.method.output_type),
             paths_of_keys=_paths_of_keys(self.request),
+            id_fields=id_fields(self.request, frozenset(segment.variable for segment in segments)),
         )
 
     def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:

@@ -4,6 +4,7 @@ To add a rule: write the function, add it to RULES (one method at a time) or SET
 message to tests/contract/bad.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -13,8 +14,10 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 
 from gateway.upstream import codec
 from gateway.upstream.declaration import IN_BODY, Declaration, Rule
+from gateway.upstream.id_fields import no_object, refers
 
 _PLAIN: Final = frozenset({"google.protobuf.Timestamp", "google.type.Date"})
+_ID: Final = re.compile(r"(^|_)ids?$")
 _PAGED_BY_CBR: Final = frozenset({options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER, options_pb2.PAGING_OFFSET_IN_BODY})
 
 
@@ -29,8 +32,6 @@ def _option(d: Declaration) -> Iterator[str]:
     for name in ("operation", "permission"):
         if not getattr(d.option, name) and not (d.calls_nothing and name == "operation"):
             yield f"does not set {name}"
-    if d.option.administrators_only and not d.option.custom:
-        yield "sets administrators_only, which is only for custom RPCs"
 
 
 def _path(d: Declaration) -> Iterator[str]:
@@ -156,6 +157,19 @@ def _raw_words(message: Descriptor) -> Iterator[str]:
             yield f"field {message.name}.{fd.name} is an enum in a response and needs the string field {fd.name}_raw"
 
 
+def _ids(d: Declaration) -> Iterator[str]:
+    """Whatever may name an object says whose it has to be. Only the path of the request itself has variables."""
+    for message in reachable(d.request):
+        for fd in message.fields:
+            looks = bool(_ID.search(fd.name)) or (message is d.request and codec.json_key(fd) in d.variables)
+            if fd.type != FieldDescriptor.TYPE_STRING or fd.name in codec.GATEWAY_FIELDS:
+                continue
+            if looks and not (refers(fd) or no_object(fd)):
+                yield f"field {message.name}.{fd.name} looks like an id; declare with refers what it names, or with no_object why it names nothing"
+            if refers(fd) and no_object(fd):
+                yield f"field {message.name}.{fd.name} has both refers and no_object; keep one"
+
+
 def reachable(root: Descriptor) -> list[Descriptor]:
     """The message and all of our own messages inside it, each once."""
     found: dict[str, Descriptor] = {}
@@ -169,7 +183,7 @@ def reachable(root: Descriptor) -> list[Descriptor]:
     return list(found.values())
 
 
-RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions)
+RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions, _ids)
 
 SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
 

@@ -117,7 +117,7 @@ def caller(world: World, tenant: str = "payments", *more: tuple[str, str]) -> Ca
 
 
 def tenant_for(rpc: str) -> str:
-    return "payments" if BINDINGS[rpc].project_scoped else "admin"
+    return "admin" if BINDINGS[rpc].for_administrators else "payments"
 
 
 def arrived(world: World, rpc: str = "") -> list[Entry]:

@@ -5,7 +5,7 @@ from google.protobuf import json_format
 
 from gateway.upstream.declaration import RetryClass
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, arrived, caller, forget, order
+from tests.functional.calls import BINDINGS, arrived, caller, forget, order, tenant_for
 
 LOST_AFTER = {
     "cut": ("cut", {"when": "after_commit"}),
@@ -210,7 +210,7 @@ def each(scenes):
 
 
 def someone(world, rpc):
-    return caller(world, "databases" if rpc == "BackupShareService/UpdateBackupMember" else "payments")
+    return caller(world, "databases" if rpc == "BackupShareService/UpdateBackupMember" else tenant_for(rpc))
 
 
 def content(message):

@@ -77,7 +77,7 @@ async def test_a_foreign_project_is_denied_like_one_that_does_not_exist(world, r
     assert arrived(world) == []
 
 
-@pytest.mark.parametrize("rpc", [rpc for rpc, binding in BINDINGS.items() if not binding.project_scoped])
+@pytest.mark.parametrize("rpc", [rpc for rpc, binding in BINDINGS.items() if binding.for_administrators])
 async def test_what_belongs_to_no_project_is_for_administrators(world, rpc):
     failed = await caller(world).fails(rpc, REQUESTS[rpc])
     assert (failed.code, failed.reason) == ("PERMISSION_DENIED", "ADMINISTRATOR_ONLY")

@@ -126,8 +126,9 @@ def test_calls_outside_projects_are_for_administrators():
     assert choose_project(administrator, LIST_PROJECTS, []).id == "p9"
 
 
-def test_exactly_the_calls_without_a_project_are_for_administrators():
-    refused = {b.rpc for b in CATALOG if not b.project_scoped}
-    assert refused == {
+def test_exactly_the_calls_beyond_tenants_are_for_administrators():
+    refused = {b.rpc for b in CATALOG if b.for_administrators}
+    organization = {b.rpc for b in CATALOG if b.rpc.startswith("OrganizationPolicyService/")}
+    assert refused == organization | {
         f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")
     } | {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}

@@ -9,6 +9,17 @@ from gateway.upstream.catalog import load_catalog
 
 CATALOG = load_catalog()
 OUTSIDE = {f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")}
+OUTSIDE |= {
+    f"OrganizationPolicyService/{name}"
+    for name in (
+        "CreateOrganizationPolicy",
+        "GetOrganizationPolicy",
+        "ListOrganizationPolicies",
+        "UpdateOrganizationPolicy",
+        "DeleteOrganizationPolicy",
+        "ListOrganizationPolicyDeployments",
+    )
+}
 OUTSIDE |= {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}
 READ_VERBS = ("Get", "List", "Query", "Check")
 EXPECTED = {

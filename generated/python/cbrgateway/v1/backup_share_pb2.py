@@ -29,7 +29,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n cbrgateway/v1/backup_share.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tbackup_id\x18\x02 \x01(\t\x12\x33\n\x16\x64\x65stination_project_id\x18\x03 \x01(\tB\x13\x8a\x80\x19\x0f\x64\x65st_project_id\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12\x10\n\x08image_id\x18\x06 \x01(\t\x12\x10\n\x08vault_id\x18\x07 \x01(\t\x12?\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\ncreated_at\x12?\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\nupdated_at\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x91\x02\n\x17\x41\x64\x64\x42\x61\x63kupMembersRequest\x12\x19\n\tbackup_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12(\n\x0bproject_ids\x18\x02 \x03(\tB\x13\xbaH\x05\x92\x01\x02\x10\n\x8a\x80\x19\x07members\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$:n\xbaHk\x1ai\n\x14members.at_least_one\x12\x1bset project_ids, or domains\x1a\x34size(this.project_ids) > 0 || size(this.domains) > 0\"`\n\x18\x41\x64\x64\x42\x61\x63kupMembersResponse\x12&\n\x07members\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.Member\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_count\"\xe1\x02\n\x19UpdateBackupMemberRequest\x12\x19\n\tbackup_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\tmember_id\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x06status\x18\x03 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatusB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x10\n\x08vault_id\x18\x04 \x01(\t\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$:\x8d\x01\xbaH\x89\x01\x1a\x86\x01\n\x0fmember.vault_id\x12Jaccepting a share needs the vault that shall hold the backup; set vault_id\x1a\'this.status != 3 || this.vault_id != \'\'\"C\n\x1aUpdateBackupMemberResponse\x12%\n\x06member\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.Member\"N\n\x16GetBackupMemberRequest\x12\x19\n\tbackup_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\tmember_id\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\"@\n\x17GetBackupMemberResponse\x12%\n\x06member\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.Member\"\x8f\x02\n\x18ListBackupMembersRequest\x12\x19\n\tbackup_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x33\n\x16\x64\x65stination_project_id\x18\x04 \x01(\tB\x13\x8a\x80\x19\x0f\x64\x65st_project_id\x12\x10\n\x08image_id\x18\x05 \x01(\t\x12\x37\n\x06status\x18\x06 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x10\n\x08vault_id\x18\x07 \x01(\t\x12\x16\n\x04sort\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"{\n\x19ListBackupMembersResponse\x12&\n\x07members\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ount\"\x83\x01\n\x19\x44\x65leteBackupMemberRequest\x12\x19\n\tbackup_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\tmember_id\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x1c\n\x1a\x44\x65leteBackupMemberResponse2\xa6\x08\n\x12\x42\x61\x63kupShareService\x12\xb5\x01\n\x10\x41\x64\x64\x42\x61\x63kupMembers\x12&.cbrgateway.v1.AddBackupMembersRequest\x1a\'.cbrgateway.v1.AddBackupMembersResponse\"P\x8a\x80\x19L\x12,/v3/{project_id}/backups/{backup_id}/members*\tAddMember2\x11\x63\x62r:member:create\x12\xf9\x01\n\x12UpdateBackupMember\x12(.cbrgateway.v1.UpdateBackupMemberRequest\x1a).cbrgateway.v1.UpdateBackupMemberResponse\"\x8d\x01\x90\x02\x02\x8a\x80\x19\x85\x01\x1a\x38/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x12UpdateMemberStatus2\x11\x63\x62r:member:updateJ\"BackupShareService/GetBackupMember\x12\xc5\x01\n\x0fGetBackupMember\x12%.cbrgateway.v1.GetBackupMemberRequest\x1a&.cbrgateway.v1.GetBackupMemberResponse\"c\x90\x02\x01\x8a\x80\x19\\\n8/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x10ShowMemberDetail2\x0e\x63\x62r:member:get\x12\xc3\x01\n\x11ListBackupMembers\x12\'.cbrgateway.v1.ListBackupMembersRequest\x1a(.cbrgateway.v1.ListBackupMembersResponse\"[\x90\x02\x01\x8a\x80\x19T\n,/v3/{project_id}/backups/{backup_id}/members*\x11ShowMembersDetail2\x0f\x63\x62r:member:list8\x02\x12\xcd\x01\n\x12\x44\x65leteBackupMember\x12(.cbrgateway.v1.DeleteBackupMemberRequest\x1a).cbrgateway.v1.DeleteBackupMemberResponse\"b\x90\x02\x02\x8a\x80\x19[\"8/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x0c\x44\x65leteMember2\x11\x63\x62r:member:deleteB\xb2\x01\n\x11\x63om.cbrgateway.v1P\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n cbrgateway/v1/backup_share.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tbackup_id\x18\x02 \x01(\t\x12\x33\n\x16\x64\x65stination_project_id\x18\x03 \x01(\tB\x13\x8a\x80\x19\x0f\x64\x65st_project_id\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12\x10\n\x08image_id\x18\x06 \x01(\t\x12\x10\n\x08vault_id\x18\x07 \x01(\t\x12?\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\ncreated_at\x12?\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\nupdated_at\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xde\x02\n\x17\x41\x64\x64\x42\x61\x63kupMembersRequest\x12\x1d\n\tbackup_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x03\x12q\n\x0bproject_ids\x18\x02 \x03(\tB\\\xbaH\x05\x92\x01\x02\x10\n\x8a\x80\x19\x07members\xc2\x80\x19\x45\x61 recipient: any project may be offered a share, and has to accept it\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$:n\xbaHk\x1ai\n\x14members.at_least_one\x12\x1bset project_ids, or domains\x1a\x34size(this.project_ids) > 0 || size(this.domains) > 0\"`\n\x18\x41\x64\x64\x42\x61\x63kupMembersResponse\x12&\n\x07members\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.Member\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_count\"\xa5\x03\n\x19UpdateBackupMemberRequest\x12\x1d\n\tbackup_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x03\x12S\n\tmember_id\x18\x02 \x01(\tB@\xbaH\x03\xc8\x01\x01\xc2\x80\x19\x36\x61 recipient, looked for among the shares of the backup\x12:\n\x06status\x18\x03 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatusB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x16\n\x08vault_id\x18\x04 \x01(\tB\x04\xb8\x80\x19\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$:\x8d\x01\xbaH\x89\x01\x1a\x86\x01\n\x0fmember.vault_id\x12Jaccepting a share needs the vault that shall hold the backup; set vault_id\x1a\'this.status != 3 || this.vault_id != \'\'\"C\n\x1aUpdateBackupMemberResponse\x12%\n\x06member\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.Member\"\x8c\x01\n\x16GetBackupMemberRequest\x12\x1d\n\tbackup_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x03\x12S\n\tmember_id\x18\x02 \x01(\tB@\xbaH\x03\xc8\x01\x01\xc2\x80\x19\x36\x61 recipient, looked for among the shares of the backup\"@\n\x17GetBackupMemberResponse\x12%\n\x06member\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.Member\"\x9f\x03\n\x18ListBackupMembersRequest\x12\x1d\n\tbackup_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x03\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12m\n\x16\x64\x65stination_project_id\x18\x04 \x01(\tBM\x8a\x80\x19\x0f\x64\x65st_project_id\xc2\x80\x19\x36\x61 recipient, looked for among the shares of the backup\x12\\\n\x08image_id\x18\x05 \x01(\tBJ\xc2\x80\x19\x46\x61n image of another service, looked for among the shares of the backup\x12\x37\n\x06status\x18\x06 \x01(\x0e\x32\x1b.cbrgateway.v1.MemberStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x16\n\x08vault_id\x18\x07 \x01(\tB\x04\xb8\x80\x19\x01\x12\x16\n\x04sort\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"{\n\x19ListBackupMembersResponse\x12&\n\x07members\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ount\"\xc1\x01\n\x19\x44\x65leteBackupMemberRequest\x12\x1d\n\tbackup_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x03\x12S\n\tmember_id\x18\x02 \x01(\tB@\xbaH\x03\xc8\x01\x01\xc2\x80\x19\x36\x61 recipient, looked for among the shares of the backup\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x1c\n\x1a\x44\x65leteBackupMemberResponse2\xa6\x08\n\x12\x42\x61\x63kupShareService\x12\xb5\x01\n\x10\x41\x64\x64\x42\x61\x63kupMembers\x12&.cbrgateway.v1.AddBackupMembersRequest\x1a\'.cbrgateway.v1.AddBackupMembersResponse\"P\x8a\x80\x19L\x12,/v3/{project_id}/backups/{backup_id}/members*\tAddMember2\x11\x63\x62r:member:create\x12\xf9\x01\n\x12UpdateBackupMember\x12(.cbrgateway.v1.UpdateBackupMemberRequest\x1a).cbrgateway.v1.UpdateBackupMemberResponse\"\x8d\x01\x90\x02\x02\x8a\x80\x19\x85\x01\x1a\x38/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x12UpdateMemberStatus2\x11\x63\x62r:member:updateJ\"BackupShareService/GetBackupMember\x12\xc5\x01\n\x0fGetBackupMember\x12%.cbrgateway.v1.GetBackupMemberRequest\x1a&.cbrgateway.v1.GetBackupMemberResponse\"c\x90\x02\x01\x8a\x80\x19\\\n8/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x10ShowMemberDetail2\x0e\x63\x62r:member:get\x12\xc3\x01\n\x11ListBackupMembers\x12\'.cbrgateway.v1.ListBackupMembersRequest\x1a(.cbrgateway.v1.ListBackupMembersResponse\"[\x90\x02\x01\x8a\x80\x19T\n,/v3/{project_id}/backups/{backup_id}/members*\x11ShowMembersDetail2\x0f\x63\x62r:member:list8\x02\x12\xcd\x01\n\x12\x44\x65leteBackupMember\x12(.cbrgateway.v1.DeleteBackupMemberRequest\x1a).cbrgateway.v1.DeleteBackupMemberResponse\"b\x90\x02\x02\x8a\x80\x19[\"8/v3/{project_id}/backups/{backup_id}/members/{member_id}*\x0c\x44\x65leteMember2\x11\x63\x62r:member:deleteB\xb2\x01\n\x11\x63om.cbrgateway.v1P\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,43 +44,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER'].fields_by_name['update_time']._loaded_options = None
   _globals['_MEMBER'].fields_by_name['update_time']._serialized_options = b'\212\200\031\nupdated_at'
   _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._loaded_options = None
-  _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\003'
   _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['project_ids']._loaded_options = None
-  _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['project_ids']._serialized_options = b'\272H\005\222\001\002\020\n\212\200\031\007members'
+  _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['project_ids']._serialized_options = b'\272H\005\222\001\002\020\n\212\200\031\007members\302\200\031Ea recipient: any project may be offered a share, and has to accept it'
   _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ADDBACKUPMEMBERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_ADDBACKUPMEMBERSREQUEST']._loaded_options = None
   _globals['_ADDBACKUPMEMBERSREQUEST']._serialized_options = b'\272Hk\032i\n\024members.at_least_one\022\033set project_ids, or domains\0324size(this.project_ids) > 0 || size(this.domains) > 0'
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._loaded_options = None
-  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\003'
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._loaded_options = None
-  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001\302\200\0316a recipient, looked for among the shares of the backup'
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['status']._serialized_options = b'\272H\n\202\001\004\020\001 \001\310\001\001'
+  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['vault_id']._loaded_options = None
+  _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['vault_id']._serialized_options = b'\270\200\031\001'
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEBACKUPMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_UPDATEBACKUPMEMBERREQUEST']._loaded_options = None
   _globals['_UPDATEBACKUPMEMBERREQUEST']._serialized_options = b'\272H\211\001\032\206\001\n\017member.vault_id\022Jaccepting a share needs the vault that shall hold the backup; set vault_id\032\'this.status != 3 || this.vault_id != \'\''
   _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._loaded_options = None
-  _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\003'
   _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['member_id']._loaded_options = None
-  _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001\302\200\0316a recipient, looked for among the shares of the backup'
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._loaded_options = None
-  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\003'
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['destination_project_id']._loaded_options = None
-  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['destination_project_id']._serialized_options = b'\212\200\031\017dest_project_id'
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['destination_project_id']._serialized_options = b'\212\200\031\017dest_project_id\302\200\0316a recipient, looked for among the shares of the backup'
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['image_id']._loaded_options = None
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['image_id']._serialized_options = b'\302\200\031Fan image of another service, looked for among the shares of the backup'
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\007\202\001\004\020\001 \001'
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['vault_id']._loaded_options = None
+  _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['vault_id']._serialized_options = b'\270\200\031\001'
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['sort']._loaded_options = None
   _globals['_LISTBACKUPMEMBERSREQUEST'].fields_by_name['sort']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_LISTBACKUPMEMBERSRESPONSE'].fields_by_name['total_size']._loaded_options = None
   _globals['_LISTBACKUPMEMBERSRESPONSE'].fields_by_name['total_size']._serialized_options = b'\212\200\031\005count'
   _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._loaded_options = None
-  _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['backup_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\003'
   _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._loaded_options = None
-  _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\003\310\001\001\302\200\0316a recipient, looked for among the shares of the backup'
   _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEBACKUPMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_BACKUPSHARESERVICE'].methods_by_name['AddBackupMembers']._loaded_options = None
@@ -96,25 +102,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_start=200
   _globals['_MEMBER']._serialized_end=570
   _globals['_ADDBACKUPMEMBERSREQUEST']._serialized_start=573
-  _globals['_ADDBACKUPMEMBERSREQUEST']._serialized_end=846
-  _globals['_ADDBACKUPMEMBERSRESPONSE']._serialized_start=848
-  _globals['_ADDBACKUPMEMBERSRESPONSE']._serialized_end=944
-  _globals['_UPDATEBACKUPMEMBERREQUEST']._serialized_start=947
-  _globals['_UPDATEBACKUPMEMBERREQUEST']._serialized_end=1300
-  _globals['_UPDATEBACKUPMEMBERRESPONSE']._serialized_start=1302
-  _globals['_UPDATEBACKUPMEMBERRESPONSE']._serialized_end=1369
-  _globals['_GETBACKUPMEMBERREQUEST']._serialized_start=1371
-  _globals['_GETBACKUPMEMBERREQUEST']._serialized_end=1449
-  _globals['_GETBACKUPMEMBERRESPONSE']._serialized_start=1451
-  _globals['_GETBACKUPMEMBERRESPONSE']._serialized_end=1515
-  _globals['_LISTBACKUPMEMBERSREQUEST']._serialized_start=1518
-  _globals['_LISTBACKUPMEMBERSREQUEST']._serialized_end=1789
-  _globals['_LISTBACKUPMEMBERSRESPONSE']._serialized_start=1791
-  _globals['_LISTBACKUPMEMBERSRESPONSE']._serialized_end=1914
-  _globals['_DELETEBACKUPMEMBERREQUEST']._serialized_start=1917
-  _globals['_DELETEBACKUPMEMBERREQUEST']._serialized_end=2048
-  _globals['_DELETEBACKUPMEMBERRESPONSE']._serialized_start=2050
-  _globals['_DELETEBACKUPMEMBERRESPONSE']._serialized_end=2078
-  _globals['_BACKUPSHARESERVICE']._serialized_start=2081
-  _globals['_BACKUPSHARESERVICE']._serialized_end=3143
+  _globals['_ADDBACKUPMEMBERSREQUEST']._serialized_end=923
+  _globals['_ADDBACKUPMEMBERSRESPONSE']._serialized_start=925
+  _globals['_ADDBACKUPMEMBERSRESPONSE']._serialized_end=1021
+  _globals['_UPDATEBACKUPMEMBERREQUEST']._serialized_start=1024
+  _globals['_UPDATEBACKUPMEMBERREQUEST']._serialized_end=1445
+  _globals['_UPDATEBACKUPMEMBERRESPONSE']._serialized_start=1447
+  _globals['_UPDATEBACKUPMEMBERRESPONSE']._serialized_end=1514
+  _globals['_GETBACKUPMEMBERREQUEST']._serialized_start=1517
+  _globals['_GETBACKUPMEMBERREQUEST']._serialized_end=1657
+  _globals['_GETBACKUPMEMBERRESPONSE']._serialized_start=1659
+  _globals['_GETBACKUPMEMBERRESPONSE']._serialized_end=1723
+  _globals['_LISTBACKUPMEMBERSREQUEST']._serialized_start=1726
+  _globals['_LISTBACKUPMEMBERSREQUEST']._serialized_end=2141
+  _globals['_LISTBACKUPMEMBERSRESPONSE']._serialized_start=2143
+  _globals['_LISTBACKUPMEMBERSRESPONSE']._serialized_end=2266
+  _globals['_DELETEBACKUPMEMBERREQUEST']._serialized_start=2269
+  _globals['_DELETEBACKUPMEMBERREQUEST']._serialized_end=2462
+  _globals['_DELETEBACKUPMEMBERRESPONSE']._serialized_start=2464
+  _globals['_DELETEBACKUPMEMBERRESPONSE']._serialized_end=2492
+  _globals['_BACKUPSHARESERVICE']._serialized_start=2495
+  _globals['_BACKUPSHARESERVICE']._serialized_end=3557
 # @@protoc_insertion_point(module_scope)

@@ -50,8 +50,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: send the metadata entry `authorization: Bearer <API key or JWT>`; ask the gateway's operator for a key, or which tokens it accepts.
     """
     ERROR_REASON_PROJECT_DENIED: _ErrorReason.ValueType  # 6
-    """PERMISSION_DENIED. The project in `x-cbr-project-id` is not one of the caller's tenant. Whether it exists is not told.
-    What to do: use one of the tenant's projects, or leave the entry out to use the tenant's default project.
+    """PERMISSION_DENIED. A project is not one of the caller's tenant: that in `x-cbr-project-id`, or one that the request names as a destination.
+    Whether it exists is not told.
+    What to do: use one of the tenant's projects; leave the metadata entry out to use the tenant's default project.
     """
     ERROR_REASON_ADMINISTRATOR_ONLY: _ErrorReason.ValueType  # 7
     """PERMISSION_DENIED. The RPC is for administrators of the gateway only.
@@ -60,6 +61,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 65
     """PERMISSION_DENIED. The caller's role or permissions in this gateway do not cover the RPC; ErrorInfo metadata `permission` names what is missing.
     What to do: ask the gateway's operator to grant the permission, or call as another principal of the tenant.
+    """
+    ERROR_REASON_PROJECT_SHARED: _ErrorReason.ValueType  # 85
+    """PERMISSION_DENIED. The tenant shares its CBR project with others, by enterprise projects, and the call reaches beyond the tenant's part of it.
+    What to do: make the call for a project that the tenant has for itself, or use what docs/tenants.md names instead.
     """
     ERROR_REASON_UPSTREAM_PERMISSION: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED. The gateway's CBR credential lacks an IAM action; ErrorInfo metadata `permission` names it.
@@ -271,8 +276,9 @@ ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 5
 What to do: send the metadata entry `authorization: Bearer <API key or JWT>`; ask the gateway's operator for a key, or which tokens it accepts.
 """
 ERROR_REASON_PROJECT_DENIED: ErrorReason.ValueType  # 6
-"""PERMISSION_DENIED. The project in `x-cbr-project-id` is not one of the caller's tenant. Whether it exists is not told.
-What to do: use one of the tenant's projects, or leave the entry out to use the tenant's default project.
+"""PERMISSION_DENIED. A project is not one of the caller's tenant: that in `x-cbr-project-id`, or one that the request names as a destination.
+Whether it exists is not told.
+What to do: use one of the tenant's projects; leave the metadata entry out to use the tenant's default project.
 """
 ERROR_REASON_ADMINISTRATOR_ONLY: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED. The RPC is for administrators of the gateway only.
@@ -281,6 +287,10 @@ What to do: call as an administrator.
 ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 65
 """PERMISSION_DENIED. The caller's role or permissions in this gateway do not cover the RPC; ErrorInfo metadata `permission` names what is missing.
 What to do: ask the gateway's operator to grant the permission, or call as another principal of the tenant.
+"""
+ERROR_REASON_PROJECT_SHARED: ErrorReason.ValueType  # 85
+"""PERMISSION_DENIED. The tenant shares its CBR project with others, by enterprise projects, and the call reaches beyond the tenant's part of it.
+What to do: make the call for a project that the tenant has for itself, or use what docs/tenants.md names instead.
 """
 ERROR_REASON_UPSTREAM_PERMISSION: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED. The gateway's CBR credential lacks an IAM action; ErrorInfo metadata `permission` names it.

@@ -91,6 +91,80 @@ WIRE_FORM_WHOLE_BODY: WireForm.ValueType  # 6
 """The field holds the whole JSON object of the answer, whose keys are not known beforehand."""
 Global___WireForm: _TypeAlias = WireForm  # noqa: Y015
 
+class _Refers:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refers.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFERS_UNSPECIFIED: _Refers.ValueType  # 0
+    """Not an id, or `no_object`."""
+    REFERS_VAULT: _Refers.ValueType  # 1
+    """A vault of the call's project."""
+    REFERS_DESTINATION_VAULT: _Refers.ValueType  # 2
+    """A vault of one of the tenant's projects, to which backups are replicated."""
+    REFERS_BACKUP: _Refers.ValueType  # 3
+    """A backup, also one of a single disk inside another backup."""
+    REFERS_CHECKPOINT: _Refers.ValueType  # 4
+    """A restore point."""
+    REFERS_POLICY: _Refers.ValueType  # 5
+    """A backup or replication policy."""
+    REFERS_TASK: _Refers.ValueType  # 6
+    """A task."""
+    REFERS_RESOURCE: _Refers.ValueType  # 7
+    """A resource that one of the caller's vaults holds."""
+    REFERS_PROTECTABLE: _Refers.ValueType  # 8
+    """A resource that one of the caller's vaults holds, or no vault yet. Its type stands in the same message."""
+    REFERS_DISK: _Refers.ValueType  # 9
+    """A disk of a server that the same request names."""
+    REFERS_PROJECT: _Refers.ValueType  # 10
+    """A CBR project, which must be one of the tenant's."""
+    REFERS_ENTERPRISE_PROJECT: _Refers.ValueType  # 11
+    """An enterprise project, which must be the tenant's own where it shares the project."""
+    REFERS_AGENT: _Refers.ValueType  # 12
+    """An agent for files."""
+    REFERS_ORGANIZATION_POLICY: _Refers.ValueType  # 13
+    """A policy of the whole organization."""
+    REFERS_ORDER: _Refers.ValueType  # 14
+    """A purchase at the vendor's billing system."""
+
+class Refers(_Refers, metaclass=_RefersEnumTypeWrapper):
+    """What the id in a field of a request names, and so what has to be true before it is used for a tenant. Every such field says it: one whose name is or
+    ends in `id` or `ids`, and every path variable. Those that name no object of CBR say so with `no_object`.
+    """
+
+REFERS_UNSPECIFIED: Refers.ValueType  # 0
+"""Not an id, or `no_object`."""
+REFERS_VAULT: Refers.ValueType  # 1
+"""A vault of the call's project."""
+REFERS_DESTINATION_VAULT: Refers.ValueType  # 2
+"""A vault of one of the tenant's projects, to which backups are replicated."""
+REFERS_BACKUP: Refers.ValueType  # 3
+"""A backup, also one of a single disk inside another backup."""
+REFERS_CHECKPOINT: Refers.ValueType  # 4
+"""A restore point."""
+REFERS_POLICY: Refers.ValueType  # 5
+"""A backup or replication policy."""
+REFERS_TASK: Refers.ValueType  # 6
+"""A task."""
+REFERS_RESOURCE: Refers.ValueType  # 7
+"""A resource that one of the caller's vaults holds."""
+REFERS_PROTECTABLE: Refers.ValueType  # 8
+"""A resource that one of the caller's vaults holds, or no vault yet. Its type stands in the same message."""
+REFERS_DISK: Refers.ValueType  # 9
+"""A disk of a server that the same request names."""
+REFERS_PROJECT: Refers.ValueType  # 10
+"""A CBR project, which must be one of the tenant's."""
+REFERS_ENTERPRISE_PROJECT: Refers.ValueType  # 11
+"""An enterprise project, which must be the tenant's own where it shares the project."""
+REFERS_AGENT: Refers.ValueType  # 12
+"""An agent for files."""
+REFERS_ORGANIZATION_POLICY: Refers.ValueType  # 13
+"""A policy of the whole organization."""
+REFERS_ORDER: Refers.ValueType  # 14
+"""A purchase at the vendor's billing system."""
+Global___Refers: _TypeAlias = Refers  # noqa: Y015
+
 @_typing.final
 class Upstream(_message.Message):
     """What one RPC does upstream. Read once at start-up; a wrong declaration stops the process before it serves.
@@ -141,7 +215,9 @@ class Upstream(_message.Message):
     Such an RPC may have no CBR call of its own: it then sets no verb, no operation and no read_back, and its messages need no JSON form.
     """
     administrators_only: _builtins.bool
-    """True for a custom RPC that only administrators may call. RPCs whose path does not name the project are for administrators anyway."""
+    """True for an RPC that only administrators may call: what it reaches belongs to no tenant. RPCs whose path does not name the project are for
+    administrators anyway.
+    """
     def __init__(
         self,
         *,
@@ -175,6 +251,8 @@ ALWAYS_SENT_FIELD_NUMBER: _builtins.int
 SEGMENT_FIELD_NUMBER: _builtins.int
 SEGMENT_RULE_FIELD_NUMBER: _builtins.int
 SECRET_FIELD_NUMBER: _builtins.int
+REFERS_FIELD_NUMBER: _builtins.int
+NO_OBJECT_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
 """What the RPC does upstream."""
@@ -190,5 +268,9 @@ segment_rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOpt
 """What `segment` allows, in words that follow "must be"."""
 secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True for a value that is never logged, audited or shown in an error."""
+refers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Refers.ValueType]
+"""What the id in a request's field names."""
+no_object: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""Why a request's field that looks like an id names no object of CBR that could be another tenant's."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""

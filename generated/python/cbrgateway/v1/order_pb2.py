@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/order.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\"\x8f\x02\n\x12\x43hangeOrderRequest\x12\x1b\n\x0bresource_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12;\n\x0cproduct_info\x18\x02 \x01(\x0b\x32\x1d.cbrgateway.v1.OrderedProductB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x0bis_auto_pay\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x0epromotion_info\x18\x04 \x01(\t\x12+\n\x19\x63loud_service_console_url\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$B\x0e\n\x0c_is_auto_pay\"\xec\x01\n\x0eOrderedProduct\x12/\n\nproduct_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x10\x01\x18@2\x10^[a-zA-Z0-9_-]*$\x12\x38\n\x11resource_size_gib\x18\x02 \x01(\x05\x42\x1d\xbaH\t\x1a\x07\x18\x80\x80\x80\x05(\n\x8a\x80\x19\rresource_size\x12.\n\x18resource_size_measure_id\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02\x08\x11H\x00\x88\x01\x01\x12\"\n\x12resource_spec_code\x18\x04 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x42\x1b\n\x19_resource_size_measure_id\"4\n\x13\x43hangeOrderResponse\x12\x1d\n\x08order_id\x18\x01 \x01(\tB\x0b\x8a\x80\x19\x07orderId\"\xb6\x02\n\x12UpdateOrderRequest\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x0bresource_id\x18\x02 \x01(\tB\x14\xbaH\x03\xc8\x01\x01\x8a\x80\x19\nresourceId\x12J\n\x0cproduct_info\x18\x03 \x01(\x0b\x32\x1d.cbrgateway.v1.UpdatedProductB\x15\xbaH\x03\xc8\x01\x01\x8a\x80\x19\x0bproductInfo\x12\x16\n\x0epromotion_info\x18\x04 \x01(\t\x12\x45\n\x19\x63loud_service_console_url\x18\x05 \x01(\tB\"\xbaH\x05r\x03\x18\x80\x04\x8a\x80\x19\x16\x63loudServiceConsoleURL\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\xa5\x02\n\x0eUpdatedProduct\x12<\n\nproduct_id\x18\x01 \x01(\tB(\xbaH\x18r\x16\x10\x01\x18@2\x10^[a-zA-Z0-9_-]*$\x8a\x80\x19\tproductId\x12\x37\n\x11resource_size_gib\x18\x02 \x01(\x05\x42\x1c\xbaH\t\x1a\x07\x18\x80\x80\x80\x05(\n\x8a\x80\x19\x0cresourceSize\x12G\n\x18resource_size_measure_id\x18\x03 \x01(\x05\x42 \xbaH\x04\x1a\x02\x08\x11\x8a\x80\x19\x15resourceSizeMeasureIdH\x00\x88\x01\x01\x12\x36\n\x12resource_spec_code\x18\x04 \x01(\tB\x1a\xbaH\x03\xc8\x01\x01\x8a\x80\x19\x10resourceSpecCodeB\x1b\n\x19_resource_size_measure_id\"4\n\x13UpdateOrderResponse\x12\x1d\n\x08order_id\x18\x01 \x01(\tB\x0b\x8a\x80\x19\x07orderId2\xd3\x02\n\x0cOrderService\x12\x9c\x01\n\x0b\x43hangeOrder\x12!.cbrgateway.v1.ChangeOrderRequest\x1a\".cbrgateway.v1.ChangeOrderResponse\"F\x8a\x80\x19\x42\x12\x1e/v3/{project_id}/orders/change*\x0b\x43hangeOrder2\x11\x63\x62r:orders:changeP\x01\x12\xa3\x01\n\x0bUpdateOrder\x12!.cbrgateway.v1.UpdateOrderRequest\x1a\".cbrgateway.v1.UpdateOrderResponse\"M\x88\x02\x01\x8a\x80\x19\x46\x1a\"/v3/{project_id}/orders/{order_id}*\x0bUpdateOrder2\x11\x63\x62r:orders:updateP\x01\x42\xb2\x01\n\x11\x63om.cbrgateway.v1P\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/order.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\"\x93\x02\n\x12\x43hangeOrderRequest\x12\x1f\n\x0bresource_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x01\x12;\n\x0cproduct_info\x18\x02 \x01(\x0b\x32\x1d.cbrgateway.v1.OrderedProductB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x0bis_auto_pay\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x0epromotion_info\x18\x04 \x01(\t\x12+\n\x19\x63loud_service_console_url\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$B\x0e\n\x0c_is_auto_pay\"\xb6\x02\n\x0eOrderedProduct\x12T\n\nproduct_id\x18\x01 \x01(\tB@\xbaH\x18r\x16\x10\x01\x18@2\x10^[a-zA-Z0-9_-]*$\xc2\x80\x19!a word of the vendor\'s price list\x12\x38\n\x11resource_size_gib\x18\x02 \x01(\x05\x42\x1d\xbaH\t\x1a\x07\x18\x80\x80\x80\x05(\n\x8a\x80\x19\rresource_size\x12S\n\x18resource_size_measure_id\x18\x03 \x01(\x05\x42,\xbaH\x04\x1a\x02\x08\x11\xc2\x80\x19!a word of the vendor\'s price listH\x00\x88\x01\x01\x12\"\n\x12resource_spec_code\x18\x04 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x42\x1b\n\x19_resource_size_measure_id\"4\n\x13\x43hangeOrderResponse\x12\x1d\n\x08order_id\x18\x01 \x01(\tB\x0b\x8a\x80\x19\x07orderId\"\xbe\x02\n\x12UpdateOrderRequest\x12\x1c\n\x08order_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0e\x12-\n\x0bresource_id\x18\x02 \x01(\tB\x18\xbaH\x03\xc8\x01\x01\x8a\x80\x19\nresourceId\xb8\x80\x19\x01\x12J\n\x0cproduct_info\x18\x03 \x01(\x0b\x32\x1d.cbrgateway.v1.UpdatedProductB\x15\xbaH\x03\xc8\x01\x01\x8a\x80\x19\x0bproductInfo\x12\x16\n\x0epromotion_info\x18\x04 \x01(\t\x12\x45\n\x19\x63loud_service_console_url\x18\x05 \x01(\tB\"\xbaH\x05r\x03\x18\x80\x04\x8a\x80\x19\x16\x63loudServiceConsoleURL\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\xef\x02\n\x0eUpdatedProduct\x12\x61\n\nproduct_id\x18\x01 \x01(\tBM\xbaH\x18r\x16\x10\x01\x18@2\x10^[a-zA-Z0-9_-]*$\x8a\x80\x19\tproductId\xc2\x80\x19!a word of the vendor\'s price list\x12\x37\n\x11resource_size_gib\x18\x02 \x01(\x05\x42\x1c\xbaH\t\x1a\x07\x18\x80\x80\x80\x05(\n\x8a\x80\x19\x0cresourceSize\x12l\n\x18resource_size_measure_id\x18\x03 \x01(\x05\x42\x45\xbaH\x04\x1a\x02\x08\x11\x8a\x80\x19\x15resourceSizeMeasureId\xc2\x80\x19!a word of the vendor\'s price listH\x00\x88\x01\x01\x12\x36\n\x12resource_spec_code\x18\x04 \x01(\tB\x1a\xbaH\x03\xc8\x01\x01\x8a\x80\x19\x10resourceSpecCodeB\x1b\n\x19_resource_size_measure_id\"4\n\x13UpdateOrderResponse\x12\x1d\n\x08order_id\x18\x01 \x01(\tB\x0b\x8a\x80\x19\x07orderId2\xd3\x02\n\x0cOrderService\x12\x9c\x01\n\x0b\x43hangeOrder\x12!.cbrgateway.v1.ChangeOrderRequest\x1a\".cbrgateway.v1.ChangeOrderResponse\"F\x8a\x80\x19\x42\x12\x1e/v3/{project_id}/orders/change*\x0b\x43hangeOrder2\x11\x63\x62r:orders:changeP\x01\x12\xa3\x01\n\x0bUpdateOrder\x12!.cbrgateway.v1.UpdateOrderRequest\x1a\".cbrgateway.v1.UpdateOrderResponse\"M\x88\x02\x01\x8a\x80\x19\x46\x1a\"/v3/{project_id}/orders/{order_id}*\x0bUpdateOrder2\x11\x63\x62r:orders:updateP\x01\x42\xb2\x01\n\x11\x63om.cbrgateway.v1P\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1P\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
   _globals['_CHANGEORDERREQUEST'].fields_by_name['resource_id']._loaded_options = None
-  _globals['_CHANGEORDERREQUEST'].fields_by_name['resource_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CHANGEORDERREQUEST'].fields_by_name['resource_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\001'
   _globals['_CHANGEORDERREQUEST'].fields_by_name['product_info']._loaded_options = None
   _globals['_CHANGEORDERREQUEST'].fields_by_name['product_info']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CHANGEORDERREQUEST'].fields_by_name['cloud_service_console_url']._loaded_options = None
@@ -43,19 +43,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CHANGEORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_ORDEREDPRODUCT'].fields_by_name['product_id']._loaded_options = None
-  _globals['_ORDEREDPRODUCT'].fields_by_name['product_id']._serialized_options = b'\272H\030r\026\020\001\030@2\020^[a-zA-Z0-9_-]*$'
+  _globals['_ORDEREDPRODUCT'].fields_by_name['product_id']._serialized_options = b'\272H\030r\026\020\001\030@2\020^[a-zA-Z0-9_-]*$\302\200\031!a word of the vendor\'s price list'
   _globals['_ORDEREDPRODUCT'].fields_by_name['resource_size_gib']._loaded_options = None
   _globals['_ORDEREDPRODUCT'].fields_by_name['resource_size_gib']._serialized_options = b'\272H\t\032\007\030\200\200\200\005(\n\212\200\031\rresource_size'
   _globals['_ORDEREDPRODUCT'].fields_by_name['resource_size_measure_id']._loaded_options = None
-  _globals['_ORDEREDPRODUCT'].fields_by_name['resource_size_measure_id']._serialized_options = b'\272H\004\032\002\010\021'
+  _globals['_ORDEREDPRODUCT'].fields_by_name['resource_size_measure_id']._serialized_options = b'\272H\004\032\002\010\021\302\200\031!a word of the vendor\'s price list'
   _globals['_ORDEREDPRODUCT'].fields_by_name['resource_spec_code']._loaded_options = None
   _globals['_ORDEREDPRODUCT'].fields_by_name['resource_spec_code']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CHANGEORDERRESPONSE'].fields_by_name['order_id']._loaded_options = None
   _globals['_CHANGEORDERRESPONSE'].fields_by_name['order_id']._serialized_options = b'\212\200\031\007orderId'
   _globals['_UPDATEORDERREQUEST'].fields_by_name['order_id']._loaded_options = None
-  _globals['_UPDATEORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\016'
   _globals['_UPDATEORDERREQUEST'].fields_by_name['resource_id']._loaded_options = None
-  _globals['_UPDATEORDERREQUEST'].fields_by_name['resource_id']._serialized_options = b'\272H\003\310\001\001\212\200\031\nresourceId'
+  _globals['_UPDATEORDERREQUEST'].fields_by_name['resource_id']._serialized_options = b'\272H\003\310\001\001\212\200\031\nresourceId\270\200\031\001'
   _globals['_UPDATEORDERREQUEST'].fields_by_name['product_info']._loaded_options = None
   _globals['_UPDATEORDERREQUEST'].fields_by_name['product_info']._serialized_options = b'\272H\003\310\001\001\212\200\031\013productInfo'
   _globals['_UPDATEORDERREQUEST'].fields_by_name['cloud_service_console_url']._loaded_options = None
@@ -63,11 +63,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_UPDATEDPRODUCT'].fields_by_name['product_id']._loaded_options = None
-  _globals['_UPDATEDPRODUCT'].fields_by_name['product_id']._serialized_options = b'\272H\030r\026\020\001\030@2\020^[a-zA-Z0-9_-]*$\212\200\031\tproductId'
+  _globals['_UPDATEDPRODUCT'].fields_by_name['product_id']._serialized_options = b'\272H\030r\026\020\001\030@2\020^[a-zA-Z0-9_-]*$\212\200\031\tproductId\302\200\031!a word of the vendor\'s price list'
   _globals['_UPDATEDPRODUCT'].fields_by_name['resource_size_gib']._loaded_options = None
   _globals['_UPDATEDPRODUCT'].fields_by_name['resource_size_gib']._serialized_options = b'\272H\t\032\007\030\200\200\200\005(\n\212\200\031\014resourceSize'
   _globals['_UPDATEDPRODUCT'].fields_by_name['resource_size_measure_id']._loaded_options = None
-  _globals['_UPDATEDPRODUCT'].fields_by_name['resource_size_measure_id']._serialized_options = b'\272H\004\032\002\010\021\212\200\031\025resourceSizeMeasureId'
+  _globals['_UPDATEDPRODUCT'].fields_by_name['resource_size_measure_id']._serialized_options = b'\272H\004\032\002\010\021\212\200\031\025resourceSizeMeasureId\302\200\031!a word of the vendor\'s price list'
   _globals['_UPDATEDPRODUCT'].fields_by_name['resource_spec_code']._loaded_options = None
   _globals['_UPDATEDPRODUCT'].fields_by_name['resource_spec_code']._serialized_options = b'\272H\003\310\001\001\212\200\031\020resourceSpecCode'
   _globals['_UPDATEORDERRESPONSE'].fields_by_name['order_id']._loaded_options = None
@@ -77,17 +77,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSERVICE'].methods_by_name['UpdateOrder']._loaded_options = None
   _globals['_ORDERSERVICE'].methods_by_name['UpdateOrder']._serialized_options = b'\210\002\001\212\200\031F\032\"/v3/{project_id}/orders/{order_id}*\013UpdateOrder2\021cbr:orders:updateP\001'
   _globals['_CHANGEORDERREQUEST']._serialized_start=103
-  _globals['_CHANGEORDERREQUEST']._serialized_end=374
-  _globals['_ORDEREDPRODUCT']._serialized_start=377
-  _globals['_ORDEREDPRODUCT']._serialized_end=613
-  _globals['_CHANGEORDERRESPONSE']._serialized_start=615
-  _globals['_CHANGEORDERRESPONSE']._serialized_end=667
-  _globals['_UPDATEORDERREQUEST']._serialized_start=670
-  _globals['_UPDATEORDERREQUEST']._serialized_end=980
-  _globals['_UPDATEDPRODUCT']._serialized_start=983
-  _globals['_UPDATEDPRODUCT']._serialized_end=1276
-  _globals['_UPDATEORDERRESPONSE']._serialized_start=1278
-  _globals['_UPDATEORDERRESPONSE']._serialized_end=1330
-  _globals['_ORDERSERVICE']._serialized_start=1333
-  _globals['_ORDERSERVICE']._serialized_end=1672
+  _globals['_CHANGEORDERREQUEST']._serialized_end=378
+  _globals['_ORDEREDPRODUCT']._serialized_start=381
+  _globals['_ORDEREDPRODUCT']._serialized_end=691
+  _globals['_CHANGEORDERRESPONSE']._serialized_start=693
+  _globals['_CHANGEORDERRESPONSE']._serialized_end=745
+  _globals['_UPDATEORDERREQUEST']._serialized_start=748
+  _globals['_UPDATEORDERREQUEST']._serialized_end=1066
+  _globals['_UPDATEDPRODUCT']._serialized_start=1069
+  _globals['_UPDATEDPRODUCT']._serialized_end=1436
+  _globals['_UPDATEORDERRESPONSE']._serialized_start=1438
+  _globals['_UPDATEORDERRESPONSE']._serialized_end=1490
+  _globals['_ORDERSERVICE']._serialized_start=1493
+  _globals['_ORDERSERVICE']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,9 @@ GRPC_VERSION: str
 class OrganizationPolicyServiceStub:
     """Organization policies: an account that manages an organization gives its member accounts a backup or replication policy.
 
-    Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
+    Administrators only: such a policy belongs to the whole account, and not to one tenant.
+
+    Every RPC can end with ADMINISTRATOR_ONLY and with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT, and OUTCOME_UNKNOWN for changes) and with UPSTREAM_PERMISSION when the account may not
     manage the organization; comments name the others.
     """
@@ -57,7 +59,9 @@ class OrganizationPolicyServiceStub:
 class OrganizationPolicyServiceAsyncStub(OrganizationPolicyServiceStub):
     """Organization policies: an account that manages an organization gives its member accounts a backup or replication policy.
 
-    Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
+    Administrators only: such a policy belongs to the whole account, and not to one tenant.
+
+    Every RPC can end with ADMINISTRATOR_ONLY and with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT, and OUTCOME_UNKNOWN for changes) and with UPSTREAM_PERMISSION when the account may not
     manage the organization; comments name the others.
     """
@@ -81,7 +85,9 @@ class OrganizationPolicyServiceAsyncStub(OrganizationPolicyServiceStub):
 class OrganizationPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Organization policies: an account that manages an organization gives its member accounts a backup or replication policy.
 
-    Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
+    Administrators only: such a policy belongs to the whole account, and not to one tenant.
+
+    Every RPC can end with ADMINISTRATOR_ONLY and with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT, and OUTCOME_UNKNOWN for changes) and with UPSTREAM_PERMISSION when the account may not
     manage the organization; comments name the others.
     """

@@ -1,0 +1,73 @@
+"""The fields of a request that hold ids, and what each names: the options `refers` and `no_object`, compiled once per RPC."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """One id in one request. `path`: of its field, as errors name it. `holder`: the message that the field is in."""
+
+    path: str
+    value: str
+    holder: Any
+
+
+@dataclass(frozen=True, slots=True)
+class IdField:
+    """A field that holds one id or many. `names`: the way to it from the request. `refers`: a value of `Refers`. `in_path`: it is a path variable."""
+
+    names: tuple[str, ...]
+    refers: int
+    in_path: bool
+
+    @property
+    def path(self) -> str:
+        return ".".join(self.names)
+
+    def ids(self, request: Any) -> Iterator[Id]:  # noqa: ANN401 - any request message
+        """The ids that are set."""
+        yield from _ids(request, self.names, "")
+
+
+def _ids(message: Any, names: tuple[str, ...], prefix: str) -> Iterator[Id]:  # noqa: ANN401
+    name, *rest = names
+    fd = message.DESCRIPTOR.fields_by_name[name]
+    if fd.message_type is not None and not fd.is_repeated and not message.HasField(name):
+        return
+    value = getattr(message, name)
+    items = [(f"{prefix}{name}[{index}]", item) for index, item in enumerate(value)] if fd.is_repeated else [(prefix + name, value)]
+    for path, item in items:
+        if rest:
+            yield from _ids(item, tuple(rest), f"{path}.")
+        elif item:
+            yield Id(path, item, message)
+
+
+def refers(fd: FieldDescriptor) -> int:
+    """What the id in the field names: a value of `Refers`, 0 for a field without one."""
+    return int(fd.GetOptions().Extensions[options_pb2.refers])
+
+
+def no_object(fd: FieldDescriptor) -> str:
+    return fd.GetOptions().Extensions[options_pb2.no_object]
+
+
+def id_fields(request: Descriptor, variables: frozenset[str]) -> tuple[IdField, ...]:
+    """Those of a request with `refers`, outermost first. `variables`: names of the request's own fields that are path variables."""
+    found = _walk(request, (), frozenset())
+    return tuple(IdField(names, refers(fd), len(names) == 1 and names[0] in variables) for names, fd in sorted(found, key=lambda pair: len(pair[0])))
+
+
+def _walk(message: Descriptor, way: tuple[str, ...], around: frozenset[str]) -> Iterator[tuple[tuple[str, ...], FieldDescriptor]]:
+    for fd in message.fields:
+        names = (*way, fd.name)
+        if refers(fd):
+            yield names, fd
+        inside = fd.message_type
+        if inside is not None and inside.file.package == message.file.package and inside.full_name not in around:
+            yield from _walk(inside, names, around | {message.full_name})
