@@ -35,6 +35,10 @@ test: $(STAMPS)/dev ## Run all tests
 soak-quota: $(STAMPS)/dev ## Run the tests of limits and repeats with larger numbers
 	@QUOTA_SOAK=10 $(BIN)/python -m pytest tests/quota
 
+.PHONY: soak-audit
+soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers
+	@AUDIT_SOAK=10 $(BIN)/python -m pytest tests/audit
+
 .PHONY: check
 check: generated lint types protos docker ## All checks but the tests
 

@@ -1,0 +1,278 @@
+"""A record as OCSF describes it: class 6003, API Activity, one JSON object.
+
+Strings come from callers and from CBR. Whatever they hold, a record is one line of printable ASCII that every JSON parser reads.
+What OCSF has no place for stands in `unmapped`, the last member, to which the chain adds the line's number and MAC.
+"""
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateway.audit.events import Event
+
+OCSF_VERSION: Final = "1.5.0"
+_CLASS: Final = 6003
+_NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
+
+ACTIVITIES: Final = {"create": (1, "Create"), "read": (2, "Read"), "update": (3, "Update"), "delete": (4, "Delete"), "other": (99, "Other")}
+
+
+Mac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`name`: the principal. `credential_uid`: a keyed hash of what it showed."""
+
+    name: str = ""
+    credential_uid: str = ""
+
+
+class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    uid: str
+
+
+class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`decision`: Allowed or Denied, for the action that `policy` names."""
+
+    decision: str
+    policy: Policy
+
+
+class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who acts. `app_name` is set where the gateway itself does."""
+
+    user: User | None = None
+    app_name: str = ""
+    authorizations: tuple[Authorization, ...] = ()
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`uid`: the call's id. `data`: the request's fields, redacted."""
+
+    uid: str
+    data: Any = None
+
+
+class Response(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`code`: the gRPC code's number. `error`: the reason."""
+
+    code: int
+    error: str = ""
+    message: str = ""
+    data: Any = None
+
+
+class Service(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+
+
+class Api(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`operation`: `VaultService/CreateVault`."""
+
+    operation: str
+    service: Service
+    version: str
+    request: Request | None = None
+    response: Response | None = None
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`ip`: the caller's. `intermediate_ips`: trusted proxies between, nearest last."""
+
+    ip: str = ""
+    port: int = 0
+    name: str = ""
+    intermediate_ips: tuple[str, ...] = ()
+
+
+class Cloud(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where at the vendor the call belongs."""
+
+    provider: str
+    region: str = ""
+    project_uid: str = ""
+
+
+class Product(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    vendor_name: str
+    version: str
+
+
+class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`uid`: the record's own id. `correlation_uid`: the same in all records of a change, from its intent to the end of its tasks."""
+
+    uid: str
+    event_code: str
+    version: str
+    product: Product
+    correlation_uid: str = ""
+    tenant_uid: str = ""
+    profiles: tuple[str, ...]
+
+
+class Resource(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An object that the call is about: `vault` and its id."""
+
+    type: str
+    uid: str
+
+
+class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The calls to CBR. `sent`: no, maybe or yes. `status`, `code` and `request_id` are those of the last answer."""
+
+    verb: str
+    path: str
+    operation: str
+    sent: str
+    attempts: int
+    duration_ms: int
+    status: int | None = None
+    code: str = ""
+    request_id: str = ""
+
+
+class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a segment ended with. `abandoned`: writing to it failed, so that whatever stands behind that line counts for nothing."""
+
+    segment: int
+    sequence: int
+    mac: Mac
+    abandoned: bool = False
+
+
+class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An intent without an outcome so far."""
+
+    uid: str
+    operation: str = ""
+    tenant: str = ""
+
+
+class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    writer: str
+    number: int
+    previous: Previous | None = None
+    open: tuple[OpenIntent, ...] = ()
+
+
+class Anchor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The chain's head at a moment; `signature` is keyed."""
+
+    writer: str
+    segment: int
+    sequence: int
+    mac: Mac
+    time: int
+    signature: str
+
+
+class Stream(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`messages`: sent so far. `end`: why it ended."""
+
+    messages: int = 0
+    end: str = ""
+
+
+class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`submission`: the change that started it."""
+
+    uid: str
+    type: str = ""
+    status: str = ""
+    submission: str = ""
+
+
+class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller. `quota`: allowed or refused."""
+
+    stage: str
+    event: str
+    level: str = ""
+    authentication: str = ""
+    request_id: str = ""
+    replayed: bool = False
+    quota: str = ""
+    fate: str = ""
+    upstream: Upstream | None = None
+    stream: Stream | None = None
+    task: Task | None = None
+    segment: Segment | None = None
+    anchor: Anchor | None = None
+    torn_bytes: int = 0
+    torn_file: str = ""
+    lost: int = 0
+    removed: Previous | None = None
+    back_ms: int = 0
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One record, without what the chain adds. Times are milliseconds since 1970, UTC."""
+
+    class_uid: Literal[6003] = 6003
+    category_uid: Literal[6] = 6
+    activity_id: int
+    activity_name: str
+    type_uid: int
+    severity_id: int
+    status_id: int
+    time: int
+    message: str
+    metadata: Metadata
+    actor: Actor
+    api: Api
+    src_endpoint: Endpoint
+    cloud: Cloud
+    resources: tuple[Resource, ...] = ()
+    duration: int = 0
+    status_code: str = ""
+    unmapped: Unmapped
+
+
+class Seal(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the chain adds to `unmapped`."""
+
+    sequence: int
+    mac: Mac
+
+
+def activity(kind: str) -> tuple[int, str, int]:
+    """OCSF's activity id, name and type id for create, read, update, delete or other."""
+    number, name = ACTIVITIES[kind]
+    return number, name, _CLASS * 100 + number
+
+
+def message(event: Event, operation: str) -> str:
+    return f"{event.name} {operation}"
+
+
+def ascii_json(value: object) -> bytes:
+    """JSON in printable ASCII, one line. Half a surrogate pair, which no parser agrees on, becomes U+FFFD."""
+    try:
+        plain = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        plain = msgspec.json.encode(_whole(msgspec.to_builtins(value)))
+    if plain.isascii() and b"\x7f" not in plain:
+        return plain
+    return _NOT_PLAIN.sub(_escaped, plain.decode()).encode("ascii")
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    match value:
+        case str():
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        case dict():
+            return {_whole(key): _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+    return value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x10000:  # noqa: PLR2004 - the end of the basic plane
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

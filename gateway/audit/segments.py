@@ -1,0 +1,111 @@
+"""The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed. One writer's segments form one chain."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.audit.events import Stage
+from gateway.audit.record import OpenIntent, Previous, Segment
+
+SUFFIX: Final = ".jsonl"
+PACKED: Final = ".jsonl.gz"
+_NAME: Final = re.compile(r"([A-Za-z0-9_-]{1,63})\.([0-9]{8})\.jsonl(?:\.gz)?")
+PENDING: Final = "PENDING"
+"""The fate of a change that goes on after its call has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """One segment on disk."""
+
+    writer: str
+    number: int
+    path: Path
+
+    def data(self) -> bytes:
+        """Its bytes, unpacked. Raises OSError or EOFError (packed and cut)."""
+        if self.path.name.endswith(".gz"):
+            with gzip.open(self.path, "rb") as packed:
+                return packed.read()
+        return self.path.read_bytes()
+
+
+def name_of(writer: str, number: int) -> str:
+    return f"{writer}.{number:08d}{SUFFIX}"
+
+
+def segments(directory: Path) -> dict[str, list[SegmentFile]]:
+    """Writer -> its segments, oldest first. Where packing was cut short there are both files of a number: the plain one counts."""
+    found: dict[tuple[str, int], SegmentFile] = {}
+    for path in sorted(directory.iterdir(), key=lambda path: path.name, reverse=True):
+        if match := _NAME.fullmatch(path.name):
+            found[match[1], int(match[2])] = SegmentFile(match[1], int(match[2]), path)
+    writers: dict[str, list[SegmentFile]] = {}
+    for _, each in sorted(found.items()):
+        writers.setdefault(each.writer, []).append(each)
+    return writers
+
+
+class _Marks(msgspec.Struct):
+    event_code: str
+    correlation_uid: str = ""
+    tenant_uid: str = ""
+
+
+class _Api(msgspec.Struct):
+    operation: str = ""
+
+
+class _Kind(msgspec.Struct):
+    stage: str
+    fate: str = ""
+    segment: Segment | None = None
+    removed: Previous | None = None
+
+
+class Gist(msgspec.Struct):
+    """The few members of a record that the log itself lives on."""
+
+    metadata: _Marks
+    api: _Api
+    unmapped: _Kind
+    time: int = 0
+
+
+_gist: Final = msgspec.json.Decoder(Gist)
+
+
+def gist(line: bytes) -> Gist:
+    """Raises msgspec.MsgspecError for what is no record."""
+    return _gist.decode(line)
+
+
+class OpenIntents:
+    """Which intents have no outcome yet, kept up to date record by record."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, OpenIntent] = {}
+
+    def __iter__(self) -> Iterator[OpenIntent]:
+        return iter(tuple(self._open.values()))
+
+    def see(self, record: Gist) -> None:
+        """Takes in the next record of the chain."""
+        uid, kind = record.metadata.correlation_uid, record.unmapped
+        if kind.segment is not None:
+            self._open = {each.uid: each for each in kind.segment.open}
+        elif kind.stage == Stage.INTENT:
+            self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid))
+        elif kind.stage == Stage.RECONCILED or (kind.stage == Stage.OUTCOME and kind.fate != PENDING):
+            self.discard(uid)
+
+    def add(self, intent: OpenIntent) -> None:
+        self._open[intent.uid] = intent
+
+    def discard(self, uid: str) -> None:
+        self._open.pop(uid, None)

@@ -1,0 +1,168 @@
+"""Holds a directory of logs against the key and the anchors: every record must be there, in order, and as it was written."""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from gateway.audit.chain import Head, Keys, follows, signature, stated
+from gateway.audit.record import Anchor, Segment
+from gateway.audit.segments import OpenIntents, SegmentFile, gist, segments
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """The first record of a writer that is not as it was written. `sequence`: the number that was due there."""
+
+    place: str
+    sequence: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: record {self.sequence} {self.text}"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found of one writer. `notes`: what is unusual and yet in order."""
+
+    writer: str
+    records: int = 0
+    head: Head = field(default_factory=Head)
+    bad: Bad | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class _Broken(Exception):  # noqa: N818 - says what is the case
+    def __init__(self, bad: Bad) -> None:
+        super().__init__(str(bad))
+        self.bad = bad
+
+
+def verify(directory: Path, keys: Keys, anchors: Iterable[Anchor] = ()) -> list[Verdict]:
+    """One verdict for each writer, also for those that only anchors know. Raises OSError."""
+    files, known = segments(directory), list(anchors)
+    names = sorted({*files, *(anchor.writer for anchor in known)})
+    return [_Check(keys, name, [a for a in known if a.writer == name]).run(files.get(name, [])) for name in names]
+
+
+class _Check:
+    """The walk along one writer's chain."""
+
+    def __init__(self, keys: Keys, writer: str, anchors: Sequence[Anchor]) -> None:
+        self._keys = keys
+        self._verdict = Verdict(writer)
+        self._anchors = anchors
+        self._wanted = {anchor.sequence for anchor in anchors}
+        self._macs: dict[int, bytes] = {}
+        self._open = OpenIntents()
+        self._first_sequence = 1
+        self._removed_through, self._removed_sequence = 0, 0
+        self._place = writer
+
+    def run(self, files: Sequence[SegmentFile]) -> Verdict:
+        verdict = self._verdict
+        try:
+            for index, each in enumerate(files):
+                if index and each.number != files[index - 1].number + 1:
+                    raise self._broken(f"is missing, with all of segment {files[index - 1].number + 1}")
+                self._segment(each, files[index + 1] if index + 1 < len(files) else None)
+            self._begun(files)
+            self._anchored()
+        except _Broken as broken:
+            verdict.bad = broken.bad
+            return verdict
+        if still := list(self._open):
+            verdict.notes.append(f"{len(still)} changes have no outcome yet: {', '.join(each.uid for each in still[:5])}")
+        return verdict
+
+    def _begun(self, files: Sequence[SegmentFile]) -> None:
+        if files and files[0].number > self._removed_through + 1:
+            text = f"and all up to {self._first_sequence - 1} are missing, of which no record says that they were removed"
+            raise _Broken(Bad(files[0].path.name, self._removed_sequence + 1, text))
+
+    def _segment(self, segment: SegmentFile, following: SegmentFile | None) -> None:
+        self._place = segment.path.name
+        *lines, rest = self._data(segment).split(b"\n")
+        ends = self._abandoned_at(following)
+        for number, line in enumerate(lines, start=1):
+            if ends is not None and self._verdict.head.sequence == ends:
+                self._verdict.notes.append(f"{segment.path.name}: a failed write left {len(lines) - number + 1} lines that count for nothing")
+                return
+            self._place = f"{segment.path.name}:{number}"
+            self._line(segment, number, line)
+        if not lines and following is None:
+            self._verdict.notes.append(f"{segment.path.name}: holds no complete record, as after a crash at its beginning")
+        elif rest and following is None:
+            self._verdict.notes.append(f"{segment.path.name}: its last line is incomplete ({len(rest)} bytes), as after a crash or during a write")
+        elif rest and ends is None:
+            self._place = f"{segment.path.name}:{len(lines) + 1}"
+            raise self._broken("is cut short")
+
+    def _data(self, segment: SegmentFile) -> bytes:
+        try:
+            return segment.data()
+        except (EOFError, OSError) as error:
+            raise self._broken(f"cannot be read: {error}") from None
+
+    def _abandoned_at(self, following: SegmentFile | None) -> int | None:
+        """Where the next segment goes on from, if writing to this one had failed. Its own MAC is checked when its turn comes."""
+        if following is None:
+            return None
+        header = self._header(self._data(following).partition(b"\n")[0])
+        previous = header.previous if header is not None else None
+        return previous.sequence if previous is not None and previous.abandoned else None
+
+    @staticmethod
+    def _header(line: bytes) -> Segment | None:
+        try:
+            return gist(line).unmapped.segment
+        except msgspec.MsgspecError:
+            return None
+
+    def _line(self, segment: SegmentFile, number: int, line: bytes) -> None:
+        verdict = self._verdict
+        if number == 1:
+            self._begin(segment, self._header(line))
+        said = stated(line)
+        if said is None:
+            raise self._broken("is not a record")
+        if said.sequence != verdict.head.sequence + 1:
+            raise self._broken(f"is not where it should be: record {said.sequence} stands there")
+        if not follows(self._keys.chain, verdict.head.mac, line):
+            raise self._broken("was changed, or written with another key")
+        verdict.head = said
+        verdict.records += 1
+        record = gist(line)
+        self._open.see(record)
+        if (removed := record.unmapped.removed) is not None:
+            self._removed_through, self._removed_sequence = removed.segment, removed.sequence
+        if said.sequence in self._wanted:
+            self._macs[said.sequence] = said.mac
+
+    def _begin(self, segment: SegmentFile, header: Segment | None) -> None:
+        if header is None:
+            raise self._broken("is not the first record of a segment")
+        if (header.writer, header.number) != (segment.writer, segment.number):
+            raise self._broken(f"belongs to segment {header.number} of writer {header.writer}")
+        previous = Head(header.previous.sequence, bytes.fromhex(header.previous.mac)) if header.previous is not None else Head()
+        if self._verdict.records == 0:
+            self._verdict.head, self._first_sequence = previous, previous.sequence + 1
+        elif previous != self._verdict.head:
+            raise self._broken(f"does not follow: the segment before ended with record {previous.sequence}, or another one stood there")
+
+    def _anchored(self) -> None:
+        head = self._verdict.head
+        for anchor in sorted(self._anchors, key=lambda each: each.sequence):
+            stands = Head(anchor.sequence, bytes.fromhex(anchor.mac))
+            if not hmac.compare_digest(signature(self._keys.anchors, anchor.writer, anchor.segment, stands), anchor.signature):
+                raise _Broken(Bad("anchors", anchor.sequence, "has an anchor that was not signed with this key"))
+            if anchor.sequence > head.sequence:
+                raise _Broken(Bad(self._place, head.sequence + 1, f"and all after it are missing: record {anchor.sequence} was anchored"))
+            if anchor.sequence >= self._first_sequence and self._macs.get(anchor.sequence) != stands.mac:
+                raise _Broken(Bad(self._place, anchor.sequence, "is not the one that was anchored"))
+
+    def _broken(self, text: str) -> _Broken:
+        return _Broken(Bad(self._place, self._verdict.head.sequence + 1, text))

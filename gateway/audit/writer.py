@@ -1,0 +1,200 @@
+"""The thread that writes: it takes everything that waits, writes it as one batch, and only then tells those who asked.
+
+Nobody else touches the disk, so the event loop never waits for it; and many calls at once share one sync. When a write fails, what must not be lost
+is kept, and the thread tries again until the sink takes records once more. Then they follow, with a count of those that had no room.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.audit import events
+from gateway.audit.files import Entry, Sink
+from gateway.audit.own import own_record
+from gateway.audit.record import Anchor
+
+MAX_WAITING: Final = 20_000
+"""Records that wait or are owed; further ones are counted only."""
+_BATCH: Final = 512
+_RETRY_S: Final = 0.25
+_CLOSE_S: Final = 3.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Refused(Exception):  # noqa: N818 - says what is the case
+    """The record is not on disk and will not be counted on. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """An entry and who waits for it; without a waiter it is kept until it can be written."""
+
+    entry: Entry
+    waiter: asyncio.Future[None] | None = None
+
+
+class Writer:
+    """One per process. `submit` and `durable` are called on the event loop, everything else happens in the thread."""
+
+    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, anchor: Callable[[Anchor], None]) -> None:
+        self._sink = sink
+        self._patience_s = patience_s
+        self._anchor_s = anchor_s
+        self._anchor = anchor
+        self._wishes: deque[_Wish] = deque()
+        self._owed: deque[_Wish] = deque()
+        self._bell = threading.Condition()
+        self._closing = False
+        self._lost = 0
+        self._down = ""
+        self._retry_at = 0.0
+        self._busy_since: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # A disk that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now; empty while it can."""
+        if self._down:
+            return self._down
+        since = self._busy_since
+        return "a write does not end" if since is not None and time.monotonic() - since > self._patience_s else ""
+
+    def submit(self, entry: Entry) -> None:
+        """Writes the record when it can. Never fails and never waits."""
+        self._put(_Wish(entry))
+
+    async def durable(self, entry: Entry) -> None:
+        """Returns once the record is on disk. Raises Refused, after the patience of the settings at the latest."""
+        if reason := self.trouble:
+            raise Refused(reason)
+        waiter = asyncio.get_running_loop().create_future()
+        if not self._put(_Wish(entry, waiter)):
+            raise Refused("too many records wait")
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await waiter
+        except TimeoutError:
+            raise Refused("a write does not end") from None
+
+    async def aclose(self) -> None:
+        """Writes what waits and ends the log; a sink that hangs is left behind."""
+        with self._bell:
+            self._closing = True
+            self._bell.notify()
+        await asyncio.to_thread(self._thread.join, _CLOSE_S)
+        if self._thread.is_alive() or self._owed or self._wishes:
+            log.error("the audit log ended without its last records", records=len(self._owed) + len(self._wishes) + self._lost)
+
+    def _put(self, wish: _Wish) -> bool:
+        with self._bell:
+            if len(self._wishes) + len(self._owed) >= MAX_WAITING:
+                self._lost += wish.waiter is None
+                return False
+            self._wishes.append(wish)
+            self._bell.notify()
+        return True
+
+    # The thread ------------------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        checked_at = time.monotonic()
+        while True:
+            batch, closing = self._next()
+            if batch or self._owed or self._lost or self._down:
+                self._write(batch, last=closing)
+            if time.monotonic() - checked_at >= self._anchor_s:
+                checked_at = time.monotonic()
+                self._anchored(self._sink.checkpoint)
+            if closing:
+                self._anchored(self._sink.close)
+                return
+
+    def _next(self) -> tuple[list[_Wish], bool]:
+        """What is to be written; waits for it, but not longer than until the next anchor or the next attempt is due."""
+        with self._bell:
+            if not self._wishes and not self._closing:
+                self._bell.wait(_RETRY_S if self._down else self._anchor_s)
+            batch = [self._wishes.popleft() for _ in range(min(_BATCH, len(self._wishes)))]
+            return batch, self._closing and not self._wishes
+
+    def _write(self, batch: list[_Wish], *, last: bool) -> None:
+        if self._down:
+            self._answer(batch, self._down)
+            self._owed.extend(wish for wish in batch if wish.waiter is None)
+            batch = []
+            if time.monotonic() < self._retry_at and not last:
+                return
+        wishes = [*self._owed, *batch]
+        lost = self._lost
+        entries = [wish.entry for wish in wishes]
+        if self._down or lost:
+            entries.append(Entry(own_record(events.LOG_RECOVERED, lost=lost)))
+        problem = self._tried(lambda: self._sink.append(entries))
+        self._judge(problem)
+        self._answer(batch, problem)
+        if problem:
+            self._retry_at = time.monotonic() + _RETRY_S
+            self._owed = deque(wish for wish in wishes if wish.waiter is None)
+        else:
+            self._owed.clear()
+            with self._bell:
+                self._lost -= lost
+
+    def _tried(self, work: Callable[[], object]) -> str:
+        self._busy_since = time.monotonic()
+        try:
+            work()
+        except OSError as error:
+            return error.strerror or str(error)
+        except Exception as error:  # the thread must outlive whatever happens, or nobody would ever be told again
+            log.exception("the audit log failed inside")
+            return type(error).__name__
+        finally:
+            self._busy_since = None
+        return ""
+
+    def _judge(self, problem: str) -> None:
+        if problem and not self._down:
+            log.error("the audit log cannot be written; changes are refused until it can", cause=problem)
+        if self._down and not problem:
+            log.warning("the audit log is written again")
+        self._down = problem
+
+    def _answer(self, batch: list[_Wish], problem: str) -> None:
+        waiters = [wish.waiter for wish in batch if wish.waiter is not None]
+        if waiters and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_tell, waiters, problem)
+
+    def _anchored(self, work: Callable[[], Anchor | None]) -> None:
+        """Takes the chain's head to the other place, if it has moved."""
+        if self._down:
+            return
+        found: list[Anchor | None] = []
+        self._judge(self._tried(lambda: found.append(work())))
+        for anchor in found:
+            if anchor is not None and (problem := self._tried(partial(self._anchor, anchor))):
+                log.error("the audit log's anchor cannot be written", cause=problem)
+
+
+def _tell(waiters: list[asyncio.Future[None]], problem: str) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if problem:
+            waiter.set_exception(Refused(problem))
+        else:
+            waiter.set_result(None)

@@ -1,0 +1,79 @@
+"""Logs made without a gateway: a real directory, real files, and a disk that a test can break."""
+
+import asyncio
+import errno
+import time
+from pathlib import Path
+
+from gateway.audit import events
+from gateway.audit.chain import Keys
+from gateway.audit.files import Disk, Entry, FileSink
+from gateway.audit.own import own_record
+from gateway.audit.record import OpenIntent
+from gateway.audit.resume import position
+
+KEYS = Keys.of("a-key-for-tests-with-enough-characters")
+WRITER = "here"
+
+
+def entry(number=0, *, opens="", closes=""):
+    event = events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
+    body = own_record(event, subject=opens or closes or f"call-{number}", tenant="payments", operation="VaultService/GetVault")
+    return Entry(body, OpenIntent(uid=opens, operation="VaultService/CreateVault", tenant="payments") if opens else None, closes)
+
+
+def sink(directory: Path, *, opener=Disk, anchored=None, writer=WRITER, **limits):
+    found = position(directory, writer, KEYS, anchored)
+    kept = {"max_bytes": 1 << 20, "max_age_s": 3600.0} | limits
+    return FileSink(directory, writer, KEYS, **kept, opener=opener, head=found.head, number=found.number, open=found.open)
+
+
+class Broken:
+    """What the disk does wrong from now on; shared by all files that it opens."""
+
+    def __init__(self, fault=""):
+        self.fault = fault
+        self.hang_s = 0.0
+        self.synced = 0
+
+    def opener(self, path, *, new):
+        if self.fault == "open":
+            raise OSError(errno.EROFS, "Read-only file system")
+        return _Disk(path, new=new, state=self)
+
+
+class _Disk(Disk):
+    def __init__(self, path, *, new, state):
+        super().__init__(path, new=new)
+        self._state = state
+
+    def write(self, data):
+        if self._state.hang_s:
+            time.sleep(self._state.hang_s)
+        match self._state.fault:
+            case "full":
+                super().write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            case "short":
+                super().write(data[: len(data) // 2])
+                raise OSError(f"only {len(data) // 2} of {len(data)} bytes were written")
+            case "write":
+                raise OSError(errno.EIO, "Input/output error")
+        super().write(data)
+
+    def sync(self):
+        if self._state.fault == "sync":
+            raise OSError(errno.EIO, "Input/output error")
+        super().sync()
+        self._state.synced += 1
+
+    def cut(self, size):
+        if self._state.fault in {"full", "write", "sync"}:
+            raise OSError(errno.EIO, "Input/output error")
+        super().cut(size)
+
+
+async def until(true, within_s=10.0):
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110 - threads have no bell for the loop
+            await asyncio.sleep(0.01)
