@@ -81,13 +81,22 @@ lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add 
 	@$(COMPILE) --extra fast --extra shared -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 
+.PHONY: clients
+clients: $(STAMPS)/dev ## Generate and build the clients into dist/; some of them: LANGS="go java"
+	@$(BIN)/python -m clients.frame build $(LANGS)
+
+.PHONY: test-clients
+test-clients: $(STAMPS)/dev ## Test the clients against a gateway and an emulated CBR; some of them: LANGS="go java"
+	@$(BIN)/python -m clients.frame test $(LANGS)
+
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure throughput and latency
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean
 clean: ## Remove everything that was made: the environment and all caches
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find generated -mindepth 1 -maxdepth 1 -type d ! -name python -exec rm -rf {} +
+	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -2,7 +2,7 @@
 
 Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the installed googleapis-common-protos, buf/validate from
 the hash-locked source package in `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as well.
-The page docs/errors.md is made from the comments of the result.
+From the result come the page docs/errors.md, and the service config and the test vectors of the clients.
 
 Run `make generate` after every change below `protos/`; `make check` fails when the committed result is out of date.
 """
@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tarfile
 from importlib.metadata import files
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 CACHE = ROOT / ".cache" / "third-party"
-GOOGLE = ("google/type/date.proto", "google/rpc/status.proto")
+GOOGLE = ("google/type/date.proto", "google/rpc/status.proto", "google/rpc/error_details.proto")
 
 
 def lay_out_third_party() -> None:
@@ -75,14 +76,15 @@ def generate(out: Path) -> None:
     for useless in python.rglob("*_pb2_grpc.py*"):
         if "Stub" not in useless.read_text():
             useless.unlink()
-    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'cbrgateway.binpb'}", *own)
+    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'cbrgateway.binpb'}", *own, "google/rpc/error_details.proto")
 
 
 def differs(left: Path, right: Path) -> list[str]:
-    """Names of files that are not the same below `left` and `right`."""
+    """Names of committed files that are not the same below `left` and `right`."""
 
     def contents(base: Path) -> dict[str, bytes]:
-        found = (p for p in base.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        committed = ((base / "python").rglob("*"), base.glob("*.binpb"))
+        found = (p for p in chain(*committed) if p.is_file() and "__pycache__" not in p.parts)
         return {str(p.relative_to(base)): p.read_bytes() for p in found}
 
     old, new = contents(left), contents(right)
@@ -99,9 +101,11 @@ def main() -> None:
     generate(out)
     if check and (stale := differs(ROOT / "generated", out)):
         raise SystemExit("generated code is out of date, run `make generate`:\n  " + "\n  ".join(stale))
-    # In an interpreter of its own, which loads the stubs as they are now.
-    page = subprocess.run([sys.executable, str(ROOT / "scripts" / "error_page.py"), *(["--check"] if check else [])], check=False)
-    raise SystemExit(page.returncode)
+    # In interpreters of their own, which load the stubs as they are now.
+    for made in ("scripts.error_page", "clients.frame.files"):
+        ended = subprocess.run([sys.executable, "-m", made, *(["--check"] if check else [])], cwd=ROOT, check=False)
+        if ended.returncode:
+            raise SystemExit(ended.returncode)
 
 
 if __name__ == "__main__":

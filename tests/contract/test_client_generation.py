@@ -1,4 +1,4 @@
-"""A fresh clone is enough to generate clients: `buf.gen.yaml` needs nothing of ours, and leaves out what only the gateway reads."""
+"""What `make clients` puts into dist for languages without a client here is enough to generate one, and leaves out what only the gateway reads."""
 
 import os
 import shutil
@@ -8,32 +8,35 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from clients.frame import descriptors
+from clients.frame.languages import CLIENTS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-TEMPLATE = yaml.safe_load((ROOT / "buf.gen.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    """What the template makes in a clone without `.cache`, with a plugin of ours in the place of Go's."""
-    clone = tmp_path_factory.mktemp("clone")
-    shutil.copy(ROOT / "buf.yaml", clone)
-    shutil.copytree(ROOT / "protos", clone / "protos")
-    (clone / "generated").mkdir()
-    shutil.copy(ROOT / "generated" / "cbrgateway.binpb", clone / "generated")
-    template = TEMPLATE | {"plugins": [{"local": [str(BIN / "protoc-gen-mypy")], "out": "gen"}]}
-    (clone / "buf.gen.yaml").write_text(yaml.safe_dump(template), encoding="utf-8")
-    environ = os.environ | {"HOME": str(clone), "BUF_CACHE_DIR": str(clone / "cache")}
-    done = subprocess.run([BIN / "buf", "generate"], cwd=clone, env=environ, capture_output=True, text=True, timeout=10, check=False)
+    """What the template makes in a folder with nothing but the descriptor set, with a plugin of ours in the place of all others."""
+    folder = tmp_path_factory.mktemp("dist")
+    descriptors.write(folder / "cbrgateway.binpb")
+    template = yaml.safe_load((CLIENTS / "buf.gen.yaml").read_text(encoding="utf-8")) | {
+        "plugins": [{"local": [str(BIN / "protoc-gen-mypy")], "out": "gen"}]
+    }
+    (folder / "buf.gen.yaml").write_text(yaml.safe_dump(template), encoding="utf-8")
+    environ = os.environ | {"HOME": str(folder), "BUF_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run([BIN / "buf", "generate"], cwd=folder, env=environ, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    return clone / "gen"
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    return folder / "gen"
 
 
-def test_it_generates_our_own_package_and_nothing_else(generated):
+def test_it_generates_our_package_and_the_details_of_errors(generated):
     ours = {path.stem for path in (ROOT / "protos" / "cbrgateway" / "v1").glob("*.proto")} - {"options"}
-    assert {str(path.relative_to(generated)) for path in generated.rglob("*.pyi")} == {f"cbrgateway/v1/{name}_pb2.pyi" for name in ours}
+    wanted = {*(f"cbrgateway/v1/{name}" for name in ours), "google/rpc/error_details", "google/type/date"}
+    assert {str(path.relative_to(generated)) for path in generated.rglob("*.pyi")} == {f"{name}_pb2.pyi" for name in wanted}
 
 
 def test_the_code_imports_no_options_of_the_gateway(generated):
@@ -41,6 +44,13 @@ def test_the_code_imports_no_options_of_the_gateway(generated):
     assert not [text for text in texts if "validate_pb2" in text or "options_pb2" in text]
 
 
-def test_the_template_leaves_out_every_option():
-    (source,) = TEMPLATE["inputs"]
-    assert set(source["exclude_types"]) == {"buf.validate", *(found.full_name for found in options_pb2.DESCRIPTOR.extensions_by_name.values())}
+def test_the_set_for_clients_has_the_comments_and_no_options():
+    stripped = descriptors.load()
+    content = stripped.SerializeToString()
+    assert b"/v3/{project_id}/vaults" not in content
+    assert b"this.server_id != ''" not in content
+    assert b"Creates a vault." in content
+    pool = DescriptorPool()
+    for file in stripped.file:
+        pool.Add(file)
+    assert pool.FindServiceByName("cbrgateway.v1.VaultService").methods_by_name["GetVault"].GetOptions().idempotency_level == 1

@@ -137,4 +137,6 @@ def test_few_blocks_are_not_run(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_block_is_overlooked(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    assert text.count("```") == 2 * (len(blocks(document)) + len(re.findall(r"^ *```(?:text|yaml|proto|go)$", text, re.MULTILINE)))
+    assert text.count("```") == 2 * (
+        len(blocks(document)) + len(re.findall(r"^ *```(?:text|yaml|proto|sh|go|java|typescript|rust|cpp|ruby|cmake|toml|xml)$", text, re.MULTILINE))
+    )

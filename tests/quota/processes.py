@@ -16,7 +16,7 @@ from tests.harness import tenant_entry
 ROOT = Path(__file__).parents[2]
 
 
-def free_ports(count):
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
         for each in sockets:

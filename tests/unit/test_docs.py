@@ -11,7 +11,8 @@ from gateway.upstream.catalog import load_catalog
 from gateway.upstream.retry import READ_CAP_S, Deadline, attempt_timeout
 
 ROOT = Path(__file__).resolve().parents[2]
-MARKDOWN = sorted([*ROOT.glob("*.md"), *(path for part in ("docs", "emulator", "benchmarks", "tests") for path in (ROOT / part).rglob("*.md"))])
+_PARTS = ("docs", "clients", "emulator", "benchmarks", "tests")
+MARKDOWN = sorted([*ROOT.glob("*.md"), *(path for part in _PARTS for path in (ROOT / part).rglob("*.md"))])
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 

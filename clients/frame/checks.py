@@ -1,0 +1,18 @@
+"""What is checked in every language. A test that has passed makes an empty file of its check's name in the folder CBR_TEST_RESULTS."""
+
+from collections.abc import Mapping
+from typing import Final
+
+CHECKS: Final[Mapping[str, str]] = {
+    "unary": "a vault is created, read, listed and deleted over TLS with an API key",
+    "token": "a call with a JWT that a function supplies",
+    "error": "a wrong field gives a typed error: reason, field path, call id",
+    "retry": "the answer of a create is lost: the client repeats it with the same request_id, and CBR sees one create",
+    "quota": "a limit's refusal is typed, and the call goes through after the delay that it names",
+    "vectors": "every vector of clients/vectors.json is read and written back",
+    "wrong-key": "an unknown API key is UNAUTHENTICATED, with its reason",
+    "wrong-ca": "a gateway whose certificate is not trusted: the error says so",
+    "unreachable": "nobody listens: the error says so",
+    "deadline": "the deadline passes: the error says so",
+    "example": "the example runs against the package in dist",
+}

@@ -1,0 +1,31 @@
+"""Generates the code of one language from the stripped descriptor set, with plugins of this machine only."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from clients.frame import descriptors
+from clients.frame.languages import ROOT, Language
+
+_GOOGLE: Final = ("google/rpc/error_details.proto", "google/type/date.proto")
+_PROTOC: Final = [sys.executable, "-m", "grpc_tools.protoc"]
+
+
+def generate(language: Language) -> None:
+    """Writes `generated/<language>` anew."""
+    shutil.rmtree(language.generated, ignore_errors=True)
+    template = language.cache / "buf.gen.yaml"
+    template.write_text(yaml.safe_dump(_template(language)), encoding="utf-8")
+    buf = Path(sys.executable).with_name("buf")
+    subprocess.run([buf, "generate", "--template", template], cwd=ROOT, check=True)
+
+
+def _template(language: Language) -> dict[str, Any]:
+    protoc = {"protoc_path": _PROTOC}
+    plugins = [{**plugin, **(protoc if "protoc_builtin" in plugin else {}), "out": str(language.generated)} for plugin in language.plugins]
+    files = ["cbrgateway/v1", *(_GOOGLE if language.google else ())]
+    return {"version": "v2", "inputs": [{"binary_image": str(descriptors.STRIPPED), "paths": files}], "plugins": plugins}

@@ -1,0 +1,52 @@
+"""`make test-clients`: each client's own tests against real servers, and a table of what has passed."""
+
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from clients.frame import build
+from clients.frame.checks import CHECKS
+from clients.frame.control import Control
+from clients.frame.languages import CLIENTS, Language
+from clients.frame.servers import Servers, running_servers
+
+_TEST_S = 300
+
+
+def test(language: Language) -> frozenset[str]:
+    """The checks that have passed. A language has servers of its own, so that none sees what another one left."""
+    with tempfile.TemporaryDirectory(prefix="cbr-clients-") as name:
+        folder = Path(name)
+        results = folder / "results"
+        results.mkdir()
+        with running_servers(folder) as servers:
+            control = Control(servers)
+            try:
+                _run(language, servers, control, results)
+            except build.Failed as failure:
+                print(f"*** FAILED {failure} ***")
+            finally:
+                control.close()
+        return frozenset(path.name for path in results.iterdir())
+
+
+def _run(language: Language, servers: Servers, control: Control, results: Path) -> None:
+    tested = {"CBR_TEST_CONTROL": control.url, "CBR_TEST_RESULTS": str(results), "CBR_TEST_VECTORS": str(CLIENTS / "vectors.json")}
+    build.run(language, language.test, servers.environ() | tested, _TEST_S)
+    control.answer("/calm", {})
+    shown = servers.environ()
+    story = {"CBR_ADDRESS": shown["CBR_TEST_ADDRESS"], "CBR_CA_FILE": shown["CBR_TEST_CA_FILE"], "CBR_API_KEY": shown["CBR_TEST_API_KEY"]}
+    build.run(language, language.example, story, _TEST_S)
+    (results / "example").touch()
+
+
+def table(passed: Mapping[str, Collection[str]]) -> Iterable[str]:
+    """Check by language, as wide as they need."""
+    first = max(map(len, CHECKS))
+    yield "  ".join([" " * first, *passed])
+    for check in CHECKS:
+        yield "  ".join([f"{check:<{first}}", *(f"{'ok' if check in done else 'FAIL':<{len(language)}}" for language, done in passed.items())])
+
+
+def complete(passed: Mapping[str, Collection[str]]) -> bool:
+    return all(set(CHECKS) <= set(done) for done in passed.values())

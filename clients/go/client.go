@@ -1,0 +1,142 @@
+// Package cbrgateway connects to a CBR Gateway and does three things that every caller needs and that are easy to get wrong: calls have deadlines,
+// calls are repeated only where that is safe, and errors say what to do. The API itself is the generated package cbrgateway/v1.
+//
+//	connection, err := cbrgateway.Connect("gateway.example.com:50051", cbrgateway.APIKey(key))
+//	vaults := cbr.NewVaultServiceClient(connection)
+package cbrgateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// ServiceConfig says how long each RPC may take and which are repeated. Connect uses it; a channel made in another way can, too.
+//
+//go:embed service_config.json
+var ServiceConfig string
+
+type settings struct {
+	bearer    func(context.Context) (string, error)
+	project   string
+	transport credentials.TransportCredentials
+	plaintext bool
+	err       error
+}
+
+// An Option says how Connect reaches the gateway, or as whom.
+type Option func(*settings)
+
+// APIKey sends a key that the gateway's operator has made.
+func APIKey(key string) Option {
+	return Token(func(context.Context) (string, error) { return key, nil })
+}
+
+// Token sends what source answers. It is asked for each call, so it should keep a token until shortly before the token expires.
+func Token(source func(context.Context) (string, error)) Option {
+	return func(s *settings) { s.bearer = source }
+}
+
+// Project names the project of all calls. Without it calls go to the tenant's default project.
+func Project(id string) Option {
+	return func(s *settings) { s.project = id }
+}
+
+// Authorities trusts these certificate authorities (PEM) instead of the system's.
+func Authorities(pem []byte) Option {
+	return func(s *settings) {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			s.err = errors.New("Authorities: no certificate in what was given; it must be PEM")
+		}
+		s.transport = credentials.NewTLS(&tls.Config{RootCAs: pool})
+	}
+}
+
+// Plaintext does without TLS. The API key travels readable: for a gateway on this machine only.
+func Plaintext() Option {
+	return func(s *settings) { s.transport, s.plaintext = insecure.NewCredentials(), true }
+}
+
+// Connect makes a connection for the generated clients. Nothing is sent before the first call.
+func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
+	s := settings{transport: credentials.NewTLS(&tls.Config{})}
+	for _, option := range options {
+		option(&s)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return grpc.NewClient(address,
+		grpc.WithTransportCredentials(s.transport),
+		grpc.WithPerRPCCredentials(caller{s}),
+		grpc.WithDefaultServiceConfig(ServiceConfig),
+		grpc.WithChainUnaryInterceptor(unary),
+		grpc.WithChainStreamInterceptor(stream),
+	)
+}
+
+// caller puts the metadata of the caller on each call.
+type caller struct{ settings }
+
+func (c caller) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	found := map[string]string{}
+	if c.bearer != nil {
+		bearer, err := c.bearer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found["authorization"] = "Bearer " + bearer
+	}
+	if c.project != "" {
+		found["x-cbr-project-id"] = c.project
+	}
+	return found, nil
+}
+
+func (c caller) RequireTransportSecurity() bool { return !c.plaintext }
+
+// unary stands above gRPC's own retries, so all attempts of a call send the same request with the same request_id.
+func unary(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	request, id := withRequestID(request.(proto.Message))
+	return typed(invoke(ctx, method, request, reply, connection, options...), connection.Target(), id)
+}
+
+func stream(ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	opened, err := open(ctx, description, connection, method, options...)
+	return typedStream{opened, connection.Target()}, typed(err, connection.Target(), "")
+}
+
+type typedStream struct {
+	grpc.ClientStream
+	target string
+}
+
+func (s typedStream) RecvMsg(message any) error {
+	return typed(s.ClientStream.RecvMsg(message), s.target, "")
+}
+
+// withRequestID answers the request with its request_id filled, and the id. Only changes have the field. The caller's own message stays as it is: used
+// again for another change it must not carry the id of this one.
+func withRequestID(request proto.Message) (any, string) {
+	field := request.ProtoReflect().Descriptor().Fields().ByName("request_id")
+	if field == nil {
+		return request, ""
+	}
+	if given := request.ProtoReflect().Get(field).String(); given != "" {
+		return request, given
+	}
+	filled := proto.Clone(request)
+	id := rand.Text()
+	filled.ProtoReflect().Set(field, protoreflect.ValueOfString(id))
+	return filled, id
+}

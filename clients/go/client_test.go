@@ -1,0 +1,292 @@
+package cbrgateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	cbr "github.com/cbrgateway/cbrgateway-go/cbrgateway/v1"
+)
+
+var address, key = os.Getenv("CBR_TEST_ADDRESS"), os.Getenv("CBR_TEST_API_KEY")
+
+// passed notes that a check has passed, unless the test has failed.
+func passed(t *testing.T, check string) {
+	t.Helper()
+	if !t.Failed() {
+		if err := os.WriteFile(filepath.Join(os.Getenv("CBR_TEST_RESULTS"), check), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func authorities(t *testing.T, variable string) Option {
+	t.Helper()
+	pem, err := os.ReadFile(os.Getenv(variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Authorities(pem)
+}
+
+func connect(t *testing.T, options ...Option) *grpc.ClientConn {
+	t.Helper()
+	options = append([]Option{authorities(t, "CBR_TEST_CA_FILE"), APIKey(key)}, options...)
+	connection, err := Connect(address, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	return connection
+}
+
+// ask tells the stage what to do.
+func ask(t *testing.T, path string, parameters ...string) string {
+	t.Helper()
+	query := url.Values{}
+	for i := 0; i < len(parameters); i += 2 {
+		query.Set(parameters[i], parameters[i+1])
+	}
+	reply, err := http.Post(os.Getenv("CBR_TEST_CONTROL")+path+"?"+query.Encode(), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	text, _ := io.ReadAll(reply.Body)
+	if reply.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", path, text)
+	}
+	return string(text)
+}
+
+func newVault(name string) *cbr.CreateVaultRequest {
+	return &cbr.CreateVaultRequest{Vault: &cbr.VaultSpec{Name: name, Billing: &cbr.BillingSpec{
+		SizeGib:         100,
+		ObjectType:      cbr.ObjectType_OBJECT_TYPE_SERVER,
+		ProtectType:     cbr.ProtectType_PROTECT_TYPE_BACKUP,
+		ConsistentLevel: cbr.ConsistentLevel_CONSISTENT_LEVEL_CRASH_CONSISTENT,
+	}}}
+}
+
+// failed answers the Error of a call that must fail with this code, and checks the words of its text.
+func failed(t *testing.T, err error, code codes.Code, words ...string) *Error {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || e.Code != code || status.Code(err) != code {
+		t.Fatalf("want an Error with %s, got %v", code, err)
+	}
+	for _, word := range words {
+		if !strings.Contains(e.Error(), word) {
+			t.Errorf("want %q in %q", word, e)
+		}
+	}
+	return e
+}
+
+func TestUnary(t *testing.T) {
+	vaults, ctx := cbr.NewVaultServiceClient(connect(t)), context.Background()
+	made, err := vaults.CreateVault(ctx, newVault("go-unary"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := made.Vault.Id
+	read, err := vaults.GetVault(ctx, &cbr.GetVaultRequest{VaultId: id})
+	if err != nil || read.Vault.Name != "go-unary" {
+		t.Fatal(read, err)
+	}
+	listed, err := vaults.ListVaults(ctx, &cbr.ListVaultsRequest{})
+	if err != nil || len(listed.Vaults) == 0 {
+		t.Fatal(listed, err)
+	}
+	if _, err = vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: id}); err != nil {
+		t.Fatal(err)
+	}
+	passed(t, "unary")
+}
+
+func TestToken(t *testing.T) {
+	source := func(context.Context) (string, error) { return os.Getenv("CBR_TEST_TOKEN"), nil }
+	vaults := cbr.NewVaultServiceClient(connect(t, Token(source)))
+	if _, err := vaults.ListVaults(context.Background(), &cbr.ListVaultsRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	passed(t, "token")
+}
+
+func TestError(t *testing.T) {
+	request := newVault("go-error")
+	request.Vault.Billing.SizeGib = 5
+	_, err := cbr.NewVaultServiceClient(connect(t)).CreateVault(context.Background(), request)
+	e := failed(t, err, codes.InvalidArgument, "FIELD_INVALID")
+	if e.Reason != cbr.ErrorReason_ERROR_REASON_FIELD_INVALID || e.Kind != Answered || e.CallID == "" || e.RequestID == "" {
+		t.Errorf("%+v", e)
+	}
+	if len(e.Fields) != 1 || e.Fields[0].Field != "vault.billing.size_gib" {
+		t.Errorf("%v", e.Fields)
+	}
+	passed(t, "error")
+}
+
+func TestRetry(t *testing.T) {
+	ask(t, "/fault", "operation", "CreateVault", "kind", "cut", "when", "after_commit", "times", "1")
+	request := newVault("go-retry")
+	made, err := cbr.NewVaultServiceClient(connect(t)).CreateVault(context.Background(), request)
+	if err != nil || made.Vault.Name != "go-retry" {
+		t.Fatal(made, err)
+	}
+	if count := ask(t, "/requests", "operation", "CreateVault", "containing", "go-retry"); count != "1" {
+		t.Errorf("CBR has seen %s creates", count)
+	}
+	if request.RequestId != "" {
+		t.Error("the caller's own message has been changed")
+	}
+	passed(t, "retry")
+}
+
+func TestQuota(t *testing.T) {
+	vaults := cbr.NewVaultServiceClient(connect(t, APIKey(os.Getenv("CBR_TEST_LIMITED_KEY"))))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	list := func(ctx context.Context) error {
+		_, err := vaults.ListVaults(ctx, &cbr.ListVaultsRequest{})
+		return err
+	}
+	var err error
+	for i := 0; i < 50 && err == nil; i++ {
+		err = list(ctx)
+	}
+	e := failed(t, err, codes.ResourceExhausted, "RATE_LIMIT")
+	if e.RetryDelay <= 0 || len(e.Quotas) != 1 || e.Quotas[0].QuotaMetric != "requests" {
+		t.Errorf("%+v", e)
+	}
+	began := time.Now()
+	if err = Patiently(ctx, list); err != nil {
+		t.Fatal(err)
+	}
+	if waited := time.Since(began); waited < e.RetryDelay/2 {
+		t.Errorf("went through after %s, and the gateway asked for %s", waited, e.RetryDelay)
+	}
+	passed(t, "quota")
+}
+
+func TestWrongKey(t *testing.T) {
+	_, err := cbr.NewVaultServiceClient(connect(t, APIKey("nobody's"))).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+	failed(t, err, codes.Unauthenticated, "CREDENTIALS_INVALID", "API key")
+	passed(t, "wrong-key")
+}
+
+func TestWrongCA(t *testing.T) {
+	_, err := cbr.NewVaultServiceClient(connect(t, authorities(t, "CBR_TEST_OTHER_CA_FILE"))).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+	if e := failed(t, err, codes.Unavailable, "certificate", address); e.Kind != Untrusted {
+		t.Error(e.Kind)
+	}
+	passed(t, "wrong-ca")
+}
+
+func TestUnreachable(t *testing.T) {
+	closed := os.Getenv("CBR_TEST_CLOSED_ADDRESS")
+	connection, err := Connect(closed, Plaintext(), APIKey(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	_, err = cbr.NewVaultServiceClient(connection).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+	if e := failed(t, err, codes.Unavailable, "cannot be reached", closed); e.Kind != Unreachable {
+		t.Error(e.Kind)
+	}
+	passed(t, "unreachable")
+}
+
+func TestDeadline(t *testing.T) {
+	ask(t, "/fault", "operation", "ListVault", "kind", "delay", "seconds", "4", "times", "null")
+	defer ask(t, "/calm")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := cbr.NewVaultServiceClient(connect(t)).ListVaults(ctx, &cbr.ListVaultsRequest{})
+	failed(t, err, codes.DeadlineExceeded, "deadline")
+	passed(t, "deadline")
+}
+
+func TestVectors(t *testing.T) {
+	content, err := os.ReadFile(os.Getenv("CBR_TEST_VECTORS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Name, Message string
+		Facts         map[string]string
+		Base64        []byte
+	}
+	if err = json.Unmarshal(content, &vectors); err != nil || len(vectors) == 0 {
+		t.Fatal(err)
+	}
+	for _, vector := range vectors {
+		t.Run(vector.Name, func(t *testing.T) {
+			message, found := read(t, vector.Message, vector.Base64)
+			for name, want := range vector.Facts {
+				if found[name] != want {
+					t.Errorf("%s is %q, want %q", name, found[name], want)
+				}
+			}
+			if again, err := proto.Marshal(message); err != nil || !bytes.Equal(again, vector.Base64) {
+				t.Errorf("written back as %s", base64.StdEncoding.EncodeToString(again))
+			}
+		})
+	}
+	passed(t, "vectors")
+}
+
+// read answers a vector's message and the facts found in it.
+func read(t *testing.T, kind string, content []byte) (proto.Message, map[string]string) {
+	t.Helper()
+	parse := func(message proto.Message) proto.Message {
+		if err := proto.Unmarshal(content, message); err != nil {
+			t.Fatal(err)
+		}
+		return message
+	}
+	switch kind {
+	case "Task":
+		task := parse(&cbr.Task{}).(*cbr.Task)
+		progress := "unset"
+		if set := task.GetDetails().GetCommon().GetProgressPercent; task.GetDetails().GetCommon() != nil && task.Details.Common.ProgressPercent != nil {
+			progress = fmt.Sprint(set())
+		}
+		return task, map[string]string{
+			"type": strconv.Itoa(int(task.Type)), "type_raw": task.TypeRaw, "status": strconv.Itoa(int(task.Status)), "progress_percent": progress,
+			"start_seconds": seconds(task.StartTime), "start_nanos": fmt.Sprint(task.StartTime.GetNanos()), "end_time": seconds(task.EndTime),
+		}
+	case "CheckpointResource":
+		resource := parse(&cbr.CheckpointResource{}).(*cbr.CheckpointResource)
+		return resource, map[string]string{"backup_size_mib": fmt.Sprint(resource.GetBackupSizeMib())}
+	default:
+		list := parse(&cbr.ListVaultsResponse{}).(*cbr.ListVaultsResponse)
+		last := list.Vaults[len(list.Vaults)-1]
+		return list, map[string]string{"count": strconv.Itoa(len(list.Vaults)), "last_id": last.Id, "last_used_mib": fmt.Sprint(last.Billing.UsedMib)}
+	}
+}
+
+func seconds(time *timestamppb.Timestamp) string {
+	if time == nil {
+		return "unset"
+	}
+	return fmt.Sprint(time.Seconds)
+}

@@ -1,0 +1,63 @@
+"""The frame around the clients: what it ships is in step with the protos, and a machine without a toolchain is told so."""
+
+import dataclasses
+import re
+
+import pytest
+from cbrgateway.v1 import quota_pb2, vault_pb2
+
+from clients.frame import build, service_config, vectors
+from clients.frame.languages import ROOT, languages
+from gateway.upstream.catalog import load_catalog
+
+LANGUAGES = languages()
+
+
+@pytest.mark.parametrize("made", [service_config, vectors], ids=lambda made: made.FILE.name)
+def test_shared_files_are_in_step(made):
+    assert made.FILE.read_text(encoding="utf-8") == made.text(), "run `make generate`"
+
+
+def test_the_service_config_repeats_nothing_that_could_happen_twice():
+    config = service_config.service_config()["methodConfig"]
+    groups = {(name["service"], name["method"]): group for group in config for name in group["name"]}
+    assert len(groups) == sum(len(group["name"]) for group in config)
+    unary = [binding.descriptor for binding in load_catalog() if not binding.descriptor.server_streaming]
+    assert set(groups) == {(rpc.containing_service.full_name, rpc.name) for rpc in unary}
+    for rpc in unary:
+        safe = rpc.GetOptions().idempotency_level == 1 or "request_id" in rpc.input_type.fields_by_name
+        assert ("retryPolicy" in groups[rpc.containing_service.full_name, rpc.name]) == safe, rpc.full_name
+    assert "request_id" in vault_pb2.CreateVaultRequest.DESCRIPTOR.fields_by_name
+    assert "request_id" not in quota_pb2.SetLimitRequest.DESCRIPTOR.fields_by_name
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_pins_are_what_the_tools_of_the_language_read(language):
+    """Each pinned version stands in a manifest, or in a command that installs it; and in the table for callers."""
+    read = "".join((language.source / name).read_text(encoding="utf-8") for name in language.manifests) + repr(language.tools)
+    assert not [name for name, version in language.pins.items() if version not in read]
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| \[[^|]*\(../clients/{language.name}/README.md\) .*$", page, re.MULTILINE)
+    assert not [name for name, version in language.pins.items() if f"`{name}` {version}" not in row]
+
+
+@pytest.fixture
+def without_toolchain():
+    return dataclasses.replace(LANGUAGES[0], programs=["a-compiler-that-nobody-has"])
+
+
+def test_a_language_without_its_toolchain_is_left_out_loudly(without_toolchain, monkeypatch, capsys):
+    monkeypatch.delenv("CI", raising=False)
+    assert build.present([without_toolchain]) == []
+    assert f"SKIPPED {without_toolchain.name}: a-compiler-that-nobody-has is not on the path" in capsys.readouterr().out
+
+
+def test_in_ci_every_toolchain_must_be_there(without_toolchain, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(SystemExit, match=f"cannot build {without_toolchain.name}"):
+        build.present([without_toolchain])
+
+
+def test_an_unknown_language_is_refused_by_name():
+    with pytest.raises(SystemExit, match="no such language: cobol"):
+        languages(["cobol"])
