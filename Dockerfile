@@ -6,10 +6,13 @@ RUN python -m venv /opt/cbr-gateway
 COPY requirements.lock requirements-build.lock ./
 RUN /opt/cbr-gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
     && pip install --no-cache-dir --require-hashes -r requirements-build.lock
+COPY generated generated
+COPY clients/service_config.json clients/service_config.json
+COPY clients/python clients/python
 COPY pyproject.toml README.md ./
 COPY gateway gateway
-COPY generated generated
 RUN python -m hatchling build -t wheel -d dist \
+    && (cd clients/python && python -m hatchling build -t wheel -d /src/dist) \
     && /opt/cbr-gateway/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
 
 FROM python:3.11-slim-bookworm

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-header
 
 # The first Python that is new enough; looked for only when .venv has to be made.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -104,10 +104,10 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # pip looks for nothing on the network when the very versions are there.
-$(STAMPS)/run: requirements.lock requirements-build.lock pyproject.toml devstack/pyproject.toml | $(BIN)/python
+$(STAMPS)/run: requirements.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml | $(BIN)/python
 	@echo 'Installing what the gateway needs into $(VENV)'
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
-	@$(PIP) --no-deps --no-build-isolation --editable . --editable devstack
+	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable devstack
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run

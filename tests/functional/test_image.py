@@ -48,15 +48,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("image")
     for name in copied():
         here = ROOT / name
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if here.is_dir() else shutil.copyfile
         copy(here, source / name)
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"], cwd=source, capture_output=True, check=True)
+    for part in (source, source / "clients" / "python"):
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(source / "dist")]
+        subprocess.run(build, cwd=part, capture_output=True, check=True)
     venv.create(target, symlinks=True)
     (site,) = target.glob("lib/python*/site-packages")
     for package, version in locked().items():
         link(package, version, site)
-    (wheel,) = (source / "dist").glob("*.whl")
-    install = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    wheels = [str(wheel) for wheel in (source / "dist").glob("*.whl")]
+    install = ["install", "--quiet", "--no-deps", "--no-index", *wheels]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(target / "bin" / "python"), *install], check=True)
     return target / "bin"
 

@@ -24,7 +24,8 @@ def rate(per_second, burst, level="tenant", **more):
 def gateway(*limits, **more):
     sections = {"limits": list(limits), "quota": {"sweep_s": 1, "settle_s": 1}, **more.pop("sections", {})}
     # As many calls at once as a test likes.
-    return running_gateway({"limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000}}, sections, **more)
+    server = {"limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000}, **more.pop("server", {})}
+    return running_gateway(server, sections, **more)
 
 
 def new_vault(number=0, size=10, request_id="", **more):

@@ -86,7 +86,10 @@ def test_the_sources_of_the_glossary_use_its_terms(section):
 
 def test_every_dependency_has_its_reason():
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
-    parts = [tomllib.loads((ROOT / name).read_text(encoding="utf-8")) for name in ("pyproject.toml", "devstack/pyproject.toml")]
+    parts = [
+        tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+        for name in ("pyproject.toml", "clients/python/pyproject.toml", "devstack/pyproject.toml")
+    ]
     wanted = [text for part in parts for text in part["project"]["dependencies"]]
     wanted += [text for part in parts for extra in part["project"].get("optional-dependencies", {}).values() for text in extra]
     wanted += [text for part in parts for group in part.get("dependency-groups", {}).values() for text in group if isinstance(text, str)]

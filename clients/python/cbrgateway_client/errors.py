@@ -1,0 +1,85 @@
+"""What the gateway says when it refuses a call, unpacked from the details of the status."""
+
+from collections.abc import Iterator
+from typing import Any, Final, Self
+
+import grpc
+from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+_DETAILS: Final = "grpc-status-details-bin"
+_PREFIX: Final = "ERROR_REASON_"
+
+
+class CallError(grpc.aio.AioRpcError):
+    """A call that failed. `code()`, `details()` and `trailing_metadata()` are gRPC's own; the rest is what the gateway adds.
+
+    Where something between caller and gateway ended the call, such as a lost connection, `reason` is UNSPECIFIED and everything else is empty.
+    """
+
+    request_id = ""
+    """The request_id that the change was sent with. Send the change again with it, and it is made once, whatever became of the first try."""
+
+    def __init__(self, *status: Any) -> None:  # noqa: ANN401 - the arguments of AioRpcError
+        super().__init__(*status)
+        found = tuple(_details(dict(self.trailing_metadata() or ()).get(_DETAILS, b"")))
+        info = _one(found, error_details_pb2.ErrorInfo())
+        self.reason_name: str = info.reason
+        """Why, such as `VAULT_NOT_FOUND`; also where `reason` does not know the word."""
+        self.reason = _reason(info.reason)
+        """Why, as cbrgateway.v1.ErrorReason. OTHER: the gateway is newer than this package."""
+        self.facts = dict(info.metadata)
+        """Facts about the call: `attempts` and `sent` where CBR was called, and more."""
+        self.call_id: str = _one(found, error_details_pb2.RequestInfo()).request_id
+        """The gateway's name for this call, as in its log. Give it to the gateway's operator with questions."""
+        self.field_violations = tuple(_one(found, error_details_pb2.BadRequest()).field_violations)
+        """For INVALID_ARGUMENT: the field, what is wrong, and the rule."""
+        self.quota_violations = tuple(_one(found, error_details_pb2.QuotaFailure()).violations)
+        """For RESOURCE_EXHAUSTED: each limit that does not allow the call."""
+        retry = next((detail for detail in found if isinstance(detail, error_details_pb2.RetryInfo)), None)
+        self.retry_delay_s: float | None = retry.retry_delay.ToTimedelta().total_seconds() if retry else None
+        """After which time the call may succeed. None: nothing is known."""
+
+    @classmethod
+    def of(cls, error: grpc.RpcError, request_id: str = "") -> Self:
+        """The same failure, unpacked: of the blocking or the asyncio API."""
+        if isinstance(error, cls):
+            return error
+        assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
+        made = cls(error.code(), None, error.trailing_metadata(), error.details())
+        made.request_id = request_id
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.code().name}{f' ({self.reason_name})' if self.reason_name else ''}: {self.details()}"
+
+
+def _details(packed: str | bytes) -> Iterator[Message]:
+    """The details of kinds that we know. A status that cannot be read has none."""
+    kinds = (
+        error_details_pb2.ErrorInfo,
+        error_details_pb2.RequestInfo,
+        error_details_pb2.RetryInfo,
+        error_details_pb2.BadRequest,
+        error_details_pb2.QuotaFailure,
+    )
+    try:
+        status = status_pb2.Status.FromString(packed if isinstance(packed, bytes) else packed.encode("latin-1"))
+        for detail in status.details:
+            for kind in kinds:
+                if detail.Is(kind.DESCRIPTOR):
+                    yield kind.FromString(detail.value)
+    except DecodeError:
+        return
+
+
+def _one(found: tuple[Message, ...], empty: Any) -> Any:  # noqa: ANN401 - of the kind of `empty`
+    return next((detail for detail in found if isinstance(detail, type(empty))), empty)
+
+
+def _reason(name: str) -> errors_pb2.ErrorReason.ValueType:
+    if not name:
+        return errors_pb2.ERROR_REASON_UNSPECIFIED
+    known = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name.get(_PREFIX + name)
+    return errors_pb2.ErrorReason.ValueType(known.number) if known else errors_pb2.ERROR_REASON_OTHER

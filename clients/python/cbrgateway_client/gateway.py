@@ -1,0 +1,71 @@
+"""Channels to a gateway: encrypted unless asked otherwise, and with everything that each call needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from cbrgateway_client.calls import AioStreams, AioUnary, Blocking, Metadata
+
+_MAX_RECONNECT_BACKOFF_MS: Final = 5000
+"""gRPC's own waits up to two minutes before it looks again for a gateway that was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where the gateway is, and who calls it.
+
+    Calls through its channels
+
+    - carry the credential, and `x-cbr-project-id` where a project is given;
+    - have a deadline: 20 s for a read, 60 s for a change, or an earlier one of yours;
+    - are repeated when the gateway cannot be reached; changes, too, since each has a request_id, yours or a new one;
+    - raise CallError, where they are not futures of the blocking API.
+
+    Raises OSError from the methods if a file cannot be read.
+    """
+
+    address: str
+    """`host:port`."""
+    credential: str | Callable[[], str] = field(default="", repr=False)
+    """An API key or a token (JWT). A function is asked for each call, so that a token can be renewed; it must not block."""
+    project_id: str = ""
+    """The project to act in, for tenants that have several."""
+    plaintext: bool = False
+    """Do not encrypt: on the same machine, or within a service mesh."""
+    ca_file: Path | None = None
+    """Authorities (PEM) that the gateway's certificate is checked against. None: those that gRPC comes with."""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    """The caller's own certificate and key (PEM), for gateways that know callers by them."""
+
+    def channel(self) -> grpc.Channel:
+        """For calls that block. Use it in a `with` block, and once for many calls."""
+        bare = grpc.insecure_channel(self.address, _options()) if self.plaintext else grpc.secure_channel(self.address, self._tls(), _options())
+        return grpc.intercept_channel(bare, Blocking(self._metadata))
+
+    def aio_channel(self) -> grpc.aio.Channel:
+        """For asyncio. Use it in an `async with` block, and once for many calls."""
+        around = (AioUnary(self._metadata), AioStreams(self._metadata))
+        if self.plaintext:
+            return grpc.aio.insecure_channel(self.address, _options(), interceptors=around)
+        return grpc.aio.secure_channel(self.address, self._tls(), _options(), interceptors=around)
+
+    def _tls(self) -> grpc.ChannelCredentials:
+        ca, key, certificate = (Path(file).read_bytes() if file else None for file in (self.ca_file, self.key_file, self.certificate_file))
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    def _metadata(self) -> Metadata:
+        credential = self.credential() if callable(self.credential) else self.credential
+        who = (("authorization", f"Bearer {credential}"),) if credential else ()
+        return (*who, ("x-cbr-project-id", self.project_id)) if self.project_id else who
+
+
+def _options() -> list[tuple[str, int | str]]:
+    return [
+        ("grpc.service_config", (files("cbrgateway_client") / "service_config.json").read_text("utf-8")),
+        ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
+    ]
