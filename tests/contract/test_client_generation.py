@@ -54,3 +54,11 @@ def test_the_set_for_clients_has_the_comments_and_no_options():
     for file in stripped.file:
         pool.Add(file)
     assert pool.FindServiceByName("cbrgateway.v1.VaultService").methods_by_name["GetVault"].GetOptions().idempotency_level == 1
+
+
+@pytest.mark.parametrize("file", descriptors.load().file, ids=lambda file: file.name)
+def test_the_class_of_a_file_has_a_name_that_no_message_has(file):
+    """In Java vault.proto would become the class Vault, which is the message of types.proto."""
+    if file.package == "cbrgateway.v1":
+        name = "".join(part.capitalize() for part in file.name.rpartition("/")[2].removesuffix(".proto").split("_"))
+        assert file.options.java_outer_classname == f"{name}Proto"
