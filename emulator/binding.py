@@ -94,10 +94,10 @@ def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
     if owner is not None:
         raise service_error(6103, "Resource already in other vault." if owner.id != vault.id else "Resource is in the vault.")
     extra = wish.get("extra_info", {})
-    return BoundResource(item.id, item.type, item.name, _protected_size(item, extra), extra)
+    return BoundResource(item.id, item.type, item.name, protected_size(item, extra), extra)
 
 
-def _protected_size(item: Protectable, extra: dict[str, Any]) -> int:
+def protected_size(item: Protectable, extra: dict[str, Any]) -> int:
     """Return the GB of a resource that count: of a server only the disks that are not left out."""
     if item.kind != "server":
         return item.size
@@ -136,8 +136,8 @@ def attach_policy(world: World, vault: Vault, policy_id: str, destination_vault_
             raise invalid("destination_vault_id", "is required for a replication policy")
         destination = replica_vault(world, policy.definition["destination_project_id"], destination_vault_id)
         destination_vault_id = destination.id
-    else:
-        destination_vault_id = None
+    elif destination_vault_id is not None:
+        raise invalid("destination_vault_id", "is for replication policies")
     for other_id in list(vault.policies):
         if world.policies[other_id].operation_type == policy.operation_type:
             del vault.policies[other_id]

@@ -45,6 +45,7 @@ class Task:
     request_id: str
     task_id: str
     outcome: Outcome
+    enterprise_project_id: str
     policy_id: str | None = None
     checkpoint_id: str | None = None
     status: str = WAITING
@@ -74,6 +75,7 @@ class Tasks:
         *,
         project_id: str,
         provider_id: str,
+        enterprise_project_id: str,
         vault: tuple[str | None, str | None],
         resource: dict[str, Any],
         part: str,
@@ -101,6 +103,7 @@ class Tasks:
             request_id=f"req-{self._ids.new()}",
             task_id=self._ids.new(),
             outcome=outcome or Outcome(),
+            enterprise_project_id=enterprise_project_id,
             policy_id=policy_id,
             checkpoint_id=checkpoint_id,
             subjects=frozenset(subjects),

@@ -143,5 +143,5 @@ class World:
         """Put a top-level backup into another vault."""
         self._backups_of_vault.get(backup.vault_id, {}).pop(backup.id, None)
         for each in (backup, *backup.children):
-            each.vault_id = vault.id
+            each.vault_id, each.enterprise_project_id = vault.id, vault.enterprise_project_id
         self.put_backup(backup)

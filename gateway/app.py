@@ -34,9 +34,10 @@ from gateway.rpc.server import Servers
 from gateway.snapshots import Snapshots
 from gateway.state import Store, open_store
 from gateway.tenants import Current
+from gateway.upstream.account import Account
 from gateway.upstream.breaker import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
-from gateway.upstream.client import Account, Client
+from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
 from gateway.upstream.unknown import UnknownMembers
@@ -96,7 +97,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
 
         async def forward(call: Call, request: Message) -> Message:
             assert call.project is not None
-            account = call.snapshot.accounts[call.project.id]
+            account = call.snapshot.accounts[call.project.key]
             if call.binding.reads:
                 reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
                 call.upstream = reply.upstream
@@ -147,7 +148,7 @@ class _Quota:
 
 def _scopes(config: Config) -> list[Scope]:
     """Whose limits a project's contents count towards."""
-    return [Scope(project.credential, tenant.id, project.id, "") for tenant in config.tenants for project in tenant.projects]
+    return [Scope(project.credential, tenant.id, project.key, "") for tenant in config.tenants for project in tenant.projects]
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

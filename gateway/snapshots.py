@@ -5,15 +5,16 @@ What holds state lives on from one snapshot to the next where the configuration 
 
 import hashlib
 import random
+from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.tenants import Issuer, IssuerSettings, Project, Snapshot, TenantDirectory
+from gateway.tenants import Issuer, IssuerSettings, Project, Snapshot, Tenant, TenantDirectory
 from gateway.tenants.jwks import read_keys
 from gateway.tenants.keys import FetchedKeys, FileKeys, Keys
+from gateway.upstream.account import Account
 from gateway.upstream.auth import AccessKeyAuth, Authenticator
 from gateway.upstream.breaker import Breakers, Traffic
-from gateway.upstream.client import Account
 from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
@@ -36,7 +37,7 @@ class Snapshots:
 
         What no later snapshot uses is let go; calls that still use it keep it alive.
         """
-        accounts = {project.id: self._account(config, project) for tenant in config.tenants for project in tenant.projects}
+        accounts = {key: account for tenant in config.tenants for key, account in self._accounts(config, tenant).items()}
         issuers = [Issuer(name, settings, self._keys_of(settings)) for name, settings in config.issuers.items()]
         used = {id(account.auth) for account in accounts.values()} | {id(issuer.keys) for issuer in issuers}
         self._authenticators = {key: auth for key, auth in self._authenticators.items() if id(auth) in used}
@@ -50,6 +51,11 @@ class Snapshots:
         for keys in self._keys.values():
             await keys.aclose()
 
+    def _accounts(self, config: Config, tenant: Tenant) -> dict[str, Account]:
+        """Those of one tenant, each knowing the others."""
+        own = {project.key: self._account(config, project) for project in tenant.projects}
+        return {key: replace(account, others=tuple(other for other in own.values() if other is not account)) for key, account in own.items()}
+
     def _account(self, config: Config, project: Project) -> Account:
         """Projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
         region = config.upstream.regions[project.region]
@@ -59,7 +65,7 @@ class Snapshots:
         if auth is None:
             auth = self._authenticator(credential, iam)
             self._authenticators[credential, iam] = auth
-        return Account(project.id, region.endpoint, auth)
+        return Account(project.id, region.endpoint, auth, project.enterprise_project_id or "")
 
     def _authenticator(self, credential: AccessKey | IamUser, iam: str) -> Authenticator:
         if isinstance(credential, AccessKey):

@@ -2,7 +2,7 @@
 
 from emulator import fields, work
 from emulator.backup_views import checkpoint_view
-from emulator.binding import bound_resources
+from emulator.binding import bound_resources, protected_size
 from emulator.errors import invalid, service_error
 from emulator.fields import Need
 from emulator.model import RESOURCE_TYPES
@@ -23,6 +23,10 @@ def create_checkpoint(call: Call) -> object:
         raise invalid("checkpoint.parameters.retention_duration_days", "not together with auto_trigger")
     named = [each["id"] for each in wish.get("resource_details", [])] or wish.get("resources", [])
     resources = bound_resources(vault, named) if named else list(vault.resources.values())
+    for each in wish.get("resource_details", []):
+        protected_size(call.world.protectables[each["id"]], each.get("extra_info", {}))
+    if "policy_id" in wish:
+        call.world.policy(call.project_id, wish["policy_id"])
     if not resources:
         raise service_error(1, "There is nothing to back up.")
     order = work.BackupOrder(

@@ -44,10 +44,12 @@ def _select(tasks: Iterable[Task], query: JsonObject) -> list[Task]:
     exact = [(read, query[name]) for name, read in EXACT.items() if name in query]
     fuzzy = [(read, query[name]) for name, read in FUZZY.items() if name in query]
     since, until = moment(query, "start_time", 0.0), moment(query, "end_time", float("inf"))
+    eps = query.get("enterprise_project_id", "all_granted_eps")
     return [
         task
         for task in tasks
         if since <= task.created_at <= until
+        and eps in {"all_granted_eps", task.enterprise_project_id}
         and all(read(task) == value for read, value in exact)
         and all(value in read(task) for read, value in fuzzy)
     ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean
-from gateway.config.tree import Found, entries, mapping, unique, values_of
+from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.rpc.settings import ServerSettings
 
 _OWN: Final = {"tenant": "this tenant", "project": "one of the tenant's projects", "principal": "one of the tenant's callers"}
@@ -22,13 +22,11 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
     yield from _listeners(mapping(data.get("server")))
     yield from unique([(("issuers", name, "issuer"), mapping(each).get("issuer")) for name, each in mapping(data.get("issuers")).items()], "issuer")
     yield from unique(values_of(tenants, "id"), "tenant")
-    yield from unique(values_of(projects, "id"), "project", "A project belongs to one tenant only. Remove one of the two")
+    yield from _shared(projects)
     for path, project in projects:
         yield from _references(path, project, upstream)
-        if project.get("enterprise_project_id") is not None:
-            text = "is not supported yet: nothing would keep the calls inside it. Leave it out, and give the tenant a project of its own"
-            yield (*path, "enterprise_project_id"), text
     for path, tenant in tenants:
+        yield from unique(values_of(list(entries(tenant.get("projects"), (*path, "projects"))), "id"), "project", "Remove one of the two")
         yield from _default_project(path, tenant)
         yield from _subjects(path, tenant)
     yield from caller_checks(tenants, data)
@@ -38,6 +36,29 @@ def _listeners(server: Mapping[str, Any]) -> Found:
     listen, health = (server.get(key, ServerSettings.model_fields[key].default) for key in ("listen", "health_listen"))
     if listen == health and not str(listen).endswith(":0"):
         yield ("server", "health_listen"), "is the same address as server.listen. Health answers on a port of its own: change one of the two"
+
+
+def _shared(projects: list[Entry]) -> Found:
+    """Projects that two tenants have: each needs a part of its own, and not the same."""
+    by_id: dict[object, list[Entry]] = {}
+    for path, project in projects:
+        if isinstance(project.get("id"), str):
+            by_id.setdefault(project["id"], []).append((path, project))
+    for of_tenants in by_id.values():
+        if len({path[:2] for path, _ in of_tenants}) == 1:
+            continue
+        for path, project in of_tenants:
+            if project.get("enterprise_project_id") is None:
+                text = "is a project of another tenant, too. Tenants that share a project need an enterprise_project_id each"
+                yield (*path, "id"), text
+        parts = values_of(of_tenants, "enterprise_project_id")
+        yield from unique(parts, "project", "Tenants that share a project need a part of it each. Give it another one")
+
+
+def _project_key(project: Mapping[str, Any]) -> str:
+    """As `Project.key`, of what was written."""
+    part = project.get("enterprise_project_id")
+    return f"{project.get('id')}/{part}" if part else f"{project.get('id')}"
 
 
 def _references(path: KeyPath, project: Mapping[str, Any], upstream: Mapping[str, Any]) -> Found:
@@ -66,7 +87,7 @@ def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
     callers = [name for key in ("api_keys", "principals") for _, name in values_of(list(entries(tenant.get(key), ())), "id")]
     own: Mapping[str, list[object]] = {
         "tenant": [tenant.get("id")],
-        "project": [project.get("id") for _, project in entries(tenant.get("projects"), ())],
+        "project": [_project_key(project) for _, project in entries(tenant.get("projects"), ())],
         "principal": [f"{tenant.get('id')}/{name}" for name in callers],
     }
     for place, limit in entries(tenant.get("limits"), (*path, "limits")):

@@ -29,7 +29,8 @@ from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
 from gateway.quota.truth import Truth
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
-from gateway.upstream.client import Account, Client
+from gateway.upstream.account import Account
+from gateway.upstream.client import Client
 from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import Fate, Witness
 from gateway.upstream.retry import MUTATION_CAP_S, Deadline

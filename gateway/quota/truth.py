@@ -7,8 +7,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from gateway.errors import GatewayError
+from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.client import Account, Client
+from gateway.upstream.client import Client
 
 _PAGE_SIZE: Final = 200
 _SCOPE: Final = "gateway/recount"

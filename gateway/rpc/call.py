@@ -37,7 +37,7 @@ class Call:
         assert self.principal is not None
         assert self.project is not None
         tenant = self.principal.tenant.id
-        return Scope(self.project.credential, tenant, self.project.id, f"{tenant}/{self.principal.id}")
+        return Scope(self.project.credential, tenant, self.project.key, f"{tenant}/{self.principal.id}")
 
     @property
     def scope(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 from gateway.upstream.declaration import IDENTIFIER
 
 _IDENTIFIER: Final = re.compile(IDENTIFIER)
+_ENTERPRISE_PROJECT: Final = re.compile(r"0|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PERMISSION: Final = re.compile(r"cbr:[A-Za-z]+:([A-Za-z]+|\*)")
 _SPIFFE: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
@@ -19,6 +20,13 @@ def _identifier(value: str) -> str:
     """The same allow-list that path variables obey: a project id becomes part of a URL."""
     if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
         raise ValueError("is not an identifier. Use 1 to 128 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`")
+    return value
+
+
+def _enterprise_project(value: str) -> str:
+    """No such id is the beginning of another, so that names can begin with one."""
+    if not _ENTERPRISE_PROJECT.fullmatch(value):
+        raise ValueError("is not the id of an enterprise project. Copy it from the console: 36 characters with hyphens, or 0 for the default one")
     return value
 
 
@@ -57,6 +65,7 @@ def _subject(value: str) -> str:
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
+EnterpriseProject = Annotated[str, AfterValidator(_enterprise_project)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 Permission = Annotated[str, AfterValidator(_permission)]
 SpiffeId = Annotated[str, AfterValidator(spiffe_id)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.tenants.directory import TenantDirectory
-from gateway.upstream.client import Account
+from gateway.upstream.account import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Snapshot:
     tenants: int
     directory: TenantDirectory
     accounts: Mapping[str, Account]
-    """By project id."""
+    """By `Project.key`."""
 
 
 class Current:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.quota.limits import Level, Limit
 from gateway.quota.settings import TenantLimit
-from gateway.tenants.identifiers import Identifier, Sha256
+from gateway.tenants.identifiers import EnterpriseProject, Identifier, Sha256
 from gateway.tenants.principal import PrincipalSettings
 
 
@@ -19,9 +19,14 @@ class Project(BaseModel):
     id: Identifier = Field(description="Project id as the console shows it: 32 hex digits.")
     region: str = Field(description="Region of the project: a key of upstream.regions.")
     credential: str = Field(description="Credential for the project: a key of upstream.credentials.")
-    enterprise_project_id: Identifier | None = Field(
-        default=None, description="The part of the project that is the tenant's. Not supported yet: leave it out."
+    enterprise_project_id: EnterpriseProject | None = Field(
+        default=None, description="The part of the project that is the tenant's. Needed where tenants share a project: docs/tenants.md."
     )
+
+    @property
+    def key(self) -> str:
+        """Names what the tenant has of the project: the project, or `project/enterprise project`. No two tenants have the same."""
+        return f"{self.id}/{self.enterprise_project_id}" if self.enterprise_project_id else self.id
 
 
 class ApiKey(BaseModel):
@@ -45,7 +50,9 @@ class Tenant(BaseModel):
         "(RegionService, OrganizationPolicyService).",
     )
     default_project: Identifier = Field(description="Project of calls that name none in `x-cbr-project-id`: one of `projects`.")
-    projects: tuple[Project, ...] = Field(min_length=1, description="The tenant's CBR projects. A project belongs to one tenant only.")
+    projects: tuple[Project, ...] = Field(
+        min_length=1, description="The tenant's CBR projects. Tenants that have the same one need an `enterprise_project_id` each."
+    )
     api_keys: tuple[ApiKey, ...] = Field(default=(), description="Keys that open all of the tenant's projects, several during a rotation.")
     principals: tuple[PrincipalSettings, ...] = Field(default=(), description="Callers with a role or permissions of their own.")
     limits: tuple[TenantLimit, ...] = Field(
@@ -64,7 +71,7 @@ class Tenant(BaseModel):
             case Level.TENANT:
                 return [self.id]
             case Level.PROJECT:
-                return [project.id for project in self.projects]
+                return [project.key for project in self.projects]
             case Level.PRINCIPAL:
                 return [f"{self.id}/{name}" for name in (*(key.id for key in self.api_keys), *(each.id for each in self.principals))]
         return []

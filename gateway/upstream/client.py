@@ -5,7 +5,7 @@ is up, stops waiting; the change itself is seen through, because only then is it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.upstream import paging, read_back
-from gateway.upstream.auth import Authenticator
+from gateway.upstream.account import Account
 from gateway.upstream.breaker import Breakers, Traffic
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.catalog import Catalog
@@ -27,6 +27,7 @@ from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pai
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
+from gateway.upstream.ownership import Ownership
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
 from gateway.upstream.values import Json
 
@@ -35,16 +36,6 @@ OPERATION_CAP_S: Final = 60.0
 _WHOLE_LIST: Final = 1000
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A CBR project and the way into it."""
-
-    project_id: str
-    endpoint: str
-    """Scheme and host, such as `https://cbr.cn-north-4.myhuaweicloud.com`."""
-    auth: Authenticator
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +62,7 @@ class Client:
         self._changes: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
         self._turns = Turns()
+        self._ownership = Ownership(self._read, tokens)
         self._waiting: set[asyncio.Timeout] = set()
         self.released = False
 
@@ -92,16 +84,17 @@ class Client:
         """
         now = self._clock.monotonic()
         if binding.reads:
-            page = paging.plan_page(binding, request, self._tokens, scope) if binding.paging else None
-            exchange = self._admitted(self._exchange(binding, request, account, page.ask if page else {}, None))
-            deadline = Deadline.begin(now, time_left_s, READ_CAP_S)
+            bounded = self._ownership.bounded(binding, request, account)
+            page = paging.plan_page(binding, bounded, self._tokens, scope, sliced=self._ownership.sifts(binding, account)) if binding.paging else None
+            exchange = self._admitted(self._exchange(binding, bounded, account, page.ask if page else {}, None))
             async with self._answered(exchange, on_left):
-                message = await exchange.run(deadline, deadline)
+                message = await self._answer(exchange, bounded, account, Deadline.begin(now, time_left_s, READ_CAP_S))
             return Reply(page.cut(message) if page else message, exchange.facts())
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
-        looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
         try:
+            request = self._ownership.bounded(binding, request, account)
+            looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
             exchange = self._admitted(self._exchange(binding, request, account, {}, looks))
         except GatewayError:
             if witness is not None:
@@ -109,8 +102,20 @@ class Client:
             raise
         exchange.witness = witness
         async with self._answered(exchange, on_left):
-            message = await self._see_through(exchange, _thing(binding, request), start_by, end_by)
+            message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
         return Reply(message, exchange.facts())
+
+    async def _answer(self, exchange: Exchange, request: Message, account: Account, deadline: Deadline) -> Message:
+        """What a read answers, before it is cut to a page."""
+        binding = exchange.binding
+        if self._ownership.sifts(binding, account):
+            return await self._ownership.sifted(binding, request, account, deadline)
+        await self._ownership.check(binding, request, account, deadline)
+        return await exchange.run(deadline, deadline)
+
+    async def _read(self, rpc: str, request: Message, account: Account, extra: dict[str, Json], deadline: Deadline) -> Message:
+        """One call for the gateway itself, whoever the objects belong to."""
+        return await self._exchange(self._catalog[rpc], request, account, extra, None).run(deadline, deadline)
 
     async def look(self, binding: Binding, request: Message, account: Account) -> Message | None:
         """The response that an idempotent change would have had, if it is in force now; else None. Raises GatewayError."""
@@ -181,9 +186,9 @@ class Client:
 
         return look
 
-    async def _see_through(self, exchange: Exchange, thing: str, start_by: Deadline, end_by: Deadline) -> Message:
+    async def _see_through(self, exchange: Exchange, change: Callable[[], Awaitable[Message]], start_by: Deadline) -> Message:
         """The change's response, or an error as soon as the caller's time is up, while the change goes on."""
-        task = asyncio.create_task(exchange.witnessed(lambda: self._change(exchange, thing, start_by, end_by)))
+        task = asyncio.create_task(exchange.witnessed(change))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         try:
@@ -196,7 +201,9 @@ class Client:
         self._abandon(task, exchange)
         raise exchange.outcome_unknown() if exchange.in_doubt else exchange.too_late()
 
-    async def _change(self, exchange: Exchange, thing: str, start_by: Deadline, end_by: Deadline) -> Message:
+    async def _change(self, exchange: Exchange, request: Message, account: Account, start_by: Deadline, end_by: Deadline) -> Message:
+        await self._ownership.check(exchange.binding, request, account, start_by)
+        thing = _thing(exchange.binding, request)
         whole_project = not thing and exchange.binding.retry_class in {RetryClass.CONVERGE, RetryClass.DELETE}
         try:
             exchange.queued = True

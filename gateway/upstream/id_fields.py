@@ -19,19 +19,26 @@ class Id:
 
 @dataclass(frozen=True, slots=True)
 class IdField:
-    """A field that holds one id or many. `names`: the way to it from the request. `refers`: a value of `Refers`. `in_path`: it is a path variable."""
+    """A field that holds ids. `names`: the way to it from the request. `refers`: a value of `Refers`.
+
+    `in_path`: it is a path variable. `many`: a request may hold several, or several messages with it.
+    """
 
     names: tuple[str, ...]
     refers: int
     in_path: bool
-
-    @property
-    def path(self) -> str:
-        return ".".join(self.names)
+    many: bool
 
     def ids(self, request: Any) -> Iterator[Id]:  # noqa: ANN401 - any request message
         """The ids that are set."""
         yield from _ids(request, self.names, "")
+
+    def put(self, request: Any, value: str) -> None:  # noqa: ANN401
+        """Sets the id of a field that holds one."""
+        *way, name = self.names
+        for step in way:
+            request = getattr(request, step)
+        setattr(request, name, value)
 
 
 def _ids(message: Any, names: tuple[str, ...], prefix: str) -> Iterator[Id]:  # noqa: ANN401
@@ -59,15 +66,18 @@ def no_object(fd: FieldDescriptor) -> str:
 
 def id_fields(request: Descriptor, variables: frozenset[str]) -> tuple[IdField, ...]:
     """Those of a request with `refers`, outermost first. `variables`: names of the request's own fields that are path variables."""
-    found = _walk(request, (), frozenset())
-    return tuple(IdField(names, refers(fd), len(names) == 1 and names[0] in variables) for names, fd in sorted(found, key=lambda pair: len(pair[0])))
+    ways = sorted(_walk(request, (), frozenset()), key=len)
+    return tuple(
+        IdField(names, refers(way[-1]), len(names) == 1 and names[0] in variables, any(fd.is_repeated for fd in way))
+        for way in ways
+        for names in [tuple(fd.name for fd in way)]
+    )
 
 
-def _walk(message: Descriptor, way: tuple[str, ...], around: frozenset[str]) -> Iterator[tuple[tuple[str, ...], FieldDescriptor]]:
+def _walk(message: Descriptor, way: tuple[FieldDescriptor, ...], around: frozenset[str]) -> Iterator[tuple[FieldDescriptor, ...]]:
     for fd in message.fields:
-        names = (*way, fd.name)
         if refers(fd):
-            yield names, fd
+            yield (*way, fd)
         inside = fd.message_type
         if inside is not None and inside.file.package == message.file.package and inside.full_name not in around:
-            yield from _walk(inside, names, around | {message.full_name})
+            yield from _walk(inside, (*way, fd), around | {message.full_name})

@@ -109,31 +109,35 @@ class Page:
     cut: Callable[[Message], Message]
 
 
-def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) -> Page:  # noqa: ANN401 - any list request
-    """What to ask CBR for, and how to make the response of its answer. Raises PAGE_TOKEN_MISMATCH."""
+def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str, *, sliced: bool = False) -> Page:  # noqa: ANN401 - any list request
+    """What to ask CBR for, and how to make the response of its answer. Raises PAGE_TOKEN_MISMATCH.
+
+    `sliced`: the answer will be the whole list, whatever way CBR pages it.
+    """
+    kind = options_pb2.PAGING_SLICED if sliced else binding.paging
     owner = owner_of(binding, request, scope)
     position = tokens.read(request.page_token, owner)
     size = min(request.page_size or DEFAULT_SIZE, max_size(binding.rpc))
-    rows_field = next(f.name for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
+    rows_name = rows_field(binding)
 
     def cut(response: Any) -> Message:  # noqa: ANN401 - any list response
-        rows = getattr(response, rows_field)
+        rows = getattr(response, rows_name)
         received = len(rows)
-        if binding.paging == options_pb2.PAGING_SLICED:
+        if kind == options_pb2.PAGING_SLICED:
             total = received
             if "total_size" in response.DESCRIPTOR.fields_by_name:
                 response.total_size = total
         else:
             total = response.total_size
-        start = _start(binding.paging, position)
+        start = _start(kind, position)
         skip = _already_seen(rows, position, start)
         del rows[:skip]
         more_received = len(rows) > size
-        last_id = _next_id(binding.paging, rows[:size], position)
+        last_id = _next_id(kind, rows[:size], position)
         del rows[size:]
         seen = start + skip + len(rows)
         more = more_received or (seen < total if total else received >= size)
-        if binding.paging == options_pb2.PAGING_MARKER:
+        if kind == options_pb2.PAGING_MARKER:
             # The total shrinks when rows of earlier pages are deleted, so it cannot say that a full page was the last one.
             more = more or received >= size
         if more and (rows or seen > position.seen):
@@ -142,7 +146,12 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
         answer: Message = response
         return answer
 
-    return Page(_ask(binding.paging, position, size), cut)
+    return Page(_ask(kind, position, size), cut)
+
+
+def rows_field(binding: Binding) -> str:
+    """Name of the field that holds the rows of a list's response."""
+    return next(f.name for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
 
 
 def max_size(rpc: str) -> int:

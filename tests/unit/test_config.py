@@ -275,11 +275,11 @@ def test_tenants_share_nothing(here: Path) -> None:
     assert problems(second_tenant("acme", "p2", f"{HASH}2")) == [
         "tenants[1].id (gateway.yaml:11): is also the id of tenant tenants[0]. Give it another one",
     ]
-    (found,) = problems(second_tenant("globex", "p1", f"{HASH}2"))
-    assert found == (
-        "tenants[1].projects[0].id (gateway.yaml:13): is also the id of project tenants[0].projects[0]. "
-        "A project belongs to one tenant only. Remove one of the two"
-    )
+    assert problems(second_tenant("globex", "p1", f"{HASH}2")) == [
+        f"tenants[{index}].projects[0].id (gateway.yaml:{line}): is a project of another tenant, too. "
+        "Tenants that share a project need an enterprise_project_id each"
+        for index, line in ((0, 9), (1, 13))
+    ]
     (found,) = problems(second_tenant("globex", "p2", f"{HASH}1"))
     assert found == (
         "tenants[1].api_keys[0].sha256 (gateway.yaml:14): is also the sha256 of key tenants[0].api_keys[0]. "

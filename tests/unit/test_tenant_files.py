@@ -108,12 +108,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
             "Set server.tls.client_ca_file"
         ),
     ),
-    "an enterprise project": (
+    "no enterprise project": (
         "region: r",
         "region: r, enterprise_project_id: e1",
         (
-            "tenants[0].projects[0].enterprise_project_id (tenants/a.yaml:4): is not supported yet: nothing would keep the calls inside it. "
-            "Leave it out, and give the tenant a project of its own"
+            "tenants[0].projects[0].enterprise_project_id (tenants/a.yaml:4): is not the id of an enterprise project. "
+            "Copy it from the console: 36 characters with hyphens, or 0 for the default one"
         ),
     ),
     "nobody": (
@@ -176,12 +176,30 @@ def test_nothing_leads_to_two_principals(here: Path) -> None:
     key = f'{{id: k, api_key: "{"0" * 64}", role: viewer}}'
     (found,) = problems(a=tenant("a", key), b=tenant("b", key))
     assert "is also the api_key of key tenants[0].principals[0]. One key must not open two tenants" in found
-    (found,) = problems(a=tenant("a"), b=tenant("b", project="p-a"))
-    assert found.startswith(
-        "tenants[1].projects[0].id (tenants/b.yaml:4): is also the id of project tenants[0].projects[0]. A project belongs to one tenant"
-    )
     (found,) = problems(a=tenant("a"), b=tenant("b", key, key.replace("0" * 64, "1" * 64)))
     assert "is also the id of caller tenants[1].principals[0]" in found
+
+
+def test_tenants_that_share_a_project_have_a_part_of_it_each(here: Path) -> None:
+    def part(number: int) -> str:
+        return f"region: r, enterprise_project_id: 5d8b2c4e-0f13-4a77-9a0e-1c2d3e4f5a6{number}"
+
+    first, second = tenant("a"), tenant("b", project="p-a")
+    config = loaded(MAIN, a=first.replace("region: r", part(1)), b=second.replace("region: r", part(2)))
+    assert [t.projects[0].key for t in config.tenants] == [f"p-a/5d8b2c4e-0f13-4a77-9a0e-1c2d3e4f5a6{n}" for n in (1, 2)]
+    (found,) = problems(a=first.replace("region: r", part(1)), b=second)
+    assert found == (
+        "tenants[1].projects[0].id (tenants/b.yaml:4): is a project of another tenant, too. "
+        "Tenants that share a project need an enterprise_project_id each"
+    )
+    (found,) = problems(a=first.replace("region: r", part(1)), b=second.replace("region: r", part(1)))
+    assert found == (
+        "tenants[1].projects[0].enterprise_project_id (tenants/b.yaml:4): is also the enterprise_project_id of project tenants[0].projects[0]. "
+        "Tenants that share a project need a part of it each. Give it another one"
+    )
+    limited = first.replace("region: r", part(1)) + "limits: [{metric: vaults, level: project, subject: p-a, value: 1}]\n"
+    (found,) = problems(a=limited, b=second.replace("region: r", part(2)))
+    assert "'p-a' is not one of the tenant's projects. Did you mean p-a/5d8b2c4e-0f13-4a77-9a0e-1c2d3e4f5a61" in found or "Its own: p-a/5d8b" in found
 
 
 def test_certificates_need_a_server_that_asks_for_them(here: Path) -> None:

@@ -372,7 +372,7 @@ class SystemTag(_message.Message):
     key: _builtins.str
     """Key. Known: `_sys_enterprise_project_id`."""
     value: _builtins.str
-    """Value, such as the id of the enterprise project."""
+    """Value: the id of the enterprise project."""
     def __init__(
         self,
         *,

@@ -2354,7 +2354,7 @@ class SystemTagFilter(_message.Message):
     """Key. Known: `_sys_enterprise_project_id`."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Values."""
+        """Values: ids of enterprise projects."""
 
     def __init__(
         self,

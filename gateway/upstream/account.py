@@ -1,0 +1,23 @@
+"""What the gateway may use of CBR for one tenant: a project, or the part of one that is in an enterprise project."""
+
+from dataclasses import dataclass
+
+from gateway.upstream.auth import Authenticator
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A CBR project and the way into it."""
+
+    project_id: str
+    endpoint: str
+    """Scheme and host, such as `https://cbr.cn-north-4.myhuaweicloud.com`."""
+    auth: Authenticator
+    enterprise_project_id: str = ""
+    """Set where the project is shared: only what is in this enterprise project is the tenant's."""
+    others: tuple["Account", ...] = ()
+    """The tenant's other projects, where replicas may go."""
+
+    def of_tenant(self, project_id: str) -> "Account | None":
+        """The account of one of the tenant's projects; None for all others."""
+        return next((account for account in (self, *self.others) if account.project_id == project_id), None)

@@ -1,0 +1,174 @@
+"""Whether an object is in a tenant's enterprise project, as CBR tells it.
+
+A vault and a backup say it themselves. A checkpoint is its vault's, a resource that of the vault that holds it, a disk its server's. The vault of a
+task may be gone, so the filter of the list tells whose a task is. A policy belongs to no enterprise project: its name tells, which begins with the id
+of one.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cbrgateway.v1 import backup_pb2, checkpoint_pb2, options_pb2, policy_pb2, protectability_pb2, task_pb2, vault_pb2
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
+
+from gateway.errors import GatewayError
+from gateway.upstream.account import Account
+from gateway.upstream.id_fields import Id
+from gateway.upstream.retry import Deadline
+from gateway.upstream.values import Json
+
+KNOWN: Final[Mapping[int, str]] = {
+    options_pb2.REFERS_VAULT: "vault",
+    options_pb2.REFERS_DESTINATION_VAULT: "vault",
+    options_pb2.REFERS_BACKUP: "backup",
+    options_pb2.REFERS_CHECKPOINT: "checkpoint",
+    options_pb2.REFERS_POLICY: "policy",
+    options_pb2.REFERS_TASK: "task",
+    options_pb2.REFERS_RESOURCE: "resource",
+    options_pb2.REFERS_PROTECTABLE: "resource",
+    options_pb2.REFERS_DISK: "resource",
+}
+"""What ids can name of which CBR tells whose it is, with the word for it."""
+POLICY_MARK: Final = "{}-"
+"""What the name of a tenant's policy begins with, to be filled with its enterprise project."""
+
+Read = Callable[[str, Message, Account, dict[str, Json], Deadline], Awaitable[Any]]
+"""Makes one call: RPC, request, account, what is added to its query, deadline."""
+
+_SERVER: Final = protectability_pb2.PROTECTABLE_TYPE_SERVER
+_PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueType]] = {
+    "OS::Nova::Server": _SERVER,
+    "OS::Ironic::BareMetalServer": _SERVER,
+    "OS::Cinder::Volume": protectability_pb2.PROTECTABLE_TYPE_DISK,
+    "OS::Sfs::Turbo": protectability_pb2.PROTECTABLE_TYPE_TURBO,
+    "OS::Workspace::DesktopV2": protectability_pb2.PROTECTABLE_TYPE_WORKSPACE_V2,
+}
+_IDS_AT_ONCE: Final = 50
+_WHOLE_LIST: Final[dict[str, Json]] = {"limit": 1000}
+
+
+@dataclass(slots=True)
+class Lookup:
+    """The look-ups of one call, in one account."""
+
+    read: Read
+    account: Account
+    deadline: Deadline
+    _servers: list[str] = field(default_factory=list)
+    """Resources that were found to be the tenant's."""
+    _disks: set[str] = field(default_factory=set)
+    """Disks of resources that were found to be the tenant's."""
+
+    async def own(self, refers: int, ids: Sequence[Id]) -> Collection[str]:
+        """Those of the ids that are the tenant's. Resources come before their disks. Raises GatewayError when CBR cannot be asked."""
+        if refers == options_pb2.REFERS_RESOURCE:
+            return await self._held([each.value for each in ids])
+        if refers == options_pb2.REFERS_DISK:
+            return await self._disks_of_servers() if ids else ()
+        return {each.value for each in ids if await _LOOKS[refers](self, each)}
+
+    async def vault(self, each: Id) -> bool:
+        return await self._vault(each.value, self.account)
+
+    async def destination(self, each: Id) -> bool:
+        return any([await self._vault(each.value, there) for there in (self.account, *self.account.others)])
+
+    async def backup(self, each: Id) -> bool:
+        found = await self._get("BackupService/GetBackup", backup_pb2.GetBackupRequest(backup_id=each.value))
+        # Enterprise projects span projects, and a backup that another project shares is shown here, too.
+        return found is not None and (found.backup.project_id, found.backup.enterprise_project_id) == (
+            self.account.project_id,
+            self.account.enterprise_project_id,
+        )
+
+    async def checkpoint(self, each: Id) -> bool:
+        found = await self._get("CheckpointService/GetCheckpoint", checkpoint_pb2.GetCheckpointRequest(checkpoint_id=each.value))
+        return found is not None and await self._vault(found.checkpoint.vault.id, self.account)
+
+    async def policy(self, each: Id) -> bool:
+        found = await self._get("PolicyService/GetPolicy", policy_pb2.GetPolicyRequest(policy_id=each.value))
+        return found is not None and found.policy.name.startswith(POLICY_MARK.format(self.account.enterprise_project_id))
+
+    async def _vault(self, vault_id: str, account: Account) -> bool:
+        found = await self._get("VaultService/GetVault", vault_pb2.GetVaultRequest(vault_id=vault_id), account)
+        return found is not None and (not account.enterprise_project_id or found.vault.enterprise_project_id == account.enterprise_project_id)
+
+    async def task(self, each: Id) -> bool:
+        found = await self._get("TaskService/GetTask", task_pb2.GetTaskRequest(task_id=each.value))
+        if found is None:
+            return False
+        made = found.task.create_time.seconds
+        wanted = task_pb2.ListTasksRequest(
+            vault_id=found.task.vault_id,
+            enterprise_project_id=self.account.enterprise_project_id,
+            start_time=Timestamp(seconds=made),
+            end_time=Timestamp(seconds=made + 1),
+        )
+        listed = await self.read("TaskService/ListTasks", wanted, self.account, _WHOLE_LIST, self.deadline)
+        return any(task.id == each.value for task in listed.tasks)
+
+    async def _held(self, ids: Sequence[str]) -> Collection[str]:
+        """Those of the resources that vaults of the tenant hold."""
+        held: set[str] = set()
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            wanted = vault_pb2.ListVaultsRequest(
+                resource_ids=ids[start : start + _IDS_AT_ONCE], enterprise_project_id=self.account.enterprise_project_id
+            )
+            listed = await self.read("VaultService/ListVaults", wanted, self.account, _WHOLE_LIST, self.deadline)
+            held |= {resource.id for vault in listed.vaults for resource in vault.resources}
+        self._servers += [each for each in ids if each in held]
+        return held
+
+    async def protectable(self, each: Id) -> bool:
+        """Whether a vault of the tenant holds the resource, or none does."""
+        kind = _kind(each.holder)
+        if not kind:
+            return False
+        wanted = protectability_pb2.GetProtectableRequest(protectable_type=kind, instance_id=each.value)
+        found = await self._get("ProtectabilityService/GetProtectable", wanted)
+        if found is None:
+            return False
+        verdict = found.instance.protectable
+        if verdict.HasField("vault") and verdict.vault.enterprise_project_id != self.account.enterprise_project_id:
+            return False
+        self._disks |= {child.id for child in found.instance.children}
+        return True
+
+    async def _disks_of_servers(self) -> Collection[str]:
+        for server in self._servers:
+            wanted = protectability_pb2.GetProtectableRequest(protectable_type=_SERVER, instance_id=server)
+            found = await self._get("ProtectabilityService/GetProtectable", wanted)
+            self._disks |= {child.id for child in found.instance.children} if found is not None else set()
+        return self._disks
+
+    async def _get(self, rpc: str, request: Message, account: Account | None = None) -> Any | None:  # noqa: ANN401 - the response of any read
+        """The response; None when there is no such object, or the id could be none."""
+        try:
+            return await self.read(rpc, request, account or self.account, {}, self.deadline)
+        except GatewayError as error:
+            if error.code in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
+                return None
+            raise
+
+
+def _kind(holder: Any) -> protectability_pb2.ProtectableType.ValueType:  # noqa: ANN401 - any message with a resource's id
+    """The type of the resource that a message names; 0 where CBR shows no resources of its type."""
+    names = holder.DESCRIPTOR.fields_by_name
+    if "protectable_type" in names:
+        return protectability_pb2.ProtectableType.ValueType(holder.protectable_type)
+    word = holder.type if "type" in names else holder.resource_type
+    return _PROTECTABLE_TYPES.get(word, protectability_pb2.PROTECTABLE_TYPE_UNSPECIFIED)
+
+
+_LOOKS: Final[Mapping[int, Callable[[Lookup, Id], Awaitable[bool]]]] = {
+    options_pb2.REFERS_VAULT: Lookup.vault,
+    options_pb2.REFERS_DESTINATION_VAULT: Lookup.destination,
+    options_pb2.REFERS_BACKUP: Lookup.backup,
+    options_pb2.REFERS_CHECKPOINT: Lookup.checkpoint,
+    options_pb2.REFERS_POLICY: Lookup.policy,
+    options_pb2.REFERS_TASK: Lookup.task,
+    options_pb2.REFERS_PROTECTABLE: Lookup.protectable,
+}

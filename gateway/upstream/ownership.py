@@ -1,0 +1,177 @@
+"""Keeps tenants apart: destinations are the tenant's own projects, and of a shared project only the tenant's enterprise project is used.
+
+What an RPC may do in a shared project follows from what the ids of its request name (`refers`):
+
+bounded    the request has a place for an enterprise project: the list is filtered, what is created is stamped
+checked    it names objects: each is looked up before it is used
+sifted     CBR cannot filter the list: it is read whole, and rows of others are left out
+harmless   what it shows is nobody's
+refused    everything else, with PROJECT_SHARED
+
+A foreign object and a missing one end in the same error, which is made here. Nothing is remembered from call to call: a vault can be moved to another
+enterprise project in the vendor's console at any time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cbrgateway.v1 import backup_pb2, errors_pb2, options_pb2
+from google.protobuf.message import Message
+
+from gateway.errors import GatewayError, Resource, Violation, field_invalid
+from gateway.upstream import paging
+from gateway.upstream.account import Account
+from gateway.upstream.declaration import Binding
+from gateway.upstream.id_fields import Id
+from gateway.upstream.lookup import KNOWN, POLICY_MARK, Lookup, Read
+from gateway.upstream.retry import Deadline
+
+_UNKNOWABLE: Final = frozenset({options_pb2.REFERS_AGENT, options_pb2.REFERS_ORGANIZATION_POLICY, options_pb2.REFERS_ORDER})
+"""CBR does not tell which enterprise project these belong to."""
+_HARMLESS: Final = frozenset(
+    {
+        "FeatureService/ListFeatures",
+        "FeatureService/GetFeature",
+        "ProtectabilityService/GetReplicationCapabilities",
+        # What it makes is the tenant's by its name.
+        "PolicyService/CreatePolicy",
+    }
+)
+_SIEVES: Final[Mapping[str, Callable[[Any, str], bool]]] = {
+    "PolicyService/ListPolicies": lambda row, enterprise_project: row.name.startswith(POLICY_MARK.format(enterprise_project)),
+    "ProtectabilityService/ListProtectables": lambda row, enterprise_project: (
+        not row.protectable.HasField("vault") or row.protectable.vault.enterprise_project_id == enterprise_project
+    ),
+}
+"""Whether a row is the tenant's, or nobody's."""
+_EVERYWHERE: Final = "all_granted_eps"
+_SIFTING: Final = "gateway/sifting"
+
+
+class Ownership:
+    """One per client. `read`: makes one call to CBR as the gateway itself."""
+
+    def __init__(self, read: Read, tokens: paging.PageTokens) -> None:
+        self._read = read
+        self._tokens = tokens
+
+    def bounded(self, binding: Binding, request: Message, account: Account) -> Message:
+        """The request as it may be sent for the tenant. Raises PROJECT_DENIED, PROJECT_SHARED or FIELD_INVALID; calls nothing."""
+        if binding.for_administrators:
+            return request
+        _check_projects(binding, request, account)
+        if not account.enterprise_project_id:
+            return request
+        if not within_reach(binding):
+            raise _shared(f"{binding.rpc} reaches the whole project")
+        for field in binding.id_fields:
+            if field.refers in _UNKNOWABLE and (given := next(field.ids(request), None)):
+                raise _shared(f"CBR does not tell whose the id in {given.path} is")
+        _check_names(binding, request, account)
+        return _stamped(binding, request, account)
+
+    async def check(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> None:
+        """Looks up what the request names. Raises one of the NOT_FOUND reasons, the same for what is foreign and what does not exist."""
+        shared = bool(account.enterprise_project_id)
+        if not shared and not any(other.enterprise_project_id for other in account.others):
+            return
+        wanted: dict[int, list[Id]] = {}
+        for field in binding.id_fields:
+            # The other ids of a list are filters, and the list itself is bounded.
+            known = field.refers in KNOWN if shared else field.refers == options_pb2.REFERS_DESTINATION_VAULT
+            if known and (field.in_path or not binding.paging):
+                wanted.setdefault(field.refers, []).extend(field.ids(request))
+        lookup = Lookup(self._read, account, deadline)
+        for refers, ids in sorted(wanted.items()):
+            own = await lookup.own(refers, ids)
+            if foreign := next((each for each in ids if each.value not in own), None):
+                raise _missing(refers, foreign)
+
+    def sifts(self, binding: Binding, account: Account) -> bool:
+        return bool(account.enterprise_project_id) and binding.rpc in _SIEVES
+
+    async def sifted(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> Message:
+        """The tenant's rows of the whole list, in one response."""
+        rest: Any = binding.request_type()
+        rest.CopyFrom(request)
+        rest.page_size, rest.page_token = paging.max_size(binding.rpc), ""
+        whole = binding.response_type()
+        while True:
+            page = paging.plan_page(binding, rest, self._tokens, _SIFTING)
+            answer: Any = page.cut(await self._read(binding.rpc, rest, account, page.ask, deadline))
+            whole.MergeFrom(answer)
+            rest.page_token = answer.next_page_token
+            if not rest.page_token:
+                break
+        whole.ClearField("next_page_token")
+        rows = getattr(whole, paging.rows_field(binding))
+        own = [row for row in rows if _SIEVES[binding.rpc](row, account.enterprise_project_id)]
+        del rows[:]
+        rows.extend(own)
+        return whole
+
+
+def within_reach(binding: Binding) -> bool:
+    """Whether an RPC can be kept to a part of a project."""
+    if binding.rpc in _HARMLESS or binding.rpc in _SIEVES:
+        return True
+    return any(
+        (field.refers == options_pb2.REFERS_ENTERPRISE_PROJECT and not field.many)
+        or (field.refers in KNOWN and (field.in_path or not binding.paging))
+        for field in binding.id_fields
+    )
+
+
+def _check_projects(binding: Binding, request: Message, account: Account) -> None:
+    for field in binding.id_fields:
+        if field.refers != options_pb2.REFERS_PROJECT:
+            continue
+        for each in field.ids(request):
+            there = account.of_tenant(each.value)
+            if there is None:
+                raise GatewayError(
+                    errors_pb2.ERROR_REASON_PROJECT_DENIED,
+                    f"The project in {each.path} is not one of this tenant's; name one that is.",
+                    violations=(Violation(each.path, "is not one of this tenant's", "project"),),
+                )
+            if binding.paging and there.enterprise_project_id:
+                raise _shared(f"{binding.rpc} reaches the whole of the project in {each.path}")
+
+
+def _check_names(binding: Binding, request: Any, account: Account) -> None:  # noqa: ANN401 - any request message
+    match binding.rpc:
+        case "PolicyService/CreatePolicy" | "PolicyService/UpdatePolicy":
+            mark = POLICY_MARK.format(account.enterprise_project_id)
+            if request.policy.name and not request.policy.name.startswith(mark):
+                why = "since the project is shared and only its name tells whose a policy is"
+                raise field_invalid("policy.name", f"must begin with {mark}, {why}", "owner")
+        case "BackupService/ListBackups":
+            if request.own_type not in {backup_pb2.BACKUP_OWN_TYPE_UNSPECIFIED, backup_pb2.BACKUP_OWN_TYPE_PRIVATE}:
+                why = "backups are shared with the whole project, which is not this tenant's alone"
+                raise field_invalid("own_type", f"must be left out: {why}", "owner")
+
+
+def _stamped(binding: Binding, request: Message, account: Account) -> Message:
+    own = account.enterprise_project_id
+    stamped = binding.request_type()
+    stamped.CopyFrom(request)
+    for field in binding.id_fields:
+        if field.refers != options_pb2.REFERS_ENTERPRISE_PROJECT:
+            continue
+        for each in field.ids(request):
+            if each.value != own and not (binding.paging and each.value == _EVERYWHERE):
+                raise field_invalid(each.path, "must be left out, or be the enterprise project of this tenant", "owner")
+        if not field.many:
+            field.put(stamped, own)
+    return stamped
+
+
+def _shared(what: str) -> GatewayError:
+    text = f"{what}, and this tenant has only a part of it; see docs/tenants.md for what to use instead."
+    return GatewayError(errors_pb2.ERROR_REASON_PROJECT_SHARED, text)
+
+
+def _missing(refers: int, each: Id) -> GatewayError:
+    kind = KNOWN[refers]
+    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{kind.upper()}_NOT_FOUND")
+    return GatewayError(reason, f"The {kind} in {each.path} does not exist; check the id and the project.", resource=Resource(kind, each.value))
