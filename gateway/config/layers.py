@@ -83,7 +83,10 @@ def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     if path is not None:
         _read_file(path, layers)
     for name, text in sorted(environ.items()):
-        if name.startswith(PREFIX) and name not in {FILE_VARIABLE, failpoint.VARIABLE} and ("__" in name or not _SERVICE_LINK.fullmatch(name)):
+        if name == failpoint.VARIABLE:
+            if problem := failpoint.problem(text):
+                layers.problems.append(Problem((), f"environment variable {name}", problem))
+        elif name.startswith(PREFIX) and name != FILE_VARIABLE and ("__" in name or not _SERVICE_LINK.fullmatch(name)):
             layers.put(_spelled(name.removeprefix(PREFIX).split("__"), layers.data), _from_text(text), f"environment variable {name}")
     for key, value in overrides.items():
         layers.put(tuple(key.split(".")), value, FLAGS.get(key, "override"))

@@ -17,6 +17,7 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
+from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts, Violation, field_invalid
 from gateway.quota import demands, refusals
@@ -138,6 +139,7 @@ class Admission:
         leased = await self.store.lease(holder, [applied.place() for applied in places], LEASE_S)
         if isinstance(leased, Refused):
             raise refusals.too_many(leased.shortages, places)
+        failpoint.reach("after_places")
         _note([shortage.key for shortage in leased.would_refuse])
 
     # Changes ---------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from gateway import failpoint
 from gateway.quota.limits import Limit, Limits
 from gateway.state import Store
 
@@ -57,6 +58,7 @@ class LimitBook:
     async def put(self, limit: Limit) -> None:
         """Raises StoreDown."""
         await self._store.put_override(_PREFIX + limit.name, msgspec.json.encode(limit))
+        failpoint.reach("after_override")
         await self.refresh()
 
     async def delete(self, name: str) -> bool:

@@ -1,6 +1,7 @@
 """An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +15,11 @@ from gateway.upstream.exchange import Fate
 _MAX_OWED: Final = 10_000
 _MAX_DOUBTS: Final = 5_000
 """What began unheard runs out by itself, so it leaves room for the ends of what was sent."""
+_AROUND: Final[Mapping[Fate, tuple[failpoint.Name, failpoint.Name]]] = {
+    Fate.DONE: ("before_commit", "after_commit"),
+    Fate.NOTHING: ("before_release", "after_release"),
+    Fate.UNKNOWN: ("before_unknown", "after_unknown"),
+}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -46,6 +52,7 @@ class Ledger:
 
     async def begin(self, op: Operation) -> Begun:
         """Raises StoreDown. What was begun without our hearing of it is released later, so that a repeat need not wait until it runs out."""
+        failpoint.reach("before_begin")
         try:
             begun = await self.store.begin(op)
         except (StoreDown, asyncio.CancelledError):
@@ -57,25 +64,31 @@ class Ledger:
 
     async def sent(self, op_id: str) -> bool:
         """False: it must not be sent. Raises StoreDown."""
+        failpoint.reach("before_sent")
         allowed = await self.store.sent(op_id)
         failpoint.reach("after_sent")
         return allowed
 
     async def end(self, op_id: str, ending: Ending) -> None:
         """Never fails: what the store cannot take now is kept for `pay`."""
-        failpoint.reach("before_end")
+        before, after = _AROUND[ending.fate]
+        failpoint.reach(before)
         try:
             await self._tell(op_id, ending)
         except StoreDown:
             if len(self.owed) < _MAX_OWED:
                 self.owed[op_id] = ending
             log.warning("the store is down; the end of an operation is kept for later", op=op_id, outcome=ending.fate.value)
-        failpoint.reach("after_end")
+            failpoint.reach("end_owed")
+            return
+        failpoint.reach(after)
 
     async def pay(self) -> None:
         """Tells the store what it missed. Raises StoreDown."""
         for op_id, ending in list(self.owed.items()):
+            failpoint.reach("before_pay")
             await self._tell(op_id, ending)
+            failpoint.reach("after_pay")
             self.owed.pop(op_id, None)
 
     async def _tell(self, op_id: str, ending: Ending) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from gateway import failpoint
 from gateway.clock import Clock
 from gateway.state import Store, StoreDown
 
@@ -30,6 +31,7 @@ class Places:
         if self._inside or self._beats is None:
             return
         self._beats.cancel()
+        failpoint.reach("before_places_free")
         try:
             await self._store.free(self._holder, self._keys)
         except StoreDown:

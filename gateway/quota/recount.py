@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.quota.demands import MARKER
@@ -108,6 +109,7 @@ class Recounter:
         if not any(by_metric.values()):
             return
         fence = await self.store.fence()
+        failpoint.reach("after_fence")
         needed = {scope.project for keys in by_metric.values() for scopes in keys.values() for scope in scopes}
         listed = await self._listed(needed, policies=bool(by_metric[Metric.POLICIES]))
         reserved = {op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, _OPEN)}
@@ -118,7 +120,9 @@ class Recounter:
             if all(scope.project in listed for scope in scopes)
         }
         seen = {known for project in listed.values() for known in project.ids(reserved)}
+        failpoint.reach("after_listing")
         await self.store.recount(counts, fence, seen)
+        failpoint.reach("after_recount")
         self.counted |= counts.keys()
 
     async def _listed(self, projects: Collection[str], *, policies: bool) -> Mapping[str, _Project]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.quota import evidence
@@ -110,16 +111,19 @@ class Recovery:
     async def sweep(self) -> None:
         """Raises StoreDown."""
         await self.store.sweep()
+        failpoint.reach("after_sweep")
         for op in await self.store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN}):
             trace = msgspec.msgpack.decode(op.detail, type=Trace)
             gone = trace.owner != self.owner and (self.alone or self.clock.time() - op.created_at > _ORPHAN_S)
             if op.state is State.RESERVED:
                 if gone and self.alone:
                     # Its process never came to send it.
+                    failpoint.reach("reservation_left")
                     await self.ledger.end(op.id, Ending(Fate.NOTHING))
             elif gone or op.state is State.UNKNOWN:
                 if op.state is State.SENT:
                     # Nobody will tell its end any more, so that an operator may, should CBR not show it.
+                    failpoint.reach("orphan_found")
                     await self.ledger.end(op.id, Ending(Fate.UNKNOWN))
                 self.watch(op.id)
 
@@ -159,7 +163,9 @@ class Recovery:
         op = next((o for o in await self.store.operations(None, {State.SENT, State.UNKNOWN}) if o.id == op_id), None)
         if op is None:
             return True
+        failpoint.reach("before_look")
         found = await self._look(op)
+        failpoint.reach("after_look")
         match found.sign:
             case Sign.FOUND:
                 response = found.response.SerializeToString() if found.response is not None else None
@@ -171,6 +177,7 @@ class Recovery:
             case Sign.SEVERAL | Sign.NO_WAY:
                 log.error("an outcome needs an operator: QuotaService/ReleaseReservation", op=op.id, operation=op.rpc, fits=list(found.ids))
                 return False
+        failpoint.reach("after_settled")
         log.info("an outcome is known now", op=op.id, operation=op.rpc, outcome=found.sign.name)
         self.recounter.soon()
         return True
@@ -198,8 +205,10 @@ class Recovery:
             await self.clock.sleep(delay_s)
             try:
                 if await self.truth.read(*where) is None:
+                    failpoint.reach("object_gone")
                     for key, amount in amounts.items():
                         await self.store.adjust(key, amount, name, fence)
+                    failpoint.reach("given_back")
                     return
             except (GatewayError, StoreDown) as error:
                 log.warning("cannot see yet whether an object is gone", object=name, error=str(error))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway import failpoint
 from gateway.state.store import (
     MAX_RESPONSE_BYTES,
     OPEN,
@@ -25,6 +26,12 @@ from gateway.state.store import (
 )
 from gateway.state.transitions import Event, movement, next_state
 
+_WITHIN: Final[Mapping[Event, failpoint.Name]] = {
+    Event.SENT: "in_sent",
+    Event.COMMIT: "in_commit",
+    Event.RELEASE: "in_release",
+    Event.UNKNOWN: "in_unknown",
+}
 _VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -101,6 +108,7 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
         ),
     )
     _move(db, held, State.ABSENT, State.RESERVED, now)
+    failpoint.reach("in_begin")
     return Admitted(tuple(noted))
 
 
@@ -159,6 +167,8 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, *, resp
                 *(resource_id, next_sequence(db) if target is State.COMMITTED else None, op_id),
             ),
         )
+        if place := _WITHIN.get(event):
+            failpoint.reach(place)
     return target
 
 
@@ -194,6 +204,7 @@ def adjust(db: sqlite3.Connection, key: str, delta: int, op_id: str, *, since: i
     db.execute(
         "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND counted_fence > ?)", (delta, key, missed, since or 0)
     )
+    failpoint.reach("in_adjust")
 
 
 def recount(db: sqlite3.Connection, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], now: float) -> None:
@@ -209,6 +220,7 @@ def recount(db: sqlite3.Connection, counts: Mapping[str, int], fence: int, seen_
             "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND counted_fence < ?",
             (counted + late[key], now, fence, key, fence),
         )
+    failpoint.reach("in_recount")
 
 
 def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, Usage]:

@@ -16,6 +16,7 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
+from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import CODE_OF, GatewayError, UpstreamFacts
 from gateway.upstream import retry
@@ -130,7 +131,9 @@ class Exchange:
         finally:
             if self.witness is not None:
                 self.ending = fate
+                failpoint.reach("before_told")
                 await self.witness.on_end(fate, message)
+                failpoint.reach("after_told")
                 self.ending = None
         return message
 
@@ -199,11 +202,13 @@ class Exchange:
         verdict, message = Verdict.NOTHING, None
         try:
             response = await self.route.transport.send(request, timeout_s, self._may_write)
+            self._reach("after_answer")
             self.sent = "yes"
             self.route.auth.observe(response)
             self.last, message = self._decode(judge(response, reads=self.binding.reads))
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
         except (NotSent, Lost) as error:
+            self._reach("answer_lost")
             self.last = _unanswered(error)
             log.warning("no answer of CBR", operation=self.binding.operation, url=self.request.url.partition("?")[0], cause=str(error))
             verdict = Verdict.FAILURE if error.blames_host(retry.MAX_ATTEMPT_S) else Verdict.NOTHING
@@ -224,7 +229,13 @@ class Exchange:
         self.in_flight = True
         if self.sent == "no":
             self.sent = "maybe"
+        self._reach("before_first_byte")
         return True
+
+    def _reach(self, place: failpoint.Name) -> None:
+        """A failpoint that reads do not have."""
+        if self.witness is not None:
+            failpoint.reach(place)
 
     def _note(self, *, ambiguous: bool) -> None:
         self.ambiguous = self.ambiguous or ambiguous
@@ -253,6 +264,7 @@ class Exchange:
 
     async def _look(self) -> Message | None:
         assert self.read_back is not None
+        self._reach("before_read_back")
         try:
             settled = await self.read_back()
         except GatewayError:
@@ -271,6 +283,7 @@ class Exchange:
         delay_s = retry.next_delay(self.attempts, kind, retry_after_s=self.last.retry_after_s, time_left_s=left_s, random=random.random)
         if delay_s is None or not self.route.budget.take(kind):
             raise self._failure()
+        self._reach("before_repeat")
         try:
             await self.route.clock.sleep(delay_s)
         except BaseException:
