@@ -32,8 +32,8 @@ test: $(STAMPS)/dev ## Run all tests
 	@$(BIN)/python -m pytest
 
 .PHONY: soak-quota
-soak-quota: $(STAMPS)/dev ## Run the tests of limits and repeats with larger numbers
-	@QUOTA_SOAK=10 $(BIN)/python -m pytest tests/quota
+soak-quota: $(STAMPS)/dev ## Run the tests of limits, repeats and crashes with full numbers; takes half an hour
+	@QUOTA_SOAK=1 $(BIN)/python -m pytest tests/quota tests/state/test_model.py
 
 .PHONY: soak-audit
 soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers

@@ -3,17 +3,23 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import yaml
 
 from emulator import settings as emulated
-from tests.harness import tenant_entry
+from emulator.server import RunningEmulator
+from tests.harness import REGION, STANDBY_REGION, TENANTS, World, tenant_entry
 
 ROOT = Path(__file__).parents[2]
+START_S = 30
+"""How long a start may take on a busy machine."""
+SECRETS = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "AK2": emulated.SECOND_ACCESS_KEY, "SK2": emulated.SECOND_SECRET_KEY}
 
 
 def free_ports(count: int) -> list[int]:
@@ -25,35 +31,67 @@ def free_ports(count: int) -> list[int]:
 
 
 class Process:
-    """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the usual ones."""
+    """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the usual ones. It can be started again and again."""
 
-    def __init__(self, folder, endpoint, name="gateway", **sections):
+    def __init__(self, folder: Path, cloud: RunningEmulator, name: str = "gateway", **sections) -> None:
         self.address, health = (f"127.0.0.1:{port}" for port in free_ports(2))
         config = {
-            "server": {"listen": self.address, "health_listen": health, "drain_delay_s": 0, "drain_grace_s": 1},
-            "upstream": {
-                "regions": {"cn-north-4": {"endpoint": endpoint}},
-                "credentials": {"main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}},
+            # As many calls at once as a test likes.
+            "server": {
+                "listen": self.address,
+                "health_listen": health,
+                "drain_delay_s": 0,
+                "drain_grace_s": 1,
+                "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
             },
-            "tenants": [tenant_entry("payments")],
+            "upstream": {
+                "regions": {region: {"endpoint": cloud.base_url} for region in (REGION, STANDBY_REGION)},
+                "credentials": {
+                    "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
+                    "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
+                },
+            },
+            "tenants": [tenant_entry(tenant) for tenant in TENANTS],
             **sections,
         }
-        self.file = folder / f"{name}.yaml"
-        self.file.write_text(yaml.safe_dump(config))
+        self._cloud = cloud
+        self._file = folder / f"{name}.yaml"
+        self._file.write_text(yaml.safe_dump(config))
+
+    async def start(self, **environ: str) -> None:
+        """Does not wait until it serves."""
+        path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
+        command = (sys.executable, "-m", "gateway", "serve", "--config", str(self._file), "--log-level", "error")
+        self._process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PYTHONPATH": path} | SECRETS | environ, cwd=ROOT)
+
+    async def serving(self) -> None:
+        """Waits until it can be called."""
+        async with self.world():
+            return
 
     @contextlib.asynccontextmanager
-    async def running(self, **environ):
-        """The process and a channel to it."""
-        path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
-        given = os.environ | {"PYTHONPATH": path, "AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY} | environ
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(self.file), "--log-level", "error")
-        process = await asyncio.create_subprocess_exec(*command, env=given, cwd=ROOT)
+    async def world(self) -> AsyncIterator[World]:
+        """A channel to it, once it serves."""
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            async with asyncio.timeout(START_S):
+                await channel.channel_ready()
+            yield World(None, self._cloud, channel)
+
+    async def ended(self, within_s: float = START_S) -> int:
+        """Waits for its end; its exit code, negative for a signal."""
+        return await asyncio.wait_for(self._process.wait(), within_s)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Sends a signal, unless it has ended, and waits for the end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        await self.ended()
+
+    @contextlib.asynccontextmanager
+    async def running(self, **environ: str) -> AsyncIterator[World]:
+        await self.start(**environ)
         try:
-            async with grpc.aio.insecure_channel(self.address) as channel:
-                async with asyncio.timeout(15):
-                    await channel.channel_ready()
-                yield process, channel
+            async with self.world() as world:
+                yield world
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await asyncio.wait_for(process.wait(), 10)
+            await self.end()

@@ -9,8 +9,12 @@ from grpc_status import rpc_status
 
 from tests.harness import running_gateway
 
-MANY = int(os.environ.get("QUOTA_SOAK", "1"))
-"""How many times the usual number of calls: `make soak-quota` asks for more."""
+SOAK = bool(os.environ.get("QUOTA_SOAK"))
+
+
+def often(small, full):
+    """How often: a little in every test run, fully in `make soak-quota`."""
+    return full if SOAK else small
 
 
 def limit(metric, level, value=0, **more):
@@ -53,14 +57,16 @@ class Outcome:
         self.details = {}
         self.reason = "OK"
         if error is not None:
-            for packed in rpc_status.from_call(error).details:
+            self.code = error.code()
+            status = rpc_status.from_call(error)
+            for packed in status.details if status else ():
                 for kind in (error_details_pb2.ErrorInfo, error_details_pb2.QuotaFailure, error_details_pb2.RetryInfo):
                     if packed.Is(kind.DESCRIPTOR):
                         found = kind()
                         packed.Unpack(found)
                         self.details[kind.__name__] = found
-            self.reason = self.details["ErrorInfo"].reason
-            self.code = error.code()
+            # What no gateway has answered, such as the end of its process, has no details.
+            self.reason = self.details["ErrorInfo"].reason if self.details else self.code.name
 
     @property
     def violations(self):
