@@ -24,7 +24,7 @@ from gateway.quota.book import LimitBook
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Scope
 from gateway.quota.recount import Recounter
-from gateway.quota.recovery import Recovery
+from gateway.quota.recovery import REFRESH_S, Recovery
 from gateway.quota.truth import Truth
 from gateway.reload import Reloader
 from gateway.rpc.call import Call
@@ -130,9 +130,11 @@ class _Quota:
     def __init__(self, config: Config, store: Store, truth: Truth, client: Client, clock: SystemClock) -> None:
         self._scopes = _scopes(config)
         self._book = LimitBook(Limits(config.all_limits()), store)
-        recounter = Recounter(store, truth, clock, lambda: self._scopes, lambda: self._book.limits)
-        self._book.subscribe(recounter.forget)
         ledger = Ledger(store)
+        # A look at the store that fails takes its time, too.
+        notice_s = 2 * REFRESH_S + config.state.patience_s
+        recounter = Recounter(store, ledger, truth, clock, lambda: self._scopes, lambda: self._book.limits, notice_s)
+        self._book.subscribe(recounter.forget)
         self.recovery = Recovery(
             *(store, ledger, recounter, self._book, truth, clock, config.quota),
             owner=uuid.uuid4().hex,

@@ -61,6 +61,8 @@ Name = Literal[
     "in_unknown",
     "in_adjust",
     "in_recount",
+    # In the thread that writes the audit's records.
+    "audit_written",
 ]
 NAMES: Final[tuple[str, ...]] = get_args(Name)
 ACTIONS: Final = ("kill", "sleep", "raise")

@@ -82,7 +82,8 @@ class _Plan:
     """What a change asks for, priced by the limits that it meets."""
 
     operation: Operation
-    charged: dict[str, Applied]
+    wanted: Sequence[Demand]
+    priced: Sequence[tuple[Charge, Applied]]
     give_back: dict[str, int]
     fence: int | None
 
@@ -151,12 +152,15 @@ class Admission:
         deadline = Deadline.begin(self.clock.monotonic(), change.time_left_s, MUTATION_CAP_S)
         try:
             plan = await self._plan(change, self.book.limits, deadline)
-            begun = await self._begin(plan.operation, deadline)
+            begun = await self._begin(change, plan, deadline)
         except StoreDown:
             if change.request.request_id or self._grows(change):
                 raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
-            # Deletes, and whatever else cannot grow past a limit, go on without a record.
-            return await self._send(change, change.request, deadline, None)
+            # Deletes, and whatever else cannot grow past a limit, go on without a record; what they free is found by counting.
+            try:
+                return await self._send(change, change.request, deadline, None)
+            finally:
+                self.recounter.soon()
         match begun:
             case Admitted(would_refuse):
                 _note([shortage.key for shortage in would_refuse])
@@ -171,7 +175,7 @@ class Admission:
                 violation = Violation("request_id", "was used for another request", "idempotency")
                 raise GatewayError(errors_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH, text, violations=(violation,))
             case Refused(shortages):
-                raise refusals.too_much(shortages, plan.charged, self.clock.time())
+                raise refusals.too_much(shortages, {charge.key: applied for charge, applied in plan.priced}, self.clock.time())
             case InProgress(op_id):
                 raise await self._still_going(op_id, change)
         raise AssertionError(begun)
@@ -195,7 +199,8 @@ class Admission:
         await self._counted(change, wanted, priced, deadline)
         return _Plan(
             operation=self._operation(change, [charge for charge, _ in priced], deadline),
-            charged={charge.key: applied for charge, applied in priced},
+            wanted=wanted,
+            priced=priced,
             give_back=demands.credits_of(wanted, limits, scope),
             fence=fence,
         )
@@ -237,14 +242,16 @@ class Admission:
     def _marked(self, change: Change) -> bool:
         return self.markers and change.binding.rpc == "VaultService/CreateVault" and len(change.request.vault.tags) < _MAX_TAGS
 
-    async def _begin(self, operation: Operation, deadline: Deadline) -> Begun:
+    async def _begin(self, change: Change, plan: _Plan, deadline: Deadline) -> Begun:
         """As the store's, but waits for the same request that is under way."""
         pause_s = _FIRST_LOOK_S
         while True:
-            begun = await self.ledger.begin(operation)
+            begun = await self.ledger.begin(plan.operation)
             if not isinstance(begun, InProgress) or self.client.released or deadline.left_s(self.clock.monotonic()) < pause_s:
                 return begun
             await self.clock.sleep(pause_s)
+            # The store may have lost its data meanwhile.
+            await self._counted(change, plan.wanted, plan.priced, deadline)
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
 import structlog
 
 from gateway import failpoint
-from gateway.state import Begun, IllegalTransition, Operation, Store, StoreDown
+from gateway.state import Admitted, Begun, IllegalTransition, Operation, State, Store, StoreDown
 from gateway.upstream.exchange import Fate
 
 _MAX_OWED: Final = 10_000
@@ -43,12 +43,22 @@ class Ending:
 
 
 @dataclass(slots=True)
+class UnderWay:
+    """`state`: RESERVED, SENT or UNKNOWN, as far as this process knows."""
+
+    op: Operation
+    state: State = State.RESERVED
+
+
+@dataclass(slots=True)
 class Ledger:
     """One per process."""
 
     store: Store
     owed: dict[str, Ending] = field(default_factory=dict)
     """Ends that the store does not know yet, by operation."""
+    under_way: dict[str, UnderWay] = field(default_factory=dict)
+    """Operations that this process began and of which it does not know the end."""
 
     async def begin(self, op: Operation) -> Begun:
         """Raises StoreDown. What was begun without our hearing of it is released later, so that a repeat need not wait until it runs out."""
@@ -60,6 +70,8 @@ class Ledger:
                 self.owed[op.id] = Ending(Fate.NOTHING)
             raise
         failpoint.reach("after_begin")
+        if isinstance(begun, Admitted):
+            self.under_way[op.id] = UnderWay(op)
         return begun
 
     async def sent(self, op_id: str) -> bool:
@@ -67,10 +79,16 @@ class Ledger:
         failpoint.reach("before_sent")
         allowed = await self.store.sent(op_id)
         failpoint.reach("after_sent")
+        if allowed and (mine := self.under_way.get(op_id)):
+            mine.state = State.SENT
         return allowed
 
     async def end(self, op_id: str, ending: Ending) -> None:
         """Never fails: what the store cannot take now is kept for `pay`."""
+        if ending.fate is not Fate.UNKNOWN:
+            self.under_way.pop(op_id, None)
+        elif mine := self.under_way.get(op_id):
+            mine.state = State.UNKNOWN
         before, after = _AROUND[ending.fate]
         failpoint.reach(before)
         try:
@@ -90,6 +108,21 @@ class Ledger:
             await self._tell(op_id, ending)
             failpoint.reach("after_pay")
             self.owed.pop(op_id, None)
+
+    async def restore(self) -> None:
+        """After the store lost its data: records anew what CBR may not show yet, whatever the limits say. Raises StoreDown."""
+        for op_id, mine in list(self.under_way.items()):
+            op = replace(mine.op, charges=tuple(replace(charge, limit=None) for charge in mine.op.charges))
+            if not isinstance(await self.store.begin(op), Admitted):
+                # Somebody has used the request_id meanwhile; what the operation takes counts all the same.
+                await self.store.begin(replace(op, request_id=""))
+            if mine.state is not State.RESERVED:
+                await self.store.sent(op_id)
+            if mine.state is State.UNKNOWN:
+                await self.store.unknown(op_id)
+            if op_id not in self.under_way:
+                # It ended meanwhile, perhaps before there was a record to end.
+                await self._tell(op_id, Ending(Fate.NOTHING))
 
     async def _tell(self, op_id: str, ending: Ending) -> None:
         try:

@@ -6,6 +6,7 @@ limit is newer, counts the vault at once.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +17,7 @@ from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.quota.demands import MARKER
+from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Metric, Scope
 from gateway.quota.truth import Truth
 from gateway.state import State, Store
@@ -49,16 +51,21 @@ class Recounter:
     """One per process. `scopes`: one for each project that the gateway serves."""
 
     store: Store
+    ledger: Ledger
     truth: Truth
     clock: Clock
     scopes: Callable[[], Sequence[Scope]]
     limits: Callable[[], Limits]
+    notice_s: float
+    """After the store lost its data: by then every gateway has told it anew what is on its way, and CBR may be counted."""
     counted: set[str] = field(default_factory=set)
     """Counters that are known to be complete."""
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
     _epoch: str = ""
+    _count_from: float = -math.inf
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _noticing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def soon(self) -> None:
         self.wanted.set()
@@ -73,6 +80,8 @@ class Recounter:
         await self.check_epoch()
         if self.counted.issuperset(keys):
             return True
+        if self.clock.monotonic() < self._count_from:
+            return False
         try:
             async with asyncio.timeout(max(time_left_s, 0)):
                 async with self._lock:
@@ -86,17 +95,24 @@ class Recounter:
         """Counts everything that a limit is on. Raises StoreDown; a project that cannot be read is logged and left as it was."""
         self.wanted.clear()
         await self.check_epoch()
+        await self.clock.sleep(max(0, self._count_from - self.clock.monotonic()))
         async with self._lock:
             await self._count()
 
     async def check_epoch(self) -> None:
         """A store that lost its data has to be counted anew. Raises StoreDown."""
         epoch = await self.store.epoch()
-        if epoch != self._epoch:
+        if epoch == self._epoch:
+            return
+        self.counted.clear()
+        async with self._noticing:
+            if epoch == self._epoch:
+                return
             if self._epoch:
                 log.error("the store lost its data; growth waits for a recount")
+                self._count_from = self.clock.monotonic() + self.notice_s
+                await self.ledger.restore()
             self._epoch = epoch
-            self.counted.clear()
 
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
         """Counts the members of one backup. Raises GatewayError or StoreDown."""

@@ -32,8 +32,9 @@ from gateway.upstream.client import OPERATION_CAP_S
 from gateway.upstream.exchange import Fate
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+REFRESH_S: Final = 2.0
+"""Time between two looks at whether the store is still the one that was known, and at the limits in it."""
 _LOOKS_AT_ONCE: Final = 4
-_REFRESH_S: Final = 5.0
 _ORPHAN_S: Final = OPERATION_CAP_S + 30.0
 """After this a SENT operation has no process that still works on it."""
 
@@ -61,7 +62,7 @@ class Recovery:
         """Works in the background until left."""
         loops = (
             self._every(self.settings.sweep_s, self.sweep),
-            self._every(_REFRESH_S, self._refresh),
+            self._every(REFRESH_S, self._refresh),
             self._recounts(),
         )
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -96,6 +97,7 @@ class Recovery:
                 await self.recounter.run()
             except StoreDown as down:
                 log.warning("the store does not answer", error=str(down))
+                self.recounter.soon()
             except Exception:
                 log.exception("a recount failed; the next one follows")
             with contextlib.suppress(TimeoutError):
@@ -104,8 +106,9 @@ class Recovery:
             await self.clock.sleep(1)
 
     async def _refresh(self) -> None:
-        await self.ledger.pay()
+        # First, since what is on its way must be known again before anybody counts.
         await self.recounter.check_epoch()
+        await self.ledger.pay()
         await self.book.refresh()
 
     async def sweep(self) -> None:
@@ -114,7 +117,10 @@ class Recovery:
         failpoint.reach("after_sweep")
         for op in await self.store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN}):
             trace = msgspec.msgpack.decode(op.detail, type=Trace)
-            gone = trace.owner != self.owner and (self.alone or self.clock.time() - op.created_at > _ORPHAN_S)
+            old = self.clock.time() - op.created_at > _ORPHAN_S
+            # A store that failed over may have forgotten an end that it was told.
+            ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
+            gone = old and ended if trace.owner == self.owner else old or self.alone
             if op.state is State.RESERVED:
                 if gone and self.alone:
                     # Its process never came to send it.
@@ -160,8 +166,11 @@ class Recovery:
 
     async def _settled(self, op_id: str, began: float) -> bool:
         """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""
+        # A store that lost its data is told of the operation again, before its absence is taken for its end.
+        await self.recounter.check_epoch()
         op = next((o for o in await self.store.operations(None, {State.SENT, State.UNKNOWN}) if o.id == op_id), None)
         if op is None:
+            self.ledger.under_way.pop(op_id, None)
             return True
         failpoint.reach("before_look")
         found = await self._look(op)
