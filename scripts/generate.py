@@ -76,7 +76,7 @@ def generate(out: Path) -> None:
     for useless in python.rglob("*_pb2_grpc.py*"):
         if "Stub" not in useless.read_text():
             useless.unlink()
-    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'cbrgateway.binpb'}", *own, "google/rpc/error_details.proto")
+    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'cbrgateway.binpb'}", *own, *GOOGLE)
 
 
 def differs(left: Path, right: Path) -> list[str]:

@@ -11,8 +11,7 @@ import yaml
 from clients.frame import descriptors
 from clients.frame.languages import ROOT, Language
 
-_GOOGLE: Final = ("google/rpc/error_details.proto", "google/type/date.proto")
-_PROTOC: Final = [sys.executable, "-m", "grpc_tools.protoc"]
+_GOOGLE: Final = ("google/rpc/error_details.proto", "google/rpc/status.proto", "google/type/date.proto")
 
 
 def generate(language: Language) -> None:
@@ -25,7 +24,6 @@ def generate(language: Language) -> None:
 
 
 def _template(language: Language) -> dict[str, Any]:
-    protoc = {"protoc_path": _PROTOC}
-    plugins = [{**plugin, **(protoc if "protoc_builtin" in plugin else {}), "out": str(language.generated)} for plugin in language.plugins]
+    plugins = [{**plugin, "out": str(language.generated)} for plugin in language.plugins]
     files = ["cbrgateway/v1", *(_GOOGLE if language.google else ())]
     return {"version": "v2", "inputs": [{"binary_image": str(descriptors.STRIPPED), "paths": files}], "plugins": plugins}

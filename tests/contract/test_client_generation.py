@@ -35,7 +35,7 @@ def generated(tmp_path_factory):
 
 def test_it_generates_our_package_and_the_details_of_errors(generated):
     ours = {path.stem for path in (ROOT / "protos" / "cbrgateway" / "v1").glob("*.proto")} - {"options"}
-    wanted = {*(f"cbrgateway/v1/{name}" for name in ours), "google/rpc/error_details", "google/type/date"}
+    wanted = {*(f"cbrgateway/v1/{name}" for name in ours), "google/rpc/error_details", "google/rpc/status", "google/type/date"}
     assert {str(path.relative_to(generated)) for path in generated.rglob("*.pyi")} == {f"{name}_pb2.pyi" for name in wanted}
 
 

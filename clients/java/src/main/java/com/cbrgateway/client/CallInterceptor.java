@@ -1,0 +1,81 @@
+package com.cbrgateway.client;
+
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Message;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
+import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import java.util.UUID;
+import java.util.function.Supplier;
+
+/**
+ * Puts the caller's metadata and a request_id on each call, and makes its error a typed one. It stands above gRPC's own repeats, so all attempts of a call send the same request with
+ * the same request_id.
+ */
+final class CallInterceptor implements ClientInterceptor {
+  private static final Metadata.Key<String> AUTHORIZATION = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+  private static final Metadata.Key<String> PROJECT = Metadata.Key.of("x-cbr-project-id", Metadata.ASCII_STRING_MARSHALLER);
+
+  private final String address;
+  private final Supplier<String> bearer;
+  private final String project;
+
+  CallInterceptor(String address, Supplier<String> bearer, String project) {
+    this.address = address;
+    this.bearer = bearer;
+    this.project = project;
+  }
+
+  @Override
+  public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+    return new SimpleForwardingClientCall<>(next.newCall(method, options)) {
+      private volatile String requestId = "";
+
+      @Override
+      public void start(Listener<A> listener, Metadata headers) {
+        if (bearer != null) {
+          headers.put(AUTHORIZATION, "Bearer " + bearer.get());
+        }
+        if (project != null) {
+          headers.put(PROJECT, project);
+        }
+        super.start(
+            new SimpleForwardingClientCallListener<A>(listener) {
+              @Override
+              public void onClose(Status status, Metadata trailers) {
+                super.onClose(status.isOk() ? status : GatewayException.explained(status, trailers, address, requestId), trailers);
+              }
+            },
+            headers);
+      }
+
+      @Override
+      public void sendMessage(Q request) {
+        Q filled = withRequestId(request);
+        requestId = requestIdOf(filled);
+        super.sendMessage(filled);
+      }
+    };
+  }
+
+  /** The request with its request_id filled. Only changes have the field. */
+  @SuppressWarnings("unchecked")
+  private static <Q> Q withRequestId(Q request) {
+    FieldDescriptor field = ((Message) request).getDescriptorForType().findFieldByName("request_id");
+    if (field == null || !requestIdOf(request).isEmpty()) {
+      return request;
+    }
+    return (Q) ((Message) request).toBuilder().setField(field, UUID.randomUUID().toString()).build();
+  }
+
+  private static <Q> String requestIdOf(Q request) {
+    FieldDescriptor field = ((Message) request).getDescriptorForType().findFieldByName("request_id");
+    return field == null ? "" : (String) ((Message) request).getField(field);
+  }
+}

@@ -1,0 +1,143 @@
+package com.cbrgateway.client;
+
+import com.google.gson.Gson;
+import io.grpc.Channel;
+import io.grpc.ChannelCredentials;
+import io.grpc.ClientInterceptors;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.TlsChannelCredentials;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
+
+/**
+ * A connection to a CBR Gateway. Its calls have deadlines, are repeated only where that is safe, and fail with a {@link GatewayException} as the cause.
+ *
+ * <pre>{@code
+ * try (Gateway gateway = Gateway.at("gateway.example.com:50051").apiKey(key).connect()) {
+ *   var vaults = VaultServiceGrpc.newBlockingStub(gateway.channel());
+ * }
+ * }</pre>
+ */
+public final class Gateway implements AutoCloseable {
+  private final ManagedChannel managed;
+  private final Channel channel;
+
+  private Gateway(ManagedChannel managed, Channel channel) {
+    this.managed = managed;
+    this.channel = channel;
+  }
+
+  /** Begins the description of a connection. */
+  public static Builder at(String address) {
+    return new Builder(address);
+  }
+
+  /** What the generated stubs are made with. */
+  public Channel channel() {
+    return channel;
+  }
+
+  /** Ends calls that are under way, at the latest after five seconds. */
+  @Override
+  public void close() {
+    managed.shutdown();
+    try {
+      if (!managed.awaitTermination(5, TimeUnit.SECONDS)) {
+        managed.shutdownNow();
+      }
+    } catch (InterruptedException interrupted) {
+      managed.shutdownNow();
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has been sent to CBR when a limit
+   * refuses a call, so this is safe for changes, too.
+   */
+  public static <T> T patiently(Duration time, Supplier<T> call) throws InterruptedException {
+    Instant end = Instant.now().plus(time);
+    while (true) {
+      try {
+        return call.get();
+      } catch (StatusRuntimeException failure) {
+        Duration delay = GatewayException.of(failure).retryDelay();
+        boolean refused = failure.getStatus().getCode() == Status.Code.RESOURCE_EXHAUSTED && !delay.isZero();
+        if (!refused || Instant.now().plus(delay).isAfter(end)) {
+          throw failure;
+        }
+        Thread.sleep(delay.toMillis() + 1);
+      }
+    }
+  }
+
+  /** How long each RPC may take and which are repeated, as gRPC takes it. */
+  static Map<String, ?> serviceConfig() {
+    try (var text = new InputStreamReader(Gateway.class.getResourceAsStream("service_config.json"), StandardCharsets.UTF_8)) {
+      @SuppressWarnings("unchecked")
+      Map<String, ?> config = new Gson().fromJson(text, Map.class);
+      return config;
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException(unreadable);
+    }
+  }
+
+  /** How the gateway is reached, and as whom. */
+  public static final class Builder {
+    private final String address;
+    private ChannelCredentials transport = TlsChannelCredentials.create();
+    private Supplier<String> bearer;
+    private String project;
+
+    private Builder(String address) {
+      this.address = address;
+    }
+
+    /** Sends a key that the gateway's operator has made. */
+    public Builder apiKey(String key) {
+      return token(() -> key);
+    }
+
+    /** Sends what the source answers. It is asked for each call, so it should keep a token until shortly before the token expires. */
+    public Builder token(Supplier<String> source) {
+      bearer = source;
+      return this;
+    }
+
+    /** The project of all calls. Without it calls go to the tenant's default project. */
+    public Builder project(String id) {
+      project = id;
+      return this;
+    }
+
+    /** Trusts these certificate authorities (PEM) instead of the system's. */
+    public Builder authorities(File pem) throws IOException {
+      transport = TlsChannelCredentials.newBuilder().trustManager(pem).build();
+      return this;
+    }
+
+    /** Does without TLS. The API key travels readable: for a gateway on this machine only. */
+    public Builder plaintext() {
+      transport = InsecureChannelCredentials.create();
+      return this;
+    }
+
+    /** Nothing is sent before the first call. */
+    public Gateway connect() {
+      ManagedChannel managed = Grpc.newChannelBuilder(address, transport).defaultServiceConfig(serviceConfig()).disableServiceConfigLookUp().build();
+      return new Gateway(managed, ClientInterceptors.intercept(managed, new CallInterceptor(address, bearer, project)));
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+import {
+  clone,
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import * as grpc from "@grpc/grpc-js";
+
+import { GatewayError } from "./errors.js";
+
+/** How long each RPC may take and which are repeated. */
+const SERVICE_CONFIG = readFileSync(new URL("../../service_config.json", import.meta.url), "utf8");
+
+/** How the gateway is reached, and as whom. */
+export interface ConnectOptions {
+  /** `host:port`. */
+  address: string;
+  /** A key that the gateway's operator has made. */
+  apiKey?: string;
+  /** Supplies a token (JWT) instead. Asked for each call, so it should keep a token until shortly before the token expires. */
+  token?: () => string | Promise<string>;
+  /** The project of all calls. Without it calls go to the tenant's default project. */
+  project?: string;
+  /** Certificate authorities (PEM) to trust instead of the system's. */
+  authorities?: Buffer;
+  /** Does without TLS. The API key travels readable: for a gateway on this machine only. */
+  plaintext?: boolean;
+}
+
+/** Of one call. */
+export interface CallOptions {
+  /** Less time than the RPC has by itself. */
+  timeoutMs?: number;
+  /** Ends the call when it is aborted. */
+  signal?: AbortSignal;
+}
+
+/** The RPCs of a service: promises, and async iterables where the gateway streams. */
+export type Client<S extends DescService> = {
+  [M in keyof S["method"]]: S["method"][M] extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
+    : S["method"][M] extends DescMethodServerStreaming<infer I, infer O>
+      ? (request: MessageInitShape<I>, options?: CallOptions) => AsyncIterable<MessageShape<O>>
+      : never;
+};
+
+/** Nothing is sent before the first call. */
+export function connect(options: ConnectOptions): Gateway {
+  return new Gateway(options);
+}
+
+/** A connection, for any number of clients and calls. */
+export class Gateway {
+  readonly #options: ConnectOptions;
+  readonly #channel: grpc.Client;
+
+  constructor(options: ConnectOptions) {
+    this.#options = options;
+    const credentials = options.plaintext ? grpc.credentials.createInsecure() : grpc.credentials.createSsl(options.authorities ?? null);
+    this.#channel = new grpc.Client(options.address, credentials, {
+      "grpc.service_config": SERVICE_CONFIG,
+      "grpc.service_config_disable_resolution": 1,
+    });
+  }
+
+  /** The RPCs of a service: `gateway.client(VaultService).getVault({ vaultId })`. */
+  client<S extends DescService>(service: S): Client<S> {
+    const call = (method: DescMethod) => (request: never, options: CallOptions = {}) =>
+      method.methodKind === "server_streaming" ? this.#stream(method, request, options) : this.#unary(method, request, options);
+    return Object.fromEntries(service.methods.map((method) => [method.localName, call(method)])) as unknown as Client<S>;
+  }
+
+  /** Calls under way are ended. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  async #unary(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): Promise<Message> {
+    const message = withRequestId(method.input, request);
+    const metadata = await this.#metadata();
+    return new Promise((resolve, reject) => {
+      const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, deadline(options), (failure, reply) => {
+        options.signal?.removeEventListener("abort", cancel);
+        if (failure) reject(new GatewayError(failure, this.#options.address, requestIdOf(message)));
+        else resolve(reply as Message);
+      });
+      const cancel = () => call.cancel();
+      if (options.signal?.aborted) cancel();
+      options.signal?.addEventListener("abort", cancel);
+    });
+  }
+
+  async *#stream(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): AsyncIterable<Message> {
+    const call = this.#channel.makeServerStreamRequest(...wire(method), create(method.input, request), await this.#metadata(), deadline(options));
+    const cancel = () => call.cancel();
+    if (options.signal?.aborted) cancel();
+    options.signal?.addEventListener("abort", cancel);
+    try {
+      yield* call as AsyncIterable<Message>;
+    } catch (failure) {
+      throw new GatewayError(failure as grpc.ServiceError, this.#options.address);
+    } finally {
+      options.signal?.removeEventListener("abort", cancel);
+      cancel();
+    }
+  }
+
+  async #metadata(): Promise<grpc.Metadata> {
+    const metadata = new grpc.Metadata();
+    const { apiKey, token, project } = this.#options;
+    const bearer = token ? await token() : apiKey;
+    if (bearer) metadata.set("authorization", `Bearer ${bearer}`);
+    if (project) metadata.set("x-cbr-project-id", project);
+    return metadata;
+  }
+}
+
+function wire(method: DescMethod): [string, (message: Message) => Buffer, (bytes: Buffer) => Message] {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  return [path, (message) => Buffer.from(toBinary(method.input, message)), (bytes) => fromBinary(method.output, bytes)];
+}
+
+function deadline(options: CallOptions): grpc.CallOptions {
+  return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
+}
+
+/** A message of its own with its request_id filled; only changes have the field. What the caller gave stays as it is: used again for another change it must not carry the id of this one. */
+function withRequestId(schema: DescMessage, request: MessageInitShape<DescMessage>): Message {
+  const message = clone(schema, create(schema, request));
+  if (schema.field["requestId"]) Object.assign(message, { requestId: requestIdOf(message) || randomUUID() });
+  return message;
+}
+
+function requestIdOf(message: Message): string {
+  return (message as Message & { requestId?: string }).requestId ?? "";
+}

@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { fromBinary } from "@bufbuild/protobuf";
+import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
+import { createRegistry } from "@bufbuild/protobuf";
+import { status, type ServiceError } from "@grpc/grpc-js";
+
+import { ErrorReason } from "./gen/cbrgateway/v1/errors_pb.js";
+import {
+  file_google_rpc_error_details,
+  type BadRequest,
+  type BadRequest_FieldViolation,
+  type ErrorInfo,
+  type PreconditionFailure,
+  type PreconditionFailure_Violation,
+  type QuotaFailure,
+  type QuotaFailure_Violation,
+  type RequestInfo,
+  type ResourceInfo,
+  type RetryInfo,
+} from "./gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "./gen/google/rpc/status_pb.js";
+
+const DETAILS = createRegistry(file_google_rpc_error_details);
+
+/**
+ * Who ended a call: the gateway, with a reason; nobody, since none answers at the address; we, since the gateway's certificate is not trusted; the clock; or something else, such as an
+ * aborted signal.
+ */
+export type Kind = "answered" | "unreachable" | "untrusted" | "deadline" | "other";
+
+/** What every failed call rejects with. */
+export class GatewayError extends Error {
+  kind: Kind = "other";
+  /** One of `status` of @grpc/grpc-js. */
+  readonly code: status;
+  /** OTHER for one that is newer than this package; UNSPECIFIED where the gateway has not answered. */
+  reason = ErrorReason.UNSPECIFIED;
+  fields: BadRequest_FieldViolation[] = [];
+  preconditions: PreconditionFailure_Violation[] = [];
+  quotas: QuotaFailure_Violation[] = [];
+  resource?: ResourceInfo;
+  /** How long to wait before a repeat; 0 where the gateway did not say. */
+  retryDelayMs = 0;
+  /** Of a change: repeat it with this id to learn what became of it. */
+  readonly requestId: string;
+  /** The gateway's id of this call, for its operator. */
+  callId = "";
+  /** Facts of the ErrorInfo, such as "sent" and "attempts". */
+  metadata: Record<string, string> = {};
+
+  constructor(failure: ServiceError, address: string, requestId = "") {
+    super(failure.details, { cause: failure });
+    this.name = "GatewayError";
+    this.code = failure.code;
+    this.requestId = requestId;
+    const [packed] = failure.metadata?.get("grpc-status-details-bin") ?? [];
+    if (packed instanceof Buffer) for (const detail of fromBinary(StatusSchema, packed).details) this.#add(detail);
+    this.message = this.#explained(failure.details, address);
+  }
+
+  #add(packed: Any): void {
+    const detail = anyUnpack(packed, DETAILS) as
+      | ErrorInfo
+      | RequestInfo
+      | RetryInfo
+      | BadRequest
+      | PreconditionFailure
+      | QuotaFailure
+      | ResourceInfo
+      | undefined;
+    switch (detail?.$typeName) {
+      case "google.rpc.ErrorInfo":
+        this.kind = "answered";
+        this.reason = ErrorReason[detail.reason as keyof typeof ErrorReason] ?? ErrorReason.OTHER;
+        this.metadata = detail.metadata;
+        break;
+      case "google.rpc.RequestInfo":
+        this.callId = detail.requestId;
+        break;
+      case "google.rpc.RetryInfo":
+        this.retryDelayMs = Number(detail.retryDelay?.seconds ?? 0n) * 1000 + (detail.retryDelay?.nanos ?? 0) / 1e6;
+        break;
+      case "google.rpc.BadRequest":
+        this.fields = detail.fieldViolations;
+        break;
+      case "google.rpc.PreconditionFailure":
+        this.preconditions = detail.violations;
+        break;
+      case "google.rpc.QuotaFailure":
+        this.quotas = detail.violations;
+        break;
+      case "google.rpc.ResourceInfo":
+        this.resource = detail;
+        break;
+    }
+  }
+
+  #explained(text: string, address: string): string {
+    if (this.kind === "answered") return `${status[this.code]} ${ErrorReason[this.reason]}: ${text} (call ${this.callId})`;
+    if (this.code === status.DEADLINE_EXCEEDED) {
+      this.kind = "deadline";
+      return `the deadline passed before the gateway answered: ${text}`;
+    }
+    if (this.code !== status.UNAVAILABLE) return text;
+    this.kind = /certificate|\bSSL\b|\bTLS\b/i.test(text) ? "untrusted" : "unreachable";
+    return this.kind === "untrusted"
+      ? `the certificate of the gateway at ${address} is not trusted: ${text}`
+      : `the gateway at ${address} cannot be reached: ${text}`;
+  }
+}
+
+/**
+ * Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has been sent to CBR when a limit
+ * refuses a call, so this is safe for changes, too.
+ */
+export async function patiently<T>(timeMs: number, call: () => Promise<T>): Promise<T> {
+  const end = Date.now() + timeMs;
+  for (;;) {
+    try {
+      return await call();
+    } catch (failure) {
+      const refused = failure instanceof GatewayError && failure.code === status.RESOURCE_EXHAUSTED && failure.retryDelayMs > 0;
+      if (!refused || Date.now() + failure.retryDelayMs > end) throw failure;
+      await sleep(failure.retryDelayMs);
+    }
+  }
+}

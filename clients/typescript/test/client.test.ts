@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
+import { status } from "@grpc/grpc-js";
+
+import { connect, GatewayError, patiently, type ConnectOptions, type Gateway } from "../src/index.js";
+import { CheckpointResourceSchema, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
+import { ErrorReason } from "../src/gen/cbrgateway/v1/errors_pb.js";
+import { TaskSchema, type Task } from "../src/gen/cbrgateway/v1/task_pb.js";
+import { ConsistentLevel, ObjectType, ProtectType } from "../src/gen/cbrgateway/v1/types_pb.js";
+import { ListVaultsResponseSchema, VaultService, type ListVaultsResponse } from "../src/gen/cbrgateway/v1/vault_pb.js";
+
+const given = (name: string): string => process.env[`CBR_TEST_${name}`] ?? "";
+const ADDRESS = given("ADDRESS");
+
+/** A test whose success is noted as that of a check. */
+function check(name: string, body: (gateway: Gateway) => Promise<void>, options: Partial<ConnectOptions> = {}): void {
+  test(name, { timeout: 60_000 }, async () => {
+    const gateway = connect({ address: ADDRESS, apiKey: given("API_KEY"), authorities: readFileSync(given("CA_FILE")), ...options });
+    try {
+      await body(gateway);
+    } finally {
+      gateway.close();
+    }
+    writeFileSync(`${given("RESULTS")}/${name}`, "");
+  });
+}
+
+async function ask(request: string): Promise<string> {
+  const reply = await fetch(given("CONTROL") + request, { method: "POST" });
+  assert.equal(reply.status, 200);
+  return reply.text();
+}
+
+function newVault(name: string, sizeGib = 100) {
+  return {
+    vault: {
+      name,
+      billing: {
+        sizeGib,
+        objectType: ObjectType.SERVER,
+        protectType: ProtectType.BACKUP,
+        consistentLevel: ConsistentLevel.CRASH_CONSISTENT,
+      },
+    },
+  };
+}
+
+async function failure(code: status, call: Promise<unknown>, ...words: string[]): Promise<GatewayError> {
+  const error = await call.then(
+    () => assert.fail("the call went through"),
+    (reason: unknown) => reason,
+  );
+  assert(error instanceof GatewayError);
+  assert.equal(error.code, code, error.message);
+  for (const word of words) assert(error.message.includes(word), `${word} in ${error.message}`);
+  return error;
+}
+
+check("unary", async (gateway) => {
+  const vaults = gateway.client(VaultService);
+  const vaultId = (await vaults.createVault(newVault("ts-unary"))).vault!.id;
+  assert.equal((await vaults.getVault({ vaultId })).vault?.name, "ts-unary");
+  assert((await vaults.listVaults({})).vaults.length > 0);
+  await vaults.deleteVault({ vaultId });
+});
+
+check("token", async (gateway) => void (await gateway.client(VaultService).listVaults({})), { token: async () => given("TOKEN") });
+
+check("error", async (gateway) => {
+  const error = await failure(status.INVALID_ARGUMENT, gateway.client(VaultService).createVault(newVault("ts-error", 5)), "FIELD_INVALID");
+  assert.equal(error.kind, "answered");
+  assert.equal(error.reason, ErrorReason.FIELD_INVALID);
+  assert.deepEqual(
+    error.fields.map((each) => each.field),
+    ["vault.billing.size_gib"],
+  );
+  assert(error.callId && error.requestId);
+});
+
+check("retry", async (gateway) => {
+  await ask("/fault?operation=CreateVault&kind=cut&when=after_commit&times=1");
+  assert.equal((await gateway.client(VaultService).createVault(newVault("ts-retry"))).vault?.name, "ts-retry");
+  assert.equal(await ask("/requests?operation=CreateVault&containing=ts-retry"), "1");
+});
+
+check(
+  "quota",
+  async (gateway) => {
+    const list = () => gateway.client(VaultService).listVaults({});
+    const often = async () => {
+      for (let i = 0; i < 50; i++) await list();
+    };
+    const error = await failure(status.RESOURCE_EXHAUSTED, often(), "RATE_LIMIT");
+    assert(error.retryDelayMs > 0);
+    assert.equal(error.quotas[0]?.quotaMetric, "requests");
+    const began = Date.now();
+    await patiently(30_000, list);
+    assert(Date.now() - began > error.retryDelayMs / 2);
+  },
+  { apiKey: given("LIMITED_KEY") },
+);
+
+check(
+  "wrong-key",
+  async (gateway) => {
+    await failure(status.UNAUTHENTICATED, gateway.client(VaultService).listVaults({}), "CREDENTIALS_INVALID", "API key");
+  },
+  { apiKey: "nobody's" },
+);
+
+check(
+  "wrong-ca",
+  async (gateway) => {
+    const error = await failure(status.UNAVAILABLE, gateway.client(VaultService).listVaults({}), "certificate", ADDRESS);
+    assert.equal(error.kind, "untrusted");
+  },
+  { authorities: readFileSync(given("OTHER_CA_FILE")) },
+);
+
+check(
+  "unreachable",
+  async (gateway) => {
+    const error = await failure(status.UNAVAILABLE, gateway.client(VaultService).listVaults({}), "cannot be reached", given("CLOSED_ADDRESS"));
+    assert.equal(error.kind, "unreachable");
+  },
+  { address: given("CLOSED_ADDRESS"), plaintext: true },
+);
+
+check("deadline", async (gateway) => {
+  await ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null");
+  try {
+    await failure(status.DEADLINE_EXCEEDED, gateway.client(VaultService).listVaults({}, { timeoutMs: 1000 }), "deadline");
+  } finally {
+    await ask("/calm");
+  }
+});
+
+const SCHEMAS = { Task: TaskSchema, CheckpointResource: CheckpointResourceSchema, ListVaultsResponse: ListVaultsResponseSchema };
+
+function facts(message: Message): Record<string, unknown> {
+  switch (message.$typeName) {
+    case "cbrgateway.v1.Task": {
+      const { type, typeRaw, status, startTime, endTime, details } = message as Task;
+      return {
+        type,
+        type_raw: typeRaw,
+        status,
+        progress_percent: details?.common?.progressPercent ?? "unset",
+        start_seconds: startTime?.seconds,
+        start_nanos: startTime?.nanos,
+        end_time: endTime?.seconds ?? "unset",
+      };
+    }
+    case "cbrgateway.v1.CheckpointResource":
+      return { backup_size_mib: (message as CheckpointResource).backupSizeMib };
+    default: {
+      const { vaults } = message as ListVaultsResponse;
+      return { count: vaults.length, last_id: vaults.at(-1)?.id, last_used_mib: vaults.at(-1)?.billing?.usedMib };
+    }
+  }
+}
+
+check("vectors", async () => {
+  const vectors: { name: string; message: keyof typeof SCHEMAS; facts: Record<string, string>; base64: string }[] = JSON.parse(
+    readFileSync(given("VECTORS"), "utf8"),
+  );
+  assert(vectors.length > 0);
+  for (const vector of vectors) {
+    const schema = SCHEMAS[vector.message];
+    const message = fromBinary(schema, Buffer.from(vector.base64, "base64"));
+    const found = facts(message);
+    for (const [fact, value] of Object.entries(vector.facts)) assert.equal(String(found[fact]), value, `${vector.name}: ${fact}`);
+    assert.equal(Buffer.from(toBinary(schema, message)).toString("base64"), vector.base64, vector.name);
+  }
+});
