@@ -12,12 +12,15 @@ import (
 	"crypto/x509"
 	_ "embed"
 	"errors"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // ServiceConfig says how long each RPC may take and which are repeated. Connect uses it; a channel made in another way can, too.
@@ -107,7 +110,7 @@ func (c caller) RequireTransportSecurity() bool { return !c.plaintext }
 
 // unary stands above gRPC's own retries, so all attempts of a call send the same request with the same request_id.
 func unary(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	request, id := withRequestID(request.(proto.Message))
+	request, id := withRequestID(method, request.(proto.Message))
 	return typed(invoke(ctx, method, request, reply, connection, options...), connection.Target(), id)
 }
 
@@ -125,11 +128,11 @@ func (s typedStream) RecvMsg(message any) error {
 	return typed(s.ClientStream.RecvMsg(message), s.target, "")
 }
 
-// withRequestID answers the request with its request_id filled, and the id. Only changes have the field. The caller's own message stays as it is: used
-// again for another change it must not carry the id of this one.
-func withRequestID(request proto.Message) (any, string) {
+// withRequestID answers the request of a change with its request_id filled, and the id. The caller's own message stays as it is: used again for another
+// change it must not carry the id of this one.
+func withRequestID(method string, request proto.Message) (any, string) {
 	field := request.ProtoReflect().Descriptor().Fields().ByName("request_id")
-	if field == nil {
+	if field == nil || isRead(method) {
 		return request, ""
 	}
 	if given := request.ProtoReflect().Get(field).String(); given != "" {
@@ -139,4 +142,15 @@ func withRequestID(request proto.Message) (any, string) {
 	id := rand.Text()
 	filled.ProtoReflect().Set(field, protoreflect.ValueOfString(id))
 	return filled, id
+}
+
+// isRead says whether "/package.Service/Method" changes nothing. In such a request request_id is a filter.
+func isRead(method string) bool {
+	name := strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return true
+	}
+	options, _ := found.Options().(*descriptorpb.MethodOptions)
+	return options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 }

@@ -15,6 +15,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
 import { GatewayError } from "./errors.js";
@@ -87,12 +88,13 @@ export class Gateway {
   }
 
   async #unary(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): Promise<Message> {
-    const message = withRequestId(method.input, request);
+    const message = clone(method.input, create(method.input, request));
+    const requestId = withRequestId(method, message);
     const metadata = await this.#metadata();
     return new Promise((resolve, reject) => {
       const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, deadline(options), (failure, reply) => {
         options.signal?.removeEventListener("abort", cancel);
-        if (failure) reject(new GatewayError(failure, this.#options.address, requestIdOf(message)));
+        if (failure) reject(new GatewayError(failure, this.#options.address, requestId));
         else resolve(reply as Message);
       });
       const cancel = () => call.cancel();
@@ -135,13 +137,13 @@ function deadline(options: CallOptions): grpc.CallOptions {
   return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
 }
 
-/** A message of its own with its request_id filled; only changes have the field. What the caller gave stays as it is: used again for another change it must not carry the id of this one. */
-function withRequestId(schema: DescMessage, request: MessageInitShape<DescMessage>): Message {
-  const message = clone(schema, create(schema, request));
-  if (schema.field["requestId"]) Object.assign(message, { requestId: requestIdOf(message) || randomUUID() });
-  return message;
-}
-
-function requestIdOf(message: Message): string {
-  return (message as Message & { requestId?: string }).requestId ?? "";
+/**
+ * Fills the request_id of a change, and answers it. The message is a copy: the caller's own, used again for another change, must not carry the id of this one. In the request of a read
+ * request_id is a filter.
+ */
+function withRequestId(method: DescMethod, message: Message & { requestId?: string }): string {
+  const isRead = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  if (isRead || !method.input.field["requestId"]) return "";
+  message.requestId ||= randomUUID();
+  return message.requestId;
 }

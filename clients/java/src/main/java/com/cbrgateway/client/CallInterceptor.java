@@ -1,5 +1,6 @@
 package com.cbrgateway.client;
 
+import com.google.protobuf.DescriptorProtos.MethodOptions.IdempotencyLevel;
 import com.google.protobuf.Descriptors.FieldDescriptor;
 import com.google.protobuf.Message;
 import io.grpc.CallOptions;
@@ -11,6 +12,7 @@ import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
+import io.grpc.protobuf.ProtoMethodDescriptorSupplier;
 import java.util.UUID;
 import java.util.function.Supplier;
 
@@ -57,14 +59,20 @@ final class CallInterceptor implements ClientInterceptor {
 
       @Override
       public void sendMessage(Q request) {
-        Q filled = withRequestId(request);
-        requestId = requestIdOf(filled);
+        Q filled = isRead(method) ? request : withRequestId(request);
+        requestId = isRead(method) ? "" : requestIdOf(filled);
         super.sendMessage(filled);
       }
     };
   }
 
-  /** The request with its request_id filled. Only changes have the field. */
+  /** Whether the RPC changes nothing. In its request request_id is a filter. */
+  private static boolean isRead(MethodDescriptor<?, ?> method) {
+    var options = ((ProtoMethodDescriptorSupplier) method.getSchemaDescriptor()).getMethodDescriptor().getOptions();
+    return options.getIdempotencyLevel() == IdempotencyLevel.NO_SIDE_EFFECTS;
+  }
+
+  /** The request with its request_id filled, where it has one. */
   @SuppressWarnings("unchecked")
   private static <Q> Q withRequestId(Q request) {
     FieldDescriptor field = ((Message) request).getDescriptorForType().findFieldByName("request_id");
