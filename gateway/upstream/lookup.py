@@ -47,6 +47,8 @@ _PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueT
     "OS::Workspace::DesktopV2": protectability_pb2.PROTECTABLE_TYPE_WORKSPACE_V2,
 }
 _IDS_AT_ONCE: Final = 50
+_AROUND_S: Final = 60
+"""How much wider than a task's life the window is in which it is looked for; which of its times CBR's filters mean is not documented."""
 _WHOLE_LIST: Final[dict[str, Json]] = {"limit": 1000}
 
 
@@ -100,15 +102,16 @@ class Lookup:
         found = await self._get("TaskService/GetTask", task_pb2.GetTaskRequest(task_id=each.value))
         if found is None:
             return False
-        made = found.task.create_time.seconds
+        task = found.task
         wanted = task_pb2.ListTasksRequest(
-            vault_id=found.task.vault_id,
+            vault_id=task.vault_id,
             enterprise_project_id=self.account.enterprise_project_id,
-            start_time=Timestamp(seconds=made),
-            end_time=Timestamp(seconds=made + 1),
+            start_time=Timestamp(seconds=max(task.create_time.seconds - _AROUND_S, 0)),
         )
+        if task.HasField("end_time"):
+            wanted.end_time.seconds = task.end_time.seconds + _AROUND_S
         listed = await self.read("TaskService/ListTasks", wanted, self.account, _WHOLE_LIST, self.deadline)
-        return any(task.id == each.value for task in listed.tasks)
+        return any(row.id == each.value for row in listed.tasks)
 
     async def _held(self, ids: Sequence[str]) -> Collection[str]:
         """Those of the resources that vaults of the tenant hold."""
