@@ -17,6 +17,8 @@ import structlog
 from google.protobuf.message import Message
 
 from gateway import telemetry
+from gateway.audit.audit import Audit
+from gateway.audit.opening import open_audit
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.quota.admission import Admission, Change
@@ -27,17 +29,19 @@ from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
 from gateway.quota.truth import Truth
 from gateway.reload import Reloader
+from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import handlers
 from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
 from gateway.rpc.server import Servers
 from gateway.snapshots import Snapshots
-from gateway.state import Store, open_store
+from gateway.state import State, Store, StoreDown, open_store
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breaker import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
+from gateway.upstream.exchange import Fate
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
 from gateway.upstream.unknown import UnknownMembers
@@ -90,10 +94,12 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             return current.snapshot.accounts.get(project)
 
         client = Client(catalog, transport, breakers, tokens, clock)
+        audit = await stack.enter_async_context(open_audit(config.audit))
         store = await stack.enter_async_context(open_store(config.state, clock))
         truth = Truth(catalog, client, account_of)
-        quota = _Quota(config, store, truth, client, clock)
+        quota = _Quota(config, store, truth, client, clock, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))
         await quota.recovery.start()
+        await _settle(audit, store)
 
         async def forward(call: Call, request: Message) -> Message:
             assert call.project is not None
@@ -104,7 +110,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
                 return reply.message
             assert call.places is not None
             who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
-            change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream)
+            change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
             answer = await quota.admission.change(change)
             call.upstream = answer.upstream
             if answer.replayed:
@@ -112,13 +118,21 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             return answer.message
 
         custom = QuotaHandlers(quota.admission, tokens, clock).by_rpc()
+        custom = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in custom.items()}
+        recorder = Recorder.of(audit, config.audit.networks, catalog)
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, current, quota.admission, forward, custom), services)
+        servers = Servers(config.server, handlers(catalog, current, quota.admission, recorder, forward=forward, custom=custom), services)
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
         stack.push_async_callback(servers.stop, 0)
         await servers.start()
-        reloader = Reloader(config, load, snapshots, current, quota.take_over) if load is not None else None
+
+        def take_over(changed: Config) -> None:
+            quota.take_over(changed)
+            audit.take_over(changed.audit.policy)
+            telemetry.set_level(changed.log)
+
+        reloader = Reloader(config, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
         yield App(catalog, client, store, quota.recovery, servers, current, reloader)
@@ -127,10 +141,12 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
 class _Quota:
     """The parts of the quota, joined; and what a reload changes for them."""
 
-    def __init__(self, config: Config, store: Store, truth: Truth, client: Client, clock: SystemClock) -> None:
+    def __init__(
+        self, config: Config, store: Store, truth: Truth, client: Client, clock: SystemClock, *, on_end: Callable[[str, Fate], None]
+    ) -> None:
         self._scopes = _scopes(config)
         self._book = LimitBook(Limits(config.all_limits()), store)
-        ledger = Ledger(store)
+        ledger = Ledger(store, on_end)
         # A look at the store that fails takes its time, too.
         notice_s = 2 * REFRESH_S + config.state.patience_s
         recounter = Recounter(store, ledger, truth, clock, lambda: self._scopes, lambda: self._book.limits, notice_s)
@@ -151,6 +167,21 @@ class _Quota:
 def _scopes(config: Config) -> list[Scope]:
     """Whose limits a project's contents count towards."""
     return [Scope(project.credential, tenant.id, project.key, "") for tenant in config.tenants for project in tenant.projects]
+
+
+async def _settle(audit: Audit, store: Store) -> None:
+    """Tells the audit log the ends that the store knows and an earlier process had no time to record."""
+    open_changes = set(audit.unsettled)
+    if not open_changes:
+        return
+    try:
+        ended = await store.operations(None, {State.COMMITTED, State.RELEASED})
+    except StoreDown as down:
+        log.warning("the store does not answer", error=str(down))
+        return
+    for op in ended:
+        if op.id in open_changes:
+            audit.settled(op.id, (Fate.DONE if op.state is State.COMMITTED else Fate.NOTHING).name)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -178,7 +209,8 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None, load
                 loop.add_signal_handler(signal.SIGHUP, app.reloader.ask)
             # What is alive now lives as long as the process; without this, every full collection walks all of it again.
             gc.freeze()
-            log.info("serving", address=app.address, health=app.health_address, rpcs=len(app.catalog.bindings), config=app.current.snapshot.version)
+            known = {"rpcs": len(app.catalog.bindings), "config": app.current.snapshot.version, "audit": config.audit.kind}
+            log.info("serving", address=app.address, health=app.health_address, **known)
             if ready is not None:
                 ready(app)
             await ended.wait()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.audit_commands import audit
+
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
 
@@ -54,6 +56,9 @@ def _plugin(entry: EntryPoint) -> click.Command:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """CBR Gateway: Huawei Cloud Backup and Recovery over gRPC."""
+
+
+main.add_command(audit)
 
 
 def _configured(command: _Command) -> _Command:
@@ -113,13 +118,14 @@ def serve_calls(config_file: Path | None, **flags: object) -> None:
         from asyncio import Runner  # noqa: PLC0415
 
         from gateway.app import serve  # noqa: PLC0415
+        from gateway.audit.resume import Unusable  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415
 
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0]))
-        except AddressInUse as taken:
-            raise click.ClickException(str(taken)) from taken
+        except (AddressInUse, Unusable) as problem:
+            raise click.ClickException(str(problem)) from problem
 
 
 def _loop_factory() -> Callable[[], Any] | None:

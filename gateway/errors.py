@@ -53,6 +53,7 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
         "UPSTREAM_UNAVAILABLE",
         "SHUTTING_DOWN",
         "QUOTA_STORE_DOWN",
+        "AUDIT_DOWN",
     ),
     code_pb2.UNKNOWN: ("OUTCOME_UNKNOWN",),
     code_pb2.INTERNAL: ("UPSTREAM_CREDENTIALS", "UPSTREAM_INTERNAL", "UPSTREAM_PROTOCOL", "INTERNAL"),
@@ -109,7 +110,7 @@ class UpstreamFacts:
     """What is known of the CBR calls behind one gateway call.
 
     `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no answer has come; `yes`, since one has.
-    `http_status`, `code` and `request_id` are those of the last attempt, and empty when that one had no answer.
+    `http_status`, `code` and `request_id` are those of the last attempt, and empty when that one had no answer. `seconds`: what all attempts took.
     """
 
     attempts: int = 0
@@ -117,6 +118,7 @@ class UpstreamFacts:
     http_status: int | None = None
     code: str = ""
     request_id: str = ""
+    seconds: float = 0.0
 
     def as_metadata(self) -> dict[str, str]:
         """ErrorInfo metadata; empty when CBR was not called."""

@@ -61,7 +61,9 @@ Name = Literal[
     "in_unknown",
     "in_adjust",
     "in_recount",
-    # In the thread that writes the audit's records.
+    # The audit log: a change's intent, its end, and in the thread that writes them.
+    "after_intent",
+    "before_outcome",
     "audit_written",
 ]
 NAMES: Final[tuple[str, ...]] = get_args(Name)

@@ -23,7 +23,7 @@ _QUIET_MS: Final = 50
 _LOOK_MS: Final = 5_000
 """How often it is looked at without an event: some file systems tell nothing."""
 _KEPT: Final = "configuration not taken over, the old one stays"
-_LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials"})
+_LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials", "audit.policy", "log.level"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -52,6 +52,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     _capture_logging(out, level, shared, render)
 
 
+def set_level(settings: LogSettings) -> None:
+    """Another level for what is logged from now on."""
+    level = _LEVELS[settings.level]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    logging.getLogger().setLevel(level)
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+
+
 def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]) -> None:
     handler = logging.StreamHandler(out)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta

@@ -1,6 +1,7 @@
 """Anchors: the signed heads of chains, kept where who can change the log cannot. Without them nobody sees that the end of a log was cut off."""
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from gateway.audit.chain import Head, Keys, signature
 from gateway.audit.record import Anchor, ascii_json
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -30,7 +32,7 @@ class AnchorFile:
             os.close(descriptor)
 
     def read(self) -> list[Anchor]:
-        """What can be read of them. Raises OSError, FileNotFoundError excepted."""
+        """The anchors in it; other lines are passed over, so that a collected diagnostic log will do. Raises OSError, FileNotFoundError excepted."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
@@ -43,8 +45,14 @@ def _anchors(lines: Iterable[bytes]) -> Iterable[Anchor]:
         try:
             yield msgspec.json.decode(line, type=Anchor)
         except msgspec.MsgspecError:
-            # Cut short by a crash, or damaged: one anchor less, the others still hold.
-            log.warning("a line of the anchor file is no anchor")
+            # Cut short by a crash, or none at all: one anchor less, the others still hold.
+            continue
+
+
+def signed(keys: Keys, writer: str, segment: int, head: Head) -> Anchor:
+    """The anchor of a head, as of now."""
+    mac, now = head.mac.hex(), round(time.time() * 1000)
+    return Anchor(writer=writer, segment=segment, sequence=head.sequence, mac=mac, time=now, signature=signature(keys.anchors, writer, segment, head))
 
 
 def last_of(anchors: Iterable[Anchor], writer: str) -> Anchor | None:

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from gateway import failpoint
 from gateway.audit import events
-from gateway.audit.chain import Head, Keys, seal, signature
+from gateway.audit.anchors import signed
+from gateway.audit.chain import Head, Keys, seal
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous, Segment
 from gateway.audit.segments import OpenIntents, SegmentFile, name_of
@@ -24,11 +25,11 @@ _MODE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record to be written. `opens`, `closes`: the intent that it begins or ends."""
+    """A record to be written. `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where the record tells that."""
 
     body: bytes
     opens: OpenIntent | None = None
-    closes: str = ""
+    ends: tuple[str, str] | None = None
 
 
 class Sink(Protocol):
@@ -97,8 +98,8 @@ class FileSink:
         for entry in entries:
             if entry.opens is not None:
                 self.open.add(entry.opens)
-            if entry.closes:
-                self.open.discard(entry.closes)
+            if entry.ends is not None:
+                self.open.end(*entry.ends)
 
     def checkpoint(self) -> Anchor | None:
         if self.head.sequence == self._anchored:
@@ -116,14 +117,7 @@ class FileSink:
         return self._signed()
 
     def _signed(self) -> Anchor:
-        return Anchor(
-            writer=self.writer,
-            segment=self.number,
-            sequence=self.head.sequence,
-            mac=self.head.mac.hex(),
-            time=round(time.time() * 1000),
-            signature=signature(self.keys.anchors, self.writer, self.number, self.head),
-        )
+        return signed(self.keys, self.writer, self.number, self.head)
 
     def _turn_over(self) -> None:
         self._write([Entry(own_record(events.LOG_CLOSED))])

@@ -22,25 +22,25 @@ ACTIVITIES: Final = {"create": (1, "Create"), "read": (2, "Read"), "update": (3,
 Mac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`name`: the principal. `credential_uid`: a keyed hash of what it showed."""
 
     name: str = ""
     credential_uid: str = ""
 
 
-class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     uid: str
 
 
-class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`decision`: Allowed or Denied, for the action that `policy` names."""
 
     decision: str
     policy: Policy
 
 
-class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Who acts. `app_name` is set where the gateway itself does."""
 
     user: User | None = None
@@ -48,14 +48,14 @@ class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     authorizations: tuple[Authorization, ...] = ()
 
 
-class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`uid`: the call's id. `data`: the request's fields, redacted."""
 
     uid: str
     data: Any = None
 
 
-class Response(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Response(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`code`: the gRPC code's number. `error`: the reason."""
 
     code: int
@@ -64,11 +64,11 @@ class Response(Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: Any = None
 
 
-class Service(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Service(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     name: str
 
 
-class Api(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Api(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`operation`: `VaultService/CreateVault`."""
 
     operation: str
@@ -78,7 +78,7 @@ class Api(Struct, frozen=True, kw_only=True, omit_defaults=True):
     response: Response | None = None
 
 
-class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`ip`: the caller's. `intermediate_ips`: trusted proxies between, nearest last."""
 
     ip: str = ""
@@ -87,7 +87,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     intermediate_ips: tuple[str, ...] = ()
 
 
-class Cloud(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Cloud(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where at the vendor the call belongs."""
 
     provider: str
@@ -95,13 +95,13 @@ class Cloud(Struct, frozen=True, kw_only=True, omit_defaults=True):
     project_uid: str = ""
 
 
-class Product(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Product(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     name: str
     vendor_name: str
     version: str
 
 
-class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`uid`: the record's own id. `correlation_uid`: the same in all records of a change, from its intent to the end of its tasks."""
 
     uid: str
@@ -113,14 +113,14 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     profiles: tuple[str, ...]
 
 
-class Resource(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Resource(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """An object that the call is about: `vault` and its id."""
 
     type: str
     uid: str
 
 
-class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The calls to CBR. `sent`: no, maybe or yes. `status`, `code` and `request_id` are those of the last answer."""
 
     verb: str
@@ -134,7 +134,7 @@ class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str = ""
 
 
-class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a segment ended with. `abandoned`: writing to it failed, so that whatever stands behind that line counts for nothing."""
 
     segment: int
@@ -143,22 +143,23 @@ class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True):
     abandoned: bool = False
 
 
-class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An intent without an outcome so far."""
+class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A change of which it is not recorded whether it was made. `unknown`: that nobody knows is recorded."""
 
     uid: str
     operation: str = ""
     tenant: str = ""
+    unknown: bool = False
 
 
-class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     writer: str
     number: int
     previous: Previous | None = None
     open: tuple[OpenIntent, ...] = ()
 
 
-class Anchor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Anchor(Struct, frozen=True, kw_only=True):
     """The chain's head at a moment; `signature` is keyed."""
 
     writer: str
@@ -169,14 +170,14 @@ class Anchor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature: str
 
 
-class Stream(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Stream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`messages`: sent so far. `end`: why it ended."""
 
     messages: int = 0
     end: str = ""
 
 
-class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`submission`: the change that started it."""
 
     uid: str
@@ -185,7 +186,7 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     submission: str = ""
 
 
-class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller. `quota`: allowed or refused."""
 
     stage: str
@@ -208,7 +209,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True):
     back_ms: int = 0
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One record, without what the chain adds. Times are milliseconds since 1970, UTC."""
 
     class_uid: Literal[6003] = 6003
@@ -231,11 +232,22 @@ class Record(Struct, frozen=True, kw_only=True):
     unmapped: Unmapped
 
 
-class Seal(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the chain adds to `unmapped`."""
+class Sealed(Unmapped, frozen=True, kw_only=True):
+    """With what the chain adds."""
 
     sequence: int
     mac: Mac
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of a log: an OCSF API Activity of CBR Gateway."""
+
+    unmapped: Sealed
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a line."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Line)}
 
 
 def activity(kind: str) -> tuple[int, str, int]:
@@ -265,7 +277,7 @@ def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
             return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         case dict():
             return {_whole(key): _whole(item) for key, item in value.items()}
-        case list():
+        case list() | tuple():
             return [_whole(item) for item in value]
     return value
 

@@ -74,7 +74,7 @@ class _Check:
         except _Broken as broken:
             verdict.bad = broken.bad
             return verdict
-        if still := list(self._open):
+        if still := self._open.dangling:
             verdict.notes.append(f"{len(still)} changes have no outcome yet: {', '.join(each.uid for each in still[:5])}")
         return verdict
 

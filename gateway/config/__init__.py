@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.audit.settings import AuditSettings
 from gateway.config.checks import cross_checks
 from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
 from gateway.config.problems import ConfigError, Problem
@@ -27,7 +28,7 @@ __all__ = ["FILE_VARIABLE", "FLAGS", "PREFIX", "Config", "ConfigError", "Layers"
 
 
 class Config(BaseModel):
-    """Everything a gateway is told. Of a later one a process takes over `tenants`, `limits`, `issuers`, and the cloud's regions and credentials."""
+    """Everything a gateway is told. Of a later one a process takes over what `gateway.reload` lists: tenants, limits, issuers and the like."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="CBR Gateway configuration")
 
@@ -43,6 +44,7 @@ class Config(BaseModel):
     state: StoreSettings = Field(default_factory=StoreSettings, description="Where reservations and the answers to repeated changes are kept.")
     limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits on what callers may use. None: nothing is limited.")
     quota: QuotaSettings = Field(default_factory=QuotaSettings, description="Recording of changes, and recovery.")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log: who did what, provably.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(
         default=None, description="Key that signs page tokens, the same in all replicas. Unset: random, so that tokens end with the process."

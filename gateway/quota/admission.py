@@ -66,6 +66,8 @@ class Change:
     time_left_s: float | None
     places: Places
     on_left: Callable[[UpstreamFacts], None]
+    witnesses: Sequence[Witness] = ()
+    """Who else must hear of it, before the store does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,9 @@ class Admission:
         # What a reservation took is no longer there for the call; the reply's own reserve is taken off once, inside.
         left_s = deadline.ends_at - self.clock.monotonic()
         what = (change.binding, request, change.account, change.page_scope, left_s)
-        reply = await self.client.call(*what, on_left=change.on_left, witness=witness)
+        witnesses = change.witnesses if witness is None else (*change.witnesses, witness)
+        recognised = witness is not None and bool(change.request.request_id)
+        reply = await self.client.call(*what, on_left=change.on_left, witnesses=witnesses, recognised=recognised)
         return Answer(reply.message, reply.upstream)
 
     async def _ended(self, change: Change, plan: _Plan, fate: Fate, message: Message | None) -> None:

@@ -1,7 +1,7 @@
 """An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -55,6 +55,8 @@ class Ledger:
     """One per process."""
 
     store: Store
+    on_end: Callable[[str, Fate], None] = lambda _op_id, _fate: None
+    """Hears of every end, also of one that is learnt late."""
     owed: dict[str, Ending] = field(default_factory=dict)
     """Ends that the store does not know yet, by operation."""
     under_way: dict[str, UnderWay] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Ledger:
             mine.state = State.UNKNOWN
         before, after = _AROUND[ending.fate]
         failpoint.reach(before)
+        self.on_end(op_id, ending.fate)
         try:
             await self._tell(op_id, ending)
         except StoreDown:

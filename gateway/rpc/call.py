@@ -2,13 +2,17 @@
 
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts
 from gateway.quota.limits import Scope
 from gateway.quota.places import Places
 from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.declaration import Binding
+from gateway.upstream.exchange import Witness
 
 
 @dataclass(slots=True)
@@ -30,6 +34,10 @@ class Call:
     outcome: str = "OK"
     reason: str = ""
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    request: Message | None = None
+    response: Message | None = None
+    witnesses: tuple[Witness, ...] = ()
+    """Who must hear of the change, if the call is one."""
 
     @property
     def quota_scope(self) -> Scope:
@@ -49,3 +57,7 @@ class Call:
     def note_upstream(self, facts: UpstreamFacts) -> None:
         """Keeps what is known of the calls to CBR, for the call's line in the log."""
         self.upstream = facts
+
+
+Handler = Callable[[Call, Message], Awaitable[Message]]
+"""Carries out one unary RPC: the call and its valid request to the response."""

@@ -12,13 +12,13 @@ from typing import Any, Final
 import grpc
 import structlog
 from cbrgateway.v1 import errors_pb2
-from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway.errors import GatewayError, reason_name
 from gateway.quota.admission import Admission
-from gateway.rpc.call import Call
+from gateway.rpc.audited import Recorder, unknown_rpc
+from gateway.rpc.call import Handler
 from gateway.rpc.pipeline import Context, stages
 from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
@@ -32,29 +32,29 @@ _MAX_NAME: Final = 80
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-Handler = Callable[[Call, Message], Awaitable[Message]]
-"""Carries out one unary RPC: the call and its valid request to the response."""
-
 
 def handlers(
-    catalog: Catalog, current: Current, admission: Admission, forward: Handler, custom: Mapping[str, Handler]
+    catalog: Catalog, current: Current, admission: Admission, recorder: Recorder, *, forward: Handler, custom: Mapping[str, Handler]
 ) -> list[grpc.GenericRpcHandler]:
     """One handler per service, and one for every name below our package that does not exist. `custom`: by RPC, written by hand."""
     services: dict[str, dict[str, Any]] = {}
     for binding in catalog:
         service = services.setdefault(binding.descriptor.containing_service.full_name, {})
         service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(
-            _unary(binding, current, admission, custom.get(binding.rpc, forward)), request_deserializer=None, response_serializer=None
+            _unary(binding, current, admission, recorder, custom.get(binding.rpc, forward)), request_deserializer=None, response_serializer=None
         )
     known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
-    return [*known, _Unknown(catalog)]
+    return [*known, _Unknown(catalog, recorder)]
 
 
-def _unary(binding: Binding, current: Current, admission: Admission, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(
+    binding: Binding, current: Current, admission: Admission, recorder: Recorder, handle: Handler
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
-        async with stages(binding, current.snapshot, admission, context) as call:
-            response = await handle(call, parse(binding, data))
-            return response.SerializeToString()
+        async with stages(binding, current.snapshot, admission, recorder, context) as call:
+            call.request = parse(binding, data)
+            call.response = await handle(call, call.request)
+            return call.response.SerializeToString()
         raise AssertionError("the pipeline ends a failed call by itself")
 
     return serve
@@ -63,7 +63,8 @@ def _unary(binding: Binding, current: Current, admission: Admission, handle: Han
 class _Unknown(grpc.GenericRpcHandler):
     """Answers UNIMPLEMENTED with a hint, where gRPC would say nothing more than the code."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._names: Mapping[str, str] = {rpc.lower(): rpc for rpc in catalog.bindings}
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
@@ -81,6 +82,7 @@ class _Unknown(grpc.GenericRpcHandler):
         call_id = uuid.uuid4().hex
         error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}")
         log.info("call", request_id=call_id, rpc=rpc[:_MAX_NAME], code=code_pb2.Code.Name(error.code), reason=reason_name(error.reason))
+        unknown_rpc(self._recorder, rpc[:_MAX_NAME], call_id, context)
         status = rpc_status.to_status(to_status(error, call_id))
         await context.abort(status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata))
 

@@ -15,6 +15,8 @@ from gateway.tenants import NotBelieved, Principal, Project, TenantDirectory
 from gateway.upstream.declaration import Binding
 
 AUTHORIZATION: Final = "authorization"
+CERTIFICATE: Final = "x509_pem_cert"
+"""Where grpc puts a client's certificate after TLS has verified it against `server.tls.client_ca_file`."""
 PROJECT: Final = "x-cbr-project-id"
 _SCHEME: Final = "bearer"
 

@@ -3,6 +3,7 @@
 From the outside to the inside:
 
     logged      one line per call, whatever its end
+    audited     its records, and of a change one before it is made
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text
     identified  who calls, and for which project
     admitted    within the limits of rate and concurrency; the places taken are held until the call ends
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import structlog
@@ -26,6 +27,7 @@ from grpc_status import rpc_status
 from gateway.errors import GatewayError, reason_name
 from gateway.quota.admission import Admission
 from gateway.rpc import identity
+from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call
 from gateway.rpc.status import to_status
 from gateway.tenants import Snapshot
@@ -35,19 +37,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _PUSHED_BACK = frozenset({errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED, errors_pb2.ERROR_REASON_RATE_LIMIT, errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT})
 
-_CERTIFICATE: Final = "x509_pem_cert"
-"""Where grpc puts a client's certificate after TLS has verified it against `server.tls.client_ca_file`."""
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @asynccontextmanager
-async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, context: Context) -> AsyncIterator[Call]:
+async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, recorder: Recorder, context: Context) -> AsyncIterator[Call]:
     """Yields the call once it may proceed. Errors raised inside become the call's status."""
     call = Call(binding, context.time_remaining(), snapshot)
-    with logged(call):
+    with logged(call), audited(call, recorder, context):
         async with answered(call, context):
             await identified(call, context)
+            recorder.audit.guard(reads=binding.reads)
             async with admission.entered(call.quota_scope, binding, call.id) as entry:
                 call.places = entry.places
                 call.trailers.update(entry.trailers)
@@ -60,9 +60,6 @@ def logged(call: Call) -> Iterator[None]:
     with structlog.contextvars.bound_contextvars(request_id=call.id, rpc=call.binding.rpc):
         try:
             yield
-        except asyncio.CancelledError:
-            call.outcome = "CANCELLED"
-            raise
         finally:
             _write_line(call)
 
@@ -90,7 +87,10 @@ async def answered(call: Call, context: Context) -> AsyncIterator[None]:
     try:
         yield
         context.set_trailing_metadata(tuple(call.trailers.items()))
-    except (asyncio.CancelledError, grpc.aio.AbortError):
+    except asyncio.CancelledError:
+        call.outcome = "CANCELLED"
+        raise
+    except grpc.aio.AbortError:
         raise
     except GatewayError as error:
         await _abort(call, context, error)
@@ -119,6 +119,6 @@ async def identified(call: Call, context: Context) -> None:
     """Fills in who calls and the project, or raises the refusal."""
     metadata = tuple(context.invocation_metadata() or ())
     directory = call.snapshot.directory
-    certificate = next(iter(context.auth_context().get(_CERTIFICATE, ())), None) if directory.reads_certificates else None
+    certificate = next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None) if directory.reads_certificates else None
     call.principal = await identity.authenticate(directory, metadata, certificate)
     call.project = identity.choose_project(call.principal, call.binding, metadata)

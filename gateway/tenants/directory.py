@@ -7,7 +7,7 @@ So no constant-time comparison is needed, nor a slow hash: a key is 256 random b
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.clock import Clock, SystemClock
 from gateway.tenants.certificate import Certificates
@@ -25,11 +25,12 @@ Proof = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: a tenant, which of its callers, and what that one may do."""
+    """Who calls: a tenant, which of its callers, and what that one may do. `recognised_by`: api_key, jwt, spiffe or dns_san."""
 
     tenant: Tenant
     id: str
     grant: Grant
+    recognised_by: str = field(default="", compare=False)
 
 
 class TenantDirectory:
@@ -74,9 +75,10 @@ class TenantDirectory:
 def _principals(tenant: Tenant) -> Iterator[tuple[Proof, Principal]]:
     whole = Grant("administrator" if tenant.administrator else "operator")
     for key in tenant.api_keys:
-        yield ("api_key", key.sha256), Principal(tenant, key.id, whole)
+        yield ("api_key", key.sha256), Principal(tenant, key.id, whole, "api_key")
     for entry in tenant.principals:
-        yield proof(entry), Principal(tenant, entry.id, entry.grant)
+        shown = proof(entry)
+        yield shown, Principal(tenant, entry.id, entry.grant, shown[0])
 
 
 def proof(entry: PrincipalSettings) -> Proof:

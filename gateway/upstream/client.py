@@ -5,7 +5,7 @@ is up, stops waiting; the change itself is seen through, because only then is it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -75,12 +75,13 @@ class Client:
         time_left_s: float | None,
         *,
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
-        witness: Witness | None = None,
+        witnesses: Sequence[Witness] = (),
+        recognised: bool = False,
     ) -> Reply:
         """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
 
-        `on_left` is told what is known when the caller leaves before there is an answer. `witness` hears of a change; its `on_end` is called exactly
-        once, whatever happens.
+        `on_left` is told what is known when the caller leaves before there is an answer. `witnesses` hear of a change, in their order; the
+        `on_end` of each is called exactly once, whatever happens. `recognised`: a repeat of the call would be recognised as one.
         """
         now = self._clock.monotonic()
         if binding.reads:
@@ -97,10 +98,10 @@ class Client:
             looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
             exchange = self._admitted(self._exchange(binding, request, account, {}, looks))
         except GatewayError:
-            if witness is not None:
+            for witness in witnesses:
                 await witness.on_end(Fate.NOTHING, None)
             raise
-        exchange.witness = witness
+        exchange.witnesses, exchange.recognised = witnesses, recognised
         async with self._answered(exchange, on_left):
             message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
         return Reply(message, exchange.facts())
@@ -172,7 +173,6 @@ class Client:
             project_id=account.project_id,
             route=Route(self._transport, account.auth, breaker, budget, self._clock),
             read_back=looks,
-            has_request_id=bool(getattr(request, "request_id", "")),
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
         )
 
@@ -226,9 +226,9 @@ class Client:
 
     def _ended_alone(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
         _log_end(task, exchange)
-        if exchange.witness is not None and not exchange.began:
+        for witness in () if exchange.began else exchange.witnesses:
             # Cancelled before its first step, so that nothing in it could run.
-            late = asyncio.ensure_future(exchange.witness.on_end(Fate.NOTHING, None))
+            late = asyncio.ensure_future(witness.on_end(Fate.NOTHING, None))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 

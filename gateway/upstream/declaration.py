@@ -83,6 +83,8 @@ class Binding:
     read_back: str
     custom: bool
     administrators_only: bool
+    audit: int
+    """The declared value of AuditLevel."""
     descriptor: MethodDescriptor
     request_type: type[Message]
     response_type: type[Message]
@@ -206,6 +208,7 @@ class Declaration:
             read_back=option.read_back,
             custom=option.custom,
             administrators_only=option.administrators_only,
+            audit=option.audit,
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),

@@ -6,7 +6,7 @@ and the credential.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
@@ -53,7 +53,8 @@ class Fate(Enum):
 class Witness:
     """Who must hear of a change. Both run in the change's own task, so also when its caller has gone.
 
-    `on_send`: before the first byte goes to CBR; False: it must not go. `on_end`: once, with the response if the change was carried out.
+    `on_send`: before the first byte goes to CBR; False: it must not go, and witnesses that come later do not hear of it. `on_end`: once, with the
+    response if the change was carried out.
     """
 
     on_send: Callable[[], Awaitable[bool]]
@@ -80,14 +81,16 @@ class Exchange:
     project_id: str
     route: Route
     read_back: ReadBack | None
-    has_request_id: bool
     subject: dict[str, str]
-    witness: Witness | None = None
+    witnesses: Sequence[Witness] = ()
+    recognised: bool = False
+    """Whether a repeat of the call would be recognised as one."""
     attempts: int = 0
+    spent_s: float = 0.0
     began: bool = False
     announced: bool = False
     ending: Fate | None = None
-    """What the witness is being told."""
+    """What the witnesses are being told."""
     sent: str = "no"
     queued: bool = False
     """Waits for its turn behind another change to the same object."""
@@ -113,7 +116,7 @@ class Exchange:
         return self.in_flight or self.ambiguous or self.ending is not None
 
     async def witnessed(self, change: Callable[[], Awaitable[Message]]) -> Message:
-        """Carries out the change, which ends in `run`, and tells the witness of its end."""
+        """Carries out the change, which ends in `run`, and tells the witnesses of its end."""
         self.began = True
         fate, message = Fate.UNKNOWN, None
         try:
@@ -129,12 +132,12 @@ class Exchange:
             fate = Fate.NOTHING if self.sent == "no" else Fate.UNKNOWN
             raise
         finally:
-            if self.witness is not None:
-                self.ending = fate
-                failpoint.reach("before_told")
-                await self.witness.on_end(fate, message)
-                failpoint.reach("after_told")
-                self.ending = None
+            self.ending = fate
+            failpoint.reach("before_told")
+            for witness in self.witnesses:
+                await witness.on_end(fate, message)
+            failpoint.reach("after_told")
+            self.ending = None
         return message
 
     async def run(self, start_by: Deadline, end_by: Deadline) -> Message:
@@ -181,10 +184,11 @@ class Exchange:
             applied = await self.route.auth.apply(self.request, self.project_id, deadline.left_s(clock.monotonic()))
         except GatewayError as error:
             raise self.outcome_unknown() if self.in_doubt else error from None
-        if self.witness is not None and not self.announced:
-            self.announced = await self.witness.on_send()
-            if not self.announced:
-                raise self.too_late()
+        if not self.announced:
+            for witness in self.witnesses:
+                if not await witness.on_send():
+                    raise self.too_late()
+            self.announced = True
         return applied.generation, await self._send(applied.request, deadline, end_by)
 
     async def _send(self, request: HttpRequest, deadline: Deadline, end_by: Deadline) -> Message | None:
@@ -199,7 +203,7 @@ class Exchange:
             )
         self.attempts += 1
         self.last = Attempt(Outcome.NEVER_SENT)
-        verdict, message = Verdict.NOTHING, None
+        verdict, message, began = Verdict.NOTHING, None, clock.monotonic()
         try:
             response = await self.route.transport.send(request, timeout_s, self._may_write)
             self._reach("after_answer")
@@ -218,6 +222,7 @@ class Exchange:
             raise
         finally:
             self.in_flight = False
+            self.spent_s += clock.monotonic() - began
             self.route.breaker.settle(permit, verdict)
         self._note(ambiguous=self.last.outcome is Outcome.AMBIGUOUS)
         return message
@@ -234,7 +239,7 @@ class Exchange:
 
     def _reach(self, place: failpoint.Name) -> None:
         """A failpoint that reads do not have."""
-        if self.witness is not None:
+        if self.witnesses:
             failpoint.reach(place)
 
     def _note(self, *, ambiguous: bool) -> None:
@@ -295,7 +300,7 @@ class Exchange:
     def facts(self) -> UpstreamFacts:
         """What is known so far; for logs and errors."""
         code = self.last.error.code if self.last.error else ""
-        return UpstreamFacts(self.attempts, self.sent, self.last.status, code, self.last.request_id)
+        return UpstreamFacts(self.attempts, self.sent, self.last.status, code, self.last.request_id, self.spent_s)
 
     def _failure(self) -> GatewayError:
         attempt = self.last
@@ -342,10 +347,9 @@ class Exchange:
 
     def outcome_unknown(self) -> GatewayError:
         """The change was sent, and nobody knows whether it was carried out. UNAVAILABLE only where a repeat is recognised: programs repeat that."""
-        recognised = self.has_request_id and self.witness is not None
-        advice = "repeat it with the same request_id" if recognised else "read the object, and repeat only if the change is absent"
+        advice = "repeat it with the same request_id" if self.recognised else "read the object, and repeat only if the change is absent"
         text = f"{self.binding.operation} was sent, but whether CBR carried it out is not known; {advice}."
-        code = code_pb2.UNAVAILABLE if recognised else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
+        code = code_pb2.UNAVAILABLE if self.recognised else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)
 
 

@@ -18,8 +18,10 @@ WRITER = "here"
 
 def entry(number=0, *, opens="", closes=""):
     event = events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
-    body = own_record(event, subject=opens or closes or f"call-{number}", tenant="payments", operation="VaultService/GetVault")
-    return Entry(body, OpenIntent(uid=opens, operation="VaultService/CreateVault", tenant="payments") if opens else None, closes)
+    fate = {"fate": "DONE"} if closes else {}
+    body = own_record(event, **fate, subject=opens or closes or f"call-{number}", tenant="payments", operation="VaultService/GetVault")
+    intent = OpenIntent(uid=opens, operation="VaultService/GetVault", tenant="payments") if opens else None
+    return Entry(body, intent, (closes, "DONE") if closes else None)
 
 
 def sink(directory: Path, *, opener=Disk, anchored=None, writer=WRITER, **limits):

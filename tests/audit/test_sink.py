@@ -171,7 +171,7 @@ def test_open_intents_are_known_after_a_crash_also_from_an_older_segment(tmp_pat
     log.append([entry(opens="b")])
     log.append([entry(closes="a")])
     found = position(tmp_path, WRITER, KEYS, None)
-    assert [(each.uid, each.operation, each.tenant) for each in found.open] == [("b", "VaultService/CreateVault", "payments")]
+    assert [(each.uid, each.operation, each.tenant) for each in found.open] == [("b", "VaultService/GetVault", "payments")]
 
 
 def test_two_processes_cannot_write_as_one(tmp_path):

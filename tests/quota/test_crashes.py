@@ -174,7 +174,7 @@ IN_TROUBLE = {
 WHILE_THE_DISK_HANGS = {"end_owed": creates(), "before_pay": creates(), "after_pay": creates()}
 
 
-ELSEWHERE = {"audit_written"}
+ELSEWHERE = {"after_intent", "before_outcome", "audit_written"}
 """What tests of other parts try."""
 
 

@@ -19,8 +19,7 @@ from gateway.quota.admission import Admission
 from gateway.quota.ledger import Ending
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
 from gateway.quota.settings import LimitEntry
-from gateway.rpc.call import Call
-from gateway.rpc.dispatch import Handler
+from gateway.rpc.call import Call, Handler
 from gateway.state import State, StoreDown, Usage
 from gateway.upstream.exchange import Fate
 from gateway.upstream.paging import PageTokens, plan_page

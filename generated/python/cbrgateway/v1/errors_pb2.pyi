@@ -194,6 +194,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
     What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
     """
+    ERROR_REASON_AUDIT_DOWN: _ErrorReason.ValueType  # 90
+    """UNAVAILABLE. The audit log cannot be written, and without its record a change is not made; nothing was sent. Reads may be refused, too.
+    What to do: repeat after RetryInfo's delay; the gateway's operator sees the cause in its log.
+    """
     ERROR_REASON_QUOTA_NOT_FOUND: _ErrorReason.ValueType  # 78
     """NOT_FOUND. There is no such limit that was set while running, or no such open reservation.
     What to do: list limits or reservations to see what exists.
@@ -419,6 +423,10 @@ What to do: repeat after RetryInfo's delay, or ask the gateway's operator for mo
 ERROR_REASON_QUOTA_STORE_DOWN: ErrorReason.ValueType  # 77
 """UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
 What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
+"""
+ERROR_REASON_AUDIT_DOWN: ErrorReason.ValueType  # 90
+"""UNAVAILABLE. The audit log cannot be written, and without its record a change is not made; nothing was sent. Reads may be refused, too.
+What to do: repeat after RetryInfo's delay; the gateway's operator sees the cause in its log.
 """
 ERROR_REASON_QUOTA_NOT_FOUND: ErrorReason.ValueType  # 78
 """NOT_FOUND. There is no such limit that was set while running, or no such open reservation.

@@ -19,6 +19,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AuditLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_LEVEL_UNSPECIFIED: _AuditLevel.ValueType  # 0
+    """By kind: AUDIT_LEVEL_METADATA for reads, AUDIT_LEVEL_REQUEST for changes."""
+    AUDIT_LEVEL_NONE: _AuditLevel.ValueType  # 1
+    """Nothing, as long as the call is not refused. For reads only."""
+    AUDIT_LEVEL_METADATA: _AuditLevel.ValueType  # 2
+    """Who, what, when and how it ended."""
+    AUDIT_LEVEL_REQUEST: _AuditLevel.ValueType  # 3
+    """Its request, too."""
+    AUDIT_LEVEL_REQUEST_RESPONSE: _AuditLevel.ValueType  # 4
+    """Its request and its response, too."""
+
+class AuditLevel(_AuditLevel, metaclass=_AuditLevelEnumTypeWrapper):
+    """How much of a call is recorded in the audit log."""
+
+AUDIT_LEVEL_UNSPECIFIED: AuditLevel.ValueType  # 0
+"""By kind: AUDIT_LEVEL_METADATA for reads, AUDIT_LEVEL_REQUEST for changes."""
+AUDIT_LEVEL_NONE: AuditLevel.ValueType  # 1
+"""Nothing, as long as the call is not refused. For reads only."""
+AUDIT_LEVEL_METADATA: AuditLevel.ValueType  # 2
+"""Who, what, when and how it ended."""
+AUDIT_LEVEL_REQUEST: AuditLevel.ValueType  # 3
+"""Its request, too."""
+AUDIT_LEVEL_REQUEST_RESPONSE: AuditLevel.ValueType  # 4
+"""Its request and its response, too."""
+Global___AuditLevel: _TypeAlias = AuditLevel  # noqa: Y015
+
 class _Paging:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -187,6 +219,7 @@ class Upstream(_message.Message):
     NEVER_RESENT_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     ADMINISTRATORS_ONLY_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     get: _builtins.str
     """A GET call. The RPC must be `idempotency_level = NO_SIDE_EFFECTS`."""
     post: _builtins.str
@@ -218,6 +251,8 @@ class Upstream(_message.Message):
     """True for an RPC that only administrators may call: what it reaches belongs to no tenant. RPCs whose path does not name the project are for
     administrators anyway.
     """
+    audit: Global___AuditLevel.ValueType
+    """How much of a call is recorded in the audit log, unless the operator's rules say otherwise. Unset: the metadata of reads, the requests of changes."""
     def __init__(
         self,
         *,
@@ -233,10 +268,11 @@ class Upstream(_message.Message):
         never_resent: _builtins.bool = ...,
         custom: _builtins.bool = ...,
         administrators_only: _builtins.bool = ...,
+        audit: Global___AuditLevel.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "get", b"get", "post", b"post", "put", b"put"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "call", b"call", "custom", b"custom", "delete", b"delete", "get", b"get", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "audit", b"audit", "call", b"call", "custom", b"custom", "delete", b"delete", "get", b"get", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["get", "post", "put", "delete"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015

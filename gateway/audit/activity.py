@@ -1,0 +1,158 @@
+"""What is known of one call, as plain values, and the record that it becomes."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from google.rpc import code_pb2
+
+from gateway.audit import record as ocsf
+from gateway.audit.events import Event
+from gateway.audit.levels import Level
+from gateway.audit.own import API_VERSION, CLOUD, INFORMATIONAL, metadata
+from gateway.errors import UpstreamFacts
+
+_LOW: Final = 2
+_MEDIUM: Final = 3
+_UNKNOWN, _SUCCESS, _FAILURE = 0, 1, 2
+_MISTRUSTED: Final = frozenset({code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED})
+_BY_FIRST_WORD: Final = {
+    "create": ("Create", "Add", "Register", "Order", "Replicate", "Associate", "Sync"),
+    "delete": ("Delete", "Remove", "Unregister", "Dissociate", "Release"),
+}
+
+
+def kind_of(method: str, *, reads: bool) -> str:
+    """OCSF's activity for the name of an RPC: read, create, update or delete."""
+    return "read" if reads else next((kind for kind, words in _BY_FIRST_WORD.items() if method.startswith(words)), "update")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the declaration of an RPC says."""
+
+    rpc: str
+    kind: str
+    reads: bool
+    verb: str
+    path: str
+    operation: str
+    permission: str
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as it is known. `via`: trusted proxies. `authentication`: api_key, jwt, spiffe or dns_san. `credential`: a keyed hash."""
+
+    ip: str = ""
+    port: int = 0
+    via: tuple[str, ...] = ()
+    tenant: str = ""
+    principal: str = ""
+    authentication: str = ""
+    credential: str = ""
+    project: str = ""
+    region: str = ""
+    decision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One call at one stage. `time`: seconds since 1970. `resources`: (type, id). `fate`: of a change, empty while nothing is known."""
+
+    uid: str
+    declared: Declared
+    caller: Caller
+    time: float
+    level: Level
+    resources: tuple[tuple[str, str], ...] = ()
+    request_id: str = ""
+    request: Any = None
+    response: Any = None
+    replayed: bool = False
+    quota: str = ""
+    code: int | None = None
+    reason: str = ""
+    duration_ms: int = 0
+    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    fate: str = ""
+    stream: ocsf.Stream | None = None
+
+    def body(self, event: Event) -> bytes:
+        """The record as JSON, without what the chain adds."""
+        return ocsf.ascii_json(self.record(event))
+
+    def record(self, event: Event) -> ocsf.Record:
+        declared, caller = self.declared, self.caller
+        number, name, type_uid = ocsf.activity(declared.kind)
+        return ocsf.Record(
+            activity_id=number,
+            activity_name=name,
+            type_uid=type_uid,
+            severity_id=self._severity(),
+            status_id=_UNKNOWN if self.code is None else _SUCCESS if self.code == code_pb2.OK else _FAILURE,
+            status_code="" if self.code is None else code_pb2.Code.Name(self.code),
+            time=round(self.time * 1000),
+            duration=self.duration_ms,
+            message=ocsf.message(event, declared.rpc),
+            metadata=metadata(event, self.uid, caller.tenant),
+            actor=self._actor(),
+            api=self._api(),
+            src_endpoint=ocsf.Endpoint(ip=caller.ip, port=caller.port, intermediate_ips=caller.via),
+            cloud=ocsf.Cloud(provider=CLOUD, region=caller.region, project_uid=caller.project),
+            resources=tuple(ocsf.Resource(type=kind, uid=uid) for kind, uid in self.resources),
+            unmapped=self._unmapped(event),
+        )
+
+    def _severity(self) -> int:
+        if self.code in _MISTRUSTED:
+            return _MEDIUM
+        return _LOW if self.code else INFORMATIONAL
+
+    def _actor(self) -> ocsf.Actor:
+        caller = self.caller
+        user = ocsf.User(name=caller.principal, credential_uid=caller.credential)
+        policy = ocsf.Policy(uid=self.declared.permission)
+        return ocsf.Actor(user=user, authorizations=(ocsf.Authorization(decision=caller.decision, policy=policy),) if caller.decision else ())
+
+    def _api(self) -> ocsf.Api:
+        response = None
+        if self.code is not None:
+            response = ocsf.Response(code=self.code, error=self.reason, data=self.response)
+        return ocsf.Api(
+            operation=self.declared.rpc,
+            service=ocsf.Service(name=self.declared.rpc.partition("/")[0]),
+            version=API_VERSION,
+            request=ocsf.Request(uid=self.uid, data=self.request),
+            response=response,
+        )
+
+    def _unmapped(self, event: Event) -> ocsf.Unmapped:
+        return ocsf.Unmapped(
+            stage=event.stage,
+            event=event.name,
+            level=self.level.word,
+            authentication=self.caller.authentication,
+            request_id=self.request_id,
+            replayed=self.replayed,
+            quota=self.quota,
+            fate=self.fate,
+            upstream=self._upstream(),
+            stream=self.stream,
+        )
+
+    def _upstream(self) -> ocsf.Upstream | None:
+        declared, facts = self.declared, self.upstream
+        if not declared.verb:
+            return None
+        return ocsf.Upstream(
+            verb=declared.verb,
+            path=declared.path,
+            operation=declared.operation,
+            sent=facts.sent,
+            attempts=facts.attempts,
+            duration_ms=round(facts.seconds * 1000),
+            status=facts.http_status,
+            code=facts.code,
+            request_id=facts.request_id,
+        )

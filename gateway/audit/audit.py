@@ -1,0 +1,148 @@
+"""The audit log as the rest of the gateway sees it: intents that are on disk before they count, and everything else behind them in order."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+from cbrgateway.v1 import errors_pb2
+
+from gateway.audit import events
+from gateway.audit.activity import Activity
+from gateway.audit.events import Event
+from gateway.audit.files import Entry
+from gateway.audit.levels import FLOOR, Level, LevelRule, Levels
+from gateway.audit.own import own_record
+from gateway.audit.record import OpenIntent, Task
+from gateway.audit.redact import Redactor
+from gateway.audit.segments import MAX_UNKNOWN, PENDING, UNKNOWN
+from gateway.audit.writer import Refused, Writer
+from gateway.errors import GatewayError
+
+_RETRY_S: Final = 1.0
+_STEP_MS: Final = 1000
+"""By how much the clock must go back before it is worth a record: less is what NTP does all the time."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Audit:
+    """One per process. Without a writer nothing is recorded and nothing refused."""
+
+    def __init__(self, writer: Writer | None, redactor: Redactor, rules: Sequence[LevelRule], *, refuse_reads: bool) -> None:
+        self._writer = writer
+        self.redactor = redactor
+        self._levels = Levels(rules)
+        self._refuse_reads = refuse_reads
+        self._unsettled: dict[str, OpenIntent] = {}
+        self._latest_ms = 0
+
+    @property
+    def on(self) -> bool:
+        return self._writer is not None
+
+    def take_over(self, rules: Sequence[LevelRule]) -> None:
+        """Other rules, for the calls that begin from now on."""
+        self._levels = Levels(rules)
+
+    def level(self, rpc: str, tenant: str, otherwise: Level, *, floor: bool) -> Level:
+        """How much of a call is recorded. `floor`: it is a change or was refused."""
+        found = self._levels.of(rpc, tenant, otherwise)
+        return max(found, FLOOR) if floor else found
+
+    def guard(self, *, reads: bool) -> None:
+        """Raises AUDIT_DOWN for a call that must not begin while records cannot be written."""
+        if self._writer is not None and (not reads or self._refuse_reads) and (trouble := self._writer.trouble):
+            raise _down(trouble)
+
+    # Calls -----------------------------------------------------------------------------------------------------------------------
+
+    async def intended(self, activity: Activity) -> None:
+        """Returns once the intent is on disk. Raises AUDIT_DOWN: then the change must not be made."""
+        if self._writer is None:
+            return
+        intent = OpenIntent(uid=activity.uid, operation=activity.declared.rpc, tenant=activity.caller.tenant)
+        self._note_time(activity.time)
+        try:
+            await self._writer.durable(Entry(activity.body(events.CHANGE_INTENDED), opens=intent))
+        except Refused as refusal:
+            raise _down(str(refusal)) from None
+
+    def ended(self, event: Event, activity: Activity) -> None:
+        """A call's end. Of a change of which the fate is not known yet, `settled` tells it later."""
+        if activity.fate in {PENDING, UNKNOWN}:
+            self._remember(activity.uid, activity.declared.rpc, activity.caller.tenant, unknown=activity.fate == UNKNOWN)
+        self._write(event, activity)
+
+    def settled(self, uid: str, fate: str) -> None:
+        """What became of a change was learnt; passed over where it is known already, or nobody asked."""
+        intent = self._unsettled.get(uid)
+        if intent is None or self._writer is None or (fate == UNKNOWN and intent.unknown):
+            return
+        if fate == UNKNOWN:
+            self._remember(uid, intent.operation, intent.tenant, unknown=True)
+        else:
+            del self._unsettled[uid]
+        body = own_record(events.CHANGE_SETTLED, subject=uid, tenant=intent.tenant, operation=intent.operation, fate=fate)
+        self._writer.submit(Entry(body, ends=(uid, fate)))
+
+    def unresolved(self, intents: Iterable[OpenIntent]) -> None:
+        """Changes of an earlier life whose fate is not recorded; those of which not even that is recorded get a record that says so."""
+        for intent in intents:
+            self._remember(intent.uid, intent.operation, intent.tenant, unknown=True)
+            if not intent.unknown and self._writer is not None:
+                body = own_record(events.CHANGE_UNRESOLVED, subject=intent.uid, tenant=intent.tenant, operation=intent.operation, fate=UNKNOWN)
+                self._writer.submit(Entry(body, ends=(intent.uid, UNKNOWN)))
+
+    @property
+    def unsettled(self) -> list[str]:
+        """Ids of the changes whose fate is not known yet."""
+        return list(self._unsettled)
+
+    # Streams and tasks -----------------------------------------------------------------------------------------------------------
+
+    def stream_started(self, activity: Activity) -> None:
+        self._write(events.STREAM_STARTED, activity)
+
+    def stream_progressed(self, activity: Activity) -> None:
+        """`activity.stream` says how far it has come. To be told every few minutes, not with every message."""
+        self._write(events.STREAM_PROGRESSED, activity)
+
+    def stream_ended(self, activity: Activity) -> None:
+        self._write(events.STREAM_ENDED, activity)
+
+    def task_ended(self, task: Task, tenant: str, operation: str) -> None:
+        """The end of asynchronous work. `task.submission` is the id of the call that started it, if one of ours did; `operation` its RPC."""
+        self.own(events.TASK_ENDED, subject=task.submission, tenant=tenant, operation=operation, task=task)
+
+    # Below -----------------------------------------------------------------------------------------------------------------------
+
+    def own(self, event: Event, **more: Any) -> None:  # noqa: ANN401 - members of the record
+        """A record that the gateway makes by itself."""
+        if self._writer is not None:
+            self._writer.submit(Entry(own_record(event, **more)))
+
+    def _write(self, event: Event, activity: Activity) -> None:
+        if self._writer is not None:
+            self._note_time(activity.time)
+            ends = (activity.uid, activity.fate) if event is events.CHANGE_ENDED else None
+            self._writer.submit(Entry(activity.body(event), ends=ends))
+
+    def _remember(self, uid: str, operation: str, tenant: str, *, unknown: bool) -> None:
+        self._unsettled[uid] = OpenIntent(uid=uid, operation=operation, tenant=tenant, unknown=unknown)
+        while len(self._unsettled) > MAX_UNKNOWN:
+            del self._unsettled[next(iter(self._unsettled))]
+
+    def _note_time(self, seconds: float) -> None:
+        now_ms = round(seconds * 1000)
+        if now_ms < self._latest_ms - _STEP_MS:
+            back_ms = self._latest_ms - now_ms
+            log.warning("the clock was set back", milliseconds=back_ms)
+            self.own(events.CLOCK_STEPPED_BACK, back_ms=back_ms)
+            self._latest_ms = now_ms
+        self._latest_ms = max(self._latest_ms, now_ms)
+
+
+def _down(trouble: str) -> GatewayError:
+    log.warning("a call was refused, since its record cannot be written", cause=trouble)
+    text = "The audit log cannot be written, so the call was not made; nothing was sent. Repeat it in a moment."
+    return GatewayError(errors_pb2.ERROR_REASON_AUDIT_DOWN, text, retry_after_s=_RETRY_S)

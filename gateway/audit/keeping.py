@@ -1,0 +1,114 @@
+"""What happens to segments once they are closed: they are packed, and removed when they are older than the retention.
+
+Removal is recorded before it happens, so that a gap at the beginning of a log is either explained by the log itself or a sign of tampering.
+"""
+
+import gzip
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.audit.chain import stated
+from gateway.audit.record import Previous
+from gateway.audit.segments import PACKED, SUFFIX, SegmentFile, segments
+
+_DAY_S: Final = 86_400.0
+_LOOK_S: Final = 3_600.0
+_WAIT_S: Final = 5.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The rules, and `recorded`: writes that the segments up to one are about to be removed, and returns False if that is not on disk."""
+
+    directory: Path
+    writer: str
+    compress: bool
+    retention_days: float | None
+    recorded: Callable[[Previous], bool]
+
+    def pack(self, segment: SegmentFile) -> None:
+        """Raises OSError; the plain file stays until the packed one is whole and on disk."""
+        if not self.compress or segment.path.name.endswith(PACKED):
+            return
+        target = segment.path.with_name(segment.path.name.removesuffix(SUFFIX) + PACKED)
+        draft = target.with_name(f".{target.name}")
+        age = segment.path.stat()
+        with segment.path.open("rb") as plain, draft.open("wb") as raw:
+            draft.chmod(age.st_mode & 0o777)
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                shutil.copyfileobj(plain, packed)
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.utime(draft, ns=(age.st_atime_ns, age.st_mtime_ns))
+        draft.rename(target)
+        segment.path.unlink()
+
+    def remove_old(self) -> None:
+        """Raises OSError. The segment that is written to is never removed."""
+        if self.retention_days is None:
+            return
+        files = segments(self.directory).get(self.writer, [])
+        before = time.time() - self.retention_days * _DAY_S
+        old = []
+        for each in files[:-1]:
+            if each.path.stat().st_mtime >= before:
+                break
+            old.append(each)
+        if not old:
+            return
+        head = stated(old[-1].data().rstrip(b"\n").rpartition(b"\n")[2])
+        if head is not None and self.recorded(Previous(segment=old[-1].number, sequence=head.sequence, mac=head.mac.hex())):
+            for each in old:
+                each.path.unlink()
+
+
+class Keeper:
+    """Does this in a thread of its own: packing takes longer than any call would wait."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+        self._closed: queue.SimpleQueue[SegmentFile | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="audit-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def closed(self, segment: SegmentFile) -> None:
+        self._closed.put(segment)
+
+    def close(self) -> None:
+        self._closed.put(None)
+        self._thread.join(_WAIT_S)
+
+    def _run(self) -> None:
+        files = segments(self._keeping.directory).get(self._keeping.writer, [])
+        for each in files[:-1]:
+            self._done(partial(self._keeping.pack, each))
+        while True:
+            self._done(self._keeping.remove_old)
+            try:
+                segment = self._closed.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if segment is None:
+                return
+            self._done(partial(self._keeping.pack, segment))
+
+    @staticmethod
+    def _done(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError:
+            log.exception("a closed segment of the audit log stays as it is")

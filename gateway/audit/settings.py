@@ -1,0 +1,82 @@
+"""What is recorded, where, and what happens when it cannot be."""
+
+import ipaddress
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gateway.audit.chain import MIN_KEY_CHARS
+from gateway.audit.levels import LevelRule
+from gateway.secret import SecretReference
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_STRANGE: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"is no IP network: {error}. Write it as 10.0.0.0/8") from None
+    return text
+
+
+class AuditSettings(BaseModel):
+    """The audit log. It is on where `directory` or `stdout` is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    directory: Path | None = Field(default=None, description="Directory of the log's files. Several processes may share it.")
+    stdout: bool = Field(default=False, description="Write the records to standard output instead, for containers.")
+    key: SecretReference | None = Field(default=None, description="Key of the chain and of hashed values: at least 32 characters, kept for years.")
+    writer: str | None = Field(
+        default=None,
+        pattern="^[A-Za-z0-9_-]{1,63}$",
+        description="Name of this process in the log, its own among those of the directory. Unset: the host's.",
+    )
+    anchors: Path | None = Field(
+        default=None, description="File for the signed heads of the chain, in another place than the log. Unset: the diagnostic log has them."
+    )
+    anchor_s: float = Field(default=10, gt=0, description="Time between two anchors, if anything was recorded.")
+    reads: Literal["continue", "refuse"] = Field(
+        default="continue", description="Calls that change nothing while records cannot be written. Changes are always refused then."
+    )
+    timeout_s: float = Field(default=1, gt=0, le=10, description="How long a change waits for its record to be on disk.")
+    segment_mib: float = Field(default=64, gt=0, le=1024, description="Size at which a new file is begun.")
+    segment_hours: float = Field(default=24, gt=0, description="Age at which a new file is begun.")
+    retention_days: float | None = Field(default=None, gt=0, description="Age at which closed files are removed. Unset: never.")
+    compress: bool = Field(default=True, description="Pack closed files with gzip.")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(), description="Networks of proxies whose `x-forwarded-for` is believed."
+    )
+    policy: tuple[LevelRule, ...] = Field(default=(), description="How much is recorded of which calls; the first that fits counts.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.directory is not None and self.stdout:
+            raise ValueError("has a directory and stdout. Choose one of the two")
+        if self.on and self.key is None:
+            raise ValueError("needs a key. Make one with `openssl rand -hex 32` and name where it is kept: key: {file: PATH}")
+        if self.key is not None and len(self.key.reveal()) < MIN_KEY_CHARS:
+            raise ValueError(f"has a key of less than {MIN_KEY_CHARS} characters. Make one with `openssl rand -hex 32`")
+        return self
+
+    @property
+    def on(self) -> bool:
+        return self.directory is not None or self.stdout
+
+    @property
+    def kind(self) -> str:
+        """Where records go, for people: files, stdout or off."""
+        return "files" if self.directory is not None else "stdout" if self.stdout else "off"
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in self.trusted_proxies)
+
+    @property
+    def writer_name(self) -> str:
+        return self.writer or _STRANGE.sub("-", socket.gethostname())[:63] or "gateway"

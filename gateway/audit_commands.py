@@ -1,0 +1,112 @@
+"""`cbr-gateway audit`: to verify a log, to read it, and to search it. None of them needs a gateway, or a configuration."""
+
+import json
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.audit.reading import Query, Row
+
+_AGE: Final = re.compile(r"([0-9]+)([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_directory = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_json_lines = click.option("--json", "as_json", is_flag=True, help="The records themselves, one JSON object a line.")
+
+
+@click.group()
+def audit() -> None:
+    """Verify, read and search audit logs."""
+
+
+@audit.command()
+@_directory
+@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="File with the log's key, audit.key.")
+@click.option("--anchors", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with its anchors, or a log that holds them.")
+def verify(directory: Path, key_file: Path, anchors: Path | None) -> None:
+    """Check that every record is there, in order, and as it was written; name the first that is not."""
+    from gateway.audit.anchors import AnchorFile  # noqa: PLC0415 - `--help` answers without it
+    from gateway.audit.chain import Keys  # noqa: PLC0415
+    from gateway.audit.verify import verify as verified  # noqa: PLC0415
+
+    known = AnchorFile(anchors).read() if anchors is not None else []
+    verdicts = verified(directory, Keys.of(key_file.read_text(encoding="utf-8").strip()), known)
+    for each in verdicts:
+        click.echo(
+            f"{each.writer}: BAD  {each.bad}" if each.bad else f"{each.writer}: good, {each.records} records, the last is {each.head.sequence}"
+        )
+        for note in each.notes:
+            click.echo(f"  {note}")
+    if not verdicts:
+        raise click.ClickException(f"{directory} holds no log")
+    if not known:
+        click.echo("Without anchors nobody sees whether the end of a log was cut off: give --anchors")
+    if any(each.bad for each in verdicts):
+        raise click.exceptions.Exit(1)
+
+
+@audit.command()
+@_directory
+@click.option("--lines", "-n", default=20, show_default=True, type=click.IntRange(min=0), help="How many of the last records to begin with.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
+@_json_lines
+def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
+    """Show the last records."""
+    from gateway.audit import reading  # noqa: PLC0415
+
+    everything = reading.Query()
+    news = reading.follow(directory, everything) if follow else ()
+    _show(reading.rows(directory, everything)[-lines:] if lines else [], as_json=as_json)
+    _show(news, as_json=as_json)
+
+
+@audit.command()
+@_directory
+@click.option("--tenant", default="", help="Records of this tenant.")
+@click.option("--operation", default="", metavar="TEXT", help="Records of RPCs whose name holds the text, such as DeleteVault.")
+@click.option("--resource", default="", metavar="ID", help="Records about the object of this id.")
+@click.option("--call", "uid", default="", metavar="ID", help="All records of one call: the id in its trailer x-request-id.")
+@click.option("--since", default="", metavar="TIME", help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d.")
+@click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself.")
+@_json_lines
+def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> None:
+    """Search the records; every option narrows the search."""
+    from gateway.audit import reading  # noqa: PLC0415
+
+    wish: Query = reading.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
+    _show(reading.rows(directory, wish), as_json=as_json)
+
+
+@audit.command()
+def schema() -> None:
+    """Print the JSON Schema of a record."""
+    from gateway.audit.record import schema as of_record  # noqa: PLC0415
+
+    click.echo(json.dumps(of_record(), indent=2))
+
+
+def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
+    from gateway.audit.reading import told  # noqa: PLC0415
+
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=True) if as_json else told(row))
+
+
+def _moment(text: str) -> int:
+    """Milliseconds since 1970. Raises BadParameter."""
+    if not text:
+        return 0
+    if age := _AGE.fullmatch(text):
+        return round((time.time() - int(age[1]) * _SECONDS[age[2]]) * 1000)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time. Write it as 2026-11-23T08:00Z, or an age as 90m, 12h or 7d", param_hint="--since") from None
+    # Without a zone it is the local time of whoever asks.
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,235 @@
+"""From a call to its records: what stands in them, and when each is due.
+
+intended    before the first byte of a change goes to CBR; or before a change of the gateway's own state
+ended       once per call, whatever its end
+settled     where the change's end came after that of its call
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import grpc
+import structlog
+from cbrgateway.v1 import errors_pb2, options_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+
+from gateway import failpoint
+from gateway.audit import events
+from gateway.audit.activity import Activity, Caller, Declared, kind_of
+from gateway.audit.audit import Audit
+from gateway.audit.events import Event
+from gateway.audit.levels import FLOOR, Level, declared
+from gateway.audit.segments import PENDING
+from gateway.errors import GatewayError, reason_name
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE
+from gateway.rpc.peer import Network, peer_of
+from gateway.upstream.declaration import Binding
+from gateway.upstream.exchange import Fate, Witness
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_OK, _CANCELLED = "OK", "CANCELLED"
+_MAX_RESOURCES: Final = 50
+_DENIALS: Final = frozenset(
+    reason_name(reason)
+    for reason in (
+        errors_pb2.ERROR_REASON_CREDENTIALS_INVALID,
+        errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY,
+        errors_pb2.ERROR_REASON_PERMISSION_MISSING,
+        errors_pb2.ERROR_REASON_PROJECT_DENIED,
+        errors_pb2.ERROR_REASON_PROJECT_SHARED,
+    )
+)
+_LIMITS: Final = frozenset({"RATE_LIMIT", "CONCURRENCY_LIMIT", "RESOURCE_COUNT_LIMIT", "CAPACITY_LIMIT", "VOLUME_LIMIT"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What all calls share. `declared`: by RPC."""
+
+    audit: Audit
+    trusted: tuple[Network, ...]
+    declared: dict[str, Declared]
+
+    @classmethod
+    def of(cls, audit: Audit, trusted: Iterable[Network], bindings: Iterable[Binding]) -> "Recorder":
+        return cls(audit, tuple(trusted), {binding.rpc: _declared(binding) for binding in bindings})
+
+
+def _declared(binding: Binding) -> Declared:
+    return Declared(
+        rpc=binding.rpc,
+        kind=kind_of(binding.descriptor.name, reads=binding.reads),
+        reads=binding.reads,
+        verb=binding.method,
+        path=binding.path,
+        operation=binding.operation,
+        permission=binding.permission,
+        level=declared(binding.audit, reads=binding.reads),
+    )
+
+
+@contextmanager
+def audited(call: Call, recorder: Recorder, context: Context) -> Iterator[None]:
+    """Leaves a record of the call's end, and gives a change the witness that leaves one before it is sent."""
+    if not recorder.audit.on:
+        yield
+        return
+    trail = _Trail(call, recorder, context)
+    if not call.binding.reads:
+        call.witnesses = (Witness(trail.on_send, trail.on_end),)
+    try:
+        yield
+    finally:
+        trail.finish()
+
+
+def local_change(handler: Handler) -> Handler:
+    """A change of the gateway's own state leaves the records that a change at CBR does."""
+
+    async def changing(call: Call, request: Message) -> Message:
+        for witness in call.witnesses:
+            await witness.on_send()
+        fate, response = Fate.UNKNOWN, None
+        try:
+            response = await handler(call, request)
+            fate = Fate.DONE
+        except GatewayError as error:
+            fate = Fate.UNKNOWN if error.code == code_pb2.UNAVAILABLE else Fate.NOTHING
+            raise
+        finally:
+            for witness in call.witnesses:
+                await witness.on_end(fate, response)
+        return response
+
+    return changing
+
+
+def unknown_rpc(recorder: Recorder, name: str, call_id: str, context: Context) -> None:
+    """The record of a call of an RPC that does not exist. Nobody has looked who calls."""
+    if not recorder.audit.on:
+        return
+    metadata = tuple(context.invocation_metadata() or ())
+    peer = peer_of(context.peer(), metadata, recorder.trusted)
+    named = Declared(name, "other", reads=True, verb="", path="", operation="", permission="", level=FLOOR)
+    code, reason = code_pb2.UNIMPLEMENTED, reason_name(errors_pb2.ERROR_REASON_UNIMPLEMENTED)
+    caller = Caller(ip=peer.ip, port=peer.port, via=peer.via)
+    recorder.audit.ended(events.CALL_REFUSED, Activity(call_id, named, caller, time.time(), FLOOR, code=code, reason=reason))
+
+
+@dataclass(slots=True)
+class _Trail:
+    """The records of one call. `intended`: an intent was, or may have been, written. `fate`: what became of the change, once that is known."""
+
+    call: Call
+    recorder: Recorder
+    context: Context
+    intended: bool = False
+    fate: str = ""
+    finished: bool = False
+
+    async def on_send(self) -> bool:
+        self.intended = True
+        await self.recorder.audit.intended(self._activity(code=None))
+        failpoint.reach("after_intent")
+        return True
+
+    async def on_end(self, fate: Fate, _message: Message | None) -> None:
+        self.fate = fate.name
+        failpoint.reach("before_outcome")
+        if self.finished and self.intended:
+            self.recorder.audit.settled(self.call.id, self.fate)
+
+    def finish(self) -> None:
+        """The call has ended. Never fails."""
+        self.finished = True
+        try:
+            activity = self._activity(code=code_pb2.Code.Value(self.call.outcome))
+            if activity.level is not Level.NONE:
+                self.recorder.audit.ended(self._event(), activity)
+        except Exception:
+            log.exception("the end of a call could not be recorded")
+
+    def _event(self) -> Event:
+        call = self.call
+        if self.intended or (call.outcome == _OK and not call.binding.reads):
+            return events.CHANGE_ENDED
+        nothing_done = call.outcome not in {_OK, _CANCELLED} and not call.upstream.attempts
+        return events.CALL_REFUSED if nothing_done or not call.binding.reads else events.READ_ENDED
+
+    def _activity(self, *, code: int | None) -> Activity:
+        call, audit = self.call, self.recorder.audit
+        known = self.recorder.declared[call.binding.rpc]
+        caller = self._caller()
+        refused = code is not None and self._event() is events.CALL_REFUSED
+        level = audit.level(known.rpc, caller.tenant, known.level, floor=not known.reads or refused)
+        # What was asked for stands in the intent, if there is one.
+        shows_request = level >= Level.REQUEST and call.request is not None and (code is None or not self.intended)
+        shows_response = level >= Level.REQUEST_RESPONSE and call.response is not None
+        return Activity(
+            uid=call.id,
+            declared=known,
+            caller=caller,
+            time=time.time(),
+            level=level,
+            resources=_resources(call),
+            request_id=str(getattr(call.request, "request_id", "")),
+            request=audit.redactor.message(call.request) if shows_request and call.request is not None else None,
+            response=audit.redactor.message(call.response) if shows_response and call.response is not None else None,
+            replayed="replayed" in call.trailers,
+            quota="refused" if call.reason in _LIMITS else "allowed" if call.places is not None else "",
+            code=code,
+            reason=call.reason,
+            duration_ms=round((time.monotonic() - call.started) * 1000),
+            upstream=call.upstream,
+            fate=self.fate or (PENDING if self.intended and code is not None else ""),
+        )
+
+    def _caller(self) -> Caller:
+        call = self.call
+        metadata: Metadata = tuple(self.context.invocation_metadata() or ())
+        peer = peer_of(self.context.peer(), metadata, self.recorder.trusted)
+        principal, project = call.principal, call.project
+        decision = "Denied" if call.reason in _DENIALS else "Allowed" if project is not None else ""
+        return Caller(
+            ip=peer.ip,
+            port=peer.port,
+            via=peer.via,
+            tenant=principal.tenant.id if principal is not None else "",
+            principal=principal.id if principal is not None else "",
+            authentication=principal.recognised_by if principal is not None else "",
+            credential=self._credential(metadata),
+            project=project.id if project is not None else "",
+            region=project.region if project is not None else "",
+            decision=decision,
+        )
+
+    def _credential(self, metadata: Metadata) -> str:
+        """A keyed hash of what the caller showed, believed or not, so that its calls can be found together."""
+        shown = next((value for name, value in metadata if name == AUTHORIZATION), None)
+        if shown is None:
+            shown = next(iter(self.context.auth_context().get(CERTIFICATE, ())), None)
+        return self.recorder.audit.redactor.hashed(shown) if shown is not None else ""
+
+
+def _resources(call: Call) -> tuple[tuple[str, str], ...]:
+    """The objects that the request names, and the one that the answer shows, each once."""
+    found: dict[tuple[str, str], None] = {}
+    if call.request is not None:
+        for each in call.binding.id_fields:
+            kind = options_pb2.Refers.DESCRIPTOR.values_by_number[each.refers].name.removeprefix("REFERS_").lower()
+            for named in islice(each.ids(call.request), _MAX_RESOURCES):
+                found[kind, named.value] = None
+    for fd, value in call.response.ListFields() if call.response is not None else ():
+        if fd.message_type is not None and not fd.is_repeated and "id" in fd.message_type.fields_by_name and isinstance(value.id, str) and value.id:
+            found[fd.name, value.id] = None
+    return tuple(islice(found, _MAX_RESOURCES))

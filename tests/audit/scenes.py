@@ -1,0 +1,39 @@
+"""A gateway that audits into a directory of the test's, and its log as a test reads it."""
+
+import contextlib
+from pathlib import Path
+
+from gateway.audit.chain import Keys
+from gateway.audit.reading import Query, rows
+from gateway.audit.verify import verify
+from tests.harness import running_gateway
+
+SECRET = "a-secret-for-the-audit-log-of-a-test"
+KEYS = Keys.of(SECRET)
+
+
+def audit_section(folder: Path, **more):
+    key = folder / "audit.key"
+    key.write_text(SECRET)
+    return {"directory": str(folder / "log"), "key": {"file": str(key)}, "writer": "one", "anchors": str(folder / "anchors"), **more}
+
+
+@contextlib.asynccontextmanager
+async def audited_gateway(folder: Path, audit=None, **more):
+    sections = {"audit": audit_section(folder, **(audit or {})), **more.pop("sections", {})}
+    async with running_gateway(sections=sections, **more) as world:
+        yield world
+
+
+def records(folder: Path, **query):
+    return rows(folder / "log", Query(**query))
+
+
+def events(folder: Path, **query):
+    return [row["unmapped"]["event"] for row in records(folder, **query)]
+
+
+def assert_good(folder: Path):
+    for verdict in verify(folder / "log", KEYS):
+        assert verdict.bad is None, str(verdict.bad)
+        assert not verdict.notes, verdict.notes

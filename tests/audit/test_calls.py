@@ -1,0 +1,164 @@
+"""Every call leaves its records, with who asked for what, and of a change one before it is sent."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.audit.logs import until
+from tests.audit.scenes import assert_good, audited_gateway, events, records
+from tests.functional.calls import Caller, Failure, arrived, caller, order
+from tests.functional.stage import policy_request, servers, vault, vault_request
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with audited_gateway(tmp_path) as running:
+        yield running
+
+
+def of(folder, call_id):
+    return records(folder, uid=call_id)
+
+
+async def written(folder, count, **query):
+    await until(lambda: len(records(folder, **query)) >= count)
+    return records(folder, **query)
+
+
+async def test_a_change_leaves_its_intent_and_its_end(world, tmp_path):
+    made = await vault(caller(world), 1)
+    intent, end = [row for row in await written(tmp_path, 3) if row["api"]["operation"] == "VaultService/CreateVault"]
+    assert (intent["unmapped"]["event"], end["unmapped"]["event"]) == ("CHANGE_INTENDED", "CHANGE_ENDED")
+    assert intent["metadata"]["correlation_uid"] == end["metadata"]["correlation_uid"]
+    assert intent["api"]["request"]["data"]["vault"]["name"] == "vault"
+    assert intent["status_id"] == 0
+    assert end["actor"]["user"]["name"] == "test"
+    assert end["actor"]["authorizations"] == [{"decision": "Allowed", "policy": {"uid": "cbr:vaults:create"}}]
+    assert (end["metadata"]["tenant_uid"], end["unmapped"]["authentication"], end["unmapped"]["fate"]) == ("payments", "api_key", "DONE")
+    assert {"type": "vault", "uid": made.id} in end["resources"]
+    assert end["src_endpoint"]["ip"] == "127.0.0.1"
+    upstream = end["unmapped"]["upstream"]
+    assert (upstream["verb"], upstream["path"], upstream["status"], upstream["sent"]) == ("POST", "/v3/{project_id}/vaults", 200, "yes")
+    assert upstream["request_id"] == arrived(world, "VaultService/CreateVault")[0].request_id
+
+
+async def test_a_read_leaves_one_record_without_its_request(world, tmp_path):
+    await caller(world).ok("VaultService/ListVaults", {"name": "x"})
+    (row,) = await written(tmp_path, 1)
+    assert (row["unmapped"]["event"], row["activity_name"], row["type_uid"]) == ("READ_ENDED", "Read", 600302)
+    assert "data" not in row["api"]["request"]
+    assert row["unmapped"]["level"] == "metadata"
+
+
+async def test_refusals_are_recorded_with_what_the_caller_showed(world, tmp_path):
+    nobody = Caller(world.channel, (("authorization", "Bearer guess-1"),))
+    await nobody.fails("VaultService/ListVaults")
+    await nobody.fails("VaultService/ListVaults")
+    await Caller(world.channel, (("authorization", "Bearer guess-2"),)).fails("VaultService/ListVaults")
+    await caller(world).fails("RegionService/ListRegionProjects")
+    await caller(world).fails("VaultService/DeleteVault", {"vault_id": "../x"})
+    rows = await written(tmp_path, 5)
+    assert {row["unmapped"]["event"] for row in rows} == {"CALL_REFUSED"}
+    first, second, third, denied, invalid = rows
+    hashes = [row["actor"]["user"]["credential_uid"] for row in (first, second, third)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert "guess" not in json.dumps(rows)
+    assert first["severity_id"] == denied["severity_id"] == 3
+    assert first["actor"]["authorizations"][0]["decision"] == "Denied"
+    assert denied["api"]["response"]["error"] == "ADMINISTRATOR_ONLY"
+    assert invalid["api"]["response"]["error"] == "FIELD_INVALID"
+
+
+async def test_an_rpc_that_does_not_exist_is_recorded(world, tmp_path):
+    method = world.channel.unary_unary("/cbrgateway.v1.VaultService/Drop\x1bAll", request_serializer=bytes, response_deserializer=bytes)
+    with pytest.raises(Exception, match="no such RPC"):
+        await method(b"")
+    (row,) = await written(tmp_path, 1)
+    assert row["api"]["response"]["error"] == "UNIMPLEMENTED"
+
+
+async def test_a_change_that_nobody_waits_for_is_recorded_to_its_end(world, tmp_path):
+    order(world, "delay", "VaultService/CreateVault", seconds=0.5)
+    call = caller(world).start("VaultService/CreateVault", vault_request())
+    await until(lambda: arrived(world, "VaultService/CreateVault"))
+    call.cancel()
+    rows = await written(tmp_path, 3)
+    assert [row["unmapped"]["event"] for row in rows] == ["CHANGE_INTENDED", "CHANGE_ENDED", "CHANGE_SETTLED"]
+    assert [row["unmapped"].get("fate") for row in rows] == [None, "PENDING", "DONE"]
+    assert len({row["metadata"]["correlation_uid"] for row in rows}) == 1
+
+
+async def test_an_unknown_outcome_is_settled_by_recovery(tmp_path):
+    quota = {"quota": {"settle_s": 1, "sweep_s": 0.2}}
+    async with audited_gateway(tmp_path, sections=quota) as world:
+        order(world, "cut", "VaultService/CreateVault", when="after_commit")
+        failure = await caller(world).fails("VaultService/CreateVault", vault_request() | {"request_id": "r-1"})
+        assert failure.reason == "OUTCOME_UNKNOWN"
+        rows = await written(tmp_path, 3, operation="CreateVault")
+        assert [row["unmapped"].get("fate") for row in rows] == [None, "UNKNOWN", "DONE"]
+        again = await caller(world).ok("VaultService/CreateVault", vault_request() | {"request_id": "r-1"})
+        assert again.vault.id
+        replay = (await written(tmp_path, 4, operation="CreateVault"))[3]
+        assert (replay["unmapped"]["replayed"], replay["unmapped"]["request_id"]) == (True, "r-1")
+        assert "fate" not in replay["unmapped"]
+    assert_good(tmp_path)
+
+
+async def test_changes_of_the_gateways_own_state_leave_intents_too(world, tmp_path):
+    method = "/cbrgateway.v1.QuotaService/SetLimit"
+    from cbrgateway.v1 import quota_pb2  # noqa: PLC0415
+
+    call = world.channel.unary_unary(
+        method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=quota_pb2.SetLimitResponse.FromString
+    )
+    limit = {"metric": "QUOTA_METRIC_VAULTS", "level": "QUOTA_LEVEL_TENANT", "value": 7}
+    await call(quota_pb2.SetLimitRequest(limit=limit), metadata=world.metadata("admin"))
+    rows = await written(tmp_path, 2)
+    assert [(row["unmapped"]["event"], row["unmapped"].get("fate")) for row in rows] == [("CHANGE_INTENDED", None), ("CHANGE_ENDED", "DONE")]
+    assert "upstream" not in rows[1]["unmapped"]
+
+
+async def test_rules_say_how_much_is_recorded_and_the_floor_holds(tmp_path):
+    rules = [
+        {"rpc": "VaultService/List*", "tenant": "payments", "level": "none"},
+        {"rpc": "VaultService/ListVaults", "level": "request_response"},
+        {"level": "none"},
+    ]
+    async with audited_gateway(tmp_path, {"policy": rules}) as world:
+        await caller(world).ok("VaultService/ListVaults", {})
+        await caller(world, "databases").ok("VaultService/ListVaults", {"name": "shown"})
+        await caller(world).ok("PolicyService/CreatePolicy", policy_request())
+        await caller(world).fails("VaultService/ListVaults", {"page_token": "forged"})
+        rows = await written(tmp_path, 4)
+    assert [row["api"]["operation"] for row in rows] == ["VaultService/ListVaults", *["PolicyService/CreatePolicy"] * 2, "VaultService/ListVaults"]
+    assert rows[0]["api"]["request"]["data"] == {"name": "shown"}
+    assert "data" in rows[0]["api"]["response"]
+    assert {row["unmapped"]["level"] for row in rows[1:]} == {"metadata"}
+    assert "data" not in rows[1]["api"]["request"]
+    assert rows[3]["unmapped"]["event"] == "CALL_REFUSED"
+
+
+async def test_proxies_that_are_trusted_tell_who_calls(tmp_path):
+    async with audited_gateway(tmp_path, {"trusted_proxies": ["127.0.0.0/8", "10.0.0.0/8"]}) as world:
+        await caller(world, "payments", ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.1.1")).ok("VaultService/ListVaults")
+        (row,) = await written(tmp_path, 1)
+    assert row["src_endpoint"] == {"ip": "192.0.2.7", "intermediate_ips": ["10.1.1.1", "127.0.0.1"]}
+
+
+async def test_many_calls_at_once_all_leave_their_records(world, tmp_path):
+    names = [f"n-{number}" for number in range(30)]
+    answers = await asyncio.gather(*(caller(world)("VaultService/CreateVault", vault_request(name)) for name in names))
+    assert not [answer for answer in answers if isinstance(answer, Failure)]
+    rows = await written(tmp_path, 60)
+    assert len({row["metadata"]["correlation_uid"] for row in rows}) == 30
+
+
+async def test_a_log_that_was_ended_properly_is_whole(tmp_path):
+    async with audited_gateway(tmp_path, {"segment_mib": 0.01}) as world:
+        for number in range(4):
+            await vault(caller(world), name=f"n-{number}")
+            await servers(caller(world))
+    assert_good(tmp_path)
+    assert "LOG_CLOSED" in events(tmp_path, own=True)
+    assert list((tmp_path / "log").glob("*.gz"))
