@@ -21,7 +21,7 @@ from clients.frame.languages import ROOT
 from emulator import settings as emulated
 from gateway.tenants import key_hash
 from tests.identities import AUDIENCE, ISSUER, authority, certificate, claims, dns, key_set, signed
-from tests.quota.processes import free_ports
+from tests.ports import free_port
 
 API_KEY: Final = "key-of-payments"
 LIMITED_KEY: Final = "key-of-databases"
@@ -101,7 +101,7 @@ class Servers:
 @contextlib.contextmanager
 def running_servers(folder: Path) -> Iterator[Servers]:
     """Fresh servers, their files below `folder`."""
-    ports = [f"127.0.0.1:{port}" for port in free_ports(4)]
+    ports = [f"127.0.0.1:{free_port()}" for _ in range(4)]
     servers = Servers(folder, ports[0], ports[1], f"http://{ports[2]}", ports[3])
     _write_files(servers)
     try:

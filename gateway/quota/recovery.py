@@ -101,7 +101,9 @@ class Recovery:
             except Exception:
                 log.exception("a recount failed; the next one follows")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.recounter.wanted.wait(), self.settings.recount_s)
+                # Not wait_for, which in Python 3.11 loses a cancellation that comes with the event.
+                async with asyncio.timeout(self.settings.recount_s):
+                    await self.recounter.wanted.wait()
             # Many changes that end at once ask for one recount.
             await self.clock.sleep(1)
 

@@ -10,7 +10,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from cbrgateway_client import CallError, Gateway
 
 from tests.identities import authority, certificate, dns
-from tests.quota.processes import free_ports
+from tests.ports import free_port
 from tests.quota.scenes import gateway as running_gateway
 from tests.quota.scenes import limit, new_vault, posts
 
@@ -89,7 +89,7 @@ async def test_a_wrong_credential_and_a_gateway_that_is_away_are_told_apart(kind
     with pytest.raises(CallError) as unknown:
         await made(kind, Gateway(world.app.address, "wrong", plaintext=True), VaultServiceStub, "GetVault", MISSING)
     assert unknown.value.reason == errors_pb2.ERROR_REASON_CREDENTIALS_INVALID
-    away = Gateway(f"127.0.0.1:{free_ports(1)[0]}", "key", plaintext=True)
+    away = Gateway(f"127.0.0.1:{free_port()}", "key", plaintext=True)
     with pytest.raises(CallError) as gone:
         await made(kind, away, VaultServiceStub, "GetVault", MISSING)
     assert (gone.value.code(), gone.value.reason) == (grpc.StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_UNSPECIFIED)

@@ -27,7 +27,7 @@ def generated(tmp_path_factory):
     }
     (folder / "buf.gen.yaml").write_text(yaml.safe_dump(template), encoding="utf-8")
     environ = os.environ | {"HOME": str(folder), "BUF_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run([BIN / "buf", "generate"], cwd=folder, env=environ, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([BIN / "buf", "generate"], cwd=folder, env=environ, capture_output=True, text=True, timeout=40, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return folder / "gen"

@@ -1,14 +1,16 @@
 """A region in trouble is not beaten further, and nobody else pays for it."""
 
 import asyncio
+import random
 import socket
 
 import grpc
 
 from emulator.settings import PAYMENTS_PROJECT_ID
 from gateway.app import open_app
-from gateway.upstream import breaker as breaker_module
+from gateway.upstream.breaker import Breakers
 from gateway.upstream.settings import RegionSettings
+from tests.fakes import SteppedClock
 from tests.functional import stage
 from tests.functional.calls import Caller, Failure, arrived, caller, order
 from tests.harness import STANDBY_REGION, World, config_for
@@ -73,13 +75,14 @@ async def test_creates_that_fail_are_never_multiplied(world, payments):
     assert len(arrived(world, CREATE)) == unknown
 
 
-async def test_the_breaker_closes_when_the_region_is_well_again(world, payments, monkeypatch):
-    monkeypatch.setattr(breaker_module, "_PAUSE_S", 0.5)
+async def test_the_breaker_closes_when_the_region_is_well_again(world, payments):
+    clock = SteppedClock()
+    world.app.client._breakers = Breakers(clock, random.random)
     order(world, "status", LIST, status=503, body={}, times=None)
     await offer(payments, LIST, {}, count=60)
     assert (await payments.fails(LIST)).reason == "UPSTREAM_UNREACHABLE"
     world.emulator.state.faults.remove()
-    await asyncio.sleep(0.8)
+    clock.advance(10)
     for _ in range(5):
         await payments.ok(LIST)
     answers = await offer(payments, LIST, {}, count=50)
@@ -114,7 +117,7 @@ async def test_one_throttled_project_leaves_the_others_alone(world, payments):
 
 
 async def test_callers_in_a_hurry_open_no_breaker_for_the_others(world, payments):
-    order(world, "delay", LIST, seconds=0.7, times=None)
+    order(world, "delay", LIST, seconds=20, times=None)
     answers = await asyncio.gather(*(payments(LIST, {}, timeout_s=0.6) for _ in range(40)))
     assert all(isinstance(answer, Failure) for answer in answers)
     assert not isinstance(await caller(world, "databases")("VaultService/GetVaultSummary"), Failure)

@@ -66,7 +66,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(image / "cbr-gateway"), *arguments]
-    return subprocess.run(command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=10, check=False)
+    return subprocess.run(command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=40, check=False)
 
 
 def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -96,10 +97,7 @@ def pattern(answer: str) -> re.Pattern[str]:
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
     """Address in the documents -> address of a gateway that runs now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in _ADDRESSES]
-    real = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    real = [f"127.0.0.1:{free_port()}" for _ in _ADDRESSES]
     flags = ["--listen", real[0], "--health-listen", real[1], "--emulator-listen", real[2]]
     process = subprocess.Popen([executable("cbr-gateway"), "dev", *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -108,7 +106,7 @@ def addresses() -> Iterator[dict[str, str]]:
         yield dict(zip(_ADDRESSES, real, strict=True))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
 
 
 def executable(name: str) -> str:
@@ -122,7 +120,6 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.why_not], ids=str)
 def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) -> None:
     text = re.sub("|".join(addresses), lambda found: addresses[found[0]], block.text)
@@ -139,7 +136,7 @@ def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) 
 
 def run(command: list[str], folder: Path) -> str:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    ended = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

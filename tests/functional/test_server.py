@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from emulator.settings import PAYMENTS_PROJECT_ID
+from gateway.rpc import server as server_module
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, Caller, Failure, arrived, caller, failure_of, order, until
 from tests.harness import World, running_gateway
@@ -256,8 +257,8 @@ async def test_mutual_tls_asks_for_a_certificate_of_its_own_authority(authority,
 
 
 async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
-    async with running_gateway(server={"drain_delay_s": 0.3, "drain_grace_s": 5}) as world:
-        order(world, "delay", CREATE, seconds=1.0)
+    async with running_gateway(server={"drain_delay_s": 1.5, "drain_grace_s": 15}) as world:
+        order(world, "delay", CREATE, seconds=3)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
         draining = asyncio.create_task(world.app.servers.drain(world.app.client.release))
@@ -266,9 +267,11 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert not isinstance(await caller(world)(LIST), Failure), "balancers need time to look away"
-        await asyncio.sleep(0.4)
-        async with grpc.aio.insecure_channel(world.app.address) as fresh:
-            refused = await Caller(fresh, World.metadata())(LIST, {}, timeout_s=2)
+        refused = None
+        while not isinstance(refused, Failure):
+            async with grpc.aio.insecure_channel(world.app.address) as fresh:
+                refused = await Caller(fresh, World.metadata())(LIST, {}, timeout_s=2)
+            await asyncio.sleep(0.05)
         assert refused.code in {"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"}
         assert (await slow).vault.id
         await draining
@@ -278,19 +281,20 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
 async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
     """The call is cut when the grace is over; the change is waited for, and CBR is asked once."""
     async with running_gateway(server={"drain_delay_s": 0, "drain_grace_s": 0.2}) as world:
-        order(world, "delay", CREATE, seconds=0.8)
+        order(world, "delay", CREATE, seconds=2)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
         await world.app.servers.drain(world.app.client.release)
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await slow
-        await world.app.client.aclose(3)
+        await world.app.client.aclose(15)
         assert [entry.committed for entry in arrived(world, CREATE)] == [True]
 
 
-async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines):
+async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines, monkeypatch):
     """Not by gRPC, whose last word would hide whether a change was sent. What is still open after that is cut with a line for each."""
-    async with running_gateway(server={"drain_delay_s": 0, "drain_grace_s": 1.5}) as world:
+    monkeypatch.setattr(server_module, "_LAST_WORDS_S", 2)
+    async with running_gateway(server={"drain_delay_s": 0, "drain_grace_s": 3}) as world:
         made = await stage.vault(caller(world))
         for rpc in (CREATE, LIST, "VaultService/UpdateVault"):
             order(world, "delay", rpc, seconds=6.0)

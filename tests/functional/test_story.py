@@ -13,7 +13,7 @@ from devstack.tenants import PAYMENTS
 
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gateway", "demo", *options], capture_output=True, text=True, timeout=25, check=False)
+    return subprocess.run([sys.executable, "-m", "gateway", "demo", *options], capture_output=True, text=True, timeout=40, check=False)
 
 
 def test_the_story_ends_well_and_leaves_nothing_behind() -> None:

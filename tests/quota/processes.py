@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from emulator import settings as emulated
 from emulator.server import RunningEmulator
 from tests.harness import REGION, STANDBY_REGION, TENANTS, World, tenant_entry
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 30
@@ -22,24 +22,17 @@ START_S = 30
 SECRETS = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "AK2": emulated.SECOND_ACCESS_KEY, "SK2": emulated.SECOND_SECRET_KEY}
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 class Process:
     """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the usual ones. It can be started again and again."""
 
     def __init__(self, folder: Path, cloud: RunningEmulator, name: str = "gateway", **sections) -> None:
-        self.address, health = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self._port = free_port()
+        self.address = f"127.0.0.1:{self._port}"
         config = {
             # As many calls at once as a test likes.
             "server": {
                 "listen": self.address,
-                "health_listen": health,
+                "health_listen": f"127.0.0.1:{free_port()}",
                 "drain_delay_s": 0,
                 "drain_grace_s": 1,
                 "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
@@ -72,10 +65,19 @@ class Process:
     @contextlib.asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         """A channel to it, once it serves."""
-        async with grpc.aio.insecure_channel(self.address) as channel:
-            async with asyncio.timeout(START_S):
-                await channel.channel_ready()
+        await self._listening()
+        # A pool of its own: the common one remembers how often an earlier process at this address did not answer.
+        async with grpc.aio.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
             yield World(None, self._cloud, channel)
+
+    async def _listening(self) -> None:
+        async with asyncio.timeout(START_S):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                    writer.close()
+                    return
+                await asyncio.sleep(0.05)
 
     async def ended(self, within_s: float = START_S) -> int:
         """Waits for its end; its exit code, negative for a signal."""

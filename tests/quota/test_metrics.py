@@ -13,7 +13,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from emulator.settings import DATABASES_PROJECT_ID, RESEARCH_PROJECT_ID
 from emulator.transitions import Mode, Pace
 from tests.functional import stage
-from tests.functional.calls import caller
+from tests.functional.calls import caller, until
 from tests.quota.scenes import gateway, limit, new_vault, outcome, posts
 
 AT_ONCE = Pace(Mode.IMMEDIATE)
@@ -71,14 +71,14 @@ async def test_checkpoints_and_replications_are_counted_by_the_day():
 async def test_restores_in_flight_have_a_limit_of_their_own():
     async with gateway(limit("concurrent_restores", "tenant", 1), pace=AT_ONCE) as world:
         backup = await stage.backup(caller(world))
-        world.emulator.state.faults.add({"kind": "delay", "seconds": 0.8, "match": {"operation": "RestoreBackup"}})
+        world.emulator.state.faults.add({"kind": "delay", "seconds": 2, "match": {"operation": "RestoreBackup"}})
 
         def restore():
             request = backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore={"server_id": backup.resource_id})
             return outcome(world, world.stub(BackupServiceStub).RestoreBackup, request)
 
         first = asyncio.create_task(restore())
-        await asyncio.sleep(0.3)
+        await until(lambda: posts(world, "RestoreBackup"))
         refused = await restore()
         assert (refused.reason, refused.violations[0].quota_metric) == ("CONCURRENCY_LIMIT", "concurrent_restores")
         assert (await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(1))).reason == "OK"

@@ -8,14 +8,16 @@ from tests.state.benches import Bench
 
 
 async def test_a_bucket_gives_its_burst_and_then_its_rate(bench: Bench):
-    bucket = Bucket("calls", rate_per_s=2, burst=3)
+    bucket = Bucket("calls", rate_per_s=0.02, burst=3)
     taken = [await bench.store.take([bucket]) for _ in range(4)]
     assert [t.allowed for t in taken] == [True, True, True, False]
     assert [t.remaining for t in taken] == [2, 1, 0, 0]
     assert taken[3].violated == ("calls",)
-    assert 0 < taken[3].retry_after_s <= 0.501 < taken[3].reset_s <= 1.501
-    await bench.wait(taken[3].retry_after_s + 0.01)
-    assert (await bench.store.take([bucket])).allowed
+    assert 0 < taken[3].retry_after_s <= 50.1 < taken[3].reset_s <= 150.1
+    soon = Bucket("soon", rate_per_s=10, burst=1)
+    assert (await bench.store.take([soon])).allowed
+    await bench.wait(0.11)
+    assert (await bench.store.take([soon])).allowed
 
 
 async def test_all_buckets_or_none(bench: Bench):
@@ -47,13 +49,14 @@ async def test_no_buckets_allow(store: Store):
 async def test_leases_end_by_freeing_or_by_time(bench: Bench):
     store, slot = bench.store, Slot("streams", 2)
     assert await store.lease("a", [slot], 60) == Leased()
-    assert await store.lease("b", [slot], 0.6) == Leased()
+    assert await store.lease("b", [slot], 60) == Leased()
     assert await store.lease("a", [slot], 60) == Leased()
     assert await store.lease("c", [slot], 60) == Refused((Shortage("streams", 2, 2, 0, 1),))
     await store.free("a", ["streams"])
     await store.free("a", ["streams", "never"])
     assert await store.lease("c", [slot], 60) == Leased()
-    await bench.wait(0.65)
+    assert await store.lease("b", [slot], 0.1) == Leased()
+    await bench.wait(0.15)
     assert await store.lease("d", [slot], 60) == Leased()
     assert await store.renew("b", ["streams"], 60) is False
     assert isinstance(await store.lease("b", [slot], 60), Refused)
@@ -61,12 +64,13 @@ async def test_leases_end_by_freeing_or_by_time(bench: Bench):
 
 async def test_a_renewed_lease_lives_on(bench: Bench):
     store = bench.store
-    await store.lease("a", [Slot("streams", 1), Slot("other", 1)], 0.8)
-    for _ in range(3):
-        await bench.wait(0.35)
-        assert await store.renew("a", ["streams", "other"], 0.8)
+    await store.lease("a", [Slot("streams", 1), Slot("other", 1)], 1.5)
+    await bench.wait(0.1)
+    assert await store.renew("a", ["streams", "other"], 60)
+    await bench.wait(1.5)
     assert isinstance(await store.lease("b", [Slot("streams", 1)], 60), Refused)
-    await bench.wait(0.85)
+    assert await store.renew("a", ["streams", "other"], 0.1)
+    await bench.wait(0.15)
     assert await store.lease("b", [Slot("streams", 1)], 60) == Leased()
 
 

