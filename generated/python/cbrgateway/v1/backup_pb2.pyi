@@ -962,16 +962,23 @@ Global___DeleteBackupRequest: _TypeAlias = DeleteBackupRequest  # noqa: Y015
 
 @_typing.final
 class DeleteBackupResponse(_message.Message):
-    """Response of DeleteBackup. Empty: CBR answers nothing."""
+    """Response of DeleteBackup. CBR itself answers nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
+
     def __init__(
         self,
+        *,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1115,16 +1122,22 @@ class RestoreBackupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Task that carries the restore out. Empty where CBR does not tell: find it with ListTasks by type RESTORE and the target's id."""
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
+
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1225,18 +1238,24 @@ class ReplicateBackupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLICATION_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def replication(self) -> Global___BackupReplication:
         """The replication."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         replication: Global___BackupReplication | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1382,18 +1401,24 @@ class SyncBackupsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SYNC_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sync(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupSync]:
         """The backups with their tasks."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         sync: _abc.Iterable[Global___BackupSync] | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -146,7 +146,7 @@ class CheckpointVault(_message.Message):
         """Resources that are backed up."""
 
     @_builtins.property
-    def skipped_resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedResource]:
+    def skipped_resources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.SkippedResource]:
         """Resources that are not backed up, with the reasons. Only in the answer of CreateCheckpoint."""
 
     def __init__(
@@ -156,7 +156,7 @@ class CheckpointVault(_message.Message):
         name: _builtins.str = ...,
         provider_id: _builtins.str = ...,
         resources: _abc.Iterable[Global___CheckpointResource] | None = ...,
-        skipped_resources: _abc.Iterable[Global___SkippedResource] | None = ...,
+        skipped_resources: _abc.Iterable[_types_pb2.SkippedResource] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -228,44 +228,6 @@ class CheckpointResource(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__backup_size_mib) -> _WhichOneofReturnType__backup_size_mib | None: ...
 
 Global___CheckpointResource: _TypeAlias = CheckpointResource  # noqa: Y015
-
-@_typing.final
-class SkippedResource(_message.Message):
-    """A resource that was left out of a checkpoint."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ID_FIELD_NUMBER: _builtins.int
-    TYPE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    CODE_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """Id of the resource in its own service."""
-    type: _builtins.str
-    """Type, such as `OS::Nova::Server`."""
-    name: _builtins.str
-    """Name."""
-    code: _builtins.str
-    """CBR's code of the reason, such as `BackupService.6125`."""
-    reason: _builtins.str
-    """The reason in CBR's words."""
-    def __init__(
-        self,
-        *,
-        id: _builtins.str = ...,
-        type: _builtins.str = ...,
-        name: _builtins.str = ...,
-        code: _builtins.str = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "name", b"name", "reason", b"reason", "type", b"type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SkippedResource: _TypeAlias = SkippedResource  # noqa: Y015
 
 @_typing.final
 class CheckpointExtraInfo(_message.Message):
@@ -434,18 +396,24 @@ class CreateCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checkpoint(self) -> Global___Checkpoint:
         """The new checkpoint, in state PROTECTING."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         checkpoint: Global___Checkpoint | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,18 +556,24 @@ class ReplicateCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLICATION_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def replication(self) -> Global___CheckpointReplication:
         """The replication."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         replication: Global___CheckpointReplication | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replication", b"replication", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -749,18 +723,24 @@ class SyncCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SYNC_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sync(self) -> Global___CheckpointSync:
         """The synchronisation."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         sync: Global___CheckpointSync | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission", "sync", b"sync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

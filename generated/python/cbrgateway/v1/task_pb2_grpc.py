@@ -48,6 +48,16 @@ class TaskServiceStub:
                 request_serializer=cbrgateway_dot_v1_dot_task__pb2.GetTaskRequest.SerializeToString,
                 response_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetTaskResponse.FromString,
                 _registered_method=True)
+        self.GetSubmission = channel.unary_unary(
+                '/cbrgateway.v1.TaskService/GetSubmission',
+                request_serializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.FromString,
+                _registered_method=True)
+        self.ListSubmissions = channel.unary_unary(
+                '/cbrgateway.v1.TaskService/ListSubmissions',
+                request_serializer=cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -72,6 +82,21 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSubmission(self, request, context):
+        """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
+        Errors: SUBMISSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSubmissions(self, request, context):
+        """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +109,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.GetTask,
                     request_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetTaskRequest.FromString,
                     response_serializer=cbrgateway_dot_v1_dot_task__pb2.GetTaskResponse.SerializeToString,
+            ),
+            'GetSubmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSubmission,
+                    request_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.SerializeToString,
+            ),
+            'ListSubmissions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubmissions,
+                    request_deserializer=cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -144,6 +179,60 @@ class TaskService:
             '/cbrgateway.v1.TaskService/GetTask',
             cbrgateway_dot_v1_dot_task__pb2.GetTaskRequest.SerializeToString,
             cbrgateway_dot_v1_dot_task__pb2.GetTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSubmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cbrgateway.v1.TaskService/GetSubmission',
+            cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubmissions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cbrgateway.v1.TaskService/ListSubmissions',
+            cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,12 @@ class TaskServiceStub:
     """
     GetTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]
     """Returns one task. Errors: TASK_NOT_FOUND."""
+    GetSubmission: _grpc.UnaryUnaryMultiCallable[_task_pb2.GetSubmissionRequest, _task_pb2.GetSubmissionResponse]
+    """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
+    Errors: SUBMISSION_NOT_FOUND.
+    """
+    ListSubmissions: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]
+    """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -59,6 +65,12 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]  # type: ignore[assignment]
     """Returns one task. Errors: TASK_NOT_FOUND."""
+    GetSubmission: _aio.UnaryUnaryMultiCallable[_task_pb2.GetSubmissionRequest, _task_pb2.GetSubmissionResponse]  # type: ignore[assignment]
+    """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
+    Errors: SUBMISSION_NOT_FOUND.
+    """
+    ListSubmissions: _aio.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
+    """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tasks: what CBR is doing and has done. (The vendor calls them operation logs.) Every asynchronous call and every run of a policy leaves at least one.
@@ -84,5 +96,23 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.GetTaskResponse, _abc.Awaitable[_task_pb2.GetTaskResponse]]:
         """Returns one task. Errors: TASK_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetSubmission(
+        self,
+        request: _task_pb2.GetSubmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.GetSubmissionResponse, _abc.Awaitable[_task_pb2.GetSubmissionResponse]]:
+        """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
+        Errors: SUBMISSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSubmissions(
+        self,
+        request: _task_pb2.ListSubmissionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ListSubmissionsResponse, _abc.Awaitable[_task_pb2.ListSubmissionsResponse]]:
+        """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

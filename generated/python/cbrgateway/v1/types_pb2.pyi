@@ -331,6 +331,46 @@ MEMBER_STATUS_REJECTED: MemberStatus.ValueType  # 4
 """Rejected by the recipient."""
 Global___MemberStatus: _TypeAlias = MemberStatus  # noqa: Y015
 
+class _SubmissionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubmissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubmissionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBMISSION_STATE_UNSPECIFIED: _SubmissionState.ValueType  # 0
+    """Not set."""
+    SUBMISSION_STATE_OTHER: _SubmissionState.ValueType  # 1
+    """A state that this version does not know."""
+    SUBMISSION_STATE_CORRELATING: _SubmissionState.ValueType  # 2
+    """CBR has accepted the change. Its tasks are not all known yet."""
+    SUBMISSION_STATE_RESOLVED: _SubmissionState.ValueType  # 3
+    """`task_ids` holds all tasks of the change. There may be none: some changes are done at once."""
+    SUBMISSION_STATE_AMBIGUOUS: _SubmissionState.ValueType  # 4
+    """More tasks fit than the change can have started; `task_ids` holds all that fit. Nobody can tell which of them are its own."""
+    SUBMISSION_STATE_OUTCOME_UNKNOWN: _SubmissionState.ValueType  # 5
+    """Whether CBR accepted the change is not known. The gateway looks for it and settles this state."""
+    SUBMISSION_STATE_NOT_STARTED: _SubmissionState.ValueType  # 6
+    """No work was started: the change did not happen, or every resource was skipped."""
+
+class SubmissionState(_SubmissionState, metaclass=_SubmissionStateEnumTypeWrapper):
+    """Where the work that a call started stands."""
+
+SUBMISSION_STATE_UNSPECIFIED: SubmissionState.ValueType  # 0
+"""Not set."""
+SUBMISSION_STATE_OTHER: SubmissionState.ValueType  # 1
+"""A state that this version does not know."""
+SUBMISSION_STATE_CORRELATING: SubmissionState.ValueType  # 2
+"""CBR has accepted the change. Its tasks are not all known yet."""
+SUBMISSION_STATE_RESOLVED: SubmissionState.ValueType  # 3
+"""`task_ids` holds all tasks of the change. There may be none: some changes are done at once."""
+SUBMISSION_STATE_AMBIGUOUS: SubmissionState.ValueType  # 4
+"""More tasks fit than the change can have started; `task_ids` holds all that fit. Nobody can tell which of them are its own."""
+SUBMISSION_STATE_OUTCOME_UNKNOWN: SubmissionState.ValueType  # 5
+"""Whether CBR accepted the change is not known. The gateway looks for it and settles this state."""
+SUBMISSION_STATE_NOT_STARTED: SubmissionState.ValueType  # 6
+"""No work was started: the change did not happen, or every resource was skipped."""
+Global___SubmissionState: _TypeAlias = SubmissionState  # noqa: Y015
+
 @_typing.final
 class Tag(_message.Message):
     """A tag of a vault."""
@@ -1270,3 +1310,99 @@ class PolicyTriggerProperties(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__start_window_minutes) -> _WhichOneofReturnType__start_window_minutes | None: ...
 
 Global___PolicyTriggerProperties: _TypeAlias = PolicyTriggerProperties  # noqa: Y015
+
+@_typing.final
+class Submission(_message.Message):
+    """A change that starts work which goes on after the call. One change can start several tasks, and CBR often names none of them: the gateway finds them and keeps
+    the answer here. TaskService/GetSubmission shows its newest state, TaskService/WatchTasks follows its tasks.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RPC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UPSTREAM_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    SKIPPED_RESOURCES_FIELD_NUMBER: _builtins.int
+    ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id, set by the gateway; the `x-request-id` of the call."""
+    rpc: _builtins.str
+    """RPC that was called, such as `VaultService/DeleteVault`."""
+    request_id: _builtins.str
+    """The caller's id of the change, empty if it gave none."""
+    upstream_request_id: _builtins.str
+    """Id that CBR gave the request, for the vendor's support. Empty: CBR did not tell, or the change's outcome is not known."""
+    state: Global___SubmissionState.ValueType
+    """Where the work stands."""
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tasks that do the work, in the order in which CBR lists them. More may follow while `state` is CORRELATING."""
+
+    @_builtins.property
+    def skipped_resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedResource]:
+        """Resources that CBR left out, with the reasons. CBR answers a success even when it has left out all of them."""
+
+    @_builtins.property
+    def accept_time(self) -> _timestamp_pb2.Timestamp:
+        """When the gateway took the change on."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        rpc: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        upstream_request_id: _builtins.str = ...,
+        state: Global___SubmissionState.ValueType = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        skipped_resources: _abc.Iterable[Global___SkippedResource] | None = ...,
+        accept_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "skipped_resources", b"skipped_resources", "state", b"state", "task_ids", b"task_ids", "upstream_request_id", b"upstream_request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Submission: _TypeAlias = Submission  # noqa: Y015
+
+@_typing.final
+class SkippedResource(_message.Message):
+    """A resource that was left out of the work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the resource in its own service."""
+    type: _builtins.str
+    """Type, such as `OS::Nova::Server`."""
+    name: _builtins.str
+    """Name."""
+    code: _builtins.str
+    """CBR's code of the reason, such as `BackupService.6125`."""
+    reason: _builtins.str
+    """The reason in CBR's words."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        name: _builtins.str = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "name", b"name", "reason", b"reason", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkippedResource: _TypeAlias = SkippedResource  # noqa: Y015

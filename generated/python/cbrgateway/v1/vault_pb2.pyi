@@ -773,16 +773,23 @@ Global___DeleteVaultRequest: _TypeAlias = DeleteVaultRequest  # noqa: Y015
 
 @_typing.final
 class DeleteVaultResponse(_message.Message):
-    """Response of DeleteVault. Empty: CBR answers nothing."""
+    """Response of DeleteVault. CBR itself answers nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
+
     def __init__(
         self,
+        *,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -889,18 +896,24 @@ class RemoveVaultResourcesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REMOVED_RESOURCE_IDS_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def removed_resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the resources that are being removed."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         removed_resource_ids: _abc.Iterable[_builtins.str] | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed_resource_ids", b"removed_resource_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed_resource_ids", b"removed_resource_ids", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1015,18 +1028,24 @@ class MigrateVaultResourcesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MIGRATED_RESOURCES_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def migrated_resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the resources that are being moved."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
 
     def __init__(
         self,
         *,
         migrated_resources: _abc.Iterable[_builtins.str] | None = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["migrated_resources", b"migrated_resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migrated_resources", b"migrated_resources", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1449,6 +1468,7 @@ class UpdateBackupExpirationResponse(_message.Message):
     AFFECTED_BACKUPS_COUNT_FIELD_NUMBER: _builtins.int
     NEW_EXPIRATION_DATE_FIELD_NUMBER: _builtins.int
     TASK_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     affected_backups_count: _builtins.int
     """Number of backups whose expiration changes."""
     task_id: _builtins.str
@@ -1457,16 +1477,21 @@ class UpdateBackupExpirationResponse(_message.Message):
     def new_expiration_date(self) -> _date_pb2.Date:
         """The new expiration day."""
 
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The work that the call started. Unset: the gateway could not record it (see docs/tasks.md)."""
+
     def __init__(
         self,
         *,
         affected_backups_count: _builtins.int = ...,
         new_expiration_date: _date_pb2.Date | None = ...,
         task_id: _builtins.str = ...,
+        submission: _types_pb2.Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["new_expiration_date", b"new_expiration_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["new_expiration_date", b"new_expiration_date", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected_backups_count", b"affected_backups_count", "new_expiration_date", b"new_expiration_date", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected_backups_count", b"affected_backups_count", "new_expiration_date", b"new_expiration_date", "submission", b"submission", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
