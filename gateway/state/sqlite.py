@@ -26,8 +26,8 @@ class SqliteStore:
     async def sent(self, op_id: str) -> bool:
         return await self._settle(op_id, Event.SENT) is State.SENT
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
-        await self._settle(op_id, Event.COMMIT, response, resource_id)
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
+        await self._settle(op_id, Event.COMMIT, ledger.Result(response, resource_id, note))
 
     async def release(self, op_id: str) -> None:
         await self._settle(op_id, Event.RELEASE)
@@ -35,8 +35,11 @@ class SqliteStore:
     async def unknown(self, op_id: str) -> None:
         await self._settle(op_id, Event.UNKNOWN)
 
-    async def _settle(self, op_id: str, event: Event, response: bytes | None = None, resource_id: str = "") -> State:
-        return await self._thread.run(lambda db: ledger.settle(db, op_id, event, self._clock.time(), response=response, resource_id=resource_id))
+    async def note(self, op_id: str, note: bytes, before: bytes) -> bool:
+        return await self._thread.run(lambda db: ledger.note(db, op_id, note, before))
+
+    async def _settle(self, op_id: str, event: Event, result: ledger.Result = ledger.NO_RESULT) -> State:
+        return await self._thread.run(lambda db: ledger.settle(db, op_id, event, self._clock.time(), result))
 
     async def sweep(self) -> int:
         def work(db: sqlite3.Connection) -> int:
@@ -60,6 +63,12 @@ class SqliteStore:
 
     async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.operations(db, tenant, states))
+
+    async def operation(self, op_id: str) -> OperationView | None:
+        return await self._thread.run(lambda db: ledger.operation(db, op_id))
+
+    async def on_topic(self, topic: str, since: float) -> list[OperationView]:
+        return await self._thread.run(lambda db: ledger.on_topic(db, topic, since))
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         return self._limits.take(buckets)

@@ -5,7 +5,7 @@ import sqlite3
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway import failpoint
 from gateway.state.store import (
@@ -32,8 +32,7 @@ _WITHIN: Final[Mapping[Event, failpoint.Name]] = {
     Event.RELEASE: "in_release",
     Event.UNKNOWN: "in_unknown",
 }
-_VERSION: Final = 1
-_SCHEMA: Final = """
+_FIRST: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE counter (
   key TEXT PRIMARY KEY, committed INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0,
@@ -53,6 +52,13 @@ CREATE TABLE adjustment (op_id TEXT, key TEXT, made_at REAL NOT NULL, PRIMARY KE
 CREATE TABLE override (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('sequence', 0), ('overrides', 0);
 """
+_NOTES: Final = """
+ALTER TABLE operation ADD COLUMN topic TEXT NOT NULL DEFAULT '';
+ALTER TABLE operation ADD COLUMN note BLOB NOT NULL DEFAULT x'';
+CREATE INDEX by_topic ON operation (topic, created_at) WHERE topic != '';
+"""
+_VERSIONS: Final = (_FIRST, _NOTES)
+"""What each version of the file adds to the one before."""
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -61,15 +67,28 @@ def prepare(db: sqlite3.Connection) -> None:
     db.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > _VERSION:
+    if version > len(_VERSIONS):
         raise sqlite3.NotSupportedError(f"it was written by a later version ({version})")
-    if version == 0:
+    for statements in _VERSIONS[version:]:
         # One by one: executescript would end the transaction, and a crash could leave half of the tables.
-        for statement in _SCHEMA.split(";"):
+        for statement in statements.split(";"):
             db.execute(statement)
+    if version == 0:
         db.execute("INSERT INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
-        db.execute(f"PRAGMA user_version = {_VERSION}")
+    db.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
     db.execute("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a commit keeps."""
+
+    response: bytes | None = None
+    resource_id: str = ""
+    note: bytes = b""
+
+
+NO_RESULT: Final = Result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +119,11 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
         return Refused(tuple(refused))
     held = [_Held(charge.key, charge.amount, charge.expires_at) for charge in op.charges]
     db.execute(
-        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail, created_at, deadline)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail, topic, created_at, deadline)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(op.id, op.tenant, op.rpc, op.request_id, op.fingerprint, State.RESERVED),
-            *(json.dumps([[h.key, h.amount, h.expires_at] for h in held]), op.detail, now, now + op.ttl_s),
+            *(json.dumps([[h.key, h.amount, h.expires_at] for h in held]), op.detail, op.topic, now, now + op.ttl_s),
         ),
     )
     _move(db, held, State.ABSENT, State.RESERVED, now)
@@ -152,7 +171,7 @@ def _move(db: sqlite3.Connection, held: Sequence[_Held], source: State, target: 
             )
 
 
-def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, *, response: bytes | None = None, resource_id: str = "") -> State:
+def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result: Result = NO_RESULT) -> State:
     """Carries out one event; the state afterwards. Raises IllegalTransition before anything changes."""
     row = db.execute("SELECT state, charges FROM operation WHERE id = ?", (op_id,)).fetchone()
     source, charges = (State(row[0]), row[1]) if row else (State.ABSENT, "[]")
@@ -160,11 +179,11 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, *, resp
     if target is not source:
         _move(db, _parse(charges), source, target, now)
         db.execute(
-            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, sequence = ? WHERE id = ?",
+            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note = coalesce(nullif(?, x''), note), sequence = ? WHERE id = ?",
             (
                 *(target, None if target in OPEN else now),
-                response if response is not None and len(response) <= MAX_RESPONSE_BYTES else None,
-                *(resource_id, next_sequence(db) if target is State.COMMITTED else None, op_id),
+                result.response if result.response is not None and len(result.response) <= MAX_RESPONSE_BYTES else None,
+                *(result.resource_id, result.note, next_sequence(db) if target is State.COMMITTED else None, op_id),
             ),
         )
         if place := _WITHIN.get(event):
@@ -229,13 +248,28 @@ def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, 
     return {key: Usage(*row) if row else Usage() for key, row in rows.items()}
 
 
+def note(db: sqlite3.Connection, op_id: str, note: bytes, before: bytes) -> bool:
+    return db.execute("UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)", (note, op_id, before, note)).rowcount == 1
+
+
+_VIEW: Final = "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note FROM operation"
+
+
 def operations(db: sqlite3.Connection, tenant: str | None, states: Collection[State]) -> list[OperationView]:
-    rows = db.execute(
-        "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at FROM operation"
-        " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY created_at, rowid",
-        (json.dumps(sorted(states)), tenant, tenant),
-    )
-    return [
-        OperationView(op_id, owner, rpc, request_id, State(state), tuple((c.key, c.amount) for c in _parse(charges)), *tail)
-        for op_id, owner, rpc, request_id, state, charges, *tail in rows
-    ]
+    where = " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY created_at, rowid"
+    return [_view(row) for row in db.execute(_VIEW + where, (json.dumps(sorted(states)), tenant, tenant))]
+
+
+def operation(db: sqlite3.Connection, op_id: str) -> OperationView | None:
+    row = db.execute(f"{_VIEW} WHERE id = ?", (op_id,)).fetchone()
+    return _view(row) if row else None
+
+
+def on_topic(db: sqlite3.Connection, topic: str, since: float) -> list[OperationView]:
+    where = " WHERE topic = ? AND topic != '' AND created_at >= ? ORDER BY created_at, rowid"
+    return [_view(row) for row in db.execute(_VIEW + where, (topic, since))]
+
+
+def _view(row: Sequence[Any]) -> OperationView:
+    op_id, owner, rpc, request_id, state, charges, *tail = row
+    return OperationView(op_id, owner, rpc, request_id, State(state), tuple((c.key, c.amount) for c in _parse(charges)), *tail)

@@ -1,6 +1,7 @@
 """What must survive a crash or be shared by replicas: one protocol, the values it takes and gives, and its two exceptions.
 
     begin -> sent -> commit | release | unknown      an operation: its charges and its idempotency record move together
+    note                                             what is found out about an operation later
     take                                             rates
     lease, renew, free                               concurrency
     put_override, delete_override                    limits changed while running
@@ -65,7 +66,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One mutation. `ttl_s`: life of the reservation unless `sent` follows; `detail`: opaque bytes for recovery; `request_id`: empty for none."""
+    """One mutation. `ttl_s`: life of the reservation unless `sent` follows; `detail`: opaque bytes for recovery; `request_id`: empty for none.
+
+    `topic`: a word under which `on_topic` lists it; empty: it is listed by its state only.
+    """
 
     id: str
     tenant: str
@@ -75,6 +79,7 @@ class Operation:
     charges: tuple[Charge, ...]
     ttl_s: float
     detail: bytes = b""
+    topic: str = ""
 
     def __post_init__(self) -> None:
         if len({charge.key for charge in self.charges}) < len(self.charges):
@@ -140,7 +145,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """What is stored of an operation: (key, amount) of its charges; `created_at` in seconds since 1970."""
+    """What is stored of an operation: (key, amount) of its charges; `created_at` in seconds since 1970; `note`: empty until there is one."""
 
     id: str
     tenant: str
@@ -151,6 +156,7 @@ class OperationView:
     detail: bytes
     resource_id: str
     created_at: float
+    note: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +215,11 @@ class Store(Protocol):
         """Before the first byte goes upstream. False: the reservation had expired, and the caller must not send. From here it never expires."""
         ...
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
-        """It happened: reserved becomes committed, the answer can be replayed. `resource_id`: what it created; empty if it changed something."""
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
+        """It happened: reserved becomes committed, the answer can be replayed. `resource_id`: what it created; empty if it changed something.
+
+        `note`: the first one, which a repetition does not set again; empty: none.
+        """
         ...
 
     async def release(self, op_id: str) -> None:
@@ -219,6 +228,10 @@ class Store(Protocol):
 
     async def unknown(self, op_id: str) -> None:
         """It may have happened: stays reserved until commit or release."""
+        ...
+
+    async def note(self, op_id: str, note: bytes, before: bytes) -> bool:
+        """Replaces the note if it is still `before`. True when the note is now `note`; False when another one stands there, or nothing is known."""
         ...
 
     async def sweep(self) -> int:
@@ -250,6 +263,14 @@ class Store(Protocol):
 
     async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
         """Oldest first. None: of all tenants. Settled ones are kept as long as answers can be replayed."""
+        ...
+
+    async def operation(self, op_id: str) -> OperationView | None:
+        """Open, or settled and still kept; None for all others."""
+        ...
+
+    async def on_topic(self, topic: str, since: float) -> list[OperationView]:
+        """Those of one topic that began at or after `since`, in seconds since 1970; oldest first. Kept as long as `operations` keeps them."""
         ...
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:

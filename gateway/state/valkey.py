@@ -90,7 +90,7 @@ class ValkeyStore:
     async def begin(self, op: Operation) -> Begun:
         request = (op.id, op.tenant, op.rpc, op.request_id, op.fingerprint)
         ledger_name = json.dumps([op.tenant, op.rpc, op.request_id])
-        kept = (charges_json(op.charges), op.ttl_s, op.detail, ledger_name, self._keep_ms)
+        kept = (charges_json(op.charges), op.ttl_s, op.detail, ledger_name, self._keep_ms, op.topic)
         kind, *rest = await self._run("begin", self._epoch, *request, *kept)
         match kind:
             case b"admitted":
@@ -108,15 +108,18 @@ class ValkeyStore:
     async def sent(self, op_id: str) -> bool:
         return await self._settle(op_id, Event.SENT) is State.SENT
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "") -> None:
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
         kept = (response,) if response is not None and len(response) <= MAX_RESPONSE_BYTES else ()
-        await self._settle(op_id, Event.COMMIT, resource_id, *kept)
+        await self._settle(op_id, Event.COMMIT, resource_id, note, *kept)
 
     async def release(self, op_id: str) -> None:
         await self._settle(op_id, Event.RELEASE)
 
     async def unknown(self, op_id: str) -> None:
         await self._settle(op_id, Event.UNKNOWN)
+
+    async def note(self, op_id: str, note: bytes, before: bytes) -> bool:
+        return bool(await self._run("note", op_id, note, before))
 
     async def _settle(self, op_id: str, event: Event, *outcome: str | bytes) -> State:
         kind, state = await self._run("settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome)
@@ -153,14 +156,24 @@ class ValkeyStore:
         for name, members in (("open", OPEN), ("settled", set(State) - OPEN)):
             if members & set(states):
                 ids += await self._ask(functools.partial(self._client.zrange, f"{self._base}:{name}", 0, -1))
+        # By id: one that was settled between two reads is in both lists.
+        found = {view.id: view for view in await self._views(ids) if view.state in states and tenant in {None, view.tenant}}
+        return sorted(found.values(), key=lambda view: view.created_at)
+
+    async def operation(self, op_id: str) -> OperationView | None:
+        return next(iter(await self._views([op_id.encode()])), None)
+
+    async def on_topic(self, topic: str, since: float) -> list[OperationView]:
+        return await self._views(await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:topic:{topic}", since, "+inf")))
+
+    async def _views(self, ids: Sequence[bytes]) -> list[OperationView]:
+        """In the same order, without those that are no longer kept."""
         views: list[OperationView] = []
         for start in range(0, len(ids), _READ_BATCH):
             names = [op_id.decode() for op_id in ids[start : start + _READ_BATCH]]
             rows = await self._read_hashes([f"operation:{name}" for name in names], VIEW_FIELDS)
             views += [view(name, row) for name, row in zip(names, rows, strict=True) if row[0] is not None]
-        # By id: one that was settled between two reads is in both lists.
-        found = {view.id: view for view in views if view.state in states and tenant in {None, view.tenant}}
-        return sorted(found.values(), key=lambda view: view.created_at)
+        return views
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         async def shared() -> Taken:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gateway.state.store import Charge, OperationView, Shortage, State
 
-VIEW_FIELDS = ("tenant", "rpc", "request_id", "state", "charges", "detail", "resource_id", "created_at")
+VIEW_FIELDS = ("tenant", "rpc", "request_id", "state", "charges", "detail", "resource_id", "created_at", "note")
 
 
 class Scripts:
@@ -42,10 +42,10 @@ def shortages(charges: Sequence[Charge], rows: Sequence[tuple[int, bytes, bytes]
 
 def view(op_id: str, row: Sequence[bytes]) -> OperationView:
     """From the values of VIEW_FIELDS."""
-    tenant, rpc, request_id, state, charges, detail, resource_id, created_at = row
+    tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note = row
     return OperationView(
         op_id,
         *(tenant.decode(), rpc.decode(), request_id.decode(), State(state.decode())),
         tuple((key, amount) for key, amount, *_ in json.loads(charges)),
-        *(detail, resource_id.decode(), float(created_at)),
+        *(detail, resource_id.decode(), float(created_at), note or b""),
     )

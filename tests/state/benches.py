@@ -57,4 +57,5 @@ def operation(op_id: str = "", *charges: Charge, request_id: str = "", fingerpri
         charges=charges,
         ttl_s=ttl_s,
         detail=more.get("detail", b""),
+        topic=more.get("topic", ""),
     )

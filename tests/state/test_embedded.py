@@ -63,6 +63,21 @@ async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
             pass
 
 
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "state.db"
+    async with open_store(StoreSettings(path=path), SystemClock()) as store:
+        await store.begin(operation("one", request_id="r"))
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "DROP INDEX by_topic; ALTER TABLE operation DROP COLUMN topic; ALTER TABLE operation DROP COLUMN note; PRAGMA user_version = 1"
+        )
+    db.close()
+    async with open_store(StoreSettings(path=path), SystemClock()) as store:
+        assert (await store.operation("one")).note == b""
+        await store.begin(operation("two", topic="a"))
+        assert [view.id for view in await store.on_topic("a", 0)] == ["two"]
+
+
 async def test_a_job_that_fails_leaves_nothing_to_those_that_share_its_commit():
     def prepare(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE t (n)")

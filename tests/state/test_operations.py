@@ -277,14 +277,60 @@ async def test_operations_can_be_listed_for_recovery(store: Store):
     assert await store.operations("a", {State.UNKNOWN}) == []
 
 
+async def test_one_operation_can_be_asked_for(store: Store):
+    assert await store.operation("one") is None
+    await store.begin(operation("one", Charge("gib", 4, None), request_id="r", detail=b"\x00"))
+    await store.sent("one")
+    await store.commit("one", b"answer", "made", b"\x00first")
+    one = await store.operation("one")
+    assert (one.state, one.charges, one.detail, one.resource_id, one.note) == (State.COMMITTED, (("gib", 4),), b"\x00", "made", b"\x00first")
+
+
+async def test_a_topic_lists_its_operations_from_a_moment_on(bench: Bench):
+    store = bench.store
+    await store.begin(operation("none"))
+    for number in range(3):
+        await store.begin(operation(f"a{number}", topic="a"))
+        await bench.wait(0.01)
+    await store.begin(operation("b", topic="{b}"))
+    await store.release("a1")
+    listed = await store.on_topic("a", 0)
+    assert [(view.id, view.state) for view in listed] == [("a0", State.RESERVED), ("a1", State.RELEASED), ("a2", State.RESERVED)]
+    assert [view.id for view in await store.on_topic("a", listed[1].created_at)] == ["a1", "a2"]
+    assert [view.id for view in await store.on_topic("{b}", 0)] == ["b"]
+    assert await store.on_topic("", 0) == await store.on_topic("nobody's", 0) == []
+
+
+async def test_a_note_replaces_only_the_one_that_its_writer_knew(store: Store):
+    assert await store.note("nobody", b"new", b"") is False
+    await store.begin(operation("one"))
+    await store.sent("one")
+    await store.commit("one", None, "", b"first")
+    await store.commit("one", None, "", b"repeated too late")
+    for _ in range(2):
+        assert await store.note("one", b"\x00second", b"first")
+    assert await store.note("one", b"of another replica", b"first") is False
+    assert (await store.operation("one")).note == b"\x00second"
+
+
+async def test_what_ends_an_operation_leaves_its_note(store: Store):
+    await store.begin(operation("one"))
+    await store.sent("one")
+    assert await store.note("one", b"seen", b"")
+    await store.unknown("one")
+    await store.commit("one", None)
+    assert (await store.operation("one")).note == b"seen"
+
+
 async def test_answers_are_forgotten_after_their_time(kind: str, tmp_path, valkey):
     async with running_bench(settings_for(kind, tmp_path, valkey, replay_ttl_s=0.3)) as bench:
-        await bench.store.begin(operation("one", Charge("gib", 1, None), request_id="r"))
+        await bench.store.begin(operation("one", Charge("gib", 1, None), request_id="r", topic="a"))
         await bench.store.sent("one")
         await bench.store.commit("one", b"answer")
         await bench.wait(0.4)
         assert await bench.store.sweep() == 0
-        assert await bench.store.operations(None, set(State)) == []
+        assert await bench.store.operations(None, set(State)) == await bench.store.on_topic("a", 0) == []
+        assert await bench.store.operation("one") is None
         assert await bench.store.begin(operation("two", request_id="r")) == Admitted()
         assert (await bench.store.usage(["gib"]))["gib"].committed == 1
 

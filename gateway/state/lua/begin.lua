@@ -1,5 +1,5 @@
--- epoch, id, tenant, rpc, request_id, fingerprint, charges, ttl_s, detail, ledger name, keep_ms
-local epoch, id, tenant, rpc, request_id, fingerprint, charges, ttl_s, detail, ledger_name, keep_ms = unpack(ARGV)
+-- epoch, id, tenant, rpc, request_id, fingerprint, charges, ttl_s, detail, ledger name, keep_ms, topic
+local epoch, id, tenant, rpc, request_id, fingerprint, charges, ttl_s, detail, ledger_name, keep_ms, topic = unpack(ARGV)
 if redis.call('GET', at('epoch')) ~= epoch then return {'emptied'} end
 if redis.call('EXISTS', operation_at(id)) == 1 then return {'admitted'} end
 while expire_reserved(100, keep_ms) == 100 do end
@@ -35,6 +35,10 @@ redis.call('HSET', operation_at(id), 'tenant', tenant, 'rpc', rpc, 'request_id',
   'charges', charges, 'detail', detail, 'ledger', ledger, 'resource_id', '', 'created_at', exact(now))
 redis.call('ZADD', at('open'), exact(now), id)
 redis.call('ZADD', at('deadlines'), exact(now + tonumber(ttl_s)), id)
+if topic ~= '' then
+  redis.call('ZADD', at('topic:' .. topic), exact(now), id)
+  redis.call('HSET', at('topics'), id, topic)
+end
 if ledger ~= '' then redis.call('SET', ledger, id) end
 move_counters(charges, 'ABSENT', 'RESERVED')
 return {'admitted', noted}

@@ -1,4 +1,4 @@
--- id, the event's row of the transition table, keep_ms, resource_id, and the response unless there is none to keep
+-- id, the event's row of the transition table, keep_ms, resource_id, note, and the response unless there is none to keep
 local id, row, keep_ms = ARGV[1], cjson.decode(ARGV[2]), ARGV[3]
 local state = redis.call('HGET', operation_at(id), 'state') or 'ABSENT'
 local target = row[state]
@@ -6,7 +6,8 @@ if not target then return {'illegal', state} end
 if target ~= state then
   if target == 'COMMITTED' then
     redis.call('HSET', operation_at(id), 'resource_id', ARGV[4])
-    if ARGV[5] then redis.call('HSET', operation_at(id), 'response', ARGV[5]) end
+    if ARGV[5] ~= '' then redis.call('HSET', operation_at(id), 'note', ARGV[5]) end
+    if ARGV[6] then redis.call('HSET', operation_at(id), 'response', ARGV[6]) end
     redis.call('ZADD', at('commits'), redis.call('INCR', at('sequence')), id)
   end
   move(id, state, target, keep_ms)

@@ -4,5 +4,10 @@ local old = redis.call('ZRANGEBYSCORE', at('settled'), '-inf', exact(now - tonum
 for _, id in ipairs(old) do
   redis.call('ZREM', at('settled'), id)
   redis.call('ZREM', at('commits'), id)
+  local topic = redis.call('HGET', at('topics'), id)
+  if topic then
+    redis.call('ZREM', at('topic:' .. topic), id)
+    redis.call('HDEL', at('topics'), id)
+  end
 end
 return {expire_reserved(most, keep_ms), #old}
