@@ -10,7 +10,7 @@ import random
 import secrets
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -27,15 +27,17 @@ from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Scope
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
-from gateway.quota.truth import Truth
 from gateway.reload import Reloader
 from gateway.rpc.audited import Recorder, local_change
-from gateway.rpc.call import Call
+from gateway.rpc.call import Call, Handler
 from gateway.rpc.dispatch import handlers
 from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
+from gateway.rpc.handlers.tasks import TASK_RPCS, TaskHandlers
 from gateway.rpc.server import Servers
 from gateway.snapshots import Snapshots
 from gateway.state import State, Store, StoreDown, open_store
+from gateway.tasks.submissions import Submissions
+from gateway.tasks.truth import Truth
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breaker import Breakers
@@ -59,6 +61,7 @@ class App:
     client: Client
     store: Store
     recovery: Recovery
+    submissions: Submissions
     servers: Servers
     current: Current
     reloader: Reloader | None
@@ -80,15 +83,14 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
-        catalog = load_catalog(QUOTA_RPCS, on_unknown=UnknownMembers())
+        catalog = load_catalog((*QUOTA_RPCS, *TASK_RPCS), on_unknown=UnknownMembers())
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
         snapshots = Snapshots(transport, breakers, clock)
         stack.push_async_callback(snapshots.aclose)
         current = Current(snapshots.build(config))
-        key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
-        tokens = PageTokens(key, clock)
+        tokens = _page_tokens(config, clock)
 
         def account_of(project: str) -> Account | None:
             return current.snapshot.accounts.get(project)
@@ -97,31 +99,19 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         audit = await stack.enter_async_context(open_audit(config.audit))
         store = await stack.enter_async_context(open_store(config.state, clock))
         truth = Truth(catalog, client, account_of)
-        quota = _Quota(config, store, truth, client, clock, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))
+        submissions = _submissions(config, store, truth, clock, current)
+        quota = _Quota(config, submissions, client, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))
         await quota.recovery.start()
         await _settle(audit, store)
 
-        async def forward(call: Call, request: Message) -> Message:
-            assert call.project is not None
-            account = call.snapshot.accounts[call.project.key]
-            if call.binding.reads:
-                reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
-                call.upstream = reply.upstream
-                return reply.message
-            assert call.places is not None
-            who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
-            change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
-            answer = await quota.admission.change(change)
-            call.upstream = answer.upstream
-            if answer.replayed:
-                call.trailers["replayed"] = "true"
-            return answer.message
-
-        custom = QuotaHandlers(quota.admission, tokens, clock).by_rpc()
-        custom = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in custom.items()}
+        own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc()
+        custom = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
         recorder = Recorder.of(audit, config.audit.networks, catalog)
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, current, quota.admission, recorder, forward=forward, custom=custom), services)
+        servers = Servers(
+            config.server, handlers(catalog, current, quota.admission, recorder, forward=_forward(client, quota.admission), custom=custom), services
+        )
+        await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
         stack.push_async_callback(servers.stop, 0)
@@ -135,15 +125,48 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         reloader = Reloader(config, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
-        yield App(catalog, client, store, quota.recovery, servers, current, reloader)
+        yield App(catalog, client, store, quota.recovery, submissions, servers, current, reloader)
+
+
+def _forward(client: Client, admission: Admission) -> Handler:
+    """Carries out all that CBR does."""
+
+    async def forward(call: Call, request: Message) -> Message:
+        assert call.project is not None
+        account = call.snapshot.accounts[call.project.key]
+        if call.binding.reads:
+            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
+            call.upstream = reply.upstream
+            return reply.message
+        assert call.places is not None
+        who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
+        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
+        answer = await admission.change(change)
+        call.upstream = answer.upstream
+        if answer.replayed:
+            call.trailers["replayed"] = "true"
+        return answer.message
+
+    return forward
+
+
+def _page_tokens(config: Config, clock: SystemClock) -> PageTokens:
+    key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
+    return PageTokens(key, clock)
+
+
+def _submissions(config: Config, store: Store, truth: Truth, clock: SystemClock, current: Current) -> Submissions:
+    def projects() -> Collection[str]:
+        return current.snapshot.accounts.keys()
+
+    return Submissions(store, truth, clock, config.tasks, uuid.uuid4().hex, config.state.kind == "sqlite", projects)
 
 
 class _Quota:
     """The parts of the quota, joined; and what a reload changes for them."""
 
-    def __init__(
-        self, config: Config, store: Store, truth: Truth, client: Client, clock: SystemClock, *, on_end: Callable[[str, Fate], None]
-    ) -> None:
+    def __init__(self, config: Config, submissions: Submissions, client: Client, *, on_end: Callable[[str, Fate], None]) -> None:
+        store, truth, clock = submissions.store, submissions.truth, submissions.clock
         self._scopes = _scopes(config)
         self._book = LimitBook(Limits(config.all_limits()), store)
         ledger = Ledger(store, on_end)
@@ -152,11 +175,11 @@ class _Quota:
         recounter = Recounter(store, ledger, truth, clock, lambda: self._scopes, lambda: self._book.limits, notice_s)
         self._book.subscribe(recounter.forget)
         self.recovery = Recovery(
-            *(store, ledger, recounter, self._book, truth, clock, config.quota),
-            owner=uuid.uuid4().hex,
-            alone=config.state.kind == "sqlite",
+            *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),
+            owner=submissions.owner,
+            alone=submissions.alone,
         )
-        self.admission = Admission(store, self._book, ledger, recounter, self.recovery, truth, client, clock, config.quota.markers)
+        self.admission = Admission(store, self._book, ledger, recounter, self.recovery, submissions, truth, client, clock, config.quota.markers)
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""

@@ -33,6 +33,7 @@ _CODES: Final[Mapping[int, tuple[str, ...]]] = {
         "RESOURCE_NOT_FOUND",
         "NOT_FOUND",
         "QUOTA_NOT_FOUND",
+        "SUBMISSION_NOT_FOUND",
     ),
     code_pb2.FAILED_PRECONDITION: (
         "ACCOUNT_RESTRICTED",

@@ -70,6 +70,7 @@ def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **serve
         "tenants": [tenant_entry(name) for name in TENANTS],
         # Vaults of two runs compare equal without the tag that names the run's operation; and CBR sees nothing but what callers ask for.
         "quota": {"markers": False, "recovery": False},
+        "tasks": {"correlate": False},
         **(sections or {}),
     }
     environ = {

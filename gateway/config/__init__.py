@@ -20,6 +20,7 @@ from gateway.quota.settings import LimitEntry, QuotaSettings
 from gateway.rpc.settings import ServerSettings
 from gateway.secret import SecretReference
 from gateway.state import StoreSettings
+from gateway.tasks.settings import TaskSettings
 from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
 from gateway.upstream.settings import UpstreamSettings
@@ -44,6 +45,7 @@ class Config(BaseModel):
     state: StoreSettings = Field(default_factory=StoreSettings, description="Where reservations and the answers to repeated changes are kept.")
     limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits on what callers may use. None: nothing is limited.")
     quota: QuotaSettings = Field(default_factory=QuotaSettings, description="Recording of changes, and recovery.")
+    tasks: TaskSettings = Field(default_factory=TaskSettings, description="Following of the work that changes start.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log: who did what, provably.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(

@@ -23,13 +23,15 @@ from gateway.errors import GatewayError, UpstreamFacts, Violation, field_invalid
 from gateway.quota import demands, refusals
 from gateway.quota.book import LimitBook
 from gateway.quota.demands import MARKER, Demand
-from gateway.quota.ledger import Ending, Ledger, Trace
+from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
 from gateway.quota.places import LEASE_S, Places
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
-from gateway.quota.truth import Truth
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
+from gateway.tasks.record import Trace
+from gateway.tasks.submissions import Submissions
+from gateway.tasks.truth import Truth
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import Binding
@@ -99,6 +101,7 @@ class Admission:
     ledger: Ledger
     recounter: Recounter
     recovery: Recovery
+    submissions: Submissions
     truth: Truth
     client: Client
     clock: Clock
@@ -238,7 +241,8 @@ class Admission:
             fingerprint=hashlib.sha256(change.scope.project.encode() + b"\0" + body).digest(),
             charges=tuple(charges),
             ttl_s=max(deadline.left_s(self.clock.monotonic()), 0) + _TTL_MARGIN_S,
-            detail=msgspec.msgpack.encode(Trace(self.recovery.owner, change.scope.project, body, marked)),
+            detail=msgspec.msgpack.encode(Trace(self.recovery.owner, change.scope.project, body, marked, self.clock.time(), change.scope.principal)),
+            topic=change.scope.project if change.binding.asynchronous else "",
         )
 
     def _marked(self, change: Change) -> bool:
@@ -263,7 +267,8 @@ class Admission:
             unknown = set()
         if op_id in unknown:
             text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
-            return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
+            error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
+            return _with_submission(error, change.binding, op_id)
         text = "The change with this request_id is still being carried out; repeat with the same request_id."
         return GatewayError(errors_pb2.ERROR_REASON_REQUEST_IN_PROGRESS, text, retry_after_s=refusals.STORE_RETRY_S)
 
@@ -282,13 +287,16 @@ class Admission:
             except StoreDown:
                 raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
 
-        async def on_end(fate: Fate, message: Message | None) -> None:
+        async def on_end(fate: Fate, message: Message | None, facts: UpstreamFacts) -> None:
             try:
-                await self._ended(change, plan, fate, message)
+                await self._ended(change, plan, fate, message, facts)
             finally:
                 await change.places.leave()
 
-        return await self._send(change, request, deadline, Witness(on_send, on_end))
+        try:
+            return await self._send(change, request, deadline, Witness(on_send, on_end))
+        except GatewayError as error:
+            raise _with_submission(error, change.binding, op_id) from None
 
     async def _send(self, change: Change, request: Message, deadline: Deadline, witness: Witness | None) -> Answer:
         # What a reservation took is no longer there for the call; the reply's own reserve is taken off once, inside.
@@ -299,11 +307,15 @@ class Admission:
         reply = await self.client.call(*what, on_left=change.on_left, witnesses=witnesses, recognised=recognised)
         return Answer(reply.message, reply.upstream)
 
-    async def _ended(self, change: Change, plan: _Plan, fate: Fate, message: Message | None) -> None:
+    async def _ended(self, change: Change, plan: _Plan, fate: Fate, message: Message | None, facts: UpstreamFacts) -> None:
         op_id = plan.operation.id
         if fate is Fate.DONE and message is not None:
+            asynchronous = change.binding.asynchronous
+            note = self.submissions.carried_out(plan.operation, message, facts.request_id) if asynchronous else b""
             response = message.SerializeToString()
-            await self.ledger.end(op_id, Ending(fate, response if len(response) <= _RESPONSE_CAP else None, demands.created_id(message)))
+            await self.ledger.end(op_id, Ending(fate, response if len(response) <= _RESPONSE_CAP else None, demands.created_id(message), note))
+            if asynchronous:
+                self.submissions.follow(op_id, change.scope.project)
         else:
             await self.ledger.end(op_id, Ending(fate))
         if fate is Fate.UNKNOWN:
@@ -312,6 +324,13 @@ class Admission:
             self.recovery.give_back(change.binding.rpc, change.scope.project, change.request, plan.give_back, plan.fence)
         elif fate is Fate.DONE and change.binding.rpc == "VaultService/UpdateVault":
             self.recounter.soon()
+
+
+def _with_submission(error: GatewayError, binding: Binding, op_id: str) -> GatewayError:
+    """Tells the caller under which id the outcome can be asked for."""
+    if binding.asynchronous and error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN:
+        error.metadata = {**error.metadata, "submission": op_id}
+    return error
 
 
 def _note(keys: Sequence[str]) -> None:

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
-from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.quota.demands import MARKER
-from gateway.quota.ledger import Trace
-from gateway.quota.truth import Truth
-from gateway.state import OperationView
+from gateway.state import OperationView, Store
+from gateway.tasks import search as tasks_of
+from gateway.tasks.correlation import SKEW_S, Claim, Task, subjects_of
+from gateway.tasks.record import Trace
+from gateway.tasks.search import gone, search_of
+from gateway.tasks.truth import Truth
 from gateway.upstream.declaration import RetryClass
 
-_SKEW_S: Final = 60.0
-"""How far the clocks of CBR and this machine may be apart."""
+_REACH_S: Final = 1800.0
+"""How long before the change another may have begun that could have started the same tasks."""
 
 
 class Sign(Enum):
@@ -50,24 +52,22 @@ class Case:
     trace: Trace
     request: Any
     truth: Truth
+    store: Store
 
     def response(self, **fields: object) -> Message:
         return self.truth.catalog[self.op.rpc].response_type(**fields)
 
-    def since(self) -> Timestamp:
-        return Timestamp(seconds=int(self.op.created_at - _SKEW_S))
-
     def fresh(self, moment: Timestamp) -> bool:
         """Whether an object with this creation time can be the operation's."""
-        return bool(moment.seconds >= self.op.created_at - _SKEW_S)
+        return bool(moment.seconds >= self.op.created_at - SKEW_S)
 
 
 Look = Callable[[Case], Awaitable[Evidence]]
 
 
-def _from(hits: Sequence[Any], response: Callable[[Any], Message | None], *, created: bool = True) -> Evidence:
+def _from(hits: Sequence[Any], response: Callable[[Any], Message]) -> Evidence:
     if len(hits) == 1:
-        return Evidence(Sign.FOUND, response(hits[0]), hits[0].id if created else "")
+        return Evidence(Sign.FOUND, response(hits[0]), hits[0].id)
     return Evidence(Sign.SEVERAL, ids=tuple(hit.id for hit in hits)) if hits else Evidence(Sign.ABSENT)
 
 
@@ -86,61 +86,69 @@ async def _policy(case: Case) -> Evidence:
     return _from(hits, lambda policy: case.response(policy=policy))
 
 
-async def _checkpoint(case: Case) -> Evidence:
-    """The tasks of a new checkpoint name it; nobody else's checkpoint of that vault and time can be told apart, unless there is only one."""
-    vault_id = case.request.checkpoint.vault_id
-    found = await _tasks(case, task_pb2.TASK_TYPE_BACKUP, vault_id=vault_id)
-    ids = {task.checkpoint_id for task in found if task.checkpoint_id and not task.policy_id}
-    if len(ids) != 1:
-        return Evidence(Sign.SEVERAL, ids=tuple(ids)) if ids else Evidence(Sign.ABSENT)
-    (checkpoint_id,) = ids
-    seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": checkpoint_id})
-    return Evidence(Sign.FOUND, case.response(checkpoint=seen.checkpoint) if seen else None)
+async def _work(case: Case) -> Evidence:
+    """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
+    own = Claim(case.op.id, search_of(case.truth, case.op.rpc, case.trace), case.trace.accepted, open=True)
+    _, found = await tasks_of.look(case.store, case.truth, case.trace.project, own, _REACH_S)
+    if found.rivals or found.doubled:
+        return Evidence(Sign.SEVERAL, ids=found.ids)
+    if found.tasks:
+        return Evidence(Sign.FOUND, await _answer(case, found.tasks))
+    if await gone(case.truth, case.op.rpc, case.trace):
+        return Evidence(Sign.FOUND, case.response())
+    # What must never be sent twice is never given up by itself: absence proves nothing.
+    return Evidence(Sign.NO_WAY if case.truth.catalog[case.op.rpc].retry_class is RetryClass.NEVER else Sign.ABSENT)
 
 
-async def _restore(case: Case) -> Evidence:
-    tasks = await _tasks(case, task_pb2.TASK_TYPE_RESTORE)
-    hits = [task for task in tasks if task.details.restore.backup_id == case.request.backup_id]
-    # A restore is never sent again and never given up by itself: absence proves nothing.
-    return _from(hits, lambda _task: None, created=False) if hits else Evidence(Sign.NO_WAY)
+async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
+    """The response that the change would have had, as far as its tasks show it; None: not even partly."""
+    if case.op.rpc == "CheckpointService/CreateCheckpoint":
+        seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": tasks[0].checkpoint_id})
+        return case.response(checkpoint=seen.checkpoint) if seen else None
+    known = _ANSWERS.get(case.op.rpc)
+    return case.response(**known(case.request, tasks)) if known else None
 
 
-async def _migration(case: Case) -> Evidence:
-    tasks = await _tasks(case, task_pb2.TASK_TYPE_MIGRATE_RESOURCES, vault_id=case.request.vault_id)
-    return _from(tasks, lambda _task: None, created=False) if tasks else Evidence(Sign.NO_WAY)
+def _removed(request: Any, tasks: Sequence[Task]) -> dict[str, object]:  # noqa: ANN401 - a concrete message
+    leaving = set().union(*(subjects_of(task) for task in tasks))
+    return {"removed_resource_ids": [each for each in request.resource_ids if each in leaving]}
 
 
-async def _replication(case: Case) -> Evidence:
-    tasks = await _tasks(case, task_pb2.TASK_TYPE_REPLICATION)
-    hits = [task for task in tasks if task.details.replication.source_backup_id == case.request.backup_id]
-    return _from(hits, lambda _task: None, created=False)
+def _expiring(_request: Any, tasks: Sequence[Task]) -> dict[str, object]:  # noqa: ANN401
+    told = tasks[0].details.update_expiration
+    return {"affected_backups_count": told.affected_backups_count, "new_expiration_date": told.expiration_date, "task_id": tasks[0].id}
 
 
-async def _tasks(case: Case, kind: int, **fields: object) -> list[Any]:
-    rows = await case.truth.rows("TaskService/ListTasks", case.trace.project, "tasks", type=kind, start_time=case.since(), **fields)
-    return [task for task in rows if case.fresh(task.create_time)]
-
+_ANSWERS: Final[Mapping[str, Callable[[Any, Sequence[Task]], dict[str, object]]]] = {
+    "BackupService/RestoreBackup": lambda _request, tasks: {"task_id": tasks[0].id},
+    "BackupService/DeleteBackup": lambda _request, _tasks: {},
+    "CheckpointService/SyncCheckpoint": lambda _request, tasks: {"sync": {"task_id": tasks[0].id, "vault_id": tasks[0].vault_id}},
+    "VaultService/DeleteVault": lambda _request, _tasks: {},
+    "VaultService/RemoveVaultResources": _removed,
+    "VaultService/UpdateBackupExpiration": _expiring,
+}
+"""RPC -> the fields of its response, from the request and the tasks."""
 
 LOOKS: Final[Mapping[str, Look]] = {
     "VaultService/CreateVault": _vault,
     "PolicyService/CreatePolicy": _policy,
-    "CheckpointService/CreateCheckpoint": _checkpoint,
-    "BackupService/ReplicateBackup": _replication,
-    "BackupService/RestoreBackup": _restore,
-    "VaultService/MigrateVaultResources": _migration,
 }
 
 
 async def look(case: Case) -> Evidence:
     """Raises GatewayError when CBR cannot be read: an error is not absence."""
+    binding = case.truth.catalog[case.op.rpc]
     special = LOOKS.get(case.op.rpc)
     if special is not None:
         return await special(case)
-    binding = case.truth.catalog[case.op.rpc]
+    if binding.asynchronous:
+        work = await _work(case)
+        if work.sign is not Sign.ABSENT:
+            return work
     if binding.retry_class is RetryClass.CONVERGE:
         response = await case.truth.in_force(case.op.rpc, case.trace.project, case.request)
         return Evidence(Sign.ABSENT) if response is None else Evidence(Sign.FOUND, response)
-    if binding.retry_class is RetryClass.DELETE:
-        # To repeat a delete is safe, so that its request_id may as well be free again; counters follow the recount.
+    if binding.asynchronous or binding.retry_class is RetryClass.DELETE:
+        # CBR shows no task of it. To repeat a delete is safe, so that its request_id may as well be free again; counters follow the recount.
         return Evidence(Sign.ABSENT)
     return Evidence(Sign.NO_WAY)

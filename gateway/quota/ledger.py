@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import msgspec
 import structlog
 
 from gateway import failpoint
@@ -24,15 +23,6 @@ _AROUND: Final[Mapping[Fate, tuple[failpoint.Name, failpoint.Name]]] = {
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Trace(msgspec.Struct, frozen=True):
-    """What recovery needs to know of an operation. `owner`: the process that began it; `marked`: whether what it creates carries its id."""
-
-    owner: str
-    project: str
-    request: bytes
-    marked: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How an operation ended, and what its `commit` stores."""
@@ -40,6 +30,7 @@ class Ending:
     fate: Fate
     response: bytes | None = None
     resource_id: str = ""
+    note: bytes = b""
 
 
 @dataclass(slots=True)
@@ -130,7 +121,7 @@ class Ledger:
     async def _tell(self, op_id: str, ending: Ending) -> None:
         try:
             if ending.fate is Fate.DONE:
-                await self.store.commit(op_id, ending.response, ending.resource_id)
+                await self.store.commit(op_id, ending.response, ending.resource_id, ending.note)
             elif ending.fate is Fate.NOTHING:
                 await self.store.release(op_id)
             else:

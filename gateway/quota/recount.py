@@ -19,8 +19,8 @@ from gateway.errors import GatewayError
 from gateway.quota.demands import MARKER
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Metric, Scope
-from gateway.quota.truth import Truth
 from gateway.state import State, Store
+from gateway.tasks.truth import Truth
 
 _OPEN: Final = (State.RESERVED, State.SENT, State.UNKNOWN)
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from gateway import failpoint
@@ -23,11 +22,13 @@ from gateway.errors import GatewayError
 from gateway.quota import evidence
 from gateway.quota.book import LimitBook
 from gateway.quota.evidence import Case, Evidence, Sign
-from gateway.quota.ledger import Ending, Ledger, Trace
+from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import QuotaSettings
-from gateway.quota.truth import Truth
 from gateway.state import OperationView, State, Store, StoreDown
+from gateway.tasks.record import Trace
+from gateway.tasks.submissions import Submissions
+from gateway.tasks.truth import Truth
 from gateway.upstream.client import OPERATION_CAP_S
 from gateway.upstream.exchange import Fate
 
@@ -49,6 +50,7 @@ class Recovery:
     ledger: Ledger
     recounter: Recounter
     book: LimitBook
+    submissions: Submissions
     truth: Truth
     clock: Clock
     settings: QuotaSettings
@@ -118,7 +120,7 @@ class Recovery:
         await self.store.sweep()
         failpoint.reach("after_sweep")
         for op in await self.store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN}):
-            trace = msgspec.msgpack.decode(op.detail, type=Trace)
+            trace = Trace.of(op.detail)
             old = self.clock.time() - op.created_at > _ORPHAN_S
             # A store that failed over may have forgotten an end that it was told.
             ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
@@ -170,8 +172,8 @@ class Recovery:
         """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""
         # A store that lost its data is told of the operation again, before its absence is taken for its end.
         await self.recounter.check_epoch()
-        op = next((o for o in await self.store.operations(None, {State.SENT, State.UNKNOWN}) if o.id == op_id), None)
-        if op is None:
+        op = await self.store.operation(op_id)
+        if op is None or op.state not in {State.SENT, State.UNKNOWN}:
             self.ledger.under_way.pop(op_id, None)
             return True
         failpoint.reach("before_look")
@@ -179,8 +181,7 @@ class Recovery:
         failpoint.reach("after_look")
         match found.sign:
             case Sign.FOUND:
-                response = found.response.SerializeToString() if found.response is not None else None
-                await self.ledger.end(op.id, Ending(Fate.DONE, response, found.resource_id))
+                await self._carried_out(op, found)
             case Sign.ABSENT if self.clock.monotonic() - began >= self.settings.settle_s:
                 await self.ledger.end(op.id, Ending(Fate.NOTHING))
             case Sign.ABSENT:
@@ -193,10 +194,23 @@ class Recovery:
         self.recounter.soon()
         return True
 
+    async def decided(self, op: OperationView, *, carried_out: bool) -> None:
+        """Settles an operation as an operator says."""
+        await (self._carried_out(op, Evidence(Sign.FOUND)) if carried_out else self.ledger.end(op.id, Ending(Fate.NOTHING)))
+        self.recounter.soon()
+
+    async def _carried_out(self, op: OperationView, found: Evidence) -> None:
+        asynchronous = self.truth.catalog[op.rpc].asynchronous
+        note = self.submissions.carried_out(op, found.response) if asynchronous and found.response is not None else b""
+        response = found.response.SerializeToString() if found.response is not None else None
+        await self.ledger.end(op.id, Ending(Fate.DONE, response, found.resource_id, note))
+        if asynchronous:
+            self.submissions.follow(op.id, Trace.of(op.detail).project)
+
     async def _look(self, op: OperationView) -> Evidence:
-        trace = msgspec.msgpack.decode(op.detail, type=Trace)
+        trace = Trace.of(op.detail)
         request = self.truth.catalog[op.rpc].request_type.FromString(trace.request)
-        return await evidence.look(Case(op, trace, request, self.truth))
+        return await evidence.look(Case(op, trace, request, self.truth, self.store))
 
     # What deletes free -----------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from gateway.audit.audit import Audit
 from gateway.audit.events import Event
 from gateway.audit.levels import FLOOR, Level, declared
 from gateway.audit.segments import PENDING
-from gateway.errors import GatewayError, reason_name
+from gateway.errors import GatewayError, UpstreamFacts, reason_name
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE
 from gateway.rpc.peer import Network, peer_of
@@ -108,7 +108,7 @@ def local_change(handler: Handler) -> Handler:
             raise
         finally:
             for witness in call.witnesses:
-                await witness.on_end(fate, response)
+                await witness.on_end(fate, response, call.upstream)
         return response
 
     return changing
@@ -143,7 +143,7 @@ class _Trail:
         failpoint.reach("after_intent")
         return True
 
-    async def on_end(self, fate: Fate, _message: Message | None) -> None:
+    async def on_end(self, fate: Fate, _message: Message | None, _facts: UpstreamFacts) -> None:
         self.fate = fate.name
         failpoint.reach("before_outcome")
         if self.finished and self.intended:

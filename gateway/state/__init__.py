@@ -3,6 +3,7 @@
 from gateway.state.opening import open_store
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
+    OPEN,
     Admitted,
     Begun,
     Bucket,
@@ -25,6 +26,7 @@ from gateway.state.store import (
 )
 
 __all__ = [
+    "OPEN",
     "Admitted",
     "Begun",
     "Bucket",

@@ -179,7 +179,8 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result:
     if target is not source:
         _move(db, _parse(charges), source, target, now)
         db.execute(
-            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note = coalesce(nullif(?, x''), note), sequence = ? WHERE id = ?",
+            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note = coalesce(nullif(?, x''), note), sequence = ?"
+            " WHERE id = ?",
             (
                 *(target, None if target in OPEN else now),
                 result.response if result.response is not None and len(result.response) <= MAX_RESPONSE_BYTES else None,

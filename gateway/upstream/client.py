@@ -99,7 +99,7 @@ class Client:
             exchange = self._admitted(self._exchange(binding, request, account, {}, looks))
         except GatewayError:
             for witness in witnesses:
-                await witness.on_end(Fate.NOTHING, None)
+                await witness.on_end(Fate.NOTHING, None, UpstreamFacts())
             raise
         exchange.witnesses, exchange.recognised = witnesses, recognised
         async with self._answered(exchange, on_left):
@@ -228,7 +228,7 @@ class Client:
         _log_end(task, exchange)
         for witness in () if exchange.began else exchange.witnesses:
             # Cancelled before its first step, so that nothing in it could run.
-            late = asyncio.ensure_future(witness.on_end(Fate.NOTHING, None))
+            late = asyncio.ensure_future(witness.on_end(Fate.NOTHING, None, exchange.facts()))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 

@@ -54,11 +54,11 @@ class Witness:
     """Who must hear of a change. Both run in the change's own task, so also when its caller has gone.
 
     `on_send`: before the first byte goes to CBR; False: it must not go, and witnesses that come later do not hear of it. `on_end`: once, with the
-    response if the change was carried out.
+    response if the change was carried out, and what is known of the calls.
     """
 
     on_send: Callable[[], Awaitable[bool]]
-    on_end: Callable[[Fate, Message | None], Awaitable[None]]
+    on_end: Callable[[Fate, Message | None, UpstreamFacts], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Exchange:
             self.ending = fate
             failpoint.reach("before_told")
             for witness in self.witnesses:
-                await witness.on_end(fate, message)
+                await witness.on_end(fate, message, self.facts())
             failpoint.reach("after_told")
             self.ending = None
         return message

@@ -80,7 +80,8 @@ def _query(d: Declaration) -> Iterator[str]:
 
 def _request_id(d: Declaration) -> Iterator[str]:
     has = "request_id" in d.request.fields_by_name
-    if d.reads and has:
+    # Where nothing is called it can only be a filter.
+    if d.reads and has and not d.calls_nothing:
         yield "has no side effects and must not have the field request_id"
     # What calls nothing and may be repeated needs no id to be repeated under.
     harmless = d.calls_nothing and d.level == MethodOptions.IDEMPOTENT
@@ -171,7 +172,7 @@ def _ids(d: Declaration) -> Iterator[str]:
 
 
 def reachable(root: Descriptor) -> list[Descriptor]:
-    """The message and all of our own messages inside it, each once."""
+    """The message and all of our own messages inside it that CBR sends or is sent, each once."""
     found: dict[str, Descriptor] = {}
     waiting = [root]
     while waiting:
@@ -179,7 +180,8 @@ def reachable(root: Descriptor) -> list[Descriptor]:
         if message.full_name in found or message.full_name.startswith("google."):
             continue
         found[message.full_name] = message
-        waiting.extend(fd.message_type for fd in message.fields if fd.message_type is not None and not codec.is_map(fd))
+        sent = (fd for fd in message.fields if fd.name not in codec.GATEWAY_FIELDS and not codec.is_map(fd))
+        waiting.extend(fd.message_type for fd in sent if fd.message_type is not None)
     return list(found.values())
 
 

@@ -104,7 +104,7 @@ def test_config_print_is_yaml_without_secrets() -> None:
 
 def test_config_schema_is_a_json_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
-    assert {"server", "upstream", "issuers", "tenants_dir", "tenants", "state", "limits", "quota", "audit", "log", "page_token_key"} == set(
+    assert {"server", "upstream", "issuers", "tenants_dir", "tenants", "state", "limits", "quota", "tasks", "audit", "log", "page_token_key"} == set(
         schema["properties"]
     )
 

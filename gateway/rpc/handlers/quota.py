@@ -16,15 +16,13 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.quota import demands, refusals
 from gateway.quota.admission import Admission
-from gateway.quota.ledger import Ending
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
 from gateway.quota.settings import LimitEntry
 from gateway.rpc.call import Call, Handler
-from gateway.state import State, StoreDown, Usage
-from gateway.upstream.exchange import Fate
+from gateway.rpc.handlers.stored import guarded
+from gateway.state import OPEN, State, Usage
 from gateway.upstream.paging import PageTokens, plan_page
 
-_OPEN: Final = (State.RESERVED, State.SENT, State.UNKNOWN)
 QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
 """In the order of the proto, which the handlers below follow."""
 
@@ -92,7 +90,7 @@ class QuotaHandlers:
             self.delete_limit,
             self.release_reservation,
         )
-        return {rpc: _guarded(handler) for rpc, handler in zip(QUOTA_RPCS, found, strict=True)}
+        return {rpc: guarded(handler) for rpc, handler in zip(QUOTA_RPCS, found, strict=True)}
 
     def _page(self, call: Call, request: Message, response: Message) -> Message:
         return plan_page(call.binding, request, self.tokens, call.scope).cut(response)
@@ -151,7 +149,7 @@ class QuotaHandlers:
                 amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
                 create_time=_moment(op.created_at),
             )
-            for op in await self.admission.store.operations(tenant, _OPEN)
+            for op in await self.admission.store.operations(tenant, OPEN)
         ]
         return self._page(call, request, quota_pb2.ListReservationsResponse(reservations=rows))
 
@@ -167,25 +165,14 @@ class QuotaHandlers:
 
     async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
         name = request.reservation_id
-        state = next((op.state for op in await self.admission.store.operations(None, _OPEN) if op.id == name), None)
-        if state is None:
+        op = await self.admission.store.operation(name)
+        if op is None or op.state not in OPEN:
             raise _not_found("reservation", name, "There is no open reservation of this id; it may have been settled.")
-        if state is not State.UNKNOWN:
+        if op.state is not State.UNKNOWN:
             text = "The change is still under way; only one whose outcome is unknown can be settled by hand."
             raise GatewayError(errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name))
-        await self.admission.ledger.end(name, Ending(Fate.DONE if request.carried_out else Fate.NOTHING))
-        self.admission.recounter.soon()
+        await self.admission.recovery.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
-
-
-def _guarded(handler: Handler) -> Handler:
-    async def guarded(call: Call, request: Message) -> Message:
-        try:
-            return await handler(call, request)
-        except StoreDown:
-            raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
-
-    return guarded
 
 
 def _administers(call: Call) -> bool:

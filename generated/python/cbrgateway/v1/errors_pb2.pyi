@@ -202,6 +202,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. There is no such limit that was set while running, or no such open reservation.
     What to do: list limits or reservations to see what exists.
     """
+    ERROR_REASON_SUBMISSION_NOT_FOUND: _ErrorReason.ValueType  # 83
+    """NOT_FOUND. There is no such submission in the call's project, or it is no longer kept.
+    What to do: check the id and `x-cbr-project-id`; list submissions to see what is kept.
+    """
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. CBR throttled the account.
     What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
@@ -431,6 +435,10 @@ What to do: repeat after RetryInfo's delay; the gateway's operator sees the caus
 ERROR_REASON_QUOTA_NOT_FOUND: ErrorReason.ValueType  # 78
 """NOT_FOUND. There is no such limit that was set while running, or no such open reservation.
 What to do: list limits or reservations to see what exists.
+"""
+ERROR_REASON_SUBMISSION_NOT_FOUND: ErrorReason.ValueType  # 83
+"""NOT_FOUND. There is no such submission in the call's project, or it is no longer kept.
+What to do: check the id and `x-cbr-project-id`; list submissions to see what is kept.
 """
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 """UNAVAILABLE. CBR throttled the account.

@@ -1339,7 +1339,7 @@ class Submission(_message.Message):
     """Where the work stands."""
     @_builtins.property
     def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tasks that do the work, in the order in which CBR lists them. More may follow while `state` is CORRELATING."""
+        """Tasks that do the work, oldest first. More may follow while `state` is CORRELATING."""
 
     @_builtins.property
     def skipped_resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedResource]:

@@ -12,7 +12,7 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 
 _PAGE_SIZE: Final = 200
-_SCOPE: Final = "gateway/recount"
+_SCOPE: Final = "gateway/itself"
 
 
 class Truth:

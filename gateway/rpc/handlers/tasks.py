@@ -1,0 +1,41 @@
+"""What TaskService answers by itself: the submissions that the gateway keeps."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cbrgateway.v1 import task_pb2
+from google.protobuf.message import Message
+
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.handlers.stored import guarded
+from gateway.tasks.submissions import Submissions
+from gateway.upstream.paging import PageTokens, plan_page
+
+TASK_RPCS: Final = ("TaskService/GetSubmission", "TaskService/ListSubmissions")
+"""In the order of the handlers below."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHandlers:
+    """The handlers, by RPC."""
+
+    submissions: Submissions
+    tokens: PageTokens
+
+    def by_rpc(self) -> dict[str, Handler]:
+        return {rpc: guarded(handler) for rpc, handler in zip(TASK_RPCS, (self.get_submission, self.list_submissions), strict=True)}
+
+    async def get_submission(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.GetSubmissionRequest
+        scope = call.quota_scope
+        found = await self.submissions.get(request.submission_id, scope.tenant, scope.project)
+        return task_pb2.GetSubmissionResponse(submission=found)
+
+    async def list_submissions(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.ListSubmissionsRequest
+        scope = call.quota_scope
+        page = plan_page(call.binding, request, self.tokens, call.scope)
+        rows = [
+            row
+            for row in await self.submissions.list(scope.tenant, scope.project)
+            if request.state in {0, row.state} and request.request_id in {"", row.request_id} and request.rpc in {"", row.rpc}
+        ]
+        return page.cut(task_pb2.ListSubmissionsResponse(submissions=rows))

@@ -1,0 +1,93 @@
+"""What is kept with an operation, as bytes in the store: its trace from the beginning, and a note about the work that it started."""
+
+from typing import Any
+
+import msgspec
+from cbrgateway.v1 import types_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.state import OPEN, OperationView, State
+from gateway.tasks.correlation import CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, Claim, Search
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What must be known of an operation after a crash.
+
+    `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
+    began, in seconds since 1970; `principal`: who called, as `tenant/caller`.
+    """
+
+    owner: str
+    project: str
+    request: bytes
+    marked: bool
+    accepted: float = 0.0
+    principal: str = ""
+
+    @classmethod
+    def of(cls, detail: bytes) -> "Trace":
+        return msgspec.msgpack.decode(detail, type=cls)
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A resource that CBR left out, with its code and words for why."""
+
+    id: str
+    type: str
+    name: str
+    code: str
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, in seconds since 1970; 0: not yet."""
+
+    state: int
+    search: Search
+    task_ids: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    upstream_request_id: str = ""
+    found_at: float = 0.0
+
+    @classmethod
+    def of(cls, note: bytes) -> "Note | None":
+        return msgspec.msgpack.decode(note, type=cls) if note else None
+
+    def packed(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the response of any asynchronous RPC
+    if "checkpoint" not in answer.DESCRIPTOR.fields_by_name:
+        return ()
+    rows = answer.checkpoint.vault.skipped_resources
+    return tuple(Skipped(row.id, row.type, row.name, row.code, row.reason) for row in rows)
+
+
+def claim(op: OperationView, trace: Trace, note: Note | None, search: Search) -> Claim:
+    found = (note.found_at, note.task_ids) if note else (0.0, ())
+    return Claim(op.id, note.search if note else search, trace.accepted, op.state in OPEN, *found)
+
+
+def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) -> types_pb2.Submission:
+    """A submission as callers see it."""
+    return types_pb2.Submission(
+        id=op_id,
+        rpc=rpc,
+        request_id=request_id,
+        upstream_request_id=note.upstream_request_id,
+        state=types_pb2.SubmissionState.ValueType(note.state),
+        task_ids=note.task_ids,
+        skipped_resources=[types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped],
+        accept_time=Timestamp(seconds=int(accepted), nanos=int(accepted % 1 * 1e9)),
+    )
+
+
+def submission(op: OperationView) -> types_pb2.Submission:
+    """The submission of an operation as it stands in the store."""
+    state = NOT_STARTED
+    if op.state in OPEN:
+        state = OUTCOME_UNKNOWN
+    elif op.state is State.COMMITTED:
+        state = CORRELATING
+    return shown(op.id, op.rpc, op.request_id, Trace.of(op.detail).accepted, Note.of(op.note) or Note(state, Search(())))
