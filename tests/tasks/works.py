@@ -15,7 +15,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import STANDBY_PROJECT_ID
 from emulator.transitions import Mode, Pace
-from tests.harness import STANDBY_REGION, World, running_gateway
+from tests.harness import STANDBY_REGION, World, running_gateway, tenant_entry
 
 FAST = {"correlate": True, "settle_s": 1, "give_up_s": 60}
 IMPATIENT = FAST | {"settle_s": 0.5, "give_up_s": 1}
@@ -31,7 +31,10 @@ BILLING = {
 
 def gateway(**sections: Any):
     """Backups and the like take an hour, so that nothing ends unless a test says so."""
-    known = {"tasks": FAST, "quota": {"markers": False, "sweep_s": 1, "settle_s": 1}, **sections}
+    payments, standby = tenant_entry("payments"), tenant_entry("standby")
+    # Replicas go to another project of the same tenant.
+    tenants = [{**payments, "projects": payments["projects"] + standby["projects"]}, tenant_entry("databases"), tenant_entry("admin")]
+    known = {"tenants": tenants, "tasks": FAST, "quota": {"markers": False, "sweep_s": 1, "settle_s": 1}, **sections}
     return running_gateway(sections=known, pace=Pace(Mode.TIME, duration_s=3600))
 
 
@@ -49,9 +52,9 @@ def slow(world: World) -> None:
 class Scene:
     """Calls of one tenant, and objects to make them with."""
 
-    def __init__(self, world: World, tenant: str = "payments") -> None:
+    def __init__(self, world: World, tenant: str = "payments", *more: tuple[str, str]) -> None:
         self.world = world
-        self.metadata = world.metadata(tenant)
+        self.metadata = world.metadata(tenant, *more)
         self.vaults = world.stub(VaultServiceStub)
         self.backups = world.stub(BackupServiceStub)
         self.checkpoints = world.stub(CheckpointServiceStub)
@@ -104,7 +107,7 @@ class Scene:
 
     async def place(self) -> dict[str, str]:
         """Where replicas go."""
-        there = await Scene(self.world, "standby").vault(0, protect_type="PROTECT_TYPE_REPLICATION")
+        there = await Scene(self.world, "payments", ("x-cbr-project-id", STANDBY_PROJECT_ID)).vault(0, protect_type="PROTECT_TYPE_REPLICATION")
         return {"destination_project_id": STANDBY_PROJECT_ID, "destination_region": STANDBY_REGION, "destination_vault_id": there.id}
 
 
