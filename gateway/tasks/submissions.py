@@ -194,7 +194,8 @@ class Submissions:
                 log.exception("a submission is left to the next look for abandoned ones", submission=op_id)
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(search.woken.wait(), next(pauses, LOOKS_S[-1]))
+                async with asyncio.timeout(next(pauses, LOOKS_S[-1])):
+                    await search.woken.wait()
             search.woken.clear()
 
     async def _look(self, op_id: str, search: _Search) -> bool:
