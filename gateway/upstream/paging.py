@@ -10,9 +10,7 @@ change always ends, with every row once. Where CBR goes on after an id (its mark
 twice on its page, the rest of the list is read by offset.
 """
 
-import base64
 import hashlib
-import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +22,7 @@ from google.protobuf.message import Message
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Violation
+from gateway.seal import Seal
 from gateway.upstream.declaration import Binding
 from gateway.upstream.values import Json
 
@@ -37,7 +36,7 @@ _SMALLER: Final[Mapping[str, int]] = {"ProtectabilityService/ListProtectables": 
 TOKEN_LIFE_S: Final = 72 * 3600
 _SKEW_S: Final = 300
 """How far the clock of the replica that made a token may be ahead of ours."""
-_MAC_BYTES: Final = 16
+_OWNER_BYTES: Final = 16
 _MAX_TOKEN_CHARS: Final = 2048
 
 
@@ -57,21 +56,17 @@ class PageTokens:
     """Makes and reads tokens. `key`: secret shared by all replicas."""
 
     def __init__(self, key: bytes, clock: Clock) -> None:
-        self._key = key
+        self._seal = Seal(key, "page")
         self._clock = clock
 
     def read(self, token: str, owner: bytes) -> Position:
         """The position of a token; the start for an empty one. Raises PAGE_TOKEN_MISMATCH."""
         if not token:
             return Position()
-        try:
-            raw = base64.b64decode(token[:_MAX_TOKEN_CHARS].encode("ascii"), altchars=b"-_", validate=True)
-            mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-            position = msgspec.msgpack.decode(payload, type=Position) if hmac.compare_digest(mac, self._mac(payload)) else None
-        except (ValueError, msgspec.MsgspecError):
-            position = None
-        if position is None:
+        payload = self._seal.read(token[:_MAX_TOKEN_CHARS])
+        if payload is None:
             raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged")
+        position = msgspec.msgpack.decode(payload, type=Position)
         if position.binding != owner:
             raise _mismatch("belongs to another list, tenant or filter; start again without a token")
         if not -_SKEW_S <= self._clock.time() - position.made <= TOKEN_LIFE_S:
@@ -79,11 +74,7 @@ class PageTokens:
         return position
 
     def make(self, seen: int, last_id: str, owner: bytes) -> str:
-        payload = msgspec.msgpack.encode(Position(seen, last_id, int(self._clock.time()), owner))
-        return base64.b64encode(self._mac(payload) + payload, altchars=b"-_").decode()
-
-    def _mac(self, payload: bytes) -> bytes:
-        return hmac.digest(self._key, payload, "sha256")[:_MAC_BYTES]
+        return self._seal.write(msgspec.msgpack.encode(Position(seen, last_id, int(self._clock.time()), owner)))
 
 
 def _mismatch(text: str) -> GatewayError:
@@ -98,7 +89,7 @@ def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
     for name in ("page_size", "page_token"):
         bare.ClearField(name)
     material = f"{binding.rpc}\0{scope}\0".encode() + bare.SerializeToString(deterministic=True)
-    return hashlib.sha256(material).digest()[:_MAC_BYTES]
+    return hashlib.sha256(material).digest()[:_OWNER_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
