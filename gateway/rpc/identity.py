@@ -6,6 +6,7 @@ A project that is not the tenant's gets the same answer whether it exists or not
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
@@ -65,7 +66,7 @@ def _agreed(holder: Principal | None, principal: Principal | None) -> Principal:
         raise NotBelieved("it carries no API key, token or certificate of a principal")
     if holder is not None and holder.tenant.id != principal.tenant.id:
         raise NotBelieved("the client certificate and the key or token mean different tenants")
-    return principal
+    return principal if holder is None else replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
 
 
 def _bearer(value: str) -> str:

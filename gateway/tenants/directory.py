@@ -5,9 +5,10 @@ So no constant-time comparison is needed, nor a slow hash: a key is 256 random b
 """
 
 import hashlib
+import math
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.clock import Clock, SystemClock
 from gateway.tenants.certificate import Certificates
@@ -25,12 +26,17 @@ Proof = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: a tenant, which of its callers, and what that one may do. `recognised_by`: api_key, jwt, spiffe or dns_san."""
+    """Who calls: a tenant, which of its callers, and what that one may do.
+
+    `recognised_by`: api_key, jwt, spiffe or dns_san. `valid_until`: when what the caller has shown ends by itself, in seconds since 1970; infinite
+    for an API key.
+    """
 
     tenant: Tenant
     id: str
     grant: Grant
     recognised_by: str = field(default="", compare=False)
+    valid_until: float = math.inf
 
 
 class TenantDirectory:
@@ -55,10 +61,11 @@ class TenantDirectory:
             return principal
         if not looks_like_token(text):
             raise NotBelieved("the API key is not known")
-        principal = self._principals.get(("jwt", *await self._tokens.verified(text)))
+        issuer, subject, until = await self._tokens.verified(text)
+        principal = self._principals.get(("jwt", issuer, subject))
         if principal is None:
             raise NotBelieved("the token's subject (sub) is not a principal of any tenant")
-        return principal
+        return replace(principal, valid_until=until)
 
     def by_certificate(self, pem: bytes) -> Principal | None:
         """The holder of a certificate that TLS has verified; None when its names are nobody's. Raises NotBelieved."""
@@ -69,7 +76,7 @@ class TenantDirectory:
         found = [principal for proof in proofs if (principal := self._principals.get(proof)) is not None]
         if len(found) > 1:
             raise NotBelieved("the names in the client certificate mean more than one principal")
-        return found[0] if found else None
+        return replace(found[0], valid_until=names.valid_until) if found else None
 
 
 def _principals(tenant: Tenant) -> Iterator[tuple[Proof, Principal]]:

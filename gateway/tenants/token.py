@@ -58,8 +58,8 @@ class TokenVerifier:
         self._issuers = {issuer.settings.issuer: issuer for issuer in issuers}
         self._clock = clock
 
-    async def verified(self, token: str) -> tuple[str, str]:
-        """The issuer's name in the configuration and the token's subject. Raises NotBelieved."""
+    async def verified(self, token: str) -> tuple[str, str, float]:
+        """The issuer's name in the configuration, the token's subject, and when it ends in seconds since 1970. Raises NotBelieved."""
         if len(token) > MAX_BYTES or not _SHAPE.fullmatch(token):
             raise NotBelieved("the token is not a signed JWT in compact form")
         head, body, signature = token.split(".")
@@ -71,12 +71,12 @@ class TokenVerifier:
         if header.algorithm not in issuer.settings.algorithms:
             raise NotBelieved("the token's algorithm (alg) is not one that this gateway accepts from its issuer")
         _check_audience(claims, issuer.settings.audience)
-        _check_times(claims, self._clock.time(), issuer.settings.max_life_s)
+        until = _check_times(claims, self._clock.time(), issuer.settings.max_life_s)
         subject = _text(claims, "sub")
         if not signature:
             raise NotBelieved("the token is not signed")
         _check_signature(token, header.algorithm, await _key(issuer, header))
-        return issuer.name, subject
+        return issuer.name, subject, until
 
 
 def _document(part: str) -> Mapping[str, Any]:
@@ -117,7 +117,8 @@ def _check_audience(claims: Mapping[str, Any], wanted: str) -> None:
         raise NotBelieved("the token is not meant for this gateway (aud)")
 
 
-def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> None:
+def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> float:
+    """When the token ends."""
     issued, expires = _instant(claims, "iat"), _instant(claims, "exp")
     if expires + LEEWAY_S <= now:
         raise NotBelieved("the token has expired (exp)")
@@ -127,6 +128,7 @@ def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> No
         raise NotBelieved(f"the token's life (iat to exp) is not between 0 and {max_life_s} s")
     if "nbf" in claims and _instant(claims, "nbf") - LEEWAY_S > now:
         raise NotBelieved("the token is not valid yet (nbf)")
+    return expires + LEEWAY_S
 
 
 def _instant(claims: Mapping[str, Any], name: str) -> float:
