@@ -14,14 +14,13 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 import structlog
-from google.protobuf.message import Message
 
 from gateway import telemetry
 from gateway.audit.audit import Audit
 from gateway.audit.opening import open_audit
 from gateway.clock import SystemClock
 from gateway.config import Config
-from gateway.quota.admission import Admission, Change
+from gateway.quota.admission import Admission
 from gateway.quota.book import LimitBook
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Scope
@@ -29,13 +28,19 @@ from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
 from gateway.reload import Reloader
 from gateway.rpc.audited import Recorder, local_change
-from gateway.rpc.call import Call, Handler
-from gateway.rpc.dispatch import handlers
+from gateway.rpc.dispatch import Custom, Serving, handlers
+from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
 from gateway.rpc.handlers.tasks import TASK_RPCS, TaskHandlers
+from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
 from gateway.rpc.server import Servers
+from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots
 from gateway.state import State, Store, StoreDown, open_store
+from gateway.tasks.hub import Hub
+from gateway.tasks.poller import Source
+from gateway.tasks.remarks import Remarks
+from gateway.tasks.resume import ResumeTokens
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
 from gateway.tenants import Current
@@ -62,6 +67,7 @@ class App:
     store: Store
     recovery: Recovery
     submissions: Submissions
+    hub: Hub
     servers: Servers
     current: Current
     reloader: Reloader | None
@@ -83,14 +89,15 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
-        catalog = load_catalog((*QUOTA_RPCS, *TASK_RPCS), on_unknown=UnknownMembers())
+        catalog = load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_unknown=UnknownMembers())
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
         snapshots = Snapshots(transport, breakers, clock)
         stack.push_async_callback(snapshots.aclose)
         current = Current(snapshots.build(config))
-        tokens = _page_tokens(config, clock)
+        key = _token_key(config)
+        tokens = PageTokens(key, clock)
 
         def account_of(project: str) -> Account | None:
             return current.snapshot.accounts.get(project)
@@ -104,16 +111,22 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await quota.recovery.start()
         await _settle(audit, store)
 
-        own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc()
-        custom = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
-        recorder = Recorder.of(audit, config.audit.networks, catalog)
+        remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
+        source = Source(truth, remarks.add, submissions.observe)
+        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock)
+        stack.callback(submissions.subscribe(hub.hear))
+        watching = WatchHandlers(hub, submissions)
+        own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
+        unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
+        custom = Custom(unary, watching.streams_by_rpc())
+        forward = Forward(client, quota.admission, remarks, hub)
+        serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(
-            config.server, handlers(catalog, current, quota.admission, recorder, forward=_forward(client, quota.admission), custom=custom), services
-        )
+        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, custom), services)
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
+        await stack.enter_async_context(hub.running())
         stack.push_async_callback(servers.stop, 0)
         await servers.start()
 
@@ -125,34 +138,11 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         reloader = Reloader(config, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
-        yield App(catalog, client, store, quota.recovery, submissions, servers, current, reloader)
+        yield App(catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader)
 
 
-def _forward(client: Client, admission: Admission) -> Handler:
-    """Carries out all that CBR does."""
-
-    async def forward(call: Call, request: Message) -> Message:
-        assert call.project is not None
-        account = call.snapshot.accounts[call.project.key]
-        if call.binding.reads:
-            reply = await client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
-            call.upstream = reply.upstream
-            return reply.message
-        assert call.places is not None
-        who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
-        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
-        answer = await admission.change(change)
-        call.upstream = answer.upstream
-        if answer.replayed:
-            call.trailers["replayed"] = "true"
-        return answer.message
-
-    return forward
-
-
-def _page_tokens(config: Config, clock: SystemClock) -> PageTokens:
-    key = config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
-    return PageTokens(key, clock)
+def _token_key(config: Config) -> bytes:
+    return config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
 
 
 def _submissions(config: Config, store: Store, truth: Truth, clock: SystemClock, current: Current) -> Submissions:
@@ -247,7 +237,7 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None, load
 
 async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
     async def gently() -> None:
-        await app.servers.drain(app.client.release)
+        await app.servers.drain(app.hub.end, app.client.release)
         await app.client.aclose(grace_s)
 
     drain, force = asyncio.create_task(gently()), asyncio.create_task(forced.wait())

@@ -19,6 +19,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
 _TODO: Final = "What to do:"
 _RETRY: Final[Mapping[str, str]] = {
     "INVALID_ARGUMENT": "Repeating the same call cannot help: change the request.",
+    "OUT_OF_RANGE": "The place to go on from is not there any more: begin anew, without it.",
     "UNAUTHENTICATED": "Repeating the same call cannot help: change the API key.",
     "PERMISSION_DENIED": "Repeating the same call cannot help, until somebody grants what is missing.",
     "NOT_FOUND": "Repeating the same call cannot help, unless the object is still being made.",

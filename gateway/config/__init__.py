@@ -15,12 +15,13 @@ from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_lay
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
-from gateway.quota.limits import Limit
+from gateway.quota.limits import STANDING, Limit
 from gateway.quota.settings import LimitEntry, QuotaSettings
 from gateway.rpc.settings import ServerSettings
 from gateway.secret import SecretReference
 from gateway.state import StoreSettings
 from gateway.tasks.settings import TaskSettings
+from gateway.tasks.watch_settings import WatchSettings
 from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
 from gateway.upstream.settings import UpstreamSettings
@@ -43,18 +44,22 @@ class Config(BaseModel):
     )
     tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves. Or give `tenants_dir`.")
     state: StoreSettings = Field(default_factory=StoreSettings, description="Where reservations and the answers to repeated changes are kept.")
-    limits: tuple[LimitEntry, ...] = Field(default=(), description="Limits on what callers may use. None: nothing is limited.")
+    limits: tuple[LimitEntry, ...] = Field(
+        default=(), description="Limits on what callers may use. Without any there is one: 1000 open_streams for each tenant."
+    )
     quota: QuotaSettings = Field(default_factory=QuotaSettings, description="Recording of changes, and recovery.")
     tasks: TaskSettings = Field(default_factory=TaskSettings, description="Following of the work that changes start.")
+    watch: WatchSettings = Field(default_factory=WatchSettings, description="Streams of WatchTasks, and the polling of CBR behind them.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log: who did what, provably.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(
-        default=None, description="Key that signs page tokens, the same in all replicas. Unset: random, so that tokens end with the process."
+        default=None,
+        description="Key that signs page and resume tokens, the same in all replicas. Unset: random, so that tokens end with the process.",
     )
 
     def all_limits(self) -> list[Limit]:
-        """Those of `limits`, then those of each tenant, which take their place."""
-        return [entry.limit() for entry in self.limits] + [limit for tenant in self.tenants for limit in tenant.own_limits()]
+        """The gateway's own, then those of `limits`, then those of each tenant; each takes the place of those before it."""
+        return [*STANDING, *(entry.limit() for entry in self.limits), *(limit for tenant in self.tenants for limit in tenant.own_limits())]
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:

@@ -40,6 +40,7 @@ class Metric(StrEnum):
     GROWTH_GIB_PER_DAY = "growth_gib_per_day"
     CHECKPOINTS_PER_DAY = "checkpoints_per_day"
     REPLICATIONS_PER_DAY = "replications_per_day"
+    OPEN_STREAMS = "open_streams"
 
 
 KIND_OF: Final[Mapping[Metric, Kind]] = {
@@ -53,6 +54,7 @@ KIND_OF: Final[Mapping[Metric, Kind]] = {
     Metric.GROWTH_GIB_PER_DAY: Kind.VOLUME,
     Metric.CHECKPOINTS_PER_DAY: Kind.VOLUME,
     Metric.REPLICATIONS_PER_DAY: Kind.VOLUME,
+    Metric.OPEN_STREAMS: Kind.CONCURRENCY,
 }
 
 
@@ -81,6 +83,8 @@ class MethodClass(StrEnum):
 
 COST: Final[Mapping[MethodClass, int]] = {MethodClass.READ: 1, MethodClass.LIST: 2, MethodClass.CHANGE: 5, MethodClass.RESTORE: 10}
 _HEAVY: Final = frozenset({"BackupService/RestoreBackup", "BackupService/ReplicateBackup", "CheckpointService/ReplicateCheckpoint"})
+_STAYING: Final = frozenset({"TaskService/WatchTasks", "TaskService/WaitTask"})
+"""RPCs that stay open until something happens."""
 _RESTORES: Final = frozenset({"BackupService/RestoreBackup"})
 
 
@@ -139,6 +143,10 @@ class Limit:
         return ":".join(filter(None, (self.metric, self.level, subject, self.method_class or "", part))) + ("~shadow" if self.shadow else "")
 
 
+STANDING: Final = (Limit(Metric.OPEN_STREAMS, Level.TENANT, value=1000),)
+"""Limits that are in force where the configuration sets none in their place: a stream costs memory for as long as its caller likes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """A limit as it meets one caller: with the subject it counts."""
@@ -189,6 +197,8 @@ class Limits:
 
     def places(self, scope: Scope, binding: Binding) -> list[Applied]:
         """The places that a call takes while it runs."""
+        if binding.rpc in _STAYING:
+            return self.applied(Metric.OPEN_STREAMS, scope)
         if binding.reads:
             return []
         found = self.applied(Metric.CONCURRENT_CHANGES, scope)

@@ -40,11 +40,14 @@ def too_fast(taken: Taken, rates: Sequence[Applied]) -> GatewayError:
 
 
 def too_many(shortages: Sequence[Shortage], places: Sequence[Applied]) -> GatewayError:
-    """CONCURRENCY_LIMIT."""
+    """CONCURRENCY_LIMIT or STREAM_LIMIT."""
     by_key = {applied.key(): applied for applied in places}
     found = [_violation(by_key[s.key], f"{s.used} of {s.limit} in flight", s.limit) for s in shortages]
-    text = f"Too many changes are in flight: {found[0].rule} has {found[0].description}."
-    return GatewayError(errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT, text, violations=found, retry_after_s=_PLACE_RETRY_S)
+    what, reason = "changes are in flight", errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT
+    if by_key[shortages[0].key].limit.metric is Metric.OPEN_STREAMS:
+        what, reason = "streams are open", errors_pb2.ERROR_REASON_STREAM_LIMIT
+    text = f"Too many {what}: {found[0].rule} has {found[0].description}."
+    return GatewayError(reason, text, violations=found, retry_after_s=_PLACE_RETRY_S)
 
 
 def too_much(shortages: Sequence[Shortage], charged: Mapping[str, Applied], now: float) -> GatewayError:

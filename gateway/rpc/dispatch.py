@@ -7,19 +7,22 @@ a caller nobody knows.
 import difflib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 import structlog
 from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway.errors import GatewayError, reason_name
 from gateway.quota.admission import Admission
 from gateway.rpc.audited import Recorder, unknown_rpc
-from gateway.rpc.call import Handler
-from gateway.rpc.pipeline import Context, stages
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.pipeline import Context, identified_again, stages
 from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
 from gateway.tenants import Current
@@ -33,29 +36,74 @@ _MAX_NAME: Final = 80
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def handlers(
-    catalog: Catalog, current: Current, admission: Admission, recorder: Recorder, *, forward: Handler, custom: Mapping[str, Handler]
-) -> list[grpc.GenericRpcHandler]:
-    """One handler per service, and one for every name below our package that does not exist. `custom`: by RPC, written by hand."""
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The answering side of a stream. `write` sends one encoded message, and waits while the caller does not read.
+
+    `recheck` identifies the caller anew, by the configuration of that moment: it answers for how many seconds the caller's credential is still valid,
+    and raises GatewayError when the caller is not the same any more or may not call the RPC.
+    """
+
+    write: Callable[[bytes], Awaitable[None]]
+    recheck: Callable[[], Awaitable[float]]
+
+
+StreamHandler = Callable[[Call, Message, Stream], Awaitable[None]]
+"""Carries out one RPC that answers a stream; the stream ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """The handlers that are written by hand, by RPC."""
+
+    unary: Mapping[str, Handler]
+    streams: Mapping[str, StreamHandler]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What surrounds every call."""
+
+    current: Current
+    admission: Admission
+    recorder: Recorder
+
+    def call(self, binding: Binding, context: Context) -> AbstractAsyncContextManager[Call]:
+        return stages(binding, self.current.snapshot, self.admission, self.recorder, context)
+
+
+def handlers(catalog: Catalog, serving: Serving, forward: Handler, custom: Custom) -> list[grpc.GenericRpcHandler]:
+    """One handler per service, and one for every name below our package that does not exist."""
     services: dict[str, dict[str, Any]] = {}
     for binding in catalog:
         service = services.setdefault(binding.descriptor.containing_service.full_name, {})
-        service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(
-            _unary(binding, current, admission, recorder, custom.get(binding.rpc, forward)), request_deserializer=None, response_serializer=None
-        )
+        if binding.descriptor.server_streaming:
+            served = _stream(binding, serving, custom.streams[binding.rpc])
+            service[binding.descriptor.name] = grpc.unary_stream_rpc_method_handler(served, request_deserializer=None, response_serializer=None)
+        else:
+            unary = _unary(binding, serving, custom.unary.get(binding.rpc, forward))
+            service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(unary, request_deserializer=None, response_serializer=None)
     known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
-    return [*known, _Unknown(catalog, recorder)]
+    return [*known, _Unknown(catalog, serving.recorder)]
 
 
-def _unary(
-    binding: Binding, current: Current, admission: Admission, recorder: Recorder, handle: Handler
-) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(binding: Binding, serving: Serving, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
-        async with stages(binding, current.snapshot, admission, recorder, context) as call:
+        async with serving.call(binding, context) as call:
             call.request = parse(binding, data)
             call.response = await handle(call, call.request)
             return call.response.SerializeToString()
         raise AssertionError("the pipeline ends a failed call by itself")
+
+    return serve
+
+
+def _stream(binding: Binding, serving: Serving, handle: StreamHandler) -> Callable[[bytes, Context], Awaitable[None]]:
+    async def serve(data: bytes, context: Context) -> None:
+        async with serving.call(binding, context) as call:
+            stream = Stream(context.write, lambda: identified_again(call, serving.current.snapshot, context))
+            call.request = parse(binding, data)
+            await handle(call, call.request, stream)
 
     return serve
 

@@ -30,12 +30,19 @@ from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call
 from gateway.rpc.status import to_status
-from gateway.tenants import Snapshot
+from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_PUSHED_BACK = frozenset({errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED, errors_pb2.ERROR_REASON_RATE_LIMIT, errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT})
+_PUSHED_BACK = frozenset(
+    {
+        errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED,
+        errors_pb2.ERROR_REASON_RATE_LIMIT,
+        errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT,
+        errors_pb2.ERROR_REASON_STREAM_LIMIT,
+    }
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -112,13 +119,31 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     if error.reason in _PUSHED_BACK and error.retry_after_s is not None:
         # Clients with retries switched on wait this long instead of their own backoff.
         trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))))
-    await context.abort(status.code, status.details, tuple(trailers))
+    try:
+        await context.abort(status.code, status.details, tuple(trailers))
+    except grpc.aio.InternalError:
+        # The caller of a stream has gone, while what it had not read still stood before the status.
+        raise asyncio.CancelledError from None
 
 
 async def identified(call: Call, context: Context) -> None:
     """Fills in who calls and the project, or raises the refusal."""
+    call.principal, call.project = await _identity(call.binding, call.snapshot, context)
+
+
+async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:
+    """For how many seconds a call that goes on for long may do so by its caller's credential. Raises the refusal, if it may not."""
+    principal, project = await _identity(call.binding, snapshot, context)
+    assert call.principal is not None
+    assert call.project is not None
+    if (principal.tenant.id, principal.id, project.id) != (call.principal.tenant.id, call.principal.id, call.project.id):
+        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, "The credential is somebody else's now; call again.")
+    return principal.valid_until - time.time()
+
+
+async def _identity(binding: Binding, snapshot: Snapshot, context: Context) -> tuple[Principal, Project]:
     metadata = tuple(context.invocation_metadata() or ())
-    directory = call.snapshot.directory
+    directory = snapshot.directory
     certificate = next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None) if directory.reads_certificates else None
-    call.principal = await identity.authenticate(directory, metadata, certificate)
-    call.project = identity.choose_project(call.principal, call.binding, metadata)
+    principal = await identity.authenticate(directory, metadata, certificate)
+    return principal, identity.choose_project(principal, binding, metadata)

@@ -4,7 +4,7 @@ Health has a port and threads of its own, because under overload the pending-cal
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
 _HEALTH_THREADS: Final = 4
+_STREAMS_S: Final = 2.0
+"""What streams get to be ended in order, before new calls are refused."""
 _LAST_WORDS_S: Final = 0.5
 """What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them without a word."""
 
@@ -56,14 +58,16 @@ class Servers:
         self._health_server.start()
         self._announce(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self, release: Callable[[], None]) -> None:
+    async def drain(self, end_streams: Callable[[float], Awaitable[None]], release: Callable[[], None]) -> None:
         """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings.
 
-        `release` is called shortly before the grace ends and must have the calls that are left answered at once.
+        `end_streams` has every stream ended within the seconds given. `release` is called shortly before the grace ends and must have the calls that
+        are left answered at once.
         """
         self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
+        await end_streams(min(grace_s, _STREAMS_S))
         timer = asyncio.get_running_loop().call_later(max(grace_s / 2, grace_s - _LAST_WORDS_S), release)
         try:
             await self.stop(grace_s)

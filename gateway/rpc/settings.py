@@ -76,7 +76,9 @@ class ServerLimits(BaseModel):
     max_connection_age_s: float = Field(
         default=1800, gt=0, description="Age at which a connection is asked to end, also one of a revoked client certificate."
     )
-    max_connection_age_grace_s: float = Field(default=300, gt=0, description="Time that calls on an aged connection have to finish.")
+    max_connection_age_grace_s: float = Field(
+        default=3600, gt=0, description="Time that calls on an aged connection have to finish: longer than a stream lives."
+    )
     keepalive_time_s: float = Field(default=60, gt=0, description="Silence after which the server probes a connection.")
     keepalive_timeout_s: float = Field(default=20, gt=0, description="Time for the answer to a probe before the connection is cut.")
     max_ping_strikes: int = Field(default=2, ge=1, description="Pings sent too often before the connection is cut.")

@@ -22,13 +22,14 @@ _MAX_TEXT: Final = 200
 
 
 def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
-    """The status of an error; `request_id` names the gateway's call."""
+    """The status of an error; `request_id` names the gateway's call, and is empty for what is not a call's own error."""
     info = error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN)
-    known = {"requestId": request_id} | error.upstream.as_metadata() | dict(error.metadata)
+    known = ({"requestId": request_id} if request_id else {}) | error.upstream.as_metadata() | dict(error.metadata)
     info.metadata.update({key: _clip(value, _MAX_TEXT) for key, value in known.items()})
     status = status_pb2.Status(code=error.code, message=_clip(error.message, MAX_MESSAGE_BYTES))
     # The small ones first; the violations take the room that is left.
-    for detail in (info, error_details_pb2.RequestInfo(request_id=request_id), _retry(error), _resource(error)):
+    request = error_details_pb2.RequestInfo(request_id=request_id) if request_id else None
+    for detail in (info, request, _retry(error), _resource(error)):
         if detail is not None:
             status.details.append(_packed(detail))
     room = MAX_DETAILS_BYTES - sum(detail.ByteSize() for detail in status.details)

@@ -20,7 +20,9 @@ from google.protobuf.message import Message
 from gateway.upstream import values
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
-GATEWAY_FIELDS: Final = frozenset({"request_id", "page_size", "page_token", "next_page_token", "extra_fields", "submission"})
+GATEWAY_FIELDS: Final = frozenset(
+    {"request_id", "page_size", "page_token", "next_page_token", "extra_fields", "submission", "submission_id", "revision", "failure"}
+)
 """Fields that the gateway itself reads or writes; they never have a JSON key."""
 
 _F: Final = FieldDescriptor

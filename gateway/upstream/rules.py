@@ -34,6 +34,13 @@ def _option(d: Declaration) -> Iterator[str]:
             yield f"does not set {name}"
 
 
+def _streams(d: Declaration) -> Iterator[str]:
+    if d.method.client_streaming:
+        yield "takes a stream; a request is one message"
+    if d.method.server_streaming and not d.calls_nothing:
+        yield "answers a stream, which is only for custom RPCs without a CBR call"
+
+
 def _path(d: Declaration) -> Iterator[str]:
     if d.path.count("{") != len(d.variables) or d.path.count("}") != len(d.variables):
         yield f"path {d.path!r} has braces that hold no field name of a-z and _"
@@ -185,7 +192,7 @@ def reachable(root: Descriptor) -> list[Descriptor]:
     return list(found.values())
 
 
-RULES: Final[tuple[Rule, ...]] = (_option, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions, _ids)
+RULES: Final[tuple[Rule, ...]] = (_option, _streams, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions, _ids)
 
 SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
 

@@ -104,9 +104,21 @@ def test_config_print_is_yaml_without_secrets() -> None:
 
 def test_config_schema_is_a_json_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
-    assert {"server", "upstream", "issuers", "tenants_dir", "tenants", "state", "limits", "quota", "tasks", "audit", "log", "page_token_key"} == set(
-        schema["properties"]
-    )
+    assert {
+        "server",
+        "upstream",
+        "issuers",
+        "tenants_dir",
+        "tenants",
+        "state",
+        "limits",
+        "quota",
+        "tasks",
+        "watch",
+        "audit",
+        "log",
+        "page_token_key",
+    } == set(schema["properties"])
 
 
 def test_a_new_key_comes_with_the_lines_to_paste() -> None:

@@ -206,6 +206,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. There is no such submission in the call's project, or it is no longer kept.
     What to do: check the id and `x-cbr-project-id`; list submissions to see what is kept.
     """
+    ERROR_REASON_STREAM_LIMIT: _ErrorReason.ValueType  # 79
+    """RESOURCE_EXHAUSTED. More streams and waits are open than a limit of this gateway allows.
+    What to do: close streams that are not needed, and watch many tasks on one stream; repeat after RetryInfo's delay.
+    """
+    ERROR_REASON_RESUME_TOKEN_MISMATCH: _ErrorReason.ValueType  # 80
+    """INVALID_ARGUMENT. The resume token was changed, or belongs to another tenant, project or filter.
+    What to do: pass the token of the last event on unchanged with the same filter, or start a new stream without a token.
+    """
+    ERROR_REASON_RESUME_TOKEN_EXPIRED: _ErrorReason.ValueType  # 81
+    """OUT_OF_RANGE. The resume token is too old to go on without a gap, and the caller asked to fail in that case.
+    What to do: start a new stream without a token; it begins with a snapshot.
+    """
+    ERROR_REASON_CALLER_TOO_SLOW: _ErrorReason.ValueType  # 82
+    """ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read.
+    What to do: read faster, or watch fewer tasks; open a new stream with the last token.
+    """
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. CBR throttled the account.
     What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
@@ -439,6 +455,22 @@ What to do: list limits or reservations to see what exists.
 ERROR_REASON_SUBMISSION_NOT_FOUND: ErrorReason.ValueType  # 83
 """NOT_FOUND. There is no such submission in the call's project, or it is no longer kept.
 What to do: check the id and `x-cbr-project-id`; list submissions to see what is kept.
+"""
+ERROR_REASON_STREAM_LIMIT: ErrorReason.ValueType  # 79
+"""RESOURCE_EXHAUSTED. More streams and waits are open than a limit of this gateway allows.
+What to do: close streams that are not needed, and watch many tasks on one stream; repeat after RetryInfo's delay.
+"""
+ERROR_REASON_RESUME_TOKEN_MISMATCH: ErrorReason.ValueType  # 80
+"""INVALID_ARGUMENT. The resume token was changed, or belongs to another tenant, project or filter.
+What to do: pass the token of the last event on unchanged with the same filter, or start a new stream without a token.
+"""
+ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason.ValueType  # 81
+"""OUT_OF_RANGE. The resume token is too old to go on without a gap, and the caller asked to fail in that case.
+What to do: start a new stream without a token; it begins with a snapshot.
+"""
+ERROR_REASON_CALLER_TOO_SLOW: ErrorReason.ValueType  # 82
+"""ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read.
+What to do: read faster, or watch fewer tasks; open a new stream with the last token.
 """
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 """UNAVAILABLE. CBR throttled the account.

@@ -54,6 +54,8 @@ class _QuotaMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuotaMetr
     """Checkpoints created by call in one day (UTC)."""
     QUOTA_METRIC_REPLICATIONS_PER_DAY: _QuotaMetric.ValueType  # 11
     """Replications started by call in one day (UTC)."""
+    QUOTA_METRIC_OPEN_STREAMS: _QuotaMetric.ValueType  # 12
+    """Streams of WatchTasks and calls of WaitTask that are open."""
 
 class QuotaMetric(_QuotaMetric, metaclass=_QuotaMetricEnumTypeWrapper):
     """What a limit limits."""
@@ -82,6 +84,8 @@ QUOTA_METRIC_CHECKPOINTS_PER_DAY: QuotaMetric.ValueType  # 10
 """Checkpoints created by call in one day (UTC)."""
 QUOTA_METRIC_REPLICATIONS_PER_DAY: QuotaMetric.ValueType  # 11
 """Replications started by call in one day (UTC)."""
+QUOTA_METRIC_OPEN_STREAMS: QuotaMetric.ValueType  # 12
+"""Streams of WatchTasks and calls of WaitTask that are open."""
 Global___QuotaMetric: _TypeAlias = QuotaMetric  # noqa: Y015
 
 class _QuotaLevel:

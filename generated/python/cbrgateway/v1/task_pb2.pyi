@@ -6,11 +6,13 @@ isort:skip_file
 from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
@@ -22,6 +24,102 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GapPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GAP_POLICY_UNSPECIFIED: _GapPolicy.ValueType  # 0
+    """As SNAPSHOT."""
+    GAP_POLICY_OTHER: _GapPolicy.ValueType  # 1
+    """A policy that this version does not know."""
+    GAP_POLICY_SNAPSHOT: _GapPolicy.ValueType  # 2
+    """Send `gap`, then a new snapshot."""
+    GAP_POLICY_FAIL: _GapPolicy.ValueType  # 3
+    """End with OUT_OF_RANGE (RESUME_TOKEN_EXPIRED)."""
+
+class GapPolicy(_GapPolicy, metaclass=_GapPolicyEnumTypeWrapper):
+    """What a stream does when it cannot prove that it has missed nothing."""
+
+GAP_POLICY_UNSPECIFIED: GapPolicy.ValueType  # 0
+"""As SNAPSHOT."""
+GAP_POLICY_OTHER: GapPolicy.ValueType  # 1
+"""A policy that this version does not know."""
+GAP_POLICY_SNAPSHOT: GapPolicy.ValueType  # 2
+"""Send `gap`, then a new snapshot."""
+GAP_POLICY_FAIL: GapPolicy.ValueType  # 3
+"""End with OUT_OF_RANGE (RESUME_TOKEN_EXPIRED)."""
+Global___GapPolicy: _TypeAlias = GapPolicy  # noqa: Y015
+
+class _TaskRemovalReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskRemovalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskRemovalReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_REMOVAL_REASON_UNSPECIFIED: _TaskRemovalReason.ValueType  # 0
+    """Not set."""
+    TASK_REMOVAL_REASON_OTHER: _TaskRemovalReason.ValueType  # 1
+    """A reason that this version does not know."""
+    TASK_REMOVAL_REASON_NOT_FOUND: _TaskRemovalReason.ValueType  # 2
+    """CBR, or the gateway for a submission, does not know the id that the filter names."""
+    TASK_REMOVAL_REASON_GONE: _TaskRemovalReason.ValueType  # 3
+    """CBR showed the task before and does not any more; it did not show its end."""
+
+class TaskRemovalReason(_TaskRemovalReason, metaclass=_TaskRemovalReasonEnumTypeWrapper):
+    """Why a task, or a submission, is not followed any more."""
+
+TASK_REMOVAL_REASON_UNSPECIFIED: TaskRemovalReason.ValueType  # 0
+"""Not set."""
+TASK_REMOVAL_REASON_OTHER: TaskRemovalReason.ValueType  # 1
+"""A reason that this version does not know."""
+TASK_REMOVAL_REASON_NOT_FOUND: TaskRemovalReason.ValueType  # 2
+"""CBR, or the gateway for a submission, does not know the id that the filter names."""
+TASK_REMOVAL_REASON_GONE: TaskRemovalReason.ValueType  # 3
+"""CBR showed the task before and does not any more; it did not show its end."""
+Global___TaskRemovalReason: _TypeAlias = TaskRemovalReason  # noqa: Y015
+
+class _StreamEndReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StreamEndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamEndReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STREAM_END_REASON_UNSPECIFIED: _StreamEndReason.ValueType  # 0
+    """Not set."""
+    STREAM_END_REASON_OTHER: _StreamEndReason.ValueType  # 1
+    """A reason that this version does not know."""
+    STREAM_END_REASON_ALL_TERMINAL: _StreamEndReason.ValueType  # 2
+    """All tasks that the filter names are final (`end_when_all_terminal`). Nothing is left to do."""
+    STREAM_END_REASON_LIFETIME: _StreamEndReason.ValueType  # 3
+    """The stream has reached its greatest age, 45 to 55 minutes. Open a new one with the token."""
+    STREAM_END_REASON_SHUTDOWN: _StreamEndReason.ValueType  # 4
+    """The gateway is shutting down. Open a new stream with the token after `retry_delay`; another replica, or the restarted process, answers."""
+    STREAM_END_REASON_DEADLINE: _StreamEndReason.ValueType  # 5
+    """The caller's deadline is near. Open a new stream with the token."""
+    STREAM_END_REASON_CREDENTIALS: _StreamEndReason.ValueType  # 6
+    """The caller's credential has expired, was revoked, or may not see the tasks any more. Get a new one, then open a new stream with the token."""
+
+class StreamEndReason(_StreamEndReason, metaclass=_StreamEndReasonEnumTypeWrapper):
+    """Why the gateway ended a stream."""
+
+STREAM_END_REASON_UNSPECIFIED: StreamEndReason.ValueType  # 0
+"""Not set."""
+STREAM_END_REASON_OTHER: StreamEndReason.ValueType  # 1
+"""A reason that this version does not know."""
+STREAM_END_REASON_ALL_TERMINAL: StreamEndReason.ValueType  # 2
+"""All tasks that the filter names are final (`end_when_all_terminal`). Nothing is left to do."""
+STREAM_END_REASON_LIFETIME: StreamEndReason.ValueType  # 3
+"""The stream has reached its greatest age, 45 to 55 minutes. Open a new one with the token."""
+STREAM_END_REASON_SHUTDOWN: StreamEndReason.ValueType  # 4
+"""The gateway is shutting down. Open a new stream with the token after `retry_delay`; another replica, or the restarted process, answers."""
+STREAM_END_REASON_DEADLINE: StreamEndReason.ValueType  # 5
+"""The caller's deadline is near. Open a new stream with the token."""
+STREAM_END_REASON_CREDENTIALS: StreamEndReason.ValueType  # 6
+"""The caller's credential has expired, was revoked, or may not see the tasks any more. Get a new one, then open a new stream with the token."""
+Global___StreamEndReason: _TypeAlias = StreamEndReason  # noqa: Y015
 
 class _TaskType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -388,6 +486,462 @@ class ListSubmissionsResponse(_message.Message):
 Global___ListSubmissionsResponse: _TypeAlias = ListSubmissionsResponse  # noqa: Y015
 
 @_typing.final
+class TaskFilter(_message.Message):
+    """Which tasks to follow. Fields are combined with AND, the values of one field with OR. Empty: every task of the project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    SUBMISSION_IDS_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    VAULT_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    vault_id: _builtins.str
+    """Vault in which the work is done."""
+    resource_id: _builtins.str
+    """Resource that is backed up, restored or removed."""
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of tasks, at most 100. Cannot be combined with `submission_ids`."""
+
+    @_builtins.property
+    def submission_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of submissions, at most 100: all tasks that they started, also those found later."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TaskStatus.ValueType]:
+        """States. A task that leaves them is sent once more, in its new state."""
+
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[Global___TaskType.ValueType]:
+        """Types."""
+
+    def __init__(
+        self,
+        *,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        submission_ids: _abc.Iterable[_builtins.str] | None = ...,
+        statuses: _abc.Iterable[Global___TaskStatus.ValueType] | None = ...,
+        types: _abc.Iterable[Global___TaskType.ValueType] | None = ...,
+        vault_id: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource_id", b"resource_id", "statuses", b"statuses", "submission_ids", b"submission_ids", "task_ids", b"task_ids", "types", b"types", "vault_id", b"vault_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskFilter: _TypeAlias = TaskFilter  # noqa: Y015
+
+@_typing.final
+class WatchTasksRequest(_message.Message):
+    """Request of WatchTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    END_WHEN_ALL_TERMINAL_FIELD_NUMBER: _builtins.int
+    GAP_POLICY_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """`resume_token` of the last event that was seen. Empty: a new stream."""
+    include_snapshot: _builtins.bool
+    """Whether a new stream begins with a snapshot of the open tasks that match. Default: true. What the filter names and has ended is told in any case.
+    A resumed stream begins with what has changed since the token.
+    """
+    end_when_all_terminal: _builtins.bool
+    """Whether the stream ends once every task is final that the filter names: all `task_ids`, or all tasks of all `submission_ids`. Without ids: once no matching task
+    is open. The stream then ends with OK and ALL_TERMINAL.
+    """
+    gap_policy: Global___GapPolicy.ValueType
+    """What to do when the token is too old to go on without a gap."""
+    @_builtins.property
+    def filter(self) -> Global___TaskFilter:
+        """Which tasks to follow. Must stay the same when a stream is resumed."""
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """How often a heartbeat comes, 5 to 60 seconds. Default: 20."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___TaskFilter | None = ...,
+        resume_token: _builtins.str = ...,
+        include_snapshot: _builtins.bool | None = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+        end_when_all_terminal: _builtins.bool = ...,
+        gap_policy: Global___GapPolicy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_include_snapshot", b"_include_snapshot", "filter", b"filter", "heartbeat_interval", b"heartbeat_interval", "include_snapshot", b"include_snapshot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_snapshot", b"_include_snapshot", "end_when_all_terminal", b"end_when_all_terminal", "filter", b"filter", "gap_policy", b"gap_policy", "heartbeat_interval", b"heartbeat_interval", "include_snapshot", b"include_snapshot", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__include_snapshot: _TypeAlias = _typing.Literal["include_snapshot"]  # noqa: Y015
+    _WhichOneofArgType__include_snapshot: _TypeAlias = _typing.Literal["_include_snapshot", b"_include_snapshot"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__include_snapshot) -> _WhichOneofReturnType__include_snapshot | None: ...
+
+Global___WatchTasksRequest: _TypeAlias = WatchTasksRequest  # noqa: Y015
+
+@_typing.final
+class WatchTasksResponse(_message.Message):
+    """One event of WatchTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_TASK_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_END_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    TERMINAL_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    SOURCE_STATUS_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    STREAM_END_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Resumes the stream after this event. Opaque; made for this tenant, project and filter."""
+    sequence: _builtins.int
+    """1, 2, 3, ... in each stream, without a gap."""
+    @_builtins.property
+    def observe_time(self) -> _timestamp_pb2.Timestamp:
+        """When the gateway saw what the event tells."""
+
+    @_builtins.property
+    def snapshot_task(self) -> Global___Task:
+        """An open task as it was when the stream began. A task that the filter names and that had ended by then comes as `terminal`."""
+
+    @_builtins.property
+    def snapshot_end(self) -> Global___TaskSnapshotEnd:
+        """All tasks of the snapshot have been sent; every later change follows. Comes on every new stream, also on one without a snapshot."""
+
+    @_builtins.property
+    def update(self) -> Global___TaskUpdate:
+        """A task was created or has changed, and is not final."""
+
+    @_builtins.property
+    def terminal(self) -> Global___TaskUpdate:
+        """A task is final: it has succeeded, failed, timed out or was skipped. Sent at least once for every task."""
+
+    @_builtins.property
+    def removed(self) -> Global___TaskRemoval:
+        """A task or submission cannot be followed any more."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """A submission that the filter names has changed its state, or has got more tasks."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___WatchHeartbeat:
+        """The stream lives."""
+
+    @_builtins.property
+    def source_status(self) -> Global___SourceStatus:
+        """CBR cannot be read, or can be read again. The stream goes on meanwhile."""
+
+    @_builtins.property
+    def gap(self) -> Global___WatchGap:
+        """Events may have been missed; a new snapshot follows."""
+
+    @_builtins.property
+    def stream_end(self) -> Global___StreamEnd:
+        """The gateway ends the stream, and with status OK."""
+
+    def __init__(
+        self,
+        *,
+        resume_token: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        observe_time: _timestamp_pb2.Timestamp | None = ...,
+        snapshot_task: Global___Task | None = ...,
+        snapshot_end: Global___TaskSnapshotEnd | None = ...,
+        update: Global___TaskUpdate | None = ...,
+        terminal: Global___TaskUpdate | None = ...,
+        removed: Global___TaskRemoval | None = ...,
+        submission: _types_pb2.Submission | None = ...,
+        heartbeat: Global___WatchHeartbeat | None = ...,
+        source_status: Global___SourceStatus | None = ...,
+        gap: Global___WatchGap | None = ...,
+        stream_end: Global___StreamEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "observe_time", b"observe_time", "removed", b"removed", "snapshot_end", b"snapshot_end", "snapshot_task", b"snapshot_task", "source_status", b"source_status", "stream_end", b"stream_end", "submission", b"submission", "terminal", b"terminal", "update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "observe_time", b"observe_time", "removed", b"removed", "resume_token", b"resume_token", "sequence", b"sequence", "snapshot_end", b"snapshot_end", "snapshot_task", b"snapshot_task", "source_status", b"source_status", "stream_end", b"stream_end", "submission", b"submission", "terminal", b"terminal", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["snapshot_task", "snapshot_end", "update", "terminal", "removed", "submission", "heartbeat", "source_status", "gap", "stream_end"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchTasksResponse: _TypeAlias = WatchTasksResponse  # noqa: Y015
+
+@_typing.final
+class TaskSnapshotEnd(_message.Message):
+    """The end of a snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    task_count: _builtins.int
+    """Number of tasks that were sent as `snapshot_task`."""
+    def __init__(
+        self,
+        *,
+        task_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_count", b"task_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSnapshotEnd: _TypeAlias = TaskSnapshotEnd  # noqa: Y015
+
+@_typing.final
+class TaskUpdate(_message.Message):
+    """A change of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    COALESCED_COUNT_FIELD_NUMBER: _builtins.int
+    coalesced_count: _builtins.int
+    """Changes that were left out since the last event of this task, because the caller read too slowly."""
+    @_builtins.property
+    def task(self) -> Global___Task:
+        """The whole task."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___Task | None = ...,
+        coalesced_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_count", b"coalesced_count", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskUpdate: _TypeAlias = TaskUpdate  # noqa: Y015
+
+@_typing.final
+class TaskRemoval(_message.Message):
+    """A task or submission that is not followed any more. Exactly one id is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Id of the task."""
+    submission_id: _builtins.str
+    """Id of the submission."""
+    reason: Global___TaskRemovalReason.ValueType
+    """Why."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        submission_id: _builtins.str = ...,
+        reason: Global___TaskRemovalReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "submission_id", b"submission_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskRemoval: _TypeAlias = TaskRemoval  # noqa: Y015
+
+@_typing.final
+class WatchHeartbeat(_message.Message):
+    """A sign of life."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_LAG_FIELD_NUMBER: _builtins.int
+    OPEN_TASK_COUNT_FIELD_NUMBER: _builtins.int
+    open_task_count: _builtins.int
+    """Matching tasks that are not final."""
+    @_builtins.property
+    def source_lag(self) -> _duration_pb2.Duration:
+        """How long ago CBR was last read."""
+
+    def __init__(
+        self,
+        *,
+        source_lag: _duration_pb2.Duration | None = ...,
+        open_task_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source_lag", b"source_lag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_task_count", b"open_task_count", "source_lag", b"source_lag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchHeartbeat: _TypeAlias = WatchHeartbeat  # noqa: Y015
+
+@_typing.final
+class SourceStatus(_message.Message):
+    """Whether CBR can be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEALTHY_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    healthy: _builtins.bool
+    """False: polling fails; what is told may be out of date."""
+    @_builtins.property
+    def failure(self) -> _status_pb2.Status:
+        """Why it fails, as an error of this gateway."""
+
+    def __init__(
+        self,
+        *,
+        healthy: _builtins.bool = ...,
+        failure: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "healthy", b"healthy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourceStatus: _TypeAlias = SourceStatus  # noqa: Y015
+
+@_typing.final
+class WatchGap(_message.Message):
+    """Events that may have been missed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, in words."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on events may be missing."""
+
+    def __init__(
+        self,
+        *,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchGap: _TypeAlias = WatchGap  # noqa: Y015
+
+@_typing.final
+class StreamEnd(_message.Message):
+    """The end of a stream by the gateway."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    reason: Global___StreamEndReason.ValueType
+    """Why."""
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """How long to wait before the stream is opened again; spread, so that not all callers come back at once."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___StreamEndReason.ValueType = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "retry_delay", b"retry_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEnd: _TypeAlias = StreamEnd  # noqa: Y015
+
+@_typing.final
+class WaitTaskRequest(_message.Message):
+    """Request of WaitTask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Id of a task."""
+    submission_id: _builtins.str
+    """Id of a submission: all of its tasks."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait, at most 60 seconds. Default: 60. The answer comes in good time before the caller's deadline."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        submission_id: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission_id", b"submission_id", "target", b"target", "task_id", b"task_id", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission_id", b"submission_id", "target", b"target", "task_id", b"task_id", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["task_id", "submission_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___WaitTaskRequest: _TypeAlias = WaitTaskRequest  # noqa: Y015
+
+@_typing.final
+class WaitTaskResponse(_message.Message):
+    """Response of WaitTask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    done: _builtins.bool
+    """Whether everything is final: no task is open, and the submission has found all of its tasks."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]:
+        """The tasks as they are now."""
+
+    @_builtins.property
+    def submission(self) -> _types_pb2.Submission:
+        """The submission, if the request names one."""
+
+    def __init__(
+        self,
+        *,
+        done: _builtins.bool = ...,
+        tasks: _abc.Iterable[Global___Task] | None = ...,
+        submission: _types_pb2.Submission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "submission", b"submission", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitTaskResponse: _TypeAlias = WaitTaskResponse  # noqa: Y015
+
+@_typing.final
 class Task(_message.Message):
     """A piece of work of CBR: one resource and one operation, as a rule."""
 
@@ -410,6 +964,9 @@ class Task(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ERROR_INFO_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id (UUID), set by CBR."""
@@ -433,6 +990,10 @@ class Task(_message.Message):
     """Policy whose run started the task, empty for work that somebody called for."""
     checkpoint_id: _builtins.str
     """Checkpoint (restore point) of the backup, empty where there is none."""
+    submission_id: _builtins.str
+    """Submission that started the task, empty where it is not known. Set by the gateway."""
+    revision: _builtins.int
+    """Grows whenever the gateway sees the task change; the same on every replica. Only in WatchTasks and WaitTask. Set by the gateway."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the task was created."""
@@ -458,6 +1019,10 @@ class Task(_message.Message):
         """Progress, the resource, and one part by type."""
 
     @_builtins.property
+    def failure(self) -> _status_pb2.Status:
+        """`error_info` as an error of this gateway, for a task that failed, timed out or was skipped. Set by the gateway."""
+
+    @_builtins.property
     def extra_fields(self) -> _struct_pb2.Struct:
         """What CBR sent that this message does not model."""
 
@@ -481,11 +1046,14 @@ class Task(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         error_info: Global___TaskError | None = ...,
         details: Global___TaskDetails | None = ...,
+        submission_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        failure: _status_pb2.Status | None = ...,
         extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "details", b"details", "end_time", b"end_time", "error_info", b"error_info", "extra_fields", b"extra_fields", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "details", b"details", "end_time", b"end_time", "error_info", b"error_info", "extra_fields", b"extra_fields", "failure", b"failure", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "details", b"details", "end_time", b"end_time", "error_info", b"error_info", "extra_fields", b"extra_fields", "id", b"id", "policy_id", b"policy_id", "project_id", b"project_id", "provider_id", b"provider_id", "start_time", b"start_time", "status", b"status", "status_raw", b"status_raw", "type", b"type", "type_raw", b"type_raw", "update_time", b"update_time", "vault_id", b"vault_id", "vault_name", b"vault_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "details", b"details", "end_time", b"end_time", "error_info", b"error_info", "extra_fields", b"extra_fields", "failure", b"failure", "id", b"id", "policy_id", b"policy_id", "project_id", b"project_id", "provider_id", b"provider_id", "revision", b"revision", "start_time", b"start_time", "status", b"status", "status_raw", b"status_raw", "submission_id", b"submission_id", "type", b"type", "type_raw", b"type_raw", "update_time", b"update_time", "vault_id", b"vault_id", "vault_name", b"vault_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

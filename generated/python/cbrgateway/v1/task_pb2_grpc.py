@@ -53,6 +53,16 @@ class TaskServiceStub:
                 request_serializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.SerializeToString,
                 response_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.FromString,
                 _registered_method=True)
+        self.WatchTasks = channel.unary_stream(
+                '/cbrgateway.v1.TaskService/WatchTasks',
+                request_serializer=cbrgateway_dot_v1_dot_task__pb2.WatchTasksRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_task__pb2.WatchTasksResponse.FromString,
+                _registered_method=True)
+        self.WaitTask = channel.unary_unary(
+                '/cbrgateway.v1.TaskService/WaitTask',
+                request_serializer=cbrgateway_dot_v1_dot_task__pb2.WaitTaskRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_task__pb2.WaitTaskResponse.FromString,
+                _registered_method=True)
         self.ListSubmissions = channel.unary_unary(
                 '/cbrgateway.v1.TaskService/ListSubmissions',
                 request_serializer=cbrgateway_dot_v1_dot_task__pb2.ListSubmissionsRequest.SerializeToString,
@@ -90,6 +100,25 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTasks(self, request, context):
+        """Follows tasks: their state now, then every change that the gateway sees, until the caller leaves or `stream_end` comes.
+
+        The gateway polls CBR, once for all who watch a project, so that states between two polls may be skipped; a task's end never is. Events carry whole tasks.
+        After a cut, `resume_token` of the last event seen goes on where the stream broke, on any replica; events may then come twice: (id, revision) tells.
+        A stream that ends without `stream_end` was cut. Errors: RESUME_TOKEN_MISMATCH, RESUME_TOKEN_EXPIRED, STREAM_LIMIT, CALLER_TOO_SLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitTask(self, request, context):
+        """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
+        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSubmissions(self, request, context):
         """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH.
         """
@@ -114,6 +143,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.GetSubmission,
                     request_deserializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.FromString,
                     response_serializer=cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.SerializeToString,
+            ),
+            'WatchTasks': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTasks,
+                    request_deserializer=cbrgateway_dot_v1_dot_task__pb2.WatchTasksRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_task__pb2.WatchTasksResponse.SerializeToString,
+            ),
+            'WaitTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitTask,
+                    request_deserializer=cbrgateway_dot_v1_dot_task__pb2.WaitTaskRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_task__pb2.WaitTaskResponse.SerializeToString,
             ),
             'ListSubmissions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSubmissions,
@@ -206,6 +245,60 @@ class TaskService:
             '/cbrgateway.v1.TaskService/GetSubmission',
             cbrgateway_dot_v1_dot_task__pb2.GetSubmissionRequest.SerializeToString,
             cbrgateway_dot_v1_dot_task__pb2.GetSubmissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cbrgateway.v1.TaskService/WatchTasks',
+            cbrgateway_dot_v1_dot_task__pb2.WatchTasksRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_task__pb2.WatchTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cbrgateway.v1.TaskService/WaitTask',
+            cbrgateway_dot_v1_dot_task__pb2.WaitTaskRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_task__pb2.WaitTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

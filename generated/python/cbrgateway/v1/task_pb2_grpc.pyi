@@ -47,6 +47,17 @@ class TaskServiceStub:
     """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
     Errors: SUBMISSION_NOT_FOUND.
     """
+    WatchTasks: _grpc.UnaryStreamMultiCallable[_task_pb2.WatchTasksRequest, _task_pb2.WatchTasksResponse]
+    """Follows tasks: their state now, then every change that the gateway sees, until the caller leaves or `stream_end` comes.
+
+    The gateway polls CBR, once for all who watch a project, so that states between two polls may be skipped; a task's end never is. Events carry whole tasks.
+    After a cut, `resume_token` of the last event seen goes on where the stream broke, on any replica; events may then come twice: (id, revision) tells.
+    A stream that ends without `stream_end` was cut. Errors: RESUME_TOKEN_MISMATCH, RESUME_TOKEN_EXPIRED, STREAM_LIMIT, CALLER_TOO_SLOW.
+    """
+    WaitTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.WaitTaskRequest, _task_pb2.WaitTaskResponse]
+    """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
+    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+    """
     ListSubmissions: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]
     """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
 
@@ -68,6 +79,17 @@ class TaskServiceAsyncStub(TaskServiceStub):
     GetSubmission: _aio.UnaryUnaryMultiCallable[_task_pb2.GetSubmissionRequest, _task_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
     Errors: SUBMISSION_NOT_FOUND.
+    """
+    WatchTasks: _aio.UnaryStreamMultiCallable[_task_pb2.WatchTasksRequest, _task_pb2.WatchTasksResponse]  # type: ignore[assignment]
+    """Follows tasks: their state now, then every change that the gateway sees, until the caller leaves or `stream_end` comes.
+
+    The gateway polls CBR, once for all who watch a project, so that states between two polls may be skipped; a task's end never is. Events carry whole tasks.
+    After a cut, `resume_token` of the last event seen goes on where the stream broke, on any replica; events may then come twice: (id, revision) tells.
+    A stream that ends without `stream_end` was cut. Errors: RESUME_TOKEN_MISMATCH, RESUME_TOKEN_EXPIRED, STREAM_LIMIT, CALLER_TOO_SLOW.
+    """
+    WaitTask: _aio.UnaryUnaryMultiCallable[_task_pb2.WaitTaskRequest, _task_pb2.WaitTaskResponse]  # type: ignore[assignment]
+    """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
+    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
     """
     ListSubmissions: _aio.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
     """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
@@ -105,6 +127,29 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_pb2.GetSubmissionResponse, _abc.Awaitable[_task_pb2.GetSubmissionResponse]]:
         """Returns the work that an asynchronous call started: its tasks as far as they are known. Submissions are kept for 24 hours after the change ended.
         Errors: SUBMISSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchTasks(
+        self,
+        request: _task_pb2.WatchTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_task_pb2.WatchTasksResponse], _abc.AsyncIterator[_task_pb2.WatchTasksResponse]]:
+        """Follows tasks: their state now, then every change that the gateway sees, until the caller leaves or `stream_end` comes.
+
+        The gateway polls CBR, once for all who watch a project, so that states between two polls may be skipped; a task's end never is. Events carry whole tasks.
+        After a cut, `resume_token` of the last event seen goes on where the stream broke, on any replica; events may then come twice: (id, revision) tells.
+        A stream that ends without `stream_end` was cut. Errors: RESUME_TOKEN_MISMATCH, RESUME_TOKEN_EXPIRED, STREAM_LIMIT, CALLER_TOO_SLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitTask(
+        self,
+        request: _task_pb2.WaitTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.WaitTaskResponse, _abc.Awaitable[_task_pb2.WaitTaskResponse]]:
+        """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
+        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,42 @@
+"""Carries out every RPC that is not written by hand: reads by the client, changes through the ledger."""
+
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from gateway.quota.admission import Admission, Change
+from gateway.rpc.call import Call
+from gateway.tasks.hub import Hub
+from gateway.tasks.remarks import Remarks
+from gateway.upstream.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One per process; `carry_out` is the handler."""
+
+    client: Client
+    admission: Admission
+    remarks: Remarks
+    hub: Hub
+
+    async def carry_out(self, call: Call, request: Message) -> Message:
+        assert call.project is not None
+        account = call.snapshot.accounts[call.project.key]
+        if call.binding.reads:
+            reply = await self.client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
+            call.upstream = reply.upstream
+            self.remarks.add_to_answer(call.project.key, reply.message)
+            return reply.message
+        assert call.places is not None
+        who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
+        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
+        try:
+            answer = await self.admission.change(change)
+        finally:
+            # Also after a failure: the change may have been made.
+            self.hub.nudge(call.project.key)
+        call.upstream = answer.upstream
+        if answer.replayed:
+            call.trailers["replayed"] = "true"
+        return answer.message

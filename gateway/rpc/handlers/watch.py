@@ -1,0 +1,114 @@
+"""TaskService: following tasks, as a stream and as a long poll."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cbrgateway.v1 import task_pb2, types_pb2
+from google.protobuf.message import Message
+
+from gateway.errors import GatewayError, field_invalid
+from gateway.quota import refusals
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.dispatch import Stream, StreamHandler
+from gateway.rpc.status import to_status
+from gateway.state import StoreDown
+from gateway.tasks.feed import Feed
+from gateway.tasks.hub import Hub
+from gateway.tasks.selection import owner_of
+from gateway.tasks.submissions import Submissions
+from gateway.tasks.wait import wait
+from gateway.tasks.watch import Terms, Watch, ends_at
+from gateway.upstream.declaration import IDENTIFIER
+
+WATCH_TASKS: Final = "TaskService/WatchTasks"
+WAIT_TASK: Final = "TaskService/WaitTask"
+WATCH_RPCS: Final = (WATCH_TASKS, WAIT_TASK)
+_HEARTBEAT_S: Final = 20.0
+_WAIT_S: Final = 60.0
+_ID: Final = re.compile(IDENTIFIER)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHandlers:
+    """The handlers, by RPC."""
+
+    hub: Hub
+    submissions: Submissions
+
+    def by_rpc(self) -> dict[str, Handler]:
+        return {WAIT_TASK: self.wait_task}
+
+    def streams_by_rpc(self) -> dict[str, StreamHandler]:
+        return {WATCH_TASKS: self.watch_tasks}
+
+    async def watch_tasks(self, call: Call, request: Any, stream: Stream) -> None:  # noqa: ANN401 - task_pb2.WatchTasksRequest
+        wanted = request.filter
+        if wanted.task_ids and wanted.submission_ids:
+            raise field_invalid("filter", "names tasks and submissions; name one of the two", "one_of")
+        for index, task_id in enumerate(wanted.task_ids):
+            _check_id(f"filter.task_ids[{index}]", task_id)
+        hub, project = self.hub, _project(call)
+        place = hub.tokens.read(request.resume_token, owner_of(call.scope, wanted)) if request.resume_token else None
+
+        async def recheck() -> float:
+            return min(await stream.recheck(), hub.settings.recheck_s)
+
+        terms = Terms(
+            snapshot=request.include_snapshot if request.HasField("include_snapshot") else True,
+            heartbeat_s=_seconds(request.heartbeat_interval) if request.HasField("heartbeat_interval") else _HEARTBEAT_S,
+            until_terminal=request.end_when_all_terminal,
+            fails_on_gap=request.gap_policy == task_pb2.GAP_POLICY_FAIL,
+            token=request.resume_token,
+            place=place,
+            ends_at=ends_at(call.started, call.time_left_s),
+            recheck=recheck,
+            write=stream.write,
+            status_of=lambda error: to_status(error, call.id),
+        )
+        with hub.joined(project, call.scope, wanted) as (feed, outbox):
+            await self._look_up(call, feed)
+            await Watch(hub, feed, outbox, terms).run()
+
+    async def wait_task(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.WaitTaskRequest
+        by_task = request.WhichOneof("target") == "task_id"
+        if by_task:
+            _check_id("task_id", request.task_id)
+        wanted = task_pb2.TaskFilter(task_ids=[request.task_id]) if by_task else task_pb2.TaskFilter(submission_ids=[request.submission_id])
+        limit_s = _seconds(request.timeout) if request.HasField("timeout") else _WAIT_S
+        until = min(call.started + limit_s, ends_at(call.started, call.time_left_s))
+        with self.hub.joined(_project(call), call.scope, wanted) as (feed, outbox):
+            missing = await self._look_up(call, feed)
+            if missing is not None:
+                raise missing
+            return await wait(self.hub, feed, outbox, until)
+
+    async def _look_up(self, call: Call, feed: Feed) -> GatewayError | None:
+        """Tells the feed of the submissions that its filter names; the error of the last one that there is not. Raises QUOTA_STORE_DOWN."""
+        missing: GatewayError | None = None
+        for submission_id in feed.selection.submission_ids:
+            found: types_pb2.Submission | None = None
+            try:
+                found = await self.submissions.get(submission_id, call.quota_scope.tenant, call.quota_scope.project)
+            except GatewayError as error:
+                missing = error
+            except StoreDown:
+                raise refusals.store_down("The store of submissions does not answer.") from None
+            # What was heard of it meanwhile is newer.
+            if feed.submissions.get(submission_id) is None:
+                feed.learn(submission_id, found)
+        return missing
+
+
+def _project(call: Call) -> str:
+    assert call.project is not None
+    return call.project.key
+
+
+def _seconds(duration: Any) -> float:  # noqa: ANN401 - the generated Duration has no stub for this
+    return float(duration.ToNanoseconds()) / 1e9
+
+
+def _check_id(path: str, task_id: str) -> None:
+    if not _ID.fullmatch(task_id) or task_id in {".", ".."}:
+        raise field_invalid(path, "must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'", "identifier")

@@ -1,0 +1,25 @@
+"""One gateway that polls fast before one emulator, as new for each test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.functional.calls import forget, until
+from tests.harness import World, running_gateway
+from tests.watch.streams import FAST, STILL
+
+
+@pytest.fixture(scope="module")
+async def shared_world() -> AsyncIterator[World]:
+    async with running_gateway(sections={"watch": FAST}, pace=STILL) as world:
+        yield world
+
+
+@pytest.fixture
+async def world(shared_world: World) -> AsyncIterator[World]:
+    hub = shared_world.app.hub
+    await until(lambda: not hub.projects)
+    shared_world.emulator.state.reset()
+    forget(shared_world.app)
+    yield shared_world
+    await until(lambda: not hub.projects)

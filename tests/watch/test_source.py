@@ -1,0 +1,202 @@
+"""CBR behind the streams: how often it is asked, what it may get wrong, and what is told when it does not answer."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from tests.functional import stage
+from tests.functional.calls import arrived, caller, order, until
+from tests.harness import running_gateway
+from tests.watch.streams import FAST, STILL, end_task, start_task, watching
+
+LIST, GET = "TaskService/ListTasks", "TaskService/GetTask"
+
+
+async def lists_while(world, watchers, polls):
+    """How many lists were asked for while so many streams saw that many polls."""
+    async with contextlib.AsyncExitStack() as stack:
+        seen = [await stack.enter_async_context(watching(world, filter={"types": [1 + index % 9]})) for index in range(watchers)]
+        for each in seen:
+            await each.until("snapshot_end")
+        world.emulator.state.truth.clear()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await until(lambda: len(arrived(world, LIST)) >= polls, 20)
+        return len(arrived(world, LIST)) / (loop.time() - begun)
+
+
+async def test_polls_do_not_depend_on_the_number_of_watchers(world):
+    start_task(world)
+    one = await lists_while(world, 1, 10)
+    many = await lists_while(world, 60, 10)
+    assert many <= 1.2 * one + 1
+    # Not more than the interval allows, however slow the machine is.
+    assert max(one, many) <= 1.2 / (FAST["busy_s"] * 0.9) + 1
+
+
+async def test_polling_begins_with_the_first_watcher_and_ends_with_the_last(world):
+    assert arrived(world) == []
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+    await until(lambda: not world.app.hub.projects)
+    asked = len(arrived(world))
+    await asyncio.sleep(0.5)
+    assert len(arrived(world)) == asked
+
+
+async def test_a_change_is_followed_by_a_poll_at_once():
+    slow = FAST | {"busy_s": 5, "idle_s": 600}
+    async with running_gateway(sections={"watch": slow}, pace=STILL) as world:
+        async with watching(world) as seen:
+            await seen.until("snapshot_end")
+            vault = await stage.vault(caller(world), 1)
+            await caller(world).ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}})
+            update = await seen.until("update")
+        assert update.task.vault_id == vault.id
+
+
+async def test_an_outage_is_told_once_and_its_end_too(world):
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        order(world, "status", status=503, times=None)
+        status = await seen.until("source_status")
+        assert (status.healthy, status.failure.code) == (False, 14)
+        task = start_task(world)
+        end_task(world, task, "failed")
+        await asyncio.sleep(0.7)
+        world.emulator.state.faults.remove()
+        assert (await seen.until("source_status", 2)).healthy
+        await seen.until("terminal")
+    assert seen.kinds == ["snapshot_end", "source_status", "source_status", "terminal"]
+
+
+async def test_a_stream_that_is_opened_during_an_outage_begins_after_it(world):
+    task = start_task(world)
+    order(world, "status", status=503, times=None)
+    async with watching(world) as seen:
+        assert not (await seen.until("source_status")).healthy
+        world.emulator.state.faults.remove()
+        await seen.until("snapshot_end")
+    assert seen.kinds == ["source_status", "source_status", "snapshot_task", "snapshot_end"]
+    assert seen.tasks("snapshot_task") == [task.id]
+
+
+async def test_throttling_slows_the_polls_down():
+    async with running_gateway(sections={"watch": FAST | {"busy_s": 0.05, "backoff_s": 60}}, pace=STILL) as world:
+        start_task(world)
+        async with watching(world) as seen:
+            await seen.until("snapshot_end")
+            order(world, "status", status=429, headers={"Retry-After": "30"}, times=None)
+            await seen.until("source_status")
+            world.emulator.state.truth.clear()
+            await asyncio.sleep(1)
+            assert len(arrived(world, LIST)) == 0
+
+
+async def test_a_task_that_cbr_lists_late_is_told_all_the_same(world):
+    order(world, "list_lag", LIST, seconds=0.6, times=None)
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        late = start_task(world)
+        end_task(world, late)
+        await seen.until("terminal")
+    assert seen.tasks("terminal") == [late.id]
+
+
+async def test_a_late_list_takes_nothing_away(world):
+    """An open task that is missing from the list is asked for by its id."""
+    task = start_task(world)
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        order(world, "list_lag", LIST, seconds=3600, times=None)
+        await until(lambda: len(arrived(world, GET)) >= 3)
+        end_task(world, task)
+        await seen.until("terminal")
+    assert seen.kinds == ["snapshot_task", "snapshot_end", "terminal"]
+
+
+async def test_many_tasks_over_many_pages_are_all_told(world):
+    tasks = [start_task(world) for _ in range(450)]
+    async with watching(world) as seen:
+        assert (await seen.until("snapshot_end")).task_count == 450
+        more = [start_task(world) for _ in range(250)]
+        await seen.until("update", 250)
+        for task in tasks + more:
+            end_task(world, task)
+        await seen.until("terminal", 700)
+    assert len(set(seen.tasks("terminal"))) == 700
+
+
+async def test_rows_that_are_inserted_while_pages_are_read_are_not_lost(world):
+    for _ in range(210):
+        start_task(world)
+    order(world, "delay", LIST, seconds=0.05, times=None)
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        born = []
+        for _ in range(60):
+            born.append(start_task(world))
+            await asyncio.sleep(0.01)
+        for task in born:
+            end_task(world, task)
+        await seen.until("terminal", 60)
+    assert set(seen.tasks("terminal")) == {task.id for task in born}
+
+
+async def test_old_open_tasks_are_read_one_by_one_and_not_with_all_that_came_later(world):
+    old = [start_task(world) for _ in range(3)]
+    world.emulator.state.clock.step(7200)
+    for _ in range(5):
+        end_task(world, start_task(world))
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        world.emulator.state.truth.clear()
+        await until(lambda: len(arrived(world, GET)) >= 9)
+        assert all("start_time" in entry.target for entry in arrived(world, LIST))
+        end_task(world, old[0])
+        await seen.until("terminal")
+    assert seen.tasks("terminal") == [old[0].id]
+
+
+async def test_heartbeats_come_by_their_own_timer(world):
+    """Also while nothing that matches happens, and while CBR does not answer: then the lag grows."""
+    task = start_task(world)
+    async with watching(world, heartbeat_interval={"seconds": 5}, filter={"task_ids": [task.id]}) as seen, watching(world) as noisy:
+        await noisy.until("snapshot_end")
+        for _ in range(10):
+            end_task(world, start_task(world))
+        await noisy.until("terminal", 10)
+        order(world, "status", status=503, times=None)
+        beat = await seen.until("heartbeat")
+    assert beat.open_task_count == 1
+    assert beat.source_lag.ToMilliseconds() > 2000
+    assert "terminal" not in seen.kinds
+
+
+@pytest.mark.parametrize("kind", ["garbage", "cut", "truncate"])
+async def test_a_broken_answer_is_an_outage_and_no_news(world, kind):
+    start_task(world)
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        order(world, kind, LIST, times=None)
+        await seen.until("source_status")
+        world.emulator.state.faults.remove()
+        await seen.until("source_status", 2)
+    assert seen.kinds == ["snapshot_task", "snapshot_end", "source_status", "source_status"]
+
+
+async def test_a_failing_poll_does_not_end_the_polling(world, monkeypatch):
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        with monkeypatch.context() as broken:
+            broken.setattr(world.app.hub.projects[seen_project(world)].poller.table, "apply", None)
+            status = await seen.until("source_status")
+        await seen.until("source_status", 2)
+    assert "inside" in status.failure.message
+    assert status.failure.code == 13
+
+
+def seen_project(world):
+    (project,) = world.app.hub.projects
+    return project
