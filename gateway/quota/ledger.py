@@ -62,9 +62,9 @@ class Ledger:
             if len(self.owed) < _MAX_DOUBTS:
                 self.owed[op.id] = Ending(Fate.NOTHING)
             raise
-        failpoint.reach("after_begin")
         if isinstance(begun, Admitted):
             self.under_way[op.id] = UnderWay(op)
+            failpoint.reach("after_begin")
         return begun
 
     async def sent(self, op_id: str) -> bool:

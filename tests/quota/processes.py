@@ -81,7 +81,8 @@ class Process:
 
     async def ended(self, within_s: float = START_S) -> int:
         """Waits for its end; its exit code, negative for a signal."""
-        return await asyncio.wait_for(self._process.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            return await self._process.wait()
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal, unless it has ended, and waits for the end."""

@@ -77,15 +77,18 @@ class Lane:
         others = "".join(f",{name}={action}" for name, action in orders.items())
         await self.process.start(CBR_GATEWAY_FAILPOINT=f"{place}=kill{others}")
         life = asyncio.create_task(self._live(scene))
-        death = asyncio.create_task(self.process.ended())
+        death = asyncio.create_task(self.process.ended(120))
         try:
             await asyncio.wait({life, death}, return_when=asyncio.FIRST_COMPLETED)
             if not death.done():
                 await life
-            assert await death == -signal.SIGKILL, f"{place} was not reached"
+                await asyncio.wait({death}, timeout=15)
+            assert death.done(), f"{place} was not reached"
+            assert death.result() == -signal.SIGKILL
         finally:
-            life.cancel()
-            await asyncio.gather(life, return_exceptions=True)
+            for task in (life, death):
+                task.cancel()
+            await asyncio.gather(life, death, return_exceptions=True)
             await self.process.end(signal.SIGKILL)
 
     async def _live(self, scene):
