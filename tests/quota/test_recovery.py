@@ -11,6 +11,7 @@ from cbrgateway.v1 import backup_pb2, quota_pb2, vault_pb2
 from cbrgateway.v1.backup_pb2_grpc import BackupServiceStub
 from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from google.protobuf import json_format
 
 from emulator import settings as emulated
 from gateway.app import open_app
@@ -120,6 +121,24 @@ async def test_a_restore_is_never_sent_again_and_waits_for_an_operator():
         assert open_operation.rpc == "BackupService/RestoreBackup"
         assert (await told(lambda: outcome(world, backups.RestoreBackup, request, within_s=1))).reason == "OUTCOME_UNKNOWN"
         assert len(posts(world, "RestoreBackup")) == 1
+
+
+async def test_what_cannot_be_undone_is_sent_once_whatever_is_lost():
+    plain = json_format.MessageToDict(new_vault(1, 100).vault, preserving_proto_field_name=True)
+    prepaid = {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_YEAR", "period_num": 1}
+    order = json_format.ParseDict({"vault": {**plain, "billing": {**plain["billing"], **prepaid}}}, vault_pb2.OrderVaultRequest())
+    restore = backup_pb2.RestoreBackupRequest(backup_id="0daac4c5-6707-4851-97ba-169e36266b66", restore={"server_id": "s"})
+    async with gateway() as world:
+        for loss in LOSSES:
+            for operation, method, request in (
+                ("RestoreBackup", world.stub(BackupServiceStub).RestoreBackup, restore),
+                ("CreatePostPaidVault", world.stub(VaultServiceStub).OrderVault, order),
+            ):
+                world.emulator.state.faults.add({**loss, "match": {"operation": operation}})
+                assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        # Longer than it takes until a create that CBR does not show is given up.
+        await asyncio.sleep(2.5)
+        assert len(posts(world, "RestoreBackup")) == len(posts(world, "CreatePostPaidVault")) == len(LOSSES)
 
 
 async def test_a_recount_follows_what_others_did():

@@ -1,15 +1,18 @@
-"""Random histories of operations against a reference that is small enough to be believed."""
+"""Random histories of operations, crashes and losses against a reference that is small enough to be believed."""
 
 import asyncio
+import os
+import tempfile
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
@@ -23,11 +26,15 @@ from gateway.state import (
     Refused,
     Replay,
     State,
+    StoreDown,
     StoreSettings,
     Usage,
     open_store,
 )
+from tests.state.valkey_server import ValkeyProcess
 
+MEMORY_DISK = Path("/dev/shm")
+"""Thousands of histories need not wait for a disk."""
 OPEN = {State.RESERVED, State.SENT, State.UNKNOWN}
 KEYS = ("vaults", "gib")
 IDS = st.sampled_from([f"op{n}" for n in range(6)])
@@ -52,6 +59,8 @@ class Reference:
     ops: dict[str, Known] = field(default_factory=dict)
     base: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEYS, 0))
     counted: set[str] = field(default_factory=set)
+    adjusted: set[tuple[str, str]] = field(default_factory=set)
+    counted_fence: int = 0
     order: int = 0
 
     def usage(self, key: str) -> tuple[int, int, int]:
@@ -74,7 +83,8 @@ class Reference:
             return Admitted
         self.sweep()
         for known in self.ops.values():
-            if op.request_id and known.op.request_id == op.request_id and known.state not in {State.RELEASED, State.EXPIRED}:
+            same = (known.op.tenant, known.op.rpc, known.op.request_id) == (op.tenant, op.rpc, op.request_id)
+            if op.request_id and same and known.state not in {State.RELEASED, State.EXPIRED}:
                 if known.op.fingerprint != op.fingerprint:
                     return Mismatch()
                 return Replay(known.response) if known.state is State.COMMITTED else InProgress(known.op.id)
@@ -102,38 +112,104 @@ class Reference:
                 known.response, known.resource_id, known.order = response, resource_id, self.order
         return after
 
+    def adjust(self, key: str, delta: int, name: str, since: int | None) -> None:
+        missed = delta < 0 and since is not None and self.counted_fence > since
+        if (name, key) not in self.adjusted and not missed:
+            before = self.usage(key)[0]
+            self.base[key] += max(0, before + delta) - before
+        self.adjusted.add((name, key))
+
     def recount(self, counts: dict[str, int], fence: int, seen: set[str]) -> None:
         self.base = dict(counts)
         self.counted = {k.op.id for k in self.ops.values() if k.state is State.COMMITTED and (k.order <= fence or k.resource_id in seen)}
 
 
 class Histories(RuleBasedStateMachine):
-    """One store and one reference; `place` says which store."""
+    """One store and one reference; `kind` says which store, `valkey` is the server of the shared one."""
 
-    place: ClassVar[StoreSettings]
+    kind: ClassVar[str]
+    valkey: ClassVar[ValkeyProcess]
 
     @initialize()
-    def open(self):
+    def begin_history(self):
         self.runner = asyncio.Runner()
-        self.stack = open_store(self.place.model_copy(update={"prefix": f"m{uuid.uuid4().hex}"}), SystemClock())
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
+        more = {"prefix": f"m{uuid.uuid4().hex}", "url": Secret(self.valkey.url)} if self.kind == "valkey" else {"path": self.path}
+        self.place = StoreSettings(kind=self.kind, timeout_s=5, **more)
+        self.forget()
+        self.open()
+
+    @property
+    def path(self):
+        return Path(self.folder.name) / "state.db"
+
+    def open(self):
+        self.stack = open_store(self.place, SystemClock())
         self.store = self.run(self.stack.__aenter__())
+        self.epoch = self.run(self.store.epoch())
+        self.lost = False
+
+    def close(self):
+        self.run(self.stack.__aexit__(None, None, None))
+
+    def forget(self):
         self.reference = Reference()
         self.listing = SimpleNamespace(fence=0, order=0)
+        self.fences = [None]
 
     def run(self, coroutine):
         return self.runner.run(coroutine)
+
+    # What ends a history's past is rare, so that there is a past.
+    @precondition(lambda self: len(self.reference.ops) >= 2)
+    @rule()
+    def crash(self):
+        """The process ends, and the next one finds everything; the data are the same ones."""
+        before = self.epoch
+        self.close()
+        noticed = not self.lost
+        self.open()
+        assert (self.epoch == before) is noticed
+
+    @precondition(lambda self: len(self.reference.ops) >= 4)
+    @rule()
+    def lose(self):
+        """A shared store is emptied under its users; a file can only be lost between two processes."""
+        self.forget()
+        if self.kind == "valkey":
+            assert self.valkey.command("FLUSHALL").startswith(b"+OK")
+            self.lost = True
+        else:
+            before = self.epoch
+            self.close()
+            for file in self.path.parent.iterdir():
+                file.unlink()
+            self.open()
+            assert self.epoch != before
+
+    @precondition(lambda self: self.lost)
+    @rule()
+    def notice(self):
+        before, self.epoch = self.epoch, self.run(self.store.epoch())
+        assert self.epoch != before
+        self.lost = False
 
     @rule(
         op_id=IDS,
         amounts=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 4)),
         limit=st.sampled_from([None, 3, 7]),
+        tenant=st.sampled_from(["a", "a", "b"]),
         request_id=st.sampled_from(["", "r", "s"]),
         fingerprint=st.sampled_from([b"a", b"b"]),
         ttl_s=st.sampled_from([0, 3600]),
     )
-    def begin(self, *, op_id, amounts, limit, request_id, fingerprint, ttl_s):
+    def begin(self, *, op_id, amounts, limit, tenant, request_id, fingerprint, ttl_s):
         charges = tuple(Charge(key, amount, limit) for key, amount in amounts.items())
-        op = Operation(op_id, "tenant", "rpc", request_id, fingerprint, charges, ttl_s)
+        op = Operation(op_id, tenant, "rpc", request_id, fingerprint, charges, ttl_s)
+        if self.lost:
+            with pytest.raises(StoreDown):
+                self.run(self.store.begin(op))
+            return
         expected, answer = self.reference.begin(op), self.run(self.store.begin(op))
         match expected:
             case list():
@@ -162,12 +238,20 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def begin_listing(self):
         self.listing = SimpleNamespace(fence=self.run(self.store.fence()), order=self.reference.order)
+        self.fences.append(self.listing.fence)
+
+    @rule(key=st.sampled_from(KEYS), delta=st.integers(-3, 3), name=st.sampled_from(["x", "y", "z"]), data=st.data())
+    def adjust(self, key, delta, name, data):
+        since = data.draw(st.sampled_from(self.fences))
+        self.run(self.store.adjust(key, delta, name, since))
+        self.reference.adjust(key, delta, name, since)
 
     @rule(counts=st.fixed_dictionaries({key: st.integers(0, 5) for key in KEYS}), seen=st.sets(st.sampled_from(["v1", "v2"])))
     def recount(self, counts, seen):
         if self.listing.fence:
             self.run(self.store.recount(counts, self.listing.fence, seen))
             self.reference.recount(counts, self.listing.order, seen)
+            self.reference.counted_fence = self.listing.fence
             self.listing = SimpleNamespace(fence=0, order=0)
 
     @invariant()
@@ -177,16 +261,22 @@ class Histories(RuleBasedStateMachine):
         assert all(isinstance(u, Usage) for u in usage.values())
 
     def teardown(self):
-        self.run(self.stack.__aexit__(None, None, None))
+        self.close()
         self.runner.close()
+        self.folder.cleanup()
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 40), ("valkey", 25)])
-def test_random_histories(kind, examples, valkey):
+SOAK = bool(os.environ.get("QUOTA_SOAK"))
+
+
+@pytest.mark.timeout(600 if SOAK else 60)
+@pytest.mark.parametrize(("kind_", "examples"), [("sqlite", 2000 if SOAK else 40), ("valkey", 2000 if SOAK else 25)])
+def test_random_histories(kind_, examples, valkey):
     class Here(Histories):
-        place = StoreSettings(kind=kind, url=Secret(valkey.url), timeout_s=5)
+        kind = kind_
 
+    Here.valkey = valkey
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        Here, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, database=None, suppress_health_check=checks)
+        Here, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, database=None, suppress_health_check=checks)
     )
