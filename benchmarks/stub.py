@@ -2,11 +2,12 @@
 
 Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its address.
 
-    GET /v3/...         as CBR answers
+    GET /v3/...         as CBR answers; POST as it answers CreateVault
     GET /canonical/...  the same vaults in the spelling that protobuf's json_format reads, for the naive gateway
 """
 
 import asyncio
+import re
 from typing import cast
 
 from google.protobuf import json_format
@@ -17,10 +18,11 @@ from benchmarks.runtime import run
 from gateway.upstream.catalog import load_catalog
 
 _END = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Upstream(asyncio.Protocol):
-    """Requests without bodies, also several in one read, answered in order."""
+    """Requests, also several in one read, answered in order; what their bodies say is not looked at."""
 
     def __init__(self, answers: dict[bytes, bytes]) -> None:
         self._answers = answers
@@ -31,10 +33,17 @@ class Upstream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        *requests, self._rest = (self._rest + data).split(_END)
-        for request in requests:
-            path = request[: request.index(b"\r\n")].split(b" ")[1].partition(b"?")[0]
-            one = not path.endswith(b"/vaults")
+        self._rest += data
+        while (end := self._rest.find(_END)) >= 0:
+            head = self._rest[:end]
+            length = _LENGTH.search(head)
+            whole = end + len(_END) + (int(length[1]) if length else 0)
+            if len(self._rest) < whole:
+                return
+            self._rest = self._rest[whole:]
+            method, target, _ = head[: head.index(b"\r\n")].split(b" ")
+            path = target.partition(b"?")[0]
+            one = method == b"POST" or not path.endswith(b"/vaults")
             self._transport.write(self._answers[path[: path.index(b"/", 1)] + (b"/one" if one else b"/many")])
 
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.payloads import PROJECT_ID, ROWS, VAULT_ID
+from benchmarks.payloads import NEW_VAULT, PROJECT_ID, ROWS, VAULT_ID
 
 API_KEY: Final = "key-of-the-benchmark"
 _METADATA: Final = (("authorization", f"Bearer {API_KEY}"),)
@@ -35,7 +35,7 @@ Calls = Mapping[str, Call | SyncCall]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`calls`: by workload, get and list."""
+    """`calls`: by workload: get and list, with grpc also create."""
 
     name: str
     calls: Calls
@@ -69,9 +69,11 @@ async def _grpc(address: str) -> AsyncIterator[Calls]:
     async with grpc.aio.insecure_channel(address) as channel:
         stub = VaultServiceStub(channel)
         one, many = vault_pb2.GetVaultRequest(vault_id=VAULT_ID), vault_pb2.ListVaultsRequest(page_size=ROWS)
+        new = vault_pb2.CreateVaultRequest(vault=NEW_VAULT)
         yield {
             "get": lambda: stub.GetVault(one, metadata=_METADATA, timeout=_TIMEOUT_S),
             "list": lambda: stub.ListVaults(many, metadata=_METADATA, timeout=_TIMEOUT_S),
+            "create": lambda: stub.CreateVault(new, metadata=_METADATA, timeout=_TIMEOUT_S),
         }
 
 
