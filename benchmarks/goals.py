@@ -34,6 +34,7 @@ class Verdict:
 
 
 GATEWAY: Final = "gateway aiohttp"
+FILE, VALKEY = "limits, file", "limits, Valkey"
 _CPU, _CALLER, _P50 = "server_cpu_us", "caller_cpu_us", "p50_ms"
 START_LIMIT_S: Final = 1.5
 
@@ -43,6 +44,10 @@ GOALS: Final = (
     Goal("gateway CPU per GetVault / a direct httpx call in the caller", (GATEWAY, "get:8", _CPU), ("direct httpx", "get:8", _CALLER), 0.75),
     Goal("caller CPU per GetVault, generated client / vendor's SDK", ("client sync", "get:1", _CALLER), ("vendor SDK", "get:1", _CALLER), 0.16),
     Goal("caller CPU per ListVaults, generated client / vendor's SDK", ("client sync", "list:1", _CALLER), ("vendor SDK", "list:1", _CALLER), 0.04),
+    Goal("gateway CPU per GetVault, limits in a file / no limits", (FILE, "get:8", _CPU), (GATEWAY, "get:8", _CPU), 1.3),
+    Goal("gateway CPU per GetVault, limits in a Valkey / no limits", (VALKEY, "get:8", _CPU), (GATEWAY, "get:8", _CPU), 2.0),
+    Goal("gateway CPU per CreateVault, limits in a file / no limits", (FILE, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 1.8),
+    Goal("gateway CPU per CreateVault, limits in a Valkey / no limits", (VALKEY, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 3.0),
     Goal("p50 of GetVault, 1 in flight / a direct httpx call", (GATEWAY, "get:1", _P50), ("direct httpx", "get:1", _P50), 0.8),
 )
 

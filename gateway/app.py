@@ -160,8 +160,8 @@ class _Quota:
         self._scopes = _scopes(config)
         self._book = LimitBook(Limits(config.all_limits()), store)
         ledger = Ledger(store, on_end)
-        # A look at the store that fails takes its time, too.
-        notice_s = 2 * REFRESH_S + config.state.patience_s
+        # A look at the store that fails takes its time, too; the rest is for machines that are busy.
+        notice_s = 5 * REFRESH_S + config.state.patience_s
         recounter = Recounter(store, ledger, truth, clock, lambda: self._scopes, lambda: self._book.limits, notice_s)
         self._book.subscribe(recounter.forget)
         self.recovery = Recovery(

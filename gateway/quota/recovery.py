@@ -33,7 +33,7 @@ from gateway.upstream.client import OPERATION_CAP_S
 from gateway.upstream.exchange import Fate
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
-REFRESH_S: Final = 2.0
+REFRESH_S: Final = 1.0
 """Time between two looks at whether the store is still the one that was known, and at the limits in it."""
 _LOOKS_AT_ONCE: Final = 4
 _ORPHAN_S: Final = OPERATION_CAP_S + 30.0

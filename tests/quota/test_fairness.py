@@ -30,7 +30,8 @@ async def paced(world, tenant, per_second, seconds):
 @pytest.mark.timeout(120 if SOAK else 30)
 async def test_a_noisy_tenant_costs_the_others_nothing():
     seconds = often(2, 30)
-    async with gateway(rate(PER_SECOND, BURST)) as world:
+    # On a busy machine calls bunch together: the others' burst leaves room for that.
+    async with gateway(rate(PER_SECOND, 1000), rate(PER_SECOND, BURST, subject="payments")) as world:
         began = time.monotonic()
         noisy, *others = await asyncio.gather(
             paced(world, "payments", NOISE, seconds), *(paced(world, tenant, QUIET, seconds) for tenant in ("databases", "standby", "admin"))

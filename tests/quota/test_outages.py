@@ -17,7 +17,7 @@ from tests.quota.oracle import agreed, created, nothing_open, peak, sizes_of
 from tests.quota.scenes import SOAK, gateway, limit, often, posts, rate
 
 pytestmark = pytest.mark.timeout(600 if SOAK else 60)
-SLOW = {"kind": "delay", "seconds": 6, "match": {"operation": "CreateVault"}, "times": None}
+SLOW = {"kind": "delay", "seconds": 7, "match": {"operation": "CreateVault"}, "times": None}
 HURRIED = {"timeout_s": 0.4}
 
 
@@ -42,7 +42,7 @@ def paused(valkey):
 async def test_what_was_on_its_way_when_the_data_were_lost_still_counts(tmp_path, valkey):
     """CBR shows it later than it is counted, and the gateway that sent it gives up waiting: but it knows of it."""
     most = 6
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED) as fleet:
+    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED, quota={"settle_s": 20}) as fleet:
         worlds = fleet.worlds
         await until_ok(worlds[0], 0)
         worlds[0].emulator.state.faults.add(SLOW)
@@ -57,11 +57,12 @@ async def test_what_was_on_its_way_when_the_data_were_lost_still_counts(tmp_path
                     break
                 await asyncio.sleep(0.1)
             assert ended.reason == "RESOURCE_COUNT_LIMIT"
-            await asyncio.gather(*first)
+            assert {each.reason for each in await asyncio.gather(*first)} == {"OUTCOME_UNKNOWN"}
             await agreed(worlds[0])
             assert peak(worlds[0]) == most
             for vault_id in list(sizes_of(worlds[0]))[1:]:
                 await delete(worlds[0], vault_id)
+            await agreed(worlds[0])
 
 
 async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rates_are_shares(tmp_path, valkey):
