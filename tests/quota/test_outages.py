@@ -16,7 +16,7 @@ from tests.quota.fleet import at_most, create, delete, listed, running_fleet, un
 from tests.quota.oracle import agreed, created, nothing_open, peak, sizes_of
 from tests.quota.scenes import SOAK, gateway, limit, often, posts, rate
 
-pytestmark = pytest.mark.timeout(600 if SOAK else 60)
+pytestmark = pytest.mark.timeout(900 if SOAK else 120)
 SLOW = {"kind": "delay", "seconds": 7, "match": {"operation": "CreateVault"}, "times": None}
 HURRIED = {"timeout_s": 0.4}
 

@@ -9,7 +9,7 @@ from tests.quota.fleet import at_most, create, running_fleet
 from tests.quota.oracle import agreed, created
 from tests.quota.scenes import SOAK, limit, often, posts
 
-pytestmark = pytest.mark.timeout(600 if SOAK else 60)
+pytestmark = pytest.mark.timeout(900 if SOAK else 120)
 LISTING = {"operation": "ListVault"}
 GATEWAYS = often(2, 4)
 
