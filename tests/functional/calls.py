@@ -14,6 +14,7 @@ from google.protobuf import any_pb2, json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.truth import Entry
 from gateway.app import App, open_app
 from gateway.clock import SystemClock
@@ -22,8 +23,20 @@ from gateway.upstream.catalog import load_catalog
 from tests.harness import World, config_for
 
 BINDINGS = {rpc: binding for rpc, binding in load_catalog().bindings.items() if not binding.custom}
+
+
+def _with_own_project(value: Any) -> Any:
+    """An example's request whose destinations are the project of the tenant that calls in most tests."""
+    if isinstance(value, list):
+        return [_with_own_project(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    own = ("destination_project_id", "external_project_id")
+    return {key: PAYMENTS_PROJECT_ID if key in own else _with_own_project(item) for key, item in value.items()}
+
+
 REQUESTS: Mapping[str, dict[str, Any]] = {
-    example["rpc"]: example["request"]
+    example["rpc"]: _with_own_project(example["request"])
     for example in (json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json")))
 }
 DETAILS = {

@@ -263,7 +263,7 @@ async def test_a_later_answer_that_names_the_mistake_is_told(world):
 @of_class(RetryClass.DELETE)
 async def test_a_delete_that_never_gets_an_answer_is_unknown(world, rpc):
     order(world, "cut", rpc, times=None)
-    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
     assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
     assert len(arrived(world, rpc)) == 3
 
@@ -272,7 +272,7 @@ async def test_a_delete_that_never_gets_an_answer_is_unknown(world, rpc):
 async def test_a_delete_that_meets_its_own_work_is_unknown(world, rpc):
     order(world, "cut", rpc)
     order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6203", "error_msg": "Performing backups."})
-    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
     assert (failed.reason, failed.facts["attempts"]) == ("OUTCOME_UNKNOWN", "2")
 
 
@@ -280,7 +280,7 @@ async def test_a_delete_that_meets_its_own_work_is_unknown(world, rpc):
 async def test_a_repeated_delete_takes_every_way_of_saying_gone_for_done(world, rpc):
     order(world, "status", rpc, status=502, body={})
     order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6200", "error_msg": "gone"})
-    await caller(world).ok(rpc, request_for(rpc, named=False))
+    await caller(world, tenant_for(rpc)).ok(rpc, request_for(rpc, named=False))
     assert len(arrived(world, rpc)) == 2
 
 
@@ -291,13 +291,13 @@ async def test_a_404_of_anybody_does_not_make_a_delete_done(world, rpc, situatio
     kind, parts = FOREIGN[situation]
     for nth in (2, 3):
         order(world, kind, rpc, nth=nth, **parts)
-    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
     assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
 
 
 @of_class(RetryClass.DELETE)
 async def test_a_delete_of_nothing_is_not_found_at_the_first_attempt(world, rpc):
-    failed = await caller(world).fails(rpc, request_for(rpc, named=False))
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
     assert (failed.code, failed.facts["attempts"]) == ("NOT_FOUND", "1")
 
 
