@@ -202,4 +202,8 @@ async def test_a_quota_check_tells_nothing_of_a_foreign_vault(world, stocks):
 
 def test_no_other_rpc_reads_ids_by_itself():
     """The matrix calls what the engine serves. A handler written by hand needs a test here for each id that it takes."""
-    assert {binding.rpc for binding in load_catalog() if binding.custom and binding.id_fields} == {"QuotaService/CheckQuota"}
+    assert {binding.rpc for binding in load_catalog() if binding.custom and binding.id_fields} == {
+        "QuotaService/CheckQuota",
+        "TaskService/WaitTask",
+        "TaskService/WatchTasks",
+    }
