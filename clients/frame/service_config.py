@@ -17,6 +17,8 @@ FILE: Final = CLIENTS / "service_config.json"
 # With room for several attempts, of which each ends after 10 s for a read and after 30 s for a change at the latest.
 _READ_TIMEOUT: Final = "20s"
 _CHANGE_TIMEOUT: Final = "60s"
+# A call that waits for as long as it is asked to, at most 60 s.
+_WAIT_TIMEOUT: Final = "70s"
 _RETRY: Final[Mapping[str, Any]] = {
     "maxAttempts": 4,
     "initialBackoff": "0.2s",
@@ -29,19 +31,24 @@ _THROTTLING: Final[Mapping[str, Any]] = {"maxTokens": 10, "tokenRatio": 0.1}
 
 def service_config() -> dict[str, Any]:
     """As in grpc's service_config.proto, in the JSON that every implementation reads."""
-    reads, changes, others = [], [], []
+    waits: list[dict[str, str]] = []
+    reads: list[dict[str, str]] = []
+    changes: list[dict[str, str]] = []
+    others: list[dict[str, str]] = []
     for service, method, request in _methods():
         name = {"service": service, "method": method.name}
         if method.server_streaming:
             continue
+        fields = {field.name for field in request.field}
         if method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS:
-            reads.append(name)
-        elif any(field.name == "request_id" for field in request.field):
+            (waits if "timeout" in fields else reads).append(name)
+        elif "request_id" in fields:
             changes.append(name)
         else:
             others.append(name)
     config = [
         {"name": reads, "timeout": _READ_TIMEOUT, "retryPolicy": _RETRY},
+        {"name": waits, "timeout": _WAIT_TIMEOUT, "retryPolicy": _RETRY},
         {"name": changes, "timeout": _CHANGE_TIMEOUT, "retryPolicy": _RETRY},
         {"name": others, "timeout": _CHANGE_TIMEOUT},
     ]
