@@ -68,4 +68,6 @@ def _options() -> list[tuple[str, int | str]]:
     return [
         ("grpc.service_config", (files("cbrgateway_client") / "service_config.json").read_text("utf-8")),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
+        # A connection of its own for each channel. gRPC would let all channels to an address share one, which carries 100 calls at a time.
+        ("grpc.use_local_subchannel_pool", 1),
     ]

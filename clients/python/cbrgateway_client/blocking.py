@@ -1,0 +1,64 @@
+"""The watch without asyncio."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+from cbrgateway.v1 import task_pb2
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
+
+from cbrgateway_client.errors import CallError
+from cbrgateway_client.resume import Resumption, lost
+
+
+def watch_tasks(
+    stub: TaskServiceStub, request: task_pb2.WatchTasksRequest | None = None, *, patience_s: float = 60
+) -> Iterator[task_pb2.WatchTasksResponse]:
+    """Follows tasks until all are final (`end_when_all_terminal`) or the loop is left; through cuts and restarts of the gateway.
+
+    Yields every event but `stream_end` and those of a task that came before, by its id and revision. Each has a `resume_token`; a request with the
+    last one goes on from there, also in another process. Handle `gap`: events may be missing, a snapshot follows.
+
+    Raises CallError for a refusal, and when nothing was heard for longer than `patience_s` and the next try fails, too.
+    """
+    memory = Resumption(request or task_pb2.WatchTasksRequest(), patience_s)
+    while True:
+        call = stub.WatchTasks(memory.opened())
+        error: CallError | None = None
+        try:
+            while (response := _next(call, memory.silence_s)) is not None:
+                if memory.take(response):
+                    yield response
+        except grpc.RpcError as failure:
+            error = CallError.of(failure)
+        finally:
+            call.cancel()
+        again = memory.ended(error)
+        if again is None:
+            return
+        if again.gap:
+            yield again.gap
+        time.sleep(again.delay_s)
+
+
+def _next(call: Any, silence_s: float) -> task_pb2.WatchTasksResponse | None:  # noqa: ANN401 - grpc's type has no cancel
+    """The next response, None at the end. Raises grpc.RpcError, also when there was none for `silence_s`."""
+    silent = threading.Event()
+
+    def give_up() -> None:
+        silent.set()
+        call.cancel()
+
+    timer = threading.Timer(silence_s, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        return next(call, None)
+    except grpc.RpcError:
+        if silent.is_set():
+            raise lost(f"no sign of life for {silence_s:g} s") from None
+        raise
+    finally:
+        timer.cancel()

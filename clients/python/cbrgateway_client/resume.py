@@ -1,0 +1,123 @@
+"""What a watch remembers between its streams, and what it does when one ends. No input and no output: `blocking` and `aio` have those.
+
+| the stream ended with | then |
+|---|---|
+| OK and `stream_end` ALL_TERMINAL | the watch is over |
+| OK and another `stream_end` | a new stream with the token, after `retry_delay` |
+| nothing, UNAVAILABLE, ABORTED, CANCELLED, silence, a hole in `sequence` | a new stream with the token, after a growing pause |
+| RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost streams are still taken for a while |
+| INTERNAL or UNKNOWN that is not from the gateway | the same: something in between broke the stream |
+| OUT_OF_RANGE, when the watch has a token | a `gap` for the caller, and a new stream that begins with a snapshot |
+| anything else, or no sign of life for longer than the caller's patience | the error is raised |
+"""
+
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from cbrgateway.v1 import task_pb2
+
+from cbrgateway_client.errors import CallError
+
+_CUT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED})
+_FROM_BETWEEN: Final = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 20.0
+_DEFAULT_HEARTBEAT_S: Final = 20.0
+_MISSED_HEARTBEATS: Final = 2.5
+_MAX_REMEMBERED: Final = 10_000
+"""Tasks whose last revision is known. A task that was forgotten may be told twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Open a new stream after `delay_s`. `gap`: tell the caller first, if it is set."""
+
+    delay_s: float
+    gap: task_pb2.WatchTasksResponse | None = None
+
+
+class Resumption:
+    """One watch over all its streams: `opened`, `take` for each response, then `ended`, and from the start again."""
+
+    def __init__(
+        self,
+        request: task_pb2.WatchTasksRequest,
+        patience_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._request = task_pb2.WatchTasksRequest()
+        self._request.CopyFrom(request)
+        self._patience_s, self._clock, self._jitter = patience_s, clock, jitter
+        self._heard_at = clock()
+        self._failures = 0
+        self._sequence = 0
+        self._end: task_pb2.StreamEnd | None = None
+        self._revisions: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def silence_s(self) -> float:
+        """How long a healthy stream can be silent at most."""
+        own = self._request.HasField("heartbeat_interval")
+        return _MISSED_HEARTBEATS * (self._request.heartbeat_interval.ToTimedelta().total_seconds() if own else _DEFAULT_HEARTBEAT_S)
+
+    def opened(self) -> task_pb2.WatchTasksRequest:
+        """The request of the next stream."""
+        self._sequence, self._end = 0, None
+        return self._request
+
+    def take(self, response: task_pb2.WatchTasksResponse) -> bool:
+        """Whether the response is news for the caller. Raises CallError if one before it is missing."""
+        if response.sequence != self._sequence + 1:
+            raise lost(f"event {self._sequence + 1} is missing, {response.sequence} came instead")
+        self._sequence = response.sequence
+        self._failures, self._heard_at = 0, self._clock()
+        if response.resume_token:
+            self._request.resume_token = response.resume_token
+        kind = response.WhichOneof("event")
+        if kind == "stream_end":
+            self._end = response.stream_end
+            return False
+        task = response.snapshot_task if kind == "snapshot_task" else getattr(response, kind).task if kind in {"update", "terminal"} else None
+        return task is None or self._is_new(task)
+
+    def ended(self, error: CallError | None) -> Again | None:
+        """What follows the end of a stream; None: nothing, the watch is over. Raises the error that ends it."""
+        if error is None and self._end is not None:
+            if self._end.reason == task_pb2.STREAM_END_REASON_ALL_TERMINAL:
+                return None
+            return Again(self._end.retry_delay.ToTimedelta().total_seconds())
+        error = error or lost("the stream ended without `stream_end`")
+        if error.code() is grpc.StatusCode.OUT_OF_RANGE and self._request.resume_token:
+            self._request.resume_token = ""
+            self._request.ClearField("include_snapshot")
+            return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
+        if not self._is_cut(error) or self._clock() - self._heard_at > self._patience_s:
+            raise error
+        self._failures += 1
+        pause_s = self._jitter(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)))
+        return Again(max(pause_s, error.retry_delay_s or 0))
+
+    def _is_new(self, task: task_pb2.Task) -> bool:
+        if task.revision <= self._revisions.get(task.id, -1):
+            return False
+        self._revisions[task.id] = task.revision
+        self._revisions.move_to_end(task.id)
+        if len(self._revisions) > _MAX_REMEMBERED:
+            self._revisions.popitem(last=False)
+        return True
+
+    def _is_cut(self, error: CallError) -> bool:
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return bool(self._request.resume_token)
+        return error.code() in _CUT or (error.code() in _FROM_BETWEEN and not error.reason_name)
+
+
+def lost(what: str) -> CallError:
+    """How a stream ends that does not tell its end."""
+    return CallError(grpc.StatusCode.UNAVAILABLE, None, None, f"The stream was lost: {what}.")
