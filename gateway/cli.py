@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gateway.audit_commands import audit
+from gateway.task_commands import tasks
 
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
@@ -59,6 +60,7 @@ def main() -> None:
 
 
 main.add_command(audit)
+main.add_command(tasks)
 
 
 def _configured(command: _Command) -> _Command:

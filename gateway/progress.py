@@ -1,0 +1,134 @@
+"""How events of WatchTasks look to people: a bar for each task on a terminal, a line for each change elsewhere; and what came of it all."""
+
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+from cbrgateway.v1 import task_pb2, types_pb2
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+_FINAL: Final = frozenset({task_pb2.TASK_STATUS_SUCCEEDED, task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_TIMED_OUT, task_pb2.TASK_STATUS_SKIPPED})
+_DONE_PERCENT: Final = 100
+
+
+def task_in(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
+    """The task that the event tells of, if any."""
+    match event.WhichOneof("event"):
+        case "snapshot_task":
+            return event.snapshot_task
+        case "update":
+            return event.update.task
+        case "terminal":
+            return event.terminal.task
+    return None
+
+
+def _note_in(event: task_pb2.WatchTasksResponse) -> str:
+    """What people should know beside the tasks. Empty: nothing."""
+    match event.WhichOneof("event"):
+        case "gap":
+            return f"Something may have been missed: {event.gap.reason}"
+        case "removed":
+            name = event.removed.task_id or event.removed.submission_id
+            return f"{name} is not known." if event.removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND else f"{name} is gone."
+        case "source_status":
+            return "CBR answers again." if event.source_status.healthy else f"CBR cannot be read: {event.source_status.failure.message}"
+        case "submission" if event.submission.state == types_pb2.SUBMISSION_STATE_AMBIGUOUS:
+            return f"{event.submission.id}: more tasks fit than it can have started; all of them are shown."
+        case "submission" if event.submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
+            return f"{event.submission.id}: no work was started."
+    return ""
+
+
+def state(task: task_pb2.Task) -> str:
+    """The state in words, with the reason of a failure."""
+    return f"{_word(task)}: {task.error_info.message}" if task.error_info.message else _word(task)
+
+
+def _word(task: task_pb2.Task) -> str:
+    return task.status_raw or task_pb2.TaskStatus.Name(task.status).removeprefix("TASK_STATUS_").lower().replace("_", " ")
+
+
+def percent(task: task_pb2.Task) -> int:
+    """How far it is: 100 for whatever is final."""
+    return _DONE_PERCENT if task.status in _FINAL else task.details.common.progress_percent
+
+
+def _title(task: task_pb2.Task) -> str:
+    kind = task.type_raw or task_pb2.TaskType.Name(task.type).removeprefix("TASK_TYPE_").lower().replace("_", " ")
+    return f"{kind} {task.details.resource.name or task.vault_name or task.id}"
+
+
+class Tally:
+    """What became of the tasks."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+
+    def count(self, event: task_pb2.WatchTasksResponse) -> None:
+        """Takes one event into account."""
+        if task := task_in(event):
+            self._states[task.id] = _word(task)
+        elif event.HasField("removed"):
+            self._states[event.removed.task_id or event.removed.submission_id] = "unknown"
+        elif event.submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
+            self._states[event.submission.id] = "not started"
+
+    @property
+    def all_succeeded(self) -> bool:
+        return set(self._states.values()) <= {"succeeded"}
+
+    def summary(self) -> str:
+        """Such as `3 succeeded, 1 failed`."""
+        return ", ".join(f"{number} {state}" for state, number in Counter(self._states.values()).items()) or "no task is running"
+
+
+class Lines:
+    """A line for each change, for pipes and logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing is held."""
+
+    def show(self, event: task_pb2.WatchTasksResponse) -> None:
+        task = task_in(event)
+        if text := f"{task.id}  {_title(task)}: {percent(task)} %, {state(task)}" if task else _note_in(event):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """A bar for each task. Nothing that comes from the gateway is taken as markup."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def show(self, event: task_pb2.WatchTasksResponse) -> None:
+        task = task_in(event)
+        if task is None:
+            if note := _note_in(event):
+                self._progress.console.print(note, markup=False, highlight=False, soft_wrap=True)
+            return
+        if task.id not in self._bars:
+            self._bars[task.id] = self._progress.add_task(_title(task), total=_DONE_PERCENT, state="")
+        self._progress.update(self._bars[task.id], completed=percent(task), state=state(task))

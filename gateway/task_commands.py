@@ -1,0 +1,114 @@
+"""`cbr-gateway tasks`: a caller of a running gateway, at a terminal or in a script. It stands on the client package, as any other caller."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from cbrgateway_client import CallError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_NOT_ALL_SUCCEEDED: Final = 1
+_NO_ANSWER: Final = 3
+_KEY_VARIABLE: Final = "CBR_API_KEY"
+
+
+@click.group()
+def tasks() -> None:
+    """What CBR is doing: asks a running gateway."""
+
+
+def _reaching(command: _Command) -> _Command:
+    """The options that say where the gateway is and who asks."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
+    options = (
+        click.option("--address", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Address of the gateway."),
+        click.option("--api-key-file", type=file, help=f"File with the API key or token; else it is taken from the environment: {_KEY_VARIABLE}."),
+        click.option("--project", "project_id", default="", metavar="ID", help="Project to act in, for tenants that have several."),
+        click.option("--plaintext", is_flag=True, help="Do not encrypt, for a gateway on this machine."),
+        click.option("--ca-file", type=file, help="Authorities (PEM) that vouch for the gateway."),
+        click.option("--certificate-file", type=file, help="Certificate (PEM) of the caller."),
+        click.option("--key-file", type=file, help="Its key (PEM)."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@tasks.command()
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="This task; may be repeated.")
+@click.option("--submission", "submission_ids", multiple=True, metavar="ID", help="The tasks of this submission; may be repeated.")
+@click.option("--vault", "vault_id", default="", metavar="ID", help="Tasks in this vault.")
+@click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
+@click.option("--patience", "patience_s", default=30.0, show_default=True, metavar="SECONDS", help="How long the gateway may be out of reach.")
+@_reaching
+def watch(
+    task_ids: tuple[str, ...],
+    submission_ids: tuple[str, ...],
+    vault_id: str,
+    as_json: bool,  # noqa: FBT001 - a flag of the command line
+    patience_s: float,
+    **reaching: Any,  # noqa: ANN401 - as declared in _reaching
+) -> None:
+    """Show tasks until all are final; without ids those that run now.
+
+    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown; 2 wrong usage; 3 the gateway refused or could not be reached.
+    """
+    from cbrgateway.v1 import task_pb2  # noqa: PLC0415 - `--help` answers without them
+    from cbrgateway.v1.task_pb2_grpc import TaskServiceStub  # noqa: PLC0415
+    from cbrgateway_client import CallError, watch_tasks  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from gateway.progress import Bars, Lines, Tally  # noqa: PLC0415
+
+    if task_ids and submission_ids:
+        raise click.UsageError("--task and --submission cannot be combined.")
+    chosen = task_pb2.TaskFilter(task_ids=task_ids, submission_ids=submission_ids, vault_id=vault_id)
+    wanted = task_pb2.WatchTasksRequest(filter=chosen, end_when_all_terminal=True)
+    tally, console = Tally(), Console()
+    view = Bars(console) if console.is_terminal else Lines(console)
+    try:
+        with _channel(**reaching) as channel, view:
+            for event in watch_tasks(TaskServiceStub(channel), wanted, patience_s=patience_s):
+                tally.count(event)
+                if as_json:
+                    _print_json(event)
+                else:
+                    view.show(event)
+    except CallError as error:
+        raise _refusal(error) from error
+    if not as_json:
+        click.echo(tally.summary())
+    if not tally.all_succeeded:
+        raise click.exceptions.Exit(_NOT_ALL_SUCCEEDED)
+
+
+def _channel(*, address: str, api_key_file: Path | None, project_id: str, plaintext: bool, **files: Path | None) -> Any:  # noqa: ANN401 - grpc's
+    import os  # noqa: PLC0415
+
+    from cbrgateway_client import Gateway  # noqa: PLC0415
+
+    credential = api_key_file.read_text("utf-8").strip() if api_key_file else os.environ.get(_KEY_VARIABLE, "")
+    return Gateway(address, credential, project_id, plaintext, **files).channel()
+
+
+def _print_json(event: Any) -> None:  # noqa: ANN401 - a message
+    # The kinds of details that an error inside an event may hold must be known to be printed.
+    from google.protobuf import json_format  # noqa: PLC0415
+    from google.rpc import error_details_pb2  # noqa: F401, PLC0415
+
+    click.echo(json.dumps(json_format.MessageToDict(event, preserving_proto_field_name=True)))
+
+
+def _refusal(error: "CallError") -> click.ClickException:
+    import grpc  # noqa: PLC0415
+
+    return click.UsageError(str(error)) if error.code() is grpc.StatusCode.INVALID_ARGUMENT else _Refused(str(error))
+
+
+class _Refused(click.ClickException):
+    exit_code = _NO_ANSWER

@@ -1,0 +1,93 @@
+"""`cbr-gateway tasks watch` as a process of its own, against a server that plays scripts."""
+
+import asyncio
+import io
+import json
+import os
+import sys
+
+import pytest
+from cbrgateway.v1 import task_pb2
+from google.rpc import code_pb2
+from rich.console import Console
+
+from gateway.progress import Bars
+from tests.client.scripted import DONE, SUCCEEDED, playing, refuse, snapshot, terminal, update
+from tests.ports import free_port
+from tests.quota.processes import ROOT
+
+FAILED = task_pb2.WatchTasksResponse(
+    terminal={"task": {"id": "b", "revision": 9, "status": "TASK_STATUS_FAILED", "error_info": {"message": "no room"}}}
+)
+UNKNOWN = task_pb2.WatchTasksResponse(removed={"task_id": "c", "reason": "TASK_REMOVAL_REASON_NOT_FOUND"})
+
+
+@pytest.fixture(scope="module")
+async def stage():
+    async with playing() as (player, gateway):
+        yield player, gateway.address
+
+
+async def command(address, *options):
+    """Exit code, standard output and standard error."""
+    arguments = ("-m", "gateway", "tasks", "watch", "--address", address, "--plaintext", *options)
+    path = os.pathsep.join(str(ROOT / part) for part in ("generated/python", "clients/python", "."))
+    environ = os.environ | {"PYTHONPATH": path, "CBR_API_KEY": "a-key"}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe)
+    out, err = await asyncio.wait_for(process.communicate(), 25)
+    return process.returncode, out.decode(), err.decode()
+
+
+ENDS = {
+    "all succeed": ((snapshot("a", 1), update("a", 2), terminal("a", 3), DONE), 0, "1 succeeded"),
+    "one fails": ((terminal("a", 1), FAILED, DONE), 1, "1 succeeded, 1 failed"),
+    "one is unknown": ((terminal("a", 1), UNKNOWN, DONE), 1, "1 succeeded, 1 unknown"),
+    "nothing runs": ((DONE,), 0, "no task is running"),
+}
+
+
+@pytest.mark.parametrize(("script", "code", "summary"), ENDS.values(), ids=list(ENDS))
+async def test_ends_when_all_tasks_are_final(stage, script, code, summary):
+    player, address = stage
+    player.scripts[:] = [script]
+    ended, out, err = await command(address)
+    assert (ended, err) == (code, "")
+    assert out.splitlines()[-1] == summary
+
+
+async def test_writes_events_as_json_and_asks_for_what_it_is_told(stage):
+    player, address = stage
+    player.scripts[:] = [(snapshot("a", 1), terminal("a", 2), DONE)]
+    ended, out, err = await command(address, "--json", "--submission", "s-1", "--submission", "s-2", "--vault", "v")
+    assert (ended, err) == (0, "")
+    assert [next(key for key in ("snapshot_task", "terminal") if key in json.loads(line)) for line in out.splitlines()] == [
+        "snapshot_task",
+        "terminal",
+    ]
+    wanted = player.requests[-1]
+    assert (list(wanted.filter.submission_ids), wanted.filter.vault_id, wanted.end_when_all_terminal) == (["s-1", "s-2"], "v", True)
+
+
+async def test_says_why_there_is_no_answer(stage):
+    player, address = stage
+    player.scripts[:] = [(refuse(code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID"),), (refuse(code_pb2.INVALID_ARGUMENT, "FIELD_INVALID"),)]
+    assert await command(address) == (3, "", "Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n")
+    code, _, err = await command(address)
+    assert (code, err.splitlines()[-1]) == (2, "Error: INVALID_ARGUMENT (FIELD_INVALID): as scripted")
+    code, _, err = await command(f"127.0.0.1:{free_port()}", "--patience", "0.1")
+    assert code == 3
+    assert err.startswith("Error: UNAVAILABLE: ")
+    assert (await command(address, "--task", "a", "--submission", "b"))[0] == 2
+
+
+def test_draws_a_bar_for_each_task_and_takes_nothing_for_markup():
+    out = io.StringIO()
+    with Bars(Console(file=out, force_terminal=True, width=150)) as view:
+        hostile = task_pb2.Task(id="a", vault_name="[bold]vault[/bold]", status=SUCCEEDED, error_info={"message": "[/nothing]"})
+        view.show(task_pb2.WatchTasksResponse(snapshot_task=hostile))
+        view.show(UNKNOWN)
+    assert "[bold]vault[/bold]" in out.getvalue()
+    assert "[/nothing]" in out.getvalue()
+    assert "c is not known." in out.getvalue()
+    assert "100%" in out.getvalue()
