@@ -1,6 +1,4 @@
-"""One tenant's way to the gateway: the generated stubs, with its API key on every call."""
-
-from typing import Final, TypeVar
+"""One tenant's way to the gateway: the generated stubs over a channel of the Python client."""
 
 import grpc
 from cbrgateway.v1.backup_pb2_grpc import BackupServiceStub
@@ -11,16 +9,11 @@ from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-_TIMEOUT_S: Final = 10
-
 
 class Caller:
-    """`caller(caller.vaults.GetVault, GetVaultRequest(...))` makes a call. It raises grpc.RpcError."""
+    """`caller.vaults.GetVault(GetVaultRequest(...))` makes a call. It raises CallError."""
 
-    def __init__(self, channel: grpc.Channel, api_key: str) -> None:
-        self._metadata = (("authorization", f"Bearer {api_key}"),)
+    def __init__(self, channel: grpc.Channel) -> None:
         self.protectables = ProtectabilityServiceStub(channel)
         self.vaults = VaultServiceStub(channel)
         self.policies = PolicyServiceStub(channel)
@@ -28,7 +21,3 @@ class Caller:
         self.tasks = TaskServiceStub(channel)
         self.backups = BackupServiceStub(channel)
         self.shares = BackupShareServiceStub(channel)
-
-    def __call__(self, rpc: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request, *more: tuple[str, str]) -> Response:
-        """The answer of `rpc`; `more` is further metadata."""
-        return rpc(request, metadata=(*self._metadata, *more), timeout=_TIMEOUT_S)

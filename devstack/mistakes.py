@@ -29,7 +29,7 @@ def make_mistakes(caller: Caller, screen: Screen, server: protectability_pb2.Pro
     screen.step(f"A mistake: {server.name} into a second vault")
     resource = types_pb2.ResourceRef(id=server.id, type=server.type)
     add = vault_pb2.AddVaultResourcesRequest(vault_id=other_vault_id, resources=[resource])
-    _refused(screen, lambda: caller(caller.vaults.AddVaultResources, add), grpc.StatusCode.FAILED_PRECONDITION, "RESOURCE_IN_OTHER_VAULT")
+    _refused(screen, lambda: caller.vaults.AddVaultResources(add), grpc.StatusCode.FAILED_PRECONDITION, "RESOURCE_IN_OTHER_VAULT")
 
     screen.step("A mistake: a vault of 5 GiB")
     billing = vault_pb2.BillingSpec(
@@ -39,12 +39,12 @@ def make_mistakes(caller: Caller, screen: Screen, server: protectability_pb2.Pro
         size_gib=5,
     )
     create = vault_pb2.CreateVaultRequest(vault=vault_pb2.VaultSpec(name="too-small", billing=billing))
-    _refused(screen, lambda: caller(caller.vaults.CreateVault, create), grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    _refused(screen, lambda: caller.vaults.CreateVault(create), grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
 
     screen.step(f"A mistake: the project of the tenant {DATABASES.name}")
-    project = ("x-cbr-project-id", DATABASES.project_id)
+    project = (("x-cbr-project-id", DATABASES.project_id),)
     call = vault_pb2.ListVaultsRequest()
-    _refused(screen, lambda: caller(caller.vaults.ListVaults, call, project), grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED")
+    _refused(screen, lambda: caller.vaults.ListVaults(call, metadata=project), grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED")
 
 
 def _refused(screen: Screen, call: Callable[[], Message], code: grpc.StatusCode, reason: str) -> None:

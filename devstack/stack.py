@@ -22,6 +22,8 @@ _ENVIRON: Final = {
     "SK2": emulated.SECOND_SECRET_KEY,
 }
 _DRAIN_GRACE_S: Final = 1
+_POLL_S: Final = 0.2
+"""Emulated work is done in seconds."""
 
 
 class AddressTaken(Exception):  # noqa: N818 - says what is the case
@@ -50,6 +52,7 @@ def configuration(endpoint: str, listen: str, health_listen: str, log_level: str
             },
         },
         "tenants": [_entry(tenant) for tenant in TENANTS],
+        "watch": {"busy_s": _POLL_S, "idle_s": 10 * _POLL_S},
         "log": {"level": log_level},
     }
     return Config.model_validate(data, context={"environ": _ENVIRON})

@@ -4,8 +4,8 @@ import re
 import subprocess
 import sys
 
-import grpc
 from cbrgateway.v1 import protectability_pb2, types_pb2, vault_pb2
+from cbrgateway_client import Gateway
 
 from devstack.caller import Caller
 from devstack.launch import launched
@@ -33,10 +33,10 @@ def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
 
 
 def test_the_story_chooses_a_server_that_no_vault_holds() -> None:
-    with launched("--task-seconds", "0.2") as dev, grpc.insecure_channel(dev.address) as channel:
-        caller = Caller(channel, PAYMENTS.api_key)
+    with launched("--task-seconds", "0.2") as dev, Gateway(dev.address, PAYMENTS.api_key, plaintext=True).channel() as channel:
+        caller = Caller(channel)
         wanted = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
-        server = caller(caller.protectables.ListProtectables, wanted).instances[0]
+        server = caller.protectables.ListProtectables(wanted).instances[0]
         billing = vault_pb2.BillingSpec(
             consistent_level=types_pb2.CONSISTENT_LEVEL_CRASH_CONSISTENT,
             object_type=types_pb2.OBJECT_TYPE_SERVER,
@@ -44,7 +44,7 @@ def test_the_story_chooses_a_server_that_no_vault_holds() -> None:
             size_gib=500,
         )
         spec = vault_pb2.VaultSpec(name="taken", billing=billing, resources=[types_pb2.ResourceRef(id=server.id, type=server.type)])
-        caller(caller.vaults.CreateVault, vault_pb2.CreateVaultRequest(vault=spec))
+        caller.vaults.CreateVault(vault_pb2.CreateVaultRequest(vault=spec))
         told = demo("--address", dev.address)
         assert (told.returncode, told.stderr) == (0, "")
         assert "in vault taken" in told.stdout
