@@ -35,6 +35,11 @@ test: $(STAMPS)/dev ## Run all tests
 soak-quota: $(STAMPS)/dev ## Run the tests of limits, repeats and crashes with full numbers; takes half an hour
 	@QUOTA_SOAK=1 $(BIN)/python -m pytest tests/quota tests/state/test_model.py
 
+.PHONY: soak-watch
+soak-watch: $(STAMPS)/dev ## Run the tests of streams with full numbers; takes a quarter of an hour, and prints figures
+	@rm -f .cache/soak-watch.txt && mkdir -p .cache
+	@WATCH_SOAK=.cache/soak-watch.txt $(BIN)/python -m pytest tests/watch/test_cuts.py tests/watch/test_crowd.py; status=$$?; cat .cache/soak-watch.txt; exit $$status
+
 .PHONY: soak-audit
 soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers
 	@AUDIT_SOAK=10 $(BIN)/python -m pytest tests/audit
