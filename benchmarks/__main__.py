@@ -8,21 +8,21 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks import plan, report
+from benchmarks import plan, report, streams
 from benchmarks.goals import verdicts
 
 _RESULTS = Path(__file__).parent / "results"
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="One short round of about half a minute, to see that everything runs; its figures are rough.")
+@click.option("--quick", is_flag=True, help="One short round of about a minute, to see that everything runs; its figures are rough.")
 def main(*, quick: bool) -> None:
-    """Measure the gateway against what a caller would otherwise do. Takes up to four minutes and two cores."""
+    """Measure the gateway against what a caller would otherwise do. Takes up to five minutes and two cores."""
     if not sys.platform.startswith("linux"):
         raise click.ClickException("the CPU time of other processes is read from /proc: run this on Linux, in a container for example")
     begun = time.monotonic()
     run = plan.carry_out(plan.QUICK if quick else plan.FULL, lambda text: click.echo(text, err=True))
-    goals = verdicts(run.figures, run.start_s)
+    goals = [*verdicts(run.figures, run.start_s), *streams.verdicts(run.streams, run.overload)]
     click.echo(report.table(run, goals))
     _RESULTS.mkdir(exist_ok=True)
     file = _RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{'-quick' if quick else ''}.json"

@@ -17,10 +17,11 @@ import msgspec
 from cbrgateway.v1 import vault_pb2
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
-from benchmarks import limits, processes
+from benchmarks import limits, processes, streams
 from benchmarks.load import Sample
 from benchmarks.payloads import VAULT_ID
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
+from benchmarks.streams import Overload, Streams
 from benchmarks.ways import API_KEY
 
 _ALL: Final = tuple(f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64))
@@ -32,16 +33,17 @@ _STARTS_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a run takes: seconds of each case, and rounds over all of them."""
+    """How long a run takes: seconds of each case, and rounds over all of them. `streams`: how many are opened."""
 
     rounds: int
     settle_s: float
     measure_s: float
     starts: int
+    streams: int
 
 
-FULL: Final = Pace(rounds=3, settle_s=0.3, measure_s=1.1, starts=3)
-QUICK: Final = Pace(rounds=1, settle_s=0.15, measure_s=0.35, starts=1)
+FULL: Final = Pace(rounds=3, settle_s=0.3, measure_s=1.1, starts=3, streams=10_000)
+QUICK: Final = Pace(rounds=1, settle_s=0.15, measure_s=0.35, starts=1, streams=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,16 @@ SUBJECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run found: medians of the rounds, and the best start."""
+    """Everything that one run found: medians of the rounds, the best start, and what streams cost."""
 
     figures: dict[tuple[str, str], Sample]
     start_s: float
+    streams: Streams
+    overload: Overload
 
 
 def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
-    """Runs everything, about (rounds * 43 cases * their seconds) long."""
+    """Runs everything, about (rounds * 43 cases * their seconds) and another minute long."""
     with _servers() as (servers, restart):
         samples: dict[tuple[str, str], list[Sample]] = {}
         for number in range(1, pace.rounds + 1):
@@ -84,9 +88,12 @@ def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
                 tell(f"round {number} of {pace.rounds}: {subject.name}")
                 for found in _measured(subject, servers[subject.server], pace):
                     samples.setdefault((subject.name, found.case), []).append(found)
+        tell("overload")
+        overload = streams.flooded(servers["aiohttp"].address, middle(samples["gateway aiohttp", "get:64"]).calls_per_s)
         tell("starts")
         start_s = min(restart() for _ in range(pace.starts))
-    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s)
+    found = streams.carry_out(pace.streams, tell)
+    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload)
 
 
 def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:

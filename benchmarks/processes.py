@@ -66,6 +66,32 @@ def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
         yield Server(address, process.pid, begun)
 
 
+@dataclass(frozen=True, slots=True)
+class Servant:
+    """A process that answers each line of its input with one line. `greeting`: its first line."""
+
+    greeting: str
+    process: subprocess.Popen[bytes]
+
+    def obey(self, order: str) -> bytes:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{order}\n".encode())
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+
+@contextmanager
+def servant(name: str, *arguments: str, core: int) -> Iterator[Servant]:
+    """Runs `python -m benchmarks.<name>`, which takes orders."""
+    pipe = subprocess.PIPE
+    with _running([sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdin=pipe, stdout=pipe) as (process, _):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Servant(process.stdout.readline().decode().strip(), process)
+        process.stdin.close()
+
+
 @contextmanager
 def gateway(directory: Path, upstream: str, transport: str, sections: Mapping[str, Any] | None = None, **more: str) -> Iterator[Server]:
     """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in `directory`.

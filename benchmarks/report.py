@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from benchmarks import streams
 from benchmarks.goals import Verdict
 from benchmarks.load import Sample
 from benchmarks.plan import SUBJECTS, Run
@@ -26,6 +27,8 @@ def document(run: Run, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "goals": [msgspec.to_builtins(verdict) | {"met": verdict.met} for verdict in verdicts],
         "start_s": run.start_s,
+        "overload": msgspec.to_builtins(run.overload),
+        "streams": msgspec.to_builtins(run.streams),
         "figures": [{"subject": subject} | msgspec.to_builtins(sample) for (subject, _), sample in run.figures.items()],
     }
 
@@ -40,7 +43,7 @@ def table(run: Run, verdicts: Sequence[Verdict]) -> str:
         lines += [_figures(subject.name, run.figures[subject.name, case]) for subject in SUBJECTS if case in subject.cases]
     if not can_pin():
         lines.append("The processes could not be pinned to two cores: the figures disturb each other.")
-    return "\n".join([*lines, "", *_goals(verdicts)])
+    return "\n".join([*lines, "", streams.table(run.streams, run.overload), "", *_goals(verdicts)])
 
 
 def _figures(subject: str, sample: Sample) -> str:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, payloads, plan, processes, report
+from benchmarks import goals, payloads, plan, processes, report, streams
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
+from benchmarks.streams import Level, Overload, Streams
 from benchmarks.ways import Way
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc")
 
 ONE_ROUND = (0.02, 0.15)
+OVERLOAD = Overload(5, 0.95, 90.0, 150.0)
+STREAMS = Streams((Level(1000, 0.1, 9.0, 20.0, 10), Level(1000, 0.1, 9.0, 20.0, 10), Level(1, 0.01, 1.0, 2.0, 10)), 2000.0, 25.0, 0.0, 0)
 
 
 def some_sample(way="grpc", case="get:8", server_cpu_us=400.0, **figures):
@@ -72,8 +75,8 @@ def test_every_goal_has_its_figures_and_knows_when_it_is_met():
 
 
 def test_table_and_document_show_every_figure_and_goal():
-    run = Run(every_figure(), start_s=1.0)
-    verdicts = goals.verdicts(run.figures, run.start_s)
+    run = Run(every_figure(), start_s=1.0, streams=STREAMS, overload=OVERLOAD)
+    verdicts = [*goals.verdicts(run.figures, run.start_s), *streams.verdicts(STREAMS, OVERLOAD)]
     text = report.table(run, verdicts)
     assert all(subject.name in text for subject in plan.SUBJECTS)
     assert all(verdict.text in text for verdict in verdicts)

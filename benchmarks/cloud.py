@@ -1,0 +1,43 @@
+"""A cloud with tasks that one can start: the emulator.
+
+Run in a process of its own: `python -m benchmarks.cloud`; the first line of its output is its address.
+
+It obeys lines of its input: `task SECONDS` starts a task that takes so long. Each answer is how often tasks have been listed.
+"""
+
+import asyncio
+import sys
+from dataclasses import replace
+
+from benchmarks.payloads import PROJECT_ID
+from benchmarks.runtime import run
+from emulator.server import running_emulator
+from emulator.settings import DEFAULT_ACCOUNTS, EmulatorSettings, Project
+from emulator.transitions import Pace
+
+
+async def main() -> None:
+    account = replace(DEFAULT_ACCOUNTS[0], projects=(Project(PROJECT_ID, "bench", "local"),))
+    async with running_emulator(settings=EmulatorSettings(accounts=(account,), auth=False)) as cloud:
+        print(cloud.base_url.removeprefix("http://"), flush=True)
+        tasks = cloud.state.world.tasks
+        while order := await asyncio.to_thread(sys.stdin.readline):
+            name, *numbers = order.split()
+            if name == "task":
+                tasks.set_pace(Pace(duration_s=float(numbers[0])))
+                tasks.start(
+                    "backup",
+                    project_id=PROJECT_ID,
+                    enterprise_project_id="0",
+                    provider_id="0daac4c5-6707-4851-97ba-169e36266b66",
+                    vault=("69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a", "vault"),
+                    resource={"id": "resource", "type": "OS::Nova::Server", "name": "resource", "extra_info": {}},
+                    part="backup",
+                    details={"backup_id": "", "backup_name": "backup", "incremental": "false"},
+                    enter=lambda _status: None,
+                )
+            print(sum(entry.operation == "ListOpLogs" for entry in cloud.state.truth.entries()), flush=True)
+
+
+if __name__ == "__main__":
+    run(main())
