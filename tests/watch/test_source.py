@@ -95,13 +95,18 @@ async def test_throttling_slows_the_polls_down():
 
 
 async def test_a_task_that_cbr_lists_late_is_told_all_the_same(world):
-    order(world, "list_lag", LIST, seconds=0.6, times=None)
+    """Also when a later one was listed before it: each poll looks back."""
+    end_task(world, start_task(world))
     async with watching(world) as seen:
         await seen.until("snapshot_end")
+        order(world, "raw", LIST, body={"operation_logs": [], "count": 0}, times=1)
         late = start_task(world)
         end_task(world, late)
+        world.emulator.state.clock.step(60)
+        later = start_task(world)
+        await seen.until("update")
         await seen.until("terminal")
-    assert seen.tasks("terminal") == [late.id]
+    assert (seen.tasks("terminal"), seen.tasks("update")) == ([late.id], [later.id])
 
 
 async def test_a_late_list_takes_nothing_away(world):
