@@ -261,7 +261,7 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
         order(world, "delay", CREATE, seconds=3)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
-        draining = asyncio.create_task(world.app.servers.drain(world.app.client.release))
+        draining = asyncio.create_task(world.app.servers.drain(world.app.hub.end, world.app.client.release))
         await asyncio.sleep(0.05)
         async with grpc.aio.insecure_channel(world.app.health_address) as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
@@ -284,7 +284,7 @@ async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
         order(world, "delay", CREATE, seconds=2)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
-        await world.app.servers.drain(world.app.client.release)
+        await world.app.servers.drain(world.app.hub.end, world.app.client.release)
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await slow
         await world.app.client.aclose(15)
@@ -304,7 +304,7 @@ async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines, m
         await until(lambda: all(len(arrived(world, rpc)) >= 1 for rpc in (LIST, "VaultService/UpdateVault")) and len(arrived(world, CREATE)) == 2)
         calls["queued"] = asyncio.create_task(caller(world)("VaultService/UpdateVault", update))
         await asyncio.sleep(0.2)
-        await world.app.servers.drain(world.app.client.release)
+        await world.app.servers.drain(world.app.hub.end, world.app.client.release)
         ended = {name: await call for name, call in calls.items()}
         assert {name: (end.code, end.reason) for name, end in ended.items()} == {
             "create": ("UNKNOWN", "OUTCOME_UNKNOWN"),

@@ -21,11 +21,11 @@ async def test_callers_see_their_own_limits_and_administrators_all():
     async with gateway(*limits) as world:
         quota = world.stub(QuotaServiceStub)
         own = await outcome(world, quota.ListLimits, quota_pb2.ListLimitsRequest())
-        assert [shown.name for shown in own.response.limits] == ["requests:tenant::read", "vaults:tenant"]
+        assert [shown.name for shown in own.response.limits] == ["open_streams:tenant", "requests:tenant::read", "vaults:tenant"]
         everything = await outcome(world, quota.ListLimits, quota_pb2.ListLimitsRequest(page_size=3), tenant="admin")
-        assert (len(everything.response.limits), everything.response.total_size) == (3, 4)
+        assert (len(everything.response.limits), everything.response.total_size) == (3, 5)
         rest = quota_pb2.ListLimitsRequest(page_size=3, page_token=everything.response.next_page_token)
-        assert len((await outcome(world, quota.ListLimits, rest, tenant="admin")).response.limits) == 1
+        assert len((await outcome(world, quota.ListLimits, rest, tenant="admin")).response.limits) == 2
 
 
 async def test_usages_show_what_is_used():
