@@ -1,7 +1,9 @@
 """`make clients`: code into `generated/<language>`, packages into `dist`."""
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -61,7 +63,15 @@ def run(language: Language, commands: Sequence[Command], more: Mapping[str, str]
     path = os.pathsep.join((str(language.cache / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
     environ = os.environ | {"PATH": path} | dict(language.environ) | dict(more or {})
     for command in commands:
+        # A group of its own, so that what a build tool has started ends with it.
+        process = subprocess.Popen(command, cwd=language.tree, env=environ, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
-            subprocess.run(command, cwd=language.tree, env=environ, stdin=subprocess.DEVNULL, timeout=timeout_s, check=True)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-            raise Failed(f"{language.name}: {failure}") from failure
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as late:
+            raise Failed(f"{language.name}: `{shlex.join(command)}` has not ended after {timeout_s:g} s") from late
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if code:
+            raise Failed(f"{language.name}: `{shlex.join(command)}` has ended with exit code {code}")

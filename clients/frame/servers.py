@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -101,14 +102,17 @@ class Servers:
 @contextlib.contextmanager
 def running_servers(folder: Path) -> Iterator[Servers]:
     """Fresh servers, their files below `folder`."""
-    ports = [f"127.0.0.1:{free_port()}" for _ in range(4)]
-    servers = Servers(folder, ports[0], ports[1], f"http://{ports[2]}", ports[3])
-    _write_files(servers)
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.stop()
+    address, health, emulator = (f"127.0.0.1:{port}" for port in (free_port(), free_port(), free_port()))
+    # Bound and not listening: a connection is refused, and nobody else gets the port.
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        servers = Servers(folder, address, health, f"http://{emulator}", f"127.0.0.1:{closed.getsockname()[1]}")
+        _write_files(servers)
+        try:
+            servers.start()
+            yield servers
+        finally:
+            servers.stop()
 
 
 def _write_files(servers: Servers) -> None:

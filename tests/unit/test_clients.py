@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import time
+from pathlib import Path
 
 import pytest
 from cbrgateway.v1 import quota_pb2, vault_pb2
@@ -56,6 +58,27 @@ def test_in_ci_every_toolchain_must_be_there(without_toolchain, monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(SystemExit, match=f"cannot build {without_toolchain.name}"):
         build.present([without_toolchain])
+
+
+def test_what_a_late_command_has_started_ends_with_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("clients.frame.languages._CACHE", tmp_path)
+    language = dataclasses.replace(LANGUAGES[0], environ={})
+    language.tree.mkdir(parents=True)
+    with pytest.raises(build.Failed, match="has not ended after 1 s"):
+        build.run(language, [["sh", "-c", "sleep 100 & echo $! >child; wait"]], timeout_s=1)
+    child = int((language.tree / "child").read_text())
+    until = time.monotonic() + 10
+    while _lives(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _lives(child)
+
+
+def _lives(pid):
+    """A process that nobody has waited for is not alive any more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_an_unknown_language_is_refused_by_name():
