@@ -74,7 +74,8 @@ class Servers:
 
     def _run(self, name: str, *arguments: str) -> None:
         path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
-        environ = os.environ | {"PYTHONPATH": path, "AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
+        secrets = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "PAGE_TOKEN_KEY": "a key for tests, and for nothing else"}
+        environ = os.environ | {"PYTHONPATH": path} | secrets
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log)
 
@@ -149,9 +150,12 @@ def _configuration(servers: Servers) -> Mapping[str, Any]:
             "credentials": {"main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}},
         },
         "issuers": {"test": {"issuer": ISSUER, "audience": AUDIENCE, "jwks": {"file": str(folder / "keys.json")}}},
+        # What a watch was given before a restart is good after it.
+        "page_token_key": {"env": "PAGE_TOKEN_KEY"},
         "state": {"kind": "sqlite", "path": str(folder / "state.db")},
         # An outcome that nobody knows is looked for at once.
         "quota": {"sweep_s": 1, "settle_s": 1},
+        "watch": {"busy_s": 1, "idle_s": 2},
         "tenants": [
             _tenant("payments", emulated.PAYMENTS_PROJECT_ID, API_KEY, principals=[ci]),
             _tenant("databases", emulated.DATABASES_PROJECT_ID, LIMITED_KEY, limits=[_SLOW_RATE]),

@@ -8,6 +8,7 @@ from clients.frame import build
 from clients.frame.checks import CHECKS
 from clients.frame.control import Control
 from clients.frame.languages import CLIENTS, Language
+from clients.frame.script import Script
 from clients.frame.servers import Servers, running_servers
 
 _TEST_S = 300
@@ -20,24 +21,26 @@ def test(language: Language) -> frozenset[str]:
         results = folder / "results"
         results.mkdir()
         with running_servers(folder) as servers:
-            control = Control(servers)
+            control, script = Control(servers), Script()
             try:
-                _run(language, servers, control, results)
+                _run(language, servers, control, {"CBR_TEST_RESULTS": str(results)} | script.environ())
+                (results / "example").touch()
             except build.Failed as failure:
                 print(f"*** FAILED {failure} ***")
             finally:
+                script.close()
                 control.close()
         return frozenset(path.name for path in results.iterdir())
 
 
-def _run(language: Language, servers: Servers, control: Control, results: Path) -> None:
-    tested = {"CBR_TEST_CONTROL": control.url, "CBR_TEST_RESULTS": str(results), "CBR_TEST_VECTORS": str(CLIENTS / "vectors.json")}
-    build.run(language, language.test, servers.environ() | tested, _TEST_S)
+def _run(language: Language, servers: Servers, control: Control, more: Mapping[str, str]) -> None:
+    """The language's tests, then its example. Raises Failed."""
+    tested = {"CBR_TEST_CONTROL": control.url, "CBR_TEST_VECTORS": str(CLIENTS / "vectors.json")}
+    build.run(language, language.test, servers.environ() | tested | dict(more), _TEST_S)
     control.answer("/calm", {})
     shown = servers.environ()
     story = {"CBR_ADDRESS": shown["CBR_TEST_ADDRESS"], "CBR_CA_FILE": shown["CBR_TEST_CA_FILE"], "CBR_API_KEY": shown["CBR_TEST_API_KEY"]}
     build.run(language, language.example, story, _TEST_S)
-    (results / "example").touch()
 
 
 def table(passed: Mapping[str, Collection[str]]) -> Iterable[str]:

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	cbr "github.com/cbrgateway/cbrgateway-go/cbrgateway/v1"
@@ -223,6 +224,90 @@ func TestDeadline(t *testing.T) {
 	_, err := cbr.NewVaultServiceClient(connect(t)).ListVaults(ctx, &cbr.ListVaultsRequest{})
 	failed(t, err, codes.DeadlineExceeded, "deadline")
 	passed(t, "deadline")
+}
+
+func TestWatch(t *testing.T) {
+	connection := connect(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	servers := &cbr.ListProtectablesRequest{ProtectableType: cbr.ProtectableType_PROTECTABLE_TYPE_SERVER}
+	found, err := cbr.NewProtectabilityServiceClient(connection).ListProtectables(ctx, servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := newVault("go-watch")
+	request.Vault.Billing.SizeGib = 200
+	request.Vault.Resources = []*cbr.ResourceRef{{Id: found.Instances[0].Id, Type: found.Instances[0].Type}}
+	vaults := cbr.NewVaultServiceClient(connection)
+	vault, err := vaults.CreateVault(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := &cbr.CreateCheckpointRequest{Checkpoint: &cbr.CheckpointSpec{VaultId: vault.Vault.Id}}
+	made, err := cbr.NewCheckpointServiceClient(connection).CreateCheckpoint(ctx, backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter := &cbr.TaskFilter{SubmissionIds: []string{made.Submission.Id}}
+	ends, restarted := []cbr.TaskStatus{}, false
+	for event, err := range Watch(ctx, cbr.NewTaskServiceClient(connection), &cbr.WatchTasksRequest{Filter: filter, EndWhenAllTerminal: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !restarted {
+			ask(t, "/restart")
+			restarted = true
+		}
+		if event.GetTerminal() != nil {
+			ends = append(ends, event.GetTerminal().Task.Status)
+		}
+	}
+	if len(ends) != 1 || ends[0] != cbr.TaskStatus_TASK_STATUS_SUCCEEDED {
+		t.Error(ends)
+	}
+	if _, err = vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: vault.Vault.Id}); err != nil {
+		t.Fatal(err)
+	}
+	passed(t, "watch")
+}
+
+func TestResume(t *testing.T) {
+	connection, err := Connect(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), Plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	tasks, ctx := cbr.NewTaskServiceClient(connection), context.Background()
+	seen := []string{}
+	for event, err := range Watch(ctx, tasks, &cbr.WatchTasksRequest{HeartbeatInterval: durationpb.New(200 * time.Millisecond)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, told(event))
+	}
+	if got := strings.Join(seen, ", "); got != os.Getenv("CBR_TEST_SCRIPT_SEEN") {
+		t.Error(got)
+	}
+	for _, err := range Watch(ctx, tasks, &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{VaultId: "refused"}}) {
+		if e := failed(t, err, codes.PermissionDenied); e.Reason != cbr.ErrorReason_ERROR_REASON_PROJECT_DENIED {
+			t.Error(e)
+		}
+	}
+	passed(t, "resume")
+}
+
+// told is an event in words: its kind, and the revision of its task.
+func told(event *cbr.WatchTasksResponse) string {
+	switch e := event.Event.(type) {
+	case *cbr.WatchTasksResponse_SnapshotTask:
+		return fmt.Sprintf("snapshot_task %d", e.SnapshotTask.Revision)
+	case *cbr.WatchTasksResponse_Update:
+		return fmt.Sprintf("update %d", e.Update.Task.Revision)
+	case *cbr.WatchTasksResponse_Terminal:
+		return fmt.Sprintf("terminal %d", e.Terminal.Task.Revision)
+	}
+	message := event.ProtoReflect()
+	return string(message.WhichOneof(message.Descriptor().Oneofs().ByName("event")).Name())
 }
 
 func TestVectors(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"time"
 
 	"github.com/cbrgateway/cbrgateway-go"
 	cbr "github.com/cbrgateway/cbrgateway-go/cbrgateway/v1"
@@ -77,7 +76,7 @@ func (s story) tell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = s.finish(ctx, id, cbr.TaskType_TASK_TYPE_BACKUP); err != nil {
+	if err = s.finish(ctx, "backup", made.Submission); err != nil {
 		return err
 	}
 	listed, err := s.backups.ListBackups(ctx, &cbr.ListBackupsRequest{CheckpointId: made.Checkpoint.Id})
@@ -88,16 +87,18 @@ func (s story) tell(ctx context.Context) error {
 	fmt.Println("backup", backup.Id)
 
 	restore := &cbr.RestoreBackupRequest{BackupId: backup.Id, Restore: &cbr.RestoreSpec{ServerId: server.Id}}
-	if _, err = s.backups.RestoreBackup(ctx, restore); err != nil {
+	restored, err := s.backups.RestoreBackup(ctx, restore)
+	if err != nil {
 		return err
 	}
-	if err = s.finish(ctx, id, cbr.TaskType_TASK_TYPE_RESTORE); err != nil {
+	if err = s.finish(ctx, "restore", restored.Submission); err != nil {
 		return err
 	}
-	if _, err = s.vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: id}); err != nil {
+	deleted, err := s.vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: id})
+	if err != nil {
 		return err
 	}
-	return s.finish(ctx, id, cbr.TaskType_TASK_TYPE_VAULT_DELETE)
+	return s.finish(ctx, "deletion", deleted.Submission)
 }
 
 func (s story) freeServer(ctx context.Context) (*cbr.Protectable, error) {
@@ -113,17 +114,19 @@ func (s story) freeServer(ctx context.Context) (*cbr.Protectable, error) {
 	return nil, errors.New("no server is free")
 }
 
-// finish waits for the only task of its kind in a vault.
-func (s story) finish(ctx context.Context, vault string, kind cbr.TaskType) error {
-	for {
-		listed, err := s.tasks.ListTasks(ctx, &cbr.ListTasksRequest{VaultId: vault, Type: kind})
+// finish follows what a call has started to its end.
+func (s story) finish(ctx context.Context, title string, started *cbr.Submission) error {
+	request := &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{SubmissionIds: []string{started.Id}}, EndWhenAllTerminal: true}
+	for event, err := range cbrgateway.Watch(ctx, s.tasks, request) {
 		if err != nil {
 			return err
 		}
-		if task := listed.Tasks[0]; task.EndTime != nil {
-			fmt.Println(kind, task.Status)
-			return nil
+		switch e := event.Event.(type) {
+		case *cbr.WatchTasksResponse_Update:
+			fmt.Println(title, e.Update.Task.GetDetails().GetCommon().GetProgressPercent(), "%")
+		case *cbr.WatchTasksResponse_Terminal:
+			fmt.Println(title, e.Terminal.Task.Status)
 		}
-		time.Sleep(time.Second)
 	}
+	return nil
 }

@@ -1,5 +1,6 @@
 import com.cbrgateway.client.Gateway;
 import com.cbrgateway.client.GatewayException;
+import com.cbrgateway.client.TaskWatch;
 import com.cbrgateway.v1.BackupServiceGrpc;
 import com.cbrgateway.v1.BillingSpec;
 import com.cbrgateway.v1.CheckpointServiceGrpc;
@@ -10,7 +11,6 @@ import com.cbrgateway.v1.CreateVaultRequest;
 import com.cbrgateway.v1.DeleteVaultRequest;
 import com.cbrgateway.v1.ListBackupsRequest;
 import com.cbrgateway.v1.ListProtectablesRequest;
-import com.cbrgateway.v1.ListTasksRequest;
 import com.cbrgateway.v1.ObjectType;
 import com.cbrgateway.v1.ProtectType;
 import com.cbrgateway.v1.Protectable;
@@ -19,10 +19,11 @@ import com.cbrgateway.v1.ProtectableType;
 import com.cbrgateway.v1.ResourceRef;
 import com.cbrgateway.v1.RestoreBackupRequest;
 import com.cbrgateway.v1.RestoreSpec;
-import com.cbrgateway.v1.TaskServiceGrpc;
-import com.cbrgateway.v1.TaskType;
+import com.cbrgateway.v1.Submission;
+import com.cbrgateway.v1.TaskFilter;
 import com.cbrgateway.v1.VaultServiceGrpc;
 import com.cbrgateway.v1.VaultSpec;
+import com.cbrgateway.v1.WatchTasksRequest;
 import io.grpc.Channel;
 import io.grpc.StatusRuntimeException;
 import java.io.File;
@@ -40,14 +41,14 @@ public final class Story {
     String authorities = System.getenv("CBR_CA_FILE");
     try (Gateway gateway = (authorities == null ? builder.plaintext() : builder.authorities(new File(authorities))).connect()) {
       new Story(gateway.channel()).tell();
-    } catch (StatusRuntimeException failure) {
+    } catch (StatusRuntimeException | GatewayException failure) {
       var why = GatewayException.of(failure);
       System.err.printf("%s%nreason %s, fields %s, repeat after %s%n", why.getMessage(), why.reason(), why.fields(), why.retryDelay());
       System.exit(1);
     }
   }
 
-  private void tell() throws InterruptedException {
+  private void tell() throws GatewayException, InterruptedException {
     var vaults = VaultServiceGrpc.newBlockingStub(channel);
     var backups = BackupServiceGrpc.newBlockingStub(channel);
     Protectable server = freeServer();
@@ -64,16 +65,14 @@ public final class Story {
     System.out.println("vault " + vault + " holds " + server.getName());
 
     var checkpoint = CreateCheckpointRequest.newBuilder().setCheckpoint(CheckpointSpec.newBuilder().setVaultId(vault)).build();
-    String made = CheckpointServiceGrpc.newBlockingStub(channel).createCheckpoint(checkpoint).getCheckpoint().getId();
-    finish(vault, TaskType.TASK_TYPE_BACKUP);
-    String backup = backups.listBackups(ListBackupsRequest.newBuilder().setCheckpointId(made).build()).getBackups(0).getId();
+    var made = CheckpointServiceGrpc.newBlockingStub(channel).createCheckpoint(checkpoint);
+    finish("backup", made.getSubmission());
+    String backup = backups.listBackups(ListBackupsRequest.newBuilder().setCheckpointId(made.getCheckpoint().getId()).build()).getBackups(0).getId();
     System.out.println("backup " + backup);
 
     var restore = RestoreSpec.newBuilder().setServerId(server.getId());
-    backups.restoreBackup(RestoreBackupRequest.newBuilder().setBackupId(backup).setRestore(restore).build());
-    finish(vault, TaskType.TASK_TYPE_RESTORE);
-    vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).build());
-    finish(vault, TaskType.TASK_TYPE_VAULT_DELETE);
+    finish("restore", backups.restoreBackup(RestoreBackupRequest.newBuilder().setBackupId(backup).setRestore(restore).build()).getSubmission());
+    finish("deletion", vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).build()).getSubmission());
   }
 
   private Protectable freeServer() {
@@ -84,15 +83,20 @@ public final class Story {
         .orElseThrow(() -> new IllegalStateException("no server is free"));
   }
 
-  /** Waits for the only task of its kind in a vault. */
-  private void finish(String vault, TaskType type) throws InterruptedException {
-    var tasks = TaskServiceGrpc.newBlockingStub(channel);
-    var wanted = ListTasksRequest.newBuilder().setVaultId(vault).setType(type).build();
-    var task = tasks.listTasks(wanted).getTasks(0);
-    while (!task.hasEndTime()) {
-      Thread.sleep(1000);
-      task = tasks.listTasks(wanted).getTasks(0);
-    }
-    System.out.println(type + " " + task.getStatus());
+  /** Follows what a call has started to its end. */
+  private void finish(String title, Submission started) throws GatewayException, InterruptedException {
+    var filter = TaskFilter.newBuilder().addSubmissionIds(started.getId());
+    var request = WatchTasksRequest.newBuilder().setFilter(filter).setEndWhenAllTerminal(true).build();
+    TaskWatch.follow(
+        channel,
+        request,
+        event -> {
+          switch (event.getEventCase()) {
+            case UPDATE -> System.out.println(title + " " + event.getUpdate().getTask().getDetails().getCommon().getProgressPercent() + " %");
+            case TERMINAL -> System.out.println(title + " " + event.getTerminal().getTask().getStatus());
+            default -> {}
+          }
+          return true;
+        });
   }
 }

@@ -1,13 +1,12 @@
 // The life of a backup: a vault for a server, a backup, a restore, and nothing left behind.
 import { readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 
-import { connect, GatewayError, type Gateway } from "cbrgateway";
+import { connect, GatewayError, watchTasks, type Gateway } from "cbrgateway";
 import { BackupService } from "cbrgateway/v1/backup";
 import { CheckpointService } from "cbrgateway/v1/checkpoint";
 import { ProtectabilityService, ProtectableType } from "cbrgateway/v1/protectability";
-import { TaskService, TaskStatus, TaskType } from "cbrgateway/v1/task";
-import { ConsistentLevel, ObjectType, ProtectType } from "cbrgateway/v1/types";
+import { TaskStatus } from "cbrgateway/v1/task";
+import { ConsistentLevel, ObjectType, ProtectType, type Submission } from "cbrgateway/v1/types";
 import { VaultService } from "cbrgateway/v1/vault";
 
 const { CBR_ADDRESS: address = "127.0.0.1:50051", CBR_API_KEY: apiKey = "", CBR_CA_FILE: file } = process.env;
@@ -33,27 +32,21 @@ async function tell(gateway: Gateway): Promise<void> {
   const vaultId = vault!.id;
   console.log(`vault ${vaultId} holds ${server.name}`);
 
-  const { checkpoint } = await gateway.client(CheckpointService).createCheckpoint({ checkpoint: { vaultId } });
-  await finish(gateway, vaultId, TaskType.BACKUP);
+  const { checkpoint, submission } = await gateway.client(CheckpointService).createCheckpoint({ checkpoint: { vaultId } });
+  await finish(gateway, "backup", submission);
   const { backups } = await gateway.client(BackupService).listBackups({ checkpointId: checkpoint!.id });
   const backupId = backups[0]!.id;
   console.log(`backup ${backupId}`);
 
-  await gateway.client(BackupService).restoreBackup({ backupId, restore: { serverId: server.id } });
-  await finish(gateway, vaultId, TaskType.RESTORE);
-  await vaults.deleteVault({ vaultId });
-  await finish(gateway, vaultId, TaskType.VAULT_DELETE);
+  await finish(gateway, "restore", (await gateway.client(BackupService).restoreBackup({ backupId, restore: { serverId: server.id } })).submission);
+  await finish(gateway, "deletion", (await vaults.deleteVault({ vaultId })).submission);
 }
 
-/** Waits for the only task of its kind in a vault. */
-async function finish(gateway: Gateway, vaultId: string, type: TaskType): Promise<void> {
-  for (;;) {
-    const { tasks } = await gateway.client(TaskService).listTasks({ vaultId, type });
-    if (tasks[0]?.endTime) {
-      console.log(TaskType[type], TaskStatus[tasks[0].status]);
-      return;
-    }
-    await sleep(1000);
+/** Follows what a call has started to its end. */
+async function finish(gateway: Gateway, title: string, started: Submission | undefined): Promise<void> {
+  for await (const { event } of watchTasks(gateway, { filter: { submissionIds: [started!.id] }, endWhenAllTerminal: true })) {
+    if (event.case === "update") console.log(title, event.value.task?.details?.common?.progressPercent ?? 0, "%");
+    if (event.case === "terminal") console.log(title, TaskStatus[event.value.task!.status]);
   }
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import { createRegistry } from "@bufbuild/protobuf";
-import { status, type ServiceError } from "@grpc/grpc-js";
+import { Metadata, status, type ServiceError } from "@grpc/grpc-js";
 
 import { ErrorReason } from "./gen/cbrgateway/v1/errors_pb.js";
 import {
@@ -57,6 +57,15 @@ export class GatewayError extends Error {
     const [packed] = failure.metadata?.get("grpc-status-details-bin") ?? [];
     if (packed instanceof Buffer) for (const detail of fromBinary(StatusSchema, packed).details) this.#add(detail);
     this.message = this.#explained(failure.details, address);
+  }
+
+  /** How a stream ends that does not tell its end. */
+  static lost(what: string): GatewayError {
+    const details = `the stream was lost: ${what}`;
+    const failure = Object.assign(new Error(details), { code: status.UNAVAILABLE, details, metadata: new Metadata() });
+    const error = new GatewayError(failure, "");
+    error.message = details;
+    return error;
   }
 
   #add(packed: Any): void {

@@ -6,3 +6,4 @@
  */
 export { connect, Gateway, type CallOptions, type Client, type ConnectOptions } from "./connection.js";
 export { GatewayError, patiently, type Kind } from "./errors.js";
+export { watchTasks } from "./watch.js";

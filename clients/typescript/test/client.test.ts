@@ -5,10 +5,11 @@ import { test } from "node:test";
 import { fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
 import { status } from "@grpc/grpc-js";
 
-import { connect, GatewayError, patiently, type ConnectOptions, type Gateway } from "../src/index.js";
-import { CheckpointResourceSchema, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
+import { connect, GatewayError, patiently, watchTasks, type ConnectOptions, type Gateway } from "../src/index.js";
+import { CheckpointResourceSchema, CheckpointService, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
 import { ErrorReason } from "../src/gen/cbrgateway/v1/errors_pb.js";
-import { TaskSchema, type Task } from "../src/gen/cbrgateway/v1/task_pb.js";
+import { TaskSchema, TaskStatus, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
+import { ProtectabilityService, ProtectableType } from "../src/gen/cbrgateway/v1/protectability_pb.js";
 import { ConsistentLevel, ObjectType, ProtectType } from "../src/gen/cbrgateway/v1/types_pb.js";
 import { ListVaultsResponseSchema, VaultService, type ListVaultsResponse } from "../src/gen/cbrgateway/v1/vault_pb.js";
 
@@ -137,6 +138,42 @@ check("deadline", async (gateway) => {
     await ask("/calm");
   }
 });
+
+check("watch", async (gateway) => {
+  const vaults = gateway.client(VaultService);
+  const { instances } = await gateway.client(ProtectabilityService).listProtectables({ protectableType: ProtectableType.SERVER });
+  const { vault: spec } = newVault("ts-watch", 200);
+  const vaultId = (await vaults.createVault({ vault: { ...spec, resources: [{ id: instances[0]!.id, type: instances[0]!.type }] } })).vault!.id;
+  const { submission } = await gateway.client(CheckpointService).createCheckpoint({ checkpoint: { vaultId } });
+  const ends: (TaskStatus | undefined)[] = [];
+  let restarted = false;
+  for await (const { event } of watchTasks(gateway, { filter: { submissionIds: [submission!.id] }, endWhenAllTerminal: true })) {
+    if (!restarted) await ask("/restart");
+    restarted = true;
+    if (event.case === "terminal") ends.push(event.value.task?.status);
+  }
+  assert.deepEqual(ends, [TaskStatus.SUCCEEDED]);
+  await vaults.deleteVault({ vaultId });
+});
+
+/** An event in words: its kind, and the revision of its task. */
+function told({ event }: WatchTasksResponse): string {
+  const kind = event.case?.replace(/[A-Z]/, (letter) => `_${letter.toLowerCase()}`) ?? "";
+  if (event.case === "snapshotTask") return `${kind} ${event.value.revision}`;
+  return event.case === "update" || event.case === "terminal" ? `${kind} ${event.value.task?.revision}` : kind;
+}
+
+check(
+  "resume",
+  async (gateway) => {
+    const seen: string[] = [];
+    for await (const event of watchTasks(gateway, { heartbeatInterval: { nanos: 200_000_000 } })) seen.push(told(event));
+    assert.equal(seen.join(", "), given("SCRIPT_SEEN"));
+    const refused = watchTasks(gateway, { filter: { vaultId: "refused" } }).next();
+    assert.equal((await failure(status.PERMISSION_DENIED, refused)).reason, ErrorReason.PROJECT_DENIED);
+  },
+  { address: given("SCRIPT_ADDRESS"), plaintext: true },
+);
 
 const SCHEMAS = { Task: TaskSchema, CheckpointResource: CheckpointResourceSchema, ListVaultsResponse: ListVaultsResponseSchema };
 

@@ -61,6 +61,12 @@ public final class GatewayException extends Exception {
     return new GatewayException(Kind.OTHER, Status.fromThrowable(failure), String.valueOf(failure.getMessage()), "", Details.NONE);
   }
 
+  /** How a stream ends that does not tell its end. */
+  static GatewayException lost(String what) {
+    String message = "the stream was lost: " + what;
+    return new GatewayException(Kind.UNREACHABLE, Status.UNAVAILABLE.withDescription(message), message, "", Details.NONE);
+  }
+
   public Kind kind() {
     return kind;
   }

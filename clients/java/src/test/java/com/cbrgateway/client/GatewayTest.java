@@ -7,19 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import com.cbrgateway.client.GatewayException.Kind;
-import com.cbrgateway.v1.BillingSpec;
-import com.cbrgateway.v1.ConsistentLevel;
-import com.cbrgateway.v1.CreateVaultRequest;
 import com.cbrgateway.v1.DeleteVaultRequest;
 import com.cbrgateway.v1.ErrorReason;
 import com.cbrgateway.v1.GetVaultRequest;
 import com.cbrgateway.v1.ListVaultsRequest;
 import com.cbrgateway.v1.ListVaultsResponse;
-import com.cbrgateway.v1.ObjectType;
-import com.cbrgateway.v1.ProtectType;
 import com.cbrgateway.v1.VaultServiceGrpc;
 import com.cbrgateway.v1.VaultServiceGrpc.VaultServiceBlockingStub;
-import com.cbrgateway.v1.VaultSpec;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.File;
@@ -36,16 +30,6 @@ class GatewayTest {
     return VaultServiceGrpc.newBlockingStub(gateway.channel());
   }
 
-  private static CreateVaultRequest newVault(String name, int sizeGib) {
-    var billing =
-        BillingSpec.newBuilder()
-            .setSizeGib(sizeGib)
-            .setObjectType(ObjectType.OBJECT_TYPE_SERVER)
-            .setProtectType(ProtectType.PROTECT_TYPE_BACKUP)
-            .setConsistentLevel(ConsistentLevel.CONSISTENT_LEVEL_CRASH_CONSISTENT);
-    return CreateVaultRequest.newBuilder().setVault(VaultSpec.newBuilder().setName(name).setBilling(billing)).build();
-  }
-
   private static GatewayException failure(Status.Code code, Runnable call, String... words) {
     var thrown = assertThrows(StatusRuntimeException.class, call::run);
     assertEquals(code, thrown.getStatus().getCode(), thrown.getMessage());
@@ -58,7 +42,7 @@ class GatewayTest {
   @Test
   void unary() throws Exception {
     try (Gateway gateway = Stage.gateway().connect()) {
-      String id = vaults(gateway).createVault(newVault("java-unary", 100)).getVault().getId();
+      String id = vaults(gateway).createVault(Stage.newVault("java-unary", 100)).getVault().getId();
       assertEquals("java-unary", vaults(gateway).getVault(GetVaultRequest.newBuilder().setVaultId(id).build()).getVault().getName());
       assertFalse(vaults(gateway).listVaults(LIST).getVaultsList().isEmpty());
       vaults(gateway).deleteVault(DeleteVaultRequest.newBuilder().setVaultId(id).build());
@@ -77,7 +61,7 @@ class GatewayTest {
   @Test
   void error() throws Exception {
     try (Gateway gateway = Stage.gateway().connect()) {
-      var e = failure(Status.Code.INVALID_ARGUMENT, () -> vaults(gateway).createVault(newVault("java-error", 5)), "FIELD_INVALID");
+      var e = failure(Status.Code.INVALID_ARGUMENT, () -> vaults(gateway).createVault(Stage.newVault("java-error", 5)), "FIELD_INVALID");
       assertEquals(Kind.ANSWERED, e.kind());
       assertEquals(ErrorReason.ERROR_REASON_FIELD_INVALID, e.reason());
       assertEquals(1, e.fields().size());
@@ -91,7 +75,7 @@ class GatewayTest {
   void retry() throws Exception {
     Stage.ask("/fault?operation=CreateVault&kind=cut&when=after_commit&times=1");
     try (Gateway gateway = Stage.gateway().connect()) {
-      assertEquals("java-retry", vaults(gateway).createVault(newVault("java-retry", 100)).getVault().getName());
+      assertEquals("java-retry", vaults(gateway).createVault(Stage.newVault("java-retry", 100)).getVault().getName());
     }
     assertEquals("1", Stage.ask("/requests?operation=CreateVault&containing=java-retry"));
     Stage.passed("retry");

@@ -1,5 +1,11 @@
 package com.cbrgateway.client;
 
+import com.cbrgateway.v1.BillingSpec;
+import com.cbrgateway.v1.ConsistentLevel;
+import com.cbrgateway.v1.CreateVaultRequest;
+import com.cbrgateway.v1.ObjectType;
+import com.cbrgateway.v1.ProtectType;
+import com.cbrgateway.v1.VaultSpec;
 import java.io.File;
 import java.io.IOException;
 import java.net.URI;
@@ -25,13 +31,23 @@ final class Stage {
   }
 
   /** Tells the stage what to do. */
-  static String ask(String request) throws IOException, InterruptedException {
+  static String ask(String request) {
     var post = HttpRequest.newBuilder(URI.create(get("CONTROL") + request)).POST(HttpRequest.BodyPublishers.noBody()).build();
-    var reply = HttpClient.newHttpClient().send(post, HttpResponse.BodyHandlers.ofString());
+    var reply = HttpClient.newHttpClient().sendAsync(post, HttpResponse.BodyHandlers.ofString()).join();
     if (reply.statusCode() != 200) {
-      throw new IOException(request + ": " + reply.body());
+      throw new IllegalStateException(request + ": " + reply.body());
     }
     return reply.body();
+  }
+
+  static CreateVaultRequest newVault(String name, int sizeGib) {
+    var billing =
+        BillingSpec.newBuilder()
+            .setSizeGib(sizeGib)
+            .setObjectType(ObjectType.OBJECT_TYPE_SERVER)
+            .setProtectType(ProtectType.PROTECT_TYPE_BACKUP)
+            .setConsistentLevel(ConsistentLevel.CONSISTENT_LEVEL_CRASH_CONSISTENT);
+    return CreateVaultRequest.newBuilder().setVault(VaultSpec.newBuilder().setName(name).setBilling(billing)).build();
   }
 
   static void passed(String check) throws IOException {
