@@ -113,7 +113,11 @@ class _Unknown(grpc.GenericRpcHandler):
 
     def __init__(self, catalog: Catalog, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._names: Mapping[str, str] = {rpc.lower(): rpc for rpc in catalog.bindings}
+        self._anywhere: Mapping[str, str] = {_lower(rpc)[1]: rpc for rpc in catalog.bindings}
+        self._services: dict[str, dict[str, str]] = {}
+        for rpc in catalog.bindings:
+            service, method = _lower(rpc)
+            self._services.setdefault(service, {})[method] = rpc
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
         package, _, rpc = details.method.removeprefix("/").rpartition(f"{PACKAGE}.")
@@ -135,6 +139,14 @@ class _Unknown(grpc.GenericRpcHandler):
         await context.abort(status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata))
 
     def _hint(self, rpc: str) -> str:
-        # Nobody knows the caller yet, and comparing takes longer the longer the name is.
-        close = difflib.get_close_matches(rpc.lower(), self._names, n=1) if len(rpc) <= _MAX_NAME else []
-        return f"did you mean {self._names[close[0]]}?" if close else "list the services with server reflection, or see the documentation."
+        # Nobody knows the caller yet, and comparing takes time: for short names, and with those of the same service only.
+        service, method = _lower(rpc)
+        known = self._services.get(service, {})
+        close = difflib.get_close_matches(method, known, n=1) if len(rpc) <= _MAX_NAME else []
+        meant = known[close[0]] if close else self._anywhere.get(method)
+        return f"did you mean {meant}?" if meant else "list the services with server reflection, or see the documentation."
+
+
+def _lower(rpc: str) -> tuple[str, str]:
+    service, _, method = rpc.lower().partition("/")
+    return service, method

@@ -15,6 +15,23 @@ async def test_a_call_of_an_unknown_rpc_has_an_id_and_a_line(world, lines, metad
     assert (line["request_id"], line["rpc"], line["code"], line["reason"]) == (call_id, "VaultService/GetVaul", "UNIMPLEMENTED", "UNIMPLEMENTED")
 
 
+@pytest.mark.parametrize(
+    ("rpc", "meant"),
+    [
+        ("VaultService/GetVaul", "VaultService/GetVault"),
+        ("vaultservice/getvault", "VaultService/GetVault"),
+        ("BackupService/CreateVault", "VaultService/CreateVault"),
+        ("VaultService/Something", None),
+        ("NoService/GetVaul", None),
+        ("VaultService", None),
+    ],
+)
+async def test_what_was_meant_is_said_where_it_is_near(world, rpc, meant):
+    failed = await raw(world.channel, f"/cbrgateway.v1.{rpc}")
+    assert failed.code == "UNIMPLEMENTED"
+    assert (f"did you mean {meant}?" in failed.message) if meant else ("did you mean" not in failed.message)
+
+
 async def test_an_endless_name_is_neither_compared_nor_logged(world, lines):
     failed = await raw(world.channel, "/cbrgateway.v1.VaultService/GetVault" + "s" * 4000)
     assert failed.code == "UNIMPLEMENTED"

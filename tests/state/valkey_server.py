@@ -41,9 +41,16 @@ class ValkeyProcess:
         assert self._process is not None
         os.kill(self._process.pid, number)
 
+    def end(self) -> None:
+        """As its operator would: it keeps what it has to."""
+        self._stop(signal.SIGTERM)
+
     def kill(self) -> None:
+        self._stop(signal.SIGKILL)
+
+    def _stop(self, number: int) -> None:
         if self._process is not None:
-            self._process.kill()
+            self._process.send_signal(number)
             self._process.wait(timeout=20)
             self._process = None
 
