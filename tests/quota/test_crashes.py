@@ -188,7 +188,8 @@ def test_every_failpoint_is_tried():
 @pytest.mark.timeout(1500 if SOAK else 300)
 async def test_a_gateway_that_is_killed_at_any_failpoint_loses_and_doubles_nothing(tmp_path):
     async with running_emulator(pace=AT_ONCE) as cloud:
-        lanes = {tenant: Lane(alone(tmp_path, cloud, tenant), tenant, cloud) for tenant in ("payments", "databases", "standby")}
+        patience = {"payments": {}, "databases": {}, "standby": {"timeout_s": 0.4}}
+        lanes = {tenant: Lane(alone(tmp_path, cloud, tenant, **state), tenant, cloud) for tenant, state in patience.items()}
 
         async def through(tenant, places, **orders):
             for _ in range(often(1, 10)):
@@ -241,6 +242,6 @@ async def test_a_gateway_that_is_killed_at_any_time_lets_in_no_more_than_allowed
             assert Counter(each.reason for each in ended) == Counter(OK=room, RESOURCE_COUNT_LIMIT=most + 3 - room)
 
 
-def alone(folder, cloud, name, *limits, most=1000):
+def alone(folder, cloud, name, *limits, most=1000, **state):
     limits = (limit("vaults", "tenant", most), limit("capacity_gib", "tenant", 10**6), limit("concurrent_changes", "tenant", 100), *limits)
-    return Process(folder, cloud, name, limits=list(limits), quota=FAST, state={"path": str(folder / f"{name}.db"), "timeout_s": 0.4})
+    return Process(folder, cloud, name, limits=list(limits), quota=FAST, state={"path": str(folder / f"{name}.db"), **state})
