@@ -214,11 +214,11 @@ def someone(world, rpc):
 
 
 def content(message):
-    """A response without its times, which differ from run to run."""
+    """A response without its times and what follows its tasks, which differ from run to run."""
 
     def bare(value):
         if isinstance(value, dict):
-            return {key: bare(inside) for key, inside in value.items() if not key.endswith(("_time", "_at"))}
+            return {key: bare(inside) for key, inside in value.items() if not key.endswith(("_time", "_at")) and key != "submission"}
         return [bare(item) for item in value] if isinstance(value, list) else value
 
     return bare(json_format.MessageToDict(message, preserving_proto_field_name=True))
@@ -283,7 +283,7 @@ async def test_a_delete_that_was_carried_out_is_a_success(world, rpc, scene):
     request, since = await scene(call), last_seq(world)
     order(world, "cut", rpc, when="after_commit")
     response = await call.ok(rpc, request)
-    assert response == BINDINGS[rpc].response_type()
+    assert content(response) == {}
     assert commits(world, rpc, since) == [True, False]
     again = await call.fails(rpc, request)
     assert again.code == "NOT_FOUND"

@@ -60,7 +60,7 @@ async def test_metadata_over_the_limit_is_refused_and_under_it_always_accepted(w
         ("/cbrgateway.v1.VaultService/getvault", "VaultService/GetVault"),
         ("/cbrgateway.v1.PolicyServices/GetPolicy", "PolicyService/GetPolicy"),
         ("/cbrgateway.v1.Nonsense/Qwxyz", "reflection"),
-        ("/cbrgateway.v1.VaultService/", "VaultService"),
+        ("/cbrgateway.v1.VaultService/", "reflection"),
     ],
 )
 async def test_an_unknown_rpc_gets_a_hint(world, method, hint):
