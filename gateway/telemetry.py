@@ -5,11 +5,12 @@ lone surrogates, where faster ones fail or pass them on), console lines have eve
 which for a Secret is `Secret(***)`. Records of libraries that use `logging` take the same way.
 """
 
+import contextlib
 import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Final, Literal, TextIO
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,21 @@ class LogSettings(BaseModel):
     format: Literal["json", "console", "auto"] = Field(default="auto", description="auto: console on a terminal, json elsewhere.")
 
 
+class _Steady:
+    """A stream whose failures stay its own: a disk that is full must not end calls, nor the thread that waits for room."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Sends the events of structlog and the records of `logging` to `stream` (standard error). Replaces what was configured before."""
     out = sys.stderr if stream is None else stream
@@ -46,7 +62,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Steady(out))),
         cache_logger_on_first_use=False,
     )
     _capture_logging(out, level, shared, render)
@@ -61,7 +77,7 @@ def set_level(settings: LogSettings) -> None:
 
 
 def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]) -> None:
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(_Steady(out))
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared], processors=[remove_meta, *render])
