@@ -12,7 +12,7 @@ _RULE: Final = "=" * 100
 _TEXT: Final = """\
 {rule}
   CBR GATEWAY FOR DEVELOPMENT - NOT FOR PRODUCTION
-  An emulated cloud, public API keys, plain text. Everything is forgotten when it ends (Ctrl-C).
+  An emulated cloud, public API keys, plain text, no audit log. Everything is forgotten when it ends (Ctrl-C).
 {rule}
   gRPC      {address}   plain text, reflection on
   health    {health}

@@ -32,11 +32,14 @@ class SegmentFile:
     path: Path
 
     def data(self) -> bytes:
-        """Its bytes, unpacked. Raises OSError or EOFError (packed and cut)."""
-        if self.path.name.endswith(".gz"):
-            with gzip.open(self.path, "rb") as packed:
-                return packed.read()
-        return self.path.read_bytes()
+        """Its bytes, unpacked, also if it has been packed since it was found. Raises OSError or EOFError (packed and cut)."""
+        if not self.path.name.endswith(PACKED):
+            try:
+                return self.path.read_bytes()
+            except FileNotFoundError:
+                pass
+        with gzip.open(self.path.with_name(self.path.name.partition(SUFFIX)[0] + PACKED), "rb") as packed:
+            return packed.read()
 
 
 def name_of(writer: str, number: int) -> str:

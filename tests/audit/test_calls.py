@@ -2,13 +2,20 @@
 
 import asyncio
 import json
+import logging
 
+import grpc
 import pytest
+import structlog
+from cbrgateway.v1 import quota_pb2
 
+from emulator.server import running_emulator
+from gateway.app import open_app
 from tests.audit.logs import until
-from tests.audit.scenes import assert_good, audited_gateway, events, records
+from tests.audit.scenes import assert_good, audit_section, audited_gateway, events, records
 from tests.functional.calls import Caller, Failure, arrived, caller, order
 from tests.functional.stage import policy_request, servers, vault, vault_request
+from tests.harness import World, config_for
 
 
 @pytest.fixture
@@ -107,8 +114,6 @@ async def test_an_unknown_outcome_is_settled_by_recovery(tmp_path):
 
 async def test_changes_of_the_gateways_own_state_leave_intents_too(world, tmp_path):
     method = "/cbrgateway.v1.QuotaService/SetLimit"
-    from cbrgateway.v1 import quota_pb2  # noqa: PLC0415
-
     call = world.channel.unary_unary(
         method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=quota_pb2.SetLimitResponse.FromString
     )
@@ -137,6 +142,27 @@ async def test_rules_say_how_much_is_recorded_and_the_floor_holds(tmp_path):
     assert {row["unmapped"]["level"] for row in rows[1:]} == {"metadata"}
     assert "data" not in rows[1]["api"]["request"]
     assert rows[3]["unmapped"]["event"] == "CALL_REFUSED"
+
+
+async def test_rules_and_the_level_of_the_log_are_taken_over_by_a_reload(tmp_path):
+    before, root = structlog.get_config(), logging.getLogger().level
+    async with running_emulator() as cloud:
+        given = [config_for(cloud.base_url, {"audit": audit_section(tmp_path)})]
+        async with open_app(given[0], lambda: given[0]) as app, grpc.aio.insecure_channel(app.address) as channel:
+            world = World(app, cloud, channel)
+            await caller(world).ok("VaultService/ListVaults")
+            changed = {"audit": audit_section(tmp_path, policy=[{"level": "none"}]), "log": {"level": "error"}}
+            given[0] = config_for(cloud.base_url, changed)
+            with structlog.testing.capture_logs() as said:
+                await app.reloader.reload()
+            try:
+                await caller(world).ok("VaultService/ListVaults")
+                assert not structlog.get_logger().is_enabled_for(logging.WARNING)
+            finally:
+                structlog.configure(**before)
+                logging.getLogger().setLevel(root)
+            assert not [line for line in said if "restart" in line["event"]]
+    assert len(records(tmp_path)) == 1
 
 
 async def test_proxies_that_are_trusted_tell_who_calls(tmp_path):

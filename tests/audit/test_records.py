@@ -20,10 +20,9 @@ from gateway.audit.own import own_record
 from gateway.audit.record import ascii_json
 from gateway.audit.redact import MAX_ITEMS, Redactor
 from gateway.upstream.catalog import load_catalog
+from tests.audit.scenes import SCHEMA, VALID
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "docs" / "audit.schema.json").read_text())
-VALID = Draft202012Validator(SCHEMA)
 KEY = Keys.of("a-key-for-tests-with-enough-characters").redaction
 HOSTILE = int(os.environ.get("AUDIT_SOAK", "0")) * 1000 or 500
 REDACTOR = Redactor(KEY)

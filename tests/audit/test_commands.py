@@ -1,0 +1,98 @@
+"""`cbr-gateway audit`: what a person sees of a log."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.audit.anchors import AnchorFile
+from gateway.audit.segments import name_of
+from gateway.cli import main
+from tests.audit.logs import WRITER, entry, sink
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log of ten records and its anchor."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (tmp_path / "key").write_text("a-key-for-tests-with-enough-characters\n")
+    written = sink(folder)
+    written.append([entry(number) for number in range(8)])
+    AnchorFile(tmp_path / "anchors").add(written.checkpoint())
+    written.close()
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["audit", *map(str, arguments)])
+
+
+def checked(log, *more):
+    return run("verify", log, "--key-file", log.parent / "key", *more)
+
+
+def test_a_good_log_is_called_good(log):
+    done = checked(log, "--anchors", log.parent / "anchors")
+    assert (done.exit_code, done.output) == (0, "here: good, 11 records, the last is 11\n")
+    assert "give --anchors" in checked(log).output
+
+
+def test_the_first_bad_record_is_named(log):
+    path = log / name_of(WRITER, 1)
+    path.write_bytes(path.read_bytes().replace(b"call-4", b"call-5", 1))
+    done = checked(log)
+    assert done.exit_code == 1
+    assert "here: BAD  here.00000001.jsonl:6: record 6 was changed, or written with another key" in done.output
+
+
+def test_a_cut_end_is_found_by_the_anchor(log):
+    path = log / name_of(WRITER, 1)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
+    done = checked(log, "--anchors", log.parent / "anchors")
+    assert done.exit_code == 1
+    assert "record 8 and all after it are missing: record 10 was anchored" in done.output
+
+
+def test_a_directory_without_a_log_is_no_good_log(tmp_path):
+    (tmp_path / "key").write_text("k")
+    done = run("verify", tmp_path, "--key-file", tmp_path / "key")
+    assert done.exit_code == 1
+    assert "holds no log" in done.output
+
+
+def test_the_last_records_are_shown(log):
+    shown = run("tail", log, "-n", 2).output.splitlines()
+    assert [line.split()[-1] for line in shown] == ["call-6", "call-7"]
+    assert "READ_ENDED" in shown[0]
+    assert run("tail", log, "-n", 0).output == ""
+
+
+def test_a_search_narrows(log):
+    assert len(run("query", log).output.splitlines()) == 8
+    assert len(run("query", log, "--own").output.splitlines()) == 11
+    found = run("query", log, "--call", "call-3", "--tenant", "payments", "--operation", "getvault", "--since", "1h", "--json")
+    assert json.loads(found.output)["metadata"]["correlation_uid"] == "call-3"
+    for nothing in (("--tenant", "x"), ("--operation", "Delete"), ("--resource", "x"), ("--since", "2999-01-01T00:00Z")):
+        assert run("query", log, *nothing).output == ""
+    wrong = run("query", log, "--since", "yesterday")
+    assert wrong.exit_code == 2
+    assert "is no time" in wrong.output
+
+
+def test_the_schema_is_printed():
+    assert json.loads(run("schema").output)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_a_name_cannot_play_with_the_terminal(tmp_path):
+    from gateway.audit.reading import told  # noqa: PLC0415
+
+    row = {
+        "time": 0,
+        "metadata": {"tenant_uid": "t"},
+        "actor": {"user": {"name": "a\x1b[2Jb"}},
+        "api": {"operation": "S/R"},
+        "resources": [{"type": "vault", "uid": "x\ny"}],
+        "unmapped": {"event": "E"},
+    }
+    assert told(row).isprintable()

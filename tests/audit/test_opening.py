@@ -1,0 +1,165 @@
+"""Where a log begins: settings, directories that cannot be used, what others left behind, and what happens to segments once they are closed."""
+
+import gzip
+import json
+import os
+import time
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.audit import events
+from gateway.audit.activity import Activity, Caller, Declared
+from gateway.audit.levels import Level
+from gateway.audit.opening import open_audit
+from gateway.audit.reading import Query, rows
+from gateway.audit.record import Task
+from gateway.audit.resume import Unusable
+from gateway.audit.segments import segments
+from gateway.audit.settings import AuditSettings
+from gateway.audit.stdout import StdoutSink
+from gateway.audit.verify import verify
+from tests.audit.logs import KEYS as OTHER_KEYS
+from tests.audit.logs import entry, sink, until
+from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
+
+READ = Declared("VaultService/GetVault", "read", reads=True, verb="GET", path="/v3", operation="ShowVault", permission="p", level=Level.METADATA)
+
+
+def settings(folder, **more):
+    return AuditSettings.model_validate(audit_section(folder, **more))
+
+
+def read(uid="u", at=1000.0, tenant="payments"):
+    return Activity(uid, READ, Caller(tenant=tenant, principal="p"), at, Level.METADATA, code=0)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"directory": "d"}, "needs a key"),
+        ({"stdout": True}, "needs a key"),
+        ({"directory": "d", "stdout": True, "key": {"env": "K"}}, "Choose one"),
+        ({"directory": "d", "key": {"env": "SHORT"}}, "less than 32 characters"),
+        ({"trusted_proxies": ["10.0.0.0/99"]}, "is no IP network"),
+        ({"writer": "a/b"}, "writer"),
+    ],
+)
+def test_settings_that_make_no_log_are_refused(more, text):
+    with pytest.raises(ValidationError, match=text):
+        AuditSettings.model_validate(more, context={"environ": {"K": SECRET, "SHORT": "x"}})
+
+
+async def test_a_directory_that_cannot_be_used_stops_the_start(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unusable, match="cannot be used"):
+        async with open_audit(settings(tmp_path, directory=str(tmp_path / "file"))):
+            pass
+
+
+async def test_two_logs_with_one_writer_are_refused_and_with_two_they_share_the_directory(tmp_path):
+    async with open_audit(settings(tmp_path)):
+        with pytest.raises(Unusable, match="another process writes as 'one'"):
+            async with open_audit(settings(tmp_path)):
+                pass
+        async with open_audit(settings(tmp_path, writer="two")) as second:
+            second.ended(events.READ_ENDED, read())
+    assert_good(tmp_path)
+    assert set(segments(tmp_path / "log")) == {"two"}
+
+
+async def test_another_key_does_not_go_on_where_the_log_ended(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    before = sink(log, writer="one")
+    before.append([entry(1)])
+    before.close()
+    assert verify(log, OTHER_KEYS)[0].bad is None
+    with pytest.raises(Unusable, match="not the key"):
+        async with open_audit(settings(tmp_path)):
+            pass
+
+
+async def test_a_start_closes_what_it_and_others_left_open(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    for writer in ("one", "gone"):
+        left = sink(log, writer=writer)
+        left.keys = KEYS
+        left.append([entry(opens=f"of-{writer}")])
+    async with open_audit(settings(tmp_path)) as audit:
+        assert sorted(audit.unsettled) == ["of-gone", "of-one"]
+        audit.settled("of-gone", "DONE")
+        audit.settled("of-gone", "DONE")
+    assert_good(tmp_path)
+    found = [(row["unmapped"]["event"], row["metadata"]["correlation_uid"]) for row in records(tmp_path)]
+    assert found.count(("CHANGE_UNRESOLVED", "of-one")) == found.count(("CHANGE_UNRESOLVED", "of-gone")) == 1
+    assert found.count(("CHANGE_SETTLED", "of-gone")) == 1
+    async with open_audit(settings(tmp_path)) as audit:
+        assert "of-one" in audit.unsettled
+    assert len([row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"]) == 2
+
+
+async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp_path):
+    log = tmp_path / "log"
+    async with open_audit(settings(tmp_path, segment_mib=0.003)) as audit:
+        for number in range(30):
+            audit.ended(events.READ_ENDED, read(str(number)))
+            await until(lambda number=number: len(records(tmp_path)) > number)
+    packed = sorted(log.glob("*.gz"))
+    assert len(packed) >= 3
+    assert gzip.decompress(packed[0].read_bytes()).count(b'"event":"LOG_CLOSED"') == 1
+    assert_good(tmp_path)
+    old = time.time() - 3 * 86400
+    for path in packed[:-1]:
+        os.utime(path, (old, old))
+    async with open_audit(settings(tmp_path, retention_days=1)):
+        await until(lambda: not packed[0].exists())
+    assert_good(tmp_path)
+    (removed,) = [row for row in rows(log, Query(own=True)) if row["unmapped"]["event"] == "SEGMENTS_REMOVED"]
+    assert removed["unmapped"]["removed"]["segment"] == len(packed) - 1
+    # What no record explains is missed.
+    segments(log)["one"][0].path.unlink()
+    assert "are missing" in str(verify(log, KEYS)[0].bad)
+
+
+async def test_a_clock_that_is_set_back_is_recorded_and_disturbs_nothing(tmp_path):
+    async with open_audit(settings(tmp_path)) as audit:
+        for uid, at in (("a", 2000.0), ("b", 500.0), ("c", 501.0), ("d", 500.5)):
+            audit.ended(events.READ_ENDED, read(uid, at))
+    assert_good(tmp_path)
+    found = rows(tmp_path / "log", Query(own=True))
+    (step,) = [row for row in found if row["unmapped"]["event"] == "CLOCK_STEPPED_BACK"]
+    assert step["unmapped"]["back_ms"] == 1_500_000
+    assert [row["metadata"]["correlation_uid"] for row in found if row["unmapped"]["event"] == "READ_ENDED"] == ["a", "b", "c", "d"]
+
+
+async def test_streams_and_tasks_leave_their_records(tmp_path):
+    async with open_audit(settings(tmp_path)) as audit:
+        audit.stream_started(read())
+        audit.stream_progressed(read())
+        audit.stream_ended(read())
+        audit.task_ended(Task(uid="t", status="SUCCEEDED", submission="call-1"), "payments", "CheckpointService/CreateCheckpoint")
+    found = records(tmp_path)
+    assert [row["unmapped"]["stage"] for row in found] == ["STREAM_START", "STREAM_PROGRESS", "STREAM_END", "TASK_TERMINAL"]
+    assert found[3]["metadata"]["correlation_uid"] == "call-1"
+
+
+def test_standard_output_is_a_chain_too(tmp_path):
+    path = tmp_path / "s.00000001.jsonl"
+    with path.open("wb") as file:
+        out = StdoutSink(KEYS, file.fileno(), "s")
+        out.append([entry(1), entry(2)])
+        anchors = [out.checkpoint(), out.close()]
+    (verdict,) = verify(tmp_path, KEYS, anchors)
+    assert (verdict.bad, verdict.records) == (None, 5)
+    assert [json.loads(line)["unmapped"]["sequence"] for line in path.read_bytes().splitlines()] == [1, 2, 3, 4, 5]
+
+
+async def test_without_settings_nothing_is_recorded_and_nothing_refused():
+    async with open_audit(AuditSettings()) as audit:
+        assert not audit.on
+        audit.guard(reads=False)
+        await audit.intended(read())
+        audit.ended(events.READ_ENDED, read())
+        audit.settled("u", "DONE")
