@@ -48,6 +48,9 @@ GOALS: Final = (
     Goal("gateway CPU per GetVault, limits in a Valkey / no limits", (VALKEY, "get:8", _CPU), (GATEWAY, "get:8", _CPU), 2.0),
     Goal("gateway CPU per CreateVault, limits in a file / no limits", (FILE, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 1.8),
     Goal("gateway CPU per CreateVault, limits in a Valkey / no limits", (VALKEY, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 3.0),
+    Goal("gateway CPU per GetVault, audited / not audited", ("gateway audited", "get:8", _CPU), (GATEWAY, "get:8", _CPU), 1.3),
+    Goal("gateway CPU per CreateVault, audited / not audited", ("gateway audited", "create:8", _CPU), (GATEWAY, "create:8", _CPU), 1.5),
+    Goal("p50 of CreateVault, 1 in flight, audited / not audited", ("gateway audited", "create:1", _P50), (GATEWAY, "create:1", _P50), 1.5),
     Goal("p50 of GetVault, 1 in flight / a direct httpx call", (GATEWAY, "get:1", _P50), ("direct httpx", "get:1", _P50), 0.8),
 )
 

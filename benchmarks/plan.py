@@ -4,7 +4,7 @@ Subjects take turns within a round, so that a slow minute of the machine hits al
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from cbrgateway.v1 import vault_pb2
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from benchmarks import limits, processes, streams
+from benchmarks.commits import commits
 from benchmarks.load import Sample
 from benchmarks.payloads import VAULT_ID
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
@@ -27,6 +28,7 @@ from benchmarks.ways import API_KEY
 _ALL: Final = tuple(f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64))
 _ONE: Final = ("get:1", "list:1")
 _CREATE: Final = "create:8"
+_CHANGES: Final = ("create:1", _CREATE)
 _LIMITED: Final = ("get:8", _CREATE)
 _STARTS_S: Final = 30.0
 
@@ -58,9 +60,10 @@ class Subject:
 
 SUBJECTS: Final = (
     Subject("echo", "grpc", "echo", _ALL),
-    Subject("gateway aiohttp", "grpc", "aiohttp", (*_ALL, _CREATE)),
+    Subject("gateway aiohttp", "grpc", "aiohttp", (*_ALL, *_CHANGES)),
     Subject("limits, file", "grpc", "sqlite", _LIMITED),
     Subject("limits, Valkey", "grpc", "valkey", _LIMITED),
+    Subject("gateway audited", "grpc", "audited", ("get:1", "get:8", *_CHANGES)),
     Subject("gateway httpx", "grpc", "httpx", _ALL),
     Subject("naive", "grpc", "naive", _ALL),
     Subject("direct httpx", "httpx", "stub", _ALL),
@@ -71,16 +74,17 @@ SUBJECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run found: medians of the rounds, the best start, and what streams cost."""
+    """Everything that one run found: medians of the rounds, the best start, what streams cost; the audit log's records a second, by how many wait."""
 
     figures: dict[tuple[str, str], Sample]
     start_s: float
     streams: Streams
     overload: Overload
+    commits: Mapping[int, float]
 
 
 def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
-    """Runs everything, about (rounds * 43 cases * their seconds) and another minute long."""
+    """Runs everything, about (rounds * 48 cases * their seconds) and another minute long."""
     with _servers() as (servers, restart):
         samples: dict[tuple[str, str], list[Sample]] = {}
         for number in range(1, pace.rounds + 1):
@@ -92,8 +96,11 @@ def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
         overload = streams.flooded(servers["aiohttp"].address, middle(samples["gateway aiohttp", "get:64"]).calls_per_s)
         tell("starts")
         start_s = min(restart() for _ in range(pace.starts))
+    tell("the audit log by itself")
+    with tempfile.TemporaryDirectory() as directory:
+        durable = commits(Path(directory), pace.measure_s)
     found = streams.carry_out(pace.streams, tell)
-    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload)
+    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload, durable)
 
 
 def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:
@@ -123,6 +130,7 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
             "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
             "sqlite": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_file(directory))),
             "valkey": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_valkey(), BENCH_VALKEY=valkey)),
+            "audited": stack.enter_context(processes.audited(directory, stub.address)),
         }
         yield servers, lambda: _start_s(directory, stub.address)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +98,7 @@ def gateway(directory: Path, upstream: str, transport: str, sections: Mapping[st
 
     `sections`: of its configuration beside the usual ones; `more`: of its environment.
     """
-    name = f"{transport}-{(sections or {}).get('state', {}).get('kind', 'plain')}"
+    name = "-".join((transport, *(sections or {}), (sections or {}).get("state", {}).get("kind", "plain")))
     config, log = directory / f"{name}.yaml", directory / f"{name}.log"
     config.write_text(yaml.safe_dump(_configuration(upstream, transport) | dict(sections or {})))
     environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key", **more}
@@ -119,6 +119,12 @@ def valkey(directory: Path) -> Iterator[str]:
                 raise RuntimeError("the Valkey does not serve")
             time.sleep(0.005)
         yield f"unix://{socket}"
+
+
+def audited(directory: Path, upstream: str) -> AbstractContextManager[Server]:
+    """The same with an audit log in files."""
+    audit = {"directory": str(directory / "audit"), "key": {"env": "BENCH_AUDIT_KEY"}}
+    return gateway(directory, upstream, "aiohttp", {"audit": audit}, BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log")
 
 
 def load(way: str, server: Server, cases: Sequence[str], settle_s: float, measure_s: float, *, of_server: bool) -> bytes:

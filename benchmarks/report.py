@@ -29,6 +29,7 @@ def document(run: Run, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "start_s": run.start_s,
         "overload": msgspec.to_builtins(run.overload),
         "streams": msgspec.to_builtins(run.streams),
+        "commits": {str(waiting): rate for waiting, rate in run.commits.items()},
         "figures": [{"subject": subject} | msgspec.to_builtins(sample) for (subject, _), sample in run.figures.items()],
     }
 
@@ -43,6 +44,7 @@ def table(run: Run, verdicts: Sequence[Verdict]) -> str:
         lines += [_figures(subject.name, run.figures[subject.name, case]) for subject in SUBJECTS if case in subject.cases]
     if not can_pin():
         lines.append("The processes could not be pinned to two cores: the figures disturb each other.")
+    lines += [f"audit log by itself, {waiting} waiting: {rate:.0f} durable records/s" for waiting, rate in run.commits.items()]
     return "\n".join([*lines, "", streams.table(run.streams, run.overload), "", *_goals(verdicts)])
 
 

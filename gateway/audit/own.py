@@ -1,7 +1,7 @@
 """The records in which the log speaks of itself, in the same form as all others."""
 
+import os
 import time
-import uuid
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ def own_record(event: Event, *, subject: str = "", tenant: str = "", operation: 
 
 def metadata(event: Event, correlation: str, tenant: str) -> Metadata:
     return Metadata(
-        uid=uuid.uuid4().hex,
+        uid=os.urandom(16).hex(),
         event_code=event.code,
         version=OCSF_VERSION,
         product=PRODUCT,

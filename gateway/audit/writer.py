@@ -24,6 +24,8 @@ MAX_WAITING: Final = 20_000
 """Records that wait or are owed; further ones are counted only."""
 _BATCH: Final = 512
 _RETRY_S: Final = 0.25
+_LINGER_S: Final = 0.02
+"""How long records that nobody waits for may gather before they are written together."""
 _CLOSE_S: Final = 3.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -53,6 +55,7 @@ class Writer:
         self._owed: deque[_Wish] = deque()
         self._bell = threading.Condition()
         self._closing = False
+        self._hurried = False
         self._lost = 0
         self._down = ""
         self._retry_at = 0.0
@@ -105,7 +108,9 @@ class Writer:
                 self._lost += wish.waiter is None
                 return False
             self._wishes.append(wish)
-            self._bell.notify()
+            self._hurried = self._hurried or wish.waiter is not None
+            if self._hurried or len(self._wishes) in {1, _BATCH}:
+                self._bell.notify()
         return True
 
     # The thread ------------------------------------------------------------------------------------------------------------------
@@ -128,6 +133,9 @@ class Writer:
         with self._bell:
             if not self._wishes and not self._closing:
                 self._bell.wait(_RETRY_S if self._down else self._anchor_s)
+            if self._wishes:
+                self._bell.wait_for(lambda: self._hurried or self._closing or len(self._wishes) >= _BATCH, _LINGER_S)
+            self._hurried = False
             batch = [self._wishes.popleft() for _ in range(min(_BATCH, len(self._wishes)))]
             return batch, self._closing and not self._wishes
 

@@ -31,7 +31,7 @@ async def test_the_intent_is_synced_before_the_change_is_sent(tmp_path):
             stub = world.stub(VaultServiceStub)
             await outcome(world, stub.CreateVault, new_vault(0))
             calls = "trace=fdatasync,write,writev,sendto,sendmsg"
-            command = ("strace", "-f", "-y", "-s", "700", "-e", calls, "-o", str(trace), "-p", str(process._process.pid))
+            command = ("strace", "-f", "-y", "-s", "20000", "-e", calls, "-o", str(trace), "-p", str(process._process.pid))
             tracer = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
             try:
                 said = await asyncio.wait_for(tracer.stderr.readline(), 20)

@@ -75,7 +75,7 @@ def test_every_goal_has_its_figures_and_knows_when_it_is_met():
 
 
 def test_table_and_document_show_every_figure_and_goal():
-    run = Run(every_figure(), start_s=1.0, streams=STREAMS, overload=OVERLOAD)
+    run = Run(every_figure(), start_s=1.0, streams=STREAMS, overload=OVERLOAD, commits={1: 4000.0})
     verdicts = [*goals.verdicts(run.figures, run.start_s), *streams.verdicts(STREAMS, OVERLOAD)]
     text = report.table(run, verdicts)
     assert all(subject.name in text for subject in plan.SUBJECTS)
