@@ -18,6 +18,7 @@ import structlog
 from gateway import telemetry
 from gateway.audit.audit import Audit
 from gateway.audit.opening import open_audit
+from gateway.audit.record import Task
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.quota.admission import Admission
@@ -37,6 +38,7 @@ from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots
 from gateway.state import State, Store, StoreDown, open_store
+from gateway.tasks.ends import TaskEnd, TaskEnds
 from gateway.tasks.hub import Hub
 from gateway.tasks.poller import Source
 from gateway.tasks.remarks import Remarks
@@ -111,6 +113,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await quota.recovery.start()
         await _settle(audit, store)
 
+        if audit.on:
+            await _follow_tasks(stack, submissions, audit)
         remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
         source = Source(truth, remarks.add, submissions.observe)
         hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock)
@@ -139,6 +143,17 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
         yield App(catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader)
+
+
+async def _follow_tasks(stack: contextlib.AsyncExitStack, submissions: Submissions, audit: Audit) -> None:
+    """Has the audit log told how the work ends that changes have started."""
+
+    def tell(end: TaskEnd) -> None:
+        audit.task_ended(Task(uid=end.task_id, type=end.type, status=end.status, submission=end.submission), end.tenant, end.rpc)
+
+    ends = TaskEnds(submissions.store, submissions.truth, submissions.clock, tell)
+    stack.callback(submissions.subscribe(ends.hear))
+    await stack.enter_async_context(ends.running())
 
 
 def _token_key(config: Config) -> bytes:

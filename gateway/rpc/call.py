@@ -36,6 +36,10 @@ class Call:
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
     request: Message | None = None
     response: Message | None = None
+    messages: int | None = None
+    """How many were written, where the answer is a stream that was opened."""
+    moved: Callable[[], None] = lambda: None
+    """To be told when the stream was opened, and after each message."""
     witnesses: tuple[Witness, ...] = ()
     """Who must hear of the change, if the call is one."""
 

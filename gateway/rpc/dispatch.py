@@ -101,11 +101,25 @@ def _unary(binding: Binding, serving: Serving, handle: Handler) -> Callable[[byt
 def _stream(binding: Binding, serving: Serving, handle: StreamHandler) -> Callable[[bytes, Context], Awaitable[None]]:
     async def serve(data: bytes, context: Context) -> None:
         async with serving.call(binding, context) as call:
-            stream = Stream(context.write, lambda: identified_again(call, serving.current.snapshot, context))
             call.request = parse(binding, data)
+            stream = Stream(_counted(call, context), lambda: identified_again(call, serving.current.snapshot, context))
             await handle(call, call.request, stream)
 
     return serve
+
+
+def _counted(call: Call, context: Context) -> Callable[[bytes], Awaitable[None]]:
+    """Opens the stream, as far as the call's records go; how each message is written."""
+    call.messages = 0
+    call.moved()
+
+    async def write(data: bytes) -> None:
+        await context.write(data)
+        assert call.messages is not None
+        call.messages += 1
+        call.moved()
+
+    return write
 
 
 class _Unknown(grpc.GenericRpcHandler):

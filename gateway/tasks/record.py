@@ -40,7 +40,10 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, in seconds since 1970; 0: not yet."""
+    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, in seconds since 1970; 0: not yet.
+
+    `ended`: those of its tasks of whose end was told.
+    """
 
     state: int
     search: Search
@@ -48,6 +51,7 @@ class Note(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     upstream_request_id: str = ""
     found_at: float = 0.0
+    ended: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, note: bytes) -> "Note | None":

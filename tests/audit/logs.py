@@ -75,7 +75,7 @@ class _Disk(Disk):
         super().cut(size)
 
 
-async def until(true, within_s=10.0):
+async def until(true, within_s=20.0):
     async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110 - threads have no bell for the loop
             await asyncio.sleep(0.01)

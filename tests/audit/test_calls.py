@@ -10,6 +10,7 @@ import structlog
 from cbrgateway.v1 import quota_pb2
 
 from emulator.server import running_emulator
+from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from tests.audit.logs import until
 from tests.audit.scenes import assert_good, audit_section, audited_gateway, events, records
@@ -188,3 +189,14 @@ async def test_a_log_that_was_ended_properly_is_whole(tmp_path):
     assert_good(tmp_path)
     assert "LOG_CLOSED" in events(tmp_path, own=True)
     assert list((tmp_path / "log").glob("*.gz"))
+
+
+async def test_the_end_of_the_work_is_joined_to_who_asked_for_it(tmp_path):
+    async with audited_gateway(tmp_path, sections={"tasks": {"settle_s": 1}}, pace=Pace(Mode.TIME, duration_s=1.0)) as world:
+        holder = await vault(caller(world), 1)
+        made = await caller(world).ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": holder.id}})
+        rows = await written(tmp_path, 3, uid=made.submission.id)
+    assert [row["unmapped"]["event"] for row in rows] == ["CHANGE_INTENDED", "CHANGE_ENDED", "TASK_ENDED"]
+    task = rows[2]["unmapped"]["task"]
+    assert (task["type"], task["status"], task["submission"]) == ("BACKUP", "SUCCEEDED", made.submission.id)
+    assert (rows[2]["metadata"]["tenant_uid"], rows[2]["api"]["operation"]) == ("payments", "CheckpointService/CreateCheckpoint")
