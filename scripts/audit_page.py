@@ -87,7 +87,7 @@ def _examples() -> Mapping[Event, bytes]:
         ),
         events.STREAM_STARTED: watched,
         events.STREAM_PROGRESSED: _call(_WATCH, quota="allowed", stream=Stream(messages=120)),
-        events.STREAM_ENDED: _call(_WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260, end="LIFETIME")),
+        events.STREAM_ENDED: _call(_WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260)),
     }
     task = Task(uid="4827f2da-b008-4507-ab7d-42d0df5ed912", type="VAULT_DELETE", status="SUCCEEDED", submission=_UID)
     own = {

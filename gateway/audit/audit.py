@@ -107,9 +107,6 @@ class Audit:
         """`activity.stream` says how far it has come. To be told every few minutes, not with every message."""
         self._write(events.STREAM_PROGRESSED, activity)
 
-    def stream_ended(self, activity: Activity) -> None:
-        self._write(events.STREAM_ENDED, activity)
-
     def task_ended(self, task: Task, tenant: str, operation: str) -> None:
         """The end of asynchronous work. `task.submission` is the id of the call that started it, if one of ours did; `operation` its RPC."""
         self.own(events.TASK_ENDED, subject=task.submission, tenant=tenant, operation=operation, task=task)

@@ -38,7 +38,7 @@ CHANGE_UNRESOLVED: Final = Event(
 )
 STREAM_STARTED: Final = Event("CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened.")
 STREAM_PROGRESSED: Final = Event("CBG301", "STREAM_PROGRESSED", Stage.STREAM_PROGRESS, "A stream goes on; how many messages it has carried.")
-STREAM_ENDED: Final = Event("CBG302", "STREAM_ENDED", Stage.STREAM_END, "A stream ended, and why.")
+STREAM_ENDED: Final = Event("CBG302", "STREAM_ENDED", Stage.STREAM_END, "A stream ended; `status_code` says how.")
 TASK_ENDED: Final = Event("CBG400", "TASK_ENDED", Stage.TASK_TERMINAL, "Work that a change had started came to its end at CBR.")
 LOG_OPENED: Final = Event("CBG900", "LOG_OPENED", Stage.LOG, "First record of a segment: which writer, and what the segment before ended with.")
 LOG_CLOSED: Final = Event("CBG901", "LOG_CLOSED", Stage.LOG, "Last record of a segment that was closed properly.")

@@ -171,10 +171,9 @@ class Anchor(Struct, frozen=True, kw_only=True):
 
 
 class Stream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`messages`: sent so far. `end`: why it ended."""
+    """`messages`: sent so far."""
 
-    messages: int = 0
-    end: str = ""
+    messages: int
 
 
 class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 intended    before the first byte of a change goes to CBR; or before a change of the gateway's own state
 ended       once per call, whatever its end
+moved       when a stream is opened, and while it goes on
 settled     where the change's end came after that of its call
 """
 
@@ -24,6 +25,7 @@ from gateway.audit.activity import Activity, Caller, Declared, kind_of
 from gateway.audit.audit import Audit
 from gateway.audit.events import Event
 from gateway.audit.levels import FLOOR, Level, declared
+from gateway.audit.record import Stream
 from gateway.audit.segments import PENDING
 from gateway.errors import GatewayError, UpstreamFacts, reason_name
 from gateway.rpc.call import Call, Handler
@@ -39,6 +41,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _OK, _CANCELLED = "OK", "CANCELLED"
 _MAX_RESOURCES: Final = 50
+_PROGRESS_S: Final = 300.0
 _DENIALS: Final = frozenset(
     reason_name(reason)
     for reason in (
@@ -85,6 +88,7 @@ def audited(call: Call, recorder: Recorder, context: Context) -> Iterator[None]:
         yield
         return
     trail = _Trail(call, recorder, context)
+    call.moved = trail.moved
     if not call.binding.reads:
         call.witnesses = (Witness(trail.on_send, trail.on_end),)
     try:
@@ -136,6 +140,16 @@ class _Trail:
     intended: bool = False
     fate: str = ""
     finished: bool = False
+    shown_at: float | None = None
+
+    def moved(self) -> None:
+        """The stream was opened, or a message was written. Tells of the first, and every few minutes."""
+        now = time.monotonic()
+        if self.shown_at is None or now - self.shown_at >= _PROGRESS_S:
+            activity = self._activity(code=None)
+            if activity.level is not Level.NONE:
+                (self.recorder.audit.stream_started if self.shown_at is None else self.recorder.audit.stream_progressed)(activity)
+            self.shown_at = now
 
     async def on_send(self) -> bool:
         self.intended = True
@@ -161,6 +175,8 @@ class _Trail:
 
     def _event(self) -> Event:
         call = self.call
+        if call.messages is not None:
+            return events.STREAM_ENDED
         if self.intended or (call.outcome == _OK and not call.binding.reads):
             return events.CHANGE_ENDED
         nothing_done = call.outcome not in {_OK, _CANCELLED} and not call.upstream.attempts
@@ -191,6 +207,7 @@ class _Trail:
             reason=call.reason,
             duration_ms=round((time.monotonic() - call.started) * 1000),
             upstream=call.upstream,
+            stream=Stream(messages=call.messages) if call.messages is not None else None,
             fate=self.fate or (PENDING if self.intended and code is not None else ""),
         )
 

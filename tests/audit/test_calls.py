@@ -7,7 +7,8 @@ import logging
 import grpc
 import pytest
 import structlog
-from cbrgateway.v1 import quota_pb2
+from cbrgateway.v1 import quota_pb2, task_pb2
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
@@ -200,3 +201,17 @@ async def test_the_end_of_the_work_is_joined_to_who_asked_for_it(tmp_path):
     task = rows[2]["unmapped"]["task"]
     assert (task["type"], task["status"], task["submission"]) == ("BACKUP", "SUCCEEDED", made.submission.id)
     assert (rows[2]["metadata"]["tenant_uid"], rows[2]["api"]["operation"]) == ("payments", "CheckpointService/CreateCheckpoint")
+
+
+async def test_a_stream_leaves_its_beginning_and_its_end(world, tmp_path):
+    tasks = TaskServiceStub(world.channel)
+    watching = tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata())
+    await watching.read()
+    rows = await written(tmp_path, 1, operation="WatchTasks")
+    assert rows[0]["unmapped"]["event"] == "STREAM_STARTED"
+    watching.cancel()
+    rows = await written(tmp_path, 2, operation="WatchTasks")
+    assert [row["unmapped"]["stage"] for row in rows] == ["STREAM_START", "STREAM_END"]
+    assert rows[1]["unmapped"]["stream"]["messages"] >= 1
+    assert rows[1]["status_code"] == "CANCELLED"
+    assert len({row["metadata"]["correlation_uid"] for row in rows}) == 1

@@ -138,7 +138,7 @@ async def test_streams_and_tasks_leave_their_records(tmp_path):
     async with open_audit(settings(tmp_path)) as audit:
         audit.stream_started(read())
         audit.stream_progressed(read())
-        audit.stream_ended(read())
+        audit.ended(events.STREAM_ENDED, read())
         audit.task_ended(Task(uid="t", status="SUCCEEDED", submission="call-1"), "payments", "CheckpointService/CreateCheckpoint")
     found = records(tmp_path)
     assert [row["unmapped"]["stage"] for row in found] == ["STREAM_START", "STREAM_PROGRESS", "STREAM_END", "TASK_TERMINAL"]
