@@ -22,13 +22,15 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts, Violation, field_invalid
 from gateway.quota import demands, refusals
 from gateway.quota.book import LimitBook
-from gateway.quota.demands import MARKER, Demand
+from gateway.quota.demands import Demand
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
-from gateway.quota.places import LEASE_S, Places
+from gateway.quota.marking import MARKER, can_mark, marked
+from gateway.quota.places import Places
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
+from gateway.tasks.holding import LEASE_S
 from gateway.tasks.record import Trace
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
@@ -41,7 +43,6 @@ from gateway.upstream.retry import MUTATION_CAP_S, Deadline
 _TTL_MARGIN_S: Final = 30.0
 _FIRST_LOOK_S: Final = 0.02
 _LAST_LOOK_S: Final = 0.5
-_MAX_TAGS: Final = 10
 _RESPONSE_CAP: Final = 16 * 1024
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -118,7 +119,8 @@ class Admission:
             await self._occupy(places, holder)
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
-        held = Places(self.store, self.clock, holder, [a.key() for a in places])
+        lasting = [a.key() for a in places if a.limit.metric is Metric.CONCURRENT_RESTORES]
+        held = Places(self.store, self.clock, holder, [a.key() for a in places], lasting)
         try:
             yield Entry(trailers, held)
         finally:
@@ -232,7 +234,6 @@ class Admission:
         anonymous.CopyFrom(change.request)
         anonymous.ClearField("request_id")
         body = anonymous.SerializeToString(deterministic=True)
-        marked = self._marked(change)
         return Operation(
             id=change.id,
             tenant=change.scope.tenant,
@@ -241,12 +242,17 @@ class Admission:
             fingerprint=hashlib.sha256(change.scope.project.encode() + b"\0" + body).digest(),
             charges=tuple(charges),
             ttl_s=max(deadline.left_s(self.clock.monotonic()), 0) + _TTL_MARGIN_S,
-            detail=msgspec.msgpack.encode(Trace(self.recovery.owner, change.scope.project, body, marked, self.clock.time(), change.scope.principal)),
+            detail=msgspec.msgpack.encode(
+                Trace(
+                    *(self.recovery.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
+                    places=change.places.lasting,
+                )
+            ),
             topic=change.scope.project if change.binding.asynchronous else "",
         )
 
-    def _marked(self, change: Change) -> bool:
-        return self.markers and change.binding.rpc == "VaultService/CreateVault" and len(change.request.vault.tags) < _MAX_TAGS
+    def _marks(self, change: Change) -> bool:
+        return self.markers and can_mark(change.binding.rpc, change.request)
 
     async def _begin(self, change: Change, plan: _Plan, deadline: Deadline) -> Begun:
         """As the store's, but waits for the same request that is under way."""
@@ -274,11 +280,7 @@ class Admission:
 
     async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
         op_id = plan.operation.id
-        request: Any = change.request
-        if self._marked(change):
-            request = change.binding.request_type()
-            request.CopyFrom(change.request)
-            request.vault.tags.add(key=MARKER, value=op_id)
+        request = marked(change.request, op_id) if self._marks(change) else change.request
         change.places.enter()
 
         async def on_send() -> bool:
@@ -310,14 +312,14 @@ class Admission:
     async def _ended(self, change: Change, plan: _Plan, fate: Fate, message: Message | None, facts: UpstreamFacts) -> None:
         op_id = plan.operation.id
         if fate is Fate.DONE and message is not None:
-            asynchronous = change.binding.asynchronous
-            note = self.submissions.carried_out(plan.operation, message, facts.request_id) if asynchronous else b""
+            note = self.submissions.carried_out(plan.operation, message, facts.request_id) if change.binding.asynchronous else b""
             response = message.SerializeToString()
             await self.ledger.end(op_id, Ending(fate, response if len(response) <= _RESPONSE_CAP else None, demands.created_id(message), note))
-            if asynchronous:
-                self.submissions.follow(op_id, change.scope.project)
         else:
             await self.ledger.end(op_id, Ending(fate))
+        works = fate is Fate.DONE or (fate is Fate.UNKNOWN and change.places.lasting)
+        if change.binding.asynchronous and works and self.submissions.follow(op_id, change.scope.project, change.places.lasting):
+            change.places.hand_over()
         if fate is Fate.UNKNOWN:
             self.recovery.watch(op_id)
         if fate is not Fate.NOTHING and plan.give_back:

@@ -7,10 +7,8 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from gateway.quota.limits import Applied, Kind, Limits, Metric, Scope, day_of
+from gateway.quota.marking import MARKER
 from gateway.state import Charge
-
-MARKER: Final = "gw-op"
-"""Tag that the gateway sets on vaults that it creates; callers must not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
+from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.quota.demands import MARKER
+from gateway.quota.marking import MARKER, description
 from gateway.state import OperationView, Store
 from gateway.tasks import search as tasks_of
 from gateway.tasks.correlation import SKEW_S, Claim, Task, subjects_of
@@ -71,13 +72,21 @@ def _from(hits: Sequence[Any], response: Callable[[Any], Message]) -> Evidence:
     return Evidence(Sign.SEVERAL, ids=tuple(hit.id for hit in hits)) if hits else Evidence(Sign.ABSENT)
 
 
-async def _vault(case: Case) -> Evidence:
+async def _made_vaults(case: Case) -> list[Any]:
     vaults = await case.truth.rows("VaultService/ListVaults", case.trace.project, "vaults")
     if case.trace.marked:
-        hits = [v for v in vaults if any(tag.key == MARKER and tag.value == case.op.id for tag in v.tags)]
-    else:
-        hits = [v for v in vaults if v.name == case.request.vault.name and case.fresh(v.create_time)]
-    return _from(hits, lambda vault: case.response(vault=vault))
+        return [v for v in vaults if any(tag.key == MARKER and tag.value == case.op.id for tag in v.tags)]
+    return [v for v in vaults if v.name == case.request.vault.name and case.fresh(v.create_time)]
+
+
+async def _vault(case: Case) -> Evidence:
+    return _from(await _made_vaults(case), lambda vault: case.response(vault=vault))
+
+
+async def _ordered_vault(case: Case) -> Evidence:
+    """A vault that was ordered is not there before it is paid, which may take as long as people like."""
+    hits = await _made_vaults(case)
+    return _from(hits, lambda v: case.response(orders=[{"order_id": v.billing.order_id, "resource_id": v.id}])) if hits else Evidence(Sign.NO_WAY)
 
 
 async def _policy(case: Case) -> Evidence:
@@ -90,6 +99,8 @@ async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
     own = Claim(case.op.id, search_of(case.truth, case.op.rpc, case.trace), case.trace.accepted, open=True)
     _, found = await tasks_of.look(case.store, case.truth, case.trace.project, own, _REACH_S)
+    if case.trace.marked and (ours := await _described(case, found.tasks)):
+        return Evidence(Sign.FOUND, case.response(checkpoint=ours))
     if found.rivals or found.doubled:
         return Evidence(Sign.SEVERAL, ids=found.ids)
     if found.tasks:
@@ -98,6 +109,15 @@ async def _work(case: Case) -> Evidence:
         return Evidence(Sign.FOUND, case.response())
     # What must never be sent twice is never given up by itself: absence proves nothing.
     return Evidence(Sign.NO_WAY if case.truth.catalog[case.op.rpc].retry_class is RetryClass.NEVER else Sign.ABSENT)
+
+
+async def _described(case: Case, tasks: Sequence[Task]) -> Any | None:  # noqa: ANN401 - a checkpoint
+    """Of the checkpoints that tasks name, the one that carries the operation's id; None also where CBR does not show descriptions."""
+    for checkpoint_id in dict.fromkeys(task.checkpoint_id for task in tasks):
+        seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": checkpoint_id})
+        if seen is not None and seen.checkpoint.extra_info.description == description(case.op.id):
+            return seen.checkpoint
+    return None
 
 
 async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
@@ -129,8 +149,42 @@ _ANSWERS: Final[Mapping[str, Callable[[Any, Sequence[Task]], dict[str, object]]]
 }
 """RPC -> the fields of its response, from the request and the tasks."""
 
+
+async def _changed_mode(case: Case) -> Evidence:
+    """A pre-paid vault shows that it was changed: an order for one that is pre-paid already is refused."""
+    vaults = [await _now(case, vault_id) for vault_id in case.request.vault_ids]
+    paid = [vault for vault in vaults if vault is not None and vault.billing.charging_mode == types_pb2.CHARGING_MODE_PRE_PAID]
+    if len(paid) < len(vaults):
+        return Evidence(Sign.NO_WAY)
+    orders = {vault.billing.order_id for vault in paid}
+    return Evidence(Sign.FOUND, case.response(order_id=orders.pop()) if len(orders) == 1 else None)
+
+
+async def _now(case: Case, vault_id: str) -> Any | None:  # noqa: ANN401 - a vault
+    seen = await case.truth.read("VaultService/GetVault", case.trace.project, {"vault_id": vault_id})
+    return None if seen is None else seen.vault
+
+
+async def _resized(case: Case) -> Evidence:
+    """An order that was not paid yet changes nothing, so that the old size proves nothing."""
+    vault = await _now(case, case.request.resource_id)
+    done = vault is not None and vault.billing.size_gib == case.request.product_info.resource_size_gib
+    return Evidence(Sign.FOUND) if done else Evidence(Sign.NO_WAY)
+
+
+async def _agent(case: Case) -> Evidence:
+    seen = await case.truth.read("AgentService/GetAgent", case.trace.project, {"agent_id": case.request.agent.agent_id})
+    ours = seen is not None and seen.agent.host_name == case.request.agent.host_name
+    return Evidence(Sign.FOUND, case.response(agent=seen.agent)) if seen is not None and ours else Evidence(Sign.ABSENT)
+
+
 LOOKS: Final[Mapping[str, Look]] = {
+    "AgentService/RegisterAgent": _agent,
+    "OrderService/ChangeOrder": _resized,
+    "OrderService/UpdateOrder": _resized,
+    "VaultService/ChangeVaultChargingMode": _changed_mode,
     "VaultService/CreateVault": _vault,
+    "VaultService/OrderVault": _ordered_vault,
     "PolicyService/CreatePolicy": _policy,
 }
 

@@ -2,29 +2,31 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.state import Store, StoreDown
-
-LEASE_S: Final = 15.0
-_BEAT_S: Final = 5.0
+from gateway.tasks.holding import BEAT_S, LEASE_S
 
 
 class Places:
-    """Held by the call and, while it runs, by the change; free when both have left."""
+    """Held by the call and, while it runs, by the change; free when both have left. `lasting`: those that the work behind a change holds as well."""
 
-    def __init__(self, store: Store, clock: Clock, holder: str, keys: Sequence[str]) -> None:
+    def __init__(self, store: Store, clock: Clock, holder: str, keys: Sequence[str], lasting: Sequence[str] = ()) -> None:
         self._store = store
         self._clock = clock
         self._holder = holder
         self._keys = keys
+        self.lasting = tuple(lasting)
         self._inside = 1
         self._beats = asyncio.create_task(self._beat()) if keys else None
 
     def enter(self) -> None:
         self._inside += 1
+
+    def hand_over(self) -> None:
+        """The lasting ones have another keeper from now on."""
+        self._keys = [key for key in self._keys if key not in self.lasting]
 
     async def leave(self) -> None:
         self._inside -= 1
@@ -40,7 +42,7 @@ class Places:
 
     async def _beat(self) -> None:
         while True:
-            await self._clock.sleep(_BEAT_S)
+            await self._clock.sleep(BEAT_S)
             try:
                 await self._store.renew(self._holder, self._keys, LEASE_S)
             except StoreDown:

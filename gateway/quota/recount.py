@@ -16,9 +16,9 @@ import structlog
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.quota.demands import MARKER
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Metric, Scope
+from gateway.quota.marking import MARKER
 from gateway.state import State, Store
 from gateway.tasks.truth import Truth
 

@@ -74,7 +74,10 @@ class QuotaSettings(BaseModel):
     recovery: bool = Field(
         default=True, description="Ask CBR what became of changes whose outcome is not known. Off: they wait for ReleaseReservation."
     )
-    markers: bool = Field(default=True, description="Tag new vaults with `gw-op`, so that a create whose answer was lost is found again for sure.")
+    markers: bool = Field(
+        default=True,
+        description="Mark new vaults by a tag, and checkpoints without description by theirs: a create whose answer was lost is then found for sure.",
+    )
     settle_s: float = Field(
         default=120, gt=0, description="How long CBR may take to show a change. A create that is not there by then counts as never carried out."
     )

@@ -3,6 +3,7 @@
 from gateway.state.opening import open_store
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
+    MAX_AMOUNT,
     OPEN,
     Admitted,
     Begun,
@@ -26,6 +27,7 @@ from gateway.state.store import (
 )
 
 __all__ = [
+    "MAX_AMOUNT",
     "OPEN",
     "Admitted",
     "Begun",

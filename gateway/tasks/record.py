@@ -14,7 +14,8 @@ class Trace(msgspec.Struct, frozen=True):
     """What must be known of an operation after a crash.
 
     `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
-    began, in seconds since 1970; `principal`: who called, as `tenant/caller`.
+    began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `places`: those that the work takes under limits
+    of concurrency.
     """
 
     owner: str
@@ -23,6 +24,7 @@ class Trace(msgspec.Struct, frozen=True):
     marked: bool
     accepted: float = 0.0
     principal: str = ""
+    places: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, detail: bytes) -> "Trace":
@@ -42,7 +44,7 @@ class Skipped(msgspec.Struct, frozen=True):
 class Note(msgspec.Struct, frozen=True):
     """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, in seconds since 1970; 0: not yet.
 
-    `ended`: those of its tasks of whose end was told.
+    `ended`: those of its tasks of whose end was told. `over`: all have ended and the places of the work are free; for work that takes places only.
     """
 
     state: int
@@ -52,6 +54,7 @@ class Note(msgspec.Struct, frozen=True):
     upstream_request_id: str = ""
     found_at: float = 0.0
     ended: tuple[str, ...] = ()
+    over: bool = False
 
     @classmethod
     def of(cls, note: bytes) -> "Note | None":

@@ -7,7 +7,8 @@ replica finds out more replaces the note. So a submission outlives the process a
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from gateway.errors import GatewayError, Resource
 from gateway.state import OPEN, Operation, OperationView, State, Store, StoreDown
 from gateway.tasks import correlation
 from gateway.tasks.correlation import Claim, Finding, Task
+from gateway.tasks.holding import Holdings
 from gateway.tasks.record import Note, Trace, claim, shown, skipped_in, submission
 from gateway.tasks.search import gone, listed, others, search_of
 from gateway.tasks.settings import TaskSettings
@@ -59,12 +61,16 @@ class Submissions:
     owner: str
     alone: bool
     projects: Callable[[], Collection[str]]
+    _holdings: Holdings = field(init=False)
     _searches: dict[str, _Search] = field(default_factory=dict)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _known: dict[str, OperationView] = field(default_factory=dict)
     _of_task: dict[tuple[str, str], str] = field(default_factory=dict)
     _polled: dict[str, float] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._holdings = Holdings(self.store, self.truth, self.clock)
 
     # What callers ask ------------------------------------------------------------------------------------------------------------
 
@@ -115,10 +121,20 @@ class Submissions:
         answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
         return note.packed()
 
-    def follow(self, op_id: str, project: str) -> None:
-        """Looks for the tasks of a change in the background until they are known; to be called once its end is stored."""
-        if op_id in self._searches or not self.settings.correlate:
-            return
+    def follow(self, op_id: str, project: str, places: Sequence[str] = ()) -> bool:
+        """Looks for the tasks of a change in the background until they are known, and keeps its places until they are over.
+
+        To be called once the change's end is stored. False: correlation is off.
+        """
+        if not self.settings.correlate:
+            return False
+        if places:
+            self._holdings.hold(op_id, places)
+        if op_id not in self._searches:
+            self._search(op_id, project)
+        return True
+
+    def _search(self, op_id: str, project: str) -> None:
         search = _Search(project)
         self._searches[op_id] = search
         task = asyncio.create_task(self._follow(op_id, search))
@@ -140,23 +156,28 @@ class Submissions:
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
+            await self._holdings.aclose()
 
     async def _pick_up(self) -> None:
         since = 0.0
         while True:
             began = self.clock.time()
             try:
-                await self._take_stock(since)
-                since = began - self.settings.give_up_s - self.settings.settle_s
+                held_since = await self._take_stock(since)
+                since = min(began - self.settings.give_up_s - self.settings.settle_s, held_since)
             except StoreDown as down:
                 log.warning("the store does not answer", error=str(down))
             except Exception:
                 log.exception("submissions could not be picked up; the next look follows")
             await self.clock.sleep(_PICK_UP_S)
 
-    async def _take_stock(self, since: float) -> None:
-        """Learns of all submissions that began since then, and follows those that nobody else does. Raises StoreDown."""
+    async def _take_stock(self, since: float) -> float:
+        """Learns of all submissions that began since then, and follows those that nobody else does. Raises StoreDown.
+
+        The time from which on some still hold places, in seconds since 1970.
+        """
         known: dict[str, OperationView] = {}
+        held_since = math.inf
         for project in self.projects():
             for op in await self.store.on_topic(project, since):
                 known[op.id] = op
@@ -164,9 +185,14 @@ class Submissions:
                 note, trace = Note.of(op.note), Trace.of(op.detail)
                 # By then the replica that began has found what there is, or is gone.
                 abandoned = self.alone or trace.owner == self.owner or self.clock.time() - trace.accepted > self.settings.settle_s
-                if op.state is State.COMMITTED and (note is None or not note.found_at) and abandoned:
-                    self.follow(op.id, project)
+                ended = op.state is not State.COMMITTED or (note is not None and note.found_at > 0)
+                holds = bool(trace.places) and op.state in {State.UNKNOWN, State.COMMITTED} and not (note is not None and note.over)
+                if holds:
+                    held_since = min(held_since, op.created_at)
+                if abandoned and (holds or not ended):
+                    self.follow(op.id, project, trace.places if holds else ())
         self._known = known
+        return held_since
 
     def _tell(self, project: str, op: OperationView) -> None:
         """Keeps what is known of a submission now, and tells the listeners if that is new."""

@@ -1,0 +1,69 @@
+"""Places under limits of concurrency that the work behind a change takes: held until its tasks are over, by whichever process is there."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.state import MAX_AMOUNT, OPEN, OperationView, Slot, State, Store, StoreDown
+from gateway.tasks.record import Note, Trace
+from gateway.tasks.truth import Truth
+
+LEASE_S: Final = 15.0
+BEAT_S: Final = 5.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Holdings:
+    """One per process. Holders are named by their operation, so that several processes that hold for one take one place."""
+
+    store: Store
+    truth: Truth
+    clock: Clock
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def hold(self, op_id: str, places: Sequence[str]) -> None:
+        """Keeps the places until the work is over. What was lost meanwhile, as by a restart, is taken again whatever the limit: the work goes on."""
+        if op_id not in self._tasks:
+            task = asyncio.create_task(self._hold(op_id, [Slot(key, MAX_AMOUNT) for key in places]))
+            self._tasks[op_id] = task
+            task.add_done_callback(lambda _ended: self._tasks.pop(op_id, None))
+
+    async def aclose(self) -> None:
+        """Leaves the places to their leases, which end soon."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hold(self, op_id: str, slots: Sequence[Slot]) -> None:
+        while True:
+            try:
+                op = await self.store.operation(op_id)
+                if op is None or (op.state not in OPEN and await self._over(op)):
+                    await self.store.free(op_id, [slot.key for slot in slots])
+                    return
+                await self.store.lease(op_id, slots, LEASE_S)
+            except (GatewayError, StoreDown, KeyError) as error:
+                log.warning("cannot see now whether work is over; it keeps its places", submission=op_id, error=str(error))
+            await self.clock.sleep(BEAT_S)
+
+    async def _over(self, op: OperationView) -> bool:
+        """Whether nothing of the work goes on any more; if so, it is noted. Raises GatewayError, StoreDown or KeyError."""
+        note = Note.of(op.note)
+        if op.state is not State.COMMITTED or (note is not None and note.over):
+            return True
+        if note is None or not note.found_at:
+            return False
+        for task_id in note.task_ids:
+            shown = await self.truth.read("TaskService/GetTask", Trace.of(op.detail).project, {"task_id": task_id})
+            if shown is not None and not shown.task.HasField("end_time"):
+                return False
+        return await self.store.note(op.id, msgspec.structs.replace(note, over=True).packed(), op.note)
