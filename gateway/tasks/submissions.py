@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import structlog
 from cbrgateway.v1 import errors_pb2, types_pb2
 
@@ -239,10 +240,8 @@ class Submissions:
         finding = await self._find(search, search.own, op, trace)
         if (finding.state, finding.task_ids) == (note.state, note.task_ids) and not finding.final:
             return False
-        newer = Note(
-            *(finding.state, note.search, finding.task_ids, note.skipped, note.upstream_request_id),
-            found_at=self.clock.time() if finding.final else 0.0,
-        )
+        found_at = self.clock.time() if finding.final else 0.0
+        newer = msgspec.structs.replace(note, state=finding.state, task_ids=finding.task_ids, found_at=found_at)
         if not await self.store.note(op_id, newer.packed(), op.note):
             # Another replica knew more, or the change was forgotten: the next look tells.
             return False
