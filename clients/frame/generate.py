@@ -15,7 +15,9 @@ _GOOGLE: Final = ("google/rpc/error_details.proto", "google/rpc/status.proto", "
 
 
 def generate(language: Language) -> None:
-    """Writes `generated/<language>` anew."""
+    """Writes `generated/<language>` anew, unless the language has no plugins: then its code is committed."""
+    if not language.plugins:
+        return
     shutil.rmtree(language.generated, ignore_errors=True)
     template = language.cache / "buf.gen.yaml"
     template.write_text(yaml.safe_dump(_template(language)), encoding="utf-8")

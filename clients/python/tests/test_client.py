@@ -1,0 +1,211 @@
+"""The checks of all clients (clients/README.md), for Python: against real servers, with the package that callers install."""
+
+import base64
+import contextlib
+import json
+import os
+import time
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+from cbrgateway.v1 import checkpoint_pb2, errors_pb2, protectability_pb2, task_pb2, types_pb2, vault_pb2
+from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
+from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from cbrgateway_client import CallError, Gateway
+from cbrgateway_client.blocking import watch_tasks
+from google.protobuf.duration_pb2 import Duration
+
+LIST = vault_pb2.ListVaultsRequest()
+
+
+def given(name):
+    return os.environ[f"CBR_TEST_{name}"]
+
+
+@pytest.fixture
+def passed(request):
+    """Notes that the check has passed: a test that fails never gets there."""
+    return Path(given("RESULTS"), request.node.name.removeprefix("test_").replace("_", "-")).touch
+
+
+def connected(**changes):
+    return Gateway(**{"address": given("ADDRESS"), "credential": given("API_KEY"), "ca_file": given("CA_FILE")} | changes).channel()
+
+
+@contextlib.contextmanager
+def vaults(**changes):
+    with connected(**changes) as channel:
+        yield VaultServiceStub(channel)
+
+
+def ask(what):
+    with urllib.request.urlopen(urllib.request.Request(given("CONTROL") + what, method="POST"), timeout=60) as reply:
+        return reply.read().decode()
+
+
+def new_vault(name, size_gib=100):
+    billing = {
+        "size_gib": size_gib,
+        "object_type": "OBJECT_TYPE_SERVER",
+        "protect_type": "PROTECT_TYPE_BACKUP",
+        "consistent_level": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
+    }
+    return vault_pb2.CreateVaultRequest(vault={"name": name, "billing": billing})
+
+
+def failure(code, call, *words):
+    with pytest.raises(CallError) as caught:
+        call()
+    assert caught.value.code() is code, str(caught.value)
+    assert not [word for word in words if word.lower() not in str(caught.value).lower()], str(caught.value)
+    return caught.value
+
+
+def test_unary(passed):
+    with vaults() as stub:
+        made = stub.CreateVault(new_vault("python-unary")).vault
+        assert stub.GetVault(vault_pb2.GetVaultRequest(vault_id=made.id)).vault.name == "python-unary"
+        assert stub.ListVaults(LIST).vaults
+        stub.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=made.id))
+    passed()
+
+
+def test_token(passed):
+    with vaults(credential=lambda: given("TOKEN")) as stub:
+        stub.ListVaults(LIST)
+    passed()
+
+
+def test_error(passed):
+    with vaults() as stub:
+        error = failure(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.CreateVault(new_vault("python-error", 5)), "FIELD_INVALID")
+    assert error.reason == errors_pb2.ERROR_REASON_FIELD_INVALID
+    assert [violation.field for violation in error.field_violations] == ["vault.billing.size_gib"]
+    assert error.call_id
+    assert error.request_id
+    passed()
+
+
+def test_retry(passed):
+    ask("/fault?operation=CreateVault&kind=cut&when=after_commit&times=1")
+    with vaults() as stub:
+        assert stub.CreateVault(new_vault("python-retry")).vault.name == "python-retry"
+    assert ask("/requests?operation=CreateVault&containing=python-retry") == "1"
+    passed()
+
+
+def test_quota(passed):
+    with vaults(credential=given("LIMITED_KEY")) as stub:
+        error = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [stub.ListVaults(LIST) for _ in range(50)], "RATE_LIMIT")
+        assert error.quota_violations[0].quota_metric == "requests"
+        time.sleep(error.retry_delay_s)
+        stub.ListVaults(LIST)
+    passed()
+
+
+def test_wrong_key(passed):
+    with vaults(credential="nobody's") as stub:
+        failure(grpc.StatusCode.UNAUTHENTICATED, lambda: stub.ListVaults(LIST), "CREDENTIALS_INVALID", "API key")
+    passed()
+
+
+def test_wrong_ca(passed):
+    with vaults(ca_file=given("OTHER_CA_FILE")) as stub:
+        failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "certificate")
+    passed()
+
+
+def test_unreachable(passed):
+    with vaults(address=given("CLOSED_ADDRESS"), plaintext=True) as stub:
+        failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "refused", given("CLOSED_ADDRESS"))
+    passed()
+
+
+def test_deadline(passed):
+    ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null")
+    try:
+        with vaults() as stub:
+            failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: stub.ListVaults(LIST, timeout=1), "deadline")
+    finally:
+        ask("/calm")
+    passed()
+
+
+def test_watch(passed):
+    with connected() as channel:
+        servers = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
+        server = ProtectabilityServiceStub(channel).ListProtectables(servers).instances[0]
+        request = new_vault("python-watch", 200)
+        request.vault.resources.append(types_pb2.ResourceRef(id=server.id, type=server.type))
+        vault = VaultServiceStub(channel).CreateVault(request).vault
+        backup = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": vault.id})
+        submission = CheckpointServiceStub(channel).CreateCheckpoint(backup).submission
+        wanted = task_pb2.WatchTasksRequest(filter={"submission_ids": [submission.id]}, end_when_all_terminal=True)
+        ends, restarted = [], False
+        for event in watch_tasks(TaskServiceStub(channel), wanted):
+            if not restarted:
+                ask("/restart")
+                restarted = True
+            if event.WhichOneof("event") == "terminal":
+                ends.append(event.terminal.task.status)
+        assert ends == [task_pb2.TASK_STATUS_SUCCEEDED]
+        VaultServiceStub(channel).DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id))
+    passed()
+
+
+def told(event):
+    """The kind of an event, with the revision of its task."""
+    match event.WhichOneof("event"):
+        case "snapshot_task":
+            return f"snapshot_task {event.snapshot_task.revision}"
+        case ("update" | "terminal") as kind:
+            return f"{kind} {getattr(event, kind).task.revision}"
+        case kind:
+            return kind
+
+
+def test_resume(passed):
+    with connected(address=given("SCRIPT_ADDRESS"), ca_file=None, plaintext=True) as channel:
+        tasks = TaskServiceStub(channel)
+        events = watch_tasks(tasks, task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=200_000_000)))
+        assert ", ".join(map(told, events)) == given("SCRIPT_SEEN")
+        refused = task_pb2.WatchTasksRequest(filter={"vault_id": "refused"})
+        assert failure(grpc.StatusCode.PERMISSION_DENIED, lambda: list(watch_tasks(tasks, refused))).reason_name == "PROJECT_DENIED"
+    passed()
+
+
+def facts(message):
+    match message:
+        case task_pb2.Task():
+            progress = message.details.common
+            return {
+                "type": message.type,
+                "type_raw": message.type_raw,
+                "status": message.status,
+                "progress_percent": progress.progress_percent if progress.HasField("progress_percent") else "unset",
+                "start_seconds": message.start_time.seconds,
+                "start_nanos": message.start_time.nanos,
+                "end_time": message.end_time.seconds if message.HasField("end_time") else "unset",
+            }
+        case checkpoint_pb2.CheckpointResource():
+            return {"backup_size_mib": message.backup_size_mib}
+        case _:
+            last = message.vaults[-1]
+            return {"count": len(message.vaults), "last_id": last.id, "last_used_mib": last.billing.used_mib}
+
+
+def test_vectors(passed):
+    kinds = {"Task": task_pb2.Task, "CheckpointResource": checkpoint_pb2.CheckpointResource, "ListVaultsResponse": vault_pb2.ListVaultsResponse}
+    vectors = json.loads(Path(given("VECTORS")).read_text(encoding="utf-8"))
+    assert vectors
+    for vector in vectors:
+        content = base64.b64decode(vector["base64"])
+        message = kinds[vector["message"]].FromString(content)
+        found = facts(message)
+        assert {fact: str(found[fact]) for fact in vector["facts"]} == vector["facts"], vector["name"]
+        assert message.SerializeToString() == content, vector["name"]
+    passed()
