@@ -89,6 +89,8 @@ _gist: Final = msgspec.json.Decoder(Gist)
 
 def gist(line: bytes) -> Gist:
     """Raises msgspec.MsgspecError for what is no record."""
+    if not line.isascii():
+        raise msgspec.DecodeError("records are ASCII")
     return _gist.decode(line)
 
 
