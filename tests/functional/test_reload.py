@@ -91,7 +91,7 @@ async def accepted(caller: Caller) -> bool:
     return not isinstance(await caller(RPC), Failure)
 
 
-async def until_answer(true: Callable[[], Any], within_s: float = 8.0) -> None:
+async def until_answer(true: Callable[[], Any], within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not await true():  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.02)
@@ -179,6 +179,8 @@ async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Si
             site.write(c=text)
             await site.app.reloader.reload()
             assert site.version == good, text
+            so_far = len(answers)
+            await until(lambda least=so_far + 3: len(answers) >= least)
             seen = site.events("configuration not taken over, the old one stays")[refusals:]
             assert seen, text
             assert all("c.yaml" in problem or "b.yaml" in problem or "a.yaml" in problem for entry in seen for problem in entry["problems"]), seen
