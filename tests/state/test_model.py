@@ -37,7 +37,35 @@ MEMORY_DISK = Path("/dev/shm")
 """Thousands of histories need not wait for a disk."""
 OPEN = {State.RESERVED, State.SENT, State.UNKNOWN}
 KEYS = ("vaults", "gib")
-IDS = st.sampled_from([f"op{n}" for n in range(6)])
+IDS = st.sampled_from([f"op{n}" for n in range(8)])
+LIVES = [
+    ("sent",),
+    ("sent", "commit"),
+    ("sent", "commit"),
+    ("commit",),
+    ("sent", "unknown"),
+    ("sent", "unknown", "commit"),
+    ("release",),
+    ("unknown",),
+]
+"""Events of one operation, some of them out of order."""
+
+
+def _operation(op_id, *, amounts, limit, tenant, request_id, fingerprint, ttl_s):
+    charges = tuple(Charge(key, amount, limit) for key, amount in amounts.items())
+    return Operation(op_id, tenant, "rpc", request_id, fingerprint, charges, ttl_s)
+
+
+OPERATIONS = st.builds(
+    _operation,
+    IDS,
+    amounts=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 4)),
+    limit=st.sampled_from([None, 3, 7]),
+    tenant=st.sampled_from(["a", "a", "b"]),
+    request_id=st.sampled_from(["", "r", "s"]),
+    fingerprint=st.sampled_from([b"a", b"b"]),
+    ttl_s=st.sampled_from([0, 3600, 3600]),
+)
 
 
 @dataclass
@@ -194,18 +222,13 @@ class Histories(RuleBasedStateMachine):
         assert self.epoch != before
         self.lost = False
 
-    @rule(
-        op_id=IDS,
-        amounts=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 4)),
-        limit=st.sampled_from([None, 3, 7]),
-        tenant=st.sampled_from(["a", "a", "b"]),
-        request_id=st.sampled_from(["", "r", "s"]),
-        fingerprint=st.sampled_from([b"a", b"b"]),
-        ttl_s=st.sampled_from([0, 3600]),
-    )
-    def begin(self, *, op_id, amounts, limit, tenant, request_id, fingerprint, ttl_s):
-        charges = tuple(Charge(key, amount, limit) for key, amount in amounts.items())
-        op = Operation(op_id, tenant, "rpc", request_id, fingerprint, charges, ttl_s)
+    # Several in one step: most of what can go wrong takes two operations.
+    @rule(ops=st.lists(OPERATIONS, min_size=1, max_size=4))
+    def begin(self, ops):
+        for op in ops:
+            self.begin_one(op)
+
+    def begin_one(self, op):
         if self.lost:
             with pytest.raises(StoreDown):
                 self.run(self.store.begin(op))
@@ -220,8 +243,12 @@ class Histories(RuleBasedStateMachine):
             case _:
                 assert answer == expected
 
-    @rule(op_id=IDS, event=st.sampled_from(["sent", "sent", "commit", "commit", "release", "unknown"]), resource=st.sampled_from(["", "v1", "v2"]))
-    def settle(self, op_id, event, resource):
+    @rule(op_id=IDS, events=st.sampled_from(LIVES), resource=st.sampled_from(["", "v1", "v2"]))
+    def settle(self, op_id, events, resource):
+        for event in events:
+            self.settle_one(op_id, event, resource)
+
+    def settle_one(self, op_id, event, resource):
         expected = self.reference.settle(op_id, event, b"x" + op_id.encode(), resource)
         call = self.store.commit(op_id, b"x" + op_id.encode(), resource) if event == "commit" else getattr(self.store, event)(op_id)
         if expected is None:
