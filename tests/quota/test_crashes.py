@@ -192,7 +192,7 @@ async def test_a_gateway_that_is_killed_at_any_failpoint_loses_and_doubles_nothi
         lanes = {tenant: Lane(alone(tmp_path, cloud, tenant, **state), tenant, cloud) for tenant, state in patience.items()}
 
         async def through(tenant, places, **orders):
-            for _ in range(often(1, 10)):
+            for _ in range(often(1, 5)):
                 for name, scene in places.items():
                     await lanes[tenant].dies_at(name, scene, **orders)
             async with lanes[tenant].process.running() as world:
