@@ -11,9 +11,10 @@ COPY clients/service_config.json clients/service_config.json
 COPY clients/python clients/python
 COPY pyproject.toml README.md ./
 COPY gateway gateway
-RUN python -m hatchling build -t wheel -d dist \
-    && (cd clients/python && python -m hatchling build -t wheel -d /src/dist) \
-    && /opt/cbr-gateway/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
+RUN python -m hatchling build -t wheel -d dist
+WORKDIR /src/clients/python
+RUN python -m hatchling build -t wheel -d /src/dist \
+    && /opt/cbr-gateway/bin/pip install --no-cache-dir --no-deps --no-index /src/dist/*.whl
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/cbr-gateway /opt/cbr-gateway
