@@ -49,7 +49,10 @@ class Listing:
 
 
 class Table:
-    """All rows of one project. `capacity`: how many final ones are kept; `lag_us`: how late CBR may list a task."""
+    """All rows of one project.
+
+    `capacity`: how many final ones are kept, and as many older than the horizon; `lag_us`: how late CBR may list a task.
+    """
 
     def __init__(self, capacity: int, lag_us: int) -> None:
         self._capacity = capacity
@@ -135,10 +138,16 @@ class Table:
     def _trim(self) -> None:
         if len(self.unknown) > self._capacity:
             self.unknown.clear()
-        surplus = len(self.rows) - len(self.open) - self._capacity
-        if surplus <= 0:
+        if len(self.rows) - len(self.open) <= self._capacity:
             return
-        oldest = sorted((row for row in self.rows.values() if row.final), key=lambda row: row.created_us)[:surplus]
+        final = [row for row in self.rows.values() if row.final]
+        # Those that somebody asked for by id are as old as they like: the new ones do not push them out.
+        asked = [row for row in final if row.created_us < self.horizon_us]
+        for row in asked[: max(0, len(asked) - self._capacity)]:
+            del self.rows[row.id]
+        complete = sorted((row for row in final if row.created_us >= self.horizon_us), key=lambda row: row.created_us)
+        oldest = complete[: max(0, len(complete) - self._capacity)]
         for row in oldest:
             del self.rows[row.id]
-        self.floor_us = self.horizon_us = max(self.horizon_us, oldest[-1].created_us + 1)
+        if oldest:
+            self.floor_us = self.horizon_us = oldest[-1].created_us + 1

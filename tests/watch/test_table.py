@@ -110,3 +110,12 @@ def test_what_was_too_much_to_list_is_never_covered():
     apply(table, since=900)
     apply(table, since=800, cut=True)
     assert (table.horizon_us, table.floor_us) == (800, 800)
+
+
+def test_an_old_task_that_somebody_asked_for_is_kept_beside_the_new_ones():
+    table = Table(3, 0)
+    apply(table, *(row(f"t{second}", status=SUCCEEDED, created=second, ended=second) for second in range(11, 16)))
+    for second in range(1, 6):
+        apply(table, row(f"old{second}", status=SUCCEEDED, created=second, ended=second), since=20_000_000)
+        assert table.covers(13_000_000, [f"old{second}"])
+    assert set(table.rows) == {"t13", "t14", "t15", "old3", "old4", "old5"}
