@@ -50,6 +50,10 @@ class Feed:
         """Whether a submission may still get tasks."""
         return any(each is not None and each.state in _UNRESOLVED for each in self.submissions.values())
 
+    def awaits(self) -> bool:
+        """Whether a task of a submission is still to be read."""
+        return bool(self._awaited)
+
     def learn(self, submission_id: str, submission: types_pb2.Submission | None) -> None:
         """A submission that the filter names is told for the first time, or has changed. None: there is no such one."""
         self.submissions[submission_id] = submission
@@ -104,7 +108,10 @@ class Feed:
             self._awaited.discard(task_id)
             if self.selection.selects(row.task) and self.selection.shows(row.task):
                 self.put(task_id, row, before)
-        self._awaited -= self.poller.table.unknown
+        for task_id in sorted(self._awaited & self.poller.table.unknown):
+            self._awaited.discard(task_id)
+            removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
+            self.put(f"removed {task_id}", removal(removed), before)
 
     def _concerns(self, change: Change) -> bool:
         if not self.selection.selects(change.row.task):

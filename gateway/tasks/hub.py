@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -66,7 +67,9 @@ class Hub:
         followed = self.projects.get(project)
         if followed is None:
             poller = Poller(project, self._source, self.settings, self.clock)
-            followed = self.projects[project] = _Followed(poller, asyncio.create_task(poller.run()))
+            # In a context of its own: what is logged of it belongs to no call.
+            polling = asyncio.create_task(poller.run(), context=contextvars.Context())
+            followed = self.projects[project] = _Followed(poller, polling)
         if followed.lingering is not None:
             followed.lingering.cancel()
             followed.lingering = None

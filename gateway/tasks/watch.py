@@ -141,10 +141,16 @@ class Watch:
         return True
 
     def _is_behind(self) -> bool:
-        """Whether the token tells of more than this process has read, so that going on at once would tell older states again."""
-        if self._place is None or self._feed.poller.table.newest_us >= self._place.newest_us:
+        """Whether to read once more before the stream begins.
+
+        Either the token tells of more than this process has read, so that older states would be told again; or the stream is to end with tasks that
+        nothing names, so that one begun since the last poll would be missed.
+        """
+        if self._feed.poller.read_at >= self._opened_at:
             return False
-        return self._feed.poller.read_at < self._opened_at
+        if self._terms.until_terminal and not self._feed.selection.by_id:
+            return True
+        return self._place is not None and self._feed.poller.table.newest_us < self._place.newest_us
 
     async def _delivered(self) -> bool:
         if not self._live:
@@ -241,7 +247,7 @@ class Watch:
     # Ending --------------------------------------------------------------------------------------------------------------------------
 
     def _all_terminal(self) -> bool:
-        if not (self._terms.until_terminal and self._live) or len(self._outbox) or self._feed.unresolved():
+        if not (self._terms.until_terminal and self._live) or len(self._outbox) or self._feed.unresolved() or self._feed.awaits():
             return False
         selection = self._feed.selection
         return not any(selection.by_id or selection.shows(row.task) for row in self._feed.open_rows())

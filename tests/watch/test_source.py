@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import dataclasses
 
 import pytest
+import structlog
 
 from tests.functional import stage
 from tests.functional.calls import arrived, caller, order, until
@@ -205,3 +207,27 @@ async def test_a_failing_poll_does_not_end_the_polling(world, monkeypatch):
 def seen_project(world):
     (project,) = world.app.hub.projects
     return project
+
+
+async def test_nobody_is_told_that_all_is_done_from_what_was_read_before_they_asked():
+    """Also where the project is polled already, because somebody else watched it."""
+    slow = FAST | {"idle_s": 600, "linger_s": 600}
+    async with running_gateway(sections={"watch": slow}, pace=STILL) as world:
+        async with watching(world) as other:
+            await other.until("snapshot_end")
+        task = start_task(world)
+        async with watching(world, filter={"vault_id": "v1"}, end_when_all_terminal=True) as seen:
+            await seen.until("snapshot_end")
+            end_task(world, task)
+            await seen.ended()
+    assert seen.tasks("snapshot_task") == seen.tasks("terminal") == [task.id]
+
+
+async def test_polling_is_logged_in_the_name_of_no_call(world):
+    bound = []
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        poller = next(iter(world.app.hub.projects.values())).poller
+        poller._source = dataclasses.replace(poller._source, observe=lambda *_: bound.append(structlog.contextvars.get_contextvars()))
+        await until(lambda: bound)
+    assert bound[0] == {}

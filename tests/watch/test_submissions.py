@@ -115,3 +115,24 @@ async def test_a_stream_that_is_resumed_goes_on_with_the_tasks_of_its_submission
     async with watching(world, filter=wanted, resume_token=token, end_when_all_terminal=True) as again:
         await again.ended()
     assert len(again.tasks("terminal")) == 2
+
+
+async def test_a_stream_does_not_end_before_the_tasks_that_were_found_elsewhere_have_been_read():
+    """Another replica has found the task, while this one cannot read CBR."""
+    async with running_gateway(sections={"watch": FAST}, pace=STILL) as world:
+        submission_id = await backup_begun(world, 1)
+        order(world, "list_lag", "TaskService/ListTasks", seconds=3600, times=None)
+        async with watching(world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True) as seen:
+            await seen.until("snapshot_end")
+            order(world, "status", status=503, times=None)
+            await seen.until("source_status")
+            (task,) = tasks_of(world)
+            found = types_pb2.Submission(id=submission_id, state=RESOLVED, task_ids=[task.id, "gone"])
+            world.app.hub.hear(task.project_id, found)
+            await seen.until("submission", 2)
+            end_task(world, task)
+            world.emulator.state.faults.remove()
+            await seen.ended()
+        assert seen.tasks("terminal") == [task.id]
+        assert [each.task_id for each in seen.of("removed")] == ["gone"]
+        assert seen.of("stream_end")[0].reason == task_pb2.STREAM_END_REASON_ALL_TERMINAL

@@ -67,8 +67,9 @@ class WatchHandlers:
             status_of=lambda error: to_status(error, call.id),
         )
         with hub.joined(project, call.scope, wanted) as (feed, outbox):
+            watch = Watch(hub, feed, outbox, terms)
             await self._look_up(call, feed)
-            await Watch(hub, feed, outbox, terms).run()
+            await watch.run()
 
     async def wait_task(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.WaitTaskRequest
         by_task = request.WhichOneof("target") == "task_id"
