@@ -61,7 +61,7 @@ def listed(world, tenant="payments"):
     return outcome(world, world.stub(VaultServiceStub).ListVaults, vault_pb2.ListVaultsRequest(), tenant)
 
 
-async def until_ok(world, number, within_s=20, **more):
+async def until_ok(world, number, within_s=60, **more):
     async with asyncio.timeout(within_s):
         while (ended := await create(world, number, **more)).reason != "OK":
             assert ended.reason in WORTH_REPEATING
