@@ -14,7 +14,7 @@ import yaml
 from emulator import settings as emulated
 from emulator.server import RunningEmulator
 from tests.harness import REGION, STANDBY_REGION, TENANTS, World, tenant_entry
-from tests.ports import free_port
+from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 60
@@ -26,13 +26,13 @@ class Process:
     """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the usual ones. It can be started again and again."""
 
     def __init__(self, folder: Path, cloud: RunningEmulator, name: str = "gateway", **sections) -> None:
-        self._port = free_port()
+        self._port = held_port(self)
         self.address = f"127.0.0.1:{self._port}"
         config = {
             # As many calls at once as a test likes.
             "server": {
                 "listen": self.address,
-                "health_listen": f"127.0.0.1:{free_port()}",
+                "health_listen": f"127.0.0.1:{held_port(self)}",
                 "drain_delay_s": 0,
                 "drain_grace_s": 1,
                 "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
