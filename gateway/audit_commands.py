@@ -60,9 +60,8 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     """Show the last records."""
     from gateway.audit import reading  # noqa: PLC0415
 
-    everything = reading.Query()
-    news = reading.follow(directory, everything) if follow else ()
-    _show(reading.rows(directory, everything)[-lines:] if lines else [], as_json=as_json)
+    news = reading.follow(directory, reading.Query()) if follow else ()
+    _show(reading.last_rows(directory, lines) if lines else (), as_json=as_json)
     _show(news, as_json=as_json)
 
 

@@ -161,12 +161,13 @@ class FileSink:
         # What is there was never on disk for sure: no record in it was counted on.
         path.unlink(missing_ok=True)
         self._disk = self.opener(path, new=True)
+        # At once, as `_abandon` counts it back as soon as there is a file, whatever fails next.
+        self.number += 1
         folder = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-        self.number += 1
         self._size, self._ends_at = 0, time.monotonic() + self.max_age_s
 
     def _abandon(self, *, fresh: bool) -> None:

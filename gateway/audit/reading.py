@@ -1,10 +1,11 @@
 """Reading a log as people do: all its records, without a key and without proof. What a failed or cut write left behind is passed over."""
 
+import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +14,9 @@ from gateway.audit.segments import SegmentFile, gist, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""
+_NEEDED: Final = frozenset({"time", "metadata", "actor", "api", "unmapped"})
+_Dated = tuple[int, Row]
+"""A record and the latest time, in milliseconds, that its writer had written up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +43,40 @@ class Query:
         )
 
 
-def rows(directory: Path, query: Query) -> list[Row]:
-    """All that match, by time; records of one writer stay in their order. Raises OSError."""
-    found: list[tuple[int, Row]] = []
+def rows(directory: Path, query: Query) -> Iterator[Row]:
+    """All that match, by time; records of one writer stay in their order. Holds one segment of each writer at a time. Raises OSError."""
+    for _, row in heapq.merge(*(_dated(files) for files in segments(directory).values()), key=_moment):
+        if query.matches(row):
+            yield row
+
+
+def last_rows(directory: Path, count: int) -> list[Row]:
+    """The last `count` records of which a person asks, by time. Reads no more segments than it takes. Raises OSError."""
+    everything, found = Query(), []
     for files in segments(directory).values():
-        latest = 0
-        for row in _all(files):
-            # A clock that was set back must not tear a writer's order apart.
-            latest = max(latest, row["time"])
-            if query.matches(row):
-                found.append((latest, row))
-    return [row for _, row in sorted(found, key=lambda pair: pair[0])]
+        theirs: list[_Dated] = []
+        for begin in range(len(files) - 1, -1, -1):
+            theirs = [dated for dated in _dated(files, begin) if everything.matches(dated[1])]
+            if len(theirs) >= count:
+                break
+        found.append(theirs[-count:])
+    return [row for _, row in heapq.merge(*found, key=_moment)][-count:]
 
 
-def _all(files: Sequence[SegmentFile]) -> Iterator[Row]:
-    for index, each in enumerate(files):
+def _dated(files: Sequence[SegmentFile], begin: int = 0) -> Iterator[_Dated]:
+    latest = 0
+    for row in _all(files, begin):
+        # A clock that was set back must not tear a writer's order apart.
+        latest = max(latest, row["time"])
+        yield latest, row
+
+
+def _moment(dated: _Dated) -> int:
+    return dated[0]
+
+
+def _all(files: Sequence[SegmentFile], begin: int) -> Iterator[Row]:
+    for index, each in enumerate(files[begin:], start=begin):
         lines = each.data().split(b"\n")[:-1]
         ends = _abandoned_at(files[index + 1]) if index + 1 < len(files) else None
         for line in lines:
@@ -75,23 +98,35 @@ def _abandoned_at(following: SegmentFile) -> int | None:
 def _row(line: bytes) -> Iterator[Row]:
     try:
         gist(line)
-        yield msgspec.json.decode(line, type=Row)
+        row = msgspec.json.decode(line, type=Row)
     except msgspec.MsgspecError:
         return
+    # Somebody else's line may stand in the file; verification is what complains of it.
+    if row.keys() >= _NEEDED and "event" in row["unmapped"]:
+        yield row
 
 
 def follow(directory: Path, query: Query, pause: Callable[[float], None] = time.sleep) -> Iterator[Row]:
-    """What is written from now on, without end."""
-    seen = {(each.writer, each.number): len(each.data()) for files in segments(directory).values() for each in files}
+    """What is written from now on, without end. Of each writer only the segment that it writes to is read, from where the last look ended."""
+    seen = {writer: (files[-1].number, _complete(files[-1].data())) for writer, files in segments(directory).items()}
     while True:
-        for files in segments(directory).values():
+        for writer, files in segments(directory).items():
             for each in files:
-                data = each.data()[seen.get((each.writer, each.number), 0) :]
-                whole, mark, _ = data.rpartition(b"\n")
-                seen[each.writer, each.number] = seen.get((each.writer, each.number), 0) + len(whole) + len(mark)
-                for line in whole.split(b"\n"):
+                number, begin = seen.get(writer, (0, 0))
+                if each.number < number:
+                    continue
+                begin = begin if each.number == number else 0
+                data = each.data(begin)
+                end = _complete(data)
+                seen[writer] = (each.number, begin + end)
+                for line in data[:end].split(b"\n"):
                     yield from (row for row in _row(line) if query.matches(row))
         pause(0.3)
+
+
+def _complete(data: bytes) -> int:
+    """How many of the bytes are complete lines."""
+    return data.rfind(b"\n") + 1
 
 
 def told(row: Row) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
 from gateway.audit.record import Anchor
-from gateway.audit.segments import OpenIntents, SegmentFile, gist, segments
+from gateway.audit.segments import Damaged, OpenIntents, SegmentFile, gist, segments
 
 _MODE: Final = 0o600
 _ADVICE: Final = (
@@ -90,8 +90,8 @@ def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) 
 def _data(segment: SegmentFile) -> bytes:
     try:
         return segment.data()
-    except EOFError:
-        raise Unusable(f"{segment.path} is cut short. {_ADVICE}") from None
+    except Damaged as damage:
+        raise Unusable(f"{segment.path} cannot be read: {damage.strerror}. {_ADVICE}") from None
 
 
 def _read(segment: SegmentFile, lines: list[bytes], keys: Keys) -> tuple[Head, int, OpenIntents]:

@@ -1,7 +1,9 @@
 """The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed. One writer's segments form one chain."""
 
+import errno
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,10 @@ MAX_UNKNOWN: Final = 1000
 """How many of these the log carries from segment to segment; older ones are found by searching only."""
 
 
+class Damaged(OSError):  # noqa: N818 - says what is the case
+    """A packed segment is not what was packed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
     """One segment on disk."""
@@ -31,15 +37,21 @@ class SegmentFile:
     number: int
     path: Path
 
-    def data(self) -> bytes:
-        """Its bytes, unpacked, also if it has been packed since it was found. Raises OSError or EOFError (packed and cut)."""
+    def data(self, begin: int = 0) -> bytes:
+        """Its bytes from `begin` on, unpacked, also if it has been packed since it was found. Raises OSError; Damaged if it cannot be unpacked."""
         if not self.path.name.endswith(PACKED):
             try:
-                return self.path.read_bytes()
+                with self.path.open("rb") as plain:
+                    plain.seek(begin)
+                    return plain.read()
             except FileNotFoundError:
                 pass
-        with gzip.open(self.path.with_name(self.path.name.partition(SUFFIX)[0] + PACKED), "rb") as packed:
-            return packed.read()
+        path = self.path.with_name(self.path.name.partition(SUFFIX)[0] + PACKED)
+        try:
+            with gzip.open(path, "rb") as packed:
+                return packed.read()[begin:]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise Damaged(errno.EBADMSG, f"it was cut short or changed ({error})", str(path)) from None
 
 
 def name_of(writer: str, number: int) -> str:
@@ -91,7 +103,10 @@ def gist(line: bytes) -> Gist:
     """Raises msgspec.MsgspecError for what is no record."""
     if not line.isascii():
         raise msgspec.DecodeError("records are ASCII")
-    return _gist.decode(line)
+    try:
+        return _gist.decode(line)
+    except RecursionError:
+        raise msgspec.DecodeError("records are not that deep") from None
 
 
 class OpenIntents:

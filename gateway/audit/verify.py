@@ -104,8 +104,8 @@ class _Check:
     def _data(self, segment: SegmentFile) -> bytes:
         try:
             return segment.data()
-        except (EOFError, OSError) as error:
-            raise self._broken(f"cannot be read: {error}") from None
+        except OSError as error:
+            raise self._broken(f"cannot be read: {error.strerror}") from None
 
     def _abandoned_at(self, following: SegmentFile | None) -> int | None:
         """Where the next segment goes on from, if writing to this one had failed. Its own MAC is checked when its turn comes."""

@@ -32,7 +32,7 @@ async def audited_gateway(folder: Path, audit=None, **more):
 
 
 def records(folder: Path, **query):
-    return rows(folder / "log", Query(**query))
+    return list(rows(folder / "log", Query(**query)))
 
 
 def events(folder: Path, **query):

@@ -1,11 +1,13 @@
 """`cbr-gateway audit`: what a person sees of a log."""
 
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from gateway.audit.anchors import AnchorFile
+from gateway.audit.reading import Query, follow
 from gateway.audit.segments import name_of
 from gateway.cli import main
 from tests.audit.logs import WRITER, entry, sink
@@ -66,6 +68,30 @@ def test_the_last_records_are_shown(log):
     assert [line.split()[-1] for line in shown] == ["call-6", "call-7"]
     assert "READ_ENDED" in shown[0]
     assert run("tail", log, "-n", 0).output == ""
+
+
+def test_the_last_records_of_many_segments_and_writers_are_the_latest(tmp_path):
+    first, second = sink(tmp_path, max_bytes=1), sink(tmp_path, writer="there")
+    for number in range(6):
+        (first if number % 3 else second).append([entry(number)])
+        time.sleep(0.002)
+    assert [line.split()[-1] for line in run("tail", tmp_path, "-n", 4).output.splitlines()] == ["call-2", "call-3", "call-4", "call-5"]
+    assert len(run("tail", tmp_path, "-n", 50).output.splitlines()) == 6
+
+
+def test_what_is_written_from_now_on_is_followed_into_new_segments(tmp_path):
+    log = sink(tmp_path, max_bytes=1)
+    log.append([entry(0)])
+    log.append([entry(1)])
+    todo = iter(([entry(2)], [entry(3), entry(4)], [entry(5)]))
+    news = follow(tmp_path, Query(), pause=lambda _seconds: log.append(next(todo)))
+    assert [next(news)["metadata"]["correlation_uid"] for _ in range(4)] == ["call-2", "call-3", "call-4", "call-5"]
+
+
+def test_lines_of_somebody_else_are_passed_over(log):
+    path = log / name_of(WRITER, 1)
+    path.write_bytes(path.read_bytes() + b'{"metadata":{"event_code":"x"},"api":{},"unmapped":{"stage":"x"}}\n')
+    assert len(run("query", log).output.splitlines()) == 8
 
 
 def test_a_search_narrows(log):

@@ -128,7 +128,7 @@ async def test_a_clock_that_is_set_back_is_recorded_and_disturbs_nothing(tmp_pat
         for uid, at in (("a", 2000.0), ("b", 500.0), ("c", 501.0), ("d", 500.5)):
             audit.ended(events.READ_ENDED, read(uid, at))
     assert_good(tmp_path)
-    found = rows(tmp_path / "log", Query(own=True))
+    found = list(rows(tmp_path / "log", Query(own=True)))
     (step,) = [row for row in found if row["unmapped"]["event"] == "CLOCK_STEPPED_BACK"]
     assert step["unmapped"]["back_ms"] == 1_500_000
     assert [row["metadata"]["correlation_uid"] for row in found if row["unmapped"]["event"] == "READ_ENDED"] == ["a", "b", "c", "d"]

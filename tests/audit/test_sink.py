@@ -1,6 +1,7 @@
 """Segments on a disk that fills up, breaks, hangs and comes back; and what a crash leaves behind."""
 
 import asyncio
+import errno
 import gzip
 import os
 import signal
@@ -28,7 +29,7 @@ def good(folder, anchors=()):
 
 
 def records(folder):
-    return rows(folder, Query(own=True))
+    return list(rows(folder, Query(own=True)))
 
 
 def names(folder):
@@ -81,6 +82,25 @@ async def test_a_broken_disk_refuses_at_once_and_is_taken_back_without_a_restart
     uids = [record["metadata"].get("correlation_uid", "") for record in records(tmp_path)]
     assert {"call-3", "call-4"} < set(uids)
     assert "LOG_RECOVERED" in names(tmp_path)
+
+
+def test_a_segment_that_could_not_be_begun_costs_none_of_those_before_it(tmp_path, monkeypatch):
+    log = sink(tmp_path, max_bytes=1)
+    for number in range(4):
+        log.append([entry(number)])
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.audit.files.os.fsync", broken_sync)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many open files"):
+                log.append([entry(9)])
+    log.append([entry(5)])
+    log.close()
+    assert [name for name in names(tmp_path) if name == "READ_ENDED"] == ["READ_ENDED"] * 5
+    good(tmp_path)
+
+
+def broken_sync(_folder):
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_a_hanging_disk_is_not_waited_for(tmp_path, writing):
@@ -202,6 +222,23 @@ def test_a_packed_segment_is_part_of_the_chain(tmp_path):
     packed = first.with_name(f"{first.name}.gz")
     packed.write_bytes(packed.read_bytes()[:-20])
     assert "cannot be read" in str(verify(tmp_path, KEYS)[0].bad)
+
+
+def test_a_packed_segment_that_was_changed_is_named_whatever_became_of_it(tmp_path):
+    log = sink(tmp_path, max_bytes=1)
+    for number in range(2):
+        log.append([entry(number)])
+    log.close()
+    first = tmp_path / name_of(WRITER, 1)
+    whole = gzip.compress(first.read_bytes())
+    first.unlink()
+    packed = first.with_name(f"{first.name}.gz")
+    # Behind its header, in which a time and the like may change without harm.
+    for place in range(10, len(whole), 7):
+        packed.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        bad = verify(tmp_path, KEYS)[0].bad
+        assert bad is not None
+        assert bad.sequence == 1
 
 
 def test_anchors_survive_a_line_that_was_cut_short(tmp_path):

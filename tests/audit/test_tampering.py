@@ -133,6 +133,15 @@ def test_bytes_that_are_no_text_are_named_too(made, tmp_path):
     assert verify(copy, KEYS, anchors)[0].bad.sequence == 1
 
 
+def test_a_line_that_no_parser_descends_into_is_named_too(made, tmp_path):
+    folder, anchors = made
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = segments(copy)[WRITER][0].path
+    path.write_bytes(path.read_bytes().replace(b"{", b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1))
+    assert verify(copy, KEYS, anchors)[0].bad.sequence == 1
+
+
 def test_without_anchors_a_cut_tail_is_not_seen_and_with_them_it_is(made, tmp_path):
     folder, anchors = made
     copy = tmp_path / "copy"
