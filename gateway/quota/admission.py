@@ -203,7 +203,7 @@ class Admission:
         current, fence = await self._current(change, limits)
         wanted = demands.demands(rpc, change.request, current)
         priced = demands.priced(wanted, limits, scope, self.clock.time())
-        await self._counted(change, wanted, priced, deadline)
+        await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
             operation=self._operation(change, [charge for charge, _ in priced], deadline),
             wanted=wanted,
@@ -218,14 +218,14 @@ class Admission:
         if read != "VaultService/GetVault":
             return None, await self.store.fence() if change.binding.rpc in demands.GIVES_BACK else None
         fence = await self.store.fence()
-        return await self.truth.read(read, change.scope.project, {"vault_id": change.request.vault_id}), fence
+        return await self.truth.read(read, change.scope.project, {"vault_id": demands.vault_of(change.request)}), fence
 
-    async def _counted(self, change: Change, wanted: Sequence[Demand], priced: Sequence[tuple[Charge, Applied]], deadline: Deadline) -> None:
-        """Growth waits until it is known how much there is."""
+    async def counted(self, wanted: Sequence[Demand], priced: Sequence[tuple[Charge, Applied]], project: str, deadline: Deadline) -> None:
+        """Growth waits until it is known how much there is. Raises QUOTA_STORE_DOWN when it is not known in time, and StoreDown."""
         keys = {charge.key for charge, applied in priced if applied.limit.kind is Kind.STOCK and not charge.shadow}
         members = [demand for demand in wanted if demand.metric is Metric.MEMBERS_PER_BACKUP]
         if members and keys:
-            await self.recounter.members(keys, members[0].part, change.scope.project)
+            await self.recounter.members(keys, members[0].part, project)
         elif keys and not await self.recounter.ensure(keys, deadline.left_s(self.clock.monotonic())):
             raise refusals.store_down("What exists is still being counted.")
 
@@ -263,7 +263,7 @@ class Admission:
                 return begun
             await self.clock.sleep(pause_s)
             # The store may have lost its data meanwhile.
-            await self._counted(change, plan.wanted, plan.priced, deadline)
+            await self.counted(plan.wanted, plan.priced, change.scope.project, deadline)
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:

@@ -30,9 +30,17 @@ def _new_vault(request: Any, _current: Any) -> Sequence[Demand]:  # noqa: ANN401
 
 
 def _changed_vault(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
-    if not request.vault.billing.HasField("size_gib") or current is None:
+    return _resized(request.vault.billing.size_gib, current) if request.vault.billing.HasField("size_gib") else ()
+
+
+def _changed_order(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    return _resized(request.product_info.resource_size_gib, current)
+
+
+def _resized(size: int, current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    if current is None:
         return ()
-    grown = request.vault.billing.size_gib - current.vault.billing.size_gib
+    grown = size - current.vault.billing.size_gib
     # A smaller size is left to the next recount: two changes at once could give the same room back twice.
     return (Demand(Metric.CAPACITY_GIB, grown), Demand(Metric.GROWTH_GIB_PER_DAY, grown)) if grown > 0 else ()
 
@@ -55,6 +63,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "VaultService/CreateVault": _new_vault,
     "VaultService/OrderVault": _new_vault,
     "VaultService/UpdateVault": _changed_vault,
+    "OrderService/ChangeOrder": _changed_order,
+    "OrderService/UpdateOrder": _changed_order,
     "VaultService/DeleteVault": _deleted_vault,
     "PolicyService/CreatePolicy": _one(Metric.POLICIES),
     "PolicyService/DeletePolicy": _one(Metric.POLICIES, -1),
@@ -67,8 +77,11 @@ RULES: Final[Mapping[str, Rule]] = {
 GIVES_BACK: Final = frozenset({"VaultService/DeleteVault", "PolicyService/DeletePolicy"})
 """RPCs after which something is no longer there."""
 
+_SIZES: Final = frozenset({Metric.CAPACITY_GIB, Metric.GROWTH_GIB_PER_DAY})
 READ_FIRST: Final[Mapping[str, tuple[str, frozenset[Metric]]]] = {
-    "VaultService/UpdateVault": ("VaultService/GetVault", frozenset({Metric.CAPACITY_GIB, Metric.GROWTH_GIB_PER_DAY})),
+    "VaultService/UpdateVault": ("VaultService/GetVault", _SIZES),
+    "OrderService/ChangeOrder": ("VaultService/GetVault", _SIZES),
+    "OrderService/UpdateOrder": ("VaultService/GetVault", _SIZES),
     "VaultService/DeleteVault": ("VaultService/GetVault", frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
     "BackupShareService/AddBackupMembers": ("BackupShareService/ListBackupMembers", frozenset({Metric.MEMBERS_PER_BACKUP})),
 }
@@ -85,6 +98,11 @@ def read_first(rpc: str, limits: Limits, scope: Scope) -> str:
     """The read to make before the demands can be told; empty for none."""
     read, metrics = READ_FIRST.get(rpc, ("", frozenset()))
     return read if any(limits.applied(metric, scope) for metric in metrics) else ""
+
+
+def vault_of(request: Any) -> str:  # noqa: ANN401 - the request of a change that changes a vault
+    """The id of the vault whose size the demands depend on."""
+    return str(request.resource_id if "resource_id" in request.DESCRIPTOR.fields_by_name else request.vault_id)
 
 
 def priced(wanted: Sequence[Demand], limits: Limits, scope: Scope, now: float) -> list[tuple[Charge, Applied]]:

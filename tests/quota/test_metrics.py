@@ -4,10 +4,11 @@ import asyncio
 import time
 
 import pytest
-from cbrgateway.v1 import backup_pb2, backup_share_pb2, checkpoint_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, backup_share_pb2, checkpoint_pb2, order_pb2, vault_pb2
 from cbrgateway.v1.backup_pb2_grpc import BackupServiceStub
 from cbrgateway.v1.backup_share_pb2_grpc import BackupShareServiceStub
 from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
+from cbrgateway.v1.order_pb2_grpc import OrderServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import DATABASES_PROJECT_ID, RESEARCH_PROJECT_ID
@@ -53,6 +54,23 @@ async def test_the_growth_of_a_day_does_not_come_back_with_a_delete():
         never = await outcome(world, vaults.CreateVault, new_vault(2, 31))
         assert (never.reason, "RetryInfo" in never.details) == ("VOLUME_LIMIT", False)
         assert (await outcome(world, vaults.CreateVault, new_vault(3, 10))).reason == "OK"
+
+
+@pytest.mark.parametrize("metric", ["capacity_gib", "growth_gib_per_day"])
+async def test_an_order_that_makes_a_vault_larger_counts_by_what_it_grows(metric):
+    async with gateway(limit(metric, "tenant", 30)) as world:
+        orders = world.stub(OrderServiceStub)
+        made = await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(1, 20))
+        vault_id, product = made.response.vault.id, {"product_id": "1", "resource_size_gib": 31, "resource_spec_code": "vault.backup.server.normal"}
+        for method, request in (
+            (orders.ChangeOrder, order_pb2.ChangeOrderRequest(resource_id=vault_id, product_info=product)),
+            (orders.UpdateOrder, order_pb2.UpdateOrderRequest(order_id="o-1", resource_id=vault_id, product_info=product)),
+        ):
+            refused = await outcome(world, method, request)
+            (violation,) = refused.violations
+            assert violation.quota_metric == metric
+        assert not posts(world, "ChangeOrder")
+        assert not posts(world, "UpdateOrder")
 
 
 async def test_checkpoints_and_replications_are_counted_by_the_day():

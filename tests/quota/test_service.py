@@ -2,10 +2,15 @@
 
 import grpc
 import pytest
-from cbrgateway.v1 import quota_pb2, vault_pb2
+from cbrgateway.v1 import backup_share_pb2, quota_pb2, vault_pb2
+from cbrgateway.v1.backup_share_pb2_grpc import BackupShareServiceStub
 from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
+from emulator.settings import DATABASES_PROJECT_ID
+from emulator.transitions import Mode, Pace
+from tests.functional import stage
+from tests.functional.calls import caller
 from tests.quota.scenes import gateway, limit, new_vault, outcome, posts, rate
 
 VAULTS, TENANT = quota_pb2.QUOTA_METRIC_VAULTS, quota_pb2.QUOTA_LEVEL_TENANT
@@ -55,6 +60,24 @@ async def test_a_check_reserves_and_sends_nothing():
         assert [verdict.asked for verdict in (await check(update_vault=grown)).verdicts] == [20]
         empty = await outcome(world, quota.CheckQuota, quota_pb2.CheckQuotaRequest())
         assert empty.reason == "FIELD_INVALID"
+
+
+async def test_a_check_counts_first_what_the_change_would_have_counted():
+    async with gateway(limit("vaults", "tenant", 3), limit("members_per_backup", "tenant", 1), pace=Pace(Mode.IMMEDIATE)) as world:
+        quota, shares = world.stub(QuotaServiceStub), world.stub(BackupShareServiceStub)
+        backup = await stage.backup(caller(world))
+        add = backup_share_pb2.AddBackupMembersRequest(backup_id=backup.id, project_ids=[DATABASES_PROJECT_ID])
+        assert (await outcome(world, shares.AddBackupMembers, add)).reason == "OK"
+        gone = backup_share_pb2.DeleteBackupMemberRequest(backup_id=backup.id, member_id=DATABASES_PROJECT_ID)
+        assert (await outcome(world, shares.DeleteBackupMember, gone)).reason == "OK"
+        assert (await outcome(world, quota.CheckQuota, quota_pb2.CheckQuotaRequest(add_backup_members=add))).response.allowed
+
+
+async def test_a_check_allows_nothing_that_cannot_be_counted():
+    async with gateway(limit("vaults", "tenant", 3), sections={"quota": {"recovery": False}}) as world:
+        world.emulator.state.faults.add({"kind": "status", "status": 403, "match": {"operation": "ListVault"}, "times": None})
+        check = quota_pb2.CheckQuotaRequest(create_vault=new_vault(1))
+        assert (await outcome(world, world.stub(QuotaServiceStub).CheckQuota, check)).reason == "QUOTA_STORE_DOWN"
 
 
 async def test_administrators_change_limits_while_running():

@@ -22,6 +22,7 @@ from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, State, Usage
 from gateway.upstream.paging import PageTokens, plan_page
+from gateway.upstream.retry import READ_CAP_S, Deadline
 
 QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
 """In the order of the proto, which the handlers below follow."""
@@ -124,8 +125,10 @@ class QuotaHandlers:
         read = demands.read_first(rpc, limits, scope)
         current = None
         if read == "VaultService/GetVault":
-            current = await self.admission.truth.read(read, scope.project, {"vault_id": change.vault_id})
-        priced = demands.priced(demands.demands(rpc, change, current), limits, scope, self.clock.time())
+            current = await self.admission.truth.read(read, scope.project, {"vault_id": demands.vault_of(change)})
+        wanted = demands.demands(rpc, change, current)
+        priced = demands.priced(wanted, limits, scope, self.clock.time())
+        await self.admission.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
         found = await self.admission.store.usage([charge.key for charge, _ in priced])
         verdicts = []
         for charge, applied in priced:
