@@ -63,6 +63,8 @@ class Poller:
         self._busy_until = 0.0
         self._since_us = NEVER
         self._ids: dict[str, None] = {}
+        self._unreadable: set[str] = set()
+        """Those of them that the last poll could not read, while it could read the list."""
         self._asked = asyncio.Event()
 
     @property
@@ -80,7 +82,7 @@ class Poller:
         missing = [task_id for task_id in ids if task_id not in self.table.rows and task_id not in self.table.unknown]
         self._since_us = min(self._since_us, since_us)
         self._ids.update(dict.fromkeys(missing))
-        if fresh or missing or not self.table.covers(since_us, ()):
+        if fresh or not self._unreadable.issuperset(missing) or not self.table.covers(since_us, ()):
             self._asked.set()
 
     async def run(self) -> None:
@@ -215,17 +217,22 @@ class Poller:
 
     async def _get(self, ids: Sequence[str]) -> dict[str, task_pb2.Task | None]:
         read: dict[str, task_pb2.Task | None] = {}
+        self._unreadable.clear()
         for start in range(0, len(ids), _READS_AT_ONCE):
-            some = ids[start : start + _READS_AT_ONCE]
-            read |= dict(zip(some, await asyncio.gather(*(self._get_one(task_id) for task_id in some)), strict=True))
+            await asyncio.gather(*(self._get_one(task_id, read) for task_id in ids[start : start + _READS_AT_ONCE]))
         return read
 
-    async def _get_one(self, task_id: str) -> task_pb2.Task | None:
+    async def _get_one(self, task_id: str, read: dict[str, task_pb2.Task | None]) -> None:
         try:
             reply: Any = await self._source.truth.read("TaskService/GetTask", self.project, {"task_id": task_id})
         except GatewayError as error:
             if error.code == code_pb2.INVALID_ARGUMENT:
                 # What CBR does not take for an id is the id of nothing.
-                return None
-            raise
-        return None if reply is None else reply.task
+                read[task_id] = None
+                return
+            if task_id in self.table.open:
+                raise
+            # The list could be read: one task that CBR cannot show keeps nobody from the others. The next poll asks for it again.
+            self._unreadable.add(task_id)
+            return
+        read[task_id] = None if reply is None else reply.task

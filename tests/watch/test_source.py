@@ -231,3 +231,17 @@ async def test_polling_is_logged_in_the_name_of_no_call(world):
         poller._source = dataclasses.replace(poller._source, observe=lambda *_: bound.append(structlog.contextvars.get_contextvars()))
         await until(lambda: bound)
     assert bound[0] == {}
+
+
+async def test_a_task_that_cannot_be_read_keeps_nobody_from_the_others(world):
+    task = start_task(world)
+    order(world, "status", GET, status=500, body={"error_code": "X", "error_msg": "x"}, times=None)
+    async with watching(world) as seen, watching(world, filter={"task_ids": ["broken"]}) as waiting:
+        await seen.until("snapshot_end")
+        await until(lambda: len(arrived(world, GET)) >= 2)
+        end_task(world, task)
+        await seen.until("terminal")
+        world.emulator.state.faults.remove()
+        await waiting.until("snapshot_end")
+    assert seen.kinds == ["snapshot_task", "snapshot_end", "terminal"]
+    assert waiting.kinds == ["removed", "snapshot_end"]
