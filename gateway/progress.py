@@ -34,11 +34,20 @@ def _note_in(event: task_pb2.WatchTasksResponse) -> str:
             return f"{name} is not known." if event.removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND else f"{name} is gone."
         case "source_status":
             return "CBR answers again." if event.source_status.healthy else f"CBR cannot be read: {event.source_status.failure.message}"
-        case "submission" if event.submission.state == types_pb2.SUBMISSION_STATE_AMBIGUOUS:
-            return f"{event.submission.id}: more tasks fit than it can have started; all of them are shown."
-        case "submission" if event.submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
-            return f"{event.submission.id}: no work was started."
+        case "submission":
+            return _note_on(event.submission)
     return ""
+
+
+def _note_on(submission: types_pb2.Submission) -> str:
+    notes = []
+    if submission.state == types_pb2.SUBMISSION_STATE_AMBIGUOUS:
+        notes.append("more tasks fit than it can have started; all of them are shown.")
+    if submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
+        notes.append("no work was started.")
+    if left_out := ", ".join(f"{each.name or each.id} ({each.reason or each.code})" for each in submission.skipped_resources):
+        notes.append(f"CBR left out {left_out}.")
+    return f"{submission.id}: {' '.join(notes)}" if notes else ""
 
 
 def state(task: task_pb2.Task) -> str:
@@ -74,6 +83,8 @@ class Tally:
             self._states[event.removed.task_id or event.removed.submission_id] = "unknown"
         elif event.submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
             self._states[event.submission.id] = "not started"
+        for resource in event.submission.skipped_resources if event.submission.state != types_pb2.SUBMISSION_STATE_NOT_STARTED else ():
+            self._states[f"{event.submission.id}/{resource.id}"] = "left out"
 
     @property
     def all_succeeded(self) -> bool:

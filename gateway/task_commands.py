@@ -56,7 +56,8 @@ def watch(
 ) -> None:
     """Show tasks until all are final; without ids those that run now.
 
-    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown; 2 wrong usage; 3 the gateway refused or could not be reached.
+    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource was left out; 2 wrong usage;
+    3 the gateway refused or could not be reached.
     """
     from cbrgateway.v1 import task_pb2  # noqa: PLC0415 - `--help` answers without them
     from cbrgateway.v1.task_pb2_grpc import TaskServiceStub  # noqa: PLC0415

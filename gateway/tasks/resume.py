@@ -65,7 +65,7 @@ class ResumeTokens:
         """Raises RESUME_TOKEN_MISMATCH."""
         payload = self._seal.read(token)
         if payload is None:
-            raise _mismatch("is not a token of this gateway; pass resume_token of the last event on unchanged")
+            raise _mismatch("is not a token of this gateway; pass resume_token of the last event on unchanged, or start a new stream without a token")
         place = msgspec.msgpack.decode(payload, type=Place)
         if place.owner != owner:
             raise _mismatch("belongs to another tenant, project or filter; keep the filter, or start a new stream without a token")

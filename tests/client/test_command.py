@@ -39,10 +39,15 @@ async def command(address, *options):
     return process.returncode, out.decode(), err.decode()
 
 
+LEFT_OUT = task_pb2.WatchTasksResponse(
+    submission={"id": "s", "state": "SUBMISSION_STATE_RESOLVED", "skipped_resources": [{"id": "r", "name": "server", "reason": "being backed up"}]}
+)
+
 ENDS = {
     "all succeed": ((snapshot("a", 1), update("a", 2), terminal("a", 3), DONE), 0, "1 succeeded"),
     "one fails": ((terminal("a", 1), FAILED, DONE), 1, "1 succeeded, 1 failed"),
     "one is unknown": ((terminal("a", 1), UNKNOWN, DONE), 1, "1 succeeded, 1 unknown"),
+    "a resource is left out": ((LEFT_OUT, terminal("a", 1), DONE), 1, "1 left out, 1 succeeded"),
     "nothing runs": ((DONE,), 0, "no task is running"),
 }
 
@@ -87,7 +92,9 @@ def test_draws_a_bar_for_each_task_and_takes_nothing_for_markup():
         hostile = task_pb2.Task(id="a", vault_name="[bold]vault[/bold]", status=SUCCEEDED, error_info={"message": "[/nothing]"})
         view.show(task_pb2.WatchTasksResponse(snapshot_task=hostile))
         view.show(UNKNOWN)
+        view.show(LEFT_OUT)
     assert "[bold]vault[/bold]" in out.getvalue()
     assert "[/nothing]" in out.getvalue()
     assert "c is not known." in out.getvalue()
+    assert "s: CBR left out server (being backed up)." in out.getvalue()
     assert "100%" in out.getvalue()
