@@ -12,7 +12,7 @@ from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.state import StoreSettings
-from tests.functional.calls import failure_of
+from tests.functional.calls import failure_of, until
 from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
 from tests.state.valkey_server import running_valkey
@@ -137,6 +137,7 @@ async def test_polls_of_others_take_the_place_of_own_looks():
         found = await scene.known(answer.submission.id)
         looks = [entry for entry in world.emulator.state.truth.entries() if entry.operation == "ListOpLogs"]
         assert len(looks) == 1, "only the test itself listed tasks"
-        assert [world.app.submissions.of_task(PROJECT, row.id) for row in rows] == [found.id] * 2
+        # The store knows a moment before those who listen.
+        await until(lambda: [world.app.submissions.of_task(PROJECT, row.id) for row in rows] == [found.id] * 2)
         assert {(PROJECT, found.id, state) for state in (answer.submission.state, found.state)} <= set(heard)
         end()
