@@ -77,10 +77,10 @@ class Tenant(BaseModel):
         return []
 
     def own_limits(self) -> list[Limit]:
-        """Its limits, each for the tenant, for one of its projects or for one of its callers."""
+        """Its limits, each for the tenant, for one of its projects or for one of its callers; of two for one subject the last counts."""
         return [
             dataclasses.replace(entry.limit(), subject=subject)
-            for entry in self.limits
+            for entry in sorted(self.limits, key=lambda entry: entry.subject != "")
             for subject in self.subjects(entry.level)
             if entry.subject in {"", subject}
         ]

@@ -11,6 +11,7 @@ from emulator import settings as emulated
 from emulator.server import running_emulator
 from gateway.app import open_app
 from gateway.config import load
+from gateway.quota.limits import Limits
 from gateway.tenants import key_hash
 from tests.harness import REGION, World
 from tests.quota.scenes import limit, new_vault, outcome
@@ -102,3 +103,11 @@ async def test_a_limit_that_is_none_changes_nothing(tmp_path):
             site.write("payments", {"metric": "vaults", "value": 5, "level": "global"})
             await asyncio.sleep(0.5)
             assert await created(world) == 0
+
+
+def test_a_limit_for_one_subject_comes_before_the_general_one_wherever_it_stands(tmp_path):
+    site = Site(tmp_path, "http://127.0.0.1:1")
+    one, general = limit("vaults", "tenant", 1, subject="payments"), limit("vaults", "tenant", 9)
+    for number, limits in enumerate(((one, general), (general, one))):
+        site.write("payments", *limits)
+        assert [found.value for found in Limits(site.load().all_limits()) if found.metric == "vaults"] == [1], number
