@@ -19,6 +19,8 @@ MAX_MESSAGE_BYTES: Final = 512
 MAX_DETAILS_BYTES: Final = 4096
 MAX_VIOLATIONS: Final = 20
 _MAX_TEXT: Final = 200
+_MAX_DESCRIPTION: Final = 400
+"""Room for the names of values that a field may hold."""
 
 
 def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
@@ -63,7 +65,7 @@ def _resource(error: GatewayError) -> Message | None:
 
 
 def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message:
-    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_TEXT), _clip(v.rule, _MAX_TEXT)) for v in violations]
+    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_DESCRIPTION), _clip(v.rule, _MAX_TEXT)) for v in violations]
     detail: Message
     if error.code == code_pb2.INVALID_ARGUMENT:
         fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]

@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import protovalidate
 from cbrgateway.v1 import errors_pb2
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.rpc.list_sizes import oversized
 from gateway.rpc.status import MAX_VIOLATIONS
 from gateway.upstream.declaration import Binding
-from gateway.upstream.reference import load_comments
+from gateway.upstream.reference import allowed_values, load_comments
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
+
+_MAX_NAMES: Final = 10
+"""How many of an enum's values an error names."""
 
 
 @cache
@@ -53,19 +57,29 @@ def _violation(binding: Binding, found: protovalidate.Violation) -> Violation:
     proto = found.proto
     elements = proto.field.elements if proto.field else ()
     path = "".join(_element(e, first=i == 0) for i, e in enumerate(elements))
-    description = proto.message
-    if proto.rule_id == "string.pattern" and (comment := _comments().get(_full_name(binding, [e.field_name or "" for e in elements]))):
-        # A regular expression helps nobody; the field's own comment says in words what it may hold.
-        description = f"is not valid. {comment}"
-    return Violation(path, description, proto.rule_id)
+    fd = _field(binding, [e.field_name or "" for e in elements])
+    return Violation(path, _description(fd, proto.rule_id) or proto.message, proto.rule_id)
 
 
-def _full_name(binding: Binding, names: Sequence[str]) -> str:
-    """Full name of the field that a path of field names leads to."""
-    message = binding.descriptor.input_type
-    for name in names[:-1]:
-        message = cast("Descriptor", message.fields_by_name[name].message_type)
-    return f"{message.full_name}.{names[-1]}"
+def _field(binding: Binding, names: Sequence[str]) -> FieldDescriptor | None:
+    """The field that a path of field names leads to; None for the request itself."""
+    message, fd = binding.descriptor.input_type, None
+    for name in names:
+        fd = message.fields_by_name[name]
+        message = cast("Descriptor", fd.message_type)
+    return fd
+
+
+def _description(fd: FieldDescriptor | None, rule_id: str) -> str:
+    """What is wrong, in words that help more than the rule's own; empty where there are none."""
+    if fd is None:
+        return ""
+    if names := allowed_values(fd):
+        more = f" or {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        return f"must be {'one of ' if len(names) > 1 else ''}{', '.join(names[:_MAX_NAMES])}{more}"
+    # A regular expression helps nobody; the field's own comment says in words what it may hold.
+    comment = _comments().get(fd.full_name) if rule_id == "string.pattern" else None
+    return f"is not valid. {comment}" if comment else ""
 
 
 def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:

@@ -45,7 +45,7 @@ class FieldReference:
     """What a request must keep, and forms on the wire. In an answer the forms alone."""
     comment: str
     values: tuple[str, ...]
-    """Names of an enum's values that a request may hold."""
+    """Of an enum: those that a request may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,9 @@ def _fields(
     for fd in descriptor.fields:
         separator = "." if depth else " "
         place = places.get(fd.name) or f"{prefix}{separator}{codec.json_key(fd)}"
-        values = tuple(value.name for value in fd.enum_type.values if value.number > codec.OTHER) if fd.enum_type else ()
         answered = prefix.startswith("answer")
         rules = tuple(_forms(fd)) if answered else (*_rules(fd), *_forms(fd))
-        yield FieldReference(fd.name, depth, _type(fd), place, rules, comments.get(fd.full_name, ""), values)
+        yield FieldReference(fd.name, depth, _type(fd), place, rules, comments.get(fd.full_name, ""), allowed_values(fd))
         inside = fd.message_type
         if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
             here = {"extra_fields": "keys without a field"} if answered else {}
@@ -139,6 +138,16 @@ def _type(fd: FieldDescriptor) -> str:
     elif fd.message_type is not None:
         name = str(fd.message_type.name)
     return f"list of {name}" if fd.is_repeated else name
+
+
+def allowed_values(fd: FieldDescriptor) -> tuple[str, ...]:
+    """Names of the values that an enum's field may be set to; none for another field."""
+    if fd.enum_type is None:
+        return ()
+    rules = fd.GetOptions().Extensions[validate_pb2.field]
+    rule = rules.repeated.items.enum if fd.is_repeated else rules.enum
+    allowed = {rule.const} if rule.HasField("const") else {value.number for value in fd.enum_type.values} - {0, *rule.not_in}
+    return tuple(value.name for value in fd.enum_type.values if value.number in allowed)
 
 
 def _rules(fd: FieldDescriptor) -> Iterator[str]:

@@ -2,16 +2,20 @@
 
 import time
 
+import protovalidate
 import pytest
 from cbrgateway.v1 import vault_pb2
-from google.rpc import code_pb2
+from google.protobuf import message_factory
+from google.rpc import code_pb2, error_details_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
 from gateway.rpc.settings import ServerLimits
+from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
 from gateway.upstream.catalog import load_catalog
+from gateway.upstream.reference import allowed_values
 from tests.unit.upstream.messages import messages
 
 CATALOG = load_catalog()
@@ -92,6 +96,47 @@ def test_every_broken_field_is_named_at_once():
     error = refusal(CREATE, create(name="x" * 65, billing=VALID["billing"] | {"object_type": 99, "size_gib": 9}))
     assert {"vault.name", "vault.billing.object_type", "vault.billing.size_gib"} <= set(paths(error))
     assert f"(and {len(error.violations) - 1} more)" in error.message
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_fields", "text"),
+    [
+        ("VaultService/ListVaults", {"protect_type": 99}, "must be one of PROTECT_TYPE_BACKUP, PROTECT_TYPE_REPLICATION, PROTECT_TYPE_HYBRID"),
+        ("VaultService/BatchUpdateVaultTags", {"vault_id": "v"}, "must be one of TAG_ACTION_CREATE, TAG_ACTION_DELETE"),
+        ("AgentService/UpdateAgent", {"agent_id": "a", "agent": {"status": 2}}, "must be AGENT_STATUS_UNINSTALL"),
+    ],
+    ids=["a filter", "a needed field", "a field with one value"],
+)
+def test_what_an_enum_may_hold_is_said_by_name(rpc, request_fields, text):
+    binding = CATALOG[rpc]
+    assert text in refusal(binding, binding.request_type(**request_fields).SerializeToString()).violations[0].description
+
+
+def test_the_names_of_values_fit_whole_into_the_status():
+    limit = CATALOG["QuotaService/SetLimit"]
+    error = refusal(limit, limit.request_type(limit={"metric": 99, "level": 2, "value": 1}).SerializeToString())
+    description = error.violations[0].description
+    assert (description.count("QUOTA_METRIC_"), description[-10:]) == (10, " or 1 more")
+    status = to_status(error, "0" * 32)
+    assert description in status.message
+    shown = [error_details_pb2.BadRequest.FromString(detail.value) for detail in status.details if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR)]
+    assert [violation.description for violation in shown[0].field_violations][0] == description
+
+
+def messages_of(descriptor):
+    inside = [fd.message_type for fd in descriptor.fields if fd.message_type is not None and fd.message_type.file.package == descriptor.file.package]
+    return {descriptor.full_name: descriptor} | {name: found for each in inside for name, found in messages_of(each).items()}
+
+
+def test_the_names_are_those_of_the_values_that_the_rules_allow():
+    every = {name: found for binding in CATALOG for name, found in messages_of(binding.descriptor.input_type).items()}
+    for fd in [fd for descriptor in every.values() for fd in descriptor.fields if fd.enum_type is not None]:
+        kept = []
+        for value in fd.enum_type.values[1:]:
+            message = message_factory.GetMessageClass(fd.containing_type)(**{fd.name: [value.number] if fd.is_repeated else value.number})
+            broken = {found.proto.field.elements[0].field_name for found in protovalidate.collect_violations(message) if found.proto.field}
+            kept += [value.name] if fd.name not in broken else []
+        assert (fd.full_name, allowed_values(fd)) == (fd.full_name, tuple(kept))
 
 
 # Requests made of nothing but list items -----------------------------------------------------------------------------------------------
