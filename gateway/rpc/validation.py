@@ -13,7 +13,7 @@ from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.rpc.list_sizes import oversized
 from gateway.rpc.status import MAX_VIOLATIONS
 from gateway.upstream.declaration import Binding
-from gateway.upstream.reference import allowed_values, load_comments
+from gateway.upstream.reference import allowed_values, fields_together, load_comments
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -44,7 +44,7 @@ def parse(binding: Binding, data: bytes) -> Message:
     if too_long := oversized(request):
         raise _broken([too_long], 1)
     if violations := _validator().collect_violations(request):
-        raise _broken([_violation(binding, v) for v in violations[:MAX_VIOLATIONS]], len(violations))
+        raise _broken([each for v in violations[:MAX_VIOLATIONS] for each in _violations(binding, v)], len(violations))
     return request
 
 
@@ -53,18 +53,24 @@ def _comments() -> Mapping[str, str]:
     return load_comments()
 
 
-def _violation(binding: Binding, found: protovalidate.Violation) -> Violation:
+def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violation]:
+    """One for the field at fault; of a rule over several fields, one for each of them."""
     proto = found.proto
     elements = proto.field.elements if proto.field else ()
     path = "".join(_element(e, first=i == 0) for i, e in enumerate(elements))
     fd = _field(binding, [e.field_name or "" for e in elements])
-    return Violation(path, _description(fd, proto.rule_id) or proto.message, proto.rule_id)
+    message = fd.message_type if fd is not None else binding.descriptor.input_type
+    together = fields_together(message, proto.rule_id) if message is not None else ()
+    paths = [f"{path}.{field}" if path else field for field in together] or [path]
+    return [Violation(each, _description(fd, proto.rule_id) or proto.message, proto.rule_id) for each in paths]
 
 
 def _field(binding: Binding, names: Sequence[str]) -> FieldDescriptor | None:
-    """The field that a path of field names leads to; None for the request itself."""
+    """The field that a path of field names leads to; None for the request itself, and for a oneof."""
     message, fd = binding.descriptor.input_type, None
     for name in names:
+        if name in message.oneofs_by_name:
+            return None
         fd = message.fields_by_name[name]
         message = cast("Descriptor", fd.message_type)
     return fd
@@ -89,7 +95,7 @@ def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
 
 
 def _broken(violations: list[Violation], found: int) -> GatewayError:
-    """The error of the first violations; `found` is the number of all."""
+    """The error of the first violations; `found` is the number of all rules that are broken."""
     first = violations[0]
     more = f" (and {found - 1} more)" if found > 1 else ""
     text = f"{first.subject}: {first.description}" if first.subject else first.description

@@ -30,6 +30,7 @@ _PAGING: Final[Mapping[int, tuple[str, str]]] = {
     options_pb2.PAGING_OFFSET_IN_BODY: ("body limit", "body offset"),
 }
 _NOT_SENT: Final = "not sent"
+_OF_THIS: Final = re.compile(r"\bthis\.([a-z0-9_]+(?:\.[a-z0-9_]+)*)")
 _WORD: Final = re.compile(r"[A-Z][A-Z_]{3,}")
 
 
@@ -164,6 +165,15 @@ def message_rules(descriptor: Any) -> Iterator[str]:  # noqa: ANN401 - as _field
     options = descriptor.GetOptions()
     if options.HasExtension(validate_pb2.message):
         yield from (rule.message for rule in options.Extensions[validate_pb2.message].cel)
+
+
+def fields_together(descriptor: Any, rule_id: str) -> tuple[str, ...]:  # noqa: ANN401 - as _fields
+    """The fields that a rule of a message is about, as paths from the message, in the rule's order; none where it has no such rule."""
+    options = descriptor.GetOptions()
+    rules = options.Extensions[validate_pb2.message].cel if options.HasExtension(validate_pb2.message) else ()
+    ways = [way.group(1) for rule in rules if rule.id == rule_id for way in _OF_THIS.finditer(rule.expression)]
+    # `has(this.bind_rules) && size(this.bind_rules.tags) > 0` is about the tags.
+    return tuple(dict.fromkeys(way for way in ways if not any(other.startswith(f"{way}.") for other in ways)))
 
 
 def _forms(fd: FieldDescriptor) -> Iterator[str]:

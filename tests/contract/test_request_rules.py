@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from buf.validate import validate_pb2
 from google.protobuf import json_format
 
 from gateway.errors import GatewayError, reason_name
 from gateway.rpc.validation import parse
 from gateway.upstream.catalog import load_catalog
+from gateway.upstream.reference import fields_together
 
 CATALOG = load_catalog()
 PROJECT = "00cbf567ab4bc639a32abb3a0dca763a"
@@ -55,6 +57,10 @@ def restore(**target):
     return "BackupService/RestoreBackup", {"backup_id": "b", "restore": {"power_on": True, **target}}
 
 
+def associate(**policies):
+    return "VaultService/AssociateVaultPolicy", {"vault_id": "v", **policies}
+
+
 def tag(key, value="v"):
     return "VaultService/CreateVaultTag", {"vault_id": "v", "tag": {"key": key, "value": value}}
 
@@ -73,15 +79,16 @@ def parsed(rpc, request):
 
 
 YEARLY = {"yearly_retention_rules": {"retention_type": "Monthly", "days_of_month": [0]}}
+LONG_TERM = " ".join(f"policy.operation_definition.{name}" for name in ("day_backups", "week_backups", "month_backups", "year_backups", "timezone"))
 REFUSED = [
-    (vault(without("period_type")), "vault.billing", "set period_type"),
-    (vault(without("period_num")), "vault.billing", "set period_num"),
-    (vault(auto_bind=True), "vault", "set bind_rules.tags"),
-    (vault(auto_bind=True, bind_rules={}), "vault", "set bind_rules.tags"),
-    (order(auto_bind=True), "vault", "set bind_rules.tags"),
+    (vault(without("period_type")), "vault.billing.charging_mode vault.billing.period_type", "set period_type"),
+    (vault(without("period_num")), "vault.billing.charging_mode vault.billing.period_num", "set period_num"),
+    (vault(auto_bind=True), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
+    (vault(auto_bind=True, bind_rules={}), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
+    (order(auto_bind=True), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
     (vault(resources=[{"id": "r", "type": "server"}]), "vault.resources[0].type", "OS::"),
-    (policy(day_backups=1), "policy.operation_definition", "set timezone"),
-    (policy(year_backups=1), "policy.operation_definition", "set timezone"),
+    (policy(day_backups=1), LONG_TERM, "set timezone"),
+    (policy(year_backups=1), LONG_TERM, "set timezone"),
     (policy(retention_duration_days=0), "policy.operation_definition.retention_duration_days", "0"),
     (
         policy(advanced_retention_rules=YEARLY),
@@ -91,9 +98,10 @@ REFUSED = [
     (policy("every night"), "policy.trigger.properties.pattern[0]", "FREQ=DAILY"),
     (policy("FREQ=HOURLY;BYMINUTE=00"), "policy.trigger.properties.pattern[0]", "FREQ=DAILY"),
     (checkpoint(retention_duration_days=0), "checkpoint.parameters.retention_duration_days", "0"),
-    (members(), "", "set project_ids, or domains"),
-    (answer_share("ACCEPTED"), "", "set vault_id"),
-    (restore(), "restore", "server_id, volume_id or resource_id"),
+    (members(), "project_ids domains", "set project_ids, or domains"),
+    (answer_share("ACCEPTED"), "status vault_id", "set vault_id"),
+    (restore(), "restore.server_id restore.volume_id restore.resource_id", "server_id, volume_id or resource_id"),
+    (associate(), "policy_id add_policy_ids", "exactly one"),
     (tag("a/b"), "tag.key", "control characters"),
     (tag("a%b"), "tag.key", "control characters"),
     (tag(" a"), "tag.key", "spaces at its ends"),
@@ -104,12 +112,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("call", "path", "text"), REFUSED, ids=lambda value: value if isinstance(value, str) else value[0].partition("/")[2])
-def test_a_request_that_breaks_a_rule_of_its_comments_is_refused(call, path, text):
+@pytest.mark.parametrize(("call", "paths", "text"), REFUSED, ids=lambda value: value if isinstance(value, str) else value[0].partition("/")[2])
+def test_a_request_that_breaks_a_rule_of_its_comments_is_refused(call, paths, text):
     with pytest.raises(GatewayError) as caught:
         parsed(*call)
     assert reason_name(caught.value.reason) == "FIELD_INVALID"
-    assert [violation.subject for violation in caught.value.violations] == [path]
+    assert [violation.subject for violation in caught.value.violations] == paths.split()
     assert text in caught.value.message
 
 
@@ -162,3 +170,24 @@ def test_a_path_segment_is_refused_with_its_own_rule(rpc, request_fields, text):
     with pytest.raises(GatewayError) as caught:
         binding.target(request, PROJECT)
     assert caught.value.message == text
+
+
+def messages_with_rules(descriptor):
+    if descriptor.GetOptions().HasExtension(validate_pb2.message):
+        yield descriptor
+    for fd in descriptor.fields:
+        if fd.message_type is not None and fd.message_type.file.package == descriptor.file.package:
+            yield from messages_with_rules(fd.message_type)
+
+
+def test_every_rule_of_a_message_is_about_fields_that_it_has():
+    found = {message.full_name: message for binding in CATALOG for message in messages_with_rules(binding.descriptor.input_type)}
+    assert len(found) > 5
+    for message in found.values():
+        for rule in message.GetOptions().Extensions[validate_pb2.message].cel:
+            ways = fields_together(message, rule.id)
+            assert ways, rule.id
+            for way in ways:
+                here = message
+                for name in way.split("."):
+                    here = here.fields_by_name[name].message_type

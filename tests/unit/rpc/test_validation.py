@@ -120,7 +120,7 @@ def test_the_names_of_values_fit_whole_into_the_status():
     status = to_status(error, "0" * 32)
     assert description in status.message
     shown = [error_details_pb2.BadRequest.FromString(detail.value) for detail in status.details if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR)]
-    assert [violation.description for violation in shown[0].field_violations][0] == description
+    assert shown[0].field_violations[0].description == description
 
 
 def messages_of(descriptor):

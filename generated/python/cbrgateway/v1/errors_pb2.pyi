@@ -29,8 +29,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: read the message and the documentation of the gateway's version.
     """
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
-    where fields break a rule together, or where CBR does not say which field it refuses.
+    """INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path, and
+    where fields break a rule together, each of them; the path is empty where CBR does not say which field it refuses.
     What to do: correct the named fields; nothing was sent unless `attempts` is present.
     """
     ERROR_REASON_PAGE_TOKEN_MISMATCH: _ErrorReason.ValueType  # 3
@@ -279,8 +279,8 @@ ERROR_REASON_OTHER: ErrorReason.ValueType  # 1
 What to do: read the message and the documentation of the gateway's version.
 """
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path; the path is empty
-where fields break a rule together, or where CBR does not say which field it refuses.
+"""INVALID_ARGUMENT. A field breaks a rule, of this gateway or of CBR. BadRequest names each field by its path, and
+where fields break a rule together, each of them; the path is empty where CBR does not say which field it refuses.
 What to do: correct the named fields; nothing was sent unless `attempts` is present.
 """
 ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason.ValueType  # 3
