@@ -242,6 +242,8 @@ async def serve(config: Config, ready: Callable[[App], None] | None = None, load
             gc.set_threshold(*_COLLECT_AFTER)
             known = {"rpcs": len(app.catalog.bindings), "config": app.current.snapshot.version, "audit": config.audit.kind}
             log.info("serving", address=app.address, health=app.health_address, **known)
+            if config.page_token_key is None:
+                log.warning("page_token_key is not set: page and resume tokens end with this process, and no other replica takes them")
             if ready is not None:
                 ready(app)
             await ended.wait()
