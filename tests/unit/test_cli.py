@@ -257,6 +257,7 @@ def test_healthcheck_of_nothing_fails_soon() -> None:
 def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
     """A real `serve` without a delay before it drains."""
     settings = {"CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0", "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0", "CBR_GATEWAY_LOG__FORMAT": "json"}
+    settings |= {"CBR_GATEWAY_PAGE_TOKEN_KEY": '{"env": "TOKEN_KEY"}', "TOKEN_KEY": "a key of the tests, long enough"}
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--listen", listen]
     path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
     environ = os.environ | ENVIRON | settings | {"PYTHONPATH": path}
