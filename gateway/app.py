@@ -45,6 +45,7 @@ from gateway.tasks.remarks import Remarks
 from gateway.tasks.resume import ResumeTokens
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
+from gateway.tasks.turns import Turns
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breaker import Breakers
@@ -119,7 +120,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             await _follow_tasks(stack, submissions, audit)
         remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
         source = Source(truth, remarks.add, submissions.observe)
-        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock)
+        turns = Turns(store, submissions.owner, clock, 3 * config.watch.busy_s)
+        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, turns)
         stack.callback(submissions.subscribe(hub.hear))
         watching = WatchHandlers(hub, submissions)
         own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()

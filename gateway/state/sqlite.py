@@ -1,5 +1,6 @@
 """The embedded store: operations, counters and overrides in one SQLite file of one process, rates and leases in memory."""
 
+import asyncio
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,7 +8,7 @@ from gateway.clock import Clock
 from gateway.state import sqlite_ledger as ledger
 from gateway.state.local import LocalLimits
 from gateway.state.sqlite_thread import SqlThread
-from gateway.state.store import Begun, Bucket, Leased, Operation, OperationView, Refused, Slot, State, Taken, Usage
+from gateway.state.store import Begun, Bucket, Heard, Leased, Operation, OperationView, Refused, Slot, State, Taken, Usage
 from gateway.state.transitions import Event
 
 
@@ -81,6 +82,13 @@ class SqliteStore:
 
     async def free(self, holder: str, keys: Sequence[str]) -> None:
         self._limits.free(holder, keys)
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """The only process knows it."""
+
+    async def heard(self, after: Mapping[str, str]) -> list[Heard]:  # noqa: ARG002 - nobody else publishes
+        await asyncio.Event().wait()
+        return []
 
     async def put_override(self, key: str, value: bytes) -> None:
         def work(db: sqlite3.Connection) -> None:

@@ -5,6 +5,7 @@
     take                                             rates
     lease, renew, free                               concurrency
     put_override, delete_override                    limits changed while running
+    publish, heard                                   what one process has read for all
 
 The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. CBR stays the truth for what exists; the store
 holds what is in flight, and `recount` puts it right. Every call may be repeated after a failure without a second effect.
@@ -201,6 +202,16 @@ class Leased:
     would_refuse: tuple[Shortage, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something that was published. `position`: what to ask from next; `ago_s`: how long ago it was published, at most."""
+
+    channel: str
+    position: str
+    ago_s: float
+    payload: bytes
+
+
 class Store(Protocol):
     """Every method may raise StoreDown, within the timeout of the settings; rates and leases fall back on a local share instead."""
 
@@ -287,6 +298,17 @@ class Store(Protocol):
 
     async def free(self, holder: str, keys: Sequence[str]) -> None:
         """Gives the places back."""
+        ...
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """Lets the processes that share the store hear of it. Only the last few of a channel are kept, for a minute: it may be lost."""
+        ...
+
+    async def heard(self, after: Mapping[str, str]) -> list[Heard]:
+        """What was published on each channel after a position, in its order; the position before all others is `0`. Waits a moment for it.
+
+        A store that is one process's alone has nothing to tell, and then this never returns.
+        """
         ...
 
     async def put_override(self, key: str, value: bytes) -> None: ...

@@ -26,6 +26,7 @@ from gateway.state.store import (
     Admitted,
     Begun,
     Bucket,
+    Heard,
     IllegalTransition,
     InProgress,
     Leased,
@@ -49,6 +50,9 @@ T = TypeVar("T")
 _CONNECTIONS: Final = 32
 _SWEEP_BATCH: Final = 200
 _READ_BATCH: Final = 200
+_KEPT: Final = 4
+"""Of a channel."""
+_KEPT_MS: Final = 60_000
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +69,7 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
         retry=None,
         protocol=2,
     )
-    store = ValkeyStore(Redis(connection_pool=pool), settings, LocalShare(clock, settings.replicas))
+    store = ValkeyStore(Redis(connection_pool=pool), settings, LocalShare(clock, settings.replicas), clock)
     try:
         with contextlib.suppress(StoreDown):
             await store.epoch()
@@ -78,12 +82,13 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
 class ValkeyStore:
     """A Store."""
 
-    def __init__(self, client: Redis, settings: StoreSettings, share: LocalShare) -> None:
+    def __init__(self, client: Redis, settings: StoreSettings, share: LocalShare, clock: Clock) -> None:
         self._client = client
         self._base = f"{{{settings.prefix}}}"
         self._timeout_s = settings.patience_s
         self._keep_ms = max(1, round(settings.replay_ttl_s * 1000))
         self._share = share
+        self._clock = clock
         self._scripts = Scripts()
         self._epoch = ""
 
@@ -206,6 +211,33 @@ class ValkeyStore:
                 await self._ask(pipe.execute)
 
         await self._share.free(shared, holder, keys)
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        name = f"{self._base}:channel:{channel}"
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.xadd(name, {"payload": payload}, maxlen=_KEPT, approximate=False)
+            pipe.pexpire(name, _KEPT_MS)
+            await self._ask(pipe.execute)
+
+    async def heard(self, after: Mapping[str, str]) -> list[Heard]:
+        prefix = f"{self._base}:channel:"
+        asked_at = self._clock.monotonic()
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.xread({f"{prefix}{channel}": position for channel, position in after.items()}, block=round(self._timeout_s * 500))
+            (seconds, micros), streams = await self._ask(pipe.execute)
+        # The server took its time after we asked, so that nothing is younger than this says.
+        waited_s = self._clock.monotonic() - asked_at
+        asked_ms: float = seconds * 1000 + micros / 1000
+
+        def ago_s(position: bytes) -> float:
+            return waited_s - (int(position.split(b"-")[0]) - asked_ms) / 1000
+
+        return [
+            Heard(name.decode().removeprefix(prefix), position.decode(), ago_s(position), fields[b"payload"])
+            for name, entries in streams or ()
+            for position, fields in entries
+        ]
 
     async def put_override(self, key: str, value: bytes) -> None:
         await self._run("override", key, value)

@@ -14,6 +14,7 @@ from gateway.tasks.outbox import Outbox
 from gateway.tasks.poller import Poller, Source
 from gateway.tasks.resume import ResumeTokens
 from gateway.tasks.selection import Selection, owner_of
+from gateway.tasks.turns import Turns
 from gateway.tasks.watch_settings import WatchSettings
 
 
@@ -30,13 +31,13 @@ class _Followed:
 class Hub:
     """One per process."""
 
-    def __init__(self, source: Source, settings: WatchSettings, tokens: ResumeTokens, clock: Clock) -> None:
+    def __init__(self, source: Source, settings: WatchSettings, tokens: ResumeTokens, clock: Clock, turns: Turns) -> None:
         self.tokens = tokens
         self.settings = settings
         self.clock = clock
         self.ending = False
         """Whether everybody is to leave."""
-        self._source = source
+        self._source, self._turns = source, turns
         self.projects: dict[str, _Followed] = {}
         self.outboxes: set[Outbox] = set()
         self._empty = asyncio.Event()
@@ -66,7 +67,8 @@ class Hub:
     def _follow(self, project: str) -> _Followed:
         followed = self.projects.get(project)
         if followed is None:
-            poller = Poller(project, self._source, self.settings, self.clock)
+            poller = Poller(project, self._source, self.settings, self.clock, self._turns)
+            self._turns.join(project, poller.hear)
             # In a context of its own: what is logged of it belongs to no call.
             polling = asyncio.create_task(poller.run(), context=contextvars.Context())
             followed = self.projects[project] = _Followed(poller, polling)
@@ -88,6 +90,7 @@ class Hub:
 
     def _forget(self, project: str) -> None:
         self.projects.pop(project).polling.cancel()
+        self._turns.leave(project)
 
     def hear(self, project: str, submission: types_pb2.Submission) -> None:
         """A submission is new or has changed."""
@@ -119,11 +122,13 @@ class Hub:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Until left; then nothing is polled any more."""
+        hearing = asyncio.create_task(self._turns.run())
         try:
             yield
         finally:
             self.ending = True
-            tasks = [followed.polling for followed in self.projects.values()]
+            hearing.cancel()
+            tasks = [hearing, *(followed.polling for followed in self.projects.values())]
             for followed in self.projects.values():
                 followed.polling.cancel()
                 if followed.lingering is not None:

@@ -3,6 +3,8 @@
 A poll lists the tasks created since shortly before the newest one known, or since the oldest open one; the few oldest open ones that this would make
 long are read one by one. What is open and not listed is read, too. All moments are CBR's own, so that our clock does not matter.
 
+Replicas take turns (`turns.py`): what another one has read is taken in as if it were read here, if it shows all that a poll of ours would ask for.
+
 The first poll also lists what is open however old it is. WAITING comes before RUNNING, so that a task which starts in between is in one of them.
 """
 
@@ -23,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.tasks.row import Row, created_us
 from gateway.tasks.table import NEVER, Listing, News, Table
 from gateway.tasks.truth import Truth
+from gateway.tasks.turns import Turns
 from gateway.tasks.watch_settings import WatchSettings
 
 _PAGE: Final = 200
@@ -32,6 +35,9 @@ _OLD_ONES: Final = 5
 """Open tasks that are read one by one rather than listed with all that was created after them."""
 _GAP: Final = 0.1
 """The shortest pause between two polls, as a share of the interval while tasks are open."""
+_OURS: Final = (0.9, 1.1)
+_THEIRS: Final = (1.2, 1.4)
+"""How long a pause is, as a share of the interval: who has polled goes on with it, unless it comes late."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -50,22 +56,25 @@ class Source:
 class Poller:
     """One project's."""
 
-    def __init__(self, project: str, source: Source, settings: WatchSettings, clock: Clock) -> None:
+    def __init__(self, project: str, source: Source, settings: WatchSettings, clock: Clock, turns: Turns) -> None:
         self.project = project
         self.table = Table(settings.keep_tasks, settings.lag_us)
         self.listeners: set[Listener] = set()
         self.failure: GatewayError | None = None
         """Why the last poll failed; None while polls succeed."""
-        self._source, self._settings, self._clock = source, settings, clock
+        self._source, self._settings, self._clock, self._turns = source, settings, clock, turns
         self._failures = 0
         self.read_at = clock.monotonic()
         """When the last successful poll began, by the monotonic clock; before the first one, when the poller was made."""
+        self._asked_at = 0.0
+        self._rested_at = 0.0
+        self._next_at = 0.0
         self._busy_until = 0.0
         self._since_us = NEVER
         self._ids: dict[str, None] = {}
         self._unreadable: set[str] = set()
         """Those of them that the last poll could not read, while it could read the list."""
-        self._asked = asyncio.Event()
+        self._moved = asyncio.Event()
 
     @property
     def lag_s(self) -> float:
@@ -75,7 +84,7 @@ class Poller:
     def nudge(self) -> None:
         """Something was changed: poll at once, and often for a while, since CBR may show the new task late."""
         self._busy_until = self._clock.monotonic() + self._settings.idle_s
-        self._asked.set()
+        self._ask()
 
     def want(self, since_us: int, ids: Iterable[str], *, fresh: bool = False) -> None:
         """Lets the next poll reach back to that moment, and read these ids. `fresh`: poll even if all of that is known."""
@@ -83,25 +92,41 @@ class Poller:
         self._since_us = min(self._since_us, since_us)
         self._ids.update(dict.fromkeys(missing))
         if fresh or not self._unreadable.issuperset(missing) or not self.table.covers(since_us, ()):
-            self._asked.set()
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = self._clock.monotonic()
+        self._moved.set()
 
     async def run(self) -> None:
         """Polls until cancelled."""
         while True:
-            self._asked.clear()
-            await self._poll()
-            await self._pause()
+            await self._rest()
+            async with self._turns.turn(self.project) as mine:
+                if mine:
+                    await self._poll()
+                    self._schedule(_OURS)
+                else:
+                    self._rested_at = self._next_at = self._clock.monotonic() + self._settings.busy_s * _GAP
 
-    async def _pause(self) -> None:
-        delay_s, gap_s = self._delay_s(), self._settings.busy_s * _GAP
-        if self._failures:
-            # Nobody's wish makes CBR well.
-            await asyncio.sleep(delay_s)
-            return
-        await asyncio.sleep(gap_s)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s - gap_s):
-                await self._asked.wait()
+    async def _rest(self) -> None:
+        """Until it is time to poll, which what others have read puts off."""
+        while (left_s := self._due_at() - self._clock.monotonic()) > 0:
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._moved.wait()
+
+    def _due_at(self) -> float:
+        # Nobody's wish makes CBR well.
+        asked = self._asked_at > self.read_at and not self._failures
+        return min(self._rested_at, self._next_at) if asked else self._next_at
+
+    def _schedule(self, shares: tuple[float, float]) -> None:
+        now = self._clock.monotonic()
+        self._rested_at = now + self._settings.busy_s * _GAP
+        self._next_at = now + self._delay_s() * random.uniform(*shares)  # noqa: S311 - spreads load
+        self._moved.set()
 
     def _delay_s(self) -> float:
         settings = self._settings
@@ -110,7 +135,7 @@ class Poller:
             wait_s = max(wait_s, min(self.failure.retry_after_s or 0.0, settings.backoff_s))
         else:
             wait_s = settings.busy_s if self._busy else settings.idle_s
-        return wait_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+        return wait_s
 
     @property
     def _busy(self) -> bool:
@@ -120,8 +145,9 @@ class Poller:
         began = self._clock.monotonic()
         try:
             listing = await self._read()
-            self._source.observe(self.project, listing.tasks)
-            news = self._taken(listing)
+            # As CBR said them: what is taken in gets fields that are this process's own.
+            shared = task_pb2.ListTasksResponse(tasks=listing.tasks).SerializeToString()
+            self._take(listing, began)
         except GatewayError as error:
             self._failed(error)
         except KeyError:
@@ -130,8 +156,26 @@ class Poller:
             log.exception("a poll of tasks failed inside", project=self.project)
             self._failed(GatewayError(errors_pb2.ERROR_REASON_INTERNAL, "The gateway failed inside while it read the tasks."))
         else:
-            self.read_at, self.failure, self._failures = began, None, 0
-            self._tell(news)
+            await self._turns.publish(self.project, listing, shared, began)
+
+    def hear(self, listing: Listing, began: float) -> None:
+        """What another replica has read in a poll that began at that moment of the monotonic clock."""
+        if began > self.read_at and self._shows_all(listing):
+            self._take(listing, began)
+            self._schedule(_THEIRS)
+
+    def _shows_all(self, listing: Listing) -> bool:
+        """Whether a poll of ours would ask for nothing else."""
+        if self.table.horizon_us == NEVER or not (listing.cut or listing.complete_since_us <= min(self._start_us(), self._since_us)):
+            return False
+        shown = {*(task.id for task in listing.tasks), *listing.absent}
+        return shown.issuperset((*self.table.open, *self.table.doubtful, *self._ids))
+
+    def _take(self, listing: Listing, began: float) -> None:
+        self._source.observe(self.project, listing.tasks)
+        news = self._taken(listing)
+        self.read_at, self.failure, self._failures = began, None, 0
+        self._tell(news)
 
     def _taken(self, listing: Listing) -> News:
         observed = Timestamp()

@@ -3,8 +3,10 @@
 import asyncio
 import math
 
+import pytest
+
 from gateway.state import Bucket, Leased, Refused, Shortage, Slot, Store
-from tests.state.benches import Bench
+from tests.state.benches import Bench, running_bench, settings_for
 
 
 async def test_a_bucket_gives_its_burst_and_then_its_rate(bench: Bench):
@@ -88,3 +90,23 @@ async def test_a_shadow_slot_only_reports(store: Store):
 async def test_many_at_once_share_the_places(store: Store):
     answers = await asyncio.gather(*(store.lease(str(n), [Slot("streams", 7)], 60) for n in range(30)))
     assert sum(isinstance(answer, Leased) for answer in answers) == 7
+
+
+async def test_what_is_published_is_heard_by_those_who_share_the_store(tmp_path, valkey):
+    async with running_bench(settings_for("valkey", tmp_path, valkey)) as bench:
+        await bench.store.publish("news", b"one")
+        await bench.store.publish("news", b"two")
+        heard = await bench.store.heard({"news": "0", "other": "0"})
+        assert [each.payload for each in heard] == [b"one", b"two"]
+        assert all(0 <= each.ago_s < 60 for each in heard)
+        assert await bench.store.heard({"news": heard[-1].position}) == []
+        for number in range(10):
+            await bench.store.publish("news", b"%d" % number)
+        assert [each.payload for each in await bench.store.heard({"news": heard[-1].position})] == [b"6", b"7", b"8", b"9"]
+
+
+async def test_a_file_has_nobody_to_tell(tmp_path, valkey):
+    async with running_bench(settings_for("file", tmp_path, valkey)) as bench:
+        await bench.store.publish("news", b"one")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(bench.store.heard({"news": "0"}), 0.05)

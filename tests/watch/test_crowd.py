@@ -1,6 +1,6 @@
 """Thousands of watchers, whom CBR does not feel; and one that never reads, whom the others do not feel.
 
-`make soak-watch`: 5,000 watchers of 100 tasks on 4 gateways. `make test`: 120 of 6 on 2.
+`make soak-watch`: 5,000 watchers of 100 tasks on 4 gateways. `make test`: 120 of 6 on 2, who poll in turns.
 """
 
 import asyncio
@@ -75,8 +75,8 @@ async def test_the_cloud_does_not_feel_how_many_watch(stage):
         begun = cloud.state.clock.now()
         results = [json.loads(await lines.readline()) for lines in crowds]
     found, lasted_s = polls(cloud, begun), cloud.state.clock.now() - begun
-    # Each gateway polls for itself.
-    allowed = MEMBERS * (1.2 * lasted_s / INTERVAL_S + 1)
+    # As many as one gateway alone makes.
+    allowed = (1.2 if SOAK else 1.6) * lasted_s / INTERVAL_S + 1
     delays_s = sorted(moment - task.ended_at for result in results for task in tasks for moment in result["seen"].get(task.id, ()))
     assert [result["ends"] for result in results] == [{"STREAM_END_REASON_ALL_TERMINAL": WATCHERS // CROWDS}] * CROWDS
     assert len(delays_s) == WATCHERS // CROWDS * CROWDS
