@@ -27,6 +27,7 @@ from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pai
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
+from gateway.upstream.lookup import named_in_body
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
 from gateway.upstream.values import Json
@@ -174,6 +175,7 @@ class Client:
             route=Route(self._transport, account.auth, breaker, budget, self._clock),
             read_back=looks,
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
+            named=named_in_body(binding, request),
         )
 
     def _reader(self, binding: Binding, request: Message, account: Account, end_by: Deadline) -> ReadBack:

@@ -82,6 +82,7 @@ class Exchange:
     route: Route
     read_back: ReadBack | None
     subject: dict[str, str]
+    named: dict[str, str]
     witnesses: Sequence[Witness] = ()
     recognised: bool = False
     """Whether a repeat of the call would be recognised as one."""
@@ -310,7 +311,7 @@ class Exchange:
             text = f"The answer of CBR is not what its API describes: {attempt.problem}; report it to the gateway's operator."
             return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, upstream=self.facts())
         if attempt.error is not None:
-            error = to_gateway_error(attempt.error, self.binding, self.facts(), self.subject)
+            error = to_gateway_error(attempt.error, self.binding, self.facts(), self.subject, self.named)
             if error.retry_after_s is not None and attempt.retry_after_s is not None:
                 error.retry_after_s = max(error.retry_after_s, attempt.retry_after_s)
             return error

@@ -163,8 +163,10 @@ def error_in_success(value: object, status: int) -> UpstreamError | None:
     return None
 
 
-def to_gateway_error(error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str]) -> GatewayError:
-    """Our error for an answer. `subject`: path variable -> value, for the resource that the error is about."""
+def to_gateway_error(
+    error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str], named: Mapping[str, str]
+) -> GatewayError:
+    """Our error for an answer. For the resource that it is about, `subject`: path variable -> value, `named`: kind -> the one id in the body."""
     reason_name, meaning = _reason(error, binding)
     reason = _value(reason_name)
     code = CODE_OF[reason]
@@ -182,7 +184,7 @@ def to_gateway_error(error: UpstreamError, binding: Binding, facts: UpstreamFact
         reason,
         message + ".",
         violations=violations,
-        resource=_resource(reason_name, subject),
+        resource=_resource(reason_name, subject, named),
         retry_after_s=_RETRY_AFTER_S.get(reason_name),
         upstream=facts,
         metadata={"permission": binding.permission} if reason_name == "UPSTREAM_PERMISSION" else {},
@@ -220,7 +222,7 @@ def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Viola
     return tuple(Violation(path, meaning, error.code) for path in inner) or (Violation("", meaning, error.code),)
 
 
-def _resource(reason: str, subject: Mapping[str, str]) -> Resource | None:
+def _resource(reason: str, subject: Mapping[str, str], named: Mapping[str, str]) -> Resource | None:
     if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")):
         return None
     of_kind = {v: kind for v, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items() if _kind_word(by_variable) == _kind_word(reason)}
@@ -229,7 +231,8 @@ def _resource(reason: str, subject: Mapping[str, str]) -> Resource | None:
             return Resource(kind, subject[variable])
     if of_kind:
         # Such as the destination vault of a replication: the path names something else.
-        return Resource(next(iter(of_kind.values())), "")
+        kind = next(iter(of_kind.values()))
+        return Resource(kind, named.get(kind, ""))
     if not subject:
         return None
     variable, name = list(subject.items())[-1]

@@ -16,6 +16,7 @@ from google.rpc import code_pb2
 
 from gateway.errors import GatewayError
 from gateway.upstream.account import Account
+from gateway.upstream.declaration import Binding
 from gateway.upstream.id_fields import Id
 from gateway.upstream.retry import Deadline
 from gateway.upstream.values import Json
@@ -155,6 +156,15 @@ class Lookup:
             if error.code in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
                 return None
             raise
+
+
+def named_in_body(binding: Binding, request: Message) -> dict[str, str]:
+    """Kind -> id, of the kinds of which the request's body names one object; of several, nobody could tell which an error is about."""
+    found: dict[str, set[str]] = {}
+    for each in binding.id_fields:
+        if each.refers in KNOWN and not each.in_path:
+            found.setdefault(KNOWN[each.refers], set()).update(id_.value for id_ in each.ids(request))
+    return {kind: ids.pop() for kind, ids in found.items() if len(ids) == 1}
 
 
 def _kind(holder: Any) -> protectability_pb2.ProtectableType.ValueType:  # noqa: ANN401 - any message with a resource's id

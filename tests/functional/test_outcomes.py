@@ -347,3 +347,12 @@ async def test_an_answer_with_a_reason_ends_the_call(world, rpc, status, code, e
 
 def test_the_table_covers_every_class():
     assert {binding.retry_class for binding in BINDINGS.values()} == set(RetryClass)
+
+
+async def test_a_missing_object_that_only_the_body_names_is_named_in_the_error(world):
+    vault_id = str(uuid.uuid4())
+    failed = await caller(world, tenant_for("CheckpointService/CreateCheckpoint")).fails(
+        "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault_id}}
+    )
+    named = failed.details["ResourceInfo"]
+    assert (failed.reason, named.resource_type, named.resource_name) == ("VAULT_NOT_FOUND", "vault", vault_id)

@@ -13,6 +13,7 @@ from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
 from gateway.rpc.status import to_status
 from gateway.upstream.catalog import load_catalog
 from gateway.upstream.faults import UpstreamError, codes, error_in_success, read_error, to_gateway_error
+from gateway.upstream.lookup import named_in_body
 
 CATALOG = load_catalog()
 FACTS = UpstreamFacts(attempts=1, sent="yes", http_status=400, code="x", request_id="r")
@@ -20,9 +21,9 @@ with Path(__file__).with_name("cbr_codes.csv").open(encoding="utf-8", newline=""
     ROWS = list(csv.DictReader(file))
 
 
-def answered(status, body, rpc="VaultService/GetVault", subject=None):
+def answered(status, body, rpc="VaultService/GetVault", subject=None, named=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return to_gateway_error(read_error(status, raw), CATALOG[rpc], FACTS, subject or {})
+    return to_gateway_error(read_error(status, raw), CATALOG[rpc], FACTS, subject or {}, named or {})
 
 
 def names(error: GatewayError):
@@ -195,9 +196,9 @@ def test_an_error_inside_a_success_is_found(value, code):
 def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
     binding = CATALOG["OrderService/ChangeOrder"]
     refused = error_in_success({"retCode": 1, "errText": "no money"}, 200)
-    assert names(to_gateway_error(refused, binding, FACTS, {})) == ("ORDER_REFUSED", "FAILED_PRECONDITION")
+    assert names(to_gateway_error(refused, binding, FACTS, {}, {})) == ("ORDER_REFUSED", "FAILED_PRECONDITION")
     limit = error_in_success({"error_code": "BackupService.6133"}, 200)
-    assert names(to_gateway_error(limit, binding, FACTS, {})) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
+    assert names(to_gateway_error(limit, binding, FACTS, {}, {})) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,26 @@ def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
 )
 def test_the_error_is_about_the_right_object(code, subject, resource):
     assert answered(400, {"error_code": f"BackupService.{code}", "error_msg": ""}, subject=subject).resource == resource
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_fields", "code", "resource"),
+    [
+        ("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": "v"}}, "6105", Resource("vault", "v")),
+        ("BackupService/ReplicateBackup", {"backup_id": "b", "replicate": {"destination_vault_id": "d"}}, "6120", Resource("vault", "d")),
+        ("CheckpointService/ReplicateCheckpoint", {"replicate": {"vault_id": "v", "destination_vault_id": "d"}}, "6105", Resource("vault", "")),
+        ("VaultService/AssociateVaultPolicy", {"vault_id": "v", "policy_id": "p"}, "6000", Resource("policy", "p")),
+        ("VaultService/AssociateVaultPolicy", {"vault_id": "v", "policy_id": "p"}, "6105", Resource("vault", "v")),
+        ("VaultService/AddVaultResources", {"vault_id": "v", "resources": [{"id": "r"}]}, "6302", Resource("resource", "r")),
+        ("VaultService/AddVaultResources", {"vault_id": "v", "resources": [{"id": "r"}, {"id": "s"}]}, "6302", Resource("resource", "")),
+    ],
+)
+def test_an_object_in_the_body_is_named_where_it_is_the_only_one_of_its_kind(rpc, request_fields, code, resource):
+    binding = CATALOG[rpc]
+    request = binding.request_type(**request_fields)
+    subject = {segment.variable: getattr(request, segment.variable) for segment in binding.segments}
+    error = answered(400, {"error_code": f"BackupService.{code}", "error_msg": ""}, rpc, subject, named_in_body(binding, request))
+    assert error.resource == resource
 
 
 def test_a_missing_permission_names_the_action():
@@ -286,5 +307,5 @@ def test_only_cbr_itself_can_say_that_an_object_is_gone(status, body, gone):
 def test_cbrs_own_text_never_reaches_a_caller(row, binding, noise):
     marker = "s3cr3t-host.internal"
     text = f"{noise} {marker} {noise}"
-    error = to_gateway_error(UpstreamError(int(row["http"]), row["code"], text), binding, FACTS, {"vault_id": "v"})
+    error = to_gateway_error(UpstreamError(int(row["http"]), row["code"], text), binding, FACTS, {"vault_id": "v"}, {})
     assert marker.encode() not in to_status(error, "id").SerializeToString()
