@@ -245,8 +245,7 @@ async def test_a_gateway_that_is_killed_at_any_time_lets_in_no_more_than_allowed
     async with running_emulator(pace=AT_ONCE) as cloud:
         lane = Lane(alone(tmp_path, cloud, "payments", most=most), "payments", cloud)
         for number in range(often(2, 200)):
-            await lane.process.start()
-            async with lane.process.world() as world:
+            async with lane.process.running() as world:
                 await agreed(world)
                 alive = list(sizes_of(world))
                 work = [asyncio.create_task(busy(lane, world, alive[worker::8], 8 * number + worker)) for worker in range(8)]
