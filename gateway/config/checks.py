@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.config.callers import caller_checks
-from gateway.config.problems import KeyPath, did_you_mean
+from gateway.config.problems import KeyPath, did_you_mean, path_text
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.rpc.settings import ServerSettings
 
@@ -29,7 +29,18 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         yield from unique(values_of(list(entries(tenant.get("projects"), (*path, "projects"))), "id"), "project", "Remove one of the two")
         yield from _default_project(path, tenant)
         yield from _subjects(path, tenant)
+        yield from _limits_once((*path, "limits"), tenant)
+    yield from _limits_once(("limits",), data)
     yield from caller_checks(tenants, data)
+
+
+def _limits_once(path: KeyPath, holder: Mapping[str, Any]) -> Found:
+    """Of two entries for the same limit one would be ignored without a word."""
+    first: dict[tuple[str, ...], KeyPath] = {}
+    for here, limit in entries(holder.get("limits"), path):
+        what = tuple(str(limit.get(key) or "") for key in ("metric", "level", "subject", "method_class", "shadow"))
+        if first.setdefault(what, here) != here:
+            yield here, f"is the same limit as {path_text(first[what])}: metric, level, subject and method_class are equal. Remove one of the two"
 
 
 def _listeners(server: Mapping[str, Any]) -> Found:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from cbrgateway.v1 import task_pb2, types_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.tasks.outbox import Outbox
 from gateway.tasks.poller import Poller
@@ -64,7 +65,7 @@ class Feed:
         if submission.state in _UNRESOLVED:
             self.poller.nudge()
         before = self._token
-        self.put(f"submission {submission_id}", told(submission), before)
+        self.put(f"submission {submission_id}", told(submission, self.poller.now()), before)
         for task_id in set(submission.task_ids) - self.selection.ids:
             self.selection.ids.add(task_id)
             self._awaited.add(task_id)
@@ -99,7 +100,8 @@ class Feed:
                 self.put(change.row.id, change.row, before)
         for row in news.gone:
             if self.selection.selects(row.task):
-                self.put(f"removed {row.id}", removal(task_pb2.TaskRemoval(task_id=row.id, reason=task_pb2.TASK_REMOVAL_REASON_GONE)), before)
+                removed = task_pb2.TaskRemoval(task_id=row.id, reason=task_pb2.TASK_REMOVAL_REASON_GONE)
+                self.put(f"removed {row.id}", removal(removed, self.poller.now()), before)
 
     def _tell_awaited(self, before: str) -> None:
         """Tasks of submissions that were known before it was known whose they are, or that have been read since."""
@@ -111,7 +113,7 @@ class Feed:
         for task_id in sorted(self._awaited & self.poller.table.unknown):
             self._awaited.discard(task_id)
             removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-            self.put(f"removed {task_id}", removal(removed), before)
+            self.put(f"removed {task_id}", removal(removed, self.poller.now()), before)
 
     def _concerns(self, change: Change) -> bool:
         if not self.selection.selects(change.row.task):
@@ -124,11 +126,11 @@ class Feed:
             outbox.put(key, item, before)
 
 
-def told(submission: types_pb2.Submission) -> bytes:
+def told(submission: types_pb2.Submission, observed: Timestamp) -> bytes:
     """The event `submission` without what belongs to one stream."""
-    return task_pb2.WatchTasksResponse(submission=submission).SerializeToString()
+    return task_pb2.WatchTasksResponse(submission=submission, observe_time=observed).SerializeToString()
 
 
-def removal(removed: task_pb2.TaskRemoval) -> bytes:
+def removal(removed: task_pb2.TaskRemoval, observed: Timestamp) -> bytes:
     """The event `removed` without what belongs to one stream."""
-    return task_pb2.WatchTasksResponse(removed=removed).SerializeToString()
+    return task_pb2.WatchTasksResponse(removed=removed, observe_time=observed).SerializeToString()

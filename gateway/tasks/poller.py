@@ -177,9 +177,14 @@ class Poller:
         self.read_at, self.failure, self._failures = began, None, 0
         self._tell(news)
 
+    def now(self) -> Timestamp:
+        """What events say of when something was seen."""
+        now = Timestamp()
+        now.FromNanoseconds(int(self._clock.time() * 1e9))
+        return now
+
     def _taken(self, listing: Listing) -> News:
-        observed = Timestamp()
-        observed.FromNanoseconds(int(self._clock.time() * 1e9))
+        observed = self.now()
         rows = []
         for task in listing.tasks:
             if self.table.is_news(task):

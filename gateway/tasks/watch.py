@@ -187,10 +187,10 @@ class Watch:
     def _begin(self) -> None:
         for submission_id, submission in self._feed.submissions.items():
             if submission is not None:
-                self._outbox.put(f"submission {submission_id}", told(submission), self._token)
+                self._outbox.put(f"submission {submission_id}", told(submission, self._now()), self._token)
             elif self._place is None:
                 removed = task_pb2.TaskRemoval(submission_id=submission_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-                self._outbox.put(f"removed {submission_id}", removal(removed), self._token)
+                self._outbox.put(f"removed {submission_id}", removal(removed, self._now()), self._token)
         if self._place is None:
             self._put_snapshot()
         else:
@@ -235,7 +235,7 @@ class Watch:
         return row.changed_us >= place.newest_us - self._hub.tokens.lag_us and not place.has_told(row)
 
     def _put_removal(self, task_id: str, reason: task_pb2.TaskRemovalReason.ValueType) -> None:
-        self._outbox.put(f"removed {task_id}", removal(task_pb2.TaskRemoval(task_id=task_id, reason=reason)), self._token)
+        self._outbox.put(f"removed {task_id}", removal(task_pb2.TaskRemoval(task_id=task_id, reason=reason), self._now()), self._token)
 
     async def _gap(self, place: Place) -> None:
         if self._terms.fails_on_gap:

@@ -2,13 +2,15 @@
 
 import grpc
 import pytest
-from cbrgateway.v1 import backup_share_pb2, quota_pb2, vault_pb2
+from cbrgateway.v1 import backup_share_pb2, order_pb2, quota_pb2, vault_pb2
 from cbrgateway.v1.backup_share_pb2_grpc import BackupShareServiceStub
 from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import DATABASES_PROJECT_ID
 from emulator.transitions import Mode, Pace
+from gateway.quota import demands
+from gateway.rpc.handlers.quota import CHECKED
 from tests.functional import stage
 from tests.functional.calls import caller
 from tests.quota.scenes import gateway, limit, new_vault, outcome, posts, rate
@@ -58,8 +60,18 @@ async def test_a_check_reserves_and_sends_nothing():
         made = await outcome(world, vaults.CreateVault, new_vault(1, 30))
         grown = vault_pb2.UpdateVaultRequest(vault_id=made.response.vault.id, vault={"billing": {"size_gib": 50}})
         assert [verdict.asked for verdict in (await check(update_vault=grown)).verdicts] == [20]
+        ordered = order_pb2.ChangeOrderRequest(
+            resource_id=made.response.vault.id,
+            product_info={"product_id": "p", "resource_size_gib": 60, "resource_spec_code": "vault.backup.server.normal"},
+        )
+        assert {verdict.asked for verdict in (await check(change_order=ordered)).verdicts} == {30}
         empty = await outcome(world, quota.CheckQuota, quota_pb2.CheckQuotaRequest())
         assert empty.reason == "FIELD_INVALID"
+
+
+def test_every_change_that_a_limit_could_refuse_can_be_checked():
+    assert set(CHECKED.values()) == demands.RULES.keys() - demands.GIVES_BACK
+    assert [field.name for field in quota_pb2.CheckQuotaRequest.DESCRIPTOR.fields] == list(CHECKED)
 
 
 async def test_a_check_counts_first_what_the_change_would_have_counted():

@@ -124,6 +124,10 @@ MISTAKES = {
         "server: {listen: 127.0.0.1:50052}",
         "server.health_listen (gateway.yaml:1): is the same address as server.listen. Health answers on a port of its own: change one of the two",
     ),
+    "the same limit twice": (
+        "limits: [{metric: vaults, level: tenant, value: 1}, {metric: vaults, level: tenant, value: 9}]",
+        "limits[1] (gateway.yaml:1): is the same limit as limits[0]: metric, level, subject and method_class are equal. Remove one of the two",
+    ),
     "not text": ("server: {listen: 50051}", "server.listen (gateway.yaml:1): must be text. Put quotes around it"),
     "not a number": ("server: {drain_delay_s: soon}", "server.drain_delay_s (gateway.yaml:1): must be a number"),
     "endless": ("server: {drain_delay_s: .inf}", "server.drain_delay_s (gateway.yaml:1): must be a finite number"),

@@ -69,6 +69,7 @@ class Listener:
 
     def _check(self, event: task_pb2.WatchTasksResponse) -> None:
         assert event.sequence == len(self.events) + 1
+        assert event.HasField("observe_time"), event
         assert event.resume_token
         assert event.WhichOneof("event")
         task = task_of(event)

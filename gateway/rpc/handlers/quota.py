@@ -27,14 +27,19 @@ from gateway.upstream.retry import READ_CAP_S, Deadline
 QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
 """In the order of the proto, which the handlers below follow."""
 
-_CHECKED: Final[Mapping[str, str]] = {
+CHECKED: Final[Mapping[str, str]] = {
     "create_vault": "VaultService/CreateVault",
     "update_vault": "VaultService/UpdateVault",
     "order_vault": "VaultService/OrderVault",
     "create_policy": "PolicyService/CreatePolicy",
     "add_backup_members": "BackupShareService/AddBackupMembers",
     "create_checkpoint": "CheckpointService/CreateCheckpoint",
+    "change_order": "OrderService/ChangeOrder",
+    "update_order": "OrderService/UpdateOrder",
+    "replicate_checkpoint": "CheckpointService/ReplicateCheckpoint",
+    "replicate_backup": "BackupService/ReplicateBackup",
 }
+"""Every change by which something grows that a limit of count, capacity or volume could be on."""
 
 
 def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a generated enum
@@ -120,7 +125,7 @@ class QuotaHandlers:
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field = request.WhichOneof("change")
-        rpc, change, scope = _CHECKED[field], getattr(request, field), call.quota_scope
+        rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
         limits = self.admission.book.limits
         read = demands.read_first(rpc, limits, scope)
         current = None

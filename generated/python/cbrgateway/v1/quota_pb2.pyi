@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from cbrgateway.v1 import backup_pb2 as _backup_pb2
 from cbrgateway.v1 import backup_share_pb2 as _backup_share_pb2
 from cbrgateway.v1 import checkpoint_pb2 as _checkpoint_pb2
+from cbrgateway.v1 import order_pb2 as _order_pb2
 from cbrgateway.v1 import policy_pb2 as _policy_pb2
 from cbrgateway.v1 import vault_pb2 as _vault_pb2
 from collections import abc as _abc
@@ -515,6 +517,10 @@ class CheckQuotaRequest(_message.Message):
     CREATE_POLICY_FIELD_NUMBER: _builtins.int
     ADD_BACKUP_MEMBERS_FIELD_NUMBER: _builtins.int
     CREATE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    CHANGE_ORDER_FIELD_NUMBER: _builtins.int
+    UPDATE_ORDER_FIELD_NUMBER: _builtins.int
+    REPLICATE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    REPLICATE_BACKUP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create_vault(self) -> _vault_pb2.CreateVaultRequest:
         """A CreateVault."""
@@ -539,6 +545,22 @@ class CheckQuotaRequest(_message.Message):
     def create_checkpoint(self) -> _checkpoint_pb2.CreateCheckpointRequest:
         """A CreateCheckpoint."""
 
+    @_builtins.property
+    def change_order(self) -> _order_pb2.ChangeOrderRequest:
+        """A ChangeOrder. The vault is read, to know by how much it would grow."""
+
+    @_builtins.property
+    def update_order(self) -> _order_pb2.UpdateOrderRequest:
+        """An UpdateOrder. The vault is read, to know by how much it would grow."""
+
+    @_builtins.property
+    def replicate_checkpoint(self) -> _checkpoint_pb2.ReplicateCheckpointRequest:
+        """A ReplicateCheckpoint."""
+
+    @_builtins.property
+    def replicate_backup(self) -> _backup_pb2.ReplicateBackupRequest:
+        """A ReplicateBackup."""
+
     def __init__(
         self,
         *,
@@ -548,12 +570,16 @@ class CheckQuotaRequest(_message.Message):
         create_policy: _policy_pb2.CreatePolicyRequest | None = ...,
         add_backup_members: _backup_share_pb2.AddBackupMembersRequest | None = ...,
         create_checkpoint: _checkpoint_pb2.CreateCheckpointRequest | None = ...,
+        change_order: _order_pb2.ChangeOrderRequest | None = ...,
+        update_order: _order_pb2.UpdateOrderRequest | None = ...,
+        replicate_checkpoint: _checkpoint_pb2.ReplicateCheckpointRequest | None = ...,
+        replicate_backup: _backup_pb2.ReplicateBackupRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_backup_members", b"add_backup_members", "change", b"change", "create_checkpoint", b"create_checkpoint", "create_policy", b"create_policy", "create_vault", b"create_vault", "order_vault", b"order_vault", "update_vault", b"update_vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_backup_members", b"add_backup_members", "change", b"change", "change_order", b"change_order", "create_checkpoint", b"create_checkpoint", "create_policy", b"create_policy", "create_vault", b"create_vault", "order_vault", b"order_vault", "replicate_backup", b"replicate_backup", "replicate_checkpoint", b"replicate_checkpoint", "update_order", b"update_order", "update_vault", b"update_vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_backup_members", b"add_backup_members", "change", b"change", "create_checkpoint", b"create_checkpoint", "create_policy", b"create_policy", "create_vault", b"create_vault", "order_vault", b"order_vault", "update_vault", b"update_vault"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_backup_members", b"add_backup_members", "change", b"change", "change_order", b"change_order", "create_checkpoint", b"create_checkpoint", "create_policy", b"create_policy", "create_vault", b"create_vault", "order_vault", b"order_vault", "replicate_backup", b"replicate_backup", "replicate_checkpoint", b"replicate_checkpoint", "update_order", b"update_order", "update_vault", b"update_vault"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["create_vault", "update_vault", "order_vault", "create_policy", "add_backup_members", "create_checkpoint"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["create_vault", "update_vault", "order_vault", "create_policy", "add_backup_members", "create_checkpoint", "change_order", "update_order", "replicate_checkpoint", "replicate_backup"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class QuotaServiceStub:
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
@@ -76,7 +76,7 @@ class QuotaServiceStub:
 
 
 class QuotaServiceServicer:
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
@@ -179,7 +179,7 @@ def add_QuotaServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QuotaService:
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QuotaServiceStub:
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
@@ -56,7 +56,7 @@ class QuotaServiceStub:
 
 @_typing.type_check_only
 class QuotaServiceAsyncStub(QuotaServiceStub):
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
@@ -81,7 +81,7 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     """
 
 class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object.
+    """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
     Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
