@@ -20,6 +20,7 @@ _ENVIRON: Final = {
     "SK": emulated.SECRET_KEY,
     "AK2": emulated.SECOND_ACCESS_KEY,
     "SK2": emulated.SECOND_SECRET_KEY,
+    "TOKENS": "as public as everything here",
 }
 _DRAIN_GRACE_S: Final = 1
 _POLL_S: Final = 0.2
@@ -52,6 +53,7 @@ def configuration(endpoint: str, listen: str, health_listen: str, log_level: str
             },
         },
         "tenants": [_entry(tenant) for tenant in TENANTS],
+        "page_token_key": {"env": "TOKENS"},
         "watch": {"busy_s": _POLL_S, "idle_s": 10 * _POLL_S},
         "log": {"level": log_level},
     }
