@@ -4,6 +4,8 @@ import asyncio
 import time
 from typing import Protocol
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 
 class Clock(Protocol):
     """Wall time for signatures and tokens, monotonic time for everything that measures."""
@@ -32,3 +34,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def moment(seconds: float) -> Timestamp:
+    """A time in seconds since 1970, as messages carry it."""
+    return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))

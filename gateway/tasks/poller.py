@@ -20,7 +20,7 @@ from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
-from gateway.clock import Clock
+from gateway.clock import Clock, moment
 from gateway.errors import GatewayError
 from gateway.tasks.row import Row, created_us
 from gateway.tasks.table import NEVER, Listing, News, Table
@@ -179,9 +179,7 @@ class Poller:
 
     def now(self) -> Timestamp:
         """What events say of when something was seen."""
-        now = Timestamp()
-        now.FromNanoseconds(int(self._clock.time() * 1e9))
-        return now
+        return moment(self._clock.time())
 
     def _taken(self, listing: Listing) -> News:
         observed = self.now()

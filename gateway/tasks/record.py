@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 from cbrgateway.v1 import types_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
 from gateway.tasks.correlation import CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, Claim, Search
 
@@ -86,7 +86,7 @@ def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) ->
         state=types_pb2.SubmissionState.ValueType(note.state),
         task_ids=note.task_ids,
         skipped_resources=[types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped],
-        accept_time=Timestamp(seconds=int(accepted), nanos=int(accepted % 1 * 1e9)),
+        accept_time=moment(accepted),
     )
 
 

@@ -20,6 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
+from gateway.clock import moment
 from gateway.errors import GatewayError
 from gateway.tasks.feed import Feed, removal, told
 from gateway.tasks.hub import Hub
@@ -187,10 +188,10 @@ class Watch:
     def _begin(self) -> None:
         for submission_id, submission in self._feed.submissions.items():
             if submission is not None:
-                self._outbox.put(f"submission {submission_id}", told(submission, self._now()), self._token)
+                self._outbox.put(f"submission {submission_id}", told(submission, moment(self._clock.time())), self._token)
             elif self._place is None:
                 removed = task_pb2.TaskRemoval(submission_id=submission_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-                self._outbox.put(f"removed {submission_id}", removal(removed, self._now()), self._token)
+                self._outbox.put(f"removed {submission_id}", removal(removed, moment(self._clock.time())), self._token)
         if self._place is None:
             self._put_snapshot()
         else:
@@ -210,7 +211,7 @@ class Watch:
                 count += 1
         for task_id in sorted(self._feed.selection.ids & self._feed.poller.table.unknown):
             self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-        event = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count), observe_time=self._now())
+        event = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count), observe_time=moment(self._clock.time()))
         self._outbox.put("snapshot", event.SerializeToString(), self._token)
 
     def _put_changes(self, place: Place) -> None:
@@ -235,7 +236,7 @@ class Watch:
         return row.changed_us >= place.newest_us - self._hub.tokens.lag_us and not place.has_told(row)
 
     def _put_removal(self, task_id: str, reason: task_pb2.TaskRemovalReason.ValueType) -> None:
-        self._outbox.put(f"removed {task_id}", removal(task_pb2.TaskRemoval(task_id=task_id, reason=reason), self._now()), self._token)
+        self._outbox.put(f"removed {task_id}", removal(task_pb2.TaskRemoval(task_id=task_id, reason=reason), moment(self._clock.time())), self._token)
 
     async def _gap(self, place: Place) -> None:
         if self._terms.fails_on_gap:
@@ -260,13 +261,8 @@ class Watch:
 
     # Sending -------------------------------------------------------------------------------------------------------------------------
 
-    def _now(self) -> Timestamp:
-        now = Timestamp()
-        now.FromNanoseconds(int(self._clock.time() * 1e9))
-        return now
-
     async def _send(self, event: task_pb2.WatchTasksResponse) -> None:
-        event.observe_time.CopyFrom(self._now())
+        event.observe_time.CopyFrom(moment(self._clock.time()))
         await self._write(event.SerializeToString())
 
     async def _write(self, shared: bytes) -> None:

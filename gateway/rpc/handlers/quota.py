@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2, quota_pb2
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
 
-from gateway.clock import Clock
+from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.quota import demands, refusals
 from gateway.quota.admission import Admission
@@ -155,7 +154,7 @@ class QuotaHandlers:
                 request_id=op.request_id,
                 state=quota_pb2.ReservationState.Value(f"RESERVATION_STATE_{op.state}"),
                 amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
-                create_time=_moment(op.created_at),
+                create_time=moment(op.created_at),
             )
             for op in await self.admission.store.operations(tenant, OPEN)
         ]
@@ -198,12 +197,8 @@ def _public(applied: Applied, call: Call) -> Limit:
 def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
     usage = quota_pb2.QuotaUsage(name=key, limit=_shown(limit), used=found.committed, reserved=found.reserved, uncertain=found.uncertain)
     if found.counted_at is not None:
-        usage.count_time.CopyFrom(_moment(found.counted_at))
+        usage.count_time.CopyFrom(moment(found.counted_at))
     return usage
-
-
-def _moment(seconds: float) -> Timestamp:
-    return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 
 def _not_found(kind: str, name: str, text: str) -> GatewayError:
