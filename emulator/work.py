@@ -212,9 +212,20 @@ def _close_checkpoint(world: World, checkpoint: Checkpoint, order: BackupOrder) 
             order.on_done()
 
 
+def _of(world: World, backup: Backup) -> dict[str, Any]:
+    """What every task says of the backup that it works on."""
+    vault = world.vaults.get(backup.vault_id)
+    return {
+        "project_id": backup.project_id,
+        "provider_id": backup.provider_id,
+        "enterprise_project_id": backup.enterprise_project_id,
+        "vault": (backup.vault_id, vault.name if vault is not None else None),
+        "resource": {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": {}},
+    }
+
+
 def restore(world: World, backup: Backup, target: Protectable, bound: BoundResource | None, outcome: Outcome | None) -> Task:
     """Start writing a backup over `target`."""
-    vault = world.vaults.get(backup.vault_id)
 
     def enter(status: str) -> None:
         _set_status(world, backup, OBJECT_STATES["restore"][status])
@@ -223,16 +234,7 @@ def restore(world: World, backup: Backup, target: Protectable, bound: BoundResou
 
     return world.tasks.start(
         "restore",
-        project_id=backup.project_id,
-        provider_id=backup.provider_id,
-        enterprise_project_id=backup.enterprise_project_id,
-        vault=(backup.vault_id, vault.name if vault is not None else None),
-        resource={
-            "id": backup.resource_id,
-            "type": backup.resource_type,
-            "name": backup.resource_name,
-            "extra_info": {},
-        },
+        **_of(world, backup),
         part="restore",
         details={
             "backup_id": backup.id,
@@ -249,7 +251,6 @@ def restore(world: World, backup: Backup, target: Protectable, bound: BoundResou
 
 def delete_backup(world: World, backup: Backup, outcome: Outcome | None = None, policy_id: str | None = None) -> Task:
     """Start removing a backup."""
-    vault = world.vaults.get(backup.vault_id)
 
     def enter(status: str) -> None:
         if status == SUCCESS:
@@ -259,16 +260,7 @@ def delete_backup(world: World, backup: Backup, outcome: Outcome | None = None, 
 
     return world.tasks.start(
         "delete",
-        project_id=backup.project_id,
-        provider_id=backup.provider_id,
-        enterprise_project_id=backup.enterprise_project_id,
-        vault=(backup.vault_id, vault.name if vault is not None else None),
-        resource={
-            "id": backup.resource_id,
-            "type": backup.resource_type,
-            "name": backup.resource_name,
-            "extra_info": {},
-        },
+        **_of(world, backup),
         part="delete",
         details={"backup_id": backup.id, "backup_name": backup.name},
         enter=enter,
