@@ -19,7 +19,7 @@ _PATIENCE_S: Final = 30.0
 
 async def _records_per_s(directory: Path, waiting: int, measure_s: float) -> float:
     sink = FileSink(directory, f"w{waiting}", Keys.of("the-key-of-the-benchmark"), max_bytes=_MANY, max_age_s=3600)
-    writer = Writer(sink, patience_s=_PATIENCE_S, anchor_s=3600, anchor=lambda _anchor: None)
+    writer = Writer(sink, patience_s=_PATIENCE_S, anchor_s=3600)
     writer.start()
     written = 0
     begun = time.perf_counter()

@@ -108,8 +108,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             return current.snapshot.accounts.get(project)
 
         client = Client(catalog, transport, breakers, tokens, clock)
-        audit = await stack.enter_async_context(open_audit(config.audit))
         store = await stack.enter_async_context(open_store(config.state, clock))
+        audit = await stack.enter_async_context(open_audit(config.audit, store))
         truth = Truth(catalog, client, account_of)
         submissions = _submissions(config, store, truth, clock, current)
         quota = _Quota(config, submissions, client, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))

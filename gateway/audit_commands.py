@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gateway.audit.reading import Query, Row
+    from gateway.audit.segments import SegmentFile, Unreadable
 
 _AGE: Final = re.compile(r"([0-9]+)([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -60,9 +62,10 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     """Show the last records."""
     from gateway.audit import reading  # noqa: PLC0415
 
-    news = reading.follow(directory, reading.Query()) if follow else ()
-    _show(reading.last_rows(directory, lines) if lines else (), as_json=as_json)
-    _show(news, as_json=as_json)
+    with _unreadable() as unreadable:
+        news = reading.follow(directory, reading.Query()) if follow else ()
+        _show(reading.last_rows(directory, lines, unreadable) if lines else (), as_json=as_json)
+        _show(news, as_json=as_json)
 
 
 @audit.command()
@@ -79,7 +82,40 @@ def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> No
     from gateway.audit import reading  # noqa: PLC0415
 
     wish: Query = reading.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
-    _show(reading.rows(directory, wish), as_json=as_json)
+    with _unreadable() as unreadable:
+        _show(reading.rows(directory, wish, unreadable), as_json=as_json)
+
+
+@audit.command()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="CBR_GATEWAY_CONFIG",
+    required=True,
+    help="The gateway's YAML file [env: CBR_GATEWAY_CONFIG].",
+)
+def anchors(config_file: Path) -> None:
+    """Print the last anchor of each log that the gateway's store keeps, for `verify --anchors`."""
+    import asyncio  # noqa: PLC0415 - as above
+    import os  # noqa: PLC0415
+
+    from gateway.clock import SystemClock  # noqa: PLC0415
+    from gateway.config import ConfigError, read_layers, validated  # noqa: PLC0415
+    from gateway.state import StoreDown, StoreSettings, open_store  # noqa: PLC0415
+
+    async def kept(settings: StoreSettings) -> "Iterable[bytes]":
+        async with open_store(settings, SystemClock()) as store:
+            return (await store.anchors()).values()
+
+    try:
+        found = asyncio.run(kept(validated(read_layers(config_file, os.environ, {}), os.environ).state))
+    except (ConfigError, StoreDown) as problem:
+        raise click.ClickException(str(problem)) from problem
+    for each in found:
+        click.echo(each.decode(), nl=False)
+    if not found:
+        raise click.ClickException("the store keeps no anchors. Is it the one that the gateway uses, and has the gateway audited into files?")
 
 
 @audit.command()
@@ -88,6 +124,27 @@ def schema() -> None:
     from gateway.audit.record import schema as of_record  # noqa: PLC0415
 
     click.echo(json.dumps(of_record(), indent=2))
+
+
+@contextmanager
+def _unreadable() -> "Iterator[Unreadable]":
+    """Names each file that cannot be read, once, and ends with exit code 1 if there was one: what is shown then is not all there is."""
+    told: set[str] = set()
+
+    def unreadable(segment: "SegmentFile", error: OSError) -> None:
+        if segment.path.name not in told:
+            told.add(segment.path.name)
+            click.echo(f"{segment.path} cannot be read: {error.strerror}. Its records are left out; `cbr-gateway audit verify` says more", err=True)
+
+    try:
+        yield unreadable
+    except BrokenPipeError:
+        # Whoever reads what is shown has seen enough.
+        raise
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'the log'} cannot be read: {error.strerror}") from error
+    if told:
+        raise click.exceptions.Exit(1)
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ Removal is recorded before it happens, so that a gap at the beginning of a log i
 """
 
 import gzip
+import math
 import os
 import queue
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -30,13 +32,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """The rules, and `recorded`: writes that the segments up to one are about to be removed, and returns False if that is not on disk."""
+    """The rules, and `recorded`: writes to a writer's log that its segments up to one are about to be removed; False if that is not on disk."""
 
     directory: Path
     writer: str
     compress: bool
     retention_days: float | None
-    recorded: Callable[[Previous], bool]
+    recorded: Callable[[str, Previous], bool]
 
     def pack(self, segment: SegmentFile) -> None:
         """Raises OSError; the plain file stays until the packed one is whole and on disk."""
@@ -56,22 +58,33 @@ class Keeping:
         segment.path.unlink()
 
     def remove_old(self) -> None:
-        """Raises OSError. The segment that is written to is never removed."""
+        """Raises OSError. The segment that is written to is never removed; of a writer that is gone one remains, which says what was removed."""
         if self.retention_days is None:
             return
-        files = segments(self.directory).get(self.writer, [])
         before = time.time() - self.retention_days * _DAY_S
-        old = []
-        for each in files[:-1]:
-            if each.path.stat().st_mtime >= before:
-                break
-            old.append(each)
-        if not old:
+        for writer, files in segments(self.directory).items():
+            # Whether the last one of another writer is still written to, `recorded` finds out.
+            closed = files[:-1] if writer == self.writer else files
+            self._remove(writer, list(takewhile(lambda each: _written_at(each) < before, closed)))
+
+    def _remove(self, writer: str, old: list[SegmentFile]) -> None:
+        heads = ((each, stated(each.data().rstrip(b"\n").rpartition(b"\n")[2])) for each in reversed(old))
+        # One that ends in the middle of a line is closed first, by the next process that takes up this log.
+        last, head = next(((each, head) for each, head in heads if head is not None), (None, None))
+        if last is None or head is None:
             return
-        head = stated(old[-1].data().rstrip(b"\n").rpartition(b"\n")[2])
-        if head is not None and self.recorded(Previous(segment=old[-1].number, sequence=head.sequence, mac=head.mac.hex())):
+        if self.recorded(writer, Previous(segment=last.number, sequence=head.sequence, mac=head.mac.hex())):
             for each in old:
-                each.path.unlink()
+                if each.number <= last.number:
+                    each.path.unlink()
+
+
+def _written_at(segment: SegmentFile) -> float:
+    """Seconds since 1970. One that its own process is packing just now is not old."""
+    try:
+        return segment.path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 class Keeper:

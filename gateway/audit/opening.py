@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from gateway.audit import events
-from gateway.audit.anchors import AnchorFile, last_of, log_anchor
+from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStore, genuine, last_of
 from gateway.audit.audit import Audit
 from gateway.audit.chain import Keys
-from gateway.audit.files import Entry, FileSink, Sink
+from gateway.audit.departed import departed
+from gateway.audit.files import Entry, FileSink
 from gateway.audit.keeping import Keeper, Keeping
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous
@@ -22,106 +23,147 @@ from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.writer import Refused, Writer
+from gateway.state import Store, StoreDown
 
 _MIB = 1024 * 1024
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """A sink with what was found where it goes on."""
-
-    sink: Sink
-    first: tuple[Entry, ...] = ()
-    open: tuple[OpenIntent, ...] = ()
-
-
 @contextlib.asynccontextmanager
-async def open_audit(settings: AuditSettings) -> AsyncIterator[Audit]:
-    """The log, ended properly on leaving. Raises Unusable for a directory that cannot be used or holds what does not fit the chain."""
+async def open_audit(settings: AuditSettings, store: Store | None = None) -> AsyncIterator[Audit]:
+    """The log, ended properly on leaving; `store` keeps the last anchors of files, too.
+
+    Raises Unusable for a directory that cannot be used or holds what does not fit the chain.
+    """
     if not settings.on:
         yield Audit(None, Redactor(b"", {}), (), refuse_reads=False)
         return
     assert settings.key is not None
     keys = Keys.of(settings.key.reveal())
     async with contextlib.AsyncExitStack() as stack:
-        found = _Log(StdoutSink(keys)) if settings.directory is None else _files(settings, settings.directory, keys, stack)
-        anchor = AnchorFile(settings.anchors).add if settings.anchors is not None else log_anchor
-        writer = Writer(found.sink, patience_s=settings.timeout_s, anchor_s=settings.anchor_s, anchor=anchor)
-        for entry in found.first:
-            writer.submit(entry)
-        if isinstance(found.sink, FileSink):
-            keeper = _keeper(settings, found.sink.directory, writer)
-            found.sink.on_closed = keeper.closed
-            keeper.start()
-            stack.push_async_callback(asyncio.to_thread, keeper.close)
-        writer.start()
-        stack.push_async_callback(writer.aclose)
+        places: list[AnchorPlace] = [AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()]
+        if settings.directory is None:
+            writer = await _started(stack, Writer(StdoutSink(keys), patience_s=settings.timeout_s, anchor_s=settings.anchor_s, places=places))
+            intents: Sequence[OpenIntent] = ()
+        else:
+            if store is not None:
+                kept = AnchorStore(store)
+                stack.push_async_callback(kept.aclose)
+                places.append(kept)
+            files = _Files(settings, settings.directory, keys, await _known(settings, keys, places))
+            writer, intents = await files.opened(stack, places)
         audit = Audit(writer, Redactor(keys.redaction), settings.policy, refuse_reads=settings.reads == "refuse")
-        audit.unresolved(found.open)
+        audit.unresolved(intents)
         yield audit
 
 
-def _files(settings: AuditSettings, directory: Path, keys: Keys, stack: contextlib.AsyncExitStack) -> _Log:
-    name = settings.writer_name
-    stack.enter_context(locked(directory, name))
-    try:
-        anchors = AnchorFile(settings.anchors).read() if settings.anchors is not None else []
-        others = [intent for writer in segments(directory) if writer != name for intent in _left_behind(directory, writer, keys, anchors)]
-        found = position(directory, name, keys, last_of(anchors, name))
-    except OSError as error:
-        raise Unusable(
-            f"{error.filename or directory} cannot be read: {error.strerror}. The audit log goes on where it ended, so it must be readable"
-        ) from error
-    first = []
-    if found.torn is not None:
-        log.warning("the last line of the audit log was incomplete and is set aside", file=str(found.torn.path), bytes=found.torn.size)
-        first.append(Entry(own_record(events.LOG_REPAIRED, torn_bytes=found.torn.size, torn_file=found.torn.path.name)))
-    sink = FileSink(
-        directory,
-        name,
-        keys,
-        max_bytes=round(settings.segment_mib * _MIB),
-        max_age_s=settings.segment_hours * 3600,
-        head=found.head,
-        number=found.number,
-        open=found.open,
-    )
-    return _Log(sink, tuple(first), (*found.open, *others))
+async def _started(stack: contextlib.AsyncExitStack, writer: Writer) -> Writer:
+    writer.start()
+    stack.push_async_callback(writer.aclose)
+    return writer
 
 
-def _left_behind(directory: Path, writer: str, keys: Keys, anchors: list[Anchor]) -> list[OpenIntent]:
-    """What another writer left open that is not running any more: its own log is told that nobody knows."""
-    try:
-        with locked(directory, writer):
-            found = position(directory, writer, keys, last_of(anchors, writer))
-            dangling = found.open.dangling
-            if not dangling:
-                return list(found.open)
-            sink = FileSink(directory, writer, keys, max_bytes=_MIB, max_age_s=3600, head=found.head, number=found.number, open=found.open)
-            sink.append([_unresolved(each) for each in dangling])
-            sink.close()
-            return [OpenIntent(uid=each.uid, operation=each.operation, tenant=each.tenant, unknown=True) for each in found.open]
-    except (Unusable, OSError) as problem:
-        log.warning("another writer's log is left as it is", writer=writer, cause=str(problem))
-        return []
+async def _known(settings: AuditSettings, keys: Keys, places: Sequence[AnchorPlace]) -> list[Anchor]:
+    """The anchors of this log that can be read back. A store that is down keeps nobody from starting; a file that cannot be read does."""
+    found: list[Anchor] = []
+    for place in places:
+        if isinstance(place, AnchorFile):
+            try:
+                found += place.read()
+            except OSError as error:
+                raise Unusable(
+                    f"audit.anchors {settings.anchors} cannot be read: {error.strerror}. The gateway looks there for what its log must hold"
+                ) from error
+        elif isinstance(place, AnchorStore):
+            try:
+                found += await place.read()
+            except StoreDown as down:
+                log.warning(
+                    "the store does not answer: whether the audit log was cut short since its last anchor there is not known", cause=str(down)
+                )
+    return [anchor for anchor in found if genuine(keys, anchor)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A log in a directory: taken up where this writer's last process left it. `known`: anchors of all writers."""
+
+    settings: AuditSettings
+    directory: Path
+    keys: Keys
+    known: Sequence[Anchor]
+
+    async def opened(self, stack: contextlib.AsyncExitStack, places: Sequence[AnchorPlace]) -> tuple[Writer, Sequence[OpenIntent]]:
+        """A writer that runs, and the changes that earlier processes left open. Raises Unusable."""
+        settings, name = self.settings, self.settings.writer_name
+        stack.enter_context(locked(self.directory, name))
+        try:
+            others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
+            found = position(self.directory, name, self.keys, last_of(self.known, name))
+        except OSError as error:
+            raise Unusable(
+                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit log goes on where it ended, so it must be readable"
+            ) from error
+        sink = FileSink(
+            self.directory,
+            name,
+            self.keys,
+            max_bytes=round(settings.segment_mib * _MIB),
+            max_age_s=settings.segment_hours * 3600,
+            head=found.head,
+            number=found.number,
+            open=found.open,
+        )
+        writer = Writer(sink, patience_s=settings.timeout_s, anchor_s=settings.anchor_s, places=places)
+        if found.torn is not None:
+            log.warning("the last line of the audit log was incomplete and is set aside", file=str(found.torn.path), bytes=found.torn.size)
+            writer.submit(Entry(own_record(events.LOG_REPAIRED, torn_bytes=found.torn.size, torn_file=found.torn.path.name)))
+        keeper = Keeper(Keeping(self.directory, name, settings.compress, settings.retention_days, self._recorded(writer)))
+        sink.on_closed = keeper.closed
+        keeper.start()
+        stack.push_async_callback(asyncio.to_thread, keeper.close)
+        return await _started(stack, writer), (*found.open, *others)
+
+    def _left_behind(self, writer: str) -> list[OpenIntent]:
+        """What another writer left open that is not running any more: its own log is told that nobody knows."""
+        try:
+            with departed(self.directory, writer, self.keys, self.known) as sink:
+                if dangling := sink.open.dangling:
+                    sink.append([_unresolved(each) for each in dangling])
+                return list(sink.open)
+        except (Unusable, OSError) as problem:
+            log.warning("another writer's log is left as it is", writer=writer, cause=str(problem))
+            return []
+
+    def _recorded(self, writer: Writer) -> Callable[[str, Previous], bool]:
+        """How the keeper's thread has it recorded that segments are about to be removed."""
+        loop = asyncio.get_running_loop()
+
+        def of_our_own(entry: Entry) -> bool:
+            try:
+                asyncio.run_coroutine_threadsafe(writer.durable(entry), loop).result(timeout=self.settings.timeout_s + 1)
+            except (Refused, TimeoutError):
+                return False
+            return True
+
+        def of_another(name: str, entry: Entry) -> bool:
+            try:
+                with departed(self.directory, name, self.keys, self.known) as sink:
+                    sink.append([entry])
+            except Unusable as problem:
+                # As a rule it runs, and looks after its segments itself.
+                log.debug("another writer's segments are left as they are", writer=name, cause=str(problem))
+                return False
+            return True
+
+        def recorded(name: str, removed: Previous) -> bool:
+            entry = Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))
+            return of_our_own(entry) if name == self.settings.writer_name else of_another(name, entry)
+
+        return recorded
 
 
 def _unresolved(intent: OpenIntent) -> Entry:
     body = own_record(events.CHANGE_UNRESOLVED, subject=intent.uid, tenant=intent.tenant, operation=intent.operation, fate="UNKNOWN")
     return Entry(body, ends=(intent.uid, "UNKNOWN"))
-
-
-def _keeper(settings: AuditSettings, directory: Path, writer: Writer) -> Keeper:
-    loop = asyncio.get_running_loop()
-
-    def recorded(removed: Previous) -> bool:
-        entry = Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))
-        try:
-            asyncio.run_coroutine_threadsafe(writer.durable(entry), loop).result(timeout=settings.timeout_s + 1)
-        except (Refused, TimeoutError):
-            return False
-        return True
-
-    return Keeper(Keeping(directory, settings.writer_name, settings.compress, settings.retention_days, recorded))

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.audit.chain import stated
-from gateway.audit.segments import SegmentFile, gist, segments
+from gateway.audit.segments import SegmentFile, Unreadable, counted, gist, raised, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""
@@ -43,56 +42,37 @@ class Query:
         )
 
 
-def rows(directory: Path, query: Query) -> Iterator[Row]:
-    """All that match, by time; records of one writer stay in their order. Holds one segment of each writer at a time. Raises OSError."""
-    for _, row in heapq.merge(*(_dated(files) for files in segments(directory).values()), key=_moment):
+def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
+    """All that match, by time; records of one writer stay in their order. Holds one segment of each writer at a time."""
+    for _, row in heapq.merge(*(_dated(files, unreadable) for files in segments(directory).values()), key=_moment):
         if query.matches(row):
             yield row
 
 
-def last_rows(directory: Path, count: int) -> list[Row]:
-    """The last `count` records of which a person asks, by time. Reads no more segments than it takes. Raises OSError."""
+def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
+    """The last `count` records of which a person asks, by time. Reads no more segments than it takes."""
     everything, found = Query(), []
     for files in segments(directory).values():
         theirs: list[_Dated] = []
         for begin in range(len(files) - 1, -1, -1):
-            theirs = [dated for dated in _dated(files, begin) if everything.matches(dated[1])]
+            theirs = [dated for dated in _dated(files[begin:], unreadable) if everything.matches(dated[1])]
             if len(theirs) >= count:
                 break
         found.append(theirs[-count:])
     return [row for _, row in heapq.merge(*found, key=_moment)][-count:]
 
 
-def _dated(files: Sequence[SegmentFile], begin: int = 0) -> Iterator[_Dated]:
+def _dated(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[_Dated]:
     latest = 0
-    for row in _all(files, begin):
-        # A clock that was set back must not tear a writer's order apart.
-        latest = max(latest, row["time"])
-        yield latest, row
+    for line in counted(files, unreadable):
+        for row in _row(line):
+            # A clock that was set back must not tear a writer's order apart.
+            latest = max(latest, row["time"])
+            yield latest, row
 
 
 def _moment(dated: _Dated) -> int:
     return dated[0]
-
-
-def _all(files: Sequence[SegmentFile], begin: int) -> Iterator[Row]:
-    for index, each in enumerate(files[begin:], start=begin):
-        lines = each.data().split(b"\n")[:-1]
-        ends = _abandoned_at(files[index + 1]) if index + 1 < len(files) else None
-        for line in lines:
-            yield from _row(line)
-            said = stated(line)
-            if ends is not None and said is not None and said.sequence == ends:
-                break
-
-
-def _abandoned_at(following: SegmentFile) -> int | None:
-    try:
-        header = gist(following.data().partition(b"\n")[0]).unmapped.segment
-    except msgspec.MsgspecError:
-        return None
-    previous = header.previous if header is not None else None
-    return previous.sequence if previous is not None and previous.abandoned else None
 
 
 def _row(line: bytes) -> Iterator[Row]:
@@ -107,8 +87,13 @@ def _row(line: bytes) -> Iterator[Row]:
 
 
 def follow(directory: Path, query: Query, pause: Callable[[float], None] = time.sleep) -> Iterator[Row]:
-    """What is written from now on, without end. Of each writer only the segment that it writes to is read, from where the last look ended."""
-    seen = {writer: (files[-1].number, _complete(files[-1].data())) for writer, files in segments(directory).items()}
+    """What is written from now on, without end. Of each writer only the segment that it writes to is read, from where the last look ended.
+
+    Raises OSError.
+    """
+    lasts = {writer: files[-1] for writer, files in segments(directory).items()}
+    # One that is packed is not written to any more.
+    seen = {writer: (last.number + 1, 0) if last.packed else (last.number, _complete(last.data())) for writer, last in lasts.items()}
     while True:
         for writer, files in segments(directory).items():
             for each in files:

@@ -20,7 +20,7 @@ from gateway.audit.segments import Damaged, OpenIntents, SegmentFile, gist, segm
 
 _MODE: Final = 0o600
 _ADVICE: Final = (
-    "Run `cbr-gateway audit verify`, and keep its report; then move this writer's files elsewhere, or give the gateway another audit.writer"
+    "Run `cbr-gateway audit verify`, and keep its report and this writer's files; then give the gateway another audit.writer, which begins a new chain"
 )
 
 
@@ -83,7 +83,7 @@ def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) 
         last.path.unlink(missing_ok=True)
     if anchored is not None and anchored.sequence > found.head.sequence:
         had = f"record {found.head.sequence} is the last of writer {writer!r} in {directory}, and record {anchored.sequence} was anchored"
-        raise Unusable(f"{had}: records are missing. {_ADVICE}")
+        raise Unusable(f"{had}: records are missing, unless another gateway with the same anchors or state has this writer's name. {_ADVICE}")
     return found
 
 

@@ -4,13 +4,14 @@ import errno
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gateway.audit.chain import stated
 from gateway.audit.events import Stage
 from gateway.audit.record import OpenIntent, Previous, Segment
 
@@ -37,9 +38,17 @@ class SegmentFile:
     number: int
     path: Path
 
+    @property
+    def packed(self) -> bool:
+        return self.path.name.endswith(PACKED)
+
+    def header(self) -> Segment | None:
+        """What its first line says; None if it says nothing. Raises OSError."""
+        return header_of(self.data().partition(b"\n")[0])
+
     def data(self, begin: int = 0) -> bytes:
         """Its bytes from `begin` on, unpacked, also if it has been packed since it was found. Raises OSError; Damaged if it cannot be unpacked."""
-        if not self.path.name.endswith(PACKED):
+        if not self.packed:
             try:
                 with self.path.open("rb") as plain:
                     plain.seek(begin)
@@ -68,6 +77,42 @@ def segments(directory: Path) -> dict[str, list[SegmentFile]]:
     for _, each in sorted(found.items()):
         writers.setdefault(each.writer, []).append(each)
     return writers
+
+
+Unreadable = Callable[[SegmentFile, OSError], None]
+"""Hears of a segment that cannot be read, and raises or returns."""
+
+
+def raised(_segment: SegmentFile, error: OSError) -> None:
+    """An Unreadable for who wants all or nothing."""
+    raise error
+
+
+def abandoned_at(following: SegmentFile | None) -> int | None:
+    """The sequence with which a segment ended whose file may hold more, since writing to it failed. `following`: the one after it, which says so."""
+    try:
+        header = following.header() if following is not None else None
+    except OSError:
+        return None
+    previous = header.previous if header is not None else None
+    return previous.sequence if previous is not None and previous.abandoned else None
+
+
+def counted(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[bytes]:
+    """The complete lines of a writer's segments, in their order, without those that a failed write has left behind."""
+    for index, each in enumerate(files):
+        following = files[index + 1] if index + 1 < len(files) else None
+        try:
+            lines = each.data().split(b"\n")[:-1]
+        except OSError as error:
+            unreadable(each, error)
+            continue
+        end = abandoned_at(following)
+        for line in lines:
+            yield line
+            said = stated(line)
+            if end is not None and said is not None and said.sequence == end:
+                break
 
 
 class _Marks(msgspec.Struct):
@@ -107,6 +152,14 @@ def gist(line: bytes) -> Gist:
         return _gist.decode(line)
     except RecursionError:
         raise msgspec.DecodeError("records are not that deep") from None
+
+
+def header_of(line: bytes) -> Segment | None:
+    """What the first line of a segment says of it; None for any other line."""
+    try:
+        return gist(line).unmapped.segment
+    except msgspec.MsgspecError:
+        return None
 
 
 class OpenIntents:

@@ -1,15 +1,13 @@
 """Holds a directory of logs against the key and the anchors: every record must be there, in order, and as it was written."""
 
-import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from gateway.audit.chain import Head, Keys, follows, signature, stated
+from gateway.audit.anchors import genuine
+from gateway.audit.chain import Head, Keys, follows, stated
 from gateway.audit.record import Anchor, Segment
-from gateway.audit.segments import OpenIntents, SegmentFile, gist, segments
+from gateway.audit.segments import OpenIntents, SegmentFile, abandoned_at, gist, header_of, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class _Check:
     def _segment(self, segment: SegmentFile, following: SegmentFile | None) -> None:
         self._place = segment.path.name
         *lines, rest = self._data(segment).split(b"\n")
-        ends = self._abandoned_at(following)
+        ends = abandoned_at(following)
         for number, line in enumerate(lines, start=1):
             if ends is not None and self._verdict.head.sequence == ends:
                 self._verdict.notes.append(f"{segment.path.name}: a failed write left {len(lines) - number + 1} lines that count for nothing")
@@ -107,25 +105,10 @@ class _Check:
         except OSError as error:
             raise self._broken(f"cannot be read: {error.strerror}") from None
 
-    def _abandoned_at(self, following: SegmentFile | None) -> int | None:
-        """Where the next segment goes on from, if writing to this one had failed. Its own MAC is checked when its turn comes."""
-        if following is None:
-            return None
-        header = self._header(self._data(following).partition(b"\n")[0])
-        previous = header.previous if header is not None else None
-        return previous.sequence if previous is not None and previous.abandoned else None
-
-    @staticmethod
-    def _header(line: bytes) -> Segment | None:
-        try:
-            return gist(line).unmapped.segment
-        except msgspec.MsgspecError:
-            return None
-
     def _line(self, segment: SegmentFile, number: int, line: bytes) -> None:
         verdict = self._verdict
         if number == 1:
-            self._begin(segment, self._header(line))
+            self._begin(segment, header_of(line))
         said = stated(line)
         if said is None:
             raise self._broken("is not a record")
@@ -156,12 +139,11 @@ class _Check:
     def _anchored(self) -> None:
         head = self._verdict.head
         for anchor in sorted(self._anchors, key=lambda each: each.sequence):
-            stands = Head(anchor.sequence, bytes.fromhex(anchor.mac))
-            if not hmac.compare_digest(signature(self._keys.anchors, anchor.writer, anchor.segment, stands), anchor.signature):
+            if not genuine(self._keys, anchor):
                 raise _Broken(Bad("anchors", anchor.sequence, "has an anchor that was not signed with this key"))
             if anchor.sequence > head.sequence:
                 raise _Broken(Bad(self._place, head.sequence + 1, f"and all after it are missing: record {anchor.sequence} was anchored"))
-            if anchor.sequence >= self._first_sequence and self._macs.get(anchor.sequence) != stands.mac:
+            if anchor.sequence >= self._first_sequence and self._macs.get(anchor.sequence) != bytes.fromhex(anchor.mac):
                 raise _Broken(Bad(self._place, anchor.sequence, "is not the one that was anchored"))
 
     def _broken(self, text: str) -> _Broken:

@@ -8,14 +8,16 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Final
 
 import structlog
 
 from gateway.audit import events
+from gateway.audit.anchors import AnchorPlace
 from gateway.audit.files import Entry, Sink
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor
@@ -46,11 +48,11 @@ class _Wish:
 class Writer:
     """One per process. `submit` and `durable` are called on the event loop, everything else happens in the thread."""
 
-    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, anchor: Callable[[Anchor], None]) -> None:
+    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, places: Sequence[AnchorPlace] = ()) -> None:
         self._sink = sink
         self._patience_s = patience_s
         self._anchor_s = anchor_s
-        self._anchor = anchor
+        self._places = places
         self._wishes: deque[_Wish] = deque()
         self._owed: deque[_Wish] = deque()
         self._bell = threading.Condition()
@@ -188,13 +190,13 @@ class Writer:
             self._loop.call_soon_threadsafe(_tell, waiters, problem)
 
     def _anchored(self, work: Callable[[], Anchor | None]) -> None:
-        """Takes the chain's head to the other place, if it has moved."""
+        """Takes the chain's head to the other places, if it has moved."""
         if self._down:
             return
         found: list[Anchor | None] = []
         self._judge(self._tried(lambda: found.append(work())))
-        for anchor in found:
-            if anchor is not None and (problem := self._tried(partial(self._anchor, anchor))):
+        for anchor, place in product(found, self._places):
+            if anchor is not None and (problem := self._tried(partial(place.add, anchor))):
                 log.error("the audit log's anchor cannot be written", cause=problem)
 
 

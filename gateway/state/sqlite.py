@@ -106,6 +106,12 @@ class SqliteStore:
     async def overrides_version(self) -> int:
         return int(await self._meta("overrides"))
 
+    async def put_anchor(self, writer: str, anchor: bytes) -> None:
+        await self._thread.run(lambda db: db.execute("INSERT OR REPLACE INTO anchor VALUES (?, ?)", (writer, anchor)))
+
+    async def anchors(self) -> Mapping[str, bytes]:
+        return await self._thread.run(lambda db: dict(db.execute("SELECT writer, value FROM anchor")))
+
     async def ping(self) -> None:
         await self._thread.run(lambda db: db.execute("SELECT 1").fetchone())
 

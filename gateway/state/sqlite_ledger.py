@@ -57,7 +57,10 @@ ALTER TABLE operation ADD COLUMN topic TEXT NOT NULL DEFAULT '';
 ALTER TABLE operation ADD COLUMN note BLOB NOT NULL DEFAULT x'';
 CREATE INDEX by_topic ON operation (topic, created_at) WHERE topic != '';
 """
-_VERSIONS: Final = (_FIRST, _NOTES)
+_ANCHORS: Final = """
+CREATE TABLE anchor (writer TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
+"""
+_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS)
 """What each version of the file adds to the one before."""
 
 

@@ -5,6 +5,7 @@
     take                                             rates
     lease, renew, free                               concurrency
     put_override, delete_override                    limits changed while running
+    put_anchor                                       where the audit logs stand
     publish, heard                                   what one process has read for all
 
 The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. CBR stays the truth for what exists; the store
@@ -319,6 +320,14 @@ class Store(Protocol):
 
     async def overrides_version(self) -> int:
         """Grows with every change of an override."""
+        ...
+
+    async def put_anchor(self, writer: str, anchor: bytes) -> None:
+        """Remembers the last anchor of one audit log, whatever becomes of the log itself."""
+        ...
+
+    async def anchors(self) -> Mapping[str, bytes]:
+        """The last anchor of each writer."""
         ...
 
     async def ping(self) -> None: ...

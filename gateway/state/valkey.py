@@ -246,11 +246,16 @@ class ValkeyStore:
         await self._run("override", key)
 
     async def overrides(self) -> Mapping[str, bytes]:
-        known: dict[bytes, bytes] = await self._ask(lambda: self._client.hgetall(f"{self._base}:overrides"))
-        return {key.decode(): value for key, value in known.items()}
+        return await self._hash("overrides")
 
     async def overrides_version(self) -> int:
         return int(await self._ask(lambda: self._client.get(f"{self._base}:overrides_version")) or 0)
+
+    async def put_anchor(self, writer: str, anchor: bytes) -> None:
+        await self._ask(lambda: self._client.hset(f"{self._base}:anchors", writer, anchor))
+
+    async def anchors(self) -> Mapping[str, bytes]:
+        return await self._hash("anchors")
 
     async def ping(self) -> None:
         await self._ask(self._client.ping)
@@ -264,6 +269,10 @@ class ValkeyStore:
             _, epoch, server = await self._ask(pipe.execute)
         self._epoch = epoch.decode()
         return f"{self._epoch}.{server.get('run_id', '')}"
+
+    async def _hash(self, name: str) -> Mapping[str, bytes]:
+        known: dict[bytes, bytes] = await self._ask(lambda: self._client.hgetall(f"{self._base}:{name}"))
+        return {key.decode(): value for key, value in known.items()}
 
     async def _read_hashes(self, names: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
         async with self._client.pipeline(transaction=False) as pipe:

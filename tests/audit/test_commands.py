@@ -1,16 +1,25 @@
 """`cbr-gateway audit`: what a person sees of a log."""
 
+import asyncio
+import gzip
 import json
 import time
 
 import pytest
 from click.testing import CliRunner
 
+from gateway.audit import events
 from gateway.audit.anchors import AnchorFile
+from gateway.audit.opening import open_audit
 from gateway.audit.reading import Query, follow
 from gateway.audit.segments import name_of
+from gateway.audit.settings import AuditSettings
 from gateway.cli import main
+from gateway.clock import SystemClock
+from gateway.state import StoreSettings, open_store
 from tests.audit.logs import WRITER, entry, sink
+from tests.audit.scenes import audit_section
+from tests.unit.test_cli import ENVIRON, EXAMPLE
 
 
 @pytest.fixture
@@ -92,6 +101,46 @@ def test_lines_of_somebody_else_are_passed_over(log):
     path = log / name_of(WRITER, 1)
     path.write_bytes(path.read_bytes() + b'{"metadata":{"event_code":"x"},"api":{},"unmapped":{"stage":"x"}}\n')
     assert len(run("query", log).output.splitlines()) == 8
+
+
+def test_a_damaged_segment_is_named_and_the_others_are_shown(tmp_path):
+    log = sink(tmp_path, max_bytes=1)
+    for number in range(3):
+        log.append([entry(number)])
+    first = tmp_path / name_of(WRITER, 1)
+    packed = first.with_name(f"{first.name}.gz")
+    packed.write_bytes(gzip.compress(first.read_bytes())[:-20])
+    first.unlink()
+    for command in ("query", "tail"):
+        done = run(command, tmp_path)
+        assert [line.split()[-1] for line in done.stdout.splitlines()] == ["call-1", "call-2"]
+        assert done.stderr.count(f"{packed} cannot be read: it was cut short or changed") == 1
+        assert done.exit_code == 1
+
+
+def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypatch):
+    for name, value in (ENVIRON | {"CBR_GATEWAY_STATE__PATH": str(tmp_path / "state.db")}).items():
+        monkeypatch.setenv(name, value)
+    nothing = run("anchors", "--config", EXAMPLE)
+    assert nothing.exit_code == 1
+    assert "the store keeps no anchors" in nothing.output
+
+    async def audit():
+        settings = AuditSettings.model_validate(audit_section(tmp_path))
+        async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store, open_audit(settings, store) as log:
+            log.own(events.CLOCK_STEPPED_BACK, back_ms=1)
+            # While the gateway runs, its file is its own.
+            return await asyncio.to_thread(run, "anchors", "--config", EXAMPLE)
+
+    assert "locked" in asyncio.run(audit()).output
+    shown = run("anchors", "--config", EXAMPLE)
+    assert shown.exit_code == 0
+    (tmp_path / "from-store").write_text(shown.output)
+    done = run("verify", tmp_path / "log", "--key-file", tmp_path / "audit.key", "--anchors", tmp_path / "from-store")
+    assert (done.exit_code, done.output.splitlines()) == (0, ["one: good, 3 records, the last is 3"])
+    monkeypatch.setenv("CBR_GATEWAY_STATE__PATH", "5")
+    monkeypatch.delenv("ACME_SECRET_KEY")
+    assert "ACME_SECRET_KEY" in run("anchors", "--config", EXAMPLE).output
 
 
 def test_a_search_narrows(log):

@@ -5,20 +5,26 @@ import json
 import os
 import time
 
+import msgspec
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from gateway.audit import events
 from gateway.audit.activity import Activity, Caller, Declared
+from gateway.audit.anchors import anchors_in, line_of, signed
+from gateway.audit.chain import Head
 from gateway.audit.levels import Level
 from gateway.audit.opening import open_audit
 from gateway.audit.reading import Query, rows
 from gateway.audit.record import Task
-from gateway.audit.resume import Unusable
-from gateway.audit.segments import segments
+from gateway.audit.resume import Unusable, locked
+from gateway.audit.segments import gist, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.verify import verify
+from gateway.clock import SystemClock
+from gateway.state import StoreSettings, open_store
 from tests.audit.logs import KEYS as OTHER_KEYS
 from tests.audit.logs import entry, sink, until
 from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
@@ -121,6 +127,76 @@ async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp
     # What no record explains is missed.
     segments(log)["one"][0].path.unlink()
     assert "are missing" in str(verify(log, KEYS)[0].bad)
+
+
+async def old_log(folder, writer, *, retention_days=1, age_days=3):
+    """A log of three segments by a writer that has gone, older than the retention."""
+    log = folder / "log"
+    log.mkdir(exist_ok=True)
+    left = sink(log, writer=writer, max_bytes=1)
+    left.keys = KEYS
+    for number in range(3):
+        left.append([entry(number)])
+    left.close()
+    old = time.time() - age_days * 86400
+    paths = [each.path for each in segments(log)[writer]]
+    for path in paths:
+        os.utime(path, (old, old))
+    return paths
+
+
+async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_log_says_so(tmp_path):
+    paths = await old_log(tmp_path, "gone")
+    kept = await old_log(tmp_path, "runs")
+    with locked(tmp_path / "log", "runs"):
+        async with open_audit(settings(tmp_path, retention_days=1)):
+            await until(lambda: not any(path.exists() for path in paths))
+    assert_good(tmp_path)
+    assert all(path.exists() for path in kept)
+    (left,) = segments(tmp_path / "log")["gone"]
+    assert [gist(line).unmapped.removed.segment for line in left.data().splitlines()[1:2]] == [len(paths)]
+    # What no record explains is missed.
+    left.path.unlink()
+    assert verify(tmp_path / "log", KEYS, [signed(KEYS, "gone", left.number, Head(9, bytes(32)))])[0].bad is not None
+
+
+async def test_the_store_remembers_how_long_the_log_was(tmp_path):
+    more = {"anchors": None}
+    async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
+        async with open_audit(settings(tmp_path, **more), store) as audit:
+            audit.ended(events.READ_ENDED, read())
+        (kept,) = anchors_in((await store.anchors()).values())
+        (verdict,) = verify(tmp_path / "log", KEYS, [kept])
+        assert (verdict.bad, kept.sequence) == (None, verdict.head.sequence)
+        path = segments(tmp_path / "log")["one"][0].path
+        whole = path.read_bytes()
+        path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+        with pytest.raises(Unusable, match="records are missing"):
+            async with open_audit(settings(tmp_path, **more), store):
+                pass
+        # Who can write to the store and has no key cannot keep a gateway from starting.
+        await store.put_anchor("one", line_of(msgspec.structs.replace(kept, sequence=1000)))
+        path.write_bytes(whole)
+        async with open_audit(settings(tmp_path, **more), store):
+            pass
+    assert_good(tmp_path)
+
+
+async def test_a_store_that_is_down_keeps_no_log_from_being_written(tmp_path):
+    async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
+        pass
+    with structlog.testing.capture_logs() as said:
+        async with open_audit(settings(tmp_path), store) as audit:
+            audit.ended(events.READ_ENDED, read())
+    assert_good(tmp_path)
+    assert [line["cause"] for line in said] == ["the store is closed"] * 2
+
+
+async def test_anchors_that_cannot_be_read_stop_the_start(tmp_path):
+    (tmp_path / "anchors").mkdir()
+    with pytest.raises(Unusable, match=r"audit\.anchors .*anchors cannot be read"):
+        async with open_audit(settings(tmp_path)):
+            pass
 
 
 async def test_a_clock_that_is_set_back_is_recorded_and_disturbs_nothing(tmp_path):

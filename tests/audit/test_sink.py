@@ -42,7 +42,7 @@ async def writing(tmp_path):
     writers = []
 
     def make(disk=None, **more):
-        log = Writer(sink(tmp_path, opener=(disk or Broken()).opener, **more), patience_s=0.3, anchor_s=60, anchor=lambda _anchor: None)
+        log = Writer(sink(tmp_path, opener=(disk or Broken()).opener, **more), patience_s=0.3, anchor_s=60)
         log.start()
         writers.append(log)
         return log

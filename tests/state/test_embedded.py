@@ -25,12 +25,14 @@ async def test_everything_but_rates_and_leases_is_there_after_reopening(tmp_path
         await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
         await store.sent("one")
         await store.put_override("k", b"v")
+        await store.put_anchor("one", b"5")
         fence = await store.fence()
     async with open_store(settings, SystemClock()) as store:
         assert await store.epoch() == epoch
         assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
         assert await store.sweep() == 0
         assert (await store.overrides(), await store.overrides_version()) == ({"k": b"v"}, 1)
+        assert await store.anchors() == {"one": b"5"}
         assert await store.fence() > fence
         await store.commit("one", b"late")
 
@@ -69,7 +71,8 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
         await store.begin(operation("one", request_id="r"))
     with sqlite3.connect(path) as db:
         db.executescript(
-            "DROP INDEX by_topic; ALTER TABLE operation DROP COLUMN topic; ALTER TABLE operation DROP COLUMN note; PRAGMA user_version = 1"
+            "DROP INDEX by_topic; ALTER TABLE operation DROP COLUMN topic; ALTER TABLE operation DROP COLUMN note;"
+            "DROP TABLE anchor; PRAGMA user_version = 1"
         )
     db.close()
     async with open_store(StoreSettings(path=path), SystemClock()) as store:

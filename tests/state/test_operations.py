@@ -346,6 +346,13 @@ async def test_overrides_have_a_version_that_grows_with_changes_only(store: Stor
     assert (await store.overrides(), await store.overrides_version()) == ({"payments/vaults": b"\x00 5"}, 3)
 
 
+async def test_the_last_anchor_of_each_writer_is_kept(store: Store):
+    assert await store.anchors() == {}
+    for writer, anchor in (("one", b"\x00 1"), ("two", b"2"), ("one", b"3")):
+        await store.put_anchor(writer, anchor)
+    assert await store.anchors() == {"one": b"3", "two": b"2"}
+
+
 async def test_many_at_once_never_pass_the_limit(store: Store):
     answers = await asyncio.gather(*(store.begin(operation(uuid.uuid4().hex, Charge("vaults", 1, 20))) for _ in range(60)))
     assert sum(isinstance(answer, Admitted) for answer in answers) == 20

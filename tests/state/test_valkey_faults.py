@@ -165,6 +165,7 @@ async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_val
     await store.take([Bucket("calls", 1, 5)])
     await store.lease("h", [Slot("streams", 1)], 60)
     await store.put_override("k", b"v")
+    await store.put_anchor("w", b"a")
     keys = [word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word and word[0] not in "*$"]
     assert len(keys) > 8
     assert all(key.startswith("{cbrgw}:") for key in keys)
