@@ -82,8 +82,8 @@ baseline: generate ## Before the first release: allow what `make protos` calls b
 
 .PHONY: lock
 lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add UPGRADE=--upgrade for newer versions
-	@$(COMPILE) $(UPGRADE) --extra fast --extra shared --group dev -o requirements-dev.lock pyproject.toml
-	@$(COMPILE) --extra fast --extra shared -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --extra fast --extra shared --extra otlp --group dev -o requirements-dev.lock pyproject.toml
+	@$(COMPILE) --extra fast --extra shared --extra otlp -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 
 .PHONY: clients

@@ -39,6 +39,8 @@ class Keeping:
     compress: bool
     retention_days: float | None
     recorded: Callable[[str, Previous], bool]
+    sent: Callable[[], int] | None = None
+    """The number of the last record that a collector has, if there is one that wants all of them."""
 
     def pack(self, segment: SegmentFile) -> None:
         """Raises OSError; the plain file stays until the packed one is whole and on disk."""
@@ -71,7 +73,7 @@ class Keeping:
         heads = ((each, stated(each.data().rstrip(b"\n").rpartition(b"\n")[2])) for each in reversed(old))
         # One that ends in the middle of a line is closed first, by the next process that takes up this log.
         last, head = next(((each, head) for each, head in heads if head is not None), (None, None))
-        if last is None or head is None:
+        if last is None or head is None or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
             return
         if self.recorded(writer, Previous(segment=last.number, sequence=head.sequence, mac=head.mac.hex())):
             for each in old:

@@ -11,6 +11,7 @@ import structlog
 from gateway.audit import events
 from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStore, genuine, last_of
 from gateway.audit.audit import Audit
+from gateway.audit.backlog import Backlog
 from gateway.audit.chain import Keys
 from gateway.audit.departed import departed
 from gateway.audit.files import Entry, FileSink
@@ -21,6 +22,7 @@ from gateway.audit.redact import Redactor
 from gateway.audit.resume import Unusable, locked, position
 from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
+from gateway.audit.shipping import Shipper
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.writer import Refused, Writer
 from gateway.state import Store, StoreDown
@@ -119,11 +121,27 @@ class _Files:
         if found.torn is not None:
             log.warning("the last line of the audit log was incomplete and is set aside", file=str(found.torn.path), bytes=found.torn.size)
             writer.submit(Entry(own_record(events.LOG_REPAIRED, torn_bytes=found.torn.size, torn_file=found.torn.path.name)))
-        keeper = Keeper(Keeping(self.directory, name, settings.compress, settings.retention_days, self._recorded(writer)))
+        shipper = self._shipper(sink)
+        sent = (lambda: shipper.sent) if shipper is not None else None
+        keeper = Keeper(Keeping(self.directory, name, settings.compress, settings.retention_days, self._recorded(writer), sent))
         sink.on_closed = keeper.closed
-        keeper.start()
-        stack.push_async_callback(asyncio.to_thread, keeper.close)
+        for thread in (keeper, shipper):
+            if thread is not None:
+                thread.start()
+                stack.push_async_callback(asyncio.to_thread, thread.close)
         return await _started(stack, writer), (*found.open, *others)
+
+    def _shipper(self, sink: FileSink) -> Shipper | None:
+        if self.settings.otlp is None:
+            return None
+        # Here, since its messages are installed for it only.
+        from gateway.audit.otlp import OtlpCollector  # noqa: PLC0415
+
+        try:
+            collector = OtlpCollector(self.settings.otlp, sink.writer)
+        except OSError as error:
+            raise Unusable(f"audit.otlp.ca_file {error.filename} cannot be read: {error.strerror}") from error
+        return Shipper(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
 
     def _left_behind(self, writer: str) -> list[OpenIntent]:
         """What another writer left open that is not running any more: its own log is told that nobody knows."""

@@ -20,7 +20,7 @@ from gateway.audit.segments import Damaged, OpenIntents, SegmentFile, gist, segm
 
 _MODE: Final = 0o600
 _ADVICE: Final = (
-    "Run `cbr-gateway audit verify`, and keep its report and this writer's files; then give the gateway another audit.writer, which begins a new chain"
+    "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway another audit.writer, which begins a new chain"
 )
 
 

@@ -3,8 +3,10 @@
 import ipaddress
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +15,7 @@ from gateway.audit.levels import LevelRule
 from gateway.secret import SecretReference
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_HEADER: Final = re.compile(r"[a-z0-9_.-]+")
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -22,6 +25,42 @@ def _network(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"is no IP network: {error}. Write it as 10.0.0.0/8") from None
     return text
+
+
+def _collector(text: str) -> str:
+    where = urlsplit(text)
+    if where.scheme not in {"http", "https"} or not where.hostname or where.path.strip("/") or where.query or where.username:
+        raise ValueError("is no address of a collector. Write it as https://collector.example.com:4317, or http:// for plain text")
+    return text
+
+
+def _header(name: str) -> str:
+    if not _HEADER.fullmatch(name) or name.endswith("-bin"):
+        raise ValueError(f"has no name of gRPC metadata: {name!r}. Use small letters, digits, -, _ and ., such as authorization")
+    return name
+
+
+class OtlpSettings(BaseModel):
+    """An OpenTelemetry collector that gets a copy of every record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    endpoint: Annotated[str, AfterValidator(_collector)] = Field(
+        description="Address of the OTLP/gRPC receiver of an OpenTelemetry collector: https://host:4317, or http:// for plain text."
+    )
+    ca_file: Path | None = Field(default=None, description="PEM file of the authorities of its certificate. Unset: the system's.")
+    headers: dict[Annotated[str, AfterValidator(_header)], SecretReference] = Field(
+        default_factory=dict, description="Metadata of each request, such as `authorization`: a secret by name."
+    )
+    timeout_s: float = Field(default=10, gt=0, le=60, description="How long a request may take.")
+
+    @model_validator(mode="after")
+    def _sendable(self) -> Self:
+        if find_spec("opentelemetry") is None:
+            raise ValueError("needs the package opentelemetry-proto. Install the extra: pip install 'cbr-gateway[otlp]'")
+        if self.ca_file is not None and not self.endpoint.startswith("https"):
+            raise ValueError("has a ca_file and an endpoint in plain text. Begin the endpoint with https://")
+        return self
 
 
 class AuditSettings(BaseModel):
@@ -52,12 +91,15 @@ class AuditSettings(BaseModel):
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         default=(), description="Networks of proxies whose `x-forwarded-for` is believed."
     )
+    otlp: OtlpSettings | None = Field(default=None, description="An OpenTelemetry collector that gets a copy of every record in the files.")
     policy: tuple[LevelRule, ...] = Field(default=(), description="How much is recorded of which calls; the first that fits counts.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.directory is not None and self.stdout:
             raise ValueError("has a directory and stdout. Choose one of the two")
+        if self.otlp is not None and self.directory is None:
+            raise ValueError("has otlp and no directory. Records are sent from the files, so that none is lost while the collector is away")
         if self.on and self.key is None:
             raise ValueError("needs a key. Make one with `openssl rand -hex 32` and name where it is kept: key: {file: PATH}")
         if self.key is not None and len(self.key.reveal()) < MIN_KEY_CHARS:
