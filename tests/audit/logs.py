@@ -1,6 +1,5 @@
 """Logs made without a gateway: a real directory, real files, and a disk that a test can break."""
 
-import asyncio
 import errno
 import time
 from pathlib import Path
@@ -73,9 +72,3 @@ class _Disk(Disk):
         if self._state.fault in {"full", "write", "sync"}:
             raise OSError(errno.EIO, "Input/output error")
         super().cut(size)
-
-
-async def until(true, within_s=20.0):
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110 - threads have no bell for the loop
-            await asyncio.sleep(0.01)

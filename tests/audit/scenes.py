@@ -51,3 +51,30 @@ def assert_good(folder: Path, *, after_failed_writes=False):
     for verdict in verify(folder / "log", KEYS):
         assert verdict.bad is None, str(verdict.bad)
         assert all(after_failed_writes and "count for nothing" in note for note in verdict.notes), verdict.notes
+
+
+def assert_recorded_before(folder: Path, cloud, project=None):
+    """Every vault that CBR was asked to make or delete, of one project or all, has an intent that is older. Returns how many there were."""
+    intents: dict[str, list[int]] = {}
+    for row in records(folder):
+        if row["unmapped"]["event"] == "CHANGE_INTENDED":
+            data = row["api"]["request"]["data"]
+            name = data["vault"].get("name") if "vault" in data else None
+            intents.setdefault(name or data.get("vault_id", ""), []).append(row["time"])
+    reached = [
+        entry for entry in cloud.state.truth.entries() if entry.operation in {"CreateVault", "DeleteVault"} and project in {None, entry.project_id}
+    ]
+    for entry in reached:
+        key = json.loads(entry.body)["vault"]["name"] if entry.method == "POST" else entry.target.rpartition("/")[2]
+        assert min(intents[key]) <= entry.arrived_at * 1000 + 1, entry
+    return len(reached)
+
+
+def unended(folder: Path):
+    """Changes of which the last word is not what became of them, with that word."""
+    fates: dict[str, str] = {}
+    for row in records(folder):
+        if row["unmapped"]["stage"] in {"INTENT", "OUTCOME", "RECONCILED"} and row["activity_name"] != "Read":
+            uid, fate = row["metadata"]["correlation_uid"], row["unmapped"].get("fate")
+            fates[uid] = fate or fates.get(uid, "")
+    return {uid: fate for uid, fate in fates.items() if fate not in {"DONE", "NOTHING", ""}}

@@ -13,9 +13,8 @@ from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
-from tests.audit.logs import until
 from tests.audit.scenes import assert_good, audit_section, audited_gateway, events, records
-from tests.functional.calls import Caller, Failure, arrived, caller, order
+from tests.functional.calls import Caller, Failure, arrived, caller, order, until
 from tests.functional.stage import policy_request, servers, vault, vault_request
 from tests.harness import World, config_for
 

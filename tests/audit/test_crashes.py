@@ -4,7 +4,6 @@ The emulator's truth log says what reached CBR.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -15,14 +14,14 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
-from tests.audit.scenes import assert_good, audit_section, records
+from tests.audit.scenes import assert_good, assert_recorded_before, audit_section, records, unended
 from tests.quota.processes import Process
 from tests.quota.scenes import new_vault, outcome
 
 SOAK = int(os.environ.get("AUDIT_SOAK", "0"))
 KILLS = SOAK * 20 or 1
 PLACES = ("after_intent", "audit_written", "before_outcome")
-MORE_PLACES = ("before_first_byte", "after_answer", "after_sent", "before_told", "after_told", "after_begin", "after_commit") if SOAK else ()
+"""Those of the audit log itself; tests/quota/test_crashes.py dies at all of them, and audits, too."""
 
 
 async def changes(world, rnd):
@@ -57,31 +56,6 @@ async def life(process, rnd, **environ):
     await asyncio.gather(working, return_exceptions=True)
 
 
-def assert_recorded_before(folder, cloud):
-    """Every change that reached CBR has an intent that is older."""
-    intents: dict[str, list[int]] = {}
-    rows = records(folder, own=True)
-    for row in rows:
-        if row["unmapped"]["event"] == "CHANGE_INTENDED":
-            data = row["api"]["request"]["data"]
-            intents.setdefault(data["vault"]["name"] if "vault" in data else data["vault_id"], []).append(row["time"])
-    reached = [entry for entry in cloud.state.truth.entries() if entry.operation in {"CreateVault", "DeleteVault"}]
-    for entry in reached:
-        key = json.loads(entry.body)["vault"]["name"] if entry.method == "POST" else entry.target.rpartition("/")[2]
-        assert min(intents[key]) <= entry.arrived_at * 1000 + 1, entry
-    return len(reached)
-
-
-def assert_ended(folder):
-    """Every intent has an end, and the last word on every change is what became of it."""
-    fates: dict[str, str] = {}
-    for row in records(folder):
-        if row["unmapped"]["stage"] in {"INTENT", "OUTCOME", "RECONCILED"} and row["activity_name"] != "Read":
-            uid, fate = row["metadata"]["correlation_uid"], row["unmapped"].get("fate")
-            fates[uid] = fate or fates.get(uid, "")
-    return {uid: fate for uid, fate in fates.items() if fate not in {"DONE", "NOTHING", ""}}
-
-
 @pytest.mark.timeout(120 + 20 * KILLS)
 async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path):
     seed = random.randrange(1 << 32)
@@ -93,14 +67,14 @@ async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path
     }
     async with running_emulator(pace=Pace(Mode.IMMEDIATE), truth_limit=100_000) as cloud:
         process = Process(tmp_path, cloud, **sections)
-        for place in (*PLACES, *MORE_PLACES):
+        for place in PLACES:
             await life(process, rnd, CBR_GATEWAY_FAILPOINT=f"{place}=kill")
         for _ in range(KILLS):
             await life(process, rnd)
         await process.start()
         await process.serving()
         async with asyncio.timeout(60):
-            while assert_ended(tmp_path):  # noqa: ASYNC110 - another process writes
+            while unended(tmp_path):  # noqa: ASYNC110 - another process writes
                 await asyncio.sleep(0.2)
         await process.end()
         assert assert_recorded_before(tmp_path, cloud) > len(PLACES), seed

@@ -26,8 +26,9 @@ from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store
 from tests.audit.logs import KEYS as OTHER_KEYS
-from tests.audit.logs import entry, sink, until
+from tests.audit.logs import entry, sink
 from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
+from tests.functional.calls import until
 
 READ = Declared("VaultService/GetVault", "read", reads=True, verb="GET", path="/v3", operation="ShowVault", permission="p", level=Level.METADATA)
 

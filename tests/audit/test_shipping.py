@@ -23,10 +23,10 @@ from gateway.audit.resume import Unusable
 from gateway.audit.segments import counted, name_of, raised, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify
-from tests.audit.logs import WRITER, Broken, entry, sink, until
+from tests.audit.logs import WRITER, Broken, entry, sink
 from tests.audit.scenes import KEYS, assert_good, audit_section, audited_gateway, records
 from tests.audit.test_opening import read
-from tests.functional.calls import caller
+from tests.functional.calls import caller, until
 from tests.functional.stage import vault
 from tests.identities import authority, certificate, dns
 from tests.ports import free_port

@@ -17,7 +17,8 @@ from gateway.audit.resume import Unusable, locked, position
 from gateway.audit.segments import name_of
 from gateway.audit.verify import verify
 from gateway.audit.writer import Refused, Writer
-from tests.audit.logs import KEYS, WRITER, Broken, entry, sink, until
+from tests.audit.logs import KEYS, WRITER, Broken, entry, sink
+from tests.functional.calls import until
 
 ROOT = Path(__file__).parents[2]
 

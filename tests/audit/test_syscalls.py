@@ -10,8 +10,8 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
-from tests.audit.logs import until
 from tests.audit.scenes import audit_section
+from tests.functional.calls import until
 from tests.quota.processes import Process
 from tests.quota.scenes import new_vault, outcome
 
