@@ -12,7 +12,7 @@ _RULE: Final = "=" * 100
 _TEXT: Final = """\
 {rule}
   CBR GATEWAY FOR DEVELOPMENT - NOT FOR PRODUCTION
-  An emulated cloud, public API keys, plain text, no audit log. Everything is forgotten when it ends (Ctrl-C).
+  An emulated cloud, public API keys, plain text{no_audit}. Everything is forgotten when it ends (Ctrl-C).
 {rule}
   gRPC      {address}   plain text, reflection on
   health    {health}
@@ -38,16 +38,27 @@ END
 {buf} curl --protocol grpc --http2-prior-knowledge -H 'authorization: Bearer {key}' \\
   -d '{{"protectable_type": "PROTECTABLE_TYPE_SERVER"}}' http://{address}/cbrgateway.v1.ProtectabilityService/ListProtectables
 
-  More: `{command} bindings` lists every RPC, `{command} explain CreateVault` explains one, `{command} demo` shows them at work.
+{audit}  More: `{command} bindings` lists every RPC, `{command} explain CreateVault` explains one, `{command} demo` shows them at work.
 {rule}"""
 
+_AUDIT: Final = """\
+  The audit log, which is not forgotten:
 
-def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant]) -> str:
+{command} audit tail {directory} --follow
+{command} audit verify {directory} --key-file {directory}/{key} --anchors {directory}/{anchors}
+
+"""
+AUDIT_KEY, AUDIT_ANCHORS = "key", "anchors"
+"""Files beside the log."""
+
+
+def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant], audit: Path | None = None) -> str:
     """The text, without a line feed at its end. The first call is that of the first tenant."""
     table = "\n".join(
         f"    {each.api_key:<20}  project {each.project_id} in {each.region}{', administrator' * each.administrator}" for each in tenants
     )
-    buf = _beside("buf")
+    buf, command = _beside("buf"), _beside("cbr-gateway") or "cbr-gateway"
+    shown = "" if audit is None else _AUDIT.format(command=command, directory=_typed(audit), key=AUDIT_KEY, anchors=AUDIT_ANCHORS)
     return _TEXT.format(
         rule=_RULE,
         address=address,
@@ -58,7 +69,9 @@ def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant
         python=_typed(Path(sys.executable)),
         buf=buf or "buf",
         buf_note="" if buf else ", which `make test` installs",
-        command=_beside("cbr-gateway") or "cbr-gateway",
+        command=command,
+        no_audit=", no audit log" if audit is None else "",
+        audit=shown,
     )
 
 

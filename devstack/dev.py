@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import click
 
@@ -83,8 +84,11 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
 )
 @click.option("--task-seconds", default=4.0, show_default=True, type=click.FloatRange(min=0), help="How long a backup or restore takes.")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
+@click.option("--audit", type=click.Path(file_okay=False, path_type=Path), help="Keep an audit log in this directory, with a key of its own.")
 @click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
-def dev(*, listen: str, health_listen: str, emulator_listen: str, task_seconds: float, log_level: str, allow_remote: bool) -> None:
+def dev(
+    *, listen: str, health_listen: str, emulator_listen: str, task_seconds: float, log_level: str, audit: Path | None, allow_remote: bool
+) -> None:
     """Run a gateway before an emulated CBR. For development only."""
     flags = {"--emulator-listen": emulator_listen, "--listen": listen, "--health-listen": health_listen}
     for flag, address in flags.items():
@@ -95,8 +99,11 @@ def dev(*, listen: str, health_listen: str, emulator_listen: str, task_seconds: 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
+    from gateway.audit.resume import Unusable  # noqa: PLC0415
 
     try:
-        asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level))
+        asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level, audit=audit))
+    except Unusable as unusable:
+        raise click.ClickException(str(unusable)) from unusable
     except AddressTaken as late:
         raise _refusal(flags, [late.address]) from late

@@ -1,16 +1,19 @@
 """What `cbr-gateway dev` runs: the emulator and a gateway for its projects, in one event loop."""
 
 import contextlib
+import secrets
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from devstack.banner import banner
+from devstack.banner import AUDIT_ANCHORS, AUDIT_KEY, banner
 from devstack.tenants import TENANTS, DevTenant
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from emulator.transitions import Pace
 from gateway.app import App, serve
+from gateway.audit.resume import Unusable
 from gateway.config import Config
 from gateway.rpc.server import AddressInUse
 from gateway.tenants import key_hash
@@ -35,8 +38,8 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
-def configuration(endpoint: str, listen: str, health_listen: str, log_level: str) -> Config:
-    """A gateway whose regions are all at `endpoint`."""
+def configuration(endpoint: str, listen: str, health_listen: str, log_level: str, audit: Path | None) -> Config:
+    """A gateway whose regions are all at `endpoint`. Raises Unusable for a directory `audit` that cannot be used."""
     data = {
         "server": {
             "listen": listen,
@@ -56,6 +59,7 @@ def configuration(endpoint: str, listen: str, health_listen: str, log_level: str
         "page_token_key": {"env": "TOKENS"},
         "watch": {"busy_s": _POLL_S, "idle_s": 10 * _POLL_S},
         "log": {"level": log_level},
+        "audit": {} if audit is None else _audit(audit),
     }
     return Config.model_validate(data, context={"environ": _ENVIRON})
 
@@ -70,8 +74,21 @@ def _entry(tenant: DevTenant) -> dict[str, Any]:
     }
 
 
-async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, task_s: float, log_level: str) -> None:
-    """Serves until SIGTERM or SIGINT. Prints the banner once calls can be answered. Raises AddressTaken."""
+def _audit(directory: Path) -> dict[str, Any]:
+    """A log that lives longer than this process: so does its key, which lies beside it here, and nowhere else should."""
+    key = directory / AUDIT_KEY
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_text(secrets.token_hex(32))
+    except OSError as error:
+        raise Unusable(f"{directory} cannot be used: {error.strerror}. Choose another directory with --audit") from error
+    return {"directory": str(directory), "key": {"file": str(key)}, "writer": "dev", "anchors": str(directory / AUDIT_ANCHORS)}
+
+
+async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, task_s: float, log_level: str, audit: Path | None) -> None:
+    """Serves until SIGTERM or SIGINT. Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for `audit`."""
     host, _, port = emulator_listen.rpartition(":")
     settings = emulated.EmulatorSettings(pace=Pace(duration_s=task_s))
     async with contextlib.AsyncExitStack() as stack:
@@ -81,9 +98,10 @@ async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, ta
             raise AddressTaken(emulator_listen) from error
 
         def ready(app: App) -> None:
-            click.echo(banner(app.address, app.health_address, cloud.base_url, TENANTS))
+            click.echo(banner(app.address, app.health_address, cloud.base_url, TENANTS, audit))
 
+        config = configuration(cloud.base_url, listen, health_listen, log_level, audit)
         try:
-            await serve(configuration(cloud.base_url, listen, health_listen, log_level), ready)
+            await serve(config, ready)
         except AddressInUse as error:
             raise AddressTaken(error.address) from error

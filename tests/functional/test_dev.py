@@ -68,6 +68,26 @@ def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
     assert "server-01" in [server["name"] for server in json.loads(done.stdout)["instances"]]
 
 
+def test_an_audit_log_is_kept_where_one_is_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    for _ in range(2):
+        with launched("--audit", str(folder)) as running, grpc.insecure_channel(running.address) as channel:
+            assert ", no audit log" not in running.banner
+            VaultServiceStub(channel).ListVaults(ListVaultsRequest(), metadata=[("authorization", f"Bearer {PAYMENTS.api_key}")])
+            command = re.search(r"^\S*cbr-gateway audit verify .*$", running.banner, re.MULTILINE)
+    assert command is not None
+    done = subprocess.run(["sh", "-c", command.group()], capture_output=True, text=True, timeout=40, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("dev: good, ")
+    tail = run_gateway("audit", "tail", str(folder))
+    assert tail.stdout.count("VaultService/ListVaults") == 2
+    (tmp_path / "file").write_text("")
+    free = [part for flag in ("--listen", "--health-listen", "--emulator-listen") for part in (flag, "127.0.0.1:0")]
+    refused = run_gateway("dev", "--audit", str(tmp_path / "file" / "log"), *free)
+    assert refused.returncode == 1
+    assert "file/log cannot be used: Not a directory. Choose another directory with --audit" in refused.stderr
+
+
 def test_reflection_needs_no_key(dev: Launched) -> None:
     done = buf_curl("--list-services", f"http://{dev.address}")
     assert (done.returncode, done.stderr) == (0, "")
