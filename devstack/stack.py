@@ -82,6 +82,8 @@ def _audit(directory: Path) -> dict[str, Any]:
         if not key.exists():
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(32))
+        # There from the start, so that the printed command works at once.
+        (directory / AUDIT_ANCHORS).touch(mode=0o600)
     except OSError as error:
         raise Unusable(f"{directory} cannot be used: {error.strerror}. Choose another directory with --audit") from error
     return {"directory": str(directory), "key": {"file": str(key)}, "writer": "dev", "anchors": str(directory / AUDIT_ANCHORS)}

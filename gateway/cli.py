@@ -122,11 +122,12 @@ def serve_calls(config_file: Path | None, **flags: object) -> None:
         from gateway.app import serve  # noqa: PLC0415
         from gateway.audit.resume import Unusable  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415
+        from gateway.state import StoreDown  # noqa: PLC0415
 
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0]))
-        except (AddressInUse, Unusable) as problem:
+        except (AddressInUse, Unusable, StoreDown) as problem:
             raise click.ClickException(str(problem)) from problem
 
 

@@ -121,6 +121,7 @@ def told(row: Row) -> str:
     who = f"{row['metadata'].get('tenant_uid', '-')}/{row['actor'].get('user', {}).get('name', '-')}"
     what = " ".join(f"{each['type']}={each['uid']}" for each in row.get("resources", ()))
     # Names come from callers, and a terminal acts on what it is shown.
-    end = " ".join(part for part in (row.get("status_code", ""), response.get("error", ""), unmapped.get("fate", "")) if part)
+    ended = (row.get("status_code", ""), response.get("error", ""), unmapped.get("fate", ""), "replayed" if unmapped.get("replayed") else "")
+    end = " ".join(part for part in ended if part)
     text = f"{moment}Z {unmapped['event']:18} {who} {row['api']['operation']} {what} {end} {row['metadata'].get('correlation_uid', '')}".rstrip()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -37,4 +37,4 @@ def _create(path: Path) -> None:
     try:
         path.touch(mode=0o600)
     except OSError as error:
-        raise StoreDown(f"the file {path} cannot be used as a store: {error.strerror}") from error
+        raise StoreDown(f"the file {path} cannot be used as a store: {error.strerror}. Give state.path a file that this user may write to") from error

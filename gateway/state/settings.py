@@ -1,5 +1,6 @@
 """Where the gateway keeps what is in flight."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -44,4 +45,6 @@ class StoreSettings(BaseModel):
     def _addressed(self) -> Self:
         if self.kind == "valkey" and (self.url is None or not self.url.reveal().startswith(_SCHEMES)):
             raise ValueError(f"of kind valkey needs a url that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}")
+        if self.kind == "valkey" and find_spec("redis") is None:
+            raise ValueError("of kind valkey needs the package redis. Install the extra: pip install 'cbr-gateway[shared]'")
         return self

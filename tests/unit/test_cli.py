@@ -264,6 +264,14 @@ def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
 
 
+def test_serve_says_what_is_wrong_with_its_state(tmp_path: Path) -> None:
+    environ = {"CBR_GATEWAY_STATE__PATH": str(tmp_path / "nowhere" / "state.db")}
+    result = run("serve", "--config", str(EXAMPLE), "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", env=ENVIRON | environ)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the file ")
+    assert "cannot be used as a store: No such file or directory. Give state.path a file" in result.output
+
+
 def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
     with started("127.0.0.1:0") as gateway:
         try:
