@@ -20,13 +20,13 @@ class Failed(Exception):  # noqa: N818 - says what is the case
 
 
 def present(languages: Iterable[Language]) -> list[Language]:
-    """Those whose programs are here. In CI all must be; elsewhere the others are left out, and loudly."""
+    """Those whose tools are here. In CI all must be; elsewhere the others are left out, and loudly."""
     found: list[Language] = []
     absent: list[Language] = []
     for language in languages:
         (absent if language.missing() else found).append(language)
     for language in absent:
-        print(f"*** SKIPPED {language.name}: {', '.join(language.missing())} is not on the path; Debian has it in {' '.join(language.packages)} ***")
+        print(f"*** SKIPPED {language.name}: {', '.join(language.missing())}; Debian has it in {' '.join(language.packages)} ***")
     if absent and os.environ.get("CI"):
         raise SystemExit(f"CI must build every client, and cannot build {', '.join(language.name for language in absent)}")
     return found

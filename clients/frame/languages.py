@@ -1,8 +1,10 @@
 """What `clients/languages.toml` says: one section per language."""
 
 import hashlib
+import shlex
 import shutil
 import string
+import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +33,10 @@ class Language:
     name: str
     programs: Sequence[str]
     """What must be on the path."""
+    probes: Sequence[Command]
+    """Commands that succeed where the libraries are that no program on the path tells of."""
     packages: Sequence[str]
-    """Debian packages that bring it."""
+    """Debian packages that bring both."""
     pins: Mapping[str, str]
     """Plugin or runtime -> its version."""
     manifests: Sequence[str]
@@ -71,7 +75,9 @@ class Language:
         return _CACHE / self.name / "tree"
 
     def missing(self) -> list[str]:
-        return [program for program in self.programs if shutil.which(program) is None]
+        """What is not here, in words."""
+        programs = [f"{program} is not on the path" for program in self.programs if shutil.which(program) is None]
+        return programs or [f"`{shlex.join(probe)}` fails" for probe in self.probes if _fails(probe)]
 
     def fingerprint(self) -> str:
         """Changes with everything that decides which tools are installed."""
@@ -79,6 +85,10 @@ class Language:
         for name in self.manifests:
             found.update((self.source / name).read_bytes())
         return found.hexdigest()
+
+
+def _fails(probe: Command) -> bool:
+    return subprocess.run(probe, capture_output=True, check=False).returncode != 0
 
 
 def languages(wanted: Sequence[str] = ()) -> list[Language]:
@@ -102,4 +112,4 @@ def _language(name: str, section: Mapping[str, Any]) -> Language:
             return [filled(each) for each in value]
         return {key: filled(each) for key, each in value.items()} if isinstance(value, dict) else value
 
-    return Language(name=name, **{key: filled(value) for key, value in ({"google": False} | dict(section)).items()})
+    return Language(name=name, **{key: filled(value) for key, value in ({"google": False, "probes": []} | dict(section)).items()})

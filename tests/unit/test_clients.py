@@ -54,6 +54,13 @@ def test_a_language_without_its_toolchain_is_left_out_loudly(without_toolchain, 
     assert f"SKIPPED {without_toolchain.name}: a-compiler-that-nobody-has is not on the path" in capsys.readouterr().out
 
 
+def test_a_language_without_its_libraries_is_left_out_loudly(monkeypatch, capsys):
+    monkeypatch.delenv("CI", raising=False)
+    language = dataclasses.replace(LANGUAGES[0], programs=[], probes=[["true"], ["false", "a library"]])
+    assert build.present([language]) == []
+    assert f"SKIPPED {language.name}: `false 'a library'` fails; Debian has it in" in capsys.readouterr().out
+
+
 def test_in_ci_every_toolchain_must_be_there(without_toolchain, monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(SystemExit, match=f"cannot build {without_toolchain.name}"):
