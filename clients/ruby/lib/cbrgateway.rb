@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+require "grpc"
+require "google/protobuf/well_known_types"
+Dir[File.join(__dir__, "cbrgateway", "v1", "*_pb.rb")].each { |file| require file }
+
+require_relative "cbrgateway/error"
+require_relative "cbrgateway/gateway"
+
+# Connects to a CBR Gateway and does what every caller needs and what is easy to get wrong: calls have deadlines, calls are repeated only where that
+# is safe, and errors say what to do. The API itself is the generated module {V1}.
+#
+#   gateway = CbrGateway.connect("gateway.example.com:50051", api_key: key)
+#   vaults = gateway.stub(CbrGateway::V1::VaultService)
+module CbrGateway
+  # Makes a connection, and closes it after the block if there is one. Nothing is sent before the first call.
+  #
+  # @param (see Gateway#initialize)
+  # @return [Gateway, Object] what the block returns, if there is one
+  # @yieldparam gateway [Gateway]
+  def self.connect(address, **options)
+    gateway = Gateway.new(address, **options)
+    return gateway unless block_given?
+
+    begin
+      yield gateway
+    ensure
+      gateway.close
+    end
+  end
+
+  # Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has
+  # been sent to CBR when a limit refuses a call, so this is safe for changes, too.
+  #
+  # @param seconds [Numeric] the time for all of it
+  # @yield the call
+  # @return what the block returns
+  def self.patiently(seconds)
+    ends_at = now + seconds
+    begin
+      yield
+    rescue Error => e
+      refused = e.code == GRPC::Core::StatusCodes::RESOURCE_EXHAUSTED && e.retry_delay&.positive?
+      raise if !refused || now + e.retry_delay > ends_at
+
+      sleep e.retry_delay
+      retry
+    end
+  end
+
+  # @api private
+  def self.now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+end

@@ -1,0 +1,233 @@
+# frozen_string_literal: true
+
+require "google/rpc/status_pb"
+require "net/http"
+require "socket"
+
+require_relative "stage"
+
+# One test per check of the frame, and what only Ruby can get wrong.
+class ClientTest < Minitest::Test
+  include CbrGateway::V1
+  include Stage
+  include GRPC::Core::StatusCodes
+
+  ADDRESS = ENV.fetch("CBR_TEST_ADDRESS")
+  KEY = ENV.fetch("CBR_TEST_API_KEY")
+
+  # By name, so that the one whose certificate is not trusted comes after those that need repeats: gRPC counts what fails at an address for the whole
+  # process, and repeats nothing while it is much.
+  def self.test_order
+    :alpha
+  end
+
+  def teardown
+    @gateways&.each(&:close)
+  end
+
+  def test_unary
+    created = vaults.create_vault(new_vault("ruby-unary")).vault
+    assert_equal "ruby-unary", vaults.get_vault(GetVaultRequest.new(vault_id: created.id)).vault.name
+    refute_empty vaults.list_vaults(ListVaultsRequest.new).vaults
+    vaults.delete_vault(DeleteVaultRequest.new(vault_id: created.id))
+    passed "unary"
+  end
+
+  def test_token
+    token = -> { ENV.fetch("CBR_TEST_TOKEN") }
+    vaults(api_key: nil, token: token).list_vaults(ListVaultsRequest.new)
+    passed "token"
+  end
+
+  def test_error
+    request = new_vault("ruby-error")
+    request.vault.billing.size_gib = 5
+    error = failed(INVALID_ARGUMENT, "FIELD_INVALID") { vaults.create_vault(request) }
+    assert_equal [:answered, :ERROR_REASON_FIELD_INVALID, "FIELD_INVALID"], [error.kind, error.reason, error.reason_name]
+    assert_equal(["vault.billing.size_gib"], error.fields.map { |field| field[:field] })
+    refute_empty error.call_id
+    refute_empty error.request_id
+    assert_kind_of GRPC::InvalidArgument, error.cause
+    passed "error"
+  end
+
+  def test_retry
+    ask "/fault", operation: "CreateVault", kind: "cut", when: "after_commit", times: 1
+    request = new_vault("ruby-retry")
+    assert_equal "ruby-retry", vaults.create_vault(request).vault.name
+    assert_equal "1", ask("/requests", operation: "CreateVault", containing: "ruby-retry")
+    assert_empty request.request_id, "the caller's own message has been changed"
+    passed "retry"
+  end
+
+  def test_quota
+    limited = vaults(api_key: ENV.fetch("CBR_TEST_LIMITED_KEY"))
+    error = failed(RESOURCE_EXHAUSTED, "RATE_LIMIT") { 50.times { limited.list_vaults(ListVaultsRequest.new) } }
+    assert_operator error.retry_delay, :>, 0
+    assert_equal(["requests"], error.quotas.map { |quota| quota[:quota_metric] })
+    began = CbrGateway.now
+    CbrGateway.patiently(30) { limited.list_vaults(ListVaultsRequest.new) }
+    assert_operator CbrGateway.now - began, :>, error.retry_delay / 2
+    passed "quota"
+  end
+
+  def test_watch
+    vault = protected_vault("ruby-watch")
+    backup = CreateCheckpointRequest.new(checkpoint: CheckpointSpec.new(vault_id: vault.id))
+    submission = gateway.stub(CheckpointService).create_checkpoint(backup).submission
+    filter = TaskFilter.new(submission_ids: [submission.id])
+    restarted = nil
+    ends = gateway.watch(WatchTasksRequest.new(filter: filter, end_when_all_terminal: true)).filter_map do |event|
+      restarted ||= ask("/restart")
+      event.terminal&.task&.status
+    end
+    assert_equal [:TASK_STATUS_SUCCEEDED], ends
+    vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id))
+    passed "watch"
+  end
+
+  def test_resume
+    played = gateway(ENV.fetch("CBR_TEST_SCRIPT_ADDRESS"), authorities: nil, plaintext: true)
+    request = WatchTasksRequest.new(heartbeat_interval: Google::Protobuf::Duration.new(nanos: 200_000_000))
+    assert_equal ENV.fetch("CBR_TEST_SCRIPT_SEEN"), played.watch(request).map { |event| told(event) }.join(", ")
+    assert_empty request.resume_token, "the caller's own message has been changed"
+    refused = WatchTasksRequest.new(filter: TaskFilter.new(vault_id: "refused"))
+    error = failed(PERMISSION_DENIED) { played.watch(refused).first }
+    assert_equal :ERROR_REASON_PROJECT_DENIED, error.reason
+    passed "resume"
+  end
+
+  def test_wrong_key
+    failed(UNAUTHENTICATED, "CREDENTIALS_INVALID", "API key") { vaults(api_key: "nobody's").list_vaults(ListVaultsRequest.new) }
+    passed "wrong-key"
+  end
+
+  def test_wrong_ca
+    stranger = vaults(authorities: File.read(ENV.fetch("CBR_TEST_OTHER_CA_FILE")))
+    error = failed(UNAVAILABLE, "certificate", ADDRESS) { stranger.list_vaults(ListVaultsRequest.new) }
+    assert_equal :untrusted, error.kind
+    passed "wrong-ca"
+  end
+
+  def test_unreachable
+    closed = ENV.fetch("CBR_TEST_CLOSED_ADDRESS")
+    nobody = gateway(closed, authorities: nil, plaintext: true).stub(VaultService)
+    error = failed(UNAVAILABLE, "cannot be reached", closed) { nobody.list_vaults(ListVaultsRequest.new) }
+    assert_equal :unreachable, error.kind
+    passed "unreachable"
+  end
+
+  def test_deadline
+    ask "/fault", operation: "ListVault", kind: "delay", seconds: 4, times: "null"
+    failed(DEADLINE_EXCEEDED, "deadline") { vaults.list_vaults(ListVaultsRequest.new, deadline: Time.now + 1) }
+    TCPServer.open("127.0.0.1", 0) do |silent|
+      call = gateway("127.0.0.1:#{silent.local_address.ip_port}", authorities: nil, plaintext: true).stub(VaultService)
+      error = failed(DEADLINE_EXCEEDED, "deadline") { call.list_vaults(ListVaultsRequest.new, deadline: Time.now + 0.2) }
+      assert_equal :deadline, error.kind
+    end
+    passed "deadline"
+  ensure
+    ask "/calm"
+  end
+
+  def test_what_the_block_of_a_watch_raises_is_the_callers
+    [GRPC::Unavailable.new("another service"), CbrGateway::Error.new(GRPC::Unavailable.new("another gateway"))].each do |other|
+      raised = false
+      seen = assert_raises(GRPC::BadStatus) do
+        gateway.watch do
+          break if raised
+
+          raised = true
+          raise other
+        end
+      end
+      assert_same other, seen
+    end
+  end
+
+  # In a process of its own: threads of minitest would help this one to hear signals.
+  def test_a_signal_ends_a_call
+    TCPServer.open("127.0.0.1", 0) do |silent|
+      call = "g.stub(CbrGateway::V1::VaultService).list_vaults(CbrGateway::V1::ListVaultsRequest.new)"
+      script = "CbrGateway.connect('127.0.0.1:#{silent.local_address.ip_port}', plaintext: true) { |g| #{call} }"
+      caller = spawn(RbConfig.ruby, "-rcbrgateway", "-e", script, err: File::NULL)
+      silent.accept
+      sleep 0.3 # By then it waits, and for long. Were it not so, the test would see less, and still pass.
+      began = CbrGateway.now
+      Process.kill(:TERM, caller)
+      assert_equal Signal.list["TERM"], Process.wait2(caller).last.termsig
+      assert_operator CbrGateway.now - began, :<, 10
+    end
+  end
+
+  def test_details_that_cannot_be_read_tell_nothing
+    broken = Google::Protobuf::Any.new(type_url: "type.googleapis.com/google.rpc.ErrorInfo", value: "\xff".b)
+    unknown = Google::Protobuf::Any.new(type_url: "type.googleapis.com/google.rpc.Newer")
+    status = Google::Rpc::Status.new(details: [broken, unknown])
+    error = CbrGateway::Error.new(GRPC::NotFound.new("gone", { "grpc-status-details-bin" => status.to_proto }))
+    assert_equal [:other, :NOT_FOUND, "gone"], [error.kind, error.code_name, error.message]
+  end
+
+  def test_options_that_cannot_work_are_refused
+    {
+      { api_key: "key", token: -> { "token" } } => /not both/,
+      { plaintext: true, authorities: "" } => /leave out/,
+      { authorities: "no certificate" } => /must be PEM/
+    }.each do |options, words|
+      assert_match words, assert_raises(ArgumentError) { CbrGateway.connect(ADDRESS, **options) }.message
+    end
+  end
+
+  private
+
+  # Tells the stage what to do.
+  def ask(path, **query)
+    answer = Net::HTTP.post(URI("#{ENV.fetch('CBR_TEST_CONTROL')}#{path}?#{URI.encode_www_form(query)}"), "")
+    assert_kind_of Net::HTTPOK, answer, answer.body
+    answer.body
+  end
+
+  def gateway(address = ADDRESS, **options)
+    trusted = { api_key: KEY, authorities: File.read(ENV.fetch("CBR_TEST_CA_FILE")) }
+    CbrGateway.connect(address, **trusted, **options).tap { |made| (@gateways ||= []) << made }
+  end
+
+  def vaults(**options)
+    gateway(**options).stub(VaultService)
+  end
+
+  # The error of a call that must fail with this code, and with these words in its text.
+  def failed(code, *words, &call)
+    error = assert_raises(CbrGateway::Error, &call)
+    assert_equal code, error.code, error.message
+    words.each { |word| assert_includes error.message, word }
+    error
+  end
+
+  def new_vault(name, **more)
+    billing = BillingSpec.new(
+      size_gib: 200,
+      object_type: :OBJECT_TYPE_SERVER,
+      protect_type: :PROTECT_TYPE_BACKUP,
+      consistent_level: :CONSISTENT_LEVEL_CRASH_CONSISTENT
+    )
+    CreateVaultRequest.new(vault: VaultSpec.new(name: name, billing: billing, **more))
+  end
+
+  # A vault that holds a server.
+  def protected_vault(name)
+    servers = ListProtectablesRequest.new(protectable_type: :PROTECTABLE_TYPE_SERVER)
+    server = gateway.stub(ProtectabilityService).list_protectables(servers).instances.first
+    vaults.create_vault(new_vault(name, resources: [ResourceRef.new(id: server.id, type: server.type)])).vault
+  end
+
+  # An event in words: its kind, and the revision of its task.
+  def told(event)
+    case event.event
+    when :snapshot_task then "snapshot_task #{event.snapshot_task.revision}"
+    when :update then "update #{event.update.task.revision}"
+    when :terminal then "terminal #{event.terminal.task.revision}"
+    else event.event.to_s
+    end
+  end
+end
