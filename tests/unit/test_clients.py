@@ -1,8 +1,10 @@
 """The frame around the clients: what it ships is in step with the protos, and a machine without a toolchain is told so."""
 
 import dataclasses
+import os
 import re
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from cbrgateway.v1 import quota_pb2, vault_pb2
 
 from clients.frame import build, service_config, vectors
 from clients.frame.languages import ROOT, languages
+from clients.frame.unpack import unpack
 from gateway.upstream.catalog import load_catalog
 
 LANGUAGES = languages()
@@ -52,6 +55,21 @@ def test_a_language_without_its_toolchain_is_left_out_loudly(without_toolchain, 
     monkeypatch.delenv("CI", raising=False)
     assert build.present([without_toolchain]) == []
     assert f"SKIPPED {without_toolchain.name}: a-compiler-that-nobody-has is not on the path" in capsys.readouterr().out
+
+
+def test_unpacking_over_an_older_state_leaves_alone_what_has_not_changed(tmp_path):
+    def packed(**files):
+        with zipfile.ZipFile(tmp_path / "package.zip", "w") as out:
+            for name, content in files.items():
+                out.writestr(f"folder/{name}", content)
+        return tmp_path / "package.zip"
+
+    folder = tmp_path / "unpacked"
+    unpack(packed(same="1", changed="2", gone="3"), folder)
+    os.utime(folder / "folder" / "same", (1, 1))
+    unpack(packed(same="1", changed="4", new="5"), folder)
+    assert {path.name: path.read_text() for path in (folder / "folder").iterdir()} == {"same": "1", "changed": "4", "new": "5"}
+    assert (folder / "folder" / "same").stat().st_mtime == 1
 
 
 def test_a_language_without_its_libraries_is_left_out_loudly(monkeypatch, capsys):
