@@ -1,0 +1,68 @@
+/// Why a call failed, and what to do about it.
+#pragma once
+
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <google/protobuf/any.pb.h>
+#include <google/rpc/error_details.pb.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
+
+#include "cbrgateway/v1/errors.pb.h"
+
+namespace cbrgateway {
+
+/// Who ended a call.
+enum class Kind {
+  kAnswered,     ///< The gateway did, with a reason.
+  kUnreachable,  ///< Nobody answers at the address, or the connection broke.
+  kUntrusted,    ///< The gateway's certificate is not of an authority that is trusted here, or not for this address.
+  kDeadline,     ///< The time of the call was over before the gateway answered.
+  kOther,        ///< Something else, such as a cancelled call.
+};
+
+/// Writes `answered`, `unreachable`, `untrusted`, `deadline` or `other`.
+std::ostream& operator<<(std::ostream& out, Kind kind);
+
+/// What the status of a failed call says, unpacked. It can be thrown; `what()` is a text for people.
+struct Error : std::exception {
+  /// The status must not be OK.
+  explicit Error(const grpc::Status& status);
+
+  const char* what() const noexcept override { return text_.c_str(); }
+
+  Kind kind = Kind::kOther;
+  grpc::StatusCode code;
+  v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;  ///< OTHER for one that is newer than this package.
+  std::string reason_name;                                ///< The gateway's own word, such as `VAULT_NOT_FOUND`; also where `reason` is OTHER.
+  std::string message;
+  std::vector<google::rpc::BadRequest::FieldViolation> fields;
+  std::vector<google::rpc::PreconditionFailure::Violation> preconditions;
+  std::vector<google::rpc::QuotaFailure::Violation> quotas;
+  std::optional<google::rpc::ResourceInfo> resource;
+  std::chrono::nanoseconds retry_delay{0};      ///< How long to wait before a repeat; zero where the gateway did not say.
+  std::string request_id;                       ///< Of a change: repeat it with this id to learn what became of it.
+  std::string call_id;                          ///< The gateway's id of this call, for its operator.
+  std::map<std::string, std::string> metadata;  ///< Facts of the ErrorInfo, such as `sent` and `attempts`.
+
+ private:
+  void Add(const google::protobuf::Any& detail);
+  void Add(const google::rpc::ErrorInfo& info);
+
+  std::string text_;
+};
+
+/// Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the deadline allows. Nothing has been
+/// sent to CBR when a limit refuses a call, so this is safe for changes, too. Each try gets a context of its own, with the deadline.
+///
+///     Patiently(deadline, [&](grpc::ClientContext* context) { return vaults->ListVaults(context, request, &response); });
+grpc::Status Patiently(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
+
+}  // namespace cbrgateway

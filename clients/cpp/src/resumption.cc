@@ -1,0 +1,132 @@
+#include "resumption.h"
+
+#include <algorithm>
+
+#include <google/protobuf/util/time_util.h>
+
+#include "cbrgateway/errors.h"
+
+namespace cbrgateway {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using google::protobuf::util::TimeUtil;
+
+constexpr std::chrono::seconds kDefaultHeartbeat{20};
+constexpr milliseconds kFirstPause{200};
+constexpr std::chrono::seconds kLongestPause{20};
+constexpr std::chrono::minutes kPatience{1};  // Without a sign of life for longer, the next failure ends the watch.
+constexpr std::size_t kMaxRemembered = 10'000;  // Tasks whose last revision is known. One that was forgotten may be told twice.
+
+}  // namespace
+
+grpc::Status Lost(const std::string& what) { return {grpc::UNAVAILABLE, "the stream was lost: " + what}; }
+
+Resumption::Resumption(const v1::WatchTasksRequest& request) : request_(request) {}
+
+const v1::WatchTasksRequest& Resumption::Opened() {
+  sequence_ = 0;
+  end_.reset();
+  return request_;
+}
+
+milliseconds Resumption::Silence() const {
+  milliseconds heartbeat = kDefaultHeartbeat;
+  if (request_.has_heartbeat_interval()) {
+    heartbeat = milliseconds(TimeUtil::DurationToMilliseconds(request_.heartbeat_interval()));
+  }
+  return heartbeat * 5 / 2;
+}
+
+grpc::Status Resumption::Take(const v1::WatchTasksResponse& event, bool* news) {
+  if (event.sequence() != sequence_ + 1) {
+    return Lost("event " + std::to_string(sequence_ + 1) + " is missing, " + std::to_string(event.sequence()) + " came instead");
+  }
+  sequence_ = event.sequence();
+  failures_ = 0;
+  heard_ = std::chrono::steady_clock::now();
+  if (!event.resume_token().empty()) {
+    request_.set_resume_token(event.resume_token());
+  }
+  switch (event.event_case()) {
+    case v1::WatchTasksResponse::kStreamEnd:
+      end_ = event.stream_end();
+      *news = false;
+      break;
+    case v1::WatchTasksResponse::kSnapshotTask:
+      *news = IsNew(event.snapshot_task());
+      break;
+    case v1::WatchTasksResponse::kUpdate:
+      *news = IsNew(event.update().task());
+      break;
+    case v1::WatchTasksResponse::kTerminal:
+      *news = IsNew(event.terminal().task());
+      break;
+    default:
+      *news = true;
+  }
+  return grpc::Status::OK;
+}
+
+Resumption::Next Resumption::Ended(const grpc::Status& status) {
+  if (status.ok() && end_) {
+    if (end_->reason() == v1::STREAM_END_REASON_ALL_TERMINAL) {
+      return {.over = true};
+    }
+    return {.pause = nanoseconds(TimeUtil::DurationToNanoseconds(end_->retry_delay()))};
+  }
+  const grpc::Status why = status.ok() ? Lost("it ended without stream_end") : status;
+  const Error error(why);
+  if (error.code == grpc::OUT_OF_RANGE && !request_.resume_token().empty()) {
+    request_.clear_resume_token();
+    request_.clear_include_snapshot();
+    Next next{.gap = v1::WatchTasksResponse()};
+    next.gap->mutable_gap()->set_reason(error.what());
+    return next;
+  }
+  if (!IsCut(why, error.kind == Kind::kAnswered) || std::chrono::steady_clock::now() - heard_ > kPatience) {
+    return {.over = true, .status = why};
+  }
+  return {.pause = std::max(Backoff(), error.retry_delay)};
+}
+
+bool Resumption::IsNew(const v1::Task& task) {
+  const auto [known, added] = revisions_.try_emplace(task.id(), task.revision());
+  if (!added) {
+    const bool newer = task.revision() > known->second;
+    known->second = std::max(known->second, task.revision());
+    return newer;
+  }
+  order_.push_back(task.id());
+  if (order_.size() > kMaxRemembered) {
+    revisions_.erase(order_.front());
+    order_.pop_front();
+  }
+  return true;
+}
+
+/// Whether a new stream can go on where this one broke.
+bool Resumption::IsCut(const grpc::Status& status, bool answered) const {
+  switch (status.error_code()) {
+    case grpc::UNAVAILABLE:
+    case grpc::ABORTED:
+    case grpc::CANCELLED:
+      return true;
+    case grpc::RESOURCE_EXHAUSTED:  // The places of lost streams are still taken for a while.
+      return !request_.resume_token().empty();
+    case grpc::INTERNAL:
+    case grpc::UNKNOWN:  // Something between the gateway and us.
+      return !answered;
+    default:
+      return false;
+  }
+}
+
+nanoseconds Resumption::Backoff() {
+  const nanoseconds longest = std::min<nanoseconds>(kLongestPause, kFirstPause * (1 << std::min(failures_, 10)));
+  ++failures_;
+  return nanoseconds(std::uniform_int_distribution<nanoseconds::rep>(0, longest.count())(random_));
+}
+
+}  // namespace cbrgateway
