@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import re
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -77,6 +79,12 @@ def test_a_language_without_its_libraries_is_left_out_loudly(monkeypatch, capsys
     language = dataclasses.replace(LANGUAGES[0], programs=[], probes=[["true"], ["false", "a library"]])
     assert build.present([language]) == []
     assert f"SKIPPED {language.name}: `false 'a library'` fails; Debian has it in" in capsys.readouterr().out
+
+
+def test_a_machine_is_told_what_to_install(tmp_path):
+    command = [sys.executable, "-m", "clients.frame.packages"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {package for language in LANGUAGES for package in language.packages}
 
 
 def test_in_ci_every_toolchain_must_be_there(without_toolchain, monkeypatch):
