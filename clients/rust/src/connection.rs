@@ -1,0 +1,187 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt};
+
+use crate::Error;
+use crate::error::chain;
+use crate::gateway::Bearer;
+use crate::policy::{POLICIES, Policy};
+use crate::request_id;
+use crate::retry::{Retry, Throttle};
+
+const TIMEOUT: &str = "grpc-timeout";
+const AUTHORIZATION: &str = "authorization";
+const PROJECT: &str = "x-cbr-project-id";
+
+/// A connection to a gateway, to be given to the generated clients; they hold a clone each, and all share it.
+///
+/// It stands where other programs have a [`Channel`], and does what gRPC's service config asks for and tonic does not do:
+/// deadlines, repeats, and what they need, a `request_id` for each change.
+#[derive(Clone)]
+pub struct Connection {
+    channel: Channel,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: String,
+    bearer: Option<Bearer>,
+    project: Option<HeaderValue>,
+    throttle: Throttle,
+}
+
+impl Connection {
+    pub(crate) fn new(channel: Channel, target: String, bearer: Option<Bearer>, project: Option<HeaderValue>) -> Self {
+        let throttle = Throttle::new(POLICIES.throttling);
+        Self { channel, shared: Arc::new(Shared { target, bearer, project, throttle }) }
+    }
+
+    /// A call with one answer, which is read to its end: only then is it known whether it has to be repeated.
+    async fn unary(&self, request: Request<Body>, policy: &Policy) -> Result<Response<Body>, Error> {
+        let (mut head, body) = request.into_parts();
+        let deadline = Instant::now() + own_timeout(&head.headers).unwrap_or(policy.timeout).min(policy.timeout);
+        let encoded = body.collect().await?.to_bytes();
+        let (body, id) = request_id::fill(head.uri.path(), encoded)?;
+        let attempts = async {
+            self.shared.identify(&mut head.headers).await?;
+            let mut retry = Retry::new(policy.retries.as_ref(), &self.shared.throttle);
+            loop {
+                let failure = match self.attempt(&head, body.clone(), deadline).await {
+                    Ok(answer) => {
+                        retry.succeeded();
+                        return Ok(answer);
+                    }
+                    Err(failure) => failure,
+                };
+                match retry.pause_after(&failure) {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(failure),
+                }
+            }
+        };
+        let result = timeout_at(deadline, attempts).await.unwrap_or_else(|_| Err(late()));
+        result.map_err(|status| Error::of(status, &self.shared.target, id))
+    }
+
+    async fn attempt(&self, head: &Parts, body: Bytes, deadline: Instant) -> Result<Response<Body>, Status> {
+        let mut request = Request::from_parts(head.clone(), Body::new(Full::new(body)));
+        request.headers_mut().insert(TIMEOUT, timeout_until(deadline));
+        // The gateway's own deadline can cut the connection before ours is noticed.
+        let cut = |status| if Instant::now() < deadline { status } else { late() };
+        let answer = self.channel.clone().oneshot(request).await.map_err(|error| cut(lost(error)))?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| cut(lost(error)))?;
+        let status = Status::from_header_map(&head.headers).or_else(|| Status::from_header_map(body.trailers()?));
+        match (status, head.status.as_u16()) {
+            (Some(status), _) if status.code() != Code::Ok => Err(status),
+            // What stands between us and the gateway has answered instead of it.
+            (None, http @ (429 | 502 | 503 | 504)) => Err(Status::unavailable(format!("HTTP status {http}"))),
+            _ => Ok(Response::from_parts(head, Body::new(body))),
+        }
+    }
+
+    /// A stream is opened once, and has no deadline but the caller's: `Watch` opens it again.
+    async fn stream(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
+        let target = self.shared.target.clone();
+        let typed = move |status| Error::of(status, &target, String::new());
+        self.shared.identify(request.headers_mut()).await.map_err(&typed)?;
+        let answer = self.channel.clone().oneshot(request).await.map_err(|error| typed(lost(error)))?;
+        Ok(answer.map(|body| Body::new(body.map_err(move |error| typed(lost(error)).into_status()))))
+    }
+}
+
+impl Service<Request<Body>> for Connection {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    /// Each attempt waits for the channel itself.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let connection = self.clone();
+        Box::pin(async move {
+            let answer = match POLICIES.of(request.uri().path()) {
+                Some(policy) => connection.unary(request, policy).await,
+                None => connection.stream(request).await,
+            };
+            answer.map_err(Error::into_status)
+        })
+    }
+}
+
+impl fmt::Debug for Connection {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("target", &self.shared.target).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Puts the metadata of the caller on a call, except what the call itself has already.
+    async fn identify(&self, headers: &mut HeaderMap) -> Result<(), Status> {
+        if let Some(source) = &self.bearer
+            && !headers.contains_key(AUTHORIZATION)
+        {
+            let bearer =
+                source().await.map_err(|error| Status::unauthenticated(format!("no token for the call: {}", chain(&*error))))?;
+            let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| {
+                Status::unauthenticated("the API key or token has characters that cannot be sent, such as a line break")
+            })?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        if let Some(project) = &self.project {
+            headers.entry(PROJECT).or_insert_with(|| project.clone());
+        }
+        Ok(())
+    }
+}
+
+/// How an attempt ends that got no answer. Whatever HTTP/2 calls it: nobody answered.
+fn lost(error: impl std::error::Error + Send + Sync + 'static) -> Status {
+    let mut status = Status::unavailable(chain(&error));
+    status.set_source(Arc::new(error));
+    status
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("no answer in time")
+}
+
+/// The deadline that the caller has given a request by `Request::set_timeout`.
+fn own_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(TIMEOUT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = number.parse::<u32>().ok()?.into();
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// What the gateway is told; rounded up, so that it does not give up before us.
+fn timeout_until(deadline: Instant) -> HeaderValue {
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+    HeaderValue::try_from(format!("{left}m")).expect("a number and a letter")
+}

@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+
+use crate::Error;
+
+/// Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and `within`
+/// has time for it. Nothing has been sent to CBR when a limit refuses a call, so this is safe for changes, too.
+///
+/// ```no_run
+/// # use cbrgateway::{Connection, Error, patiently, v1};
+/// # async fn listed(connection: Connection) -> Result<(), Error> {
+/// let listed = patiently(std::time::Duration::from_secs(60), || {
+///     let mut vaults = v1::vault_service_client::VaultServiceClient::new(connection.clone());
+///     async move { vaults.list_vaults(v1::ListVaultsRequest::default()).await }
+/// });
+/// println!("{:?}", listed.await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// The refusal that there was no time to wait for, or any other error of the call.
+pub async fn patiently<T, E, A>(within: Duration, mut call: impl FnMut() -> A) -> Result<T, Error>
+where
+    A: Future<Output = Result<T, E>>,
+    Error: From<E>,
+{
+    let end = Instant::now() + within;
+    loop {
+        let refused = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => Error::from(error),
+        };
+        match refused.retry_delay {
+            Some(delay) if refused.code == Code::ResourceExhausted && Instant::now() + delay <= end => sleep(delay).await,
+            _ => return Err(refused),
+        }
+    }
+}
