@@ -29,7 +29,7 @@ from gateway.audit.record import Stream
 from gateway.audit.segments import PENDING
 from gateway.errors import GatewayError, UpstreamFacts, reason_name
 from gateway.rpc.call import Call, Handler
-from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE
+from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.peer import Network, peer_of
 from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import Fate, Witness
@@ -41,6 +41,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _OK, _CANCELLED = "OK", "CANCELLED"
 _MAX_RESOURCES: Final = 50
+_MAX_PROJECT: Final = 64
 _PROGRESS_S: Final = 300.0
 _DENIALS: Final = frozenset(
     reason_name(reason)
@@ -225,7 +226,7 @@ class _Trail:
             principal=principal.id if principal is not None else "",
             authentication=principal.recognised_by if principal is not None else "",
             credential=self._credential(metadata),
-            project=project.id if project is not None else "",
+            project=project.id if project is not None else _asked_for(metadata) if principal is not None else "",
             region=project.region if project is not None else "",
             decision=decision,
         )
@@ -236,6 +237,12 @@ class _Trail:
         if shown is None:
             shown = next(iter(self.context.auth_context().get(CERTIFICATE, ())), None)
         return self.recorder.audit.redactor.hashed(shown) if shown is not None else ""
+
+
+def _asked_for(metadata: Metadata) -> str:
+    """The project that a call names which did not get it, as far as it looks like one."""
+    named = next((value for name, value in metadata if name == PROJECT), "")
+    return str(named)[:_MAX_PROJECT]
 
 
 def _resources(call: Call) -> tuple[tuple[str, str], ...]:

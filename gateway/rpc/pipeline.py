@@ -63,12 +63,13 @@ async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, rec
 
 @contextmanager
 def logged(call: Call) -> Iterator[None]:
-    """Binds the call's id to every log line inside, and writes one line at its end."""
+    """Binds the call's id to every log line inside, and the tenant once it is known; writes one line at its end."""
     with structlog.contextvars.bound_contextvars(request_id=call.id, rpc=call.binding.rpc):
         try:
             yield
         finally:
             _write_line(call)
+            structlog.contextvars.unbind_contextvars("tenant")
 
 
 def _write_line(call: Call) -> None:
@@ -78,7 +79,7 @@ def _write_line(call: Call) -> None:
         "config": call.snapshot.version,
     }
     if call.principal is not None:
-        known |= {"tenant": call.principal.tenant.id, "principal": call.principal.id}
+        known["principal"] = call.principal.id
     if call.project is not None:
         known["project"] = call.project.id
     if call.reason:
@@ -127,13 +128,16 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
 
 
 async def identified(call: Call, context: Context) -> None:
-    """Fills in who calls and the project, or raises the refusal."""
-    call.principal, call.project = await _identity(call.binding, call.snapshot, context)
+    """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same."""
+    call.principal = await _principal(call.snapshot, context)
+    structlog.contextvars.bind_contextvars(tenant=call.principal.tenant.id)
+    call.project = _project(call.principal, call.binding, context)
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:
     """For how many seconds a call that goes on for long may do so by its caller's credential. Raises the refusal, if it may not."""
-    principal, project = await _identity(call.binding, snapshot, context)
+    principal = await _principal(snapshot, context)
+    project = _project(principal, call.binding, context)
     assert call.principal is not None
     assert call.project is not None
     if (principal.tenant.id, principal.id, project.id) != (call.principal.tenant.id, call.principal.id, call.project.id):
@@ -141,9 +145,15 @@ async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> 
     return principal.valid_until - time.time()
 
 
-async def _identity(binding: Binding, snapshot: Snapshot, context: Context) -> tuple[Principal, Project]:
-    metadata = tuple(context.invocation_metadata() or ())
+async def _principal(snapshot: Snapshot, context: Context) -> Principal:
     directory = snapshot.directory
     certificate = next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None) if directory.reads_certificates else None
-    principal = await identity.authenticate(directory, metadata, certificate)
-    return principal, identity.choose_project(principal, binding, metadata)
+    return await identity.authenticate(directory, _metadata(context), certificate)
+
+
+def _project(principal: Principal, binding: Binding, context: Context) -> Project:
+    return identity.choose_project(principal, binding, _metadata(context))
+
+
+def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple(context.invocation_metadata() or ())

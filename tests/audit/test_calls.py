@@ -75,7 +75,33 @@ async def test_refusals_are_recorded_with_what_the_caller_showed(world, tmp_path
     assert first["severity_id"] == denied["severity_id"] == 3
     assert first["actor"]["authorizations"][0]["decision"] == "Denied"
     assert denied["api"]["response"]["error"] == "ADMINISTRATOR_ONLY"
+    assert (denied["metadata"]["tenant_uid"], denied["actor"]["user"]["name"], denied["unmapped"]["authentication"]) == (
+        "payments",
+        "test",
+        "api_key",
+    )
+    assert "tenant_uid" not in first["metadata"]
     assert invalid["api"]["response"]["error"] == "FIELD_INVALID"
+
+
+async def test_a_denied_project_is_recorded_with_who_asked_for_which(world, tmp_path):
+    await caller(world, "payments", ("x-cbr-project-id", "somebody-elses")).fails("VaultService/ListVaults")
+    await Caller(world.channel, (("authorization", "Bearer guess"), ("x-cbr-project-id", "somebody-elses"))).fails("VaultService/ListVaults")
+    denied, unknown = await written(tmp_path, 2)
+    assert denied["api"]["response"]["error"] == "PROJECT_DENIED"
+    assert (denied["metadata"]["tenant_uid"], denied["cloud"]["project_uid"]) == ("payments", "somebody-elses")
+    assert denied["actor"]["authorizations"][0]["decision"] == "Denied"
+    assert "project_uid" not in unknown["cloud"]
+
+
+async def test_every_line_of_the_log_tells_whose_call_it_is(world):
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as said:
+        order(world, "status", "VaultService/CreateVault", status=200, body={"vault": {"id": "v"}, "novelty": 1})
+        await caller(world)("VaultService/CreateVault", vault_request())
+        await caller(world).fails("RegionService/ListRegionProjects")
+    assert len(said) > 2
+    assert {(line["tenant"], line["rpc"].partition("/")[0]) for line in said} == {("payments", "VaultService"), ("payments", "RegionService")}
+    assert all(line["request_id"] for line in said)
 
 
 async def test_an_rpc_that_does_not_exist_is_recorded(world, tmp_path):
