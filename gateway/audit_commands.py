@@ -30,15 +30,22 @@ def audit() -> None:
 @audit.command()
 @_directory
 @click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="File with the log's key, audit.key.")
+@click.option("--writer", "writers", multiple=True, metavar="NAME", help="Only this log; may be given several times.")
 @click.option("--anchors", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with its anchors, or a log that holds them.")
-def verify(directory: Path, key_file: Path, anchors: Path | None) -> None:
+def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: Path | None) -> None:
     """Check that every record is there, in order, and as it was written; name the first that is not."""
     from gateway.audit.anchors import AnchorFile  # noqa: PLC0415 - `--help` answers without it
     from gateway.audit.chain import Keys  # noqa: PLC0415
     from gateway.audit.verify import verify as verified  # noqa: PLC0415
 
-    known = AnchorFile(anchors).read() if anchors is not None else []
-    verdicts = verified(directory, Keys.of(key_file.read_text(encoding="utf-8").strip()), known)
+    try:
+        keys = Keys.of(key_file.read_text(encoding="utf-8").strip())
+        known = AnchorFile(anchors).read() if anchors is not None else []
+        verdicts = verified(directory, keys, known, writers)
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{key_file} holds no text, so it is no key. Name the file that audit.key names") from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be read: {error.strerror}") from error
     for each in verdicts:
         click.echo(
             f"{each.writer}: BAD  {each.bad}" if each.bad else f"{each.writer}: good, {each.records} records, the last is {each.head.sequence}"
@@ -46,7 +53,7 @@ def verify(directory: Path, key_file: Path, anchors: Path | None) -> None:
         for note in each.notes:
             click.echo(f"  {note}")
     if not verdicts:
-        raise click.ClickException(f"{directory} holds no log")
+        raise click.ClickException(f"{directory} holds no {'such ' if writers else ''}log")
     if not known:
         click.echo("Without anchors nobody sees whether the end of a log was cut off: give --anchors")
     if any(each.bad for each in verdicts):
@@ -105,13 +112,17 @@ def anchors(config_file: Path) -> None:
     from gateway.state import StoreDown, StoreSettings, open_store  # noqa: PLC0415
 
     async def kept(settings: StoreSettings) -> "Iterable[bytes]":
+        if settings.kind == "sqlite" and not settings.path.exists():
+            raise StoreDown(f"there is no store at state.path, {settings.path}")
         async with open_store(settings, SystemClock()) as store:
             return (await store.anchors()).values()
 
     try:
         found = asyncio.run(kept(validated(read_layers(config_file, os.environ, {}), os.environ).state))
-    except (ConfigError, StoreDown) as problem:
+    except ConfigError as problem:
         raise click.ClickException(str(problem)) from problem
+    except StoreDown as down:
+        raise click.ClickException(f"{down}. A store in a file can be read while its gateway does not run") from down
     for each in found:
         click.echo(each.decode(), nl=False)
     if not found:

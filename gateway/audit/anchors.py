@@ -8,10 +8,10 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -20,6 +20,8 @@ from gateway.audit.chain import Head, Keys, signature
 from gateway.audit.record import Anchor, ascii_json
 from gateway.state import Store, StoreDown
 
+_STORE_S: Final = 10.0
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -27,7 +29,7 @@ class AnchorPlace(Protocol):
     """Where anchors are kept."""
 
     def add(self, anchor: Anchor) -> None:
-        """Called by the log's own thread. Raises OSError."""
+        """Returns once it is kept. Raises OSError."""
         ...
 
 
@@ -38,22 +40,34 @@ class AnchorFile:
     path: Path
 
     def add(self, anchor: Anchor) -> None:
-        """Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, line_of(anchor))
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab+") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            # What a crash or a full disk has cut short must not take this one with it.
+            file.write((b"" if file.read(1) in {b"", b"\n"} else b"\n") + line_of(anchor))
+            file.flush()
+            os.fdatasync(file.fileno())
 
     def read(self) -> list[Anchor]:
         """The anchors in it; other lines are passed over, so that a collected diagnostic log will do. Raises OSError, FileNotFoundError excepted."""
+        return list(anchors_in(self._lines()))
+
+    def last(self, keys: Keys, writers: Iterable[str]) -> list[Anchor]:
+        """The last genuine one of each of the writers. Raises OSError, FileNotFoundError excepted."""
+        wanted, found = set(writers), []
+        for anchor in anchors_in(reversed(self._lines())):
+            if anchor.writer in wanted and genuine(keys, anchor):
+                wanted.remove(anchor.writer)
+                found.append(anchor)
+                if not wanted:
+                    break
+        return found
+
+    def _lines(self) -> list[bytes]:
         try:
-            data = self.path.read_bytes()
+            return self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return anchors_in(data.splitlines())
 
 
 class AnchorLog:
@@ -64,53 +78,36 @@ class AnchorLog:
 
 
 class AnchorStore:
-    """The gateway's store. The log's thread does not wait for it: an anchor that is late is worth less than a change that waits."""
+    """The gateway's store, which remembers the last one of each writer."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._loop = asyncio.get_running_loop()
-        self._latest: dict[str, Anchor] = {}
-        self._putting: asyncio.Task[None] | None = None
 
     def add(self, anchor: Anchor) -> None:
-        self._loop.call_soon_threadsafe(self._put, anchor)
+        """Called in another thread than that of the event loop."""
+        putting = asyncio.run_coroutine_threadsafe(self._store.put_anchor(anchor.writer, line_of(anchor)), self._loop)
+        try:
+            putting.result(_STORE_S)
+        except (StoreDown, TimeoutError) as down:
+            raise OSError(f"the store: {down}") from down
 
-    async def read(self) -> list[Anchor]:
-        """The last one of each writer. Raises StoreDown."""
-        return anchors_in((await self._store.anchors()).values())
-
-    async def aclose(self) -> None:
-        """Waits for what is on its way."""
-        if self._putting is not None:
-            await self._putting
-
-    def _put(self, anchor: Anchor) -> None:
-        self._latest[anchor.writer] = anchor
-        if self._putting is None or self._putting.done():
-            self._putting = asyncio.create_task(self._put_latest())
-
-    async def _put_latest(self) -> None:
-        while self._latest:
-            writer, anchor = self._latest.popitem()
-            try:
-                await self._store.put_anchor(writer, line_of(anchor))
-            except StoreDown as down:
-                log.warning("the audit log's anchor cannot be kept in the store; the next one will be tried", cause=str(down))
+    async def last(self, keys: Keys) -> list[Anchor]:
+        """Those that are genuine. Raises StoreDown."""
+        return [anchor for anchor in anchors_in((await self._store.anchors()).values()) if genuine(keys, anchor)]
 
 
 def line_of(anchor: Anchor) -> bytes:
     return ascii_json(anchor) + b"\n"
 
 
-def anchors_in(lines: Iterable[bytes]) -> list[Anchor]:
+def anchors_in(lines: Iterable[bytes]) -> Iterator[Anchor]:
     """Lines that are no anchors are passed over: cut short by a crash, or of somebody else. The others still hold."""
-    found = []
     for line in lines:
         try:
-            found.append(msgspec.json.decode(line, type=Anchor))
+            yield msgspec.json.decode(line, type=Anchor)
         except msgspec.MsgspecError:
             continue
-    return found
 
 
 def signed(keys: Keys, writer: str, segment: int, head: Head) -> Anchor:

@@ -8,10 +8,11 @@ from typing import Final
 import structlog
 
 from gateway.audit.chain import stated
-from gateway.audit.segments import SegmentFile, segments
+from gateway.audit.segments import Damaged, SegmentFile, segments
 
 _MAX_LINES: Final = 500
 _MAX_BYTES: Final = 1 << 20
+_UNTOLD: Final = sys.maxsize
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -26,15 +27,24 @@ class Backlog:
         self._note = directory / f"{writer}.sent"
         self.sent = self._noted()
         """The number of the last record that has been sent."""
+        self._last = self.sent
+        self._number: int | None = None
+        self._offset = 0
         self._walk = self._lines()
 
     def take(self) -> list[bytes]:
-        """The next lines, as many as fit into one request; none while there are none. Raises OSError."""
+        """The next lines, as many as fit into one request; none while there are none. Raises OSError, and may then be called again."""
         lines: list[bytes] = []
         size = 0
-        while size < _MAX_BYTES and len(lines) < _MAX_LINES and (line := next(self._walk)) is not None:
-            lines.append(line)
-            size += len(line)
+        try:
+            while size < _MAX_BYTES and len(lines) < _MAX_LINES and (line := next(self._walk)) is not None:
+                lines.append(line)
+                size += len(line)
+        except OSError:
+            # A generator that has raised is over. The next one goes on where this one was.
+            self._walk = self._lines()
+            if not lines:
+                raise
         return lines
 
     def note(self, line: bytes) -> None:
@@ -58,59 +68,64 @@ class Backlog:
         return noted
 
     def _lines(self) -> Iterator[bytes | None]:
-        """Without end: the lines that count, from the first one that was not sent, and None whenever there is no further one yet."""
-        number, offset, last = self._begin(), 0, self.sent
+        """Without end: the lines that count, from the first one not yielded, and None whenever there is no further one yet. Raises OSError."""
         while True:
             # Before the files are listed: where writing had failed, the segment that says how far the one before counts is there by then.
             limit = self._durable()
-            each, following = self._two(number)
+            each, following = self._two()
             if each is None:
                 yield None
                 continue
-            if each.number != number:
-                number, offset = each.number, 0
-            end, data = _end_before(following), _data(each, offset)
+            end = _end_before(following)
+            data = _data(each, self._offset)
             for line in _complete(data or b""):
                 said = stated(line)
                 if said is not None and said.sequence > min(limit, end):
                     break
-                offset += len(line) + 1
-                if said is not None and said.sequence > last:
-                    last = said.sequence
+                self._offset += len(line) + 1
+                if said is not None and said.sequence > self._last:
+                    self._last = said.sequence
                     yield line
-            if following is not None and (data is None or last >= end or end == sys.maxsize):
-                number, offset = following.number, 0
-            else:
+            if following is None or limit < end != _UNTOLD:
+                # It is the last one yet, or goes further than what is known to be on disk.
                 yield None
+                continue
+            if data is not None and self._last < end != _UNTOLD:
+                log.error("records are missing in the audit log, and are not sent", file=str(each.path), first=self._last + 1, last=end)
+            self._number, self._offset = following.number, 0
 
-    def _begin(self) -> int:
-        """The segment in which the first record stands that was not sent."""
+    def _two(self) -> tuple[SegmentFile | None, SegmentFile | None]:
+        """The segment that is being read, or the first one after it; and the one that follows, if it says already how far the one before goes."""
         files = segments(self._directory).get(self._writer, [])
-        return next((each.number for each in reversed(files) if _end_before(each) <= self.sent), 0)
-
-    def _two(self, number: int) -> tuple[SegmentFile | None, SegmentFile | None]:
-        """The segment of this number, or the first one after it, and the one that follows."""
-        files = [each for each in segments(self._directory).get(self._writer, []) if each.number >= number]
-        return (files[0] if files else None), (files[1] if len(files) > 1 else None)
+        if self._number is None:
+            # The last segment before which everything has been sent.
+            self._number = next((each.number for each in reversed(files) if _end_before(each) <= self.sent), 0)
+        rest = [each for each in files if each.number >= self._number]
+        if not rest:
+            return None, None
+        if rest[0].number != self._number:
+            self._number, self._offset = rest[0].number, 0
+        following = rest[1] if len(rest) > 1 and rest[1].begun() else None
+        return rest[0], following
 
 
 def _end_before(segment: SegmentFile | None) -> int:
-    """The number of the last record before a segment; that of no record at all where nobody can tell."""
+    """The number of the last record before a segment; _UNTOLD where there is none, or it is damaged, so that nobody can tell. Raises OSError."""
     try:
         header = segment.header() if segment is not None else None
-    except OSError:
+    except Damaged:
         header = None
     if header is None:
-        return sys.maxsize
+        return _UNTOLD
     return header.previous.sequence if header.previous is not None else 0
 
 
 def _data(segment: SegmentFile, offset: int) -> bytes | None:
-    """None if it cannot be read; then that is in the log."""
+    """None if it is damaged; then that is in the log. Raises OSError, which may pass."""
     try:
         return segment.data(offset)
-    except OSError as error:
-        log.error("a segment of the audit log cannot be read, and is not sent", file=str(segment.path), cause=error.strerror)  # noqa: TRY400 - says it all
+    except Damaged as damage:
+        log.error("a segment of the audit log cannot be read, and is not sent", file=str(segment.path), cause=damage.strerror)  # noqa: TRY400 - says it all
         return None
 
 

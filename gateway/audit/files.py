@@ -18,7 +18,7 @@ from gateway.audit.anchors import signed
 from gateway.audit.chain import Head, Keys, seal
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous, Segment
-from gateway.audit.segments import OpenIntents, SegmentFile, name_of
+from gateway.audit.segments import OpenIntents, SegmentFile, name_of, sync_folder
 
 _MODE: Final = 0o600
 
@@ -89,6 +89,7 @@ class FileSink:
     _size: int = 0
     _ends_at: float = 0.0
     _abandoned: bool = False
+    _leftover: bool = False
     _anchored: int = 0
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -146,7 +147,7 @@ class FileSink:
             self._abandon(fresh=fresh)
             raise
         self.head, self._size = head, self._size + len(data)
-        self._abandoned = False
+        self._abandoned = self._leftover = False
 
     def _first(self) -> Entry:
         previous = None
@@ -158,17 +159,14 @@ class FileSink:
 
     def _begin(self) -> None:
         path = self.directory / name_of(self.writer, self.number + 1)
-        # What is there was never on disk for sure: no record in it was counted on.
-        path.unlink(missing_ok=True)
+        if self._leftover:
+            # What is there was never on disk for sure: no record in it was counted on. Whatever else might stand there is not ours to remove.
+            path.unlink(missing_ok=True)
         self._disk = self.opener(path, new=True)
         # At once, as `_abandon` counts it back as soon as there is a file, whatever fails next.
         self.number += 1
-        folder = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
         self._size, self._ends_at = 0, time.monotonic() + self.max_age_s
+        sync_folder(self.directory)
 
     def _abandon(self, *, fresh: bool) -> None:
         disk, self._disk = self._disk, None
@@ -181,4 +179,5 @@ class FileSink:
             if fresh:
                 # The number is used again; `_begin` removes the file, and fails as long as it cannot.
                 self.number -= 1
+        self._leftover = fresh and (disk is not None or self._leftover)
         self._abandoned = self._abandoned or not fresh

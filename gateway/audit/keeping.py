@@ -3,8 +3,8 @@
 Removal is recorded before it happens, so that a gap at the beginning of a log is either explained by the log itself or a sign of tampering.
 """
 
+import errno
 import gzip
-import math
 import os
 import queue
 import shutil
@@ -13,15 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from gateway.audit.chain import stated
+from gateway.audit.chain import Head, Keys, follows, stated
 from gateway.audit.record import Previous
-from gateway.audit.segments import PACKED, SUFFIX, SegmentFile, segments
+from gateway.audit.segments import PACKED, SUFFIX, Damaged, SegmentFile, gist, header_of, segments, sync_folder
 
 _DAY_S: Final = 86_400.0
 _LOOK_S: Final = 3_600.0
@@ -36,6 +35,7 @@ class Keeping:
 
     directory: Path
     writer: str
+    keys: Keys
     compress: bool
     retention_days: float | None
     recorded: Callable[[str, Previous], bool]
@@ -48,45 +48,59 @@ class Keeping:
             return
         target = segment.path.with_name(segment.path.name.removesuffix(SUFFIX) + PACKED)
         draft = target.with_name(f".{target.name}")
-        age = segment.path.stat()
         with segment.path.open("rb") as plain, draft.open("wb") as raw:
-            draft.chmod(age.st_mode & 0o777)
+            draft.chmod(segment.path.stat().st_mode & 0o777)
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
                 shutil.copyfileobj(plain, packed)
             raw.flush()
             os.fsync(raw.fileno())
-        os.utime(draft, ns=(age.st_atime_ns, age.st_mtime_ns))
         draft.rename(target)
+        sync_folder(self.directory)
         segment.path.unlink()
 
+    def pack_all(self) -> None:
+        """What an earlier process has left unpacked. Raises OSError."""
+        for each in segments(self.directory).get(self.writer, [])[:-1]:
+            self.pack(each)
+
     def remove_old(self) -> None:
-        """Raises OSError. The segment that is written to is never removed; of a writer that is gone one remains, which says what was removed."""
+        """The segment that is written to is never removed; of a writer that is gone one remains, which says what was removed. Raises OSError."""
         if self.retention_days is None:
             return
-        before = time.time() - self.retention_days * _DAY_S
         for writer, files in segments(self.directory).items():
             # Whether the last one of another writer is still written to, `recorded` finds out.
             closed = files[:-1] if writer == self.writer else files
-            self._remove(writer, list(takewhile(lambda each: _written_at(each) < before, closed)))
+            try:
+                self._remove(writer, closed)
+            except OSError as error:
+                log.warning("old segments of the audit log are not removed", writer=writer, cause=error.strerror)
 
-    def _remove(self, writer: str, old: list[SegmentFile]) -> None:
-        heads = ((each, stated(each.data().rstrip(b"\n").rpartition(b"\n")[2])) for each in reversed(old))
-        # One that ends in the middle of a line is closed first, by the next process that takes up this log.
-        last, head = next(((each, head) for each, head in heads if head is not None), (None, None))
-        if last is None or head is None or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
-            return
-        if self.recorded(writer, Previous(segment=last.number, sequence=head.sequence, mac=head.mac.hex())):
+    def _remove(self, writer: str, closed: list[SegmentFile]) -> None:
+        assert self.retention_days is not None
+        before_ms = (time.time() - self.retention_days * _DAY_S) * 1000
+        old, last = [], Head()
+        for each in closed:
+            head, time_ms = _proven_end(each, self.keys)
+            if time_ms >= before_ms or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
+                break
+            old.append(each)
+            last = head
+        if old and self.recorded(writer, Previous(segment=old[-1].number, sequence=last.sequence, mac=last.mac.hex())):
             for each in old:
-                if each.number <= last.number:
-                    each.path.unlink()
+                each.remove()
 
 
-def _written_at(segment: SegmentFile) -> float:
-    """Seconds since 1970. One that its own process is packing just now is not old."""
-    try:
-        return segment.path.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
+def _proven_end(segment: SegmentFile, keys: Keys) -> tuple[Head, int]:
+    """The last record of a segment, and its time: by the key, since nobody else may decide what is old. Raises Damaged."""
+    data = segment.data()
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    header = header_of(lines[0]) if lines else None
+    if header is not None and (header.writer, header.number) == (segment.writer, segment.number):
+        before = stated(lines[-2]) if len(lines) > 1 else Head(mac=bytes.fromhex(header.previous.mac)) if header.previous is not None else Head()
+        end = stated(lines[-1])
+        if before is not None and end is not None and follows(keys.chain, before.mac, lines[-1]):
+            return end, gist(lines[-1]).time
+    raise Damaged(errno.EBADMSG, "it was changed, or written with another key", str(segment.path))
 
 
 class Keeper:
@@ -108,9 +122,7 @@ class Keeper:
         self._thread.join(_WAIT_S)
 
     def _run(self) -> None:
-        files = segments(self._keeping.directory).get(self._keeping.writer, [])
-        for each in files[:-1]:
-            self._done(partial(self._keeping.pack, each))
+        self._done(self._keeping.pack_all)
         while True:
             self._done(self._keeping.remove_old)
             try:

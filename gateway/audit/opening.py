@@ -9,17 +9,18 @@ from pathlib import Path
 import structlog
 
 from gateway.audit import events
-from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStore, genuine, last_of
+from gateway.audit.anchoring import Anchors
+from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStore, last_of
 from gateway.audit.audit import Audit
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import Keys
-from gateway.audit.departed import departed
-from gateway.audit.files import Entry, FileSink
+from gateway.audit.departed import departed, repaired
+from gateway.audit.files import Entry, FileSink, Sink
 from gateway.audit.keeping import Keeper, Keeping
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous
 from gateway.audit.redact import Redactor
-from gateway.audit.resume import Unusable, locked, position
+from gateway.audit.resume import Running, Unusable, locked, position
 from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.shipping import Shipper
@@ -28,6 +29,8 @@ from gateway.audit.writer import Refused, Writer
 from gateway.state import Store, StoreDown
 
 _MIB = 1024 * 1024
+_PATIENCE_S = 3.0
+"""How long the name of this process may be held by another one that starts or cleans up."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -45,46 +48,48 @@ async def open_audit(settings: AuditSettings, store: Store | None = None) -> Asy
     keys = Keys.of(settings.key.reveal())
     async with contextlib.AsyncExitStack() as stack:
         places: list[AnchorPlace] = [AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()]
+        kept = AnchorStore(store) if store is not None and settings.directory is not None else None
+        if kept is not None:
+            places.append(kept)
+        anchors = Anchors(places)
+        anchors.start()
+        stack.push_async_callback(asyncio.to_thread, anchors.close)
         if settings.directory is None:
-            writer = await _started(stack, Writer(StdoutSink(keys), patience_s=settings.timeout_s, anchor_s=settings.anchor_s, places=places))
-            intents: Sequence[OpenIntent] = ()
+            writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
         else:
-            if store is not None:
-                kept = AnchorStore(store)
-                stack.push_async_callback(kept.aclose)
-                places.append(kept)
-            files = _Files(settings, settings.directory, keys, await _known(settings, keys, places))
-            writer, intents = await files.opened(stack, places)
+            files = _Files(settings, settings.directory, keys, await _known(settings, settings.directory, keys, kept))
+            writer, intents = files.opened(stack, anchors)
+        writer.start()
+        stack.push_async_callback(writer.aclose)
         audit = Audit(writer, Redactor(keys.redaction), settings.policy, refuse_reads=settings.reads == "refuse")
         audit.unresolved(intents)
         yield audit
 
 
-async def _started(stack: contextlib.AsyncExitStack, writer: Writer) -> Writer:
-    writer.start()
-    stack.push_async_callback(writer.aclose)
-    return writer
+def _writer(settings: AuditSettings, sink: Sink, anchors: Anchors) -> Writer:
+    return Writer(sink, patience_s=settings.timeout_s, anchor_s=settings.anchor_s, anchored=anchors.put)
 
 
-async def _known(settings: AuditSettings, keys: Keys, places: Sequence[AnchorPlace]) -> list[Anchor]:
-    """The anchors of this log that can be read back. A store that is down keeps nobody from starting; a file that cannot be read does."""
-    found: list[Anchor] = []
-    for place in places:
-        if isinstance(place, AnchorFile):
-            try:
-                found += place.read()
-            except OSError as error:
-                raise Unusable(
-                    f"audit.anchors {settings.anchors} cannot be read: {error.strerror}. The gateway looks there for what its log must hold"
-                ) from error
-        elif isinstance(place, AnchorStore):
-            try:
-                found += await place.read()
-            except StoreDown as down:
-                log.warning(
-                    "the store does not answer: whether the audit log was cut short since its last anchor there is not known", cause=str(down)
-                )
-    return [anchor for anchor in found if genuine(keys, anchor)]
+async def _known(settings: AuditSettings, directory: Path, keys: Keys, kept: AnchorStore | None) -> list[Anchor]:
+    """The last anchors of the logs in the directory. A store that is down keeps nobody from starting; a file that cannot be read does."""
+    found = await asyncio.to_thread(_from_file, settings, directory, keys)
+    if kept is not None:
+        try:
+            found += await kept.last(keys)
+        except StoreDown as down:
+            log.warning("the store does not answer: whether the audit log was cut short since its last anchor there is not known", cause=str(down))
+    return found
+
+
+def _from_file(settings: AuditSettings, directory: Path, keys: Keys) -> list[Anchor]:
+    if settings.anchors is None:
+        return []
+    try:
+        writers = segments(directory) if directory.is_dir() else ()
+        return AnchorFile(settings.anchors).last(keys, {settings.writer_name, *writers})
+    except OSError as error:
+        text = f"audit.anchors {settings.anchors} cannot be read: {error.strerror}. The gateway looks there for what its log must hold"
+        raise Unusable(text) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,11 @@ class _Files:
     keys: Keys
     known: Sequence[Anchor]
 
-    async def opened(self, stack: contextlib.AsyncExitStack, places: Sequence[AnchorPlace]) -> tuple[Writer, Sequence[OpenIntent]]:
-        """A writer that runs, and the changes that earlier processes left open. Raises Unusable."""
+    def opened(self, stack: contextlib.AsyncExitStack, anchors: Anchors) -> tuple[Writer, list[OpenIntent]]:
+        """A writer, and the changes that earlier processes left open. Raises Unusable."""
         settings, name = self.settings, self.settings.writer_name
-        stack.enter_context(locked(self.directory, name))
+        # A process that starts, too, may be closing what it takes for a writer that is gone.
+        stack.enter_context(locked(self.directory, name, _PATIENCE_S))
         try:
             others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
             found = position(self.directory, name, self.keys, last_of(self.known, name))
@@ -117,19 +123,18 @@ class _Files:
             number=found.number,
             open=found.open,
         )
-        writer = Writer(sink, patience_s=settings.timeout_s, anchor_s=settings.anchor_s, places=places)
+        writer = _writer(settings, sink, anchors)
         if found.torn is not None:
-            log.warning("the last line of the audit log was incomplete and is set aside", file=str(found.torn.path), bytes=found.torn.size)
-            writer.submit(Entry(own_record(events.LOG_REPAIRED, torn_bytes=found.torn.size, torn_file=found.torn.path.name)))
+            writer.submit(repaired(found.torn))
         shipper = self._shipper(sink)
         sent = (lambda: shipper.sent) if shipper is not None else None
-        keeper = Keeper(Keeping(self.directory, name, settings.compress, settings.retention_days, self._recorded(writer), sent))
+        keeper = Keeper(Keeping(self.directory, name, self.keys, settings.compress, settings.retention_days, self._recorded(writer), sent))
         sink.on_closed = keeper.closed
         for thread in (keeper, shipper):
             if thread is not None:
                 thread.start()
                 stack.push_async_callback(asyncio.to_thread, thread.close)
-        return await _started(stack, writer), (*found.open, *others)
+        return writer, [*found.open, *others]
 
     def _shipper(self, sink: FileSink) -> Shipper | None:
         if self.settings.otlp is None:
@@ -150,6 +155,9 @@ class _Files:
                 if dangling := sink.open.dangling:
                     sink.append([_unresolved(each) for each in dangling])
                 return list(sink.open)
+        except Running:
+            # It looks after its log itself.
+            return []
         except (Unusable, OSError) as problem:
             log.warning("another writer's log is left as it is", writer=writer, cause=str(problem))
             return []
@@ -169,9 +177,11 @@ class _Files:
             try:
                 with departed(self.directory, name, self.keys, self.known) as sink:
                     sink.append([entry])
+            except Running:
+                # It looks after its segments itself.
+                return False
             except Unusable as problem:
-                # As a rule it runs, and looks after its segments itself.
-                log.debug("another writer's segments are left as they are", writer=name, cause=str(problem))
+                log.warning("another writer's segments are left as they are", writer=name, cause=str(problem))
                 return False
             return True
 

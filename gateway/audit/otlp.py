@@ -15,10 +15,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from gateway.audit.own import PRODUCT, SELF
+from gateway.audit.segments import gist
 from gateway.audit.settings import OtlpSettings
 from gateway.audit.shipping import Unsent
 
 _SCOPE: Final = "cbrgateway.audit"
+_PORT: Final = 4317
 _MS: Final = 1_000_000
 _MEDIUM: Final = 3
 """The severity of OCSF from which on a record is a warning."""
@@ -31,11 +33,12 @@ class OtlpCollector:
 
     def __init__(self, settings: OtlpSettings, writer: str) -> None:
         where = urlsplit(settings.endpoint)
+        target = where.netloc if where.port is not None else f"{where.netloc}:{_PORT}"
         if where.scheme == "https":
             authorities = settings.ca_file.read_bytes() if settings.ca_file is not None else None
-            self._channel = grpc.secure_channel(where.netloc, grpc.ssl_channel_credentials(authorities))
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(authorities))
         else:
-            self._channel = grpc.insecure_channel(where.netloc)
+            self._channel = grpc.insecure_channel(target)
         self._stub = LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]  # the package has types for messages only
         self._timeout_s = settings.timeout_s
         self._metadata = tuple((name, secret.reveal()) for name, secret in settings.headers.items())
@@ -61,6 +64,12 @@ class OtlpCollector:
 
 
 def _record(line: bytes) -> LogRecord:
+    body = AnyValue(string_value=line.decode("ascii", "backslashreplace"))
+    try:
+        gist(line)
+    except msgspec.MsgspecError:
+        # Somebody has changed the file. Verification names the line; here it must not keep the others from being sent.
+        return LogRecord(observed_time_unix_nano=time.time_ns(), severity_number=SEVERITY_NUMBER_WARN, severity_text="WARN", body=body)
     row = msgspec.json.decode(line)
     marks, unmapped = row["metadata"], row["unmapped"]
     known = {
@@ -77,7 +86,7 @@ def _record(line: bytes) -> LogRecord:
         severity_number=SEVERITY_NUMBER_WARN if warns else SEVERITY_NUMBER_INFO,
         severity_text="WARN" if warns else "INFO",
         event_name=unmapped["event"],
-        body=AnyValue(string_value=line.decode("ascii")),
+        body=body,
         attributes=_attributes(known),
     )
 

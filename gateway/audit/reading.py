@@ -2,14 +2,15 @@
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from gateway.audit.segments import SegmentFile, Unreadable, counted, gist, raised, segments
+from gateway.audit.segments import SegmentFile, Unreadable, counted, gist, lines_of, raised, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""
@@ -44,7 +45,7 @@ class Query:
 
 def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
     """All that match, by time; records of one writer stay in their order. Holds one segment of each writer at a time."""
-    for _, row in heapq.merge(*(_dated(files, unreadable) for files in segments(directory).values()), key=_moment):
+    for _, row in heapq.merge(*(_dated(_rows(files, unreadable)) for files in segments(directory).values()), key=_moment):
         if query.matches(row):
             yield row
 
@@ -53,22 +54,25 @@ def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
     """The last `count` records of which a person asks, by time. Reads no more segments than it takes."""
     everything, found = Query(), []
     for files in segments(directory).values():
-        theirs: list[_Dated] = []
-        for begin in range(len(files) - 1, -1, -1):
-            theirs = [dated for dated in _dated(files[begin:], unreadable) if everything.matches(dated[1])]
+        theirs: list[Row] = []
+        for each, following in reversed(list(zip_longest(files, files[1:]))):
+            theirs = [row for line in lines_of(each, following, unreadable) for row in _row(line) if everything.matches(row)] + theirs
             if len(theirs) >= count:
                 break
-        found.append(theirs[-count:])
+        found.append(list(_dated(theirs[-count:])))
     return [row for _, row in heapq.merge(*found, key=_moment)][-count:]
 
 
-def _dated(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[_Dated]:
+def _rows(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[Row]:
+    return (row for line in counted(files, unreadable) for row in _row(line))
+
+
+def _dated(theirs: Iterable[Row]) -> Iterator[_Dated]:
     latest = 0
-    for line in counted(files, unreadable):
-        for row in _row(line):
-            # A clock that was set back must not tear a writer's order apart.
-            latest = max(latest, row["time"])
-            yield latest, row
+    for row in theirs:
+        # A clock that was set back must not tear a writer's order apart.
+        latest = max(latest, row["time"])
+        yield latest, row
 
 
 def _moment(dated: _Dated) -> int:

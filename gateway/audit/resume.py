@@ -1,14 +1,15 @@
 """Taking a writer's chain up where its last process left it: after a proper end, a crash, or a write that was cut short.
 
-Only what a crash can leave is repaired: an incomplete last line, which is set aside beside its segment. Everything else that does not fit the chain
-was changed by somebody, and nothing is built upon it.
+Only what a crash can leave is repaired: an incomplete last line, or lines behind the last anchor of which some were lost. They are set aside beside
+their segment. Everything else that does not fit the chain was changed by somebody, and nothing is built upon it.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from gateway.audit.record import Anchor
 from gateway.audit.segments import Damaged, OpenIntents, SegmentFile, gist, segments
 
 _MODE: Final = 0o600
+_LOOK_S: Final = 0.05
 _ADVICE: Final = (
     "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway another audit.writer, which begins a new chain"
 )
@@ -28,9 +30,13 @@ class Unusable(Exception):  # noqa: N818 - says what is the case
     """The log cannot be begun. The text says why and what to do."""
 
 
+class Running(Unusable):
+    """Another process writes this log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """An incomplete last line that was set aside."""
+    """The end of a log that is no record and was set aside."""
 
     path: Path
     size: int
@@ -47,8 +53,8 @@ class Position:
 
 
 @contextmanager
-def locked(directory: Path, writer: str) -> Iterator[None]:
-    """Holds the writer's name for this process. Raises Unusable."""
+def locked(directory: Path, writer: str, patience_s: float = 0) -> Iterator[None]:
+    """Holds the writer's name for this process. Raises Running when another one has it for longer than that; Unusable."""
     path = directory / f"{writer}.lock"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,29 +62,38 @@ def locked(directory: Path, writer: str) -> Iterator[None]:
     except OSError as error:
         raise Unusable(f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory that this user may write to") from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            text = f"another process writes as {writer!r} into {directory}. Give each process that shares it an audit.writer of its own"
-            raise Unusable(text) from None
+        give_up = time.monotonic() + patience_s
+        while not _taken(lock):
+            if time.monotonic() >= give_up:
+                text = f"another process writes as {writer!r} into {directory}. Give each process that shares it an audit.writer of its own"
+                raise Running(text)
+            time.sleep(_LOOK_S)
         yield
     finally:
         os.close(lock)
 
 
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) -> Position:
-    """Where the writer's chain stands; sets an incomplete last line aside. The lock must be held. Raises Unusable or OSError."""
+    """Where the writer's chain stands; sets aside what a crash has left at its end. The lock must be held. Raises Unusable or OSError."""
     files = segments(directory).get(writer, [])
     torn: Torn | None = None
     found = Position(Head(), 0, OpenIntents())
     while files:
         last = files.pop()
         data = _data(last)
-        complete, _, rest = data.rpartition(b"\n")
-        if rest:
-            torn = _set_aside(last, len(data) - len(rest), rest)
-        if complete:
-            found = Position(*_read(last, complete.split(b"\n"), keys), torn)
+        good = _good(last, data, keys, anchored)
+        if good.size < len(data):
+            torn = _set_aside(last, good.size, data[good.size :])
+        if good.size:
+            found = Position(good.head, last.number, good.open, torn)
             break
         last.path.unlink(missing_ok=True)
     if anchored is not None and anchored.sequence > found.head.sequence:
@@ -94,25 +109,47 @@ def _data(segment: SegmentFile) -> bytes:
         raise Unusable(f"{segment.path} cannot be read: {damage.strerror}. {_ADVICE}") from None
 
 
-def _read(segment: SegmentFile, lines: list[bytes], keys: Keys) -> tuple[Head, int, OpenIntents]:
-    open_intents = OpenIntents()
-    before = GENESIS
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = gist(line)
-        except msgspec.MsgspecError:
-            raise _misfit(segment, number) from None
-        header = record.unmapped.segment
-        if number == 1 and header is not None and header.previous is not None:
-            before = bytes.fromhex(header.previous.mac)
-        said = stated(line)
-        if said is None or not follows(keys.chain, before, line):
+@dataclass(slots=True)
+class _Good:
+    """How far a segment is as it was written: the bytes, and where the chain stands there."""
+
+    size: int = 0
+    head: Head = field(default_factory=Head)
+    open: OpenIntents = field(default_factory=OpenIntents)
+
+
+def _good(segment: SegmentFile, data: bytes, keys: Keys, anchored: Anchor | None) -> _Good:
+    """Raises Unusable where it ends before the last complete line, and no crash explains that."""
+    good = _Good()
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(keepends=True), start=1):
+        if not _continues(segment, good, line[:-1], keys):
+            # A power loss may keep later pages of what was being written, and lose earlier ones. Nobody was told that these records were written, and
+            # no anchor says that they were. Without an anchor nobody knows how much was; then it is no crash that one may assume.
+            if anchored is not None and number > 1 and good.head.sequence >= anchored.sequence:
+                break
             raise _misfit(segment, number)
-        before = said.mac
-        open_intents.see(record)
-    last = stated(lines[-1])
-    assert last is not None
-    return last, segment.number, open_intents
+        good.size += len(line)
+    return good
+
+
+def _continues(segment: SegmentFile, good: _Good, line: bytes, keys: Keys) -> bool:
+    """Takes in the next line, if it is the one that was written there."""
+    said = stated(line)
+    before = good.head.mac
+    try:
+        record = gist(line)
+    except msgspec.MsgspecError:
+        return False
+    if not good.size:
+        header = record.unmapped.segment
+        if header is None or (header.writer, header.number) != (segment.writer, segment.number):
+            return False
+        before = bytes.fromhex(header.previous.mac) if header.previous is not None else GENESIS
+    if said is None or not follows(keys.chain, before, line):
+        return False
+    good.head = said
+    good.open.see(record)
+    return True
 
 
 def _misfit(segment: SegmentFile, line: int) -> Unusable:
@@ -121,7 +158,7 @@ def _misfit(segment: SegmentFile, line: int) -> Unusable:
 
 
 def _set_aside(segment: SegmentFile, good: int, rest: bytes) -> Torn:
-    """The incomplete line goes into a file of its own before it is cut off."""
+    """It goes into a file of its own before it is cut off."""
     path = segment.path.with_name(f"{segment.path.name}.torn-{good}")
     path.touch(mode=_MODE)
     path.write_bytes(rest)

@@ -2,12 +2,15 @@
 
 import errno
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -42,25 +45,59 @@ class SegmentFile:
     def packed(self) -> bool:
         return self.path.name.endswith(PACKED)
 
+    def begun(self) -> bool:
+        """Whether its first line is complete, or was: one that is damaged counts as begun. Raises OSError."""
+        try:
+            with self._opened() as stream:
+                return stream.readline().endswith(b"\n")
+        except Damaged:
+            return True
+
     def header(self) -> Segment | None:
-        """What its first line says; None if it says nothing. Raises OSError."""
-        return header_of(self.data().partition(b"\n")[0])
+        """What its first line says; None if it says nothing, or is not complete. Raises OSError; Damaged if it cannot be unpacked."""
+        with self._opened() as stream:
+            line = stream.readline()
+        return header_of(line[:-1]) if line.endswith(b"\n") else None
 
     def data(self, begin: int = 0) -> bytes:
         """Its bytes from `begin` on, unpacked, also if it has been packed since it was found. Raises OSError; Damaged if it cannot be unpacked."""
+        with self._opened() as stream:
+            if isinstance(stream, gzip.GzipFile):
+                return stream.read()[begin:]
+            stream.seek(begin)
+            return stream.read()
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO | gzip.GzipFile]:
+        plain, packed = self._files()
+        stream: BinaryIO | gzip.GzipFile | None = None
         if not self.packed:
-            try:
-                with self.path.open("rb") as plain:
-                    plain.seek(begin)
-                    return plain.read()
-            except FileNotFoundError:
-                pass
-        path = self.path.with_name(self.path.name.partition(SUFFIX)[0] + PACKED)
+            with suppress(FileNotFoundError):
+                stream = plain.open("rb")
         try:
-            with gzip.open(path, "rb") as packed:
-                return packed.read()[begin:]
+            with stream or gzip.open(packed, "rb") as opened:
+                yield opened
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Damaged(errno.EBADMSG, f"it was cut short or changed ({error})", str(path)) from None
+            raise Damaged(errno.EBADMSG, f"it was cut short or changed ({error})", str(packed)) from None
+
+    def _files(self) -> tuple[Path, Path]:
+        """Where it stands while it is plain, and once it is packed."""
+        plain = self.path.with_name(name_of(self.writer, self.number))
+        return plain, plain.with_name(f"{plain.name}{PACKED.removeprefix(SUFFIX)}")
+
+    def remove(self) -> None:
+        """Raises OSError. Both files, where packing was cut short."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(directory: Path) -> None:
+    """Makes durable which files there are. Raises OSError."""
+    folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def name_of(writer: str, number: int) -> str:
@@ -100,19 +137,26 @@ def abandoned_at(following: SegmentFile | None) -> int | None:
 
 def counted(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[bytes]:
     """The complete lines of a writer's segments, in their order, without those that a failed write has left behind."""
-    for index, each in enumerate(files):
-        following = files[index + 1] if index + 1 < len(files) else None
-        try:
-            lines = each.data().split(b"\n")[:-1]
-        except OSError as error:
-            unreadable(each, error)
-            continue
-        end = abandoned_at(following)
-        for line in lines:
-            yield line
-            said = stated(line)
-            if end is not None and said is not None and said.sequence == end:
-                break
+    for each, following in zip_longest(files, files[1:]):
+        yield from lines_of(each, following, unreadable)
+
+
+def lines_of(segment: SegmentFile, following: SegmentFile | None, unreadable: Unreadable) -> Iterator[bytes]:
+    """The same for one segment; `following`: the one after it, if there is one."""
+    try:
+        lines = segment.data().split(b"\n")[:-1]
+    except FileNotFoundError:
+        # Retention has removed it since it was found.
+        return
+    except OSError as error:
+        unreadable(segment, error)
+        return
+    end = abandoned_at(following)
+    for line in lines:
+        yield line
+        said = stated(line)
+        if end is not None and said is not None and said.sequence == end:
+            break
 
 
 class _Marks(msgspec.Struct):

@@ -24,16 +24,25 @@ class StdoutSink:
     head: Head = field(default_factory=Head)
     _anchored: int = 0
     _rest: bytes = b""
+    _begun: Sequence[Entry] = ()
+    """The batch to which the rest belongs."""
 
     def append(self, entries: Sequence[Entry]) -> None:
+        # What was begun cannot be taken back, so after a failure the rest follows first. Of what is owed since then, that has been written.
+        self._flush()
+        begun = {id(entry) for entry in self._begun}
+        entries = [entry for entry in entries if id(entry) not in begun]
         if self.head.sequence == 0:
             entries = [Entry(own_record(events.LOG_OPENED, segment=Segment(writer=self.writer, number=1))), *entries]
-        head, lines = self.head, []
+        lines = []
         for entry in entries:
-            line, head = seal(self.keys.chain, head, entry.body)
+            line, self.head = seal(self.keys.chain, self.head, entry.body)
             lines.append(line)
-        # What was begun cannot be taken back, so after a failure the rest follows first; what is owed may then stand there twice.
-        self._rest, self.head = self._rest + b"".join(lines), head
+        self._rest, self._begun = b"".join(lines), entries
+        self._flush()
+        self._begun = ()
+
+    def _flush(self) -> None:
         while self._rest:
             self._rest = self._rest[os.write(self.descriptor, self._rest) :]
 

@@ -1,6 +1,6 @@
 """Holds a directory of logs against the key and the anchors: every record must be there, in order, and as it was written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,11 +39,22 @@ class _Broken(Exception):  # noqa: N818 - says what is the case
         self.bad = bad
 
 
-def verify(directory: Path, keys: Keys, anchors: Iterable[Anchor] = ()) -> list[Verdict]:
-    """One verdict for each writer, also for those that only anchors know. Raises OSError."""
-    files, known = segments(directory), list(anchors)
-    names = sorted({*files, *(anchor.writer for anchor in known)})
-    return [_Check(keys, name, [a for a in known if a.writer == name]).run(files.get(name, [])) for name in names]
+def verify(directory: Path, keys: Keys, anchors: Iterable[Anchor] = (), writers: Collection[str] = ()) -> list[Verdict]:
+    """One verdict for each writer, or each of those that are named; also for those that only anchors know. Raises OSError."""
+    known: dict[str, list[Anchor]] = {}
+    for anchor in anchors:
+        known.setdefault(anchor.writer, []).append(anchor)
+    names = sorted({*segments(directory), *known})
+    return [_verdict(directory, keys, name, known.get(name, [])) for name in names if not writers or name in writers]
+
+
+def _verdict(directory: Path, keys: Keys, writer: str, anchors: Sequence[Anchor]) -> Verdict:
+    while True:
+        try:
+            return _Check(keys, writer, anchors).run(segments(directory).get(writer, []))
+        except FileNotFoundError:
+            # Retention has removed a segment since it was listed.
+            continue
 
 
 class _Check:
@@ -83,6 +94,9 @@ class _Check:
 
     def _segment(self, segment: SegmentFile, following: SegmentFile | None) -> None:
         self._place = segment.path.name
+        if following is not None and not following.begun():
+            # It was about to be begun, which does not say how far this one goes.
+            following = None
         *lines, rest = self._data(segment).split(b"\n")
         ends = abandoned_at(following)
         for number, line in enumerate(lines, start=1):
@@ -102,6 +116,8 @@ class _Check:
     def _data(self, segment: SegmentFile) -> bytes:
         try:
             return segment.data()
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise self._broken(f"cannot be read: {error.strerror}") from None
 
@@ -121,7 +137,8 @@ class _Check:
         record = gist(line)
         self._open.see(record)
         if (removed := record.unmapped.removed) is not None:
-            self._removed_through, self._removed_sequence = removed.segment, removed.sequence
+            self._removed_through = max(self._removed_through, removed.segment)
+            self._removed_sequence = max(self._removed_sequence, removed.sequence)
         if said.sequence in self._wanted:
             self._macs[said.sequence] = said.mac
 

@@ -8,22 +8,21 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from itertools import islice
 from typing import Final
 
 import structlog
 
 from gateway.audit import events
-from gateway.audit.anchors import AnchorPlace
 from gateway.audit.files import Entry, Sink
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor
 
 MAX_WAITING: Final = 20_000
-"""Records that wait or are owed; further ones are counted only."""
+"""Records that wait or are owed; further ones are counted only, as are those for which there is no memory."""
+_MAX_BYTES: Final = 64 << 20
 _BATCH: Final = 512
 _RETRY_S: Final = 0.25
 _LINGER_S: Final = 0.02
@@ -48,17 +47,19 @@ class _Wish:
 class Writer:
     """One per process. `submit` and `durable` are called on the event loop, everything else happens in the thread."""
 
-    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, places: Sequence[AnchorPlace] = ()) -> None:
+    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, anchored: Callable[[Anchor], None] = lambda _anchor: None) -> None:
         self._sink = sink
         self._patience_s = patience_s
         self._anchor_s = anchor_s
-        self._places = places
+        self._anchored = anchored
         self._wishes: deque[_Wish] = deque()
         self._owed: deque[_Wish] = deque()
         self._bell = threading.Condition()
         self._closing = False
         self._hurried = False
         self._lost = 0
+        self._bytes = 0
+        """Of all that wait or are owed."""
         self._down = ""
         self._retry_at = 0.0
         self._busy_since: float | None = None
@@ -106,10 +107,11 @@ class Writer:
 
     def _put(self, wish: _Wish) -> bool:
         with self._bell:
-            if len(self._wishes) + len(self._owed) >= MAX_WAITING:
+            if len(self._wishes) + len(self._owed) >= MAX_WAITING or self._bytes >= _MAX_BYTES:
                 self._lost += wish.waiter is None
                 return False
             self._wishes.append(wish)
+            self._bytes += len(wish.entry.body)
             self._hurried = self._hurried or wish.waiter is not None
             if self._hurried or len(self._wishes) in {1, _BATCH}:
                 self._bell.notify()
@@ -125,9 +127,9 @@ class Writer:
                 self._write(batch, last=closing)
             if time.monotonic() - checked_at >= self._anchor_s:
                 checked_at = time.monotonic()
-                self._anchored(self._sink.checkpoint)
+                self._head_from(self._sink.checkpoint)
             if closing:
-                self._anchored(self._sink.close)
+                self._head_from(self._sink.close)
                 return
 
     def _next(self) -> tuple[list[_Wish], bool]:
@@ -143,26 +145,51 @@ class Writer:
 
     def _write(self, batch: list[_Wish], *, last: bool) -> None:
         if self._down:
-            self._answer(batch, self._down)
-            self._owed.extend(wish for wish in batch if wish.waiter is None)
-            batch = []
-            if time.monotonic() < self._retry_at and not last:
+            self._owe(batch, self._down)
+            if time.monotonic() >= self._retry_at or last:
+                self._pay()
+        elif problem := self._appended(batch, recovered=bool(self._lost)):
+            self._owe(batch, problem)
+        else:
+            self._answer(batch, "")
+            self._done_with(batch)
+
+    def _pay(self) -> None:
+        """Writes what is owed, batch by batch, as long as that goes well; with the last one that records can be written again."""
+        while self._down:
+            part = [*islice(self._owed, _BATCH)]
+            rest = len(self._owed) > len(part)
+            if self._appended(part, recovered=not rest, more=rest):
                 return
-        wishes = [*self._owed, *batch]
+            for _ in part:
+                self._owed.popleft()
+            self._done_with(part)
+
+    def _appended(self, batch: list[_Wish], *, recovered: bool, more: bool = False) -> str:
+        """Why they were not written. `recovered`: a record tells of what was lost, too. `more`: the trouble is not over with them."""
         lost = self._lost
-        entries = [wish.entry for wish in wishes]
-        if self._down or lost:
+        entries = [wish.entry for wish in batch]
+        if recovered:
             entries.append(Entry(own_record(events.LOG_RECOVERED, lost=lost)))
         problem = self._tried(lambda: self._sink.append(entries))
-        self._judge(problem)
-        self._answer(batch, problem)
         if problem:
             self._retry_at = time.monotonic() + _RETRY_S
-            self._owed = deque(wish for wish in wishes if wish.waiter is None)
-        else:
-            self._owed.clear()
+        elif recovered:
             with self._bell:
                 self._lost -= lost
+        if problem or not more:
+            self._judge(problem)
+        return problem
+
+    def _owe(self, batch: list[_Wish], problem: str) -> None:
+        """Who waits is told; the others are kept."""
+        self._answer(batch, problem)
+        self._owed.extend(wish for wish in batch if wish.waiter is None)
+        self._done_with([wish for wish in batch if wish.waiter is not None])
+
+    def _done_with(self, wishes: list[_Wish]) -> None:
+        with self._bell:
+            self._bytes -= sum(len(wish.entry.body) for wish in wishes)
 
     def _tried(self, work: Callable[[], object]) -> str:
         self._busy_since = time.monotonic()
@@ -189,15 +216,15 @@ class Writer:
         if waiters and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_tell, waiters, problem)
 
-    def _anchored(self, work: Callable[[], Anchor | None]) -> None:
-        """Takes the chain's head to the other places, if it has moved."""
+    def _head_from(self, work: Callable[[], Anchor | None]) -> None:
+        """Hands over the chain's head, if it has moved."""
         if self._down:
             return
         found: list[Anchor | None] = []
         self._judge(self._tried(lambda: found.append(work())))
-        for anchor, place in product(found, self._places):
-            if anchor is not None and (problem := self._tried(partial(place.add, anchor))):
-                log.error("the audit log's anchor cannot be written", cause=problem)
+        for anchor in found:
+            if anchor is not None:
+                self._anchored(anchor)
 
 
 def _tell(waiters: list[asyncio.Future[None]], problem: str) -> None:

@@ -102,14 +102,16 @@ def local_change(handler: Handler) -> Handler:
     """A change of the gateway's own state leaves the records that a change at CBR does."""
 
     async def changing(call: Call, request: Message) -> Message:
-        for witness in call.witnesses:
-            await witness.on_send()
-        fate, response = Fate.UNKNOWN, None
+        fate, response = Fate.NOTHING, None
         try:
+            for witness in call.witnesses:
+                await witness.on_send()
+            fate = Fate.UNKNOWN
             response = await handler(call, request)
             fate = Fate.DONE
         except GatewayError as error:
-            fate = Fate.UNKNOWN if error.code == code_pb2.UNAVAILABLE else Fate.NOTHING
+            if error.code != code_pb2.UNAVAILABLE:
+                fate = Fate.NOTHING
             raise
         finally:
             for witness in call.witnesses:
@@ -183,11 +185,17 @@ class _Trail:
         nothing_done = call.outcome not in {_OK, _CANCELLED} and not call.upstream.attempts
         return events.CALL_REFUSED if nothing_done or not call.binding.reads else events.READ_ENDED
 
+    def _refused(self) -> bool:
+        """Whether somebody was turned away, at the door or, in a stream, later."""
+        call = self.call
+        stillborn = call.messages == 0 and call.outcome not in {_OK, _CANCELLED}
+        return stillborn or call.reason in _DENIALS or self._event() is events.CALL_REFUSED
+
     def _activity(self, *, code: int | None) -> Activity:
         call, audit = self.call, self.recorder.audit
         known = self.recorder.declared[call.binding.rpc]
         caller = self._caller()
-        refused = code is not None and self._event() is events.CALL_REFUSED
+        refused = code is not None and self._refused()
         level = audit.level(known.rpc, caller.tenant, known.level, floor=not known.reads or refused)
         # What was asked for stands in the intent, if there is one.
         shows_request = level >= Level.REQUEST and call.request is not None and (code is None or not self.intended)

@@ -79,5 +79,5 @@ def unended(folder: Path):
             continue
         if row["unmapped"]["stage"] in {"INTENT", "OUTCOME", "RECONCILED"} and row["activity_name"] != "Read":
             uid, fate = row["metadata"]["correlation_uid"], row["unmapped"].get("fate")
-            fates[uid] = fate or fates.get(uid, "")
+            fates[uid] = fate or fates.get(uid) or ("OPEN" if row["unmapped"]["stage"] == "INTENT" else "")
     return {uid: fate for uid, fate in fates.items() if fate not in {"DONE", "NOTHING", ""}}

@@ -65,6 +65,14 @@ def test_a_cut_end_is_found_by_the_anchor(log):
     assert "record 8 and all after it are missing: record 10 was anchored" in done.output
 
 
+def test_one_log_of_many_is_verified_by_name(log):
+    assert checked(log, "--writer", "here").exit_code == 0
+    nobody = checked(log, "--writer", "nobody")
+    assert (nobody.exit_code, "holds no such log" in nobody.output) == (1, True)
+    (log.parent / "key").write_bytes(bytes(range(128, 200)))
+    assert "holds no text, so it is no key" in checked(log).output
+
+
 def test_a_directory_without_a_log_is_no_good_log(tmp_path):
     (tmp_path / "key").write_text("k")
     done = run("verify", tmp_path, "--key-file", tmp_path / "key")
@@ -123,7 +131,8 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
         monkeypatch.setenv(name, value)
     nothing = run("anchors", "--config", EXAMPLE)
     assert nothing.exit_code == 1
-    assert "the store keeps no anchors" in nothing.output
+    assert "there is no store at state.path" in nothing.output
+    assert not (tmp_path / "state.db").exists()
 
     async def audit():
         settings = AuditSettings.model_validate(audit_section(tmp_path))
@@ -132,7 +141,7 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
             # While the gateway runs, its file is its own.
             return await asyncio.to_thread(run, "anchors", "--config", EXAMPLE)
 
-    assert "locked" in asyncio.run(audit()).output
+    assert "locked. A store in a file can be read while its gateway does not run" in asyncio.run(audit()).output
     shown = run("anchors", "--config", EXAMPLE)
     assert shown.exit_code == 0
     (tmp_path / "from-store").write_text(shown.output)

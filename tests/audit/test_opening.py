@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import time
 
 import msgspec
 import pytest
@@ -31,6 +30,10 @@ from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
 from tests.functional.calls import until
 
 READ = Declared("VaultService/GetVault", "read", reads=True, verb="GET", path="/v3", operation="ShowVault", permission="p", level=Level.METADATA)
+
+
+MOMENT = 1e-7
+"""In days: everything is older."""
 
 
 def settings(folder, **more):
@@ -117,21 +120,29 @@ async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp
     assert len(packed) >= 3
     assert gzip.decompress(packed[0].read_bytes()).count(b'"event":"LOG_CLOSED"') == 1
     assert_good(tmp_path)
-    old = time.time() - 3 * 86400
-    for path in packed[:-1]:
-        os.utime(path, (old, old))
-    async with open_audit(settings(tmp_path, retention_days=1)):
+    for path in packed:
+        # What a file looks like makes no record older.
+        os.utime(path, (1, 1))
+    # As after a packing that a crash has cut short.
+    plain = packed[1].with_name(packed[1].name.removesuffix(".gz"))
+    plain.write_bytes(gzip.decompress(packed[1].read_bytes()))
+    before = len(segments(log)["one"])
+    async with open_audit(settings(tmp_path, retention_days=1, compress=False)) as audit:
+        audit.ended(events.READ_ENDED, read("more"))
+    assert all(path.exists() for path in packed)
+    async with open_audit(settings(tmp_path, retention_days=MOMENT, compress=False)):
         await until(lambda: not packed[0].exists())
+    assert not plain.exists()
     assert_good(tmp_path)
     (removed,) = [row for row in rows(log, Query(own=True)) if row["unmapped"]["event"] == "SEGMENTS_REMOVED"]
-    assert removed["unmapped"]["removed"]["segment"] == len(packed) - 1
+    assert removed["unmapped"]["removed"]["segment"] == before
     # What no record explains is missed.
     segments(log)["one"][0].path.unlink()
     assert "are missing" in str(verify(log, KEYS)[0].bad)
 
 
-async def old_log(folder, writer, *, retention_days=1, age_days=3):
-    """A log of three segments by a writer that has gone, older than the retention."""
+def old_log(folder, writer):
+    """A log of three segments by a writer that has gone."""
     log = folder / "log"
     log.mkdir(exist_ok=True)
     left = sink(log, writer=writer, max_bytes=1)
@@ -139,19 +150,19 @@ async def old_log(folder, writer, *, retention_days=1, age_days=3):
     for number in range(3):
         left.append([entry(number)])
     left.close()
-    old = time.time() - age_days * 86400
-    paths = [each.path for each in segments(log)[writer]]
-    for path in paths:
-        os.utime(path, (old, old))
-    return paths
+    return [each.path for each in segments(log)[writer]]
 
 
 async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_log_says_so(tmp_path):
-    paths = await old_log(tmp_path, "gone")
-    kept = await old_log(tmp_path, "runs")
+    paths, kept, damaged = (old_log(tmp_path, name) for name in ("gone", "runs", "damaged"))
+    damaged[0].with_name(f"{damaged[0].name}.gz").write_bytes(gzip.compress(damaged[0].read_bytes())[:-20])
+    damaged[0].unlink()
     with locked(tmp_path / "log", "runs"):
-        async with open_audit(settings(tmp_path, retention_days=1)):
+        async with open_audit(settings(tmp_path, retention_days=MOMENT)):
             await until(lambda: not any(path.exists() for path in paths))
+    assert "cannot be read" in str(verify(tmp_path / "log", KEYS)[0].bad)
+    for each in segments(tmp_path / "log")["damaged"]:
+        each.remove()
     assert_good(tmp_path)
     assert all(path.exists() for path in kept)
     (left,) = segments(tmp_path / "log")["gone"]
@@ -190,7 +201,7 @@ async def test_a_store_that_is_down_keeps_no_log_from_being_written(tmp_path):
         async with open_audit(settings(tmp_path), store) as audit:
             audit.ended(events.READ_ENDED, read())
     assert_good(tmp_path)
-    assert [line["cause"] for line in said] == ["the store is closed"] * 2
+    assert [line["cause"] for line in said] == ["the store is closed", "the store: the store is closed"]
 
 
 async def test_anchors_that_cannot_be_read_stop_the_start(tmp_path):

@@ -1,5 +1,6 @@
 """Whatever is done to the files of a log, verification finds it and names the first record that is not as it was written."""
 
+import gzip
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ TAMPERS = int(os.environ.get("AUDIT_SOAK", "0")) * 1000 or 200
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A log of several segments, a second one by another writer, and the anchors of the first."""
+    """A log of several segments, of which some are packed, a second one by another writer, and the anchors of the first."""
     folder = tmp_path_factory.mktemp("log")
     log = sink(folder, max_bytes=4000)
     anchors = []
@@ -24,6 +25,9 @@ def made(tmp_path_factory):
         log.append([entry(number)])
         if number % 5 == 4:
             anchors.append(log.checkpoint())
+    for each in segments(folder)[WRITER][1:3]:
+        each.path.with_name(f"{each.path.name}.gz").write_bytes(gzip.compress(each.path.read_bytes()))
+        each.path.unlink()
     anchors.append(log.close())
     other = sink(folder, writer="there", max_bytes=4000)
     for number in range(20):
@@ -45,8 +49,10 @@ def lines_of(folder):
 
 
 def rewrite(path, change):
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(change(lines)))
+    packed = path.suffix == ".gz"
+    data = path.read_bytes()
+    changed = b"".join(change((gzip.decompress(data) if packed else data).splitlines(keepends=True)))
+    path.write_bytes(gzip.compress(changed) if packed else changed)
 
 
 def edit(rnd, folder, spot):
@@ -83,7 +89,8 @@ def duplicate(rnd, folder, spot):
 
 def cut_tail(rnd, folder, spot):
     path, at = spot
-    rewrite(path, lambda lines: lines[:at])
+    # Also within a line.
+    rewrite(path, lambda lines: [*lines[:at], lines[at][: rnd.randrange(len(lines[at]))]])
     for each in segments(folder)[WRITER]:
         if each.path.name > path.name:
             each.path.unlink()
