@@ -19,11 +19,12 @@ from gateway.audit import events
 from gateway.audit.anchoring import Anchors
 from gateway.audit.anchors import AnchorFile, signed
 from gateway.audit.backlog import Backlog
-from gateway.audit.chain import Head
+from gateway.audit.chain import Head, stated
 from gateway.audit.files import Disk, Entry
 from gateway.audit.opening import open_audit
 from gateway.audit.otlp import _record
 from gateway.audit.own import own_record
+from gateway.audit.record import Previous
 from gateway.audit.resume import Unusable, locked, position
 from gateway.audit.segments import name_of, segments
 from gateway.audit.stdout import StdoutSink
@@ -357,3 +358,16 @@ def test_a_damaged_segment_is_passed_over_once(tmp_path):
     with structlog.testing.capture_logs() as said:
         assert len(left.take()) + len(left.take()) == log.head.sequence - 3
     assert len(said) == 1
+
+
+def test_what_was_removed_first_is_not_forgotten_over_what_was_removed_later(tmp_path):
+    log = sink(tmp_path, max_bytes=1)
+    for number in range(4):
+        log.append([entry(number)])
+    heads = [(each, stated(each.data().splitlines()[-1])) for each in segments(tmp_path)[WRITER][:2]]
+    for each, head in reversed(heads):
+        removed = Previous(segment=each.number, sequence=head.sequence, mac=head.mac.hex())
+        log.append([Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))])
+    for each, _ in heads:
+        each.remove()
+    assert verify(tmp_path, KEYS)[0].bad is None
