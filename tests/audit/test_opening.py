@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import time
 
 import msgspec
 import pytest
@@ -32,8 +33,8 @@ from tests.functional.calls import until
 READ = Declared("VaultService/GetVault", "read", reads=True, verb="GET", path="/v3", operation="ShowVault", permission="p", level=Level.METADATA)
 
 
-MOMENT = 1e-7
-"""In days: everything is older."""
+MOMENT = 1e-9
+"""In days: what was written some milliseconds ago is older."""
 
 
 def settings(folder, **more):
@@ -150,6 +151,7 @@ def old_log(folder, writer):
     for number in range(3):
         left.append([entry(number)])
     left.close()
+    time.sleep(0.02)
     return [each.path for each in segments(log)[writer]]
 
 
