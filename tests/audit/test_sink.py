@@ -108,14 +108,14 @@ async def test_a_hanging_disk_is_not_waited_for(tmp_path, writing):
     disk = Broken()
     log = writing(disk)
     await log.durable(entry(1))
-    disk.hang_s = 1.5
+    disk.hang_s = 4
     began = asyncio.get_running_loop().time()
     with pytest.raises(Refused, match="does not end"):
         await log.durable(entry(2))
-    assert log.trouble
+    await until(lambda: log.trouble)
     with pytest.raises(Refused):
         await log.durable(entry(3))
-    assert asyncio.get_running_loop().time() - began < 1.4
+    assert asyncio.get_running_loop().time() - began < 3.9
     disk.hang_s = 0
     await until(lambda: not log.trouble)
     await log.durable(entry(4))
