@@ -13,8 +13,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gateway.audit.counting import Unreadable
     from gateway.audit.reading import Query, Row
-    from gateway.audit.segments import SegmentFile, Unreadable
+    from gateway.audit.segments import SegmentFile
 
 _AGE: Final = re.compile(r"([0-9]+)([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

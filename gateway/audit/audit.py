@@ -10,11 +10,11 @@ from gateway.audit import events
 from gateway.audit.activity import Activity
 from gateway.audit.events import Event
 from gateway.audit.files import Entry
+from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN
 from gateway.audit.levels import FLOOR, Level, LevelRule, Levels
 from gateway.audit.own import own_record
 from gateway.audit.record import OpenIntent, Task
 from gateway.audit.redact import Redactor
-from gateway.audit.segments import MAX_UNKNOWN, PENDING, UNKNOWN
 from gateway.audit.writer import Refused, Writer
 from gateway.errors import GatewayError
 

@@ -16,9 +16,10 @@ from gateway import failpoint
 from gateway.audit import events
 from gateway.audit.anchors import signed
 from gateway.audit.chain import Head, Keys, seal
+from gateway.audit.intents import OpenIntents
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous, Segment
-from gateway.audit.segments import OpenIntents, SegmentFile, name_of, sync_folder
+from gateway.audit.segments import SegmentFile, name_of, sync_folder
 
 _MODE: Final = 0o600
 

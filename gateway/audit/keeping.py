@@ -19,8 +19,9 @@ from typing import Final
 import structlog
 
 from gateway.audit.chain import Head, Keys, follows, stated
+from gateway.audit.gist import gist, header_of
 from gateway.audit.record import Previous
-from gateway.audit.segments import PACKED, SUFFIX, Damaged, SegmentFile, gist, header_of, segments, sync_folder
+from gateway.audit.segments import PACKED, SUFFIX, Damaged, SegmentFile, segments, sync_folder
 
 _DAY_S: Final = 86_400.0
 _LOOK_S: Final = 3_600.0

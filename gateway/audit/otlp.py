@@ -14,8 +14,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN, LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from gateway.audit.gist import gist
 from gateway.audit.own import PRODUCT, SELF
-from gateway.audit.segments import gist
 from gateway.audit.settings import OtlpSettings
 from gateway.audit.shipping import Unsent
 

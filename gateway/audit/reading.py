@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.audit.segments import SegmentFile, Unreadable, counted, gist, lines_of, raised, segments
+from gateway.audit.counting import Unreadable, counted, lines_of, raised
+from gateway.audit.gist import gist
+from gateway.audit.segments import SegmentFile, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""

@@ -16,8 +16,10 @@ from typing import Final
 import msgspec
 
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
+from gateway.audit.gist import gist
+from gateway.audit.intents import OpenIntents
 from gateway.audit.record import Anchor
-from gateway.audit.segments import Damaged, OpenIntents, SegmentFile, gist, segments
+from gateway.audit.segments import Damaged, SegmentFile, segments
 
 _MODE: Final = 0o600
 _LOOK_S: Final = 0.05

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from gateway.audit.anchors import genuine
 from gateway.audit.chain import Head, Keys, follows, stated
+from gateway.audit.counting import abandoned_at
+from gateway.audit.gist import gist, header_of
+from gateway.audit.intents import OpenIntents
 from gateway.audit.record import Anchor, Segment
-from gateway.audit.segments import OpenIntents, SegmentFile, abandoned_at, gist, header_of, segments
+from gateway.audit.segments import SegmentFile, segments
 
 
 @dataclass(frozen=True, slots=True)

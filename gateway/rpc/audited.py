@@ -24,9 +24,9 @@ from gateway.audit import events
 from gateway.audit.activity import Activity, Caller, Declared, kind_of
 from gateway.audit.audit import Audit
 from gateway.audit.events import Event
+from gateway.audit.intents import PENDING
 from gateway.audit.levels import FLOOR, Level, declared
 from gateway.audit.record import Stream
-from gateway.audit.segments import PENDING
 from gateway.errors import GatewayError, UpstreamFacts, reason_name
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT

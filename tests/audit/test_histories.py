@@ -16,12 +16,12 @@ import pytest
 from gateway.audit import events, files, keeping, segments
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import stated
+from gateway.audit.counting import counted, raised
 from gateway.audit.departed import departed
 from gateway.audit.files import Entry, FileSink
 from gateway.audit.keeping import Keeping
 from gateway.audit.own import own_record
 from gateway.audit.resume import locked, position
-from gateway.audit.segments import counted, raised
 from gateway.audit.verify import verify
 from tests.audit.logs import KEYS, WRITER, entry, sink
 

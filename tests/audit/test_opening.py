@@ -14,12 +14,13 @@ from gateway.audit import events
 from gateway.audit.activity import Activity, Caller, Declared
 from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.chain import Head
+from gateway.audit.gist import gist
 from gateway.audit.levels import Level
 from gateway.audit.opening import open_audit
 from gateway.audit.reading import Query, rows
 from gateway.audit.record import Task
 from gateway.audit.resume import Unusable, locked
-from gateway.audit.segments import gist, segments
+from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.verify import verify

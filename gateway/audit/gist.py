@@ -1,0 +1,54 @@
+"""The few members of a record that the log itself lives on, read without the rest."""
+
+from typing import Final
+
+import msgspec
+
+from gateway.audit.record import Previous, Segment
+
+
+class _Marks(msgspec.Struct):
+    event_code: str
+    correlation_uid: str = ""
+    tenant_uid: str = ""
+
+
+class _Api(msgspec.Struct):
+    operation: str = ""
+
+
+class _Kind(msgspec.Struct):
+    stage: str
+    fate: str = ""
+    segment: Segment | None = None
+    removed: Previous | None = None
+
+
+class Gist(msgspec.Struct):
+    """The few members of a record that the log itself lives on."""
+
+    metadata: _Marks
+    api: _Api
+    unmapped: _Kind
+    time: int = 0
+
+
+_gist: Final = msgspec.json.Decoder(Gist)
+
+
+def gist(line: bytes) -> Gist:
+    """Raises msgspec.MsgspecError for what is no record."""
+    if not line.isascii():
+        raise msgspec.DecodeError("records are ASCII")
+    try:
+        return _gist.decode(line)
+    except RecursionError:
+        raise msgspec.DecodeError("records are not that deep") from None
+
+
+def header_of(line: bytes) -> Segment | None:
+    """What the first line of a segment says of it; None for any other line."""
+    try:
+        return gist(line).unmapped.segment
+    except msgspec.MsgspecError:
+        return None

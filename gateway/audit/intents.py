@@ -1,0 +1,59 @@
+"""The changes of which a log does not say yet whether they were made."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.audit.events import Stage
+from gateway.audit.gist import Gist
+from gateway.audit.record import OpenIntent
+
+PENDING: Final = "PENDING"
+"""The fate of a change that goes on after its call has ended."""
+UNKNOWN: Final = "UNKNOWN"
+"""The fate of a change of which nobody can say yet whether it was made."""
+MAX_UNKNOWN: Final = 1000
+"""How many of these the log carries from segment to segment; older ones are found by searching only."""
+
+
+class OpenIntents:
+    """The changes of which it is not recorded whether they were made, kept up to date record by record."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, OpenIntent] = {}
+
+    def __iter__(self) -> Iterator[OpenIntent]:
+        return iter(tuple(self._open.values()))
+
+    @property
+    def dangling(self) -> list[OpenIntent]:
+        """Those of which not even that is recorded."""
+        return [each for each in self._open.values() if not each.unknown]
+
+    def see(self, record: Gist) -> None:
+        """Takes in the next record of the chain."""
+        uid, kind = record.metadata.correlation_uid, record.unmapped
+        if kind.segment is not None:
+            self._open = {each.uid: each for each in kind.segment.open}
+        elif kind.stage == Stage.INTENT:
+            self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid))
+        elif kind.stage in {Stage.OUTCOME, Stage.RECONCILED}:
+            self.end(uid, kind.fate)
+
+    def add(self, intent: OpenIntent) -> None:
+        self._open[intent.uid] = intent
+
+    def end(self, uid: str, fate: str) -> None:
+        """The change's call ended, or its fate was learnt."""
+        known = self._open.get(uid)
+        if known is None or fate == PENDING:
+            return
+        if fate == UNKNOWN:
+            self._open[uid] = OpenIntent(uid=uid, operation=known.operation, tenant=known.tenant, unknown=True)
+            self._forget_oldest()
+        else:
+            del self._open[uid]
+
+    def _forget_oldest(self) -> None:
+        unknown = [each.uid for each in self._open.values() if each.unknown]
+        for uid in unknown[:-MAX_UNKNOWN]:
+            del self._open[uid]
