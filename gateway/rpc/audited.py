@@ -41,7 +41,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _OK, _CANCELLED = "OK", "CANCELLED"
 _MAX_RESOURCES: Final = 50
-_MAX_PROJECT: Final = 64
 _PROGRESS_S: Final = 300.0
 _DENIALS: Final = frozenset(
     reason_name(reason)
@@ -234,10 +233,16 @@ class _Trail:
             principal=principal.id if principal is not None else "",
             authentication=principal.recognised_by if principal is not None else "",
             credential=self._credential(metadata),
-            project=project.id if project is not None else _asked_for(metadata) if principal is not None else "",
+            project=project.id if project is not None else self._asked_for(metadata) if principal is not None else "",
             region=project.region if project is not None else "",
             decision=decision,
         )
+
+    def _asked_for(self, metadata: Metadata) -> str:
+        """The project that a call names and did not get; a keyed hash if it is none that is known here, and may be anything."""
+        named = str(next((value for name, value in metadata if name == PROJECT), ""))
+        known = {key.partition("/")[0] for key in self.call.snapshot.accounts}
+        return named if named in known else self.recorder.audit.redactor.hashed(named) if named else ""
 
     def _credential(self, metadata: Metadata) -> str:
         """A keyed hash of what the caller showed, believed or not, so that its calls can be found together."""
@@ -245,12 +250,6 @@ class _Trail:
         if shown is None:
             shown = next(iter(self.context.auth_context().get(CERTIFICATE, ())), None)
         return self.recorder.audit.redactor.hashed(shown) if shown is not None else ""
-
-
-def _asked_for(metadata: Metadata) -> str:
-    """The project that a call names which did not get it, as far as it looks like one."""
-    named = next((value for name, value in metadata if name == PROJECT), "")
-    return str(named)[:_MAX_PROJECT]
 
 
 def _resources(call: Call) -> tuple[tuple[str, str], ...]:

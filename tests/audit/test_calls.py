@@ -16,7 +16,7 @@ from gateway.app import open_app
 from tests.audit.scenes import assert_good, audit_section, audited_gateway, events, records
 from tests.functional.calls import Caller, Failure, arrived, caller, order, until
 from tests.functional.stage import policy_request, servers, vault, vault_request
-from tests.harness import World, config_for
+from tests.harness import TENANTS, World, config_for
 
 
 @pytest.fixture
@@ -85,11 +85,14 @@ async def test_refusals_are_recorded_with_what_the_caller_showed(world, tmp_path
 
 
 async def test_a_denied_project_is_recorded_with_who_asked_for_which(world, tmp_path):
-    await caller(world, "payments", ("x-cbr-project-id", "somebody-elses")).fails("VaultService/ListVaults")
-    await Caller(world.channel, (("authorization", "Bearer guess"), ("x-cbr-project-id", "somebody-elses"))).fails("VaultService/ListVaults")
-    denied, unknown = await written(tmp_path, 2)
+    theirs, _ = TENANTS["databases"]
+    for named in (theirs, "a-key-by-mistake"):
+        await caller(world, "payments", ("x-cbr-project-id", named)).fails("VaultService/ListVaults")
+    await Caller(world.channel, (("authorization", "Bearer guess"), ("x-cbr-project-id", theirs))).fails("VaultService/ListVaults")
+    denied, mistaken, unknown = await written(tmp_path, 3)
     assert denied["api"]["response"]["error"] == "PROJECT_DENIED"
-    assert (denied["metadata"]["tenant_uid"], denied["cloud"]["project_uid"]) == ("payments", "somebody-elses")
+    assert (denied["metadata"]["tenant_uid"], denied["cloud"]["project_uid"]) == ("payments", theirs)
+    assert mistaken["cloud"]["project_uid"].startswith("hmac:")
     assert denied["actor"]["authorizations"][0]["decision"] == "Denied"
     assert "project_uid" not in unknown["cloud"]
 

@@ -19,16 +19,18 @@ from emulator.server import running_emulator
 from gateway.config import read_layers, shown, validated
 from tests.audit.scenes import SECRET, audit_section
 from tests.harness import World
+from tests.ports import free_port
 from tests.quota.processes import ROOT, SECRETS, Process
 from tests.quota.scenes import new_vault
 
 PAGE_KEY = secrets.token_hex(20)
-GUESSES = [f"cbrgw_{secrets.token_urlsafe(24)}" for _ in range(14)]
+COLLECTOR = secrets.token_hex(20)
+GUESSES = [f"cbrgw_{secrets.token_urlsafe(24)}" for _ in range(13)]
 TOKENS = [".".join(base64.urlsafe_b64encode(secrets.token_bytes(24)).decode().rstrip("=") for _ in range(3)) for _ in range(8)]
 TEXTS = [secrets.token_hex(12) for _ in range(30)]
 PLANTED = [
     *(emulated.ACCESS_KEY, emulated.SECRET_KEY, emulated.SECOND_ACCESS_KEY, emulated.SECOND_SECRET_KEY),
-    *(SECRET, PAGE_KEY, "key-of-payments", "key-of-admin"),
+    *(SECRET, PAGE_KEY, COLLECTOR, "key-of-payments", "key-of-admin"),
     *GUESSES,
     *TOKENS,
     *TEXTS,
@@ -62,6 +64,8 @@ async def calls(world):
         await call(vaults.ListVaults, vault_pb2.ListVaultsRequest(page_token=text))
     for text in TEXTS[20:25]:
         await call(vaults.CreateVault, new_vault(0, description="x" * 3000 + text))
+    for text in TEXTS[20:25]:
+        await call(vaults.ListVaults, vault_pb2.ListVaultsRequest(), *world.metadata("payments", ("x-cbr-project-id", text)))
     for text in TEXTS[25:]:
         await call(policies.GetPolicy, policy_pb2.GetPolicyRequest(policy_id="p"), ("authorization", f"Bearer {text}"), ("authorization", text))
     for guess in (*GUESSES, *TOKENS):
@@ -74,7 +78,10 @@ async def test_no_planted_secret_comes_out_anywhere(tmp_path):
     assert len(PLANTED) == 60
     (tmp_path / "page.key").write_text(PAGE_KEY)
     policy = [{"level": "request_response"}]
-    sections = {"audit": audit_section(tmp_path, policy=policy), "page_token_key": {"file": str(tmp_path / "page.key")}}
+    (tmp_path / "collector.key").write_text(COLLECTOR)
+    # Nobody listens there, and the log says so.
+    collector = {"endpoint": f"http://127.0.0.1:{free_port()}", "headers": {"authorization": {"file": str(tmp_path / "collector.key")}}}
+    sections = {"audit": audit_section(tmp_path, policy=policy, otlp=collector), "page_token_key": {"file": str(tmp_path / "page.key")}}
     path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
     environ = os.environ | {"PYTHONPATH": path} | SECRETS
     async with running_emulator() as cloud:
@@ -95,6 +102,7 @@ async def test_no_planted_secret_comes_out_anywhere(tmp_path):
     log = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
     assert log.count(b"CHANGE_INTENDED") >= 15
     assert len(errors) > 30
+    assert b"cannot be sent to the collector" in (tmp_path / "stderr").read_bytes()
     outputs = {
         "records": log,
         "anchors": (tmp_path / "anchors").read_bytes(),
