@@ -2,22 +2,27 @@
 
 The stream is refused with FAILED_PRECONDITION if the client comes back with another token than that of the last event it was sent. A watch of the
 vault `refused` is refused outright.
+
+CreateVault is refused by a limit at first. When it comes again, for the vault of the same name, it is made if it has the request_id that it had, and
+refused with FAILED_PRECONDITION if it has another one: the first try may have been made and its answer lost, before a limit refused gRPC's repeat.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc
-from cbrgateway.v1 import task_pb2
+from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
 _Event = task_pb2.WatchTasksResponse
-SEEN: Final = "snapshot_task 1, snapshot_end, update 2, update 3, gap, snapshot_end, heartbeat, heartbeat, terminal 4"
+SEEN: Final = "snapshot_task 1, snapshot_end, update 2, update 3, gap, snapshot_task 3, snapshot_end, heartbeat, heartbeat, terminal 4"
 """What the caller of a loop gets to see: kinds of events, with the revision where there is a task."""
 
 
@@ -53,19 +58,33 @@ _SCRIPT: Final[Sequence[_Stream]] = (
     # What was seen comes again; then the gateway says that the stream has lived long enough.
     _Stream([_update(2), _update(3), _end(task_pb2.STREAM_END_REASON_LIFETIME)], resumes="1.3"),
     _Stream([], grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED", resumes="2.3"),
-    # A new snapshot; then silence, which heartbeats are there to tell from quiet.
+    # A new snapshot, told whole, since after a gap nothing that was known counts; then silence, which heartbeats are there to tell from quiet.
     _Stream([_Event(snapshot_task=_task(3)), _SNAPSHOT_END], end=None),
+    # Silence from the beginning, before gRPC's headers.
+    _Stream([], end=None, resumes="4.2"),
     # OK without `stream_end` is a cut.
     _Stream([_HEARTBEAT], resumes="4.2"),
     # The second event is missing.
-    _Stream([_HEARTBEAT, _Event(), _TERMINAL], end=None, resumes="5.1"),
-    _Stream([_TERMINAL, _TERMINAL, _end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)], resumes="6.1"),
+    _Stream([_HEARTBEAT, _Event(), _TERMINAL], end=None, resumes="6.1"),
+    _Stream([_TERMINAL, _TERMINAL, _end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)], resumes="7.1"),
 )
 
 
 class _Player:
     def __init__(self) -> None:
         self._next = 0
+        self._refused: dict[str, str] = {}
+
+    def create_vault(self, request: vault_pb2.CreateVaultRequest, context: grpc.ServicerContext) -> vault_pb2.CreateVaultResponse:
+        name = request.vault.name
+        if name not in self._refused:
+            self._refused[name] = request.request_id
+            delay = RetryInfo(retry_delay=Duration(nanos=50_000_000))
+            self._abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT", "as the script says", delay)
+        if not request.request_id or request.request_id != self._refused[name]:
+            told = f"the create came again with the request_id {request.request_id!r} instead of {self._refused[name]!r}"
+            self._abort(context, grpc.StatusCode.FAILED_PRECONDITION, "STATE_INVALID", told)
+        return vault_pb2.CreateVaultResponse(vault=types_pb2.Vault(id="made", name=name))
 
     def watch(self, request: task_pb2.WatchTasksRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.WatchTasksResponse]:
         if request.filter.vault_id == "refused":
@@ -88,9 +107,10 @@ class _Player:
             self._abort(context, stream.end, stream.reason, "as the script says")
 
     @staticmethod
-    def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str) -> None:
+    def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str, *details: Message) -> None:
         status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=text)
-        status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="cbrgateway"))
+        for detail in (error_details_pb2.ErrorInfo(reason=reason, domain="cbrgateway"), *details):
+            status.details.add().Pack(detail)
         context.abort_with_status(rpc_status.to_status(status))
 
 
@@ -99,10 +119,20 @@ class Script:
 
     def __init__(self) -> None:
         self._server = grpc.server(ThreadPoolExecutor(4))
+        player = _Player()
         watch = grpc.unary_stream_rpc_method_handler(
-            _Player().watch, task_pb2.WatchTasksRequest.FromString, task_pb2.WatchTasksResponse.SerializeToString
+            player.watch, task_pb2.WatchTasksRequest.FromString, task_pb2.WatchTasksResponse.SerializeToString
         )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("cbrgateway.v1.TaskService", {"WatchTasks": watch}),))
+        create = grpc.unary_unary_rpc_method_handler(
+            player.create_vault, vault_pb2.CreateVaultRequest.FromString, vault_pb2.CreateVaultResponse.SerializeToString
+        )
+        services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
+            "TaskService": {"WatchTasks": watch},
+            "VaultService": {"CreateVault": create},
+        }
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(f"cbrgateway.v1.{name}", methods) for name, methods in services.items()]
+        )
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
