@@ -16,6 +16,7 @@ from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
 _HEALTH_THREADS: Final = 4
+_PING_INTERVAL_MS: Final = 10_000
 _STREAMS_S: Final = 2.0
 """What streams get to be ended in order, before new calls are refused."""
 _LAST_WORDS_S: Final = 0.5
@@ -120,4 +121,6 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.max_ping_strikes", limits.max_ping_strikes),
+        # Clients find out by pings that a connection has died without a word; grpc would allow one in five minutes, and call more of them a strike.
+        ("grpc.http2.min_ping_interval_without_data_ms", _PING_INTERVAL_MS),
     ]
