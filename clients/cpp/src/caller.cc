@@ -1,11 +1,8 @@
 #include "caller.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <memory>
 #include <optional>
-#include <random>
 #include <stdexcept>
 #include <utility>
 
@@ -16,6 +13,7 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include "explained.h"
+#include "request_id.h"
 
 namespace cbrgateway {
 namespace {
@@ -36,13 +34,6 @@ const MethodDescriptor* IdentifiedChange(std::string method) {
   return found ? rpc : nullptr;
 }
 
-std::string RandomId() {
-  std::random_device random;
-  std::array<char, 33> hex{};
-  std::snprintf(hex.data(), hex.size(), "%08x%08x%08x%08x", random(), random(), random(), random());
-  return hex.data();
-}
-
 /// Fills request_id where the caller did not, and answers it. Only what is sent changes: used again for another change, the caller's message must not carry
 /// the id of this one.
 std::string Identify(const MethodDescriptor& rpc, grpc::ByteBuffer* sent) {
@@ -54,7 +45,7 @@ std::string Identify(const MethodDescriptor& rpc, grpc::ByteBuffer* sent) {
   if (std::string given = fields->GetString(*request, field); !given.empty()) {
     return given;
   }
-  std::string id = RandomId();
+  std::string id = NewRequestId();
   fields->SetString(request.get(), field, id);
   const grpc::Slice filled(request->SerializeAsString());
   *sent = grpc::ByteBuffer(&filled, 1);
@@ -102,10 +93,14 @@ class Caller::Interceptor final : public grpc::experimental::Interceptor {
       CheckHeader("the token", bearer);
       metadata.emplace("authorization", "Bearer " + bearer);
     } catch (const std::exception& failure) {
-      refusal_ = grpc::Status(grpc::UNAUTHENTICATED, std::string("there is no token for the call: ") + failure.what());
+      Refuse(failure.what());
+    } catch (...) {  // gRPC, through which it would fly, is not made for exceptions.
+      Refuse("its source threw something that is no std::exception");
     }
     return !refusal_;
   }
+
+  void Refuse(const std::string& why) { refusal_ = grpc::Status(grpc::UNAUTHENTICATED, "there is no token for the call: " + why); }
 
   const Caller& caller_;  // Lives as long as the channel, which each call holds.
   const MethodDescriptor* change_;

@@ -1,12 +1,17 @@
 #include "cbrgateway/errors.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <thread>
 
 #include <absl/status/status.h>
+#include <absl/strings/ascii.h>
 #include <google/protobuf/util/time_util.h>
 #include <google/rpc/status.pb.h>
 
 #include "explained.h"
+#include "request_id.h"
 
 namespace cbrgateway {
 namespace {
@@ -16,13 +21,20 @@ using google::protobuf::util::TimeUtil;
 const char kOwnDomain[] = "cbrgateway-client";
 const char kRequestId[] = "request_id";
 
+/// gRPC says it in words only: the certificate could not be verified, in the words of OpenSSL or BoringSSL, or the name of the peer is not in it. The word
+/// certificate alone means nothing: newer versions of gRPC add "certificate verification context: OK" to any handshake that failed.
+bool IsUntrusted(const std::string& message) {
+  constexpr std::array<std::string_view, 3> kWords{"certificate verify failed", "certificate_verify_failed", "is not in peer certificate"};
+  const std::string lower = absl::AsciiStrToLower(message);
+  return std::any_of(kWords.begin(), kWords.end(), [&](std::string_view words) { return lower.find(words) != std::string::npos; });
+}
+
 Kind KindOf(const grpc::Status& status) {
   switch (status.error_code()) {
     case grpc::DEADLINE_EXCEEDED:
       return Kind::kDeadline;
     case grpc::UNAVAILABLE:
-      // gRPC says it in words only: the certificate could not be verified, or the name of the peer is not in it.
-      return status.error_message().find("certificate") == std::string::npos ? Kind::kUnreachable : Kind::kUntrusted;
+      return IsUntrusted(status.error_message()) ? Kind::kUntrusted : Kind::kUnreachable;
     default:
       return Kind::kOther;
   }
@@ -131,6 +143,7 @@ grpc::Status Explained(const grpc::Status& status, const std::string& address, c
 }
 
 grpc::Status Patiently(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call) {
+  const SharedRequestId of_all_tries;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(deadline);

@@ -63,6 +63,10 @@ grpc::Status Resumption::Take(const v1::WatchTasksResponse& event, bool* news) {
     case v1::WatchTasksResponse::kTerminal:
       *news = IsNew(event.terminal().task());
       break;
+    case v1::WatchTasksResponse::kGap:
+      Forget();
+      *news = true;
+      break;
     default:
       *news = true;
   }
@@ -81,6 +85,7 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
   if (error.code == grpc::OUT_OF_RANGE && !request_.resume_token().empty()) {
     request_.clear_resume_token();
     request_.clear_include_snapshot();
+    Forget();
     Next next{.gap = v1::WatchTasksResponse()};
     next.gap->mutable_gap()->set_reason(error.what());
     return next;
@@ -89,6 +94,12 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
     return {.over = true, .status = why};
   }
   return {.pause = std::max(Backoff(), error.retry_delay)};
+}
+
+/// After a gap the snapshot that follows is told whole: what the caller knew may be incomplete.
+void Resumption::Forget() {
+  revisions_.clear();
+  order_.clear();
 }
 
 bool Resumption::IsNew(const v1::Task& task) {

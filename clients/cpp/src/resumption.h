@@ -42,6 +42,7 @@ class Resumption {
   Next Ended(const grpc::Status& status);
 
  private:
+  void Forget();
   bool IsNew(const v1::Task& task);
   bool IsCut(const grpc::Status& status, bool answered) const;
   std::chrono::nanoseconds Backoff();

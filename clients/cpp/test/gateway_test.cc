@@ -62,14 +62,18 @@ TEST(Gateway, TokenThatIsNotThere) {
   options.token = []() -> std::string { throw std::runtime_error("the issuer is on holiday"); };
   const auto error = Failed(ListVaults(Connected(options)), grpc::UNAUTHENTICATED, {"no token", "on holiday"});
   EXPECT_EQ(error.kind, Kind::kOther);
-  options.token = [] { return "with a line break\n"; };
-  Failed(ListVaults(Connected(options)), grpc::UNAUTHENTICATED, {"no token", "line break"});
+  options.token = [] { return "secret\n"; };
+  const std::string refused = Failed(ListVaults(Connected(options)), grpc::UNAUTHENTICATED, {"the token", "line break"}).what();
+  EXPECT_EQ(refused.find("secret"), std::string::npos) << refused;
+  options.token = []() -> std::string { throw 42; };
+  Failed(ListVaults(Connected(options)), grpc::UNAUTHENTICATED, {"no token"});
 }
 
 TEST(Gateway, OptionsThatCannotWork) {
   EXPECT_THROW(Connect("", {.api_key = "key"}), std::invalid_argument);
   EXPECT_THROW(Connect("gateway", {.api_key = "key", .token = [] { return "token"; }}), std::invalid_argument);
   EXPECT_THROW(Connect("gateway", {.api_key = "key\n"}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway", {.api_key = "schl\u00fcssel"}), std::invalid_argument);
   EXPECT_THROW(Connect("gateway", {.authorities = "/etc/ssl/ca.pem"}), std::invalid_argument);
   EXPECT_THROW(Connect("gateway", {.authorities = ReadFile(Given("CA_FILE")), .plaintext = true}), std::invalid_argument);
 }
@@ -137,6 +141,16 @@ TEST(Gateway, Quota) {
   Passed("quota");
 }
 
+TEST(Gateway, Patience) {
+  const auto vaults = VaultService::NewStub(Connect(Given("SCRIPT_ADDRESS"), {.plaintext = true}));
+  const auto request = NewVault("cpp-patience");
+  v1::CreateVaultResponse response;
+  const auto status = Patiently(system_clock::now() + seconds(30), [&](auto* context) { return vaults->CreateVault(context, request, &response); });
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.vault().id(), "made");
+  Passed("patience");
+}
+
 TEST(Gateway, WrongKey) {
   auto options = Trusted();
   options.api_key = "nobody's";
@@ -150,6 +164,14 @@ TEST(Gateway, WrongCa) {
   const auto error = Failed(ListVaults(Connected(options)), grpc::UNAVAILABLE, {"certificate", Given("ADDRESS")});
   EXPECT_EQ(error.kind, Kind::kUntrusted);
   Passed("wrong-ca");
+}
+
+TEST(Gateway, CertificateInWords) {
+  const auto kind = [](const std::string& words) { return Error(grpc::Status(grpc::UNAVAILABLE, words)).kind; };
+  EXPECT_EQ(kind("SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"), Kind::kUntrusted);
+  EXPECT_EQ(kind("SSL_ERROR_SSL: error:0A000086:SSL routines::certificate verify failed"), Kind::kUntrusted);
+  EXPECT_EQ(kind("Peer name gateway is not in peer certificate"), Kind::kUntrusted);
+  EXPECT_EQ(kind("OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context: OK"), Kind::kUnreachable);
 }
 
 TEST(Gateway, Unreachable) {

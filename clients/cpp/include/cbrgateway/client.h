@@ -21,7 +21,7 @@ struct Options {
   /// A key that the gateway's operator has made.
   std::string api_key = {};
   /// Instead of a key: answers a token (JWT). It is asked for each call, in the thread of the call, so it should keep a token until shortly before the token
-  /// expires. If it throws, the call ends with UNAUTHENTICATED.
+  /// expires. If it throws, or answers what no header can carry, the call ends with UNAUTHENTICATED and nothing is sent.
   std::function<std::string()> token = {};
   /// The project of all calls. Without it calls go to the tenant's default project.
   std::string project = {};

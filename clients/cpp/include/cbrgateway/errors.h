@@ -59,8 +59,11 @@ struct Error : std::exception {
   std::string text_;
 };
 
-/// Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the deadline allows. Nothing has been
-/// sent to CBR when a limit refuses a call, so this is safe for changes, too. Each try gets a context of its own, with the deadline.
+/// Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the deadline allows. Each try gets a
+/// context of its own, with the deadline.
+///
+/// The function makes one call, in the thread in which it runs. If that is a change without a request_id, all tries get the same one: the change may have
+/// been made already, when its answer was lost and a limit refused gRPC's own repeat. Two changes in one function would share the id.
 ///
 ///     Patiently(deadline, [&](grpc::ClientContext* context) { return vaults->ListVaults(context, request, &response); });
 grpc::Status Patiently(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);

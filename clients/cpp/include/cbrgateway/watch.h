@@ -34,7 +34,7 @@ class Watch {
   Watch& operator=(const Watch&) = delete;
 
   /// Waits for the next event; false when there is none any more. Left out are stream_end and the events of a task that came before, by its id and revision.
-  /// Handle gap: events may be missing, a snapshot follows.
+  /// Handle gap: events may be missing, a whole snapshot follows.
   bool Read(v1::WatchTasksResponse* event);
 
   /// Once Read has answered false: OK if all tasks are final. Otherwise a refusal, or a gateway that could not be reached for a minute.
