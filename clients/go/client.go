@@ -12,11 +12,15 @@ import (
 	"crypto/x509"
 	_ "embed"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -41,17 +45,31 @@ type Option func(*settings)
 
 // APIKey sends a key that the gateway's operator has made.
 func APIKey(key string) Option {
-	return Token(func(context.Context) (string, error) { return key, nil })
+	return func(s *settings) {
+		s.check("APIKey", key)
+		s.bearer = func(context.Context) (string, error) { return key, nil }
+	}
 }
 
 // Token sends what source answers. It is asked for each call, so it should keep a token until shortly before the token expires.
 func Token(source func(context.Context) (string, error)) Option {
-	return func(s *settings) { s.bearer = source }
+	return func(s *settings) {
+		s.bearer = func(ctx context.Context) (string, error) {
+			token, err := source(ctx)
+			if err == nil {
+				err = header("Token", token)
+			}
+			return token, err
+		}
+	}
 }
 
 // Project names the project of all calls. Without it calls go to the tenant's default project.
 func Project(id string) Option {
-	return func(s *settings) { s.project = id }
+	return func(s *settings) {
+		s.check("Project", id)
+		s.project = id
+	}
 }
 
 // Authorities trusts these certificate authorities (PEM) instead of the system's.
@@ -70,6 +88,20 @@ func Plaintext() Option {
 	return func(s *settings) { s.transport, s.plaintext = insecure.NewCredentials(), true }
 }
 
+func (s *settings) check(option, value string) {
+	if err := header(option, value); err != nil {
+		s.err = err
+	}
+}
+
+// header refuses what gRPC would send damaged or not at all. The error must not show the value: it may be a secret.
+func header(option, value string) error {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Errorf("%s: what was given cannot be sent in a header; it must be printable ASCII, without a line end", option)
+	}
+	return nil
+}
+
 // Connect makes a connection for the generated clients. Nothing is sent before the first call.
 func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
 	s := settings{transport: credentials.NewTLS(&tls.Config{})}
@@ -79,10 +111,15 @@ func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
+	reconnect := backoff.DefaultConfig
+	reconnect.MaxDelay = 5 * time.Second // The gateway is soon used again after it was away for long.
 	return grpc.NewClient(address,
 		grpc.WithTransportCredentials(s.transport),
 		grpc.WithPerRPCCredentials(caller{s}),
 		grpc.WithDefaultServiceConfig(ServiceConfig),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 20 * time.Second}),
+		// A connection that died without a word is noticed by calls that wait on it.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: false}),
 		grpc.WithChainUnaryInterceptor(unary),
 		grpc.WithChainStreamInterceptor(stream),
 	)
@@ -110,7 +147,7 @@ func (c caller) RequireTransportSecurity() bool { return !c.plaintext }
 
 // unary stands above gRPC's own retries, so all attempts of a call send the same request with the same request_id.
 func unary(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	request, id := withRequestID(method, request.(proto.Message))
+	request, id := withRequestID(ctx, method, request.(proto.Message))
 	return typed(invoke(ctx, method, request, reply, connection, options...), connection.Target(), id)
 }
 
@@ -128,9 +165,12 @@ func (s typedStream) RecvMsg(message any) error {
 	return typed(s.ClientStream.RecvMsg(message), s.target, "")
 }
 
+// patientID is the key of the request_id that Patiently keeps for its change.
+type patientID struct{}
+
 // withRequestID answers the request of a change with its request_id filled, and the id. The caller's own message stays as it is: used again for another
 // change it must not carry the id of this one.
-func withRequestID(method string, request proto.Message) (any, string) {
+func withRequestID(ctx context.Context, method string, request proto.Message) (any, string) {
 	field := request.ProtoReflect().Descriptor().Fields().ByName("request_id")
 	if field == nil || isRead(method) {
 		return request, ""
@@ -139,7 +179,10 @@ func withRequestID(method string, request proto.Message) (any, string) {
 		return request, given
 	}
 	filled := proto.Clone(request)
-	id := rand.Text()
+	id, kept := ctx.Value(patientID{}).(string)
+	if !kept {
+		id = rand.Text()
+	}
 	filled.ProtoReflect().Set(field, protoreflect.ValueOfString(id))
 	return filled, id
 }

@@ -188,6 +188,39 @@ func TestQuota(t *testing.T) {
 	passed(t, "quota")
 }
 
+func TestPatience(t *testing.T) {
+	connection, err := Connect(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), Plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	vaults := cbr.NewVaultServiceClient(connection)
+	err = Patiently(context.Background(), func(ctx context.Context) error {
+		made, err := vaults.CreateVault(ctx, newVault("go-patience"))
+		if err == nil && made.Vault.Id != "made" {
+			t.Error(made)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed(t, "patience")
+}
+
+func TestHeaders(t *testing.T) {
+	for name, option := range map[string]Option{"APIKey": APIKey("secret\n"), "Project": Project("secr\u00e9t")} {
+		if _, err := Connect(address, option); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "secr") {
+			t.Error(name, err)
+		}
+	}
+	source := func(context.Context) (string, error) { return "secret\n", nil }
+	_, err := cbr.NewVaultServiceClient(connect(t, Token(source))).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+	if e := failed(t, err, codes.Unauthenticated, "Token: "); strings.Contains(e.Error(), "secret") {
+		t.Error(e)
+	}
+}
+
 func TestWrongKey(t *testing.T) {
 	_, err := cbr.NewVaultServiceClient(connect(t, APIKey("nobody's"))).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
 	failed(t, err, codes.Unauthenticated, "CREDENTIALS_INVALID", "API key")
@@ -203,16 +236,19 @@ func TestWrongCA(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	closed := os.Getenv("CBR_TEST_CLOSED_ADDRESS")
-	connection, err := Connect(closed, Plaintext(), APIKey(key))
-	if err != nil {
-		t.Fatal(err)
+	unreachable := func(address string, options ...Option) {
+		connection, err := Connect(address, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		_, err = cbr.NewVaultServiceClient(connection).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+		if e := failed(t, err, codes.Unavailable, "cannot be reached", address); e.Kind != Unreachable {
+			t.Error(e.Kind)
+		}
 	}
-	defer connection.Close()
-	_, err = cbr.NewVaultServiceClient(connection).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
-	if e := failed(t, err, codes.Unavailable, "cannot be reached", closed); e.Kind != Unreachable {
-		t.Error(e.Kind)
-	}
+	unreachable(os.Getenv("CBR_TEST_CLOSED_ADDRESS"), Plaintext(), APIKey(key))
+	unreachable(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), APIKey(key)) // TLS with a server in plain text.
 	passed(t, "unreachable")
 }
 

@@ -2,6 +2,7 @@ package cbrgateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -97,16 +98,25 @@ func (e *Error) explain(target string) {
 	switch {
 	case e.Code == codes.DeadlineExceeded:
 		e.Kind, e.Message = Deadline, "the deadline passed before the gateway answered: "+e.Message
-	case e.Code == codes.Unavailable && strings.Contains(e.Message, "tls:"):
+	case e.Code == codes.Unavailable && isAboutCertificate(e.Message):
 		e.Kind, e.Message = Untrusted, fmt.Sprintf("the certificate of the gateway at %s is not trusted: %s", target, e.Message)
 	case e.Code == codes.Unavailable:
 		e.Kind, e.Message = Unreachable, fmt.Sprintf("the gateway at %s cannot be reached: %s", target, e.Message)
 	}
 }
 
+// isAboutCertificate knows crypto/tls by its words: gRPC keeps no more of a failed handshake. Other failures of TLS are no matter of trust: one with a
+// gateway in plain text, for example.
+func isAboutCertificate(message string) bool {
+	return strings.Contains(message, "tls: failed to verify certificate") || strings.Contains(message, "x509:")
+}
+
 // Patiently makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and ctx has time for it.
-// Nothing has been sent to CBR when a limit refuses a call, so this is safe for changes, too.
+//
+// The call must use the context that it gets and make one change at most: all tries have one request_id, by which the gateway knows a change that it has
+// made already. It may have: a limit can refuse the repeat, by gRPC, of a change whose answer was lost.
 func Patiently(ctx context.Context, call func(context.Context) error) error {
+	ctx = context.WithValue(ctx, patientID{}, rand.Text())
 	for {
 		err := call(ctx)
 		var refused *Error

@@ -27,7 +27,7 @@ const (
 // Watch follows tasks through cuts and restarts of the gateway, until all are final (end_when_all_terminal), the loop is left, or ctx ends.
 //
 // It yields every event but stream_end and those of a task that came before, by its id and revision. An error is the last that it yields: a refusal, or a
-// gateway that could not be reached for a minute. Handle gap: events may be missing, a snapshot follows. A request with the resume_token of the last event
+// gateway that could not be reached for a minute. Handle gap: events may be missing, a whole snapshot follows. A request with the resume_token of the last event
 // goes on from there, also in another process.
 func Watch(ctx context.Context, tasks cbr.TaskServiceClient, request *cbr.WatchTasksRequest) iter.Seq2[*cbr.WatchTasksResponse, error] {
 	return func(yield func(*cbr.WatchTasksResponse, error) bool) {
@@ -111,6 +111,8 @@ func (w *watch) take(event *cbr.WatchTasksResponse) (bool, error) {
 	case *cbr.WatchTasksResponse_StreamEnd:
 		w.end = e.StreamEnd
 		return false, nil
+	case *cbr.WatchTasksResponse_Gap:
+		w.forget()
 	case *cbr.WatchTasksResponse_SnapshotTask:
 		return w.isNew(e.SnapshotTask), nil
 	case *cbr.WatchTasksResponse_Update:
@@ -119,6 +121,12 @@ func (w *watch) take(event *cbr.WatchTasksResponse) (bool, error) {
 		return w.isNew(e.Terminal.Task), nil
 	}
 	return true, nil
+}
+
+// forget makes the snapshot after a gap news as a whole: what is not in it is gone.
+func (w *watch) forget() {
+	clear(w.revisions)
+	w.order = nil
 }
 
 func (w *watch) isNew(task *cbr.Task) bool {
@@ -151,6 +159,7 @@ func (w *watch) ended(ctx context.Context, err error) (pause time.Duration, gap 
 	}
 	if e.Code == codes.OutOfRange && w.request.ResumeToken != "" {
 		w.request.ResumeToken, w.request.IncludeSnapshot = "", nil
+		w.forget()
 		return 0, &cbr.WatchTasksResponse{Event: &cbr.WatchTasksResponse_Gap{Gap: &cbr.WatchGap{Reason: e.Error()}}}, nil
 	}
 	if ctx.Err() != nil || !w.isCut(e) || time.Since(w.heard) > patience {
