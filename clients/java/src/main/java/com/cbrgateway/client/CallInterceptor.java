@@ -7,8 +7,10 @@ import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
+import io.grpc.Context;
 import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
 import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
+import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
@@ -21,14 +23,19 @@ import java.util.function.Supplier;
  * the same request_id.
  */
 final class CallInterceptor implements ClientInterceptor {
+  /** The request_id that {@link Gateway#patiently} keeps for its change. */
+  static final Context.Key<String> REQUEST_ID = Context.key("cbrgateway-request-id");
+
   private static final Metadata.Key<String> AUTHORIZATION = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
   private static final Metadata.Key<String> PROJECT = Metadata.Key.of("x-cbr-project-id", Metadata.ASCII_STRING_MARSHALLER);
 
+  private final ManagedChannel connection;
   private final String address;
   private final Supplier<String> bearer;
   private final String project;
 
-  CallInterceptor(String address, Supplier<String> bearer, String project) {
+  CallInterceptor(ManagedChannel connection, String address, Supplier<String> bearer, String project) {
+    this.connection = connection;
     this.address = address;
     this.bearer = bearer;
     this.project = project;
@@ -36,13 +43,17 @@ final class CallInterceptor implements ClientInterceptor {
 
   @Override
   public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+    if (!method.getType().serverSendsOneMessage()) {
+      connection.resetConnectBackoff(); // A watch pauses by itself. gRPC's own pauses grow to minutes, in which a gateway that is back would not be noticed.
+    }
+    String kept = REQUEST_ID.get(); // Here, since a message may be sent from another thread.
     return new SimpleForwardingClientCall<>(next.newCall(method, options)) {
       private volatile String requestId = "";
 
       @Override
       public void start(Listener<A> listener, Metadata headers) {
         if (bearer != null) {
-          headers.put(AUTHORIZATION, "Bearer " + bearer.get());
+          headers.put(AUTHORIZATION, "Bearer " + Headers.check("token", bearer.get()));
         }
         if (project != null) {
           headers.put(PROJECT, project);
@@ -59,7 +70,7 @@ final class CallInterceptor implements ClientInterceptor {
 
       @Override
       public void sendMessage(Q request) {
-        Q filled = isRead(method) ? request : withRequestId(request);
+        Q filled = isRead(method) ? request : withRequestId(request, kept);
         requestId = isRead(method) ? "" : requestIdOf(filled);
         super.sendMessage(filled);
       }
@@ -72,14 +83,14 @@ final class CallInterceptor implements ClientInterceptor {
     return options.getIdempotencyLevel() == IdempotencyLevel.NO_SIDE_EFFECTS;
   }
 
-  /** The request with its request_id filled, where it has one. */
+  /** The request with its request_id filled, where it has one: with the kept one, if there is one. */
   @SuppressWarnings("unchecked")
-  private static <Q> Q withRequestId(Q request) {
+  private static <Q> Q withRequestId(Q request, String kept) {
     FieldDescriptor field = ((Message) request).getDescriptorForType().findFieldByName("request_id");
     if (field == null || !requestIdOf(request).isEmpty()) {
       return request;
     }
-    return (Q) ((Message) request).toBuilder().setField(field, UUID.randomUUID().toString()).build();
+    return (Q) ((Message) request).toBuilder().setField(field, kept == null ? UUID.randomUUID().toString() : kept).build();
   }
 
   private static <Q> String requestIdOf(Q request) {

@@ -4,6 +4,7 @@ import com.google.gson.Gson;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptors;
+import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
@@ -18,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
+import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
@@ -64,12 +66,16 @@ public final class Gateway implements AutoCloseable {
   }
 
   /**
-   * Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has been sent to CBR when a limit
-   * refuses a call, so this is safe for changes, too.
+   * Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows.
+   *
+   * <p>The call must make one change at most, from the thread that it runs in: all tries have one request_id, by which the gateway knows a change that it has made already. It may have: a
+   * limit can refuse the repeat, by gRPC, of a change whose answer was lost.
    */
   public static <T> T patiently(Duration time, Supplier<T> call) throws InterruptedException {
     Instant end = Instant.now().plus(time);
+    Context change = Context.current().withValue(CallInterceptor.REQUEST_ID, UUID.randomUUID().toString());
     while (true) {
+      Context outer = change.attach();
       try {
         return call.get();
       } catch (StatusRuntimeException failure) {
@@ -79,6 +85,8 @@ public final class Gateway implements AutoCloseable {
           throw failure;
         }
         Thread.sleep(delay.toMillis() + 1);
+      } finally {
+        change.detach(outer);
       }
     }
   }
@@ -107,6 +115,7 @@ public final class Gateway implements AutoCloseable {
 
     /** Sends a key that the gateway's operator has made. */
     public Builder apiKey(String key) {
+      Headers.check("apiKey", key);
       return token(() -> key);
     }
 
@@ -118,7 +127,7 @@ public final class Gateway implements AutoCloseable {
 
     /** The project of all calls. Without it calls go to the tenant's default project. */
     public Builder project(String id) {
-      project = id;
+      project = id == null ? null : Headers.check("project", id);
       return this;
     }
 
@@ -136,8 +145,16 @@ public final class Gateway implements AutoCloseable {
 
     /** Nothing is sent before the first call. */
     public Gateway connect() {
-      ManagedChannel managed = Grpc.newChannelBuilder(address, transport).defaultServiceConfig(serviceConfig()).disableServiceConfigLookUp().build();
-      return new Gateway(managed, ClientInterceptors.intercept(managed, new CallInterceptor(address, bearer, project)));
+      ManagedChannel managed =
+          Grpc.newChannelBuilder(address, transport)
+              .defaultServiceConfig(serviceConfig())
+              .disableServiceConfigLookUp()
+              // A connection that died without a word is noticed by calls that wait on it.
+              .keepAliveTime(30, TimeUnit.SECONDS)
+              .keepAliveTimeout(10, TimeUnit.SECONDS)
+              .keepAliveWithoutCalls(false)
+              .build();
+      return new Gateway(managed, ClientInterceptors.intercept(managed, new CallInterceptor(managed, address, bearer, project)));
     }
   }
 }

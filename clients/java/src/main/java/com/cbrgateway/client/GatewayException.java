@@ -13,12 +13,13 @@ import com.google.rpc.RetryInfo;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
+import java.security.cert.CertPathValidatorException;
 import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLPeerUnverifiedException;
 
 /** Why a call failed: the cause of the StatusRuntimeException that a stub throws. */
 public final class GatewayException extends Exception {
@@ -145,8 +146,13 @@ public final class GatewayException extends Exception {
     };
   }
 
+  /** Other failures of TLS are no matter of trust: one with a gateway in plain text, for example. */
   private static boolean untrusted(Throwable cause) {
-    return cause != null && (cause instanceof SSLException || cause instanceof CertificateException || untrusted(cause.getCause()));
+    return cause != null
+        && (cause instanceof CertificateException
+            || cause instanceof CertPathValidatorException
+            || cause instanceof SSLPeerUnverifiedException
+            || untrusted(cause.getCause()));
   }
 
   private static Throwable root(Throwable cause) {

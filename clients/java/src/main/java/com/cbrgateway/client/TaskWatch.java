@@ -55,8 +55,8 @@ public final class TaskWatch {
   /**
    * Calls the handler with each event, in this thread, until all tasks are final ({@code end_when_all_terminal}) or the handler answers false.
    *
-   * <p>Left out are stream_end and the events of a task that came before, by its id and revision. Handle gap: events may be missing, a snapshot follows. A request with the resume_token
-   * of the last event goes on from there, also in another process.
+   * <p>Left out are stream_end and the events of a task that came before, by its id and revision. Handle gap: events may be missing, a whole snapshot follows. A request with the
+   * resume_token of the last event goes on from there, also in another process.
    *
    * @throws GatewayException for a refusal, and for a gateway that could not be reached for a minute
    */
@@ -118,6 +118,10 @@ public final class TaskWatch {
         end = event.getStreamEnd();
         yield false;
       }
+      case GAP -> {
+        revisions.clear(); // The snapshot that follows is news as a whole: what is not in it is gone.
+        yield true;
+      }
       case SNAPSHOT_TASK -> isNew(event.getSnapshotTask());
       case UPDATE -> isNew(event.getUpdate().getTask());
       case TERMINAL -> isNew(event.getTerminal().getTask());
@@ -149,6 +153,7 @@ public final class TaskWatch {
       return again(why);
     }
     request.clearResumeToken().clearIncludeSnapshot();
+    revisions.clear();
     var gap = WatchTasksResponse.newBuilder().setGap(WatchGap.newBuilder().setReason(why.getMessage())).build();
     return handler.test(gap) ? Duration.ZERO : null;
   }

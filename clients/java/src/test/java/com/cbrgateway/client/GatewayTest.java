@@ -22,6 +22,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class GatewayTest {
   private static final ListVaultsRequest LIST = ListVaultsRequest.getDefaultInstance();
@@ -108,6 +109,30 @@ class GatewayTest {
   }
 
   @Test
+  void patience() throws Exception {
+    try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect()) {
+      var made = Gateway.patiently(Duration.ofSeconds(30), () -> vaults(gateway).createVault(Stage.newVault("java-patience", 100)));
+      assertEquals("made", made.getVault().getId());
+    }
+    Stage.passed("patience");
+  }
+
+  @Test
+  void headers() throws Exception {
+    refused("apiKey", () -> Gateway.at(Stage.ADDRESS).apiKey("secret\n"));
+    refused("apiKey", () -> Gateway.at(Stage.ADDRESS).apiKey(null));
+    refused("project", () -> Gateway.at(Stage.ADDRESS).project("secr\u00e9t"));
+    try (Gateway gateway = Stage.gateway().token(() -> "secret\n").connect()) {
+      refused("token", () -> vaults(gateway).listVaults(LIST));
+    }
+  }
+
+  private static void refused(String option, Executable use) {
+    String message = assertThrows(IllegalArgumentException.class, use).getMessage();
+    assertTrue(message.startsWith(option + ":") && !message.contains("secr"), message);
+  }
+
+  @Test
   void wrongKey() throws Exception {
     try (Gateway gateway = Stage.gateway().apiKey("nobody's").connect()) {
       failure(Status.Code.UNAUTHENTICATED, () -> vaults(gateway).listVaults(LIST), "CREDENTIALS_INVALID", "API key");
@@ -127,11 +152,17 @@ class GatewayTest {
   @Test
   void unreachable() throws Exception {
     String closed = Stage.get("CLOSED_ADDRESS");
-    try (Gateway gateway = Gateway.at(closed).plaintext().apiKey("any").connect()) {
-      var e = failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(LIST), "cannot be reached", closed);
+    unreachable(closed, Gateway.at(closed).plaintext());
+    String plain = Stage.get("SCRIPT_ADDRESS");
+    unreachable(plain, Gateway.at(plain)); // TLS with a server in plain text.
+    Stage.passed("unreachable");
+  }
+
+  private static void unreachable(String address, Gateway.Builder builder) {
+    try (Gateway gateway = builder.apiKey("any").connect()) {
+      var e = failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(LIST), "cannot be reached", address);
       assertEquals(Kind.UNREACHABLE, e.kind());
     }
-    Stage.passed("unreachable");
   }
 
   @Test
