@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import {
   clone,
@@ -19,9 +19,12 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
 import { GatewayError } from "./errors.js";
+import { newRequestId } from "./patience.js";
 
 /** How long each RPC may take and which are repeated. */
 const SERVICE_CONFIG = readFileSync(new URL("../../service_config.json", import.meta.url), "utf8");
+/** Of Node's timers: 24 days. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** How the gateway is reached, and as whom. */
 export interface ConnectOptions {
@@ -41,7 +44,7 @@ export interface ConnectOptions {
 
 /** Of one call. */
 export interface CallOptions {
-  /** Less time than the RPC has by itself. */
+  /** Less time than the RPC has by itself; the wait for a token counts. */
   timeoutMs?: number;
   /** Ends the call when it is aborted. */
   signal?: AbortSignal;
@@ -56,7 +59,7 @@ export type Client<S extends DescService> = {
       : never;
 };
 
-/** Nothing is sent before the first call. */
+/** Nothing is sent before the first call. Throws a TypeError for an option that cannot stand in a header. */
 export function connect(options: ConnectOptions): Gateway {
   return new Gateway(options);
 }
@@ -67,11 +70,18 @@ export class Gateway {
   readonly #channel: grpc.Client;
 
   constructor(options: ConnectOptions) {
+    for (const name of ["apiKey", "project"] as const)
+      if (!fitsHeader(options[name])) throw new TypeError(`the option ${name} has ${MISFIT}`);
     this.#options = options;
     const credentials = options.plaintext ? grpc.credentials.createInsecure() : grpc.credentials.createSsl(options.authorities ?? null);
     this.#channel = new grpc.Client(options.address, credentials, {
       "grpc.service_config": SERVICE_CONFIG,
       "grpc.service_config_disable_resolution": 1,
+      // A connection that died without a word is noticed while calls wait for it.
+      "grpc.keepalive_time_ms": 30_000,
+      "grpc.keepalive_timeout_ms": 10_000,
+      // gRPC's own waits up to two minutes before it looks again for a gateway that was away.
+      "grpc.max_reconnect_backoff_ms": 5_000,
     });
   }
 
@@ -90,9 +100,10 @@ export class Gateway {
   async #unary(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): Promise<Message> {
     const message = clone(method.input, create(method.input, request));
     const requestId = withRequestId(method, message);
-    const metadata = await this.#metadata();
+    const end = deadline(options);
+    const metadata = await this.#metadata(options, requestId);
     return new Promise((resolve, reject) => {
-      const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, deadline(options), (failure, reply) => {
+      const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, end, (failure, reply) => {
         options.signal?.removeEventListener("abort", cancel);
         if (failure) reject(new GatewayError(failure, this.#options.address, requestId));
         else resolve(reply as Message);
@@ -104,7 +115,8 @@ export class Gateway {
   }
 
   async *#stream(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): AsyncIterable<Message> {
-    const call = this.#channel.makeServerStreamRequest(...wire(method), create(method.input, request), await this.#metadata(), deadline(options));
+    const end = deadline(options);
+    const call = this.#channel.makeServerStreamRequest(...wire(method), create(method.input, request), await this.#metadata(options), end);
     const cancel = () => call.cancel();
     if (options.signal?.aborted) cancel();
     options.signal?.addEventListener("abort", cancel);
@@ -118,10 +130,12 @@ export class Gateway {
     }
   }
 
-  async #metadata(): Promise<grpc.Metadata> {
+  async #metadata(options: CallOptions, requestId = ""): Promise<grpc.Metadata> {
     const metadata = new grpc.Metadata();
     const { apiKey, token, project } = this.#options;
-    const bearer = token ? await token() : apiKey;
+    const bearer = token ? await inTime(token, options, requestId) : apiKey;
+    // Before gRPC finds it, whose error shows the token.
+    if (!fitsHeader(bearer)) throw GatewayError.own(grpc.status.UNAUTHENTICATED, `the token has ${MISFIT}`, requestId);
     if (bearer) metadata.set("authorization", `Bearer ${bearer}`);
     if (project) metadata.set("x-cbr-project-id", project);
     return metadata;
@@ -137,6 +151,28 @@ function deadline(options: CallOptions): grpc.CallOptions {
   return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
 }
 
+const MISFIT = "a character that cannot stand in a header, such as the end of a line";
+
+function fitsHeader(value = ""): boolean {
+  return /^[ -~]*$/.test(value);
+}
+
+/** The token, or the error of the deadline or the signal, which end the wait for it as gRPC ends the call itself. */
+async function inTime(token: () => string | Promise<string>, { timeoutMs = LONGEST_WAIT_MS, signal }: CallOptions, requestId: string): Promise<string> {
+  const over = new AbortController();
+  const either = signal ? AbortSignal.any([over.signal, signal]) : over.signal;
+  const failed = (code: grpc.status, what: string) => () => Promise.reject(GatewayError.own(code, `${what} while the token was awaited`, requestId));
+  const interrupted = sleep(Math.min(timeoutMs, LONGEST_WAIT_MS), undefined, { signal: either }).then(
+    failed(grpc.status.DEADLINE_EXCEEDED, "it passed"),
+    failed(grpc.status.CANCELLED, "the call was cancelled"),
+  );
+  try {
+    return await Promise.race([interrupted, Promise.resolve().then(token)]);
+  } finally {
+    over.abort();
+  }
+}
+
 /**
  * Fills the request_id of a change, and answers it. The message is a copy: the caller's own, used again for another change, must not carry the id of this one. In the request of a read
  * request_id is a filter.
@@ -144,6 +180,6 @@ function deadline(options: CallOptions): grpc.CallOptions {
 function withRequestId(method: DescMethod, message: Message & { requestId?: string }): string {
   const isRead = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   if (isRead || !method.input.field["requestId"]) return "";
-  message.requestId ||= randomUUID();
+  message.requestId ||= newRequestId();
   return message.requestId;
 }

@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import { createRegistry } from "@bufbuild/protobuf";
@@ -22,6 +20,8 @@ import {
 import { StatusSchema } from "./gen/google/rpc/status_pb.js";
 
 const DETAILS = createRegistry(file_google_rpc_error_details);
+/** Other texts about TLS, such as that of a gateway which speaks plain text, do not mean that somebody is not trusted. */
+const UNTRUSTED = /certificate|ERR_TLS_CERT_|self[- ]signed|UNABLE_TO_VERIFY/i;
 
 /**
  * Who ended a call: the gateway, with a reason; nobody, since none answers at the address; we, since the gateway's certificate is not trusted; the clock; or something else, such as an
@@ -59,13 +59,16 @@ export class GatewayError extends Error {
     this.message = this.#explained(failure.details, address);
   }
 
+  /** A failure that we have noticed before gRPC. */
+  static own(code: status, details: string, requestId = ""): GatewayError {
+    const failure = Object.assign(new Error(details), { code, details, metadata: new Metadata() });
+    return new GatewayError(failure, "", requestId);
+  }
+
   /** How a stream ends that does not tell its end. */
   static lost(what: string): GatewayError {
     const details = `the stream was lost: ${what}`;
-    const failure = Object.assign(new Error(details), { code: status.UNAVAILABLE, details, metadata: new Metadata() });
-    const error = new GatewayError(failure, "");
-    error.message = details;
-    return error;
+    return Object.assign(GatewayError.own(status.UNAVAILABLE, details), { message: details });
   }
 
   #add(packed: Any): void {
@@ -112,26 +115,9 @@ export class GatewayError extends Error {
       return `the deadline passed before the gateway answered: ${text}`;
     }
     if (this.code !== status.UNAVAILABLE) return text;
-    this.kind = /certificate|\bSSL\b|\bTLS\b/i.test(text) ? "untrusted" : "unreachable";
+    this.kind = UNTRUSTED.test(text) ? "untrusted" : "unreachable";
     return this.kind === "untrusted"
       ? `the certificate of the gateway at ${address} is not trusted: ${text}`
       : `the gateway at ${address} cannot be reached: ${text}`;
-  }
-}
-
-/**
- * Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has been sent to CBR when a limit
- * refuses a call, so this is safe for changes, too.
- */
-export async function patiently<T>(timeMs: number, call: () => Promise<T>): Promise<T> {
-  const end = Date.now() + timeMs;
-  for (;;) {
-    try {
-      return await call();
-    } catch (failure) {
-      const refused = failure instanceof GatewayError && failure.code === status.RESOURCE_EXHAUSTED && failure.retryDelayMs > 0;
-      if (!refused || Date.now() + failure.retryDelayMs > end) throw failure;
-      await sleep(failure.retryDelayMs);
-    }
   }
 }

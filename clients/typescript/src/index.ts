@@ -5,5 +5,6 @@
  *     const { vaults } = await gateway.client(VaultService).listVaults({});
  */
 export { connect, Gateway, type CallOptions, type Client, type ConnectOptions } from "./connection.js";
-export { GatewayError, patiently, type Kind } from "./errors.js";
+export { GatewayError, type Kind } from "./errors.js";
+export { patiently } from "./patience.js";
 export { watchTasks } from "./watch.js";

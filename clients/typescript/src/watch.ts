@@ -47,7 +47,9 @@ export async function* watchTasks(
     const pauseMs = watch.ended(failure);
     if (pauseMs === undefined) return;
     if (watch.gap) yield watch.gap;
-    await sleep(pauseMs, undefined, options.signal ? { signal: options.signal } : {});
+    await sleep(pauseMs, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
+      throw GatewayError.own(status.CANCELLED, "the watch was cancelled");
+    });
   }
 }
 
@@ -93,6 +95,7 @@ class Watch {
     if (why.code === status.OUT_OF_RANGE && this.#request.resumeToken) {
       this.#request.resumeToken = "";
       delete this.#request.includeSnapshot;
+      this.#revisions.clear();
       this.gap = create(WatchTasksResponseSchema, { event: { case: "gap", value: { reason: why.message } } });
       return 0;
     }
@@ -110,6 +113,9 @@ class Watch {
       case "streamEnd":
         this.#end = event.event.value;
         return false;
+      case "gap": // The snapshot that follows is told whole.
+        this.#revisions.clear();
+        return true;
       case "snapshotTask":
         return this.#isNew(event.event.value);
       case "update":

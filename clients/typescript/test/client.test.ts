@@ -68,7 +68,23 @@ check("unary", async (gateway) => {
   await vaults.deleteVault({ vaultId });
 });
 
-check("token", async (gateway) => void (await gateway.client(VaultService).listVaults({})), { token: async () => given("TOKEN") });
+let token: () => string | Promise<string> = () => given("TOKEN");
+check(
+  "token",
+  async (gateway) => {
+    const { listVaults } = gateway.client(VaultService);
+    await listVaults({});
+    token = () => "hidden\n";
+    assert(!(await failure(status.UNAUTHENTICATED, listVaults({}), "the token")).message.includes("hidden"));
+    token = () => new Promise(() => {});
+    assert.equal((await failure(status.DEADLINE_EXCEEDED, listVaults({}, { timeoutMs: 50 }), "deadline", "token")).kind, "deadline");
+    await failure(status.CANCELLED, listVaults({}, { signal: AbortSignal.timeout(50) }), "token");
+    await failure(status.CANCELLED, listVaults({}, { signal: AbortSignal.abort() }));
+    token = () => assert.fail("no token");
+    await assert.rejects(listVaults({}), /no token/);
+  },
+  { token: () => token() },
+);
 
 check("error", async (gateway) => {
   const error = await failure(status.INVALID_ARGUMENT, gateway.client(VaultService).createVault(newVault("ts-error", 5)), "FIELD_INVALID");
@@ -105,8 +121,19 @@ check(
 );
 
 check(
+  "patience",
+  async (gateway) => {
+    const { vault } = await patiently(30_000, () => gateway.client(VaultService).createVault(newVault("ts-patience")));
+    assert.equal(vault?.id, "made");
+  },
+  { address: given("SCRIPT_ADDRESS"), plaintext: true },
+);
+
+check(
   "wrong-key",
   async (gateway) => {
+    const misread = () => connect({ address: ADDRESS, apiKey: "hidden\n" });
+    assert.throws(misread, (error: Error) => error instanceof TypeError && error.message.includes("apiKey") && !error.message.includes("hidden"));
     await failure(status.UNAUTHENTICATED, gateway.client(VaultService).listVaults({}), "CREDENTIALS_INVALID", "API key");
   },
   { apiKey: "nobody's" },
@@ -126,6 +153,9 @@ check(
   async (gateway) => {
     const error = await failure(status.UNAVAILABLE, gateway.client(VaultService).listVaults({}), "cannot be reached", given("CLOSED_ADDRESS"));
     assert.equal(error.kind, "unreachable");
+    const encrypting = connect({ address: given("SCRIPT_ADDRESS") });
+    assert.equal((await failure(status.UNAVAILABLE, encrypting.client(VaultService).listVaults({}), "SSL")).kind, "unreachable");
+    encrypting.close();
   },
   { address: given("CLOSED_ADDRESS"), plaintext: true },
 );
