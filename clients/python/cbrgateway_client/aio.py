@@ -1,19 +1,34 @@
-"""The watch for asyncio."""
+"""The loops for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
+from cbrgateway_client.patience import delay_s, one_change
 from cbrgateway_client.resume import Resumption, lost
 
 if TYPE_CHECKING:
     from cbrgateway.v1.task_pb2_grpc import TaskServiceAsyncStub  # exists for type checkers only
 
-__all__ = ["watch_tasks"]
+__all__ = ["patiently", "watch_tasks"]
+
+Answer = TypeVar("Answer")
+
+
+async def patiently(call: Callable[[], Awaitable[Answer]], *, patience_s: float = 60) -> Answer:
+    """As `cbrgateway_client.patiently`."""
+    end = time.monotonic() + patience_s
+    with one_change():
+        while True:
+            try:
+                return await call()
+            except CallError as refusal:
+                await asyncio.sleep(delay_s(refusal, end))
 
 
 async def watch_tasks(

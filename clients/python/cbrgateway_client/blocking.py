@@ -1,16 +1,34 @@
-"""The watch without asyncio."""
+"""The loops without asyncio."""
 
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import grpc
 from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from cbrgateway_client.errors import CallError
+from cbrgateway_client.patience import delay_s, one_change
 from cbrgateway_client.resume import Resumption, lost
+
+Answer = TypeVar("Answer")
+
+
+def patiently(call: Callable[[], Answer], *, patience_s: float = 60) -> Answer:
+    """Makes a call, and again after the delay that the gateway asks for, as long as a limit refuses it and `patience_s` allows.
+
+    `call` makes one change at most: all tries have the same request_id, yours or a new one. That makes it safe, since the answer of a change may be
+    lost, and a limit refuse the repeat.
+    """
+    end = time.monotonic() + patience_s
+    with one_change():
+        while True:
+            try:
+                return call()
+            except CallError as refusal:
+                time.sleep(delay_s(refusal, end))
 
 
 def watch_tasks(

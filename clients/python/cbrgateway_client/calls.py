@@ -1,6 +1,5 @@
 """What is put around each call: the credential, a request_id for changes, and CallError for failures."""
 
-import uuid
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -11,6 +10,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from cbrgateway_client.errors import CallError
+from cbrgateway_client.patience import new_request_id
 
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request", bound=Message)
@@ -26,7 +26,7 @@ def identified(request: Request, method: str | bytes) -> Request:
         return request
     filled = type(request)()
     filled.CopyFrom(request)
-    setattr(filled, _FIELD, uuid.uuid4().hex)
+    setattr(filled, _FIELD, new_request_id())
     return filled
 
 

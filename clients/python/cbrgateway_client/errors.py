@@ -1,6 +1,7 @@
 """What the gateway says when it refuses a call, unpacked from the details of the status."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any, Final, Self
 
 import grpc
@@ -10,6 +11,21 @@ from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS: Final = "grpc-status-details-bin"
 _PREFIX: Final = "ERROR_REASON_"
+_UNTRUSTED: Final = ("certificate verify failed", "certificate_verify_failed", "is not in peer certificate")
+
+
+class Kind(StrEnum):
+    """Who ended a call."""
+
+    ANSWERED = "answered"
+    """The gateway, with a reason."""
+    UNREACHABLE = "unreachable"
+    """Nobody: none answers at the address."""
+    UNTRUSTED = "untrusted"
+    """We, since the gateway's certificate is not trusted."""
+    DEADLINE = "deadline"
+    OTHER = "other"
+    """Something else, such as the caller itself."""
 
 
 class CallError(grpc.aio.AioRpcError):
@@ -25,6 +41,7 @@ class CallError(grpc.aio.AioRpcError):
         super().__init__(*status)
         found = tuple(_details(dict(self.trailing_metadata() or ()).get(_DETAILS, b"")))
         info = _one(found, error_details_pb2.ErrorInfo())
+        self.kind = _kind(self.code(), self.details() or "", answered=bool(info.reason))
         self.reason_name: str = info.reason
         """Why, such as `VAULT_NOT_FOUND`; also where `reason` does not know the word."""
         self.reason = _reason(info.reason)
@@ -35,8 +52,12 @@ class CallError(grpc.aio.AioRpcError):
         """The gateway's name for this call, as in its log. Give it to the gateway's operator with questions."""
         self.field_violations = tuple(_one(found, error_details_pb2.BadRequest()).field_violations)
         """For INVALID_ARGUMENT: the field, what is wrong, and the rule."""
+        self.precondition_violations = tuple(_one(found, error_details_pb2.PreconditionFailure()).violations)
+        """For FAILED_PRECONDITION: what stands in the way."""
         self.quota_violations = tuple(_one(found, error_details_pb2.QuotaFailure()).violations)
         """For RESOURCE_EXHAUSTED: each limit that does not allow the call."""
+        self.resource = next((detail for detail in found if isinstance(detail, error_details_pb2.ResourceInfo)), None)
+        """What the call is about, such as the vault that is missing. None: the gateway names nothing."""
         retry = next((detail for detail in found if isinstance(detail, error_details_pb2.RetryInfo)), None)
         self.retry_delay_s: float | None = retry.retry_delay.ToTimedelta().total_seconds() if retry else None
         """After which time the call may succeed. None: nothing is known."""
@@ -55,6 +76,16 @@ class CallError(grpc.aio.AioRpcError):
         return f"{self.code().name}{f' ({self.reason_name})' if self.reason_name else ''}: {self.details()}"
 
 
+def _kind(code: grpc.StatusCode, text: str, *, answered: bool) -> Kind:
+    if answered:
+        return Kind.ANSWERED
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Kind.DEADLINE
+    if code is not grpc.StatusCode.UNAVAILABLE:
+        return Kind.OTHER
+    return Kind.UNTRUSTED if any(words in text.lower() for words in _UNTRUSTED) else Kind.UNREACHABLE
+
+
 def _details(packed: str | bytes) -> Iterator[Message]:
     """The details of kinds that we know. A status that cannot be read has none."""
     kinds = (
@@ -62,7 +93,9 @@ def _details(packed: str | bytes) -> Iterator[Message]:
         error_details_pb2.RequestInfo,
         error_details_pb2.RetryInfo,
         error_details_pb2.BadRequest,
+        error_details_pb2.PreconditionFailure,
         error_details_pb2.QuotaFailure,
+        error_details_pb2.ResourceInfo,
     )
     try:
         status = status_pb2.Status.FromString(packed if isinstance(packed, bytes) else packed.encode("latin-1"))

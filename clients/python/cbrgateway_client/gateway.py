@@ -25,7 +25,8 @@ class Gateway:
     - are repeated when the gateway cannot be reached; changes, too, since each has a request_id, yours or a new one;
     - raise CallError, where they are not futures of the blocking API.
 
-    Raises OSError from the methods if a file cannot be read.
+    Raises ValueError for a credential or project that cannot stand in a header, such as one with the end of its line; from calls, if a function has
+    returned it. Raises OSError from the methods if a file cannot be read.
     """
 
     address: str
@@ -41,6 +42,11 @@ class Gateway:
     certificate_file: Path | None = None
     key_file: Path | None = None
     """The caller's own certificate and key (PEM), for gateways that know callers by them."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.credential):
+            _check("credential", self.credential)
+        _check("project_id", self.project_id)
 
     def channel(self) -> grpc.Channel:
         """For calls that block. Use it in a `with` block, and once for many calls."""
@@ -59,15 +65,29 @@ class Gateway:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def _metadata(self) -> Metadata:
-        credential = self.credential() if callable(self.credential) else self.credential
+        if callable(self.credential):
+            credential = self.credential()
+            _check("token that the function `credential` returned", credential)
+        else:
+            credential = self.credential
         who = (("authorization", f"Bearer {credential}"),) if credential else ()
         return (*who, ("x-cbr-project-id", self.project_id)) if self.project_id else who
+
+
+def _check(what: str, value: str) -> None:
+    """Before gRPC does: its error would show the value."""
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(f"The {what} has a character that cannot stand in a header, such as the end of a line.")
 
 
 def _options() -> list[tuple[str, int | str]]:
     return [
         ("grpc.service_config", (files("cbrgateway_client") / "service_config.json").read_text("utf-8")),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
+        # A connection that died without a word is noticed while calls wait for it.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
         # A connection of its own for each channel. gRPC would let all channels to an address share one, which carries 100 calls at a time.
         ("grpc.use_local_subchannel_pool", 1),
     ]

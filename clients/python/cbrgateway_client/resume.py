@@ -83,6 +83,8 @@ class Resumption:
         if kind == "stream_end":
             self._end = response.stream_end
             return False
+        if kind == "gap":  # the snapshot that follows is told whole
+            self._revisions.clear()
         task = response.snapshot_task if kind == "snapshot_task" else getattr(response, kind).task if kind in {"update", "terminal"} else None
         return task is None or self._is_new(task)
 
@@ -96,6 +98,7 @@ class Resumption:
         if error.code() is grpc.StatusCode.OUT_OF_RANGE and self._request.resume_token:
             self._request.resume_token = ""
             self._request.ClearField("include_snapshot")
+            self._revisions.clear()
             return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
         if not self._is_cut(error) or self._clock() - self._heard_at > self._patience_s:
             raise error

@@ -1,10 +1,10 @@
 """The checks of all clients (clients/README.md), for Python: against real servers, with the package that callers install."""
 
+import asyncio
 import base64
 import contextlib
 import json
 import os
-import time
 import urllib.request
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
-from cbrgateway_client import CallError, Gateway
-from cbrgateway_client.blocking import watch_tasks
+from cbrgateway_client import CallError, Gateway, Kind, aio, patiently, watch_tasks
 from google.protobuf.duration_pb2 import Duration
 
 LIST = vault_pb2.ListVaultsRequest()
+MISSING = "97ba169e-4851-6707-0daa-36266b660ac4"
 
 
 def given(name):
@@ -32,8 +32,16 @@ def passed(request):
     return Path(given("RESULTS"), request.node.name.removeprefix("test_").replace("_", "-")).touch
 
 
+def reaching(**changes):
+    return Gateway(**{"address": given("ADDRESS"), "credential": given("API_KEY"), "ca_file": given("CA_FILE")} | changes)
+
+
 def connected(**changes):
-    return Gateway(**{"address": given("ADDRESS"), "credential": given("API_KEY"), "ca_file": given("CA_FILE")} | changes).channel()
+    return reaching(**changes).channel()
+
+
+def scripted():
+    return reaching(address=given("SCRIPT_ADDRESS"), ca_file=None, plaintext=True)
 
 
 @contextlib.contextmanager
@@ -77,12 +85,27 @@ def test_unary(passed):
 def test_token(passed):
     with vaults(credential=lambda: given("TOKEN")) as stub:
         stub.ListVaults(LIST)
+    with vaults(credential=lambda: "hidden\n") as stub, pytest.raises(ValueError, match="token") as misread:
+        stub.ListVaults(LIST)
+    assert "hidden" not in str(misread.value)
+
+    async def misread_too():
+        async with reaching(credential=lambda: "hidden\n").aio_channel() as channel:
+            with pytest.raises(ValueError, match="token"):
+                await VaultServiceStub(channel).ListVaults(LIST)
+            with pytest.raises(ValueError, match="token"):
+                await anext(aio.watch_tasks(TaskServiceStub(channel)))
+
+    asyncio.run(misread_too())
     passed()
 
 
 def test_error(passed):
     with vaults() as stub:
         error = failure(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.CreateVault(new_vault("python-error", 5)), "FIELD_INVALID")
+        missing = failure(grpc.StatusCode.NOT_FOUND, lambda: stub.GetVault(vault_pb2.GetVaultRequest(vault_id=MISSING)))
+    assert (missing.resource.resource_type, missing.resource.resource_name) == ("vault", MISSING)
+    assert error.kind is Kind.ANSWERED
     assert error.reason == errors_pb2.ERROR_REASON_FIELD_INVALID
     assert [violation.field for violation in error.field_violations] == ["vault.billing.size_gib"]
     assert error.call_id
@@ -102,12 +125,30 @@ def test_quota(passed):
     with vaults(credential=given("LIMITED_KEY")) as stub:
         error = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [stub.ListVaults(LIST) for _ in range(50)], "RATE_LIMIT")
         assert error.quota_violations[0].quota_metric == "requests"
-        time.sleep(error.retry_delay_s)
-        stub.ListVaults(LIST)
+        assert error.retry_delay_s > 0
+        patiently(lambda: stub.ListVaults(LIST))
+        failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [patiently(lambda: stub.ListVaults(LIST), patience_s=0) for _ in range(50)])
+    passed()
+
+
+def test_patience(passed):
+    with scripted().channel() as channel:
+        stub = VaultServiceStub(channel)
+        assert patiently(lambda: stub.CreateVault(new_vault("python-patience"))).vault.id == "made"
+
+    async def likewise():
+        async with scripted().aio_channel() as channel:
+            stub = VaultServiceStub(channel)
+            return await asyncio.gather(*(aio.patiently(lambda n=n: stub.CreateVault(new_vault(f"python-patience-{n}"))) for n in range(3)))
+
+    assert [made.vault.id for made in asyncio.run(likewise())] == ["made"] * 3
     passed()
 
 
 def test_wrong_key(passed):
+    with pytest.raises(ValueError, match="credential") as misread:
+        reaching(credential="hidden\n")
+    assert "hidden" not in str(misread.value)
     with vaults(credential="nobody's") as stub:
         failure(grpc.StatusCode.UNAUTHENTICATED, lambda: stub.ListVaults(LIST), "CREDENTIALS_INVALID", "API key")
     passed()
@@ -115,13 +156,16 @@ def test_wrong_key(passed):
 
 def test_wrong_ca(passed):
     with vaults(ca_file=given("OTHER_CA_FILE")) as stub:
-        failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "certificate")
+        assert failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "certificate").kind is Kind.UNTRUSTED
     passed()
 
 
 def test_unreachable(passed):
     with vaults(address=given("CLOSED_ADDRESS"), plaintext=True) as stub:
-        failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "refused", given("CLOSED_ADDRESS"))
+        error = failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "refused", given("CLOSED_ADDRESS"))
+        assert error.kind is Kind.UNREACHABLE
+    with vaults(address=given("SCRIPT_ADDRESS")) as stub:
+        assert failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST)).kind is Kind.UNREACHABLE
     passed()
 
 
@@ -129,7 +173,7 @@ def test_deadline(passed):
     ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null")
     try:
         with vaults() as stub:
-            failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: stub.ListVaults(LIST, timeout=1), "deadline")
+            assert failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: stub.ListVaults(LIST, timeout=1), "deadline").kind is Kind.DEADLINE
     finally:
         ask("/calm")
     passed()
@@ -169,7 +213,7 @@ def told(event):
 
 
 def test_resume(passed):
-    with connected(address=given("SCRIPT_ADDRESS"), ca_file=None, plaintext=True) as channel:
+    with scripted().channel() as channel:
         tasks = TaskServiceStub(channel)
         events = watch_tasks(tasks, task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=200_000_000)))
         assert ", ".join(map(told, events)) == given("SCRIPT_SEEN")
