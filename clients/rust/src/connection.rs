@@ -17,7 +17,7 @@ use tower::{Service, ServiceExt};
 
 use crate::Error;
 use crate::error::chain;
-use crate::gateway::Bearer;
+use crate::gateway::{Bearer, authorization};
 use crate::policy::{POLICIES, Policy};
 use crate::request_id;
 use crate::retry::{Retry, Throttle};
@@ -79,11 +79,9 @@ impl Connection {
     async fn attempt(&self, head: &Parts, body: Bytes, deadline: Instant) -> Result<Response<Body>, Status> {
         let mut request = Request::from_parts(head.clone(), Body::new(Full::new(body)));
         request.headers_mut().insert(TIMEOUT, timeout_until(deadline));
-        // The gateway's own deadline can cut the connection before ours is noticed.
-        let cut = |status| if Instant::now() < deadline { status } else { late() };
-        let answer = self.channel.clone().oneshot(request).await.map_err(|error| cut(lost(error)))?;
+        let answer = self.channel.clone().oneshot(request).await.map_err(|error| lost(error, Some(deadline)))?;
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| cut(lost(error)))?;
+        let body = body.collect().await.map_err(|error| lost(error, Some(deadline)))?;
         let status = Status::from_header_map(&head.headers).or_else(|| Status::from_header_map(body.trailers()?));
         match (status, head.status.as_u16()) {
             (Some(status), _) if status.code() != Code::Ok => Err(status),
@@ -97,9 +95,17 @@ impl Connection {
     async fn stream(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
         let target = self.shared.target.clone();
         let typed = move |status| Error::of(status, &target, String::new());
-        self.shared.identify(request.headers_mut()).await.map_err(&typed)?;
-        let answer = self.channel.clone().oneshot(request).await.map_err(|error| typed(lost(error)))?;
-        Ok(answer.map(|body| Body::new(body.map_err(move |error| typed(lost(error)).into_status()))))
+        let deadline = own_timeout(request.headers()).map(|own| Instant::now() + own);
+        let opening = async {
+            self.shared.identify(request.headers_mut()).await?;
+            self.channel.clone().oneshot(request).await.map_err(|error| lost(error, deadline))
+        };
+        let opened = match deadline {
+            Some(deadline) => timeout_at(deadline, opening).await.unwrap_or_else(|_| Err(late())),
+            None => opening.await,
+        };
+        let answer = opened.map_err(&typed)?;
+        Ok(answer.map(|body| Body::new(body.map_err(move |error| typed(lost(error, deadline)).into_status()))))
     }
 }
 
@@ -135,15 +141,16 @@ impl fmt::Debug for Connection {
 impl Shared {
     /// Puts the metadata of the caller on a call, except what the call itself has already.
     async fn identify(&self, headers: &mut HeaderMap) -> Result<(), Status> {
-        if let Some(source) = &self.bearer
+        if let Some(bearer) = &self.bearer
             && !headers.contains_key(AUTHORIZATION)
         {
-            let bearer =
-                source().await.map_err(|error| Status::unauthenticated(format!("no token for the call: {}", chain(&*error))))?;
-            let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| {
-                Status::unauthenticated("the API key or token has characters that cannot be sent, such as a line break")
-            })?;
-            value.set_sensitive(true);
+            let value = match bearer {
+                Bearer::Key(header) => header.clone(),
+                Bearer::Tokens(source) => {
+                    let token = source().await.map_err(|error| format!("no token for the call: {}", chain(&*error)));
+                    token.and_then(|token| authorization("the token", &token)).map_err(Status::unauthenticated)?
+                }
+            };
             headers.insert(AUTHORIZATION, value);
         }
         if let Some(project) = &self.project {
@@ -153,8 +160,12 @@ impl Shared {
     }
 }
 
-/// How an attempt ends that got no answer. Whatever HTTP/2 calls it: nobody answered.
-fn lost(error: impl std::error::Error + Send + Sync + 'static) -> Status {
+/// How an attempt ends that got no answer. Whatever HTTP/2 calls it: nobody answered; once the deadline has passed: in time, since
+/// tonic and the gateway have clocks of their own, which may cut the call first.
+fn lost(error: impl std::error::Error + Send + Sync + 'static, deadline: Option<Instant>) -> Status {
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return late();
+    }
     let mut status = Status::unavailable(chain(&error));
     status.set_source(Arc::new(error));
     status

@@ -15,18 +15,44 @@ use crate::{Connection, Error};
 /// As in the other implementations of gRPC.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// While calls are open, a connection must give a sign of life this often: one that died without a farewell is noticed. The
+/// gateway allows a ping each 10 s.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 
-/// Who is asked for the bearer of a call: an API key or a token.
-pub(crate) type Bearer = Arc<dyn Fn() -> Answer + Send + Sync>;
+/// What names the caller of a call.
+#[derive(Clone)]
+pub(crate) enum Bearer {
+    /// An API key, as it is sent.
+    Key(HeaderValue),
+    /// Who is asked for a token.
+    Tokens(Arc<dyn Fn() -> Answer + Send + Sync>),
+}
+
+/// How a key or token is sent. Fails with words for the caller, which do not show it.
+pub(crate) fn authorization(what: &str, value: &str) -> Result<HeaderValue, String> {
+    let mut header = sendable(format!("Bearer {value}")).ok_or_else(|| {
+        format!("{what} cannot be sent: it has a line break, as at the end of a file, or something else but printable ASCII")
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// What HTTP lets a header be, except for the bytes that gRPC does not.
+fn sendable(value: String) -> Option<HeaderValue> {
+    if value.chars().all(|character| matches!(character, ' '..='~')) { value.try_into().ok() } else { None }
+}
 
 /// Where a gateway is, and who calls it. Encrypted, and trusting the system's authorities, unless asked otherwise.
 #[derive(Clone)]
 #[must_use = "nothing is connected before `connect`"]
 pub struct Gateway {
     address: String,
-    bearer: Option<Bearer>,
+    /// Fails where what was given cannot be sent; `connect` says so.
+    bearer: Result<Option<Bearer>, Error>,
     project: Option<String>,
     authorities: Option<Vec<u8>>,
     plaintext: bool,
@@ -35,13 +61,13 @@ pub struct Gateway {
 impl Gateway {
     /// The gateway at `host:port`.
     pub fn at(address: impl Into<String>) -> Self {
-        Self { address: address.into(), bearer: None, project: None, authorities: None, plaintext: false }
+        Self { address: address.into(), bearer: Ok(None), project: None, authorities: None, plaintext: false }
     }
 
     /// Sends a key that the gateway's operator has made.
-    pub fn api_key(self, key: impl Into<String>) -> Self {
-        let key = key.into();
-        self.token(move || std::future::ready(Ok(key.clone())))
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.bearer = authorization("api_key", &key.into()).map(|header| Some(Bearer::Key(header))).map_err(wrong);
+        self
     }
 
     /// Sends what `source` answers. It is asked for each call, so it should keep a token until shortly before the token expires.
@@ -50,7 +76,7 @@ impl Gateway {
         F: Fn() -> A + Send + Sync + 'static,
         A: Future<Output = Result<String, BoxError>> + Send + 'static,
     {
-        self.bearer = Some(Arc::new(move || Box::pin(source())));
+        self.bearer = Ok(Some(Bearer::Tokens(Arc::new(move || Box::pin(source())))));
         self
     }
 
@@ -60,7 +86,7 @@ impl Gateway {
         self
     }
 
-    /// Trusts these certificate authorities (PEM) instead of the system's.
+    /// Trusts these certificate authorities (PEM) instead of the system's. Not together with [`plaintext`](Self::plaintext).
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(pem.into());
         self
@@ -76,22 +102,27 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if the address, the authorities or the project cannot be used; `FAILED_PRECONDITION` outside of a Tokio
-    /// runtime, which carries the connection.
+    /// `INVALID_ARGUMENT` if the address, the API key, the authorities or the project cannot be used; `FAILED_PRECONDITION` outside
+    /// of a Tokio runtime, which carries the connection.
     pub fn connect(self) -> Result<Connection, Error> {
         if tokio::runtime::Handle::try_current().is_err() {
             let text = "connect must be called within a Tokio runtime, which carries the connection";
             return Err(Status::new(Code::FailedPrecondition, text).into());
         }
         let project = self.project.as_deref().map(project_id).transpose()?;
-        let channel = self.endpoint()?.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-        Ok(Connection::new(channel, self.address, self.bearer, project))
+        let endpoint = self.endpoint()?.connect_timeout(CONNECT_TIMEOUT);
+        let endpoint =
+            endpoint.http2_keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT).keep_alive_while_idle(false);
+        Ok(Connection::new(endpoint.connect_lazy(), self.address, self.bearer?, project))
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
         let usable = self.address.parse::<Authority>().is_ok_and(|parsed| parsed.port_u16().is_some());
         if !usable {
             return Err(wrong(format!("the address must be host:port, and is {:?}", self.address)));
+        }
+        if self.plaintext && self.authorities.is_some() {
+            return Err(wrong("plaintext and authorities exclude each other: without TLS nobody's certificate is checked"));
         }
         let scheme = if self.plaintext { "http" } else { "https" };
         let unusable = |error| wrong(format!("cannot connect to {}: {}", self.address, crate::error::chain(&error)));
@@ -124,9 +155,40 @@ impl fmt::Debug for Gateway {
 }
 
 fn project_id(id: &str) -> Result<HeaderValue, Error> {
-    id.parse().map_err(|_| wrong(format!("the project must be an id of CBR, and is {id:?}")))
+    sendable(id.to_owned()).ok_or_else(|| wrong(format!("the project must be an id of CBR, and is {id:?}")))
 }
 
 fn wrong(text: impl Into<String>) -> Error {
     Status::invalid_argument(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(gateway: Gateway) -> String {
+        let error = gateway.connect().expect_err("it is refused");
+        assert_eq!(error.code, Code::InvalidArgument);
+        format!("{error} {error:?}")
+    }
+
+    #[tokio::test]
+    async fn a_key_that_cannot_be_sent_is_refused_and_not_shown() {
+        for key in ["s3cret\n", "s3cret\r\n", "s3crét", "s3cret\0"] {
+            let text = refused(Gateway::at("localhost:1").api_key(key));
+            assert!(text.contains("api_key") && !text.contains("s3cr"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_later_token_stands_for_a_key() {
+        let gateway = Gateway::at("localhost:1").plaintext().api_key("s3cret\n").token(async || Ok("token".into()));
+        assert!(gateway.connect().is_ok());
+    }
+
+    #[tokio::test]
+    async fn authorities_are_no_use_without_tls() {
+        let text = refused(Gateway::at("localhost:1").authorities("PEM").plaintext());
+        assert!(text.contains("plaintext and authorities"), "{text}");
+    }
 }

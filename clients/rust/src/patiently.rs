@@ -3,10 +3,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::Error;
+use crate::{Error, request_id};
 
 /// Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and `within`
-/// has time for it. Nothing has been sent to CBR when a limit refuses a call, so this is safe for changes, too.
+/// has time for it.
+///
+/// `call` makes one change, or reads. All tries of the change get the same `request_id` if `call` gives it none, so this is safe:
+/// a try may have been made although a limit has refused it, where its first answer was lost and gRPC's repeat met the limit. The
+/// id reaches calls of the task that awaits this, not of tasks that `call` spawns: those need an id that was made before.
 ///
 /// ```no_run
 /// # use cbrgateway::{Connection, Error, patiently, v1};
@@ -29,8 +33,9 @@ where
     Error: From<E>,
 {
     let end = Instant::now() + within;
+    let id = request_id::fresh();
     loop {
-        let refused = match call().await {
+        let refused = match request_id::under(id.clone(), call()).await {
             Ok(answer) => return Ok(answer),
             Err(error) => Error::from(error),
         };

@@ -15,6 +15,20 @@ const FIELD: &str = "request_id";
 /// Before a message gRPC sends whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
+tokio::task_local! {
+    /// The id of the change that is being tried, where `patiently` tries it.
+    static OF_ALL_TRIES: String;
+}
+
+/// Runs what tries a change once, under this id unless the caller has given one.
+pub(crate) async fn under<A: Future>(id: String, attempt: A) -> A::Output {
+    OF_ALL_TRIES.scope(id, attempt).await
+}
+
+pub(crate) fn fresh() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 /// Path of each change that may be repeated under a `request_id` -> number of this field in the request.
 static FIELDS: LazyLock<HashMap<String, u32>> = LazyLock::new(|| {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the descriptors are part of this package");
@@ -63,7 +77,7 @@ pub(crate) fn fill(path: &str, body: Bytes) -> Result<(Bytes, String), Status> {
     if !id.value.is_empty() {
         return Ok((body, id.value));
     }
-    id.value = format!("{:032x}", rand::random::<u128>());
+    id.value = OF_ALL_TRIES.try_with(Clone::clone).unwrap_or_else(|_| fresh());
     let length = message.len() + id.encoded_len();
     let mut filled = BytesMut::with_capacity(PREFIX + length);
     filled.put_u8(0);
@@ -140,6 +154,12 @@ mod tests {
     fn an_id_of_the_caller_stays() {
         let given = body(&change("mine"));
         assert_eq!(fill(CHANGE, given.clone()).expect("it is a request"), (given, "mine".into()));
+    }
+
+    #[tokio::test]
+    async fn all_tries_of_a_change_have_one_id() {
+        let filled = |id| under("tried".into(), async move { fill(CHANGE, body(&change(id))).expect("it is a request").1 });
+        assert_eq!([filled("").await, filled("").await, filled("mine").await], ["tried", "tried", "mine"]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::{Error, Kind};
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// Without a sign of life for longer, the next failure ends the watch.
+/// Where nothing has come for so long since a failure, the next one ends the watch. Not since the last event: a stream may be
+/// silent for longer before that counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Tasks whose last revision is known. One that was forgotten may be told twice.
 const MAX_REMEMBERED: usize = 10_000;
@@ -22,7 +23,8 @@ pub(crate) struct Resumption {
     request: WatchTasksRequest,
     sequence: i64,
     end: Option<StreamEnd>,
-    heard: Instant,
+    /// When the first of the failures was that no event has followed.
+    failing: Option<Instant>,
     failures: u32,
     revisions: HashMap<String, i64>,
     /// Ids in `revisions`, the oldest first.
@@ -41,15 +43,7 @@ pub(crate) enum Next {
 
 impl Resumption {
     pub(crate) fn new(request: WatchTasksRequest) -> Self {
-        Self {
-            request,
-            sequence: 0,
-            end: None,
-            heard: Instant::now(),
-            failures: 0,
-            revisions: HashMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { request, sequence: 0, end: None, failing: None, failures: 0, revisions: HashMap::new(), order: VecDeque::new() }
     }
 
     /// How long a healthy stream can be silent at most.
@@ -72,7 +66,7 @@ impl Resumption {
         }
         self.sequence = event.sequence;
         self.failures = 0;
-        self.heard = Instant::now();
+        self.failing = None;
         if !event.resume_token.is_empty() {
             self.request.resume_token.clone_from(&event.resume_token);
         }
@@ -83,6 +77,10 @@ impl Resumption {
             }
             Some(Event::SnapshotTask(task)) => Some(task),
             Some(Event::Update(update) | Event::Terminal(update)) => update.task.as_ref(),
+            Some(Event::Gap(_)) => {
+                self.forget();
+                None
+            }
             _ => None,
         };
         let is_news = task.is_none_or(|task| self.is_new(task));
@@ -96,6 +94,12 @@ impl Resumption {
             None => self.remember(task),
         }
         true
+    }
+
+    /// After a gap the caller gets to see the new snapshot whole: it may have dropped what it knew.
+    fn forget(&mut self) {
+        self.revisions.clear();
+        self.order.clear();
     }
 
     fn remember(&mut self, task: &Task) {
@@ -122,9 +126,10 @@ impl Resumption {
         if error.code == Code::OutOfRange && !self.request.resume_token.is_empty() {
             self.request.resume_token.clear();
             self.request.include_snapshot = None;
+            self.forget();
             return Ok(Next::Gap(WatchGap { reason: error.to_string(), ..WatchGap::default() }));
         }
-        if !self.is_cut(&error) || self.heard.elapsed() > PATIENCE {
+        if !self.is_cut(&error) || self.failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
             return Err(error);
         }
         let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures.min(10)));
@@ -149,4 +154,21 @@ impl Resumption {
 /// How a stream ends that does not tell its end.
 pub(crate) fn lost(what: impl std::fmt::Display) -> Error {
     Status::unavailable(format!("the stream was lost: {what}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_silence_ends_no_watch_however_long_it_is() {
+        let heartbeat_interval = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+        let mut memory = Resumption::new(WatchTasksRequest { heartbeat_interval, ..WatchTasksRequest::default() });
+        let mut silence = async || {
+            tokio::time::advance(memory.silence()).await;
+            memory.ended(Err(lost("silence")))
+        };
+        assert!(matches!(silence().await, Ok(Next::Stream(_))));
+        assert!(silence().await.is_err());
+    }
 }

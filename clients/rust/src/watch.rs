@@ -1,7 +1,10 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use crate::resumption::{Next, Resumption, lost};
 use crate::v1::task_service_client::TaskServiceClient;
@@ -12,8 +15,8 @@ use crate::{Connection, Error};
 /// Follows tasks through cuts and restarts of the gateway, until all are final (`end_when_all_terminal`) or it is dropped.
 ///
 /// It tells every event but `stream_end` and those of a task that came before, by its id and revision. Handle `gap`: events may
-/// be missing, a snapshot follows. A request with the `resume_token` of the last event goes on from there, also in another
-/// process.
+/// be missing, and a snapshot follows, which is told whole. A request with the `resume_token` of the last event goes on from
+/// there, also in another process.
 ///
 /// ```no_run
 /// # use cbrgateway::{Connection, Error, Watch, v1};
@@ -25,21 +28,24 @@ use crate::{Connection, Error};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Watch {
     tasks: TaskServiceClient<Connection>,
     memory: Resumption,
-    open: Option<Open>,
-    /// When the next stream may be opened.
-    due: Instant,
+    stage: Stage,
     over: bool,
 }
 
-#[derive(Debug)]
-struct Open {
-    stream: Streaming<WatchTasksResponse>,
-    /// The stream is lost if nothing has come by then.
-    silent: Instant,
+type Opening = Pin<Box<dyn Future<Output = Result<Response<Streaming<WatchTasksResponse>>, Status>> + Send>>;
+
+/// How far a stream is. It is all here, and nothing in the future of `message`, which may be dropped at any time: a stream whose
+/// opening were dropped with it would be asked for again and again, and never be there.
+enum Stage {
+    /// There is none; the next may be opened then.
+    Closed(Instant),
+    /// It has been asked for, and is lost if it is not there by then.
+    Opening(Opening, Instant),
+    /// It is there, and is lost if nothing has come by then.
+    Open(Box<Streaming<WatchTasksResponse>>, Instant),
 }
 
 impl Watch {
@@ -49,13 +55,13 @@ impl Watch {
         Self {
             tasks: TaskServiceClient::new(connection),
             memory: Resumption::new(request),
-            open: None,
-            due: Instant::now(),
+            stage: Stage::Closed(Instant::now()),
             over: false,
         }
     }
 
-    /// The next event; None at the end. May be dropped before it answers, as `select!` and `timeout` do: no event is lost.
+    /// The next event; None at the end. May be dropped before it answers, as `select!` and `timeout` do: no event is lost, and
+    /// a stream that is being opened goes on with the next call.
     ///
     /// # Errors
     ///
@@ -71,13 +77,13 @@ impl Watch {
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
-            self.open = None;
+            self.stage = Stage::Closed(Instant::now());
             self.over = true;
             let next = self.memory.ended(ended)?;
             self.over = matches!(next, Next::End);
             match next {
                 Next::End => {}
-                Next::Stream(pause) => self.due = Instant::now() + pause,
+                Next::Stream(pause) => self.stage = Stage::Closed(Instant::now() + pause),
                 Next::Gap(gap) => {
                     return Ok(Some(WatchTasksResponse { event: Some(Event::Gap(gap)), ..WatchTasksResponse::default() }));
                 }
@@ -89,18 +95,31 @@ impl Watch {
     /// The next message of the stream, which is opened if there is none; None at its end.
     async fn next(&mut self) -> Result<Option<WatchTasksResponse>, Error> {
         let silence = self.memory.silence();
-        let open = match &mut self.open {
-            Some(open) => open,
-            none => {
-                sleep_until(self.due).await;
-                let opened = self.tasks.watch_tasks(self.memory.opened());
-                let stream = heard(opened, Instant::now() + silence, silence).await?.into_inner();
-                none.insert(Open { stream, silent: Instant::now() + silence })
+        loop {
+            match &mut self.stage {
+                Stage::Closed(due) => {
+                    sleep_until(*due).await;
+                    let (mut tasks, request) = (self.tasks.clone(), self.memory.opened());
+                    let opening = Box::pin(async move { tasks.watch_tasks(request).await });
+                    self.stage = Stage::Opening(opening, Instant::now() + silence);
+                }
+                Stage::Opening(opening, until) => {
+                    let stream = heard(opening, *until, silence).await?.into_inner();
+                    self.stage = Stage::Open(Box::new(stream), Instant::now() + silence);
+                }
+                Stage::Open(stream, until) => {
+                    let message = heard(stream.message(), *until, silence).await?;
+                    *until = Instant::now() + silence;
+                    return Ok(message);
+                }
             }
-        };
-        let message = heard(open.stream.message(), open.silent, silence).await?;
-        open.silent = Instant::now() + silence;
-        Ok(message)
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("memory", &self.memory).field("over", &self.over).finish_non_exhaustive()
     }
 }
 

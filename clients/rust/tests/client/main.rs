@@ -3,16 +3,19 @@
 mod stage;
 mod vectors;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use cbrgateway::tonic::{Code, Request};
 use cbrgateway::v1;
 use cbrgateway::v1::checkpoint_service_client::CheckpointServiceClient;
 use cbrgateway::v1::protectability_service_client::ProtectabilityServiceClient;
+use cbrgateway::v1::task_service_client::TaskServiceClient;
 use cbrgateway::v1::vault_service_client::VaultServiceClient;
 use cbrgateway::v1::watch_tasks_response::Event;
 use cbrgateway::{Error, Gateway, Kind, Watch, patiently};
-use stage::{ask, connect, failed, gateway, new_vault, passed, pem, told};
+use stage::{ask, connect, failed, gateway, new_vault, passed, pem, script, told};
+use tokio::time::timeout;
 
 fn list() -> v1::ListVaultsRequest {
     v1::ListVaultsRequest::default()
@@ -89,6 +92,27 @@ async fn quota() -> Result<(), Error> {
 }
 
 #[tokio::test]
+async fn patience() -> Result<(), Error> {
+    let vaults = VaultServiceClient::new(script().connect()?);
+    let made = patiently(Duration::from_secs(10), || {
+        let mut vaults = vaults.clone();
+        async move { vaults.create_vault(new_vault("rust-patience")).await }
+    });
+    assert_eq!(made.await?.into_inner().vault.expect("a vault was made").id, "made");
+    passed("patience");
+    Ok(())
+}
+
+#[tokio::test]
+async fn unsendable_token() -> Result<(), Error> {
+    let connection = script().token(async || Ok("s3crét".into())).connect()?;
+    let answer = VaultServiceClient::new(connection).list_vaults(list()).await;
+    let error = failed(answer, Code::Unauthenticated, &["the token cannot be sent"]);
+    assert!(!format!("{error:?}").contains("s3cr"), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn wrong_key() -> Result<(), Error> {
     let connection = gateway().api_key("nobody's").connect()?;
     let answer = VaultServiceClient::new(connection).list_vaults(list()).await;
@@ -120,7 +144,7 @@ async fn unreachable() -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn deadline() {
+async fn deadline() -> Result<(), Error> {
     ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null");
     let mut request = Request::new(list());
     request.set_timeout(Duration::from_secs(1));
@@ -128,7 +152,16 @@ async fn deadline() {
     ask("/calm");
     let error = failed(answer, Code::DeadlineExceeded, &["deadline"]);
     assert_eq!(error.kind, Kind::Deadline);
+
+    // A stream of a server that accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let mut request = Request::new(v1::WatchTasksRequest::default());
+    request.set_timeout(Duration::from_millis(100));
+    let answer = TaskServiceClient::new(Gateway::at(address).plaintext().connect()?).watch_tasks(request).await;
+    assert_eq!(failed(answer, Code::DeadlineExceeded, &["deadline"]).kind, Kind::Deadline);
     passed("deadline");
+    Ok(())
 }
 
 #[tokio::test]
@@ -169,11 +202,16 @@ async fn watch() -> Result<(), Error> {
 
 #[tokio::test]
 async fn resume() -> Result<(), Error> {
-    let connection = Gateway::at(told("SCRIPT_ADDRESS")).plaintext().connect()?;
+    let connection = script().connect()?;
     let heartbeat_interval = Some(Duration::from_millis(200).try_into().expect("it is short"));
     let mut watch = Watch::new(connection.clone(), v1::WatchTasksRequest { heartbeat_interval, ..Default::default() });
     let mut seen = Vec::new();
-    while let Some(event) = watch.message().await? {
+    // Each call of `message` is dropped long before a stream has been opened, which must not open another one.
+    while let Some(event) = loop {
+        if let Ok(told) = timeout(Duration::from_millis(1), watch.message()).await {
+            break told?;
+        }
+    } {
         seen.push(in_words(event));
     }
     assert_eq!(seen.join(", "), told("SCRIPT_SEEN"));

@@ -24,6 +24,11 @@ pub(crate) fn gateway() -> Gateway {
     Gateway::at(told("ADDRESS")).authorities(pem("CA_FILE")).api_key(told("API_KEY"))
 }
 
+/// The server with the script.
+pub(crate) fn script() -> Gateway {
+    Gateway::at(told("SCRIPT_ADDRESS")).plaintext()
+}
+
 pub(crate) fn connect() -> Connection {
     gateway().connect().expect("the frame's settings are right")
 }
