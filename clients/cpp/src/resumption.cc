@@ -90,7 +90,8 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
     next.gap->mutable_gap()->set_reason(error.what());
     return next;
   }
-  if (!IsCut(why, error.kind == Kind::kAnswered) || std::chrono::steady_clock::now() - heard_ > kPatience) {
+  // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
+  if (!IsCut(why, error.kind == Kind::kAnswered) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kPatience)) {
     return {.over = true, .status = why};
   }
   return {.pause = std::max(Backoff(), error.retry_delay)};

@@ -100,7 +100,8 @@ class Resumption:
             self._request.ClearField("include_snapshot")
             self._revisions.clear()
             return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
-        if not self._is_cut(error) or self._clock() - self._heard_at > self._patience_s:
+        # The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
+        if not self._is_cut(error) or (self._failures and self._clock() - self._heard_at > self._patience_s):
             raise error
         self._failures += 1
         pause_s = self._jitter(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)))

@@ -99,7 +99,8 @@ class Watch {
       this.gap = create(WatchTasksResponseSchema, { event: { case: "gap", value: { reason: why.message } } });
       return 0;
     }
-    if (!this.#isCut(why) || Date.now() - this.#heardAt > PATIENCE_MS) throw why;
+    // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
+    if (!this.#isCut(why) || (this.#failures > 0 && Date.now() - this.#heardAt > PATIENCE_MS)) throw why;
     const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures++, 10));
     return Math.max(Math.random() * longest, why.retryDelayMs);
   }

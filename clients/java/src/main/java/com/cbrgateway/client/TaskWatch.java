@@ -159,7 +159,8 @@ public final class TaskWatch {
   }
 
   private Duration again(GatewayException why) throws GatewayException {
-    if (!isCut(why) || System.nanoTime() - heardNs > PATIENCE.toNanos()) {
+    // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
+    if (!isCut(why) || failures > 0 && System.nanoTime() - heardNs > PATIENCE.toNanos()) {
       throw why;
     }
     long longest = Math.min(LONGEST_PAUSE.toMillis(), FIRST_PAUSE.toMillis() << Math.min(failures, 10));
