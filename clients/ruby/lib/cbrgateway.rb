@@ -2,6 +2,7 @@
 
 require "grpc"
 require "google/protobuf/well_known_types"
+require "securerandom"
 Dir[File.join(__dir__, "cbrgateway", "v1", "*_pb.rb")].each { |file| require file }
 
 require_relative "cbrgateway/error"
@@ -29,14 +30,18 @@ module CbrGateway
     end
   end
 
-  # Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows. Nothing has
-  # been sent to CBR when a limit refuses a call, so this is safe for changes, too.
+  # Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows.
+  #
+  # The block makes one change at most: all tries have the same request_id, the request's own or one that is made here. Where the answer of a try was
+  # lost before a limit refused its repeat, the gateway knows the change again by it, and does not make it twice.
   #
   # @param seconds [Numeric] the time for all of it
   # @yield the call
   # @return what the block returns
   def self.patiently(seconds)
     ends_at = now + seconds
+    outer = request_id
+    Thread.current[:cbrgateway_request_id] ||= SecureRandom.uuid
     begin
       yield
     rescue Error => e
@@ -45,7 +50,15 @@ module CbrGateway
 
       sleep e.retry_delay
       retry
+    ensure
+      Thread.current[:cbrgateway_request_id] = outer
     end
+  end
+
+  # @api private
+  # @return [String, nil] the id of the change that {patiently} makes
+  def self.request_id
+    Thread.current[:cbrgateway_request_id]
   end
 
   # @api private

@@ -71,6 +71,13 @@ class ClientTest < Minitest::Test
     passed "quota"
   end
 
+  def test_patience
+    made = CbrGateway.patiently(30) { script.stub(VaultService).create_vault(new_vault("ruby-patience")) }
+    assert_equal "made", made.vault.id
+    assert_nil CbrGateway.request_id
+    passed "patience"
+  end
+
   def test_watch
     vault = protected_vault("ruby-watch")
     backup = CreateCheckpointRequest.new(checkpoint: CheckpointSpec.new(vault_id: vault.id))
@@ -87,7 +94,7 @@ class ClientTest < Minitest::Test
   end
 
   def test_resume
-    played = gateway(ENV.fetch("CBR_TEST_SCRIPT_ADDRESS"), authorities: nil, plaintext: true)
+    played = script
     request = WatchTasksRequest.new(heartbeat_interval: Google::Protobuf::Duration.new(nanos: 200_000_000))
     assert_equal ENV.fetch("CBR_TEST_SCRIPT_SEEN"), played.watch(request).map { |event| told(event) }.join(", ")
     assert_empty request.resume_token, "the caller's own message has been changed"
@@ -145,6 +152,76 @@ class ClientTest < Minitest::Test
     end
   end
 
+  # Were it one, the stream would be opened again and the first event told once more.
+  def test_a_slow_block_is_no_silence
+    handled = Queue.new
+    stream = Class.new(TaskService::Service) do
+      define_method(:watch_tasks) do |_request, _call|
+        first = WatchTasksResponse.new(sequence: 1, heartbeat: WatchHeartbeat.new)
+        over = StreamEnd.new(reason: :STREAM_END_REASON_ALL_TERMINAL)
+        [-> { first }, -> { handled.pop && WatchTasksResponse.new(sequence: 2, stream_end: over) }].lazy.map(&:call)
+      end
+    end
+    serving(stream) do |address|
+      heartbeats = WatchTasksRequest.new(heartbeat_interval: Google::Protobuf::Duration.new(nanos: 100_000_000))
+      told = 0
+      gateway(address, authorities: nil, plaintext: true).watch(heartbeats) do
+        told += 1
+        break if told > 1
+
+        sleep 1
+        handled << true
+      end
+      assert_equal 1, told
+    end
+  end
+
+  def test_close_ends_what_is_under_way
+    own = gateway
+    calls = own.stub(TaskService)
+    events = Queue.new
+    under_way = [
+      -> { own.watch { |event| events << event } },
+      -> { calls.watch_tasks(WatchTasksRequest.new).each { |event| events << event } }
+    ].map { |call| Thread.new { failed(CANCELLED, "has been closed", &call) } }
+    2.times { events.pop }
+    GC.start
+    own.close
+    under_way.each { |thread| assert thread.join(5), "a call goes on" }
+    failed(CANCELLED, "has been closed") { calls.list_tasks(ListTasksRequest.new) }
+    failed(CANCELLED, "has been closed") { own.watch.first }
+  end
+
+  def test_close_ends_a_call_without_an_answer
+    TCPServer.open("127.0.0.1", 0) do |silent|
+      own = gateway("127.0.0.1:#{silent.local_address.ip_port}", authorities: nil, plaintext: true)
+      calls = own.stub(VaultService)
+      call = Thread.new { failed(CANCELLED, "has been closed") { calls.list_vaults(ListVaultsRequest.new) } }
+      sleep 0.01 until call.stop?
+      own.close
+      assert call.join(5), "the call goes on"
+    end
+  end
+
+  def test_secrets_are_not_shown
+    { api_key: "se\ncret", project: "se cret" }.each do |option, value|
+      message = assert_raises(ArgumentError) { CbrGateway.connect(ADDRESS, **{ option => value }) }.message
+      assert_match(/\A#{option}: it must be of visible ASCII/, message)
+      refute_match(/cret/, message)
+    end
+    message = assert_raises(ArgumentError) { vaults(api_key: nil, token: -> { "s\u00e9cret" }).list_vaults(ListVaultsRequest.new) }.message
+    assert_match(/\Atoken: it must be of visible ASCII/, message)
+    refute_match(/cret/, message)
+    [gateway, vaults].each { |shown| refute_includes shown.inspect, KEY }
+  end
+
+  def test_only_a_bad_certificate_is_not_trusted
+    kinds = ["SSL_ERROR_SSL: certificate verify failed", "Peer name a is not in peer certificate", "no such host certificates.example"].map do |details|
+      CbrGateway::Error.new(GRPC::Unavailable.new(details), address: ADDRESS).kind
+    end
+    assert_equal %i[untrusted untrusted unreachable], kinds
+  end
+
   # In a process of its own: threads of minitest would help this one to hear signals.
   def test_a_signal_ends_a_call
     TCPServer.open("127.0.0.1", 0) do |silent|
@@ -190,6 +267,23 @@ class ClientTest < Minitest::Test
   def gateway(address = ADDRESS, **options)
     trusted = { api_key: KEY, authorities: File.read(ENV.fetch("CBR_TEST_CA_FILE")) }
     CbrGateway.connect(address, **trusted, **options).tap { |made| (@gateways ||= []) << made }
+  end
+
+  # A server in this process.
+  def serving(service)
+    server = GRPC::RpcServer.new(pool_size: 2)
+    port = server.add_http2_port("127.0.0.1:0", :this_port_is_insecure)
+    server.handle(service)
+    thread = Thread.new { server.run }
+    yield "127.0.0.1:#{port}"
+  ensure
+    server.stop
+    thread.join
+  end
+
+  # The server that plays a script.
+  def script
+    gateway(ENV.fetch("CBR_TEST_SCRIPT_ADDRESS"), authorities: nil, plaintext: true)
   end
 
   def vaults(**options)

@@ -8,6 +8,10 @@ module CbrGateway
   # What every failed call of a stub of {Gateway#stub} raises. It is a GRPC::BadStatus with everything that the gateway has said unpacked; its `cause` is
   # what gRPC raised, such as GRPC::NotFound.
   class Error < GRPC::BadStatus
+    # What TLS says of a certificate that it does not accept; other failures can have the word in them, too.
+    UNTRUSTED = /certificate verify failed|CERTIFICATE_VERIFY_FAILED|is not in peer certificate/i
+    private_constant :UNTRUSTED
+
     # @return [Symbol] who ended the call: `:answered`, the gateway did, with a reason; `:unreachable`, nobody answers at the address, or the connection
     #   broke; `:untrusted`, the gateway's certificate is not of an authority that is trusted here, or not for this address; `:deadline`, the time was
     #   over; `:other`, something else, such as a cancelled call
@@ -108,7 +112,7 @@ module CbrGateway
     end
 
     def unavailable(address)
-      @kind = details.match?(/certificate/i) ? :untrusted : :unreachable
+      @kind = details.match?(UNTRUSTED) ? :untrusted : :unreachable
       return details unless address
       return "the certificate of the gateway at #{address} is not trusted: #{details}" if kind == :untrusted
 

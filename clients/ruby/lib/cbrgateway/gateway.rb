@@ -3,6 +3,7 @@
 require "openssl"
 
 require_relative "calls"
+require_relative "under_way"
 require_relative "watch"
 
 module CbrGateway
@@ -11,6 +12,16 @@ module CbrGateway
 
   # A connection, for any number of stubs, calls and threads. {CbrGateway.connect} makes one.
   class Gateway
+    # A connection that died silently is noticed while a call waits on it, and a gateway that is back is soon found again.
+    CHANNEL = {
+      "grpc.service_config" => SERVICE_CONFIG,
+      "grpc.keepalive_time_ms" => 30_000,
+      "grpc.keepalive_timeout_ms" => 10_000,
+      "grpc.http2.max_pings_without_data" => 0,
+      "grpc.max_reconnect_backoff_ms" => 5_000
+    }.freeze
+    private_constant :CHANNEL
+
     # @param address [String] `host:port`
     # @param api_key [String] a key that the gateway's operator has made
     # @param token [#call] supplies a token (JWT) instead; it is asked for each call, so it should keep a token until shortly before the token expires.
@@ -18,18 +29,17 @@ module CbrGateway
     # @param project [String] the project of all calls; without it they go to the tenant's default project
     # @param authorities [String] certificate authorities (PEM) to trust instead of the system's
     # @param plaintext [Boolean] does without TLS; the API key travels readable: for a gateway on this machine only
-    # @raise [ArgumentError] when the options contradict each other or hold no certificate
+    # @raise [ArgumentError] when the options contradict each other, hold no certificate, or cannot be sent
     def initialize(address, api_key: nil, token: nil, project: nil, authorities: nil, plaintext: false)
       raise ArgumentError, "give api_key or token, not both" if api_key && token
       raise ArgumentError, "plaintext has no certificate to check: leave out authorities, or plaintext" if plaintext && authorities
 
       @address = address
-      @bearer = token || (api_key && -> { api_key })
-      @project = project
+      @bearer = token || (api_key && sendable("api_key", api_key) && -> { api_key })
+      @project = project && sendable("project", project)
       credentials = plaintext ? :this_channel_is_insecure : trusting(authorities)
-      @channel = GRPC::ClientStub.setup_channel(nil, address, credentials, { "grpc.service_config" => SERVICE_CONFIG })
-      # Ruby hands signals over to a thread in a call of gRPC only where another one sleeps: without this one Ctrl-C waits until the call has ended.
-      @listener = Thread.new { sleep }
+      @channel = GRPC::ClientStub.setup_channel(nil, address, credentials, CHANNEL.dup)
+      @under_way = UnderWay.new
     end
 
     # The RPCs of a service: `gateway.stub(CbrGateway::V1::VaultService).get_vault(request)`. The methods are those of gRPC; they take `deadline:`, a Time,
@@ -38,7 +48,7 @@ module CbrGateway
     # @param service [Module] one of {V1}
     # @return [GRPC::ClientStub]
     def stub(service)
-      Class.new(service::Stub) { include Calls }.new(@address, @channel, method(:metadata))
+      Class.new(service::Stub) { include Calls }.new(@address, @channel, @under_way, method(:metadata))
     end
 
     # Follows tasks through cuts and restarts of the gateway, until all are final (`end_when_all_terminal`) or the block is left.
@@ -49,24 +59,36 @@ module CbrGateway
     # @param request [V1::WatchTasksRequest]
     # @yieldparam event [V1::WatchTasksResponse]
     # @return [Enumerator<V1::WatchTasksResponse>, nil] the events, if there is no block
-    # @raise [Error] a refusal, or a gateway that could not be reached for a minute
+    # @raise [Error] a refusal, a gateway that could not be reached for a minute, or {#close}
     def watch(request = V1::WatchTasksRequest.new, &block)
       return enum_for(:watch, request) unless block
 
-      Watch.new(stub(V1::TaskService), request).each(&block)
+      Watch.new(stub(V1::TaskService), request, @under_way).each(&block)
     end
 
-    # Calls under way are ended.
+    # Ends the calls and watches under way, in other threads, too: they raise an {Error} with the code CANCELLED, as later calls do.
     def close
+      @under_way.close
       @channel.close
-      @listener.kill
+    end
+
+    # @return [String] without the key and the token
+    def inspect
+      "#<#{self.class} #{@address}>"
     end
 
     private
 
     # Who calls, on each call.
     def metadata
-      { "authorization" => @bearer && "Bearer #{@bearer.call}", "x-cbr-project-id" => @project }.compact
+      { "authorization" => @bearer && "Bearer #{sendable('token', @bearer.call)}", "x-cbr-project-id" => @project }.compact
+    end
+
+    # The value, if it can stand in a header. It is not shown, since it may be a secret.
+    def sendable(name, value)
+      return value if value.to_s.b.match?(/\A[!-~]+\z/)
+
+      raise ArgumentError, "#{name}: it must be of visible ASCII characters, one or more, without spaces; a value from a file may need `chomp`"
     end
 
     # gRPC itself would trust a list that its gem brings; that is left for systems without one.

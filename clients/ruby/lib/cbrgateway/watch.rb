@@ -11,7 +11,7 @@ module CbrGateway
   # | RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost streams are still taken for a while |
   # | INTERNAL or UNKNOWN that is not from the gateway | the same: something in between broke the stream |
   # | OUT_OF_RANGE, when the watch has a token | a `gap` for the caller, and a new stream that begins with a snapshot |
-  # | anything else, or no sign of life for a minute | the error is raised |
+  # | anything else, or no sign of life for a minute, or the end of the connection | the error is raised |
   #
   # @api private
   class Watch
@@ -26,8 +26,9 @@ module CbrGateway
     # Tasks whose last revision is known. One that was forgotten may be told twice.
     MAX_REMEMBERED = 10_000
 
-    def initialize(tasks, request)
+    def initialize(tasks, request, under_way)
       @tasks = tasks
+      @under_way = under_way
       @request = Google::Protobuf.deep_copy(request)
       @revisions = {}
       @heard_at = CbrGateway.now
@@ -38,7 +39,7 @@ module CbrGateway
     def each(&block)
       while (pause = after(stream(&block)))
         block.call(@gap) if @gap
-        sleep pause
+        @under_way.pause(pause)
       end
     end
 
@@ -51,23 +52,25 @@ module CbrGateway
       call = @tasks.watch_tasks(@request, return_op: true)
       alarm = Alarm.new(silence_s) { call.cancel }
       call.execute.each do |event|
+        alarm.stop
         tell(event, &block) if news?(event)
-        alarm.reset
+        alarm.start
       end
       nil
     rescue Error => e
       raise if @telling
 
-      alarm.rung? ? Error.lost("no sign of life for #{silence_s} s") : e
+      alarm&.rung? ? Error.lost("no sign of life for #{silence_s} s") : e
     ensure
       alarm&.stop
     end
 
-    # An Error that the caller's own block raises is none of the stream's.
+    # An Error that the caller's own block raises is none of the stream's, and the time that it takes is no silence.
     def tell(event)
       @telling = true
       yield event
       @telling = false
+      @heard_at = CbrGateway.now
     end
 
     # How long a healthy stream can be silent at most.
@@ -88,8 +91,15 @@ module CbrGateway
       when :snapshot_task then new?(event.snapshot_task)
       when :update then new?(event.update.task)
       when :terminal then new?(event.terminal.task)
+      when :gap then forget
       else true
       end
+    end
+
+    # A snapshot follows that is told whole: what was known may be of before the gap.
+    def forget
+      @revisions.clear
+      true
     end
 
     def new?(task)
@@ -107,7 +117,7 @@ module CbrGateway
 
       failure ||= Error.lost("it ended without stream_end")
       return begin_anew(failure) if failure.code == OUT_OF_RANGE && !@request.resume_token.empty?
-      raise failure if !cut?(failure) || CbrGateway.now - @heard_at > PATIENCE_S
+      raise failure if @under_way.closed? || !cut?(failure) || CbrGateway.now - @heard_at > PATIENCE_S
 
       longest_s = [LONGEST_PAUSE_S, FIRST_PAUSE_S * (2**[@failures, 10].min)].min
       @failures += 1
@@ -117,6 +127,7 @@ module CbrGateway
     def begin_anew(failure)
       @request.resume_token = ""
       @request.clear_include_snapshot
+      forget
       @gap = V1::WatchTasksResponse.new(gap: V1::WatchGap.new(reason: failure.message))
       0
     end
@@ -131,30 +142,28 @@ module CbrGateway
       end
     end
 
-    # Rings once, in a thread of its own, when it has not been reset for so long.
+    # Rings in a thread of its own, when it has not been stopped for so long.
     class Alarm
-      def initialize(seconds)
+      def initialize(seconds, &ring)
         @seconds = seconds
-        reset
+        @ring = ring
+        start
+      end
+
+      def start
         @thread = Thread.new do
-          while (left = @due - CbrGateway.now).positive?
-            sleep left
-          end
+          sleep @seconds
           @rung = true
-          yield
+          @ring.call
         end
-      end
-
-      def reset
-        @due = CbrGateway.now + @seconds
-      end
-
-      def rung?
-        @rung
       end
 
       def stop
         @thread.kill
+      end
+
+      def rung?
+        @rung
       end
     end
   end
