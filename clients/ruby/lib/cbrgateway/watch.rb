@@ -117,7 +117,8 @@ module CbrGateway
 
       failure ||= Error.lost("it ended without stream_end")
       return begin_anew(failure) if failure.code == OUT_OF_RANGE && !@request.resume_token.empty?
-      raise failure if @under_way.closed? || !cut?(failure) || CbrGateway.now - @heard_at > PATIENCE_S
+      # The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
+      raise failure if @under_way.closed? || !cut?(failure) || (@failures.positive? && CbrGateway.now - @heard_at > PATIENCE_S)
 
       longest_s = [LONGEST_PAUSE_S, FIRST_PAUSE_S * (2**[@failures, 10].min)].min
       @failures += 1
