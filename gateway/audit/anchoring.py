@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
 from gateway.audit.anchors import AnchorPlace
+from gateway.audit.attempt import problem_of
 from gateway.audit.record import Anchor
 
 _HANGS_S: Final = 30.0
@@ -57,7 +59,7 @@ class Anchors:
                 return
             for number, place in enumerate(self._places):
                 self._busy_since = time.monotonic()
-                self._judge(number, _tried(place, anchor))
+                self._judge(number, problem_of(partial(place.add, anchor), "keeping an anchor failed inside"))
                 self._busy_since = None
             self._judge(-1, "")
 
@@ -65,14 +67,3 @@ class Anchors:
         if problem and problem != self._trouble.get(place):
             log.error("the audit log's anchors cannot be kept", cause=problem)
         self._trouble[place] = problem
-
-
-def _tried(place: AnchorPlace, anchor: Anchor) -> str:
-    try:
-        place.add(anchor)
-    except OSError as error:
-        return error.strerror or str(error)
-    except Exception as error:  # the thread must outlive whatever happens, or there would be no anchors any more
-        log.exception("keeping an anchor failed inside")
-        return type(error).__name__
-    return ""

@@ -1,7 +1,5 @@
 """The logs of writers that do not run any more, in a directory that several share: whoever finds one writes to it what is left to be said."""
 
-import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +25,7 @@ def departed(directory: Path, writer: str, keys: Keys, anchors: Iterable[Anchor]
     """
     with locked(directory, writer):
         found = position(directory, writer, keys, last_of(anchors, writer))
-        sink = FileSink(directory, writer, keys, max_bytes=sys.maxsize, max_age_s=math.inf, head=found.head, number=found.number, open=found.open)
+        sink = FileSink(directory, writer, keys, head=found.head, number=found.number, open=found.open)
         try:
             if found.torn is not None:
                 sink.append([repaired(found.torn)])

@@ -5,7 +5,9 @@ next one begins a new segment, whose first record says where the chain had stood
 """
 
 import contextlib
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -79,8 +81,8 @@ class FileSink:
     directory: Path
     writer: str
     keys: Keys
-    max_bytes: int
-    max_age_s: float
+    max_bytes: int = sys.maxsize
+    max_age_s: float = math.inf
     opener: Callable[..., Disk] = Disk
     on_closed: Callable[[SegmentFile], None] = lambda _segment: None
     head: Head = field(default_factory=Head)

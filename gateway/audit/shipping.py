@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.audit.attempt import problem_of
 from gateway.audit.backlog import Backlog
 
 _LOOK_S: Final = 1.0
@@ -17,7 +18,7 @@ _CLOSE_S: Final = 3.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Unsent(Exception):  # noqa: N818 - says what is the case
+class Unsent(OSError):  # noqa: N818 - says what is the case
     """The collector has not taken the records. The text says why, and shows no secret."""
 
 
@@ -63,29 +64,20 @@ class Shipper:
         pause_s = _LOOK_S
         while True:
             closing = self._closing.is_set()
-            problem = self._shipped()
+            problem = problem_of(self._ship, "sending the audit log failed inside")
             self._judge(problem)
             if closing:
                 return
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if problem else _LOOK_S
             self._closing.wait(pause_s)
 
-    def _shipped(self) -> str:
-        """Sends all that is there; why that did not go to the end."""
-        try:
-            while batch := self._batch or self._backlog.take():
-                self._batch = batch
-                self._collector.send(batch)
-                self._batch = []
-                self._backlog.note(batch[-1])
-        except Unsent as unsent:
-            return str(unsent)
-        except OSError as error:
-            return error.strerror or str(error)
-        except Exception as error:  # the thread must outlive whatever happens, or the collector would miss the rest
-            log.exception("sending the audit log failed inside")
-            return type(error).__name__
-        return ""
+    def _ship(self) -> None:
+        """Sends all that is there. Raises OSError, of which Unsent is one."""
+        while batch := self._batch or self._backlog.take():
+            self._batch = batch
+            self._collector.send(batch)
+            self._batch = []
+            self._backlog.note(batch[-1])
 
     def _judge(self, problem: str) -> None:
         if problem and problem != self._trouble:

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from gateway.audit import events
+from gateway.audit.attempt import problem_of
 from gateway.audit.files import Entry, Sink
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor
@@ -194,15 +195,9 @@ class Writer:
     def _tried(self, work: Callable[[], object]) -> str:
         self._busy_since = time.monotonic()
         try:
-            work()
-        except OSError as error:
-            return error.strerror or str(error)
-        except Exception as error:  # the thread must outlive whatever happens, or nobody would ever be told again
-            log.exception("the audit log failed inside")
-            return type(error).__name__
+            return problem_of(work, "the audit log failed inside")
         finally:
             self._busy_since = None
-        return ""
 
     def _judge(self, problem: str) -> None:
         if problem and not self._down:

@@ -30,7 +30,7 @@ from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call
 from gateway.rpc.status import to_status
-from gateway.tenants import Principal, Project, Snapshot
+from gateway.tenants import Principal, Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -129,15 +129,17 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
 
 async def identified(call: Call, context: Context) -> None:
     """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same."""
-    call.principal = await _principal(call.snapshot, context)
+    metadata = _metadata(context)
+    call.principal = await _principal(call.snapshot, context, metadata)
     structlog.contextvars.bind_contextvars(tenant=call.principal.tenant.id)
-    call.project = _project(call.principal, call.binding, context)
+    call.project = identity.choose_project(call.principal, call.binding, metadata)
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:
     """For how many seconds a call that goes on for long may do so by its caller's credential. Raises the refusal, if it may not."""
-    principal = await _principal(snapshot, context)
-    project = _project(principal, call.binding, context)
+    metadata = _metadata(context)
+    principal = await _principal(snapshot, context, metadata)
+    project = identity.choose_project(principal, call.binding, metadata)
     assert call.principal is not None
     assert call.project is not None
     if (principal.tenant.id, principal.id, project.id) != (call.principal.tenant.id, call.principal.id, call.project.id):
@@ -145,15 +147,11 @@ async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> 
     return principal.valid_until - time.time()
 
 
-async def _principal(snapshot: Snapshot, context: Context) -> Principal:
+async def _principal(snapshot: Snapshot, context: Context, metadata: identity.Metadata) -> Principal:
     directory = snapshot.directory
     certificate = next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None) if directory.reads_certificates else None
-    return await identity.authenticate(directory, _metadata(context), certificate)
+    return await identity.authenticate(directory, metadata, certificate)
 
 
-def _project(principal: Principal, binding: Binding, context: Context) -> Project:
-    return identity.choose_project(principal, binding, _metadata(context))
-
-
-def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
+def _metadata(context: Context) -> identity.Metadata:
     return tuple(context.invocation_metadata() or ())

@@ -1,6 +1,7 @@
 """Logs made without a gateway: a real directory, real files, and a disk that a test can break."""
 
 import errno
+import gzip
 import time
 from pathlib import Path
 
@@ -72,3 +73,12 @@ class _Disk(Disk):
         if self._state.fault in {"full", "write", "sync"}:
             raise OSError(errno.EIO, "Input/output error")
         super().cut(size)
+
+
+def pack(path: Path, *, cut=0):
+    """Packs a segment as the keeper does, and spoils its end by so many bytes."""
+    whole = gzip.compress(path.read_bytes())
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(whole[: len(whole) - cut])
+    path.unlink()
+    return packed

@@ -1,7 +1,6 @@
 """`cbr-gateway audit`: what a person sees of a log."""
 
 import asyncio
-import gzip
 import json
 import time
 
@@ -17,7 +16,7 @@ from gateway.audit.settings import AuditSettings
 from gateway.cli import main
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store
-from tests.audit.logs import WRITER, entry, sink
+from tests.audit.logs import WRITER, entry, pack, sink
 from tests.audit.scenes import audit_section
 from tests.unit.test_cli import ENVIRON, EXAMPLE
 
@@ -115,10 +114,7 @@ def test_a_damaged_segment_is_named_and_the_others_are_shown(tmp_path):
     log = sink(tmp_path, max_bytes=1)
     for number in range(3):
         log.append([entry(number)])
-    first = tmp_path / name_of(WRITER, 1)
-    packed = first.with_name(f"{first.name}.gz")
-    packed.write_bytes(gzip.compress(first.read_bytes())[:-20])
-    first.unlink()
+    packed = pack(tmp_path / name_of(WRITER, 1), cut=20)
     for command in ("query", "tail"):
         done = run(command, tmp_path)
         assert [line.split()[-1] for line in done.stdout.splitlines()] == ["call-1", "call-2"]

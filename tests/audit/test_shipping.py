@@ -1,7 +1,6 @@
 """A copy of every record for an OpenTelemetry collector: a real server, which is away, refuses or comes back, and a log that goes on meanwhile."""
 
 import contextlib
-import gzip
 import random
 import threading
 import time
@@ -23,7 +22,7 @@ from gateway.audit.resume import Unusable
 from gateway.audit.segments import name_of, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify
-from tests.audit.logs import WRITER, Broken, entry, sink
+from tests.audit.logs import WRITER, Broken, entry, pack, sink
 from tests.audit.scenes import KEYS, assert_good, audit_section, audited_gateway, records
 from tests.audit.test_opening import MOMENT, read
 from tests.functional.calls import caller, until
@@ -260,8 +259,7 @@ def test_whatever_happens_to_the_files_the_backlog_yields_what_counts_once_and_i
         if rnd.random() < 0.1:
             for each in segments(tmp_path)[WRITER][:-1] if segments(tmp_path) else ():
                 if not each.packed:
-                    each.path.with_name(f"{each.path.name}.gz").write_bytes(gzip.compress(each.path.read_bytes()))
-                    each.path.unlink()
+                    pack(each.path)
         if rnd.random() < 0.3:
             batch = left.take()
             got += batch
@@ -328,8 +326,7 @@ def test_a_segment_that_cannot_be_read_is_named_and_the_next_ones_are_sent(tmp_p
     for number in range(4):
         log.append([entry(number)])
     second = segments(tmp_path)[WRITER][1]
-    second.path.with_name(f"{second.path.name}.gz").write_bytes(gzip.compress(second.path.read_bytes())[:-20])
-    second.path.unlink()
+    pack(second.path, cut=20)
     with structlog.testing.capture_logs() as said:
         got = backlog(tmp_path, log).take()
     expected = [line for each in segments(tmp_path)[WRITER] if each.number != 2 for line in each.data().splitlines()]

@@ -10,7 +10,7 @@ import pytest
 from gateway.audit.chain import Keys
 from gateway.audit.segments import segments
 from gateway.audit.verify import verify
-from tests.audit.logs import KEYS, WRITER, entry, sink
+from tests.audit.logs import KEYS, WRITER, entry, pack, sink
 
 TAMPERS = int(os.environ.get("AUDIT_SOAK", "0")) * 1000 or 200
 
@@ -26,8 +26,7 @@ def made(tmp_path_factory):
         if number % 5 == 4:
             anchors.append(log.checkpoint())
     for each in segments(folder)[WRITER][1:3]:
-        each.path.with_name(f"{each.path.name}.gz").write_bytes(gzip.compress(each.path.read_bytes()))
-        each.path.unlink()
+        pack(each.path)
     anchors.append(log.close())
     other = sink(folder, writer="there", max_bytes=4000)
     for number in range(20):

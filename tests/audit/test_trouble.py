@@ -1,10 +1,8 @@
 """Awkward moments: what a review of the log has found once and must not come back."""
 
 import errno
-import gzip
 import os
 import threading
-import time
 
 import grpc
 import msgspec
@@ -24,13 +22,15 @@ from gateway.audit.files import Disk, Entry
 from gateway.audit.opening import open_audit
 from gateway.audit.otlp import _record
 from gateway.audit.own import own_record
+from gateway.audit.reading import Query, rows
 from gateway.audit.record import Previous
 from gateway.audit.resume import Unusable, locked, position
 from gateway.audit.segments import name_of, segments
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.verify import verify
 from gateway.audit.writer import _MAX_BYTES, Writer
-from tests.audit.logs import KEYS, WRITER, Broken, entry, sink
+from tests.audit.logs import KEYS, WRITER, Broken, entry, pack, sink
+from tests.audit.scenes import KEYS as OURS
 from tests.audit.scenes import assert_good, audited_gateway, records
 from tests.audit.scenes import events as told
 from tests.audit.test_opening import read, settings
@@ -101,7 +101,7 @@ async def test_a_torn_end_of_a_writer_that_has_gone_is_told_too(tmp_path):
     log = tmp_path / "log"
     log.mkdir()
     left = sink(log, writer="gone")
-    left.keys = settings_keys()
+    left.keys = OURS
     left.append([entry(1)])
     path = log / name_of("gone", 1)
     path.write_bytes(path.read_bytes() + b'{"class_uid":60')
@@ -111,12 +111,6 @@ async def test_a_torn_end_of_a_writer_that_has_gone_is_told_too(tmp_path):
     assert [line["event"] for line in said if line["log_level"] == "warning"] == ["the end of the audit log was incomplete and is set aside"]
     assert "LOG_REPAIRED" in told(tmp_path, own=True)
     assert_good(tmp_path)
-
-
-def settings_keys():
-    from tests.audit.scenes import KEYS as OURS  # noqa: PLC0415 - the other KEYS are those of logs without a gateway
-
-    return OURS
 
 
 def holed(folder, line):
@@ -173,7 +167,7 @@ def test_a_file_that_another_process_has_made_is_not_removed(tmp_path):
 # Anchors -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_hangs_delays_nothing_and_its_anchors_are_the_newest(tmp_path):
+async def test_a_place_that_hangs_delays_nothing_and_its_anchors_are_the_newest(tmp_path):
     goes_on = threading.Event()
     got = []
 
@@ -186,18 +180,11 @@ def test_a_place_that_hangs_delays_nothing_and_its_anchors_are_the_newest(tmp_pa
     anchors.start()
     for number in range(1, 6):
         anchors.put(signed(KEYS, WRITER, 1, Head(number, bytes(32))))
-        until_true(lambda: got)
+        await until(lambda: got)
     assert got == [1]
     goes_on.set()
     anchors.close()
     assert got == [1, 5]
-
-
-def until_true(true):
-    give_up = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def test_an_anchor_survives_the_fragment_before_it(tmp_path):
@@ -252,15 +239,9 @@ async def test_what_is_owed_has_a_bound_and_is_paid_in_parts(tmp_path):
     disk.fault = ""
     await until(lambda: not log.trouble)
     await log.aclose()
-    rows = [row["unmapped"] for row in records_of(tmp_path)]
-    assert sum(row["event"] == "READ_ENDED" for row in rows) + sum(row.get("lost", 0) for row in rows) == _MAX_BYTES // len(body) + 20
+    found = [row["unmapped"] for row in rows(tmp_path, Query(own=True))]
+    assert sum(row["event"] == "READ_ENDED" for row in found) + sum(row.get("lost", 0) for row in found) == _MAX_BYTES // len(body) + 20
     assert log._bytes == 0
-
-
-def records_of(folder):
-    from gateway.audit.reading import Query, rows  # noqa: PLC0415 - `records` looks below a gateway's folder
-
-    return list(rows(folder, Query(own=True)))
 
 
 # Verifying -----------------------------------------------------------------------------------------------------------------------
@@ -276,7 +257,7 @@ def test_a_segment_that_is_just_being_begun_makes_no_log_bad(tmp_path):
 
 
 def test_logs_with_keys_of_their_own_are_verified_by_name(tmp_path):
-    for writer, keys in (("old", settings_keys()), ("new", KEYS)):
+    for writer, keys in (("old", OURS), ("new", KEYS)):
         log = sink(tmp_path, writer=writer)
         log.keys = keys
         log.append([entry(1)])
@@ -351,9 +332,7 @@ def test_a_damaged_segment_is_passed_over_once(tmp_path):
     log = sink(tmp_path, max_bytes=1)
     for number in range(3):
         log.append([entry(number)])
-    first = segments(tmp_path)[WRITER][0]
-    first.path.with_name(f"{first.path.name}.gz").write_bytes(gzip.compress(first.path.read_bytes())[:-20])
-    first.path.unlink()
+    pack(segments(tmp_path)[WRITER][0].path, cut=20)
     left = Backlog(tmp_path, WRITER, lambda: log.head.sequence)
     with structlog.testing.capture_logs() as said:
         assert len(left.take()) + len(left.take()) == log.head.sequence - 3
