@@ -11,75 +11,10 @@ other tenants' data or exceptions of libraries. Every other exception that reach
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
 
 from cbrgateway.v1 import errors_pb2
-from google.rpc import code_pb2
 
-Reason: TypeAlias = errors_pb2.ErrorReason.ValueType
-
-_CODES: Final[Mapping[int, tuple[str, ...]]] = {
-    code_pb2.INVALID_ARGUMENT: ("FIELD_INVALID", "PAGE_TOKEN_MISMATCH", "METADATA_INVALID", "IDEMPOTENCY_MISMATCH", "RESUME_TOKEN_MISMATCH"),
-    code_pb2.UNAUTHENTICATED: ("CREDENTIALS_INVALID",),
-    code_pb2.PERMISSION_DENIED: ("PROJECT_DENIED", "PROJECT_SHARED", "ADMINISTRATOR_ONLY", "PERMISSION_MISSING", "UPSTREAM_PERMISSION"),
-    code_pb2.NOT_FOUND: (
-        "VAULT_NOT_FOUND",
-        "BACKUP_NOT_FOUND",
-        "CHECKPOINT_NOT_FOUND",
-        "POLICY_NOT_FOUND",
-        "TASK_NOT_FOUND",
-        "MEMBER_NOT_FOUND",
-        "TAG_NOT_FOUND",
-        "RESOURCE_NOT_FOUND",
-        "NOT_FOUND",
-        "QUOTA_NOT_FOUND",
-        "SUBMISSION_NOT_FOUND",
-    ),
-    code_pb2.FAILED_PRECONDITION: (
-        "ACCOUNT_RESTRICTED",
-        "VAULT_LOCKED",
-        "RESOURCE_IN_OTHER_VAULT",
-        "STATE_INVALID",
-        "COMBINATION_INVALID",
-        "UPSTREAM_LIMIT",
-        "RESOURCE_IN_USE",
-        "NOT_SUPPORTED",
-        "ORDER_REFUSED",
-    ),
-    code_pb2.ALREADY_EXISTS: ("VAULT_EXISTS", "REPLICA_EXISTS", "MEMBER_EXISTS", "EXISTS"),
-    code_pb2.ABORTED: ("RESOURCE_BUSY", "REQUEST_IN_PROGRESS", "CALLER_TOO_SLOW"),
-    code_pb2.UNAVAILABLE: (
-        "UPSTREAM_THROTTLED",
-        "UPSTREAM_UNREACHABLE",
-        "UPSTREAM_UNAVAILABLE",
-        "SHUTTING_DOWN",
-        "QUOTA_STORE_DOWN",
-        "AUDIT_DOWN",
-    ),
-    code_pb2.UNKNOWN: ("OUTCOME_UNKNOWN",),
-    code_pb2.INTERNAL: ("UPSTREAM_CREDENTIALS", "UPSTREAM_INTERNAL", "UPSTREAM_PROTOCOL", "INTERNAL"),
-    code_pb2.DEADLINE_EXCEEDED: ("DEADLINE_TOO_SHORT",),
-    code_pb2.OUT_OF_RANGE: ("RESUME_TOKEN_EXPIRED",),
-    code_pb2.RESOURCE_EXHAUSTED: (
-        "RATE_LIMIT",
-        "CONCURRENCY_LIMIT",
-        "STREAM_LIMIT",
-        "RESOURCE_COUNT_LIMIT",
-        "CAPACITY_LIMIT",
-        "VOLUME_LIMIT",
-    ),
-    code_pb2.UNIMPLEMENTED: ("UNIMPLEMENTED",),
-}
-
-CODE_OF: Final[Mapping[Reason, code_pb2.Code.ValueType]] = {
-    errors_pb2.ErrorReason.Value(f"ERROR_REASON_{name}"): code for code, names in _CODES.items() for name in names
-}
-"""The gRPC code of each reason. OUTCOME_UNKNOWN alone may be raised with another one (UNAVAILABLE)."""
-
-
-def reason_name(reason: Reason) -> str:
-    """The reason as ErrorInfo carries it: `VAULT_NOT_FOUND`."""
-    return errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+from gateway.reasons import REASONS, Reason, reason_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +88,7 @@ class GatewayError(Exception):
 
     def __post_init__(self) -> None:
         if self.code < 0:
-            self.code = CODE_OF[self.reason]
+            self.code = REASONS[self.reason].code
 
     def __str__(self) -> str:
         return f"{reason_name(self.reason)}: {self.message}"

@@ -1,4 +1,4 @@
-"""Writes docs/errors.md from the comments of errors.proto, the gRPC codes of gateway.errors and the table of CBR's codes.
+"""Writes docs/errors.md from the comments and options of errors.proto and the table of CBR's codes.
 
 So the page cannot drift from the code: change the comment, run `make generate`. `make check` fails when the committed page is out of date.
 """
@@ -11,7 +11,7 @@ from typing import Final
 from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
-from gateway.errors import CODE_OF, reason_name
+from gateway.reasons import REASONS, reason_name, reason_of
 from gateway.upstream.faults import codes as upstream_codes
 from gateway.upstream.reference import load_comments
 
@@ -33,8 +33,11 @@ _RETRY: Final[Mapping[str, str]] = {
     "RESOURCE_EXHAUSTED": "Repeat with exponential backoff, unless gRPC itself refused a message that is too large: that never passes.",
     "UNIMPLEMENTED": "Repeating cannot help.",
 }
+_DENIED: Final = "The audit log has the decision `Denied`."
+_LIMITED: Final = "The audit log has `quota: refused`."
+_PUSHBACK: Final = "gRPC clients that repeat calls by themselves keep the delay (`grpc-retry-pushback-ms`)."
 _INTRODUCTION: Final = """\
-<!-- Written by scripts/error_page.py. Do not edit: change the comments in protos/cbrgateway/v1/errors.proto and run `make generate`. -->
+<!-- Written by scripts/error_page.py. Do not edit: change the comments and options in protos/cbrgateway/v1/errors.proto and run `make generate`. -->
 # Errors
 
 Every error that the gateway answers is a `google.rpc.Status` with a gRPC code, a short message that says what to change, and details:
@@ -104,8 +107,8 @@ def page() -> str:
     lead = comments[str(errors_pb2.ErrorReason.DESCRIPTOR.full_name)]
     metadata = lead[lead.index("Metadata of the ErrorInfo") :]
     codes: dict[str, list[str]] = {}
-    for reason, code in CODE_OF.items():
-        codes.setdefault(code_pb2.Code.Name(code), []).append(reason_name(reason))
+    for reason, failure in REASONS.items():
+        codes.setdefault(code_pb2.Code.Name(failure.code), []).append(reason_name(reason))
     parts = [_INTRODUCTION, metadata, "\n\n", _HOW_TO_READ, _contents(codes)]
     for code, reasons in codes.items():
         parts.append(f"\n## Code {code}\n\n{_RETRY[code]}\n")
@@ -123,7 +126,10 @@ def _reason(reason: str, comments: Mapping[str, str]) -> str:
     meaning, _, todo = comment.partition(_TODO)
     codes = [f"`{code}`" for code, known in upstream_codes().known.items() if known.reason == reason]
     led = f"\n**CBR's codes:** {', '.join(codes)}.\n" if codes else ""
-    return f"\n### {reason}\n\n{meaning.strip()}\n\n**{_TODO}** {todo.strip()}\n{led}"
+    failure = REASONS[reason_of(reason)]
+    facts = [text for holds, text in ((failure.denied, _DENIED), (failure.limited, _LIMITED), (failure.pushback, _PUSHBACK)) if holds]
+    follows = f"\n{' '.join(facts)}\n" if facts else ""
+    return f"\n### {reason}\n\n{meaning.strip()}\n\n**{_TODO}** {todo.strip()}\n{follows}{led}"
 
 
 def _rows() -> Iterator[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 CACHE = ROOT / ".cache" / "third-party"
-GOOGLE = ("google/type/date.proto", "google/rpc/status.proto", "google/rpc/error_details.proto")
+GOOGLE = ("google/type/date.proto", "google/rpc/code.proto", "google/rpc/status.proto", "google/rpc/error_details.proto")
 
 
 def lay_out_third_party() -> None:

@@ -10,7 +10,9 @@ from clients.frame.languages import DIST, ROOT
 
 COMPLETE: Final = ROOT / "generated" / "cbrgateway.binpb"
 STRIPPED: Final = DIST / "cbrgateway.binpb"
-_SERVER_ONLY: Final = frozenset({"buf/validate/validate.proto", "cbrgateway/v1/options.proto", "google/protobuf/descriptor.proto"})
+_SERVER_ONLY: Final = frozenset(
+    {"buf/validate/validate.proto", "cbrgateway/v1/options.proto", "google/protobuf/descriptor.proto", "google/rpc/code.proto"}
+)
 
 
 def load() -> FileDescriptorSet:

@@ -6,8 +6,9 @@ from typing import Final
 
 from cbrgateway.v1 import errors_pb2
 
-from gateway.errors import GatewayError, QuotaViolation, Reason
+from gateway.errors import GatewayError, QuotaViolation
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Metric, day_of
+from gateway.reasons import Reason
 from gateway.state import Shortage, Taken
 
 STORE_RETRY_S: Final = 1.0

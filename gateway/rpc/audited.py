@@ -27,7 +27,8 @@ from gateway.audit.events import Event
 from gateway.audit.intents import PENDING
 from gateway.audit.levels import FLOOR, Level, declared
 from gateway.audit.record import Stream
-from gateway.errors import GatewayError, UpstreamFacts, reason_name
+from gateway.errors import GatewayError, UpstreamFacts
+from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.peer import Network, peer_of
@@ -42,17 +43,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _OK, _CANCELLED = "OK", "CANCELLED"
 _MAX_RESOURCES: Final = 50
 _PROGRESS_S: Final = 300.0
-_DENIALS: Final = frozenset(
-    reason_name(reason)
-    for reason in (
-        errors_pb2.ERROR_REASON_CREDENTIALS_INVALID,
-        errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY,
-        errors_pb2.ERROR_REASON_PERMISSION_MISSING,
-        errors_pb2.ERROR_REASON_PROJECT_DENIED,
-        errors_pb2.ERROR_REASON_PROJECT_SHARED,
-    )
-)
-_LIMITS: Final = frozenset({"RATE_LIMIT", "CONCURRENCY_LIMIT", "RESOURCE_COUNT_LIMIT", "CAPACITY_LIMIT", "VOLUME_LIMIT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +178,10 @@ class _Trail:
         """Whether somebody was turned away, at the door or, in a stream, later."""
         call = self.call
         stillborn = call.messages == 0 and call.outcome not in {_OK, _CANCELLED}
-        return stillborn or call.reason in _DENIALS or self._event() is events.CALL_REFUSED
+        return stillborn or self._failure().denied or self._event() is events.CALL_REFUSED
+
+    def _failure(self) -> Failure:
+        return REASONS[reason_of(self.call.reason)] if self.call.reason else NOT_FAILED
 
     def _activity(self, *, code: int | None) -> Activity:
         call, audit = self.call, self.recorder.audit
@@ -210,7 +203,7 @@ class _Trail:
             request=audit.redactor.message(call.request) if shows_request and call.request is not None else None,
             response=audit.redactor.message(call.response) if shows_response and call.response is not None else None,
             replayed="replayed" in call.trailers,
-            quota="refused" if call.reason in _LIMITS else "allowed" if call.places is not None else "",
+            quota="refused" if self._failure().limited else "allowed" if call.places is not None else "",
             code=code,
             reason=call.reason,
             duration_ms=round((time.monotonic() - call.started) * 1000),
@@ -224,7 +217,7 @@ class _Trail:
         metadata: Metadata = tuple(self.context.invocation_metadata() or ())
         peer = peer_of(self.context.peer(), metadata, self.recorder.trusted)
         principal, project = call.principal, call.project
-        decision = "Denied" if call.reason in _DENIALS else "Allowed" if project is not None else ""
+        decision = "Denied" if self._failure().denied else "Allowed" if project is not None else ""
         return Caller(
             ip=peer.ip,
             port=peer.port,

@@ -18,8 +18,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
-from gateway.errors import GatewayError, reason_name
+from gateway.errors import GatewayError
 from gateway.quota.admission import Admission
+from gateway.reasons import reason_name
 from gateway.rpc.audited import Recorder, unknown_rpc
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.pipeline import Context, identified_again, stages

@@ -24,8 +24,9 @@ from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
-from gateway.errors import GatewayError, reason_name
+from gateway.errors import GatewayError
 from gateway.quota.admission import Admission
+from gateway.reasons import REASONS, reason_name
 from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call
@@ -34,15 +35,6 @@ from gateway.tenants import Principal, Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_PUSHED_BACK = frozenset(
-    {
-        errors_pb2.ERROR_REASON_UPSTREAM_THROTTLED,
-        errors_pb2.ERROR_REASON_RATE_LIMIT,
-        errors_pb2.ERROR_REASON_CONCURRENCY_LIMIT,
-        errors_pb2.ERROR_REASON_STREAM_LIMIT,
-    }
-)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -117,7 +109,7 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     status = rpc_status.to_status(to_status(error, call.id))
     call.trailers.update(error.trailers)
     trailers = [*call.trailers.items(), *status.trailing_metadata]
-    if error.reason in _PUSHED_BACK and error.retry_after_s is not None:
+    if REASONS[error.reason].pushback and error.retry_after_s is not None:
         # Clients with retries switched on wait this long instead of their own backoff.
         trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))))
     try:

@@ -12,7 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway.errors import GatewayError, QuotaViolation, Violation, reason_name
+from gateway.errors import GatewayError, QuotaViolation, Violation
+from gateway.reasons import reason_name
 
 DOMAIN: Final = "cbrgateway"
 MAX_MESSAGE_BYTES: Final = 512

@@ -18,7 +18,8 @@ from google.rpc import code_pb2
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.errors import CODE_OF, GatewayError, UpstreamFacts
+from gateway.errors import GatewayError, UpstreamFacts
+from gateway.reasons import REASONS
 from gateway.upstream import retry
 from gateway.upstream.auth import Authenticator
 from gateway.upstream.breaker import Breaker, Verdict
@@ -350,7 +351,7 @@ class Exchange:
         """The change was sent, and nobody knows whether it was carried out. UNAVAILABLE only where a repeat is recognised: programs repeat that."""
         advice = "repeat it with the same request_id" if self.recognised else "read the object, and repeat only if the change is absent"
         text = f"{self.binding.operation} was sent, but whether CBR carried it out is not known; {advice}."
-        code = code_pb2.UNAVAILABLE if self.recognised else CODE_OF[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN]
+        code = code_pb2.UNAVAILABLE if self.recognised else REASONS[errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN].code
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)
 
 

@@ -13,10 +13,10 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
-from gateway.errors import CODE_OF, GatewayError, Reason, Resource, UpstreamFacts, Violation
+from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
+from gateway.reasons import REASONS, reason_of
 from gateway.upstream import strict_json
 from gateway.upstream.declaration import Binding
 
@@ -105,7 +105,7 @@ class UpstreamError:
     def gone(self) -> bool:
         """Whether CBR itself says that an object does not exist."""
         known = codes().known.get(self.code)
-        return self.vanished or (known is not None and CODE_OF[_value(known.reason)] == code_pb2.NOT_FOUND)
+        return self.vanished or (known is not None and REASONS[reason_of(known.reason)].code == code_pb2.NOT_FOUND)
 
     @property
     def throttled(self) -> bool:
@@ -168,8 +168,8 @@ def to_gateway_error(
 ) -> GatewayError:
     """Our error for an answer. For the resource that it is about, `subject`: path variable -> value, `named`: kind -> the one id in the body."""
     reason_name, meaning = _reason(error, binding)
-    reason = _value(reason_name)
-    code = CODE_OF[reason]
+    reason = reason_of(reason_name)
+    code = REASONS[reason].code
     message = meaning[0].upper() + meaning[1:]
     if todo := _DO.get(reason_name):
         message += f"; {todo}"
@@ -189,10 +189,6 @@ def to_gateway_error(
         upstream=facts,
         metadata={"permission": binding.permission} if reason_name == "UPSTREAM_PERMISSION" else {},
     )
-
-
-def _value(reason_name: str) -> Reason:
-    return errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_name}")
 
 
 def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
 
-from gateway.errors import CODE_OF, reason_name
+from gateway.reasons import REASONS, reason_name
 from gateway.upstream import codec
 from gateway.upstream.declaration import IN_BODY, Binding
 
@@ -201,7 +201,7 @@ def _leaves(message: Message, prefix: str) -> Iterator[str]:
 
 def errors_named(comment: str, comments: Mapping[str, str]) -> Iterator[ErrorReference]:
     """The error reasons that a comment names, in its order."""
-    by_name = {reason_name(reason): (reason, code) for reason, code in CODE_OF.items()}
+    by_name = {reason_name(reason): (reason, declared.code) for reason, declared in REASONS.items()}
     for word in dict.fromkeys(_WORD.findall(comment)):
         if word in by_name:
             reason, code = by_name[word]

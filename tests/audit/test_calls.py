@@ -243,3 +243,23 @@ async def test_a_stream_leaves_its_beginning_and_its_end(world, tmp_path):
     assert rows[1]["unmapped"]["stream"]["messages"] >= 1
     assert rows[1]["status_code"] == "CANCELLED"
     assert len({row["metadata"]["correlation_uid"] for row in rows}) == 1
+
+
+async def test_every_refusal_by_a_limit_is_recorded_as_one(tmp_path):
+    limits = [
+        {"metric": "open_streams", "level": "tenant", "value": 1},
+        {"metric": "vaults", "level": "tenant", "value": 0},
+    ]
+    async with audited_gateway(tmp_path, sections={"limits": limits}) as world:
+        tasks = TaskServiceStub(world.channel)
+        watching = tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata())
+        await watching.read()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata()).read()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await tasks.WaitTask(task_pb2.WaitTaskRequest(task_id="x"), metadata=world.metadata())
+        await caller(world).fails("VaultService/CreateVault", vault_request())
+        rows = await written(tmp_path, 4)
+        watching.cancel()
+    told = {(row["api"]["response"]["error"], row["unmapped"].get("quota")) for row in rows if "response" in row["api"]}
+    assert told == {("STREAM_LIMIT", "refused"), ("RESOURCE_COUNT_LIMIT", "refused")}

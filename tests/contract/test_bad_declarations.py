@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import code_pb2
 from grpc_tools import protoc
 
 from gateway.upstream import catalog, rules
@@ -24,7 +25,7 @@ FILES = sorted(BAD.glob("*.proto"))
 def pool(tmp_path_factory):
     """All bad protos, in a pool of their own; compiled in one run."""
     out = tmp_path_factory.mktemp("bad") / "bad.binpb"
-    includes = [BAD, ROOT / "protos", resources.files("grpc_tools") / "_proto"]
+    includes = [BAD, ROOT / "protos", resources.files("grpc_tools") / "_proto", Path(code_pb2.__file__).parents[2]]
     arguments = [*(f"-I{path}" for path in includes), "--include_imports", f"--descriptor_set_out={out}", *(file.name for file in FILES)]
     assert protoc.main(["protoc", *arguments]) == 0
     pool = DescriptorPool()

@@ -8,7 +8,8 @@ from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import CODE_OF, GatewayError, Resource, UpstreamFacts, Violation
+from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
+from gateway.reasons import REASONS
 from gateway.rpc.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, MAX_VIOLATIONS, to_status
 
 ID = "0" * 32
@@ -19,7 +20,7 @@ HEADER_OVERHEAD = 32
 wide = st.text(max_size=40) | st.sampled_from(["x" * 5000, "é" * 3000, "😀" * 2000, "\x00\r\n\x1b[2J" * 500, "\ud800" * 100, ""])
 errors = st.builds(
     GatewayError,
-    st.sampled_from(sorted(CODE_OF)),
+    st.sampled_from(sorted(REASONS)),
     wide,
     violations=st.lists(st.builds(Violation, wide, wide, wide), max_size=30),
     resource=st.none() | st.builds(Resource, st.just("vault"), wide),

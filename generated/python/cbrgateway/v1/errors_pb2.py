@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/errors.proto\x12\rcbrgateway.v1*\xb9\x10\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45RROR_REASON_OTHER\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_FIELD_INVALID\x10\x02\x12$\n ERROR_REASON_PAGE_TOKEN_MISMATCH\x10\x03\x12!\n\x1d\x45RROR_REASON_METADATA_INVALID\x10\x04\x12%\n!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x46\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_PROJECT_DENIED\x10\x06\x12#\n\x1f\x45RROR_REASON_ADMINISTRATOR_ONLY\x10\x07\x12#\n\x1f\x45RROR_REASON_PERMISSION_MISSING\x10\x41\x12\x1f\n\x1b\x45RROR_REASON_PROJECT_SHARED\x10U\x12$\n ERROR_REASON_UPSTREAM_PERMISSION\x10\x08\x12%\n!ERROR_REASON_UPSTREAM_CREDENTIALS\x10\t\x12 \n\x1c\x45RROR_REASON_VAULT_NOT_FOUND\x10\n\x12!\n\x1d\x45RROR_REASON_BACKUP_NOT_FOUND\x10\x0b\x12%\n!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10\x0c\x12!\n\x1d\x45RROR_REASON_POLICY_NOT_FOUND\x10\r\x12\x1f\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x0e\x12!\n\x1d\x45RROR_REASON_MEMBER_NOT_FOUND\x10\x0f\x12\x1e\n\x1a\x45RROR_REASON_TAG_NOT_FOUND\x10\x10\x12#\n\x1f\x45RROR_REASON_RESOURCE_NOT_FOUND\x10\x11\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x12\x12#\n\x1f\x45RROR_REASON_ACCOUNT_RESTRICTED\x10\x14\x12\x1d\n\x19\x45RROR_REASON_VAULT_LOCKED\x10\x15\x12(\n$ERROR_REASON_RESOURCE_IN_OTHER_VAULT\x10\x16\x12\x1e\n\x1a\x45RROR_REASON_STATE_INVALID\x10\x17\x12$\n ERROR_REASON_COMBINATION_INVALID\x10\x18\x12\x1f\n\x1b\x45RROR_REASON_UPSTREAM_LIMIT\x10\x19\x12 \n\x1c\x45RROR_REASON_RESOURCE_IN_USE\x10\x1a\x12\x1e\n\x1a\x45RROR_REASON_NOT_SUPPORTED\x10\x1b\x12\x1e\n\x1a\x45RROR_REASON_ORDER_REFUSED\x10\x1c\x12\x1d\n\x19\x45RROR_REASON_VAULT_EXISTS\x10\x1e\x12\x1f\n\x1b\x45RROR_REASON_REPLICA_EXISTS\x10\x1f\x12\x1e\n\x1a\x45RROR_REASON_MEMBER_EXISTS\x10 \x12\x17\n\x13\x45RROR_REASON_EXISTS\x10!\x12\x1e\n\x1a\x45RROR_REASON_RESOURCE_BUSY\x10(\x12$\n ERROR_REASON_REQUEST_IN_PROGRESS\x10G\x12\x1b\n\x17\x45RROR_REASON_RATE_LIMIT\x10H\x12\"\n\x1e\x45RROR_REASON_CONCURRENCY_LIMIT\x10I\x12%\n!ERROR_REASON_RESOURCE_COUNT_LIMIT\x10J\x12\x1f\n\x1b\x45RROR_REASON_CAPACITY_LIMIT\x10K\x12\x1d\n\x19\x45RROR_REASON_VOLUME_LIMIT\x10L\x12!\n\x1d\x45RROR_REASON_QUOTA_STORE_DOWN\x10M\x12\x1b\n\x17\x45RROR_REASON_AUDIT_DOWN\x10Z\x12 \n\x1c\x45RROR_REASON_QUOTA_NOT_FOUND\x10N\x12%\n!ERROR_REASON_SUBMISSION_NOT_FOUND\x10S\x12\x1d\n\x19\x45RROR_REASON_STREAM_LIMIT\x10O\x12&\n\"ERROR_REASON_RESUME_TOKEN_MISMATCH\x10P\x12%\n!ERROR_REASON_RESUME_TOKEN_EXPIRED\x10Q\x12 \n\x1c\x45RROR_REASON_CALLER_TOO_SLOW\x10R\x12#\n\x1f\x45RROR_REASON_UPSTREAM_THROTTLED\x10\x32\x12%\n!ERROR_REASON_UPSTREAM_UNREACHABLE\x10\x33\x12%\n!ERROR_REASON_UPSTREAM_UNAVAILABLE\x10\x34\x12 \n\x1c\x45RROR_REASON_OUTCOME_UNKNOWN\x10\x35\x12\"\n\x1e\x45RROR_REASON_UPSTREAM_INTERNAL\x10\x36\x12\"\n\x1e\x45RROR_REASON_UPSTREAM_PROTOCOL\x10\x37\x12#\n\x1f\x45RROR_REASON_DEADLINE_TOO_SHORT\x10<\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10>\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10?\x12\x1e\n\x1a\x45RROR_REASON_UNIMPLEMENTED\x10@\"\x04\x08=\x10=*\x17\x45RROR_REASON_OVERLOADEDB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0b\x45rrorsProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/errors.proto\x12\rcbrgateway.v1\x1a\x1b\x63\x62rgateway/v1/options.proto*\xa9\x14\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45RROR_REASON_OTHER\x10\x01\x12&\n\x1a\x45RROR_REASON_FIELD_INVALID\x10\x02\x1a\x06\x92\x80\x19\x02\x08\x03\x12,\n ERROR_REASON_PAGE_TOKEN_MISMATCH\x10\x03\x1a\x06\x92\x80\x19\x02\x08\x03\x12)\n\x1d\x45RROR_REASON_METADATA_INVALID\x10\x04\x1a\x06\x92\x80\x19\x02\x08\x03\x12-\n!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x46\x1a\x06\x92\x80\x19\x02\x08\x03\x12.\n ERROR_REASON_CREDENTIALS_INVALID\x10\x05\x1a\x08\x92\x80\x19\x04\x08\x10\x10\x01\x12)\n\x1b\x45RROR_REASON_PROJECT_DENIED\x10\x06\x1a\x08\x92\x80\x19\x04\x08\x07\x10\x01\x12-\n\x1f\x45RROR_REASON_ADMINISTRATOR_ONLY\x10\x07\x1a\x08\x92\x80\x19\x04\x08\x07\x10\x01\x12-\n\x1f\x45RROR_REASON_PERMISSION_MISSING\x10\x41\x1a\x08\x92\x80\x19\x04\x08\x07\x10\x01\x12)\n\x1b\x45RROR_REASON_PROJECT_SHARED\x10U\x1a\x08\x92\x80\x19\x04\x08\x07\x10\x01\x12.\n ERROR_REASON_UPSTREAM_PERMISSION\x10\x08\x1a\x08\x92\x80\x19\x04\x08\x07\x10\x03\x12-\n!ERROR_REASON_UPSTREAM_CREDENTIALS\x10\t\x1a\x06\x92\x80\x19\x02\x08\r\x12(\n\x1c\x45RROR_REASON_VAULT_NOT_FOUND\x10\n\x1a\x06\x92\x80\x19\x02\x08\x05\x12)\n\x1d\x45RROR_REASON_BACKUP_NOT_FOUND\x10\x0b\x1a\x06\x92\x80\x19\x02\x08\x05\x12-\n!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10\x0c\x1a\x06\x92\x80\x19\x02\x08\x05\x12)\n\x1d\x45RROR_REASON_POLICY_NOT_FOUND\x10\r\x1a\x06\x92\x80\x19\x02\x08\x05\x12\'\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x0e\x1a\x06\x92\x80\x19\x02\x08\x05\x12)\n\x1d\x45RROR_REASON_MEMBER_NOT_FOUND\x10\x0f\x1a\x06\x92\x80\x19\x02\x08\x05\x12&\n\x1a\x45RROR_REASON_TAG_NOT_FOUND\x10\x10\x1a\x06\x92\x80\x19\x02\x08\x05\x12+\n\x1f\x45RROR_REASON_RESOURCE_NOT_FOUND\x10\x11\x1a\x06\x92\x80\x19\x02\x08\x05\x12\"\n\x16\x45RROR_REASON_NOT_FOUND\x10\x12\x1a\x06\x92\x80\x19\x02\x08\x05\x12+\n\x1f\x45RROR_REASON_ACCOUNT_RESTRICTED\x10\x14\x1a\x06\x92\x80\x19\x02\x08\t\x12%\n\x19\x45RROR_REASON_VAULT_LOCKED\x10\x15\x1a\x06\x92\x80\x19\x02\x08\t\x12\x30\n$ERROR_REASON_RESOURCE_IN_OTHER_VAULT\x10\x16\x1a\x06\x92\x80\x19\x02\x08\t\x12&\n\x1a\x45RROR_REASON_STATE_INVALID\x10\x17\x1a\x06\x92\x80\x19\x02\x08\t\x12,\n ERROR_REASON_COMBINATION_INVALID\x10\x18\x1a\x06\x92\x80\x19\x02\x08\t\x12\'\n\x1b\x45RROR_REASON_UPSTREAM_LIMIT\x10\x19\x1a\x06\x92\x80\x19\x02\x08\t\x12(\n\x1c\x45RROR_REASON_RESOURCE_IN_USE\x10\x1a\x1a\x06\x92\x80\x19\x02\x08\t\x12&\n\x1a\x45RROR_REASON_NOT_SUPPORTED\x10\x1b\x1a\x06\x92\x80\x19\x02\x08\t\x12&\n\x1a\x45RROR_REASON_ORDER_REFUSED\x10\x1c\x1a\x06\x92\x80\x19\x02\x08\t\x12%\n\x19\x45RROR_REASON_VAULT_EXISTS\x10\x1e\x1a\x06\x92\x80\x19\x02\x08\x06\x12\'\n\x1b\x45RROR_REASON_REPLICA_EXISTS\x10\x1f\x1a\x06\x92\x80\x19\x02\x08\x06\x12&\n\x1a\x45RROR_REASON_MEMBER_EXISTS\x10 \x1a\x06\x92\x80\x19\x02\x08\x06\x12\x1f\n\x13\x45RROR_REASON_EXISTS\x10!\x1a\x06\x92\x80\x19\x02\x08\x06\x12&\n\x1a\x45RROR_REASON_RESOURCE_BUSY\x10(\x1a\x06\x92\x80\x19\x02\x08\n\x12,\n ERROR_REASON_REQUEST_IN_PROGRESS\x10G\x1a\x06\x92\x80\x19\x02\x08\n\x12\'\n\x17\x45RROR_REASON_RATE_LIMIT\x10H\x1a\n\x92\x80\x19\x06\x08\x08\x10\x02\x18\x01\x12.\n\x1e\x45RROR_REASON_CONCURRENCY_LIMIT\x10I\x1a\n\x92\x80\x19\x06\x08\x08\x10\x02\x18\x01\x12/\n!ERROR_REASON_RESOURCE_COUNT_LIMIT\x10J\x1a\x08\x92\x80\x19\x04\x08\x08\x10\x02\x12)\n\x1b\x45RROR_REASON_CAPACITY_LIMIT\x10K\x1a\x08\x92\x80\x19\x04\x08\x08\x10\x02\x12\'\n\x19\x45RROR_REASON_VOLUME_LIMIT\x10L\x1a\x08\x92\x80\x19\x04\x08\x08\x10\x02\x12)\n\x1d\x45RROR_REASON_QUOTA_STORE_DOWN\x10M\x1a\x06\x92\x80\x19\x02\x08\x0e\x12#\n\x17\x45RROR_REASON_AUDIT_DOWN\x10Z\x1a\x06\x92\x80\x19\x02\x08\x0e\x12(\n\x1c\x45RROR_REASON_QUOTA_NOT_FOUND\x10N\x1a\x06\x92\x80\x19\x02\x08\x05\x12-\n!ERROR_REASON_SUBMISSION_NOT_FOUND\x10S\x1a\x06\x92\x80\x19\x02\x08\x05\x12)\n\x19\x45RROR_REASON_STREAM_LIMIT\x10O\x1a\n\x92\x80\x19\x06\x08\x08\x10\x02\x18\x01\x12.\n\"ERROR_REASON_RESUME_TOKEN_MISMATCH\x10P\x1a\x06\x92\x80\x19\x02\x08\x03\x12-\n!ERROR_REASON_RESUME_TOKEN_EXPIRED\x10Q\x1a\x06\x92\x80\x19\x02\x08\x0b\x12(\n\x1c\x45RROR_REASON_CALLER_TOO_SLOW\x10R\x1a\x06\x92\x80\x19\x02\x08\n\x12-\n\x1f\x45RROR_REASON_UPSTREAM_THROTTLED\x10\x32\x1a\x08\x92\x80\x19\x04\x08\x0e\x18\x01\x12-\n!ERROR_REASON_UPSTREAM_UNREACHABLE\x10\x33\x1a\x06\x92\x80\x19\x02\x08\x0e\x12-\n!ERROR_REASON_UPSTREAM_UNAVAILABLE\x10\x34\x1a\x06\x92\x80\x19\x02\x08\x0e\x12(\n\x1c\x45RROR_REASON_OUTCOME_UNKNOWN\x10\x35\x1a\x06\x92\x80\x19\x02\x08\x02\x12*\n\x1e\x45RROR_REASON_UPSTREAM_INTERNAL\x10\x36\x1a\x06\x92\x80\x19\x02\x08\r\x12*\n\x1e\x45RROR_REASON_UPSTREAM_PROTOCOL\x10\x37\x1a\x06\x92\x80\x19\x02\x08\r\x12+\n\x1f\x45RROR_REASON_DEADLINE_TOO_SHORT\x10<\x1a\x06\x92\x80\x19\x02\x08\x04\x12&\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10>\x1a\x06\x92\x80\x19\x02\x08\x0e\x12!\n\x15\x45RROR_REASON_INTERNAL\x10?\x1a\x06\x92\x80\x19\x02\x08\r\x12&\n\x1a\x45RROR_REASON_UNIMPLEMENTED\x10@\x1a\x06\x92\x80\x19\x02\x08\x0c\"\x04\x08=\x10=*\x17\x45RROR_REASON_OVERLOADEDB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0b\x45rrorsProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +33,122 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cbrgateway.v1.errors_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1B\013ErrorsProtoP\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
-  _globals['_ERRORREASON']._serialized_start=46
-  _globals['_ERRORREASON']._serialized_end=2151
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FIELD_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FIELD_INVALID"]._serialized_options = b'\222\200\031\002\010\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PAGE_TOKEN_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PAGE_TOKEN_MISMATCH"]._serialized_options = b'\222\200\031\002\010\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_METADATA_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_METADATA_INVALID"]._serialized_options = b'\222\200\031\002\010\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IDEMPOTENCY_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IDEMPOTENCY_MISMATCH"]._serialized_options = b'\222\200\031\002\010\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CREDENTIALS_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CREDENTIALS_INVALID"]._serialized_options = b'\222\200\031\004\010\020\020\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PROJECT_DENIED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PROJECT_DENIED"]._serialized_options = b'\222\200\031\004\010\007\020\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ADMINISTRATOR_ONLY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ADMINISTRATOR_ONLY"]._serialized_options = b'\222\200\031\004\010\007\020\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PERMISSION_MISSING"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PERMISSION_MISSING"]._serialized_options = b'\222\200\031\004\010\007\020\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PROJECT_SHARED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PROJECT_SHARED"]._serialized_options = b'\222\200\031\004\010\007\020\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_PERMISSION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_PERMISSION"]._serialized_options = b'\222\200\031\004\010\007\020\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_CREDENTIALS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_CREDENTIALS"]._serialized_options = b'\222\200\031\002\010\r'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_BACKUP_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_BACKUP_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CHECKPOINT_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CHECKPOINT_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_POLICY_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_POLICY_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TASK_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TASK_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MEMBER_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MEMBER_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TAG_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TAG_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_RESTRICTED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_RESTRICTED"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_LOCKED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_LOCKED"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_IN_OTHER_VAULT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_IN_OTHER_VAULT"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STATE_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STATE_INVALID"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_COMBINATION_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_COMBINATION_INVALID"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_LIMIT"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_IN_USE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_IN_USE"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_SUPPORTED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_SUPPORTED"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ORDER_REFUSED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ORDER_REFUSED"]._serialized_options = b'\222\200\031\002\010\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VAULT_EXISTS"]._serialized_options = b'\222\200\031\002\010\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REPLICA_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REPLICA_EXISTS"]._serialized_options = b'\222\200\031\002\010\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MEMBER_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MEMBER_EXISTS"]._serialized_options = b'\222\200\031\002\010\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_EXISTS"]._serialized_options = b'\222\200\031\002\010\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_BUSY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_BUSY"]._serialized_options = b'\222\200\031\002\010\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_IN_PROGRESS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_IN_PROGRESS"]._serialized_options = b'\222\200\031\002\010\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMIT"]._serialized_options = b'\222\200\031\006\010\010\020\002\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CONCURRENCY_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CONCURRENCY_LIMIT"]._serialized_options = b'\222\200\031\006\010\010\020\002\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_COUNT_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESOURCE_COUNT_LIMIT"]._serialized_options = b'\222\200\031\004\010\010\020\002'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CAPACITY_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CAPACITY_LIMIT"]._serialized_options = b'\222\200\031\004\010\010\020\002'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VOLUME_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_VOLUME_LIMIT"]._serialized_options = b'\222\200\031\004\010\010\020\002'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_QUOTA_STORE_DOWN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_QUOTA_STORE_DOWN"]._serialized_options = b'\222\200\031\002\010\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_AUDIT_DOWN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_AUDIT_DOWN"]._serialized_options = b'\222\200\031\002\010\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_QUOTA_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_QUOTA_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SUBMISSION_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SUBMISSION_NOT_FOUND"]._serialized_options = b'\222\200\031\002\010\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STREAM_LIMIT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STREAM_LIMIT"]._serialized_options = b'\222\200\031\006\010\010\020\002\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESUME_TOKEN_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESUME_TOKEN_MISMATCH"]._serialized_options = b'\222\200\031\002\010\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESUME_TOKEN_EXPIRED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RESUME_TOKEN_EXPIRED"]._serialized_options = b'\222\200\031\002\010\013'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CALLER_TOO_SLOW"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CALLER_TOO_SLOW"]._serialized_options = b'\222\200\031\002\010\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_THROTTLED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_THROTTLED"]._serialized_options = b'\222\200\031\004\010\016\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_UNREACHABLE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_UNREACHABLE"]._serialized_options = b'\222\200\031\002\010\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_UNAVAILABLE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_UNAVAILABLE"]._serialized_options = b'\222\200\031\002\010\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OUTCOME_UNKNOWN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OUTCOME_UNKNOWN"]._serialized_options = b'\222\200\031\002\010\002'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_INTERNAL"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_INTERNAL"]._serialized_options = b'\222\200\031\002\010\r'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_PROTOCOL"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_PROTOCOL"]._serialized_options = b'\222\200\031\002\010\r'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_TOO_SHORT"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_TOO_SHORT"]._serialized_options = b'\222\200\031\002\010\004'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SHUTTING_DOWN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SHUTTING_DOWN"]._serialized_options = b'\222\200\031\002\010\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._serialized_options = b'\222\200\031\002\010\r'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNIMPLEMENTED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNIMPLEMENTED"]._serialized_options = b'\222\200\031\002\010\014'
+  _globals['_ERRORREASON']._serialized_start=75
+  _globals['_ERRORREASON']._serialized_end=2676
 # @@protoc_insertion_point(module_scope)

@@ -8,14 +8,15 @@ from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
+from google.rpc import code_pb2 as _code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -197,6 +198,34 @@ REFERS_ORDER: Refers.ValueType  # 14
 """A purchase at the vendor's billing system."""
 Global___Refers: _TypeAlias = Refers  # noqa: Y015
 
+class _Refusal:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefusalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUSAL_UNSPECIFIED: _Refusal.ValueType  # 0
+    """Nobody: the call failed otherwise."""
+    REFUSAL_ACCESS: _Refusal.ValueType  # 1
+    """This gateway, since the caller may not make the call: the decision is `Denied`."""
+    REFUSAL_LIMIT: _Refusal.ValueType  # 2
+    """A limit of this gateway: the quota is `refused`."""
+    REFUSAL_UPSTREAM: _Refusal.ValueType  # 3
+    """CBR, to which the gateway's own credential is not enough."""
+
+class Refusal(_Refusal, metaclass=_RefusalEnumTypeWrapper):
+    """Who refuses a call, and so what the audit log says of it."""
+
+REFUSAL_UNSPECIFIED: Refusal.ValueType  # 0
+"""Nobody: the call failed otherwise."""
+REFUSAL_ACCESS: Refusal.ValueType  # 1
+"""This gateway, since the caller may not make the call: the decision is `Denied`."""
+REFUSAL_LIMIT: Refusal.ValueType  # 2
+"""A limit of this gateway: the quota is `refused`."""
+REFUSAL_UPSTREAM: Refusal.ValueType  # 3
+"""CBR, to which the gateway's own credential is not enough."""
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
 @_typing.final
 class Upstream(_message.Message):
     """What one RPC does upstream. Read once at start-up; a wrong declaration stops the process before it serves.
@@ -280,6 +309,40 @@ class Upstream(_message.Message):
 
 Global___Upstream: _TypeAlias = Upstream  # noqa: Y015
 
+@_typing.final
+class Failure(_message.Message):
+    """What follows from a reason of an error, wherever it is answered or recorded. Read once at start-up; a reason without it, or with one that contradicts
+    itself, stops the process before it serves.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    PUSHBACK_FIELD_NUMBER: _builtins.int
+    code: _code_pb2.Code.ValueType
+    """The gRPC code of the error."""
+    refusal: Global___Refusal.ValueType
+    """Who refuses. Required for UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED."""
+    pushback: _builtins.bool
+    """True when the delay of the error is one that gRPC clients have to keep where they repeat calls by themselves: it is sent as
+    `grpc-retry-pushback-ms`, too. Only for UNAVAILABLE and RESOURCE_EXHAUSTED: Java obeys it with any code.
+    """
+    def __init__(
+        self,
+        *,
+        code: _code_pb2.Code.ValueType = ...,
+        refusal: Global___Refusal.ValueType = ...,
+        pushback: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "pushback", b"pushback", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failure: _TypeAlias = Failure  # noqa: Y015
+
 UPSTREAM_FIELD_NUMBER: _builtins.int
 JSON_FIELD_NUMBER: _builtins.int
 FORM_FIELD_NUMBER: _builtins.int
@@ -290,6 +353,7 @@ SECRET_FIELD_NUMBER: _builtins.int
 REFERS_FIELD_NUMBER: _builtins.int
 NO_OBJECT_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
+FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
 """What the RPC does upstream."""
 json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
@@ -310,3 +374,5 @@ no_object: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """Why a request's field that looks like an id names no object of CBR that could be another tenant's."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""
+failure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Failure]
+"""Of a reason: what follows from it."""
