@@ -53,7 +53,7 @@ class LocalShare:
 
     def _bucket_share(self, bucket: Bucket) -> Bucket:
         burst = min(bucket.burst, max(1, bucket.cost, bucket.burst / self._replicas))
-        return dataclasses.replace(bucket, rate_per_s=bucket.rate_per_s / self._replicas, burst=burst)
+        return dataclasses.replace(bucket, rate_per_s=bucket.rate_per_s / self._replicas, burst=burst, whole_burst=bucket.burst)
 
     async def _either(self, shared: Callable[[], Awaitable[T]], local: Callable[[], T]) -> T:
         if self._clock.monotonic() >= self._ask_again_at:

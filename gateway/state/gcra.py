@@ -1,7 +1,12 @@
-"""The generic cell rate algorithm: a bucket is one number, the time at which it is full again. Pure functions; `lua/take.lua` says the same."""
+"""The token bucket: what was taken is owed in cost units, and is paid off at the rate of the limit. Pure functions; `lua/take.lua` says the same.
+
+A limit can change while something is owed. Units are the same under every limit, and a bucket owes at most its burst. Nobody tells the bucket when
+its rate changed, so that between two calls the greater of their rates counts: the doubt is the caller's, up to one burst.
+"""
 
 import math
 from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
 
 from gateway.state.store import Bucket, Taken
 
@@ -11,39 +16,54 @@ _ROUNDING = 1e-3
 """Of a call: makes up for differences of times, which would turn 3 calls left into 2.999999."""
 
 
-def take(full_at: MutableMapping[str, float], buckets: Sequence[Bucket], now: float) -> Taken:
-    """Takes from all buckets or none. `full_at` holds the time at which each bucket is full; a missing one is full."""
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What was owed at a time, and the rate that was in force."""
+
+    units: float
+    at: float
+    rate_per_s: float
+
+    def left(self, bucket: Bucket, now: float) -> float:
+        """What is still owed, under the limit as it is now."""
+        paid = max(now - self.at, 0) * max(self.rate_per_s, bucket.rate_per_s)
+        return min(max(self.units - paid, 0), bucket.deepest)
+
+    def full_at(self) -> float:
+        return self.at + self.units / self.rate_per_s
+
+
+def take(debts: MutableMapping[str, Debt], buckets: Sequence[Bucket], now: float) -> Taken:
+    """Takes from all buckets or none. A bucket that is not in `debts` is full."""
     waits, before, after = [], [], []
     refused = False
     for bucket in buckets:
-        full = max(full_at.get(bucket.key, now), now)
-        taken = full + bucket.cost / bucket.rate_per_s
-        wait = math.inf if bucket.cost > bucket.burst else taken - bucket.burst / bucket.rate_per_s - now
+        debt = debts.get(bucket.key)
+        owed = debt.left(bucket, now) if debt else 0.0
+        wait = math.inf if bucket.cost > bucket.burst else (owed + bucket.cost - bucket.burst) / bucket.rate_per_s
         if wait < _INSTANT_S:
             wait = 0.0
         refused = refused or (wait > 0 and not bucket.shadow)
         waits.append(wait)
-        before.append(full - now)
-        after.append(taken - now if wait == 0 else full - now)
-    if refused:
-        return verdict(buckets, waits, before)
-    for bucket, reset in zip(buckets, after, strict=True):
-        full_at[bucket.key] = now + reset
-    return verdict(buckets, waits, after)
+        before.append(owed)
+        after.append(owed + bucket.cost if wait == 0 else owed)
+    owing = before if refused else after
+    # Also what was refused is written: the next call must find the rate of this one.
+    debts.update((bucket.key, Debt(owed, now, bucket.rate_per_s)) for bucket, owed in zip(buckets, owing, strict=True))
+    return verdict(buckets, waits, owing)
 
 
-def verdict(buckets: Sequence[Bucket], waits: Sequence[float], resets: Sequence[float]) -> Taken:
-    """From how long each cost had to wait (0: not at all) and how long each bucket then needs until it is full."""
+def verdict(buckets: Sequence[Bucket], waits: Sequence[float], owing: Sequence[float]) -> Taken:
+    """From how long each cost had to wait (0: not at all) and what each bucket then owes."""
     remaining, reset_s, retry_after_s = math.inf, 0.0, 0.0
     violated: tuple[str, ...] = ()
     would_refuse: tuple[str, ...] = ()
-    for bucket, wait, reset in zip(buckets, waits, resets, strict=True):
+    for bucket, wait, owed in zip(buckets, waits, owing, strict=True):
         if bucket.shadow:
             would_refuse += (bucket.key,) if wait > 0 else ()
             continue
-        left = bucket.burst - reset * bucket.rate_per_s
-        if left < remaining:
-            remaining, reset_s = left, reset
+        if bucket.burst - owed < remaining:
+            remaining, reset_s = bucket.burst - owed, owed / bucket.rate_per_s
         if wait > 0:
             violated += (bucket.key,)
             retry_after_s = max(retry_after_s, wait)

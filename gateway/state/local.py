@@ -42,7 +42,7 @@ class LocalLimits:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._full_at: dict[str, float] = {}
+        self._debts: dict[str, gcra.Debt] = {}
         self._leases: dict[str, _Holders] = {}
         self._until_tidy = _TIDY_EVERY
 
@@ -51,7 +51,7 @@ class LocalLimits:
         self._until_tidy -= 1
         if self._until_tidy <= 0:
             self._tidy(now)
-        return gcra.take(self._full_at, buckets, now)
+        return gcra.take(self._debts, buckets, now)
 
     def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         now = self._clock.monotonic()
@@ -94,5 +94,5 @@ class LocalLimits:
     def _tidy(self, now: float) -> None:
         """Forgets full buckets and empty keys, so that memory follows the keys in use."""
         self._until_tidy = _TIDY_EVERY
-        self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        self._debts = {key: debt for key, debt in self._debts.items() if debt.full_at() > now}
         self._leases = {key: holders for key, holders in self._leases.items() if holders.live(now)}

@@ -163,13 +163,22 @@ class OperationView:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """`rate_per_s` (above 0) on average, `burst` at once. A `cost` above `burst` is never allowed."""
+    """`rate_per_s` (above 0) on average, `burst` at once. A `cost` above `burst` is never allowed.
+
+    `whole_burst`: of the limit of which this is a share, whose burst depends on the cost; None: it is no share.
+    """
 
     key: str
     rate_per_s: float
     burst: float
     cost: float = 1
     shadow: bool = False
+    whole_burst: float | None = None
+
+    @property
+    def deepest(self) -> float:
+        """What can be owed at most."""
+        return self.burst if self.whole_burst is None else self.whole_burst
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ class ValkeyStore:
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         async def shared() -> Taken:
             rows = await self._run("take", json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets]))
-            return gcra.verdict(buckets, [float(wait) for wait, _ in rows], [float(reset) for _, reset in rows])
+            return gcra.verdict(buckets, [float(wait) for wait, _ in rows], [float(owed) for _, owed in rows])
 
         return await self._share.take(shared, buckets)
 

@@ -149,7 +149,7 @@ def test_memory_follows_the_keys_in_use():
         clock.advance(0.01)
         limits.take([Bucket(f"b{number}", 100, 10)])
         limits.lease("h", [Slot(f"s{number}", 1)], 0.01)
-    assert len(limits._full_at) < 1000
+    assert len(limits._debts) < 1000
     assert len(limits._leases) < 1000
 
 

@@ -15,11 +15,11 @@ from gateway.state import Bucket, gcra
 )
 def test_as_a_bucket_of_tokens(rate: float, burst: int, calls: list[tuple[int, int]]):
     # Times are multiples of 1/32 s, so that the reference counts without rounding.
-    full_at, tokens, now = {}, float(burst), 0.0
+    debts, tokens, now = {}, float(burst), 0.0
     for pause, cost in calls:
         now += pause / 32
         tokens = min(burst, tokens + rate * pause / 32)
-        taken = gcra.take(full_at, [Bucket("b", rate, burst, cost)], now)
+        taken = gcra.take(debts, [Bucket("b", rate, burst, cost)], now)
         assert taken.allowed is (tokens >= cost)
         if taken.allowed:
             tokens -= cost
@@ -30,6 +30,6 @@ def test_as_a_bucket_of_tokens(rate: float, burst: int, calls: list[tuple[int, i
 
 
 def test_never_more_than_rate_and_burst_in_any_window():
-    full_at, bucket = {}, Bucket("b", rate_per_s=200, burst=20)
-    admitted = sum(gcra.take(full_at, [bucket], step / 1000).allowed for step in range(1000))
+    debts, bucket = {}, Bucket("b", rate_per_s=200, burst=20)
+    admitted = sum(gcra.take(debts, [bucket], step / 1000).allowed for step in range(1000))
     assert admitted == 20 + 199
