@@ -41,8 +41,8 @@ class Authenticator(Protocol):
         """
         ...
 
-    def observe(self, response: HttpResponse) -> None:
-        """Learns from any answer of the cloud."""
+    def observe(self, response: HttpResponse, generation: int) -> None:
+        """Learns from any answer of the cloud to a request with credentials of that generation."""
         ...
 
     async def refused(self, generation: int) -> bool:
@@ -89,7 +89,7 @@ class AccessKeyAuth:
         )
         return Applied(replace(request, headers=headers), self._generation)
 
-    def observe(self, response: HttpResponse) -> None:
+    def observe(self, response: HttpResponse, generation: int) -> None:  # noqa: ARG002 - the clock is the same for all
         """Compares our clock with the answer's Date, which has whole seconds."""
         theirs = _date_of(response)
         if theirs is None:

@@ -21,7 +21,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import REASONS
 from gateway.upstream import retry
-from gateway.upstream.auth import Authenticator
+from gateway.upstream.auth import Applied, Authenticator
 from gateway.upstream.breaker import Breaker, Verdict
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.declaration import Binding, RetryClass
@@ -33,6 +33,8 @@ from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
+_MAX_RENEWALS: Final = 2
+"""A token can be revoked while its successor is on its way, but not for ever."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND})
@@ -104,7 +106,8 @@ class Exchange:
     """An attempt may have been carried out, or may be yet. Never taken back: a read without the change does not prove that it will not come."""
     abandoned: bool = False
     refusals: int = 0
-    renewed: bool = False
+    renewals: int = 0
+    """Attempts that were repeated because the credential in them was not the newest any more."""
     last: Attempt = field(default_factory=lambda: Attempt(Outcome.NEVER_SENT))
 
     @property
@@ -155,8 +158,7 @@ class Exchange:
                         self.route.budget.retry_ended()
                 if settled is not None:
                     return settled
-                kind = RetryKind.THROTTLED if self.last.throttled else RetryKind.TRANSIENT
-                await self._pause(kind, end_by if self.ambiguous else start_by)
+                kind = await self._again(end_by if self.ambiguous else start_by)
 
     async def _step(self, kind: RetryKind | None, deadline: Deadline, end_by: Deadline) -> Message | None:
         """One attempt and what follows from it: the response, None to repeat, or the error."""
@@ -172,9 +174,10 @@ class Exchange:
             case Next.READ_BACK:
                 return await self._look()
             case Next.REPEAT:
-                if attempt.credentials and (self.renewed or not await self.route.auth.refused(generation)):
-                    raise self._failure()
-                self.renewed = self.renewed or attempt.credentials
+                if attempt.credentials:
+                    if self.renewals >= _MAX_RENEWALS or not await self.route.auth.refused(generation):
+                        raise self._failure()
+                    self.renewals += 1
         return None
 
     async def _attempt(self, deadline: Deadline, end_by: Deadline) -> tuple[int, Message | None]:
@@ -191,9 +194,9 @@ class Exchange:
                 if not await witness.on_send():
                     raise self.too_late()
             self.announced = True
-        return applied.generation, await self._send(applied.request, deadline, end_by)
+        return applied.generation, await self._send(applied, deadline, end_by)
 
-    async def _send(self, request: HttpRequest, deadline: Deadline, end_by: Deadline) -> Message | None:
+    async def _send(self, applied: Applied, deadline: Deadline, end_by: Deadline) -> Message | None:
         clock = self.route.clock
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
@@ -207,10 +210,10 @@ class Exchange:
         self.last = Attempt(Outcome.NEVER_SENT)
         verdict, message, began = Verdict.NOTHING, None, clock.monotonic()
         try:
-            response = await self.route.transport.send(request, timeout_s, self._may_write)
+            response = await self.route.transport.send(applied.request, timeout_s, self._may_write)
             self._reach("after_answer")
             self.sent = "yes"
-            self.route.auth.observe(response)
+            self.route.auth.observe(response, applied.generation)
             self.last, message = self._decode(judge(response, reads=self.binding.reads))
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
         except (NotSent, Lost) as error:
@@ -280,14 +283,23 @@ class Exchange:
         self.ambiguous = False
         return settled
 
-    async def _pause(self, kind: RetryKind, deadline: Deadline) -> None:
-        """Waits before the next attempt, or raises what the last one comes to. On return the budget is taken."""
+    async def _again(self, deadline: Deadline) -> RetryKind | None:
+        """Waits before the next attempt, or raises what the last one comes to. On return the budget is taken for the kind of retry.
+
+        None where only the credential was renewed: that says nothing of CBR's health, so it takes no time, no budget and no attempt.
+        """
         if self.abandoned and not self.ambiguous:
             # Nothing is left to find out, and nobody is there to want it done.
             raise self._failure()
+        if self.last.credentials:
+            self._reach("before_repeat")
+            return None
+        kind = RetryKind.THROTTLED if self.last.throttled else RetryKind.TRANSIENT
         left_s = deadline.left_s(self.route.clock.monotonic())
         # Jitter, not a secret.
-        delay_s = retry.next_delay(self.attempts, kind, retry_after_s=self.last.retry_after_s, time_left_s=left_s, random=random.random)
+        delay_s = retry.next_delay(
+            self.attempts - self.renewals, kind, retry_after_s=self.last.retry_after_s, time_left_s=left_s, random=random.random
+        )
         if delay_s is None or not self.route.budget.take(kind):
             raise self._failure()
         self._reach("before_repeat")
@@ -296,6 +308,7 @@ class Exchange:
         except BaseException:
             self.route.budget.retry_ended()
             raise
+        return kind
 
     # How a call ends when it does not succeed ------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Signing in with an IAM user: one token per project, fetched once for everybody who waits for it.
 
 refresh     in the background at 80 % of a token's life, give or take 5; the old one serves until it expires
-401         throws a token away once, however many calls saw it refused
+401         throws a token away once, however many calls saw it refused; and its successor, if that one has been accepted in between
 failure     pauses for 1 s, 2 s, ... 60 s before IAM is asked again; IAM locks accounts that keep trying a wrong password
 """
 
@@ -31,6 +31,9 @@ _REFRESH_JITTER: Final = 0.05
 _MIN_PAUSE_S: Final = 1.0
 _MAX_PAUSE_S: Final = 60.0
 _REPLACED_TOO_SOON_S: Final = 10.0
+_MAX_QUICK: Final = 3
+"""How many tokens in a row may be replaced sooner."""
+_UNAUTHORIZED: Final = 401
 _SERVER_ERROR: Final = 500
 _CREATED: Final = 201
 _REFUSALS: Final = frozenset({400, 401, 403, 404})
@@ -66,6 +69,10 @@ class _Project:
     token: _Token | None = None
     fetching: asyncio.Task[None] | None = None
     token_refused: bool = False
+    accepted: int = 0
+    """Generation of the last token that the cloud has accepted."""
+    quick: int = 0
+    """Tokens in a row that were replaced too soon after the one before."""
     failures: int = 0
     not_before: float = -math.inf
     last_error: GatewayError | None = None
@@ -95,6 +102,7 @@ class TokenAuth:
         self._random = random
         self._projects: dict[str, _Project] = {}
         self._generations = count(1)
+        self._issued: dict[int, _Project] = {}
 
     async def apply(self, request: HttpRequest, project_id: str, deadline_left_s: float) -> Applied:
         project = self._projects.setdefault(project_id, _Project())
@@ -107,23 +115,28 @@ class TokenAuth:
         headers = {**request.headers, "X-Auth-Token": token.text.reveal()}
         return Applied(replace(request, headers=headers), token.generation)
 
-    def observe(self, response: HttpResponse) -> None:
-        """Tokens do not depend on our clock."""
+    def observe(self, response: HttpResponse, generation: int) -> None:
+        """Any answer but a 401 shows that the token is good."""
+        if response.status != _UNAUTHORIZED and (project := self._issued.get(generation)) is not None:
+            project.accepted = generation
 
     async def refused(self, generation: int) -> bool:
         """Throws the token away if it is still the one in use.
 
-        False when that token had just replaced a refused one: then the cloud's objection is another, and asking IAM again for
-        every call would change nothing.
+        False when that token had just replaced a refused one and was never accepted, or when that has happened too often: then the cloud's
+        objection is another, and asking IAM again for every call would change nothing.
         """
-        now = self._clock.monotonic()
-        for project in self._projects.values():
-            token = project.token
-            if token is not None and token.generation == generation:
-                if token.after_refusal and now - token.fetched_at < _REPLACED_TOO_SOON_S:
-                    return False
-                project.token = None
-                project.token_refused = True
+        project = self._issued.get(generation)
+        if project is None or project.token is None or project.token.generation != generation:
+            return True
+        if project.token.after_refusal and self._clock.monotonic() - project.token.fetched_at < _REPLACED_TOO_SOON_S:
+            if project.accepted != generation or project.quick >= _MAX_QUICK:
+                return False
+            project.quick += 1
+        else:
+            project.quick = 0
+        project.token = None
+        project.token_refused = True
         return True
 
     async def aclose(self) -> None:
@@ -162,7 +175,7 @@ class TokenAuth:
         after_refusal = project.token_refused
         try:
             response = await self._ask(project_id)
-            project.token = self._read(response, after_refusal=after_refusal)
+            self._take(project, self._read(response, after_refusal=after_refusal))
         except GatewayError as error:
             pause_s = min(_MAX_PAUSE_S, _MIN_PAUSE_S * 2**project.failures)
             project.failures = min(project.failures + 1, 10)
@@ -174,6 +187,11 @@ class TokenAuth:
             project.token_refused = False
         finally:
             project.fetching = None
+
+    def _take(self, project: _Project, token: _Token) -> None:
+        self._issued = {generation: of for generation, of in self._issued.items() if of is not project}
+        self._issued[token.generation] = project
+        project.token = token
 
     async def _ask(self, project_id: str) -> HttpResponse:
         permit = self._breaker.acquire()

@@ -73,40 +73,40 @@ async def test_a_temporary_key_brings_its_token(clock):
 @pytest.mark.parametrize(("skew", "date"), [(31, "20250131T080941Z"), (-HOUR, "20250131T070910Z"), (23 * HOUR, "20250201T070910Z")])
 async def test_a_clock_that_is_off_is_learnt_once(auth, clock, skew, date):
     generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
-    auth.observe(dated(clock.time() + skew))
+    auth.observe(dated(clock.time() + skew), 0)
     assert await auth.refused(generation)
     again = await auth.apply(REQUEST, PROJECT, 5)
     assert again.request.headers["X-Sdk-Date"] == date
-    auth.observe(dated(clock.time() + skew))
+    auth.observe(dated(clock.time() + skew), 0)
     assert not await auth.refused(again.generation)
 
 
 @pytest.mark.parametrize("skew", [0, 29, -30, 25 * HOUR, -25 * HOUR])
 async def test_a_small_or_absurd_offset_changes_nothing(auth, clock, skew):
-    auth.observe(dated(clock.time() + skew))
+    auth.observe(dated(clock.time() + skew), 0)
     assert not await auth.refused(0)
     assert (await applied(auth)).headers["X-Sdk-Date"] == "20250131T080910Z"
 
 
 async def test_a_clock_that_was_set_right_drops_the_offset(auth, clock):
-    auth.observe(dated(clock.time() + HOUR))
+    auth.observe(dated(clock.time() + HOUR), 0)
     clock.start += HOUR
-    auth.observe(dated(clock.time() + 1))
+    auth.observe(dated(clock.time() + 1), 0)
     assert (await applied(auth)).headers["X-Sdk-Date"] == "20250131T090910Z"
 
 
 @pytest.mark.parametrize(("skew", "warnings"), [(31, 0), (59, 0), (61, 1), (-HOUR, 1)])
 async def test_an_offset_over_a_minute_is_worth_one_warning(auth, clock, skew, warnings):
     with structlog.testing.capture_logs() as logs:
-        auth.observe(dated(clock.time() + skew))
-        auth.observe(dated(clock.time() + skew))
+        auth.observe(dated(clock.time() + skew), 0)
+        auth.observe(dated(clock.time() + skew), 0)
     assert [entry["log_level"] for entry in logs] == ["warning"] * warnings
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Fri, 31 Jan 99999999 08:09:10 GMT"])
 async def test_a_date_that_cannot_be_read_is_no_date(auth, date):
-    auth.observe(HttpResponse(200, {"date": date}, b""))
-    auth.observe(HttpResponse(200, {}, b""))
+    auth.observe(HttpResponse(200, {"date": date}, b""), 0)
+    auth.observe(HttpResponse(200, {}, b""), 0)
     assert not await auth.refused(0)
 
 

@@ -10,7 +10,7 @@ from gateway.errors import GatewayError
 from gateway.secret import Secret
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.credentials import IamUser
-from gateway.upstream.http import HttpRequest, TransportSettings
+from gateway.upstream.http import HttpRequest, HttpResponse, TransportSettings
 from gateway.upstream.iam import TokenAuth
 from gateway.upstream.transport import open_transport
 from tests.fakes import SteppedClock
@@ -166,6 +166,24 @@ async def test_a_token_refused_at_once_after_a_refusal_is_not_replaced_again_and
     clock.advance(11)
     assert await auth.refused(second)
     assert await token(auth) == "token-3"
+
+
+async def test_a_token_that_was_accepted_and_then_refused_is_replaced_at_once_though_not_for_ever(auth, iam):
+    generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    for _ in range(4):
+        auth.observe(HttpResponse(200, {}, b""), generation)
+        assert await auth.refused(generation)
+        generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    auth.observe(HttpResponse(200, {}, b""), generation)
+    assert not await auth.refused(generation), "what the cloud objects to is something else"
+    assert len(iam.requests) == 5
+
+
+async def test_an_answer_that_refuses_a_token_does_not_accept_it(auth):
+    assert await auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation)
+    second = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    auth.observe(HttpResponse(401, {}, b""), second)
+    assert not await auth.refused(second)
 
 
 @pytest.mark.parametrize(
