@@ -26,11 +26,11 @@ from grpc_status import rpc_status
 
 from gateway.errors import GatewayError
 from gateway.quota.admission import Admission
-from gateway.reasons import REASONS, reason_name
+from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call
-from gateway.rpc.status import to_status
+from gateway.rpc.status import pushback, to_status
 from gateway.tenants import Principal, Snapshot
 from gateway.upstream.declaration import Binding
 
@@ -109,9 +109,8 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     status = rpc_status.to_status(to_status(error, call.id))
     call.trailers.update(error.trailers)
     trailers = [*call.trailers.items(), *status.trailing_metadata]
-    if REASONS[error.reason].pushback and error.retry_after_s is not None:
-        # Clients with retries switched on wait this long instead of their own backoff.
-        trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))))
+    if wait_ms := pushback(error, context.time_remaining()):
+        trailers.append(("grpc-retry-pushback-ms", wait_ms))
     try:
         await context.abort(status.code, status.details, tuple(trailers))
     except grpc.aio.InternalError:

@@ -3,6 +3,7 @@
 gRPC sends a status in trailers, and trailers over 8 KiB come out as a false RESOURCE_EXHAUSTED at the other end; hence the caps.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,13 +14,17 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.errors import GatewayError, QuotaViolation, Violation
-from gateway.reasons import reason_name
+from gateway.reasons import REASONS, reason_name
 
 DOMAIN: Final = "cbrgateway"
 MAX_MESSAGE_BYTES: Final = 512
 MAX_DETAILS_BYTES: Final = 4096
 MAX_VIOLATIONS: Final = 20
 _MAX_TEXT: Final = 200
+_SHORTEST_CALL_S: Final = 0.4
+"""What a call needs at least, as DEADLINE_TOO_SHORT says: with less, a repeat would end as that."""
+_MAX_PUSHBACK_MS: Final = 2**31 - 1
+"""What every client can read."""
 _MAX_DESCRIPTION: Final = 400
 """Room for the names of values that a field may hold."""
 
@@ -42,6 +47,19 @@ def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
             status.details.append(packed)
             break
     return status
+
+
+def pushback(error: GatewayError, time_left_s: float | None) -> str:
+    """The trailer `grpc-retry-pushback-ms`: how long gRPC clients that repeat calls by themselves wait; -1: they do not repeat. Empty: as they like.
+
+    `time_left_s`: until the caller's deadline. A client told to wait for longer would hide the error behind a DEADLINE_EXCEEDED of its own. Never 0:
+    the core of gRPC may then not make its next attempt at all.
+    """
+    if error.retry_after_s is None or not REASONS[error.reason].pushback:
+        return ""
+    wait_ms = max(math.ceil(error.retry_after_s * 1000), 1)
+    in_time = time_left_s is None or wait_ms / 1000 + _SHORTEST_CALL_S <= time_left_s
+    return str(wait_ms) if in_time and wait_ms <= _MAX_PUSHBACK_MS else "-1"
 
 
 def _packed(detail: Message) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
 from gateway.reasons import REASONS
-from gateway.rpc.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, MAX_VIOLATIONS, to_status
+from gateway.rpc.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, MAX_VIOLATIONS, pushback, to_status
 
 ID = "0" * 32
 TRAILER_LIMIT = 8192
@@ -144,3 +144,38 @@ async def test_the_largest_error_arrives_whole():
     raw = dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
     assert status_pb2.Status.FromString(raw) == to_status(WORST, ID)
     assert to_status(WORST, ID).code == code_pb2.INVALID_ARGUMENT
+
+
+def refused(reason, retry_after_s):
+    return GatewayError(reason, "no", retry_after_s=retry_after_s)
+
+
+@given(st.sampled_from(sorted(REASONS)), st.none() | st.floats(0, 1e9), st.none() | st.floats(0, 1e9))
+def test_pushback_fits_into_the_deadline_or_says_not_to_repeat(reason, retry_after_s, left_s):
+    sent = pushback(refused(reason, retry_after_s), left_s)
+    if retry_after_s is None or not REASONS[reason].pushback:
+        assert sent == ""
+    elif sent != "-1":
+        assert 1 <= int(sent) < 2**31
+        assert retry_after_s <= int(sent) / 1000 <= retry_after_s + 0.0011
+        assert left_s is None or int(sent) / 1000 < left_s
+    else:
+        assert retry_after_s > 2**31 / 1000 - 1 or (left_s is not None and retry_after_s > left_s - 0.41)
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "left_s", "sent"),
+    [
+        *[(0.0, 20.0, "1"), (0.0001, 20.0, "1"), (1.0, 20.0, "1000"), (1.0001, 20.0, "1001"), (16.0, 20.0, "16000")],
+        *[(19.5, 20.0, "19500"), (19.7, 20.0, "-1"), (60.0, 20.0, "-1"), (60.0, None, "60000"), (0.0, 0.0, "-1"), (3e6, None, "-1")],
+    ],
+)
+def test_pushback_is_rounded_up_and_never_nothing(retry_after_s, left_s, sent):
+    assert pushback(refused(errors_pb2.ERROR_REASON_RATE_LIMIT, retry_after_s), left_s) == sent
+
+
+def test_pushback_comes_only_with_codes_that_may_be_repeated():
+    """Java repeats what has one, whatever its code."""
+    pushed = {reason for reason in REASONS if pushback(refused(reason, 1.0), None)}
+    assert pushed
+    assert {REASONS[reason].code for reason in pushed} <= {code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED}
