@@ -252,6 +252,17 @@ func TestUnreachable(t *testing.T) {
 	passed(t, "unreachable")
 }
 
+// A read is repeated until gRPC gives up. What is told then are the gateway's words, not gRPC's about its repeats.
+func TestWordsAfterRetries(t *testing.T) {
+	ask(t, "/fault", "operation", "ListVault", "kind", "status", "status", "503", "times", "null")
+	defer ask(t, "/calm")
+	_, err := cbr.NewVaultServiceClient(connect(t)).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
+	e := failed(t, err, codes.Unavailable, "UPSTREAM_UNAVAILABLE")
+	if e.Kind != Answered || strings.Contains(e.Error(), "retries") || strings.Contains(e.GRPCStatus().Message(), "retries") {
+		t.Errorf("want the gateway's own words, got %v and %q", e, e.GRPCStatus().Message())
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	ask(t, "/fault", "operation", "ListVault", "kind", "delay", "seconds", "4", "times", "null")
 	defer ask(t, "/calm")

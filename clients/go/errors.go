@@ -60,7 +60,7 @@ func typed(err error, target, requestID string) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	s := status.Convert(err)
+	s := cause(err)
 	e := &Error{Kind: Other, Code: s.Code(), Message: s.Message(), RequestID: requestID, status: s}
 	for _, detail := range s.Details() {
 		e.add(detail)
@@ -69,6 +69,15 @@ func typed(err error, target, requestID string) error {
 		e.explain(target)
 	}
 	return e
+}
+
+// cause answers the status that ended the call, as it came: where gRPC has given up its repeats, status.Convert would put gRPC's words into its message.
+func cause(err error) *status.Status {
+	var ended interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &ended) {
+		return ended.GRPCStatus()
+	}
+	return status.Convert(err)
 }
 
 func (e *Error) add(detail any) {

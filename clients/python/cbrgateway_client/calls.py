@@ -1,5 +1,6 @@
 """What is put around each call: the credential, a request_id for changes, and CallError for failures."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -15,6 +16,8 @@ from cbrgateway_client.patience import new_request_id
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request", bound=Message)
 _FIELD: Final = "request_id"
+_LONGEST_S: Final = 366 * 24 * 3600.0
+"""A deadline further away than that is none: gRPC cannot count to it, nor to infinity."""
 
 
 def identified(request: Request, method: str | bytes) -> Request:
@@ -37,11 +40,20 @@ def _is_read(method: str | bytes) -> bool:
     return bool(options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS)
 
 
+def _countable(timeout_s: float | None) -> float | None:
+    """Raises ValueError for what is no number: gRPC would wait for ever, or not at all."""
+    if timeout_s is None or timeout_s > _LONGEST_S:
+        return None
+    if math.isnan(timeout_s):
+        raise ValueError("timeout is not a number of seconds")
+    return max(timeout_s, 0.0)
+
+
 class _Call:
     """The details of a call in the shape that both of gRPC's APIs read."""
 
     def __init__(self, details: Any, metadata: Metadata) -> None:  # noqa: ANN401 - each API has a type of its own
-        self.method, self.timeout, self.credentials = details.method, details.timeout, details.credentials
+        self.method, self.timeout, self.credentials = details.method, _countable(details.timeout), details.credentials
         self.wait_for_ready = details.wait_for_ready
         self.compression = getattr(details, "compression", None)
         self.metadata = (*(details.metadata or ()), *metadata)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import math
 import os
 import urllib.request
 from pathlib import Path
@@ -170,6 +171,14 @@ def test_unreachable(passed):
 
 
 def test_deadline(passed):
+    with vaults() as stub:
+        for endless in (math.inf, 1e300, 1e12, 1e9, 1e8, 1e6):
+            stub.ListVaults(LIST, timeout=endless)
+        with pytest.raises(ValueError, match="timeout is not a number"):
+            stub.ListVaults(LIST, timeout=math.nan)
+        for over in (0, -1, -math.inf):
+            failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda timeout=over: stub.ListVaults(LIST, timeout=timeout), "deadline")
+    asyncio.run(endless_with_asyncio())
     ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null")
     try:
         with vaults() as stub:
@@ -177,6 +186,14 @@ def test_deadline(passed):
     finally:
         ask("/calm")
     passed()
+
+
+async def endless_with_asyncio():
+    async with reaching().aio_channel() as channel:
+        for endless in (math.inf, 1e300, 1e12, 1e6):
+            await VaultServiceStub(channel).ListVaults(LIST, timeout=endless)
+        async for _ in TaskServiceStub(channel).WatchTasks(task_pb2.WatchTasksRequest(), timeout=math.inf):
+            break
 
 
 def test_watch(passed):

@@ -44,7 +44,7 @@ export interface ConnectOptions {
 
 /** Of one call. */
 export interface CallOptions {
-  /** Less time than the RPC has by itself; the wait for a token counts. */
+  /** Less time than the RPC has by itself; the wait for a token counts. None from 24 days on, as without it. */
   timeoutMs?: number;
   /** Ends the call when it is aborted. */
   signal?: AbortSignal;
@@ -147,8 +147,10 @@ function wire(method: DescMethod): [string, (message: Message) => Buffer, (bytes
   return [path, (message) => Buffer.from(toBinary(method.input, message)), (bytes) => fromBinary(method.output, bytes)];
 }
 
-function deadline(options: CallOptions): grpc.CallOptions {
-  return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
+/** Neither gRPC nor Node's timers can count longer than LONGEST_WAIT_MS. Throws a TypeError for what is no number. */
+function deadline({ timeoutMs = Infinity }: CallOptions): grpc.CallOptions {
+  if (Number.isNaN(timeoutMs)) throw new TypeError("timeoutMs is not a number");
+  return timeoutMs > LONGEST_WAIT_MS ? {} : { deadline: Date.now() + Math.max(timeoutMs, 0) };
 }
 
 const MISFIT = "a character that cannot stand in a header, such as the end of a line";

@@ -8,7 +8,7 @@ import { status } from "@grpc/grpc-js";
 import { connect, GatewayError, patiently, watchTasks, type ConnectOptions, type Gateway } from "../src/index.js";
 import { CheckpointResourceSchema, CheckpointService, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
 import { ErrorReason } from "../src/gen/cbrgateway/v1/errors_pb.js";
-import { TaskSchema, TaskStatus, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
+import { TaskSchema, TaskService, TaskStatus, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
 import { ProtectabilityService, ProtectableType } from "../src/gen/cbrgateway/v1/protectability_pb.js";
 import { ConsistentLevel, ObjectType, ProtectType } from "../src/gen/cbrgateway/v1/types_pb.js";
 import { ListVaultsResponseSchema, VaultService, type ListVaultsResponse } from "../src/gen/cbrgateway/v1/vault_pb.js";
@@ -161,6 +161,16 @@ check(
 );
 
 check("deadline", async (gateway) => {
+  const { listVaults } = gateway.client(VaultService);
+  for (const timeoutMs of [Infinity, Number.MAX_VALUE, 1e18, Number.MAX_SAFE_INTEGER, 2 ** 31, 2 ** 31 - 1, 86_400_000]) {
+    await listVaults({}, { timeoutMs });
+    for await (const event of gateway.client(TaskService).watchTasks({}, { timeoutMs })) {
+      assert(event.resumeToken);
+      break;
+    }
+  }
+  await assert.rejects(listVaults({}, { timeoutMs: NaN }), TypeError);
+  for (const timeoutMs of [0, -1, -Infinity]) await failure(status.DEADLINE_EXCEEDED, listVaults({}, { timeoutMs }), "deadline");
   await ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null");
   try {
     await failure(status.DEADLINE_EXCEEDED, gateway.client(VaultService).listVaults({}, { timeoutMs: 1000 }), "deadline");
