@@ -108,12 +108,26 @@ def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config
         raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems]) from None
 
 
+def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":
+    """The configuration, its certificates looked at, too. Raises ConfigError."""
+    import datetime as dt  # noqa: PLC0415
+
+    from gateway.config import ConfigError, Problem  # noqa: PLC0415
+    from gateway.config.certificates import out_of_service  # noqa: PLC0415
+
+    config, layers = _loaded(config_file, flags)
+    found = out_of_service(config.server.tls, config.upstream.transport, config.audit, dt.datetime.now(dt.UTC))
+    if problems := [Problem(path, layers.source(path), text) for path, text in found]:
+        raise ConfigError(problems)
+    return config
+
+
 @main.command("serve")
 @_configured
 def serve_calls(config_file: Path | None, **flags: object) -> None:
     """Serve until SIGTERM or SIGINT. SIGHUP reads tenants, issuers, regions and credentials anew."""
     with _reported():
-        config, _ = _loaded(config_file, flags)
+        config = _usable_now(config_file, flags)
         # grpc's core writes lines of its own form to standard error; what matters in them reaches us as errors.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -149,7 +163,7 @@ def check(config_file: Path | None, **flags: object) -> None:
 
     reports = []
     try:
-        config, _ = _loaded(config_file, flags)
+        config = _usable_now(config_file, flags)
     except ConfigError as report:
         reports.append(str(report))
     try:
