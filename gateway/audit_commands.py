@@ -38,13 +38,14 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
     from gateway.audit.anchors import AnchorFile  # noqa: PLC0415 - `--help` answers without it
     from gateway.audit.chain import Keys  # noqa: PLC0415
     from gateway.audit.verify import verify as verified  # noqa: PLC0415
+    from gateway.secret import read_secret_file  # noqa: PLC0415
 
     try:
-        keys = Keys.of(key_file.read_text(encoding="utf-8").strip())
+        keys = Keys.of(read_secret_file(key_file))
         known = AnchorFile(anchors).read() if anchors is not None else []
         verdicts = verified(directory, keys, known, writers)
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{key_file} holds no text, so it is no key. Name the file that audit.key names") from error
+    except ValueError as error:
+        raise click.ClickException(f"{error}. Name the file that audit.key names") from error
     except OSError as error:
         raise click.ClickException(f"{error.filename} cannot be read: {error.strerror}") from error
     for each in verdicts:

@@ -2,16 +2,23 @@
 
 The configuration is shown, diffed and mounted freely: it says `{env: NAME}` or `{file: PATH}`, and the secret is read when it is loaded. Validation
 takes the environment from its context: `{"environ": {...}}`.
+
+What stands where a name belongs may be the secret itself, pasted into the wrong place. So a name is shown only once something bears it.
 """
 
+import difflib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 _HOW = "Name where it is kept: {env: NAME} or {file: PATH}"
+_EDGES: Final = " \t\r\n"
+_STRAY: Final = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+"""Unicode's categories of characters that nobody sees: controls, byte order marks, no-break and zero-width spaces, line separators."""
 
 
 class Secret:
@@ -50,32 +57,55 @@ def _resolved(value: object, info: ValidationInfo) -> Secret:
         case {"env": str(name), **rest} if not rest:
             return _from_environment(name, (info.context or {}).get("environ", {}))
         case {"file": str(path), **rest} if not rest:
-            return _from_file(Path(path))
+            return Secret(read_secret_file(Path(path)))
         case str():
             raise ValueError(f"a secret must not stand in the configuration. {_HOW}")
     raise ValueError(f"does not name a secret. {_HOW}")
 
 
+def cleaned(text: str, what: str) -> str:
+    """A secret as it was read from `what`, without the white space that editors and `echo` put around it.
+
+    Raises ValueError if nothing is left, or if it holds a character that cannot be seen: such a secret was copied badly, and whoever checks it
+    would only call it wrong.
+    """
+    secret = text.strip(_EDGES)
+    if not secret:
+        raise ValueError(f"{what} is empty. Put the secret into it")
+    for place, character in enumerate(secret, start=1):
+        if character != " " and unicodedata.category(character) in _STRAY:
+            name = unicodedata.name(character, "CONTROL CHARACTER")
+            raise ValueError(f"{what} holds U+{ord(character):04X} ({name}) as character {place} of {len(secret)}. Remove it")
+    return secret
+
+
+def read_secret_file(path: Path) -> str:
+    """The secret that a file holds alone. Raises ValueError with a sentence about what is wrong."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"secret file {path} is not UTF-8 text. Put the secret alone into it") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        what = f"secret file {path}" if _exists(path) else "the secret file named here"
+        raise ValueError(f"{what} cannot be read: {reason}. Give the path of a file that this user may read") from error
+    return cleaned(text, f"secret file {path}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _from_environment(name: str, environ: Mapping[str, str]) -> Secret:
     text = environ.get(name)
     if text is None:
-        raise ValueError(f"environment variable {name} is not set. Set it, or name another one")
-    if not text.strip():
-        raise ValueError(f"environment variable {name} is empty. Put the secret into it")
-    return Secret(text.strip())
-
-
-def _from_file(path: Path) -> Secret:
-    """Surrounding white space is cut, since editors and `echo` end files with a line feed."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"secret file {path} cannot be read: {error.strerror}. Give the path of a file that this user may read") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"secret file {path} is not UTF-8 text. Put the secret alone into it") from error
-    if not text:
-        raise ValueError(f"secret file {path} is empty. Put the secret into it")
-    return Secret(text)
+        near = difflib.get_close_matches(name, environ, n=1, cutoff=0.8)
+        hint = f"Did you mean {near[0]}?" if near else "Set it, or name another one"
+        raise ValueError(f"the environment variable named here is not set. {hint}")
+    return Secret(cleaned(text, f"environment variable {name}"))
 
 
 class _Reference:

@@ -93,7 +93,13 @@ def _channel(*, address: str, api_key_file: Path | None, project_id: str, plaint
 
     from cbrgateway_client import Gateway  # noqa: PLC0415
 
-    credential = api_key_file.read_text("utf-8").strip() if api_key_file else os.environ.get(_KEY_VARIABLE, "")
+    from gateway.secret import cleaned, read_secret_file  # noqa: PLC0415
+
+    set_to = os.environ.get(_KEY_VARIABLE, "")
+    try:
+        credential = read_secret_file(api_key_file) if api_key_file else set_to and cleaned(set_to, f"environment variable {_KEY_VARIABLE}")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     return Gateway(address, credential, project_id, plaintext, **files).channel()
 
 

@@ -28,15 +28,28 @@ async def stage():
         yield player, gateway.address
 
 
-async def command(address, *options):
+async def command(address, *options, key="a-key"):
     """Exit code, standard output and standard error."""
     arguments = ("-m", "gateway", "tasks", "watch", "--address", address, "--plaintext", *options)
     path = os.pathsep.join(str(ROOT / part) for part in ("generated/python", "clients/python", "."))
-    environ = os.environ | {"PYTHONPATH": path, "CBR_API_KEY": "a-key"}
+    environ = os.environ | {"PYTHONPATH": path, "CBR_API_KEY": key}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe)
     out, err = await asyncio.wait_for(process.communicate(), 25)
     return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize("text", ["a-key\nb", "\ufeffa-key", "a-key\u00a0"])
+async def test_a_key_with_a_character_that_nobody_sees_is_refused_by_name(stage, tmp_path, text):
+    player, address = stage
+    player.scripts[:] = []
+    (tmp_path / "key").write_text(text)
+    ended, _, err = await command(address, "--api-key-file", str(tmp_path / "key"))
+    assert (ended, "key holds U+" in err, "Remove it" in err) == (2, True, True)
+    ended, out, err = await command(address, key=text)
+    assert (ended, out) == (2, "")
+    assert "environment variable CBR_API_KEY holds U+" in err
+    assert "a-key" not in err
 
 
 LEFT_OUT = task_pb2.WatchTasksResponse(

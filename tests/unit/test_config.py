@@ -151,17 +151,61 @@ MISTAKES = {
     ),
     "unset variable": (
         "page_token_key: {env: ABSENT}",
-        "page_token_key (gateway.yaml:1): environment variable ABSENT is not set. Set it, or name another one",
+        "page_token_key (gateway.yaml:1): the environment variable named here is not set. Set it, or name another one",
     ),
     "secret file": (
         "page_token_key: {file: absent}",
-        f"page_token_key (gateway.yaml:1): secret file absent cannot be read: {UNREADABLE}",
+        f"page_token_key (gateway.yaml:1): the secret file named here cannot be read: {UNREADABLE}",
     ),
     "odd reference": (
         "page_token_key: {vault: x}",
         f"page_token_key (gateway.yaml:1): does not name a secret. {HOW}",
     ),
 }
+MISPLACED = "c4nary+Secret/in%the^wrong=place"
+"""What somebody has pasted where the name of a variable or a file belongs."""
+
+
+@pytest.mark.parametrize("kind", ["env", "file"])
+@pytest.mark.parametrize("secret", [MISPLACED, "C4NARYSECRETC4NARYSE", "c" * 5000, "c\\0"])
+def test_a_secret_in_the_place_of_a_name_is_not_shown(here: Path, kind: str, secret: str) -> None:
+    (found,) = problems(f'page_token_key: {{{kind}: "{secret}"}}\n{UPSTREAM}{TENANTS}')
+    assert found.startswith("page_token_key (gateway.yaml:1): the ")
+    assert "named here" in found
+    assert secret[:4] not in found
+    assert secret[:4] not in str(read_layers(Path("gateway.yaml"), ENVIRON, {}).problems)
+
+
+def test_a_misspelt_variable_is_guessed_by_the_names_that_exist(here: Path) -> None:
+    (found,) = problems(f"page_token_key: {{env: PAGE_KEYS}}\n{UPSTREAM}{TENANTS}", ENVIRON | {"PAGE_KEY": "x"})
+    assert found == "page_token_key (gateway.yaml:1): the environment variable named here is not set. Did you mean PAGE_KEY?"
+
+
+STRAY = {
+    "line feed": ("k\ney", "U+000A (CONTROL CHARACTER) as character 2 of 4"),
+    "carriage return": ("k\rey", "U+000D (CONTROL CHARACTER) as character 2 of 4"),
+    "byte order mark": ("\ufeffkey", "U+FEFF (ZERO WIDTH NO-BREAK SPACE) as character 1 of 4"),
+    "no-break space at the end": ("key\u00a0", "U+00A0 (NO-BREAK SPACE) as character 4 of 4"),
+    "zero-width space": ("k\u200bey", "U+200B (ZERO WIDTH SPACE) as character 2 of 4"),
+    "line separator": ("key\u2028", "U+2028 (LINE SEPARATOR) as character 4 of 4"),
+    "tab": ("k\tey", "U+0009 (CONTROL CHARACTER) as character 2 of 4"),
+}
+
+
+@pytest.mark.parametrize("case", STRAY)
+def test_a_secret_with_a_character_that_nobody_sees_is_refused_by_name(here: Path, case: str) -> None:
+    text, told = STRAY[case]
+    Path("secret").write_text(text, newline="")
+    for reference, what in (("{env: KEY}", "environment variable KEY"), ("{file: secret}", "secret file secret")):
+        found = problems(f"page_token_key: {reference}\n{UPSTREAM}{TENANTS}", ENVIRON | {"KEY": text})
+        assert found == [f"page_token_key (gateway.yaml:1): {what} holds {told}. Remove it"]
+
+
+def test_white_space_around_a_secret_is_no_part_of_it(here: Path) -> None:
+    Path("secret").write_text("pass word \r\n")
+    config = load(written(f"page_token_key: {{file: secret}}\n{UPSTREAM}{TENANTS}"), ENVIRON, {})
+    assert config.page_token_key is not None
+    assert config.page_token_key.reveal() == "pass word"
 
 
 @pytest.mark.parametrize("case", MISTAKES)
