@@ -69,7 +69,7 @@ def test_one_log_of_many_is_verified_by_name(log):
     nobody = checked(log, "--writer", "nobody")
     assert (nobody.exit_code, "holds no such log" in nobody.output) == (1, True)
     (log.parent / "key").write_bytes(bytes(range(128, 200)))
-    assert "holds no text, so it is no key" in checked(log).output
+    assert "is not UTF-8 text. Put the secret alone into it. Name the file that audit.key names" in checked(log).output
 
 
 def test_a_directory_without_a_log_is_no_good_log(tmp_path):
