@@ -145,7 +145,7 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
     assert (done.exit_code, done.output.splitlines()) == (0, ["one: good, 3 records, the last is 3"])
     monkeypatch.setenv("CBR_GATEWAY_STATE__PATH", "5")
     monkeypatch.delenv("ACME_SECRET_KEY")
-    assert "ACME_SECRET_KEY" in run("anchors", "--config", EXAMPLE).output
+    assert "upstream.credentials.acme.secret_key" in run("anchors", "--config", EXAMPLE).output
 
 
 def test_a_search_narrows(log):
