@@ -11,12 +11,12 @@ from email.utils import formatdate
 
 
 class Clock:
-    """A settable clock; all values are seconds since 1970."""
+    """A settable clock; all values are seconds since 1970. `ahead_s`: by how much it is ahead of this machine's clock from the start."""
 
-    def __init__(self, *, frozen: bool = False) -> None:
-        self._offset_s = 0.0
+    def __init__(self, *, frozen: bool = False, ahead_s: float = 0.0) -> None:
+        self._offset_s = ahead_s
         self._frozen_at: float | None = time.time() if frozen else None
-        self.skew_s = 0.0
+        self.skew_s = ahead_s
 
     def now(self) -> float:
         """Return emulator time."""

@@ -52,7 +52,7 @@ class Emulator:
     def reset(self) -> None:
         """Forget everything that happened: objects, faults, tokens, clock steps, pace, truth log."""
         settings = self.settings
-        self.clock = Clock(frozen=settings.freeze_clock)
+        self.clock = Clock(frozen=settings.freeze_clock, ahead_s=settings.clock_ahead_s)
         self.ids = Ids(settings.seed)
         self.world = World(settings, self.clock, self.ids)
         if settings.seed_resources:

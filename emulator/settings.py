@@ -98,6 +98,8 @@ class EmulatorSettings:
     """Truth log entries kept; the oldest go first."""
     freeze_clock: bool = False
     """True: emulator time moves only by `POST /_emulator/clock`."""
+    clock_ahead_s: float = 0.0
+    """By how much all of its clocks, that of the Date header too, are ahead of this machine's; negative: behind."""
 
     def projects(self) -> Iterator[Project]:
         """Every project of every account."""

@@ -5,6 +5,7 @@ on_send   marks the operation SENT before the first byte goes to CBR; from here 
 on_end    commit, release or unknown; runs in the change's own task, so also when its caller has gone
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -38,12 +39,15 @@ from gateway.upstream.account import Account
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import Fate, Witness
+from gateway.upstream.remote_clock import Span
 from gateway.upstream.retry import MUTATION_CAP_S, Deadline
 
 _TTL_MARGIN_S: Final = 30.0
 _FIRST_LOOK_S: Final = 0.02
 _LAST_LOOK_S: Final = 0.5
 _RESPONSE_CAP: Final = 16 * 1024
+_SHARE_TO_PREPARE: Final = 0.5
+"""How much of a call's time may be spent on what makes its outcome easier to tell."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -205,7 +209,7 @@ class Admission:
         priced = demands.priced(wanted, limits, scope, self.clock.time())
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
-            operation=self._operation(change, [charge for charge, _ in priced], deadline),
+            operation=self._operation(change, [charge for charge, _ in priced], deadline, await self._time(change, deadline)),
             wanted=wanted,
             priced=priced,
             give_back=demands.credits_of(wanted, limits, scope),
@@ -229,7 +233,17 @@ class Admission:
         elif keys and not await self.recounter.ensure(keys, deadline.left_s(self.clock.monotonic())):
             raise refusals.store_down("What exists is still being counted.")
 
-    def _operation(self, change: Change, charges: Sequence[Charge], deadline: Deadline) -> Operation:
+    async def _time(self, change: Change, deadline: Deadline) -> Span | None:
+        """CBR's time, where what CBR shows of the change will be compared with it; None: it is not known."""
+        if not (change.binding.asynchronous and (self.recovery.settings.recovery or self.submissions.settings.correlate)):
+            return self.truth.clock(change.scope.project).now()
+        try:
+            async with asyncio.timeout(deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE):
+                return await self.truth.time(change.scope.project)
+        except TimeoutError:
+            return None
+
+    def _operation(self, change: Change, charges: Sequence[Charge], deadline: Deadline, sent: Span | None) -> Operation:
         anonymous = change.binding.request_type()
         anonymous.CopyFrom(change.request)
         anonymous.ClearField("request_id")
@@ -246,6 +260,7 @@ class Admission:
                 Trace(
                     *(self.recovery.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
                     places=change.places.lasting,
+                    sent=sent,
                 )
             ),
             topic=change.scope.project if change.binding.asynchronous else "",

@@ -18,11 +18,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.quota.marking import MARKER, description
 from gateway.state import OperationView, Store
 from gateway.tasks import search as tasks_of
-from gateway.tasks.correlation import SKEW_S, Claim, Task, subjects_of
+from gateway.tasks.correlation import Task, subjects_of
 from gateway.tasks.record import Trace
-from gateway.tasks.search import gone, search_of
+from gateway.tasks.search import gone
 from gateway.tasks.truth import Truth
 from gateway.upstream.declaration import RetryClass
+from gateway.upstream.remote_clock import latest
 
 _REACH_S: Final = 1800.0
 """How long before the change another may have begun that could have started the same tasks."""
@@ -60,7 +61,8 @@ class Case:
 
     def fresh(self, moment: Timestamp) -> bool:
         """Whether an object with this creation time can be the operation's."""
-        return bool(moment.seconds >= self.op.created_at - SKEW_S)
+        clock, sent = self.truth.clock(self.trace.project), self.trace.sent
+        return sent is None or not clock.comparable(sent, self.trace.accepted) or latest(moment) >= sent.earliest
 
 
 Look = Callable[[Case], Awaitable[Evidence]]
@@ -97,8 +99,7 @@ async def _policy(case: Case) -> Evidence:
 
 async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
-    own = Claim(case.op.id, search_of(case.truth, case.op.rpc, case.trace), case.trace.accepted, open=True)
-    _, found = await tasks_of.look(case.store, case.truth, case.trace.project, own, _REACH_S)
+    found = await tasks_of.look(case.store, case.truth, case.op, case.trace, _REACH_S)
     if case.trace.marked and (ours := await _described(case, found.tasks)):
         return Evidence(Sign.FOUND, case.response(checkpoint=ours))
     if found.rivals or found.doubled:

@@ -7,6 +7,7 @@ CBR takes no token of a caller, and many answers name no task. Evidence, best fi
     likely    type, vault, object and time. Ambiguous as soon as more fits than the change can have started, or another change can have started it too
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,8 +15,10 @@ from typing import Any, Final
 import msgspec
 from cbrgateway.v1 import task_pb2, types_pb2
 
-SKEW_S: Final = 60.0
-"""How far the clocks of CBR and this machine may be apart."""
+from gateway.upstream.remote_clock import latest
+
+ALWAYS: Final = -math.inf
+"""When a change began of which that is not known, or cannot be compared with CBR's times: it may have started any task, but none for sure."""
 
 CORRELATING: Final = int(types_pb2.SUBMISSION_STATE_CORRELATING)
 RESOLVED: Final = int(types_pb2.SUBMISSION_STATE_RESOLVED)
@@ -173,7 +176,7 @@ RULES: Final[Mapping[str, Callable[[Any, Any], Search]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A change that can have started tasks. `began` and `found_at` (0: not yet) in seconds since 1970; `open`: its outcome is not known."""
+    """A change that can have started tasks. `began` and `found_at` (0: not yet) by CBR's clock; `open`: its outcome is not known."""
 
     id: str
     search: Search
@@ -183,7 +186,7 @@ class Claim:
     task_ids: tuple[str, ...] = ()
 
     def may_own(self, task: Task) -> bool:
-        return self.search.fits(task) and (bool(self.search.named) or task.create_time.seconds >= int(self.began - SKEW_S))
+        return self.search.fits(task) and (self.search.proven or latest(task.create_time) >= self.began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ class Hits:
     tasks: tuple[Task, ...]
     rivals: tuple[Claim, ...]
     doubled: bool
-    """More fits than the change can have started."""
+    """More fits than the change can have started, or what fits may be older than it."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -211,7 +214,8 @@ def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
     rivals = [other for other in others if not other.search.proven and not 0 < other.found_at <= own.began and any(map(other.may_own, left))]
     subjects = [subject for task in left for subject in subjects_of(task) & set(own.search.subjects)]
     checkpoints = {task.checkpoint_id for task in left if task.type == task_pb2.TASK_TYPE_BACKUP}
-    return Hits(tuple(left), tuple(rivals), doubled=len(set(subjects)) < len(subjects) or len(checkpoints) > 1)
+    older = bool(left) and own.began == ALWAYS
+    return Hits(tuple(left), tuple(rivals), doubled=older or len(set(subjects)) < len(subjects) or len(checkpoints) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from cbrgateway.v1 import types_pb2
 
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
-from gateway.tasks.correlation import CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, Claim, Search
+from gateway.tasks.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, Claim, Search
+from gateway.upstream.remote_clock import RemoteClock, Span
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -15,7 +16,7 @@ class Trace(msgspec.Struct, frozen=True):
 
     `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
     began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `places`: those that the work takes under limits
-    of concurrency.
+    of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known.
     """
 
     owner: str
@@ -25,6 +26,7 @@ class Trace(msgspec.Struct, frozen=True):
     accepted: float = 0.0
     principal: str = ""
     places: tuple[str, ...] = ()
+    sent: Span | None = None
 
     @classmethod
     def of(cls, detail: bytes) -> "Trace":
@@ -42,7 +44,7 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, in seconds since 1970; 0: not yet.
+    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet.
 
     `ended`: those of its tasks of whose end was told. `over`: all have ended and the places of the work are free; for work that takes places only.
     """
@@ -71,9 +73,10 @@ def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the respon
     return tuple(Skipped(row.id, row.type, row.name, row.code, row.reason) for row in rows)
 
 
-def claim(op: OperationView, trace: Trace, note: Note | None, search: Search) -> Claim:
+def claim(op: OperationView, trace: Trace, note: Note | None, search: Search, clock: RemoteClock) -> Claim:
     found = (note.found_at, note.task_ids) if note else (0.0, ())
-    return Claim(op.id, note.search if note else search, trace.accepted, op.state in OPEN, *found)
+    began = trace.sent.earliest if trace.sent is not None and clock.comparable(trace.sent, trace.accepted) else ALWAYS
+    return Claim(op.id, note.search if note else search, began, op.state in OPEN, *found)
 
 
 def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) -> types_pb2.Submission:

@@ -1,13 +1,12 @@
 """One look at CBR for the tasks of a change, and at the store for other changes that may have started them."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.state import OPEN, State, Store
-from gateway.tasks.correlation import RULES, SKEW_S, Claim, Hits, Search, Task, hits
+from gateway.state import OPEN, OperationView, State, Store
+from gateway.tasks.correlation import ALWAYS, RULES, Claim, Hits, Search, Task, hits
 from gateway.tasks.record import Note, Trace, claim
 from gateway.tasks.truth import Truth
 
@@ -26,26 +25,30 @@ def search_of(truth: Truth, rpc: str, trace: Trace, answer: Any = None) -> Searc
 async def listed(truth: Truth, project: str, own: Claim) -> list[Task]:
     """The tasks of a project among which those of the change must be. Raises GatewayError, and KeyError for a project that is not served."""
     search = own.search
-    wanted: dict[str, Any] = {"start_time": Timestamp(seconds=int(own.began - SKEW_S)), "vault_id": search.vault_id}
+    wanted: dict[str, Any] = {"vault_id": search.vault_id}
+    if own.began != ALWAYS:
+        wanted["start_time"] = Timestamp(seconds=int(own.began))
     if len(search.kinds) == 1 and search.kinds[0] != task_pb2.TASK_TYPE_OTHER:
         wanted["type"] = search.kinds[0]
     return await truth.rows("TaskService/ListTasks", project, "tasks", **wanted)
 
 
-async def others(store: Store, truth: Truth, project: str, own: Claim, reach_s: float) -> list[Claim]:
-    """The other changes of a project that began up to `reach_s` before this one and may have started work. Raises StoreDown."""
+async def others(store: Store, truth: Truth, project: str, own: OperationView, reach_s: float) -> list[Claim]:
+    """The other changes of a project that began up to `reach_s` before this one and may have started work. Raises StoreDown, KeyError as `listed`."""
     found = []
-    for op in await store.on_topic(project, own.began - reach_s):
+    for op in await store.on_topic(project, own.created_at - reach_s):
         if op.id != own.id and (op.state in OPEN or op.state is State.COMMITTED):
             trace = Trace.of(op.detail)
-            found.append(claim(op, trace, Note.of(op.note), search_of(truth, op.rpc, trace)))
+            found.append(claim(op, trace, Note.of(op.note), search_of(truth, op.rpc, trace), truth.clock(project)))
     return found
 
 
-async def look(store: Store, truth: Truth, project: str, own: Claim, reach_s: float) -> tuple[Sequence[Task], Hits]:
-    """The tasks that were listed, and those that fit. Raises as `listed` and `others`."""
-    tasks = await listed(truth, project, own)
-    return tasks, hits(own, tasks, await others(store, truth, project, own, reach_s))
+async def look(store: Store, truth: Truth, op: OperationView, trace: Trace, reach_s: float) -> Hits:
+    """The tasks that fit a change of which no more is known. Raises as `listed` and `others`."""
+    await truth.time(trace.project)
+    own = claim(op, trace, None, search_of(truth, op.rpc, trace), truth.clock(trace.project))
+    tasks = await listed(truth, trace.project, own)
+    return hits(own, tasks, await others(store, truth, trace.project, op, reach_s))
 
 
 async def gone(truth: Truth, rpc: str, trace: Trace) -> bool:

@@ -43,9 +43,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Search:
-    """A submission whose tasks this process looks for. `seen`: tasks that may be its own, newest rows."""
+    """A submission whose tasks this process looks for, since `began` by the monotonic clock. `seen`: tasks that may be its own, newest rows."""
 
     project: str
+    began: float
     seen: dict[str, Task] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     own: Claim | None = None
@@ -117,7 +118,7 @@ class Submissions:
         trace = Trace.of(op.detail)
         search, skipped = search_of(self.truth, op.rpc, trace, answer), skipped_in(answer)
         known = correlation.at_once(search, skipped)
-        found_at = self.clock.time() if known.final else 0.0
+        found_at = self._found_at(trace.project) if known.final else 0.0
         note = Note(known.state, search, known.task_ids, skipped, upstream_request_id, found_at)
         answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
         return note.packed()
@@ -136,7 +137,7 @@ class Submissions:
         return True
 
     def _search(self, op_id: str, project: str) -> None:
-        search = _Search(project)
+        search = _Search(project, self.clock.monotonic())
         self._searches[op_id] = search
         task = asyncio.create_task(self._follow(op_id, search))
         self._running.add(task)
@@ -160,32 +161,34 @@ class Submissions:
             await self._holdings.aclose()
 
     async def _pick_up(self) -> None:
-        since = 0.0
+        since, store_time, read_at = 0.0, 0.0, self.clock.monotonic()
         while True:
-            began = self.clock.time()
             try:
-                held_since = await self._take_stock(since)
-                since = min(began - self.settings.give_up_s - self.settings.settle_s, held_since)
+                held_since, newest = await self._take_stock(since)
+                # By the store's clock it is at least as late as this.
+                store_time, read_at = max(newest, store_time + self.clock.monotonic() - read_at), self.clock.monotonic()
+                since = min(store_time - self.settings.give_up_s - self.settings.settle_s, held_since)
             except StoreDown as down:
                 log.warning("the store does not answer", error=str(down))
             except Exception:
                 log.exception("submissions could not be picked up; the next look follows")
             await self.clock.sleep(_PICK_UP_S)
 
-    async def _take_stock(self, since: float) -> float:
+    async def _take_stock(self, since: float) -> tuple[float, float]:
         """Learns of all submissions that began since then, and follows those that nobody else does. Raises StoreDown.
 
-        The time from which on some still hold places, in seconds since 1970.
+        The time from which on some still hold places, and when the newest began; both, as `since`, by the store's clock.
         """
         known: dict[str, OperationView] = {}
-        held_since = math.inf
+        held_since, newest = math.inf, 0.0
         for project in self.projects():
             for op in await self.store.on_topic(project, since):
                 known[op.id] = op
+                newest = max(newest, op.created_at)
                 self._tell(project, op)
                 note, trace = Note.of(op.note), Trace.of(op.detail)
-                # By then the replica that began has found what there is, or is gone.
-                abandoned = self.alone or trace.owner == self.owner or self.clock.time() - trace.accepted > self.settings.settle_s
+                # By then the replica that began has found what there is, or is gone. To be wrong about that costs a few reads.
+                abandoned = self.alone or trace.owner == self.owner or self._age_s(trace, self.clock.time() - trace.accepted) > self.settings.settle_s
                 ended = op.state is not State.COMMITTED or (note is not None and note.found_at > 0)
                 holds = bool(trace.places) and op.state in {State.UNKNOWN, State.COMMITTED} and not (note is not None and note.over)
                 if holds:
@@ -193,7 +196,20 @@ class Submissions:
                 if abandoned and (holds or not ended):
                     self.follow(op.id, project, trace.places if holds else ())
         self._known = known
-        return held_since
+        return held_since, newest
+
+    def _age_s(self, trace: Trace, otherwise_s: float) -> float:
+        """How long ago a change was sent, at least. `otherwise_s`: where CBR's time is not known."""
+        clock = self.truth.clock(trace.project)
+        now = clock.now()
+        if now is None or trace.sent is None or not clock.comparable(trace.sent, trace.accepted):
+            return otherwise_s
+        return now.earliest - trace.sent.latest
+
+    def _found_at(self, project: str) -> float:
+        """Later than everything where CBR's time is not known. Two such moments of one process are in their order, however little is known of it."""
+        now = self.truth.clock(project).now()
+        return math.inf if now is None else now.earliest
 
     def _tell(self, project: str, op: OperationView) -> None:
         """Keeps what is known of a submission now, and tells the listeners if that is new."""
@@ -236,11 +252,12 @@ class Submissions:
             # Open: its end is owed to the store and will be told.
             return op.state not in OPEN
         note = note or Note(correlation.CORRELATING, search_of(self.truth, op.rpc, trace))
-        search.own = claim(op, trace, note, note.search)
+        await self.truth.time(trace.project)
+        search.own = claim(op, trace, note, note.search, self.truth.clock(trace.project))
         finding = await self._find(search, search.own, op, trace)
         if (finding.state, finding.task_ids) == (note.state, note.task_ids) and not finding.final:
             return False
-        found_at = self.clock.time() if finding.final else 0.0
+        found_at = self._found_at(trace.project) if finding.final else 0.0
         newer = msgspec.structs.replace(note, state=finding.state, task_ids=finding.task_ids, found_at=found_at)
         if not await self.store.note(op_id, newer.packed(), op.note):
             # Another replica knew more, or the change was forgotten: the next look tells.
@@ -250,9 +267,10 @@ class Submissions:
     async def _find(self, search: _Search, own: Claim, op: OperationView, trace: Trace) -> Finding:
         if self.clock.monotonic() - self._polled.get(search.project, float("-inf")) > _POLLED_S:
             search.seen.update({task.id: task for task in await listed(self.truth, search.project, own) if own.may_own(task)})
-        age_s = self.clock.time() - own.began
+        watched_s = self.clock.monotonic() - search.began
+        age_s = max(self._age_s(trace, watched_s), watched_s)
         settled, given_up = age_s >= self.settings.settle_s, age_s >= self.settings.give_up_s
-        rest = await others(self.store, self.truth, search.project, own, self.settings.give_up_s)
+        rest = await others(self.store, self.truth, search.project, op, self.settings.give_up_s)
         found = correlation.hits(own, search.seen.values(), rest)
         if settled and not found.tasks and await gone(self.truth, op.rpc, trace):
             # It left no task that CBR lists.

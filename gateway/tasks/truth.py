@@ -1,5 +1,6 @@
 """What exists upstream, read through the gateway's own client: whole lists, all pages or an error."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
+from gateway.upstream.remote_clock import RemoteClock, Span
 
 _PAGE_SIZE: Final = 200
 _SCOPE: Final = "gateway/itself"
@@ -50,6 +52,18 @@ class Truth:
     async def in_force(self, rpc: str, project: str, request: Message) -> Message | None:
         """The response that an idempotent change would have had, if it is in force. Raises GatewayError."""
         return await self._client.look(self.catalog[rpc], request, self.known(project))
+
+    def clock(self, project: str) -> RemoteClock:
+        """CBR's clock, as the project sees it. Raises KeyError as `known`."""
+        return self._client.remote_clock(self.known(project).endpoint)
+
+    async def time(self, project: str) -> Span | None:
+        """CBR's time now; where it is not known yet, CBR is asked for something. Raises KeyError as `known`."""
+        clock = self.clock(project)
+        if clock.now() is None:
+            with contextlib.suppress(GatewayError):
+                await self.read("TaskService/ListTasks", project, {"page_size": 1})
+        return clock.now()
 
     def known(self, project: str) -> Account:
         """Raises KeyError for a project that this gateway does not serve any more."""

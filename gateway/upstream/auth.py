@@ -4,7 +4,6 @@ A client applies, sends, lets the authenticator observe the answer, and after a 
 """
 
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from time import gmtime, strftime
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -14,6 +13,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.upstream.credentials import AccessKey
 from gateway.upstream.http import HttpRequest, HttpResponse
+from gateway.upstream.remote_clock import date_of
 from gateway.upstream.sign import sign
 
 _APPLY_OFFSET_S: Final = 30.0
@@ -91,7 +91,7 @@ class AccessKeyAuth:
 
     def observe(self, response: HttpResponse, generation: int) -> None:  # noqa: ARG002 - the clock is the same for all
         """Compares our clock with the answer's Date, which has whole seconds."""
-        theirs = _date_of(response)
+        theirs = date_of(response)
         if theirs is None:
             return
         skew_s = theirs - self._clock.time()
@@ -113,10 +113,3 @@ def _pairs(query: str) -> list[tuple[str, str]]:
     """Decoded names and values. A plus sign stays one: what we send writes blanks as %20."""
     parts = (pair.partition("=") for pair in query.split("&") if pair)
     return [(unquote(name), unquote(value)) for name, _, value in parts]
-
-
-def _date_of(response: HttpResponse) -> float | None:
-    try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None

@@ -29,6 +29,7 @@ from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
 from gateway.upstream.lookup import named_in_body
 from gateway.upstream.ownership import Ownership
+from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
 from gateway.upstream.values import Json
 
@@ -60,6 +61,7 @@ class Client:
         self._tokens = tokens
         self._clock = clock
         self._budgets: dict[str, RetryBudget] = {}
+        self._remote_clocks: dict[str, RemoteClock] = {}
         self._changes: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
         self._turns = Turns()
@@ -124,6 +126,10 @@ class Client:
         end_by = Deadline.begin(self._clock.monotonic(), None, READ_CAP_S)
         return await self._reader(binding, request, account, end_by)()
 
+    def remote_clock(self, endpoint: str) -> RemoteClock:
+        """CBR's time at an endpoint."""
+        return self._remote_clocks.setdefault(endpoint, RemoteClock(self._clock))
+
     def release(self) -> None:
         """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
         self.released = True
@@ -172,7 +178,7 @@ class Client:
             binding=binding,
             request=_http_request(binding, request, account, extra),
             project_id=account.project_id,
-            route=Route(self._transport, account.auth, breaker, budget, self._clock),
+            route=Route(self._transport, account.auth, breaker, budget, self._clock, self.remote_clock(account.endpoint)),
             read_back=looks,
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
             named=named_in_body(binding, request),

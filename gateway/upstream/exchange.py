@@ -28,6 +28,7 @@ from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transport
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
+from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import Deadline, RetryKind
 from gateway.upstream.values import ProtocolError
 
@@ -73,6 +74,7 @@ class Route:
     breaker: Breaker
     budget: RetryBudget
     clock: Clock
+    remote_clock: RemoteClock
 
 
 @dataclass(slots=True)
@@ -214,6 +216,7 @@ class Exchange:
             self._reach("after_answer")
             self.sent = "yes"
             self.route.auth.observe(response, applied.generation)
+            self.route.remote_clock.observe(response, began)
             self.last, message = self._decode(judge(response, reads=self.binding.reads))
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
         except (NotSent, Lost) as error:

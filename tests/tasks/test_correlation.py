@@ -21,7 +21,7 @@ def found(own, tasks, *others, settled=False, given_up=False):
 
 
 def test_the_one_task_that_fits_is_the_changes_own():
-    others = [task("other vault", "r1"), task("other resource", "r2"), task("earlier", "r1", at=NOW - 61), task("of a policy", "r1", policy_id="p")]
+    others = [task("other vault", "r1"), task("other resource", "r2"), task("earlier", "r1", at=NOW - 2), task("of a policy", "r1", policy_id="p")]
     others[0].vault_id = "w"
     assert found(MINE, [*others, task("t", "r1")]) == (RESOLVED, ("t",))
     assert found(MINE, others) == (CORRELATING, ())

@@ -1,0 +1,92 @@
+"""CBR's time, told from the `Date` of its answers. Our own wall clock plays no part in it, since it may be minutes off.
+
+An answer that was asked for at `asked` and had by `got`, both monotonic, bears a Date that was cut to a whole second in between. So CBR's time is
+ahead of our monotonic time by at least `date - got` and by less than `date + 1 - asked`. Each answer narrows that down. One that contradicts all
+before it means that a clock was set: it alone counts from then on.
+"""
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.clock import Clock
+from gateway.upstream.http import HttpResponse
+
+_RESOLUTION_S: Final = 1.0
+_MARGIN_S: Final = 0.5
+"""How far apart the machines may be that write CBR's Date headers and its creation times."""
+_DRIFT: Final = 2e-4
+"""By how much two clocks may move apart in a second."""
+_WIDEST_S: Final = 10.0
+"""Where less is known of CBR's time than this, nothing is."""
+_SET_S: Final = 5.0
+"""A difference of clocks that has changed by more was changed by somebody."""
+_BELIEVED_S: Final = 24 * 3600.0
+"""A Date that is further from our time than this is nobody's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A moment by CBR's clock, as far as it is known: seconds since 1970."""
+
+    earliest: float
+    latest: float
+
+
+class RemoteClock:
+    """The clock of one endpoint."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead: Span | None = None
+        """By how much CBR's time is ahead of our monotonic time."""
+        self._learnt_at = 0.0
+
+    def observe(self, response: HttpResponse, asked: float) -> None:
+        """Learns from any answer. `asked`: a moment before its request was sent, by the monotonic clock."""
+        got, date = self._clock.monotonic(), date_of(response)
+        if date is None or abs(date - self._clock.time()) > _BELIEVED_S:
+            return
+        told = Span(date - got - _MARGIN_S, date + _RESOLUTION_S - asked + _MARGIN_S)
+        known = self._widened(got)
+        if known is not None and max(known.earliest, told.earliest) <= min(known.latest, told.latest):
+            told = Span(max(known.earliest, told.earliest), min(known.latest, told.latest))
+        self._ahead, self._learnt_at = told, got
+
+    def now(self) -> Span | None:
+        """None: not known, or not well enough to compare anything with it."""
+        now = self._clock.monotonic()
+        ahead = self._widened(now)
+        if ahead is None or ahead.latest - ahead.earliest > _WIDEST_S:
+            return None
+        return Span(now + ahead.earliest, now + ahead.latest)
+
+    def comparable(self, then: Span | None, wall: float) -> bool:
+        """Whether a moment can be compared with CBR's times of today: neither clock was set since. `wall`: the same moment by our wall clock."""
+        now = self.now()
+        if then is None or now is None:
+            return False
+        least, most = now.earliest - self._clock.time() - _SET_S, now.latest - self._clock.time() + _SET_S
+        return then.latest - wall >= least and then.earliest - wall <= most
+
+    def _widened(self, now: float) -> Span | None:
+        """What was learnt, less sure with every second since."""
+        if self._ahead is None:
+            return None
+        drift = (now - self._learnt_at) * _DRIFT
+        return Span(self._ahead.earliest - drift, self._ahead.latest + drift)
+
+
+def latest(moment: Timestamp) -> float:
+    """The latest time that CBR can mean by a moment: one in whole seconds was cut to them."""
+    return moment.seconds + (moment.nanos / 1e9 or _RESOLUTION_S)
+
+
+def date_of(response: HttpResponse) -> float | None:
+    """The Date of an answer in seconds since 1970; None where it has none that can be read."""
+    try:
+        return parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
