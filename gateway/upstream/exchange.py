@@ -93,6 +93,8 @@ class Exchange:
     """Whether a repeat of the call would be recognised as one."""
     attempts: int = 0
     spent_s: float = 0.0
+    unconnected_s: float = 0.0
+    """What attempts in a row have taken that came to no connection."""
     began: bool = False
     announced: bool = False
     ending: Fate | None = None
@@ -212,7 +214,7 @@ class Exchange:
         self.last = Attempt(Outcome.NEVER_SENT)
         verdict, message, began = Verdict.NOTHING, None, clock.monotonic()
         try:
-            response = await self.route.transport.send(applied.request, timeout_s, self._may_write)
+            response = await self.route.transport.send(applied.request, timeout_s, self._may_write, connect_s=self._connect_left_s())
             self._reach("after_answer")
             self.sent = "yes"
             self.route.auth.observe(response, applied.generation)
@@ -222,7 +224,8 @@ class Exchange:
         except (NotSent, Lost) as error:
             self._reach("answer_lost")
             self.last = _unanswered(error)
-            log.warning("no answer of CBR", operation=self.binding.operation, url=self.request.url.partition("?")[0], cause=str(error))
+            known = {"operation": self.binding.operation, "url": self.request.url.partition("?")[0], "cause": str(error), "advice": error.advice}
+            log.warning("no answer of CBR", **known)
             verdict = Verdict.FAILURE if error.blames_host(retry.MAX_ATTEMPT_S) else Verdict.NOTHING
         except BaseException:
             # Cut short by cancellation.
@@ -230,10 +233,16 @@ class Exchange:
             raise
         finally:
             self.in_flight = False
-            self.spent_s += clock.monotonic() - began
+            took_s = clock.monotonic() - began
+            self.spent_s += took_s
+            self.unconnected_s = self.unconnected_s + took_s if self.last.connect else 0.0
             self.route.breaker.settle(permit, verdict)
         self._note(ambiguous=self.last.outcome is Outcome.AMBIGUOUS)
         return message
+
+    def _connect_left_s(self) -> float:
+        """All attempts together get what one gets: another wait for a host that does not even connect would tell nothing new."""
+        return self.route.transport.connect_timeout_s - self.unconnected_s
 
     def _may_write(self) -> bool:
         """Asked by the transport before the first byte. A change whose caller has gone is not begun any more."""
@@ -297,6 +306,8 @@ class Exchange:
         if self.last.credentials:
             self._reach("before_repeat")
             return None
+        if self.last.connect and self._connect_left_s() < retry.MIN_ATTEMPT_S:
+            raise self._failure()
         kind = RetryKind.THROTTLED if self.last.throttled else RetryKind.TRANSIENT
         left_s = deadline.left_s(self.route.clock.monotonic())
         # Jitter, not a secret.
@@ -333,12 +344,13 @@ class Exchange:
                 error.retry_after_s = max(error.retry_after_s, attempt.retry_after_s)
             return error
         if attempt.outcome is Outcome.NEVER_SENT:
-            return self._unreachable(_RETRY_AFTER_S)
+            why = f"could not be reached ({attempt.connect.problem})" if attempt.connect else "could not be reached,"
+            return self._unreachable(_RETRY_AFTER_S, why)
         what = "did not answer in time" if attempt.timed_out else "broke the connection"
         text = f"CBR {what}; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNAVAILABLE, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
 
-    def _unreachable(self, retry_after_s: float, why: str = "could not be reached,") -> GatewayError:
+    def _unreachable(self, retry_after_s: float, why: str) -> GatewayError:
         if self.in_doubt:
             return self.outcome_unknown()
         what = "sent" if self.sent == "no" else "carried out"
@@ -373,6 +385,6 @@ class Exchange:
 
 def _unanswered(error: NotSent | Lost) -> Attempt:
     if isinstance(error, NotSent):
-        return Attempt(Outcome.NEVER_SENT)
+        return Attempt(Outcome.NEVER_SENT, connect=error.connect)
     problem = "the body is too large" if isinstance(error, TooLarge) else ""
     return Attempt(Outcome.AMBIGUOUS, problem=problem, timed_out=error.timed_out)

@@ -17,6 +17,8 @@ from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.upstream.connect_failure import ConnectFailure
+
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Cap of a decoded response body."""
 
@@ -34,6 +36,11 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
         self.patience_s = patience_s
 
     @property
+    def advice(self) -> str:
+        """What the operator can look at; for the log."""
+        return ""
+
+    @property
     def timed_out(self) -> bool:
         return self.patience_s is not None
 
@@ -43,11 +50,26 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
 
 
 class NotSent(Unanswered):
-    """Zero bytes of the request were written: the wait for a connection, name resolution, connecting or TLS failed, or it was called back."""
+    """Zero bytes of the request were written: the wait for a connection, name resolution, connecting or TLS failed, or it was called back.
+
+    `connect`: why there was no connection, where that is what failed.
+    """
+
+    def __init__(self, message: str, *, patience_s: float | None = None, connect: ConnectFailure | None = None) -> None:
+        super().__init__(message, patience_s=patience_s)
+        self.connect = connect
+
+    @property
+    def advice(self) -> str:
+        return self.connect.advice if self.connect else ""
 
 
 class Lost(Unanswered):
     """The request was or may have been written, and no complete answer came."""
+
+    @property
+    def advice(self) -> str:
+        return "" if self.timed_out else "if it is so for every call, check that the endpoint's scheme is what the port speaks: https:// for TLS"
 
 
 class TooLarge(Lost):
@@ -94,9 +116,15 @@ def always() -> bool:
 class Transport(Protocol):
     """Sends requests, each once."""
 
-    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
+    connect_timeout_s: float
+    """What a host is given for its name, the connection and TLS together."""
+
+    async def send(
+        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+    ) -> HttpResponse:
         """The answer within `timeout_s`, which bounds everything: the wait for a connection, sending, the whole body.
 
+        A new connection must stand within `connect_s`, at most `connect_timeout_s`, which it is when left out.
         `may_write` is asked once, just before the first byte; when it says no, nothing is written and NotSent is raised.
         Raises NotSent, Lost or TooLarge; ValueError for a malformed request, before anything is sent. When the caller is
         cancelled, nothing more is written, and a request already written is given up at once.
@@ -114,6 +142,12 @@ class TransportSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", description="HTTP library; `auto` takes aiohttp where it is installed.")
+    connect_timeout_s: float = Field(
+        default=3.0,
+        ge=0.1,
+        le=30,
+        description="Time for a connection, from the host's name to the end of the TLS handshake; all attempts of a call together.",
+    )
     max_connections: int = Field(default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host.")
     proxy: str | None = Field(
         default=None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."

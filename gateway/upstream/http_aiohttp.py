@@ -6,9 +6,7 @@ classes around the middlewares, so a middleware that renames them ends it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Final
 
@@ -16,7 +14,8 @@ import aiohttp
 from yarl import URL
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
+from gateway.upstream.flight import Flight
+from gateway.upstream.http import HttpRequest, HttpResponse, NotSent, TransportSettings, always, tls_context
 
 _MAX_HEADER_BYTES: Final = 64 * 1024
 """IAM tokens come in a header and are longer than aiohttp's 8 KiB."""
@@ -32,23 +31,6 @@ class _CalledBackError(Exception):
     """Ends a request before its first byte."""
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """What is known of one request on its way."""
-
-    may_write: Callable[[], bool]
-    began: float = field(default_factory=time.monotonic)
-    queued: bool = False
-    written: bool = False
-
-    def unanswered(self, what: str, *, timed_out: bool) -> Unanswered:
-        """What a failure proves at this point."""
-        patience_s = None if not timed_out else 0.0 if self.queued else time.monotonic() - self.began
-        if self.written:
-            return Lost(f"no complete answer came ({what})", patience_s=patience_s)
-        return NotSent(f"no connection was made ({what})", patience_s=patience_s)
-
-
 class AiohttpTransport:
     """See the module. Must be built where an event loop runs."""
 
@@ -62,7 +44,10 @@ class AiohttpTransport:
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_queued_start.append(_note_queued)
         tracing.on_connection_queued_end.append(_note_free)
+        tracing.on_connection_create_start.append(_note_connecting)
+        tracing.on_connection_create_end.append(_note_connected)
         tracing.on_request_headers_sent.append(_note_written)
+        self.connect_timeout_s = settings.connect_timeout_s
         self._proxy = settings.proxy
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -78,22 +63,24 @@ class AiohttpTransport:
             trace_configs=[tracing],
         )
 
-    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+    ) -> HttpResponse:
         request.split_url()
         request.check_headers()
-        flight = _Flight(may_write)
+        timer = asyncio.timeout(timeout_s)
+        flight = Flight.begin(may_write, timer, timeout_s, connect_s, self.connect_timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with timer:
                 return await self._exchange(request, flight)
         except TimeoutError as error:
-            raise flight.unanswered("time ran out", timed_out=True) from error
+            raise flight.ran_out() from error
         except _CalledBackError as error:
             raise NotSent("called back before the request was written", patience_s=0) from error
         except (aiohttp.ClientError, _BrokenError) as error:
-            kind = type(error.__cause__ if isinstance(error, _BrokenError) else error).__name__
-            raise flight.unanswered(kind, timed_out=False) from error
+            raise flight.failed(error.__cause__ if isinstance(error, _BrokenError) and error.__cause__ else error) from error
 
-    async def _exchange(self, request: HttpRequest, flight: _Flight) -> HttpResponse:
+    async def _exchange(self, request: HttpRequest, flight: Flight) -> HttpResponse:
         async with self._session.request(
             request.method,
             URL(request.url, encoded=True),
@@ -125,9 +112,15 @@ async def _note_queued(_session: aiohttp.ClientSession, context: SimpleNamespace
 
 
 async def _note_free(_session: aiohttp.ClientSession, context: SimpleNamespace, _free: aiohttp.TraceConnectionQueuedEndParams) -> None:
-    flight = context.trace_request_ctx
-    flight.queued = False
-    flight.began = time.monotonic()
+    context.trace_request_ctx.note_free()
+
+
+async def _note_connecting(_session: aiohttp.ClientSession, context: SimpleNamespace, _begun: aiohttp.TraceConnectionCreateStartParams) -> None:
+    context.trace_request_ctx.note_connecting()
+
+
+async def _note_connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _made: aiohttp.TraceConnectionCreateEndParams) -> None:
+    context.trace_request_ctx.note_connected()
 
 
 async def _note_written(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams) -> None:

@@ -19,10 +19,12 @@ from typing import Final
 import httpx
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
+from gateway.upstream.flight import Flight
+from gateway.upstream.http import HttpRequest, HttpResponse, NotSent, TransportSettings, always, tls_context
 
 _WRITING: Final = "http11.send_request_headers.started"
 _TIDYING: Final = "http11.response_closed.started"
+_CONNECTING: Final = "connection.connect_tcp.started"
 
 
 class _GivenUpError(Exception):
@@ -42,12 +44,9 @@ class _VerbatimURL(httpx.URL):
 
 
 @dataclass(slots=True, eq=False)
-class _Flight:
-    """What is known of one request on its way."""
+class _Flight(Flight):
+    """What httpcore tells of it."""
 
-    may_write: Callable[[], bool]
-    began: float = field(default_factory=time.monotonic)
-    written: bool = False
     tidying: bool = False
     given_up: bool = False
 
@@ -55,18 +54,14 @@ class _Flight:
         """Called by httpcore at every step; `_WRITING` comes just before the first byte is handed to the connection."""
         if event == _TIDYING:
             self.tidying = True
+        elif event == _CONNECTING:
+            self.note_connecting()
         elif event == _WRITING and getattr(info["request"], "method", b"") != b"CONNECT":
             # CONNECT goes to the proxy; our request is still unwritten then.
+            self.note_connected()
             if self.given_up or not self.may_write():
                 raise _GivenUpError
             self.written = True
-
-    def unanswered(self, what: str, *, timed_out: bool) -> Unanswered:
-        """What a failure proves at this point."""
-        patience_s = time.monotonic() - self.began if timed_out else None
-        if self.written:
-            return Lost(f"no complete answer came ({what})", patience_s=patience_s)
-        return NotSent(f"no connection was made ({what})", patience_s=patience_s)
 
     def give_up(self, task: asyncio.Task[HttpResponse]) -> None:
         """Ends the request as soon as that costs no place in the pool."""
@@ -102,11 +97,14 @@ class HttpxTransport:
     """See the module. One instance serves all hosts."""
 
     def __init__(self, settings: TransportSettings) -> None:
+        self.connect_timeout_s = settings.connect_timeout_s
         self._settings = settings
         self._tls = tls_context(settings)
         self._hosts: dict[str, _Host] = {}
 
-    async def send(self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always) -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+    ) -> HttpResponse:
         origin, target = request.split_url()
         request.check_headers()
         host = self._hosts.get(origin) or self._open(origin)
@@ -117,14 +115,15 @@ class HttpxTransport:
         except TimeoutError as error:
             raise NotSent("no connection became free in time", patience_s=0) from error
         left_s = max(ends_at - time.monotonic(), 0.001)
-        flight = _Flight(may_write)
+        timer = asyncio.timeout(left_s)
+        flight = _Flight.begin(may_write, timer, left_s, connect_s, self.connect_timeout_s)
         task = host.start(_outgoing(request, host.url, target, left_s, flight), flight)
         try:
-            async with asyncio.timeout(left_s):
+            async with timer:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             flight.give_up(task)
-            raise flight.unanswered("time ran out", timed_out=True) from error
+            raise flight.ran_out() from error
         except asyncio.CancelledError:
             flight.give_up(task)
             raise
@@ -150,7 +149,7 @@ def _outgoing(request: HttpRequest, url: httpx.URL, target: str, timeout_s: floa
     headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
     headers.append((b"Accept-Encoding", ACCEPTED_ENCODING.encode()))
     # The connect timeout ends what was given up early.
-    extensions = {"trace": flight.trace, "timeout": {"connect": timeout_s, "pool": timeout_s}}
+    extensions = {"trace": flight.trace, "timeout": {"connect": min(timeout_s, flight.connect_s), "pool": timeout_s}}
     outgoing = httpx.Request(request.method, url, headers=headers, content=request.body or None, extensions=extensions)
     outgoing.url = _VerbatimURL(url, target)
     return outgoing
@@ -168,5 +167,5 @@ async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flig
     except _GivenUpError as error:
         raise NotSent("called back before the request was written", patience_s=0) from error
     except httpx.TransportError as error:
-        raise flight.unanswered(type(error).__name__, timed_out=isinstance(error, httpx.TimeoutException)) from error
+        raise (flight.ran_out() if isinstance(error, httpx.TimeoutException) else flight.failed(error)) from error
     return HttpResponse(response.status_code, headers, body)

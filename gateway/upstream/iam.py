@@ -203,7 +203,10 @@ class TokenAuth:
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR else Verdict.SUCCESS
         except (NotSent, Lost) as error:
             verdict = Verdict.FAILURE if error.blames_host(_TIMEOUT_S) else Verdict.NOTHING
-            raise _unreachable("IAM cannot be reached.") from error
+            connect = error.connect if isinstance(error, NotSent) else None
+            why = connect.problem if connect else "it did not answer"
+            _log.warning("no answer of IAM", project=project_id, url=self._url, cause=str(error), advice=error.advice)
+            raise _unreachable(f"IAM could not be reached ({why}); repeating is safe.") from error
         finally:
             self._breaker.settle(permit, verdict)
         return response

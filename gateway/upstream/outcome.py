@@ -21,6 +21,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from gateway.upstream import strict_json
+from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_in_success, presentable, read_error
 from gateway.upstream.http import HttpResponse
@@ -55,6 +56,8 @@ class Attempt:
     problem: str = ""
     """Why an answer that is no error cannot be read."""
     timed_out: bool = False
+    connect: ConnectFailure | None = None
+    """Why there was no connection, where that is what failed."""
 
     @property
     def throttled(self) -> bool:

@@ -227,8 +227,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
     """
     ERROR_REASON_UPSTREAM_UNREACHABLE: _ErrorReason.ValueType  # 51
-    """UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker); an
-    earlier attempt of the call may have been refused.
+    """UNAVAILABLE. CBR or its IAM could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit
+    breaker); an earlier attempt of the call may have been refused. The message says which; what does not connect is told within 3 s.
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 52
@@ -477,8 +477,8 @@ ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 What to do: repeat after RetryInfo's delay, which is at least the one that CBR asked for; spread the load.
 """
 ERROR_REASON_UPSTREAM_UNREACHABLE: ErrorReason.ValueType  # 51
-"""UNAVAILABLE. CBR could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit breaker); an
-earlier attempt of the call may have been refused.
+"""UNAVAILABLE. CBR or its IAM could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit
+breaker); an earlier attempt of the call may have been refused. The message says which; what does not connect is told within 3 s.
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
