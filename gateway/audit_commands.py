@@ -109,6 +109,7 @@ def anchors(config_file: Path) -> None:
     import asyncio  # noqa: PLC0415 - as above
     import os  # noqa: PLC0415
 
+    from gateway.audit.anchors import anchors_in, line_of  # noqa: PLC0415
     from gateway.clock import SystemClock  # noqa: PLC0415
     from gateway.config import ConfigError, read_layers, validated  # noqa: PLC0415
     from gateway.state import StoreDown, StoreSettings, open_store  # noqa: PLC0415
@@ -125,9 +126,10 @@ def anchors(config_file: Path) -> None:
         raise click.ClickException(str(problem)) from problem
     except StoreDown as down:
         raise click.ClickException(f"{down}. A store in a file can be read while its gateway does not run") from down
-    for each in found:
-        click.echo(each.decode(), nl=False)
-    if not found:
+    anchors = list(anchors_in(found))
+    for each in anchors:
+        click.echo(line_of(each), nl=False)
+    if not anchors:
         raise click.ClickException("the store keeps no anchors. Is it the one that the gateway uses, and has the gateway audited into files?")
 
 

@@ -17,10 +17,11 @@ import msgspec
 import structlog
 
 from gateway.audit.chain import Head, Keys, signature
-from gateway.audit.record import Anchor, ascii_json
+from gateway.audit.record import Anchor, ascii_json, decoded
 from gateway.state import Store, StoreDown
 
 _STORE_S: Final = 10.0
+_anchor: Final = msgspec.json.Decoder(Anchor)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -105,7 +106,7 @@ def anchors_in(lines: Iterable[bytes]) -> Iterator[Anchor]:
     """Lines that are no anchors are passed over: cut short by a crash, or of somebody else. The others still hold."""
     for line in lines:
         try:
-            yield msgspec.json.decode(line, type=Anchor)
+            yield decoded(_anchor, line)
         except msgspec.MsgspecError:
             continue
 
@@ -119,7 +120,7 @@ def signed(keys: Keys, writer: str, segment: int, head: Head) -> Anchor:
 def genuine(keys: Keys, anchor: Anchor) -> bool:
     """Whether it was signed with this key."""
     head = Head(anchor.sequence, bytes.fromhex(anchor.mac))
-    return hmac.compare_digest(signature(keys.anchors, anchor.writer, anchor.segment, head), anchor.signature)
+    return hmac.compare_digest(signature(keys.anchors, anchor.writer, anchor.segment, head).encode(), anchor.signature.encode())
 
 
 def last_of(anchors: Iterable[Anchor], writer: str) -> Anchor | None:

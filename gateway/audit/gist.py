@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.audit.record import Previous, Segment
+from gateway.audit.record import Previous, Segment, decoded
 
 
 class _Marks(msgspec.Struct):
@@ -38,12 +38,7 @@ _gist: Final = msgspec.json.Decoder(Gist)
 
 def gist(line: bytes) -> Gist:
     """Raises msgspec.MsgspecError for what is no record."""
-    if not line.isascii():
-        raise msgspec.DecodeError("records are ASCII")
-    try:
-        return _gist.decode(line)
-    except RecursionError:
-        raise msgspec.DecodeError("records are not that deep") from None
+    return decoded(_gist, line)
 
 
 def header_of(line: bytes) -> Segment | None:

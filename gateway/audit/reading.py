@@ -6,19 +6,70 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta, Struct
 
 from gateway.audit.counting import Unreadable, counted, lines_of, raised
-from gateway.audit.gist import gist
+from gateway.audit.record import decoded
 from gateway.audit.segments import SegmentFile, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""
-_NEEDED: Final = frozenset({"time", "metadata", "actor", "api", "unmapped"})
+_YEAR_10000_MS: Final = 253_402_300_800_000
 _Dated = tuple[int, Row]
 """A record and the latest time, in milliseconds, that its writer had written up to it."""
+
+
+class _Marks(Struct, frozen=True):
+    correlation_uid: str = ""
+    tenant_uid: str = ""
+
+
+class _User(Struct, frozen=True):
+    name: str = ""
+
+
+class _Actor(Struct, frozen=True):
+    user: _User = _User()
+
+
+class _Response(Struct, frozen=True):
+    error: str = ""
+
+
+class _Api(Struct, frozen=True):
+    operation: str
+    response: _Response = _Response()
+
+
+class _Resource(Struct, frozen=True):
+    type: str
+    uid: str
+
+
+class _Kind(Struct, frozen=True):
+    stage: str
+    event: str
+    fate: str = ""
+    replayed: bool = False
+
+
+class _Presentable(Struct, frozen=True):
+    """What a record must have so that it can be searched and shown."""
+
+    time: Annotated[int, Meta(ge=0, lt=_YEAR_10000_MS)]
+    metadata: _Marks
+    actor: _Actor
+    api: _Api
+    unmapped: _Kind
+    status_code: str = ""
+    resources: tuple[_Resource, ...] = ()
+
+
+_presentable: Final = msgspec.json.Decoder(_Presentable)
+_row_of: Final = msgspec.json.Decoder(Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +134,11 @@ def _moment(dated: _Dated) -> int:
 
 def _row(line: bytes) -> Iterator[Row]:
     try:
-        gist(line)
-        row = msgspec.json.decode(line, type=Row)
+        decoded(_presentable, line)
+        yield decoded(_row_of, line)
     except msgspec.MsgspecError:
+        # Somebody else's line may stand in the file; verification is what complains of it.
         return
-    # Somebody else's line may stand in the file; verification is what complains of it.
-    if row.keys() >= _NEEDED and "event" in row["unmapped"]:
-        yield row
 
 
 def follow(directory: Path, query: Query, pause: Callable[[float], None] = time.sleep) -> Iterator[Row]:

@@ -5,7 +5,7 @@ What OCSF has no place for stands in `unmapped`, the last member, to which the c
 """
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,12 +14,15 @@ from gateway.audit.events import Event
 
 OCSF_VERSION: Final = "1.5.0"
 _CLASS: Final = 6003
+_T = TypeVar("_T")
 _NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
 
 ACTIVITIES: Final = {"create": (1, "Create"), "read": (2, "Read"), "update": (3, "Update"), "delete": (4, "Delete"), "other": (99, "Other")}
 
 
 Mac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Meta(ge=0, lt=10**15)]
+WriterName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,63}$")]
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -137,8 +140,8 @@ class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a segment ended with. `abandoned`: writing to it failed, so that whatever stands behind that line counts for nothing."""
 
-    segment: int
-    sequence: int
+    segment: Count
+    sequence: Count
     mac: Mac
     abandoned: bool = False
 
@@ -153,8 +156,8 @@ class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
 
 class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    writer: str
-    number: int
+    writer: WriterName
+    number: Count
     previous: Previous | None = None
     open: tuple[OpenIntent, ...] = ()
 
@@ -162,11 +165,11 @@ class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 class Anchor(Struct, frozen=True, kw_only=True):
     """The chain's head at a moment; `signature` is keyed."""
 
-    writer: str
-    segment: int
-    sequence: int
+    writer: WriterName
+    segment: Count
+    sequence: Count
     mac: Mac
-    time: int
+    time: Count
     signature: str
 
 
@@ -268,6 +271,16 @@ def ascii_json(value: object) -> bytes:
     if plain.isascii() and b"\x7f" not in plain:
         return plain
     return _NOT_PLAIN.sub(_escaped, plain.decode()).encode("ascii")
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
+    """A line that was made by `ascii_json`, or by anybody. Raises msgspec.MsgspecError for whatever is of another form."""
+    if not line.isascii():
+        raise msgspec.DecodeError("lines are ASCII")
+    try:
+        return decoder.decode(line)
+    except RecursionError:
+        raise msgspec.DecodeError("lines are not that deep") from None
 
 
 def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON

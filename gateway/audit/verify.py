@@ -52,12 +52,15 @@ def verify(directory: Path, keys: Keys, anchors: Iterable[Anchor] = (), writers:
 
 
 def _verdict(directory: Path, keys: Keys, writer: str, anchors: Sequence[Anchor]) -> Verdict:
+    files = segments(directory).get(writer, [])
     while True:
         try:
-            return _Check(keys, writer, anchors).run(segments(directory).get(writer, []))
+            return _Check(keys, writer, anchors).run(files)
         except FileNotFoundError:
+            before, files = files, segments(directory).get(writer, [])
+            if files == before:
+                raise
             # Retention has removed a segment since it was listed.
-            continue
 
 
 class _Check:
