@@ -64,7 +64,8 @@ class FrontDoor:
         route, params = found or (None, {})
         entry.operation = route.operation if route is not None else None
         entry.project_id = params.get("project_id")
-        striking = self._emulator.faults.take(entry.operation, arrival.method, route.path if route is not None else None, entry.project_id)
+        path = route.path if route is not None else None
+        striking = self._emulator.faults.take(entry.operation, arrival.method, path, entry.project_id, params.values())
         entry.faults = [fault.kind for fault in striking]
         await _delays(striking, BEFORE)
         before = next((fault for fault in striking if _ends_before_commit(fault)), None)

@@ -1,13 +1,13 @@
 """Faults on order: which request suffers what.
 
-A fault matches requests by operation, method, path template and project (all given parts must match), skips the first
+A fault matches requests by operation, method, path template, project and object (all given parts must match), skips the first
 `nth - 1` matches, strikes `times` times (null: for ever), each time with `probability`. Several faults may strike one
 request: delays add up, of the others the first that was added wins. The JSON form is described in README.md.
 """
 
 import difflib
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ KINDS = (
 
 _FAULT = fields.record(
     kind=Need(fields.word(*KINDS)),
-    match=fields.record(operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1)),
+    match=fields.record(operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1), object=fields.text(1)),
     nth=fields.integer(1),
     times=fields.nullable(fields.integer(1)),
     probability=fields.number(0, 1),
@@ -64,6 +64,7 @@ class Fault:
     method: str | None
     path: str | None
     project_id: str | None
+    object: str | None
     nth: int
     times: int | None
     probability: float
@@ -77,13 +78,14 @@ class Fault:
     code: str
     message: str
 
-    def matches(self, operation: str | None, method: str, path: str | None, project_id: str | None) -> bool:
-        """Return whether a request is of the kind this fault waits for."""
+    def matches(self, operation: str | None, method: str, path: str | None, project_id: str | None, objects: Collection[str]) -> bool:
+        """Return whether a request is of the kind this fault waits for. `objects`: the ids in its path."""
         return (
             self.operation in {None, operation}
             and self.method in {None, method}
             and self.path in {None, path}
             and self.project_id in {None, project_id}
+            and (self.object is None or self.object in objects)
         )
 
 
@@ -119,6 +121,7 @@ class FaultPlan:
             method=match.get("method"),
             path=match.get("path"),
             project_id=match.get("project_id"),
+            object=match.get("object"),
             nth=checked.get("nth", 1),
             times=checked.get("times", 1),
             probability=checked.get("probability", 1.0),
@@ -143,13 +146,13 @@ class FaultPlan:
         hint = f"did you mean {near[0]}?" if near else "it is the vendor's name, such as CreateVault"
         raise ValueError(f"match.operation {operation} is not an operation; {hint}")
 
-    def take(self, operation: str | None, method: str, path: str | None, project_id: str | None) -> list[Fault]:
+    def take(self, operation: str | None, method: str, path: str | None, project_id: str | None, objects: Collection[str] = ()) -> list[Fault]:
         """Return the faults that strike this request and count them as used."""
         if not self._pending:
             return []
         striking = []
         for pending in self._pending:
-            if not pending.fault.matches(operation, method, path, project_id) or self._spent(pending):
+            if not pending.fault.matches(operation, method, path, project_id, objects) or self._spent(pending):
                 continue
             pending.seen += 1
             if pending.seen < pending.fault.nth or self._random.random() >= pending.fault.probability:
@@ -173,6 +176,7 @@ class FaultPlan:
                     "method": pending.fault.method,
                     "path": pending.fault.path,
                     "project_id": pending.fault.project_id,
+                    "object": pending.fault.object,
                 },
                 "nth": pending.fault.nth,
                 "times": pending.fault.times,

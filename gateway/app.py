@@ -119,7 +119,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         if audit.on:
             await _follow_tasks(stack, submissions, audit)
         remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
-        source = Source(truth, remarks.add, submissions.observe)
+        source = Source(truth, remarks.add, submissions.observe, lambda error: to_status(error, ""))
         turns = Turns(store, submissions.owner, clock, 3 * config.watch.busy_s)
         hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, turns)
         stack.callback(submissions.subscribe(hub.hear))

@@ -30,13 +30,20 @@ def _note_in(event: task_pb2.WatchTasksResponse) -> str:
         case "gap":
             return f"Something may have been missed: {event.gap.reason}"
         case "removed":
-            name = event.removed.task_id or event.removed.submission_id
-            return f"{name} is not known." if event.removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND else f"{name} is gone."
+            return _note_on_removal(event.removed)
         case "source_status":
-            return "CBR answers again." if event.source_status.healthy else f"CBR cannot be read: {event.source_status.failure.message}"
+            name, status = event.source_status.task_id or "CBR", event.source_status
+            return f"{name} can be read again." if status.healthy else f"{name} cannot be read: {status.failure.message}"
         case "submission":
             return _note_on(event.submission)
     return ""
+
+
+def _note_on_removal(removed: task_pb2.TaskRemoval) -> str:
+    name = removed.task_id or removed.submission_id
+    if removed.reason == task_pb2.TASK_REMOVAL_REASON_UNREADABLE:
+        return f"{name} is not waited for any more, since it cannot be read: {removed.failure.message}"
+    return f"{name} is not known." if removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND else f"{name} is gone."
 
 
 def _note_on(submission: types_pb2.Submission) -> str:

@@ -1,16 +1,19 @@
 """What one poll means for all streams with the same filter: worked out once, put into the outbox of each."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.errors import GatewayError
 from gateway.tasks.outbox import Outbox
 from gateway.tasks.poller import Poller
 from gateway.tasks.resume import ResumeTokens
 from gateway.tasks.row import Row
 from gateway.tasks.selection import Selection
 from gateway.tasks.table import NEVER, Change, News
+from gateway.tasks.unreadable import Unreadable
 
 _UNRESOLVED: Final = frozenset({types_pb2.SUBMISSION_STATE_CORRELATING, types_pb2.SUBMISSION_STATE_OUTCOME_UNKNOWN})
 
@@ -19,9 +22,7 @@ class Feed:
     """The streams of one tenant and project with one filter. `starting`: those that wait for the table to reach back far enough."""
 
     def __init__(self, poller: Poller, selection: Selection, owner: bytes, tokens: ResumeTokens) -> None:
-        self.poller = poller
-        self.selection = selection
-        self.owner = owner
+        self.poller, self.selection, self.owner = poller, selection, owner
         self.live: set[Outbox] = set()
         self.starting: set[Outbox] = set()
         self.submissions: dict[str, types_pb2.Submission | None] = {}
@@ -29,7 +30,7 @@ class Feed:
         self._tokens = tokens
         self._awaited: set[str] = set()
         self._token = ""
-        self._healthy = poller.failure is None
+        self._healthy = self.failure is None
         self._stale = True
 
     @property
@@ -46,6 +47,22 @@ class Feed:
 
     def open_rows(self) -> list[Row]:
         return self.selection.among(self.poller.table.open)
+
+    @property
+    def failure(self) -> GatewayError | None:
+        """Why CBR cannot be read for this filter; None while it can, but for single tasks."""
+        needs_lists = not self.selection.by_id or self.unresolved()
+        return self.poller.failure if needs_lists or self.poller.outages else None
+
+    @property
+    def read_at(self) -> float:
+        """How old the newest knowledge is, by the monotonic clock."""
+        return self.poller.read_at if self.selection.by_id else self.poller.listed_at
+
+    def unreadable(self) -> list[tuple[str, Unreadable]]:
+        """The tasks that are meant, or may be, and cannot be read."""
+        rows = self.poller.table.rows
+        return [(task_id, each) for task_id, each in self.poller.unreadable.items() if self._follows(task_id, rows.get(task_id))]
 
     def unresolved(self) -> bool:
         """Whether a submission may still get tasks."""
@@ -66,16 +83,19 @@ class Feed:
             self.poller.nudge()
         before = self._token
         self.put(f"submission {submission_id}", told(submission, self.poller.now()), before)
-        for task_id in set(submission.task_ids) - self.selection.ids:
+        for task_id in sorted(set(submission.task_ids) - self.selection.ids):
             self.selection.ids.add(task_id)
             self._awaited.add(task_id)
+            if task_id in self.poller.unreadable:
+                self.put(*self.readability(task_id), before)
         self._tell_awaited(before)
         self._stale = True
         if self._awaited:
             self.poller.want(NEVER - 1, self._awaited)
 
-    def begin(self, outbox: Outbox) -> None:
-        """From now on the outbox gets what changes; what was before is in it."""
+    def begin(self, outbox: Outbox, ids: Iterable[str]) -> None:
+        """From now on the outbox gets what changes; what was before is in it. `ids`: tasks that it has to tell of."""
+        self._awaited.update(task_id for task_id in ids if task_id in self.poller.unreadable and not self.poller.unreadable.given_up(task_id))
         # Made now, so that it tells of nothing later than what the outbox holds.
         assert self.token
         self.starting.discard(outbox)
@@ -88,7 +108,7 @@ class Feed:
         self._stale = True
         self._tell(news, before)
         self._tell_awaited(before)
-        healthy = self.poller.failure is None
+        healthy = self.failure is None
         for outbox in (self.live | self.starting) if healthy is not self._healthy else self.starting:
             outbox.wake.set()
         self._healthy = healthy
@@ -102,6 +122,9 @@ class Feed:
             if self.selection.selects(row.task):
                 removed = task_pb2.TaskRemoval(task_id=row.id, reason=task_pb2.TASK_REMOVAL_REASON_GONE)
                 self.put(f"removed {row.id}", removal(removed, self.poller.now()), before)
+        for task_id, known in news.readable.items():
+            if self._follows(task_id, known):
+                self.put(*self.readability(task_id), before)
 
     def _tell_awaited(self, before: str) -> None:
         """Tasks of submissions that were known before it was known whose they are, or that have been read since."""
@@ -114,6 +137,29 @@ class Feed:
             self._awaited.discard(task_id)
             removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
             self.put(f"removed {task_id}", removal(removed, self.poller.now()), before)
+        for task_id in [each for each in self._awaited if self.poller.unreadable.given_up(each)]:
+            self._awaited.discard(task_id)
+            self.put(*self.readability(task_id), before)
+
+    def _follows(self, task_id: str, row: Row | None) -> bool:
+        """Whether a task is, or may be, one of those that are meant. `row`: what is known of it."""
+        if self.selection.by_id or task_id in self._awaited:
+            return task_id in self.selection.ids or task_id in self._awaited
+        if row is not None:
+            return self.selection.selects(row.task)
+        found = self.poller.unreadable.get(task_id)
+        return found is not None and found.listed
+
+    def readability(self, task_id: str) -> tuple[str, bytes]:
+        """The event that tells whether a task can be read, and its key."""
+        found = self.poller.unreadable.get(task_id)
+        failure = self.poller.source.status_of(found.failure) if found is not None else None
+        if found is not None and found.given_up:
+            removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_UNREADABLE, failure=failure)
+            return f"removed {task_id}", removal(removed, self.poller.now())
+        status = task_pb2.SourceStatus(healthy=found is None, failure=failure, task_id=task_id)
+        event = task_pb2.WatchTasksResponse(source_status=status, observe_time=self.poller.now())
+        return f"source {task_id}", event.SerializeToString()
 
     def _concerns(self, change: Change) -> bool:
         if not self.selection.selects(change.row.task):

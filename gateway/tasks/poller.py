@@ -3,34 +3,40 @@
 A poll lists the tasks created since shortly before the newest one known, or since the oldest open one; the few oldest open ones that this would make
 long are read one by one. What is open and not listed is read, too. All moments are CBR's own, so that our clock does not matter.
 
+Each task that is read by itself fails by itself (`unreadable.py`), and where the list cannot be read, single tasks go on being read. Only where CBR
+answers nothing at all is it left alone for longer and longer.
+
 Replicas take turns (`turns.py`): what another one has read is taken in as if it were read here, if it shows all that a poll of ours would ask for.
 
-The first poll also lists what is open however old it is. WAITING comes before RUNNING, so that a task which starts in between is in one of them.
+The first poll also lists what is open however old it is.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import code_pb2
+from google.rpc import status_pb2
 
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError
-from gateway.tasks.row import Row, created_us
+from gateway.tasks.lists import Listed, Lists
+from gateway.tasks.row import Row
+from gateway.tasks.single import Reads, SingleReads
 from gateway.tasks.table import NEVER, Listing, News, Table
 from gateway.tasks.truth import Truth
 from gateway.tasks.turns import Turns
+from gateway.tasks.unreadable import UnreadableTasks
 from gateway.tasks.watch_settings import WatchSettings
 
-_PAGE: Final = 200
-_READS_AT_ONCE: Final = 8
-_READS_PER_POLL: Final = 200
+_READS: Final = 200
+_READS_WITHOUT_LIST: Final = 40
 _OLD_ONES: Final = 5
 """Open tasks that are read one by one rather than listed with all that was created after them."""
 _GAP: Final = 0.1
@@ -46,68 +52,91 @@ Listener = Callable[[News], None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where tasks come from. `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a poll before anybody else."""
+    """Where tasks come from. `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a list before anybody else.
+
+    `status_of`: the form that errors have in events.
+    """
 
     truth: Truth
     complete: Callable[[str, task_pb2.Task], None]
     observe: Callable[[str, Sequence[task_pb2.Task]], None]
+    status_of: Callable[[GatewayError], status_pb2.Status]
 
 
 class Poller:
     """One project's."""
 
     def __init__(self, project: str, source: Source, settings: WatchSettings, clock: Clock, turns: Turns) -> None:
-        self.project = project
+        self.project, self.source = project, source
         self.table = Table(settings.keep_tasks, settings.lag_us)
+        self.unreadable = UnreadableTasks(settings.busy_s, settings.backoff_s, settings.keep_tasks)
         self.listeners: set[Listener] = set()
         self.failure: GatewayError | None = None
-        """Why the last poll failed; None while polls succeed."""
-        self._source, self._settings, self._clock, self._turns = source, settings, clock, turns
-        self._failures = 0
-        self.read_at = clock.monotonic()
-        """When the last successful poll began, by the monotonic clock; before the first one, when the poller was made."""
+        """Why the last list could not be read; None while lists can."""
+        self.outages = 0
+        """How many polls one after the other have read nothing at all."""
+        self._settings, self._clock, self._turns = settings, clock, turns
+        # More than twice what can be kept is not read.
+        self._lists = Lists(source.truth, project, settings.lag_us, 2 * settings.keep_tasks)
+        self._single = SingleReads(source.truth, project, self._ask)
+        self._list_failures = 0
+        self._list_at = 0.0
+        self.listed_at = self.read_at = clock.monotonic()
+        """When the last list that could be read and the last poll that read anything began, by the monotonic clock; before, when this was made."""
         self._asked_at = 0.0
         self._rested_at = 0.0
         self._next_at = 0.0
         self._busy_until = 0.0
         self._since_us = NEVER
         self._ids: dict[str, None] = {}
-        self._unreadable: set[str] = set()
-        """Those of them that the last poll could not read, while it could read the list."""
+        """Somebody asked for them, and nothing is known of them yet."""
         self._moved = asyncio.Event()
 
-    @property
-    def lag_s(self) -> float:
-        """How old the newest knowledge is."""
-        return self._clock.monotonic() - self.read_at
+    def now(self) -> Timestamp:
+        """What events say of when something was seen."""
+        return moment(self._clock.time())
 
     def nudge(self) -> None:
         """Something was changed: poll at once, and often for a while, since CBR may show the new task late."""
         self._busy_until = self._clock.monotonic() + self._settings.idle_s
         self._ask()
 
+    def knows(self, task_id: str) -> bool:
+        """Whether what CBR says of the task is known: its state, that there is none, or that it cannot be read."""
+        return self.covers(NEVER, (task_id,))
+
+    def covers(self, since_us: int, ids: Iterable[str]) -> bool:
+        """Whether everything created since then, and every one of the ids, is known as far as CBR tells."""
+        now = self._clock.monotonic()
+        return self.table.covers(since_us, (task_id for task_id in ids if not self.unreadable.is_settled(task_id, now)))
+
     def want(self, since_us: int, ids: Iterable[str], *, fresh: bool = False) -> None:
         """Lets the next poll reach back to that moment, and read these ids. `fresh`: poll even if all of that is known."""
-        missing = [task_id for task_id in ids if task_id not in self.table.rows and task_id not in self.table.unknown]
+        missing = {task_id: None for task_id in ids if not self.knows(task_id)}
         self._since_us = min(self._since_us, since_us)
-        self._ids.update(dict.fromkeys(missing))
-        if fresh or not self._unreadable.issuperset(missing) or not self.table.covers(since_us, ()):
+        self._ids.update(missing)
+        if fresh or not self.covers(since_us, missing):
             self._ask()
 
     def _ask(self) -> None:
         self._asked_at = self._clock.monotonic()
         self._moved.set()
 
+    # When ------------------------------------------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Polls until cancelled."""
-        while True:
-            await self._rest()
-            async with self._turns.turn(self.project) as mine:
-                if mine:
-                    await self._poll()
-                    self._schedule(_OURS)
-                else:
-                    self._rested_at = self._next_at = self._clock.monotonic() + self._settings.busy_s * _GAP
+        try:
+            while True:
+                await self._rest()
+                async with self._turns.turn(self.project) as mine:
+                    if mine:
+                        await self._poll()
+                        self._schedule(_OURS)
+                    else:
+                        self._rested_at = self._next_at = self._clock.monotonic() + self._settings.busy_s * _GAP
+        finally:
+            await self._single.aclose()
 
     async def _rest(self) -> None:
         """Until it is time to poll, which what others have read puts off."""
@@ -119,49 +148,77 @@ class Poller:
 
     def _due_at(self) -> float:
         # Nobody's wish makes CBR well.
-        asked = self._asked_at > self.read_at and not self._failures
+        asked = self._asked_at > self.read_at and not self.outages
         return min(self._rested_at, self._next_at) if asked else self._next_at
 
     def _schedule(self, shares: tuple[float, float]) -> None:
         now = self._clock.monotonic()
+        busy = self.table.open or self.table.doubtful or self._ids or self.unreadable.waiting or now < self._busy_until
+        pause_s = self._settings.busy_s if busy else self._settings.idle_s
+        if self.failure is not None and self.outages:
+            pause_s = self._backoff_s(self.failure, self.outages)
         self._rested_at = now + self._settings.busy_s * _GAP
-        self._next_at = now + self._delay_s() * random.uniform(*shares)  # noqa: S311 - spreads load
+        self._next_at = now + pause_s * random.uniform(*shares)  # noqa: S311 - spreads load
         self._moved.set()
 
-    def _delay_s(self) -> float:
-        settings = self._settings
-        if self.failure is not None:
-            wait_s = min(settings.busy_s * 2.0 ** min(self._failures - 1, 16), settings.backoff_s)
-            wait_s = max(wait_s, min(self.failure.retry_after_s or 0.0, settings.backoff_s))
-        else:
-            wait_s = settings.busy_s if self._busy else settings.idle_s
-        return wait_s
+    def _backoff_s(self, failure: GatewayError, failures: int) -> float:
+        longest_s = self._settings.backoff_s
+        return max(min(self._settings.busy_s * 2.0 ** min(failures - 1, 16), longest_s), min(failure.retry_after_s or 0.0, longest_s))
 
-    @property
-    def _busy(self) -> bool:
-        return bool(self.table.open or self.table.doubtful or self._ids) or self._clock.monotonic() < self._busy_until
+    # One poll --------------------------------------------------------------------------------------------------------------------------
 
     async def _poll(self) -> None:
         began = self._clock.monotonic()
         try:
-            listing = await self._read()
-            # As CBR said them: what is taken in gets fields that are this process's own.
-            shared = task_pb2.ListTasksResponse(tasks=listing.tasks).SerializeToString()
-            self._take(listing, began)
-        except GatewayError as error:
-            self._failed(error)
+            await self._look(began)
         except KeyError:
             self._failed(GatewayError(errors_pb2.ERROR_REASON_PROJECT_DENIED, "The gateway does not serve the project any more."))
         except Exception:
             log.exception("a poll of tasks failed inside", project=self.project)
             self._failed(GatewayError(errors_pb2.ERROR_REASON_INTERNAL, "The gateway failed inside while it read the tasks."))
-        else:
+
+    async def _look(self, began: float) -> None:
+        listed, failure = None, self.failure
+        if failure is None or self.outages or began >= self._list_at:
+            try:
+                listed, failure = await self._list(), None
+            except GatewayError as error:
+                failure = error
+        reads = await self._read(listed)
+        if failure is not None and not reads.answered:
+            self._failed(failure)
+            return
+        tasks = (listed.tasks if listed is not None else {}) | reads.tasks
+        listing = Listing(list(tasks.values()), reads.absent, NEVER if listed is None else listed.since_us, cut=listed is not None and listed.cut)
+        # As CBR said them: what is taken in gets fields that are this process's own.
+        shared = task_pb2.ListTasksResponse(tasks=listing.tasks).SerializeToString()
+        self._note(failure)
+        self._take(listing, began, reads.failed)
+        if listed is not None:
             await self._turns.publish(self.project, listing, shared, began)
+
+    def _note(self, failure: GatewayError | None) -> None:
+        """Something was read. `failure`: why the list was not."""
+        if failure is not None and (failure is not self.failure or self.outages):
+            self._list_failures += 1
+            self._list_at = self._clock.monotonic() + self._backoff_s(failure, self._list_failures)
+        elif failure is None:
+            self._list_failures = 0
+        self.failure, self.outages = failure, 0
+
+    def _failed(self, failure: GatewayError) -> None:
+        """Nothing was read."""
+        if self.failure is None:
+            log.warning("tasks cannot be read", project=self.project, error=str(failure))
+        self.failure = failure
+        self.outages += 1
+        self._tell(News())
 
     def hear(self, listing: Listing, began: float) -> None:
         """What another replica has read in a poll that began at that moment of the monotonic clock."""
-        if began > self.read_at and self._shows_all(listing):
-            self._take(listing, began)
+        if began > self.listed_at and self._shows_all(listing):
+            self._note(None)
+            self._take(listing, began, {})
             self._schedule(_THEIRS)
 
     def _shows_all(self, listing: Listing) -> bool:
@@ -169,61 +226,54 @@ class Poller:
         if self.table.horizon_us == NEVER or not (listing.cut or listing.complete_since_us <= min(self._start_us(), self._since_us)):
             return False
         shown = {*(task.id for task in listing.tasks), *listing.absent}
-        return shown.issuperset((*self.table.open, *self.table.doubtful, *self._ids))
+        return shown.issuperset(self._wanted())
 
-    def _take(self, listing: Listing, began: float) -> None:
-        self._source.observe(self.project, listing.tasks)
+    def _take(self, listing: Listing, began: float, failed: Mapping[str, GatewayError]) -> None:
+        if listing.complete_since_us < NEVER:
+            self.source.observe(self.project, listing.tasks)
+            self.listed_at = began
         news = self._taken(listing)
-        self.read_at, self.failure, self._failures = began, None, 0
-        self._tell(news)
-
-    def now(self) -> Timestamp:
-        """What events say of when something was seen."""
-        return moment(self._clock.time())
+        self.read_at = began
+        self._tell(dataclasses.replace(news, readable=self._readable(listing, news, failed)))
 
     def _taken(self, listing: Listing) -> News:
         observed = self.now()
         rows = []
         for task in listing.tasks:
             if self.table.is_news(task):
-                self._source.complete(self.project, task)
+                self.source.complete(self.project, task)
                 rows.append(Row(task, observed))
         news = self.table.apply(rows, listing)
         if self.table.horizon_us <= self._since_us or self._since_us < self.table.floor_us:
             self._since_us = NEVER
-        self._ids = {task_id: None for task_id in self._ids if task_id not in self.table.rows and task_id not in self.table.unknown}
         return news
 
-    def _failed(self, error: GatewayError) -> None:
-        if self.failure is None:
-            log.warning("tasks cannot be read", project=self.project, error=str(error))
-        self.failure = error
-        self._failures += 1
-        self._tell(News())
+    def _readable(self, listing: Listing, news: News, failed: Mapping[str, GatewayError]) -> dict[str, Row | None]:
+        """Notes which tasks could not be read, and which can be again; those of which that has changed."""
+        read = [*(task.id for task in listing.tasks), *(row.id for row in news.gone), *news.unknown]
+        changed = [task_id for task_id in read if self.unreadable.forget(task_id)]
+        changed += self.unreadable.take(failed, (), self._clock.monotonic())
+        rows = {task_id: self.table.rows.get(task_id) for task_id in changed}
+        for task_id in changed:
+            if self.unreadable.given_up(task_id):
+                self.table.drop(task_id)
+        self._ids = {task_id: None for task_id in self._ids if not self.knows(task_id)}
+        return rows
 
     def _tell(self, news: News) -> None:
         for listener in list(self.listeners):
             listener(news)
 
-    # Reading -----------------------------------------------------------------------------------------------------------------------
+    # What to read ----------------------------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> Listing:
+    async def _list(self) -> Listed:
         first = self.table.horizon_us == NEVER
-        found: dict[str, task_pb2.Task] = {}
-        if first:
-            for status in (task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING):
-                rows, _ = await self._list(status=status)
-                found |= {task.id: task for task in rows}
-        recent, since_us, cut = await (self._newest() if first else self._since(self._start_us()))
-        if self._since_us < since_us and not cut:
-            recent, since_us, cut = await self._since(self._since_us)
+        found = await self._lists.opened() if first else {}
+        recent = await (self._lists.newest() if first else self._lists.since(self._start_us()))
+        if self._since_us < recent.since_us and not recent.cut:
+            recent = await self._lists.since(self._since_us)
         # The later read of a task is the newer one.
-        found |= {task.id: task for task in recent}
-        wanted = [*self.table.open, *self.table.doubtful, *self._ids]
-        missing = [task_id for task_id in dict.fromkeys(wanted) if task_id not in found][:_READS_PER_POLL]
-        read = await self._get(missing)
-        tasks = [*found.values(), *(task for task in read.values() if task is not None)]
-        return Listing(tasks, [task_id for task_id, task in read.items() if task is None], since_us, cut)
+        return Listed(found | recent.tasks, recent.since_us, recent.cut)
 
     def _start_us(self) -> int:
         """From when on to list."""
@@ -231,55 +281,13 @@ class Poller:
         opened = sorted(row.created_us for row in self.table.open.values())[_OLD_ONES:]
         return max(0, min([max(self.table.horizon_us, overlap_us), *opened[:1]]))
 
-    async def _newest(self) -> tuple[list[task_pb2.Task], int, bool]:
-        """The newest tasks and since when they are all. CBR's order is not a promise, so that a page proves nothing unless it is in order."""
-        page: Any = await self._source.truth.read("TaskService/ListTasks", self.project, {"page_size": _PAGE})
-        tasks = list(page.tasks)
-        if not page.next_page_token:
-            return tasks, 0, False
-        moments = [created_us(task) for task in tasks]
-        if moments == sorted(moments, reverse=True):
-            return tasks, moments[-1] + 1, False
-        return await self._since(max(moments) - self._settings.lag_us)
+    def _wanted(self) -> list[str]:
+        """Tasks that must be read by themselves where no list shows them."""
+        now = self._clock.monotonic()
+        asked = dict.fromkeys((*self._ids, *self.table.doubtful, *self.unreadable.due(now)))
+        return [*asked, *(task_id for task_id in self.table.open if task_id not in asked and task_id not in self.unreadable)]
 
-    async def _since(self, since_us: int) -> tuple[list[task_pb2.Task], int, bool]:
-        """All tasks created since then, the moment since which they are all, and whether there were too many."""
-        seconds = max(since_us, 0) // 1_000_000
-        tasks, whole = await self._list(**({"start_time": Timestamp(seconds=seconds)} if seconds else {}))
-        if whole:
-            return tasks, since_us, False
-        return tasks, min(created_us(task) for task in tasks) + 1, True
-
-    async def _list(self, **filters: object) -> tuple[list[task_pb2.Task], bool]:
-        """The tasks, and whether they are all: more than twice what can be kept is not read."""
-        tasks: list[task_pb2.Task] = []
-        token = ""
-        while True:
-            asked = {**filters, "page_size": _PAGE, "page_token": token}
-            page: Any = await self._source.truth.read("TaskService/ListTasks", self.project, asked)
-            tasks += page.tasks
-            token = page.next_page_token
-            if not token or len(tasks) > 2 * self._settings.keep_tasks:
-                return tasks, not token
-
-    async def _get(self, ids: Sequence[str]) -> dict[str, task_pb2.Task | None]:
-        read: dict[str, task_pb2.Task | None] = {}
-        self._unreadable.clear()
-        for start in range(0, len(ids), _READS_AT_ONCE):
-            await asyncio.gather(*(self._get_one(task_id, read) for task_id in ids[start : start + _READS_AT_ONCE]))
-        return read
-
-    async def _get_one(self, task_id: str, read: dict[str, task_pb2.Task | None]) -> None:
-        try:
-            reply: Any = await self._source.truth.read("TaskService/GetTask", self.project, {"task_id": task_id})
-        except GatewayError as error:
-            if error.code == code_pb2.INVALID_ARGUMENT:
-                # What CBR does not take for an id is the id of nothing.
-                read[task_id] = None
-                return
-            if task_id in self.table.open:
-                raise
-            # The list could be read: one task that CBR cannot show keeps nobody from the others. The next poll asks for it again.
-            self._unreadable.add(task_id)
-            return
-        read[task_id] = None if reply is None else reply.task
+    async def _read(self, listed: Listed | None) -> Reads:
+        shown = listed.tasks if listed is not None else {}
+        missing = [task_id for task_id in self._wanted() if task_id not in shown]
+        return await self._single.read(missing, _READS if listed is not None else _READS_WITHOUT_LIST, in_doubt=listed is None)

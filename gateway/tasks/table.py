@@ -4,8 +4,8 @@ The table is complete for the tasks that were created at or after its horizon. O
 asked for by id.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from cbrgateway.v1 import task_pb2
@@ -30,17 +30,22 @@ class Change:
 class News:
     """What one poll brought, in the order in which it happened.
 
-    `gone`: rows of tasks that were open and are not there any more; `unknown`: ids asked for that CBR does not know.
+    `gone`: rows of tasks that were open and are not there any more; `unknown`: ids asked for that CBR does not know; `readable`: by id, the rows of
+    tasks of which it has changed whether they can be read, None where nothing is known of one.
     """
 
     changes: tuple[Change, ...] = ()
     gone: tuple[Row, ...] = ()
     unknown: frozenset[str] = frozenset()
+    readable: Mapping[str, Row | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What one poll read. `absent`: ids that CBR denied. `cut`: there was more than can be kept, so that nothing older can ever be complete."""
+    """What one poll read. `absent`: ids that CBR denied. `cut`: there was more than can be kept, so that nothing older can ever be complete.
+
+    `complete_since_us` is NEVER where only single tasks were read.
+    """
 
     tasks: Sequence[task_pb2.Task]
     absent: Collection[str]
@@ -94,6 +99,11 @@ class Table:
             self.floor_us = self.horizon_us
         self._trim()
         return News(tuple(changes), gone, unknown)
+
+    def drop(self, task_id: str) -> None:
+        """Nobody is to wait for a task any more that was open."""
+        if self.open.pop(task_id, None) is not None:
+            del self.rows[task_id]
 
     def _put(self, row: Row) -> None:
         self.rows[row.id] = row

@@ -112,14 +112,14 @@ class Watch:
             return False
         self._heartbeat_at = max(self._heartbeat_at + self._terms.heartbeat_s, now)
         lag = Duration()
-        lag.FromMilliseconds(round(self._feed.poller.lag_s * 1000))
+        lag.FromMilliseconds(round((now - self._feed.read_at) * 1000))
         opened = self._feed.open_rows() if self._live else []
         count = sum(self._feed.selection.shows(row.task) for row in opened)
         await self._send(_Event(heartbeat=task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count)))
         return True
 
     async def _told_health(self) -> bool:
-        failure = self._feed.poller.failure
+        failure = self._feed.failure
         if (failure is None) is self._healthy:
             return False
         self._healthy = failure is None
@@ -132,7 +132,7 @@ class Watch:
             return False
         since_us, ids = self._reach()
         table = self._feed.poller.table
-        if table.covers(since_us, ids) and not self._is_behind():
+        if self._feed.poller.covers(since_us, ids) and not self._is_behind():
             self._begin()
         elif self._place is not None and since_us < table.floor_us:
             await self._gap(self._place)
@@ -147,7 +147,7 @@ class Watch:
         Either the token tells of more than this process has read, so that older states would be told again; or the stream is to end with tasks that
         nothing names, so that one begun since the last poll would be missed.
         """
-        if self._feed.poller.read_at >= self._opened_at:
+        if self._feed.read_at >= self._opened_at:
             return False
         if self._terms.until_terminal and not self._feed.selection.by_id:
             return True
@@ -181,6 +181,8 @@ class Watch:
     def _reach(self) -> tuple[int, set[str]]:
         """Since when the table must be complete, and the ids that it must know, before the stream can begin."""
         ids = set(self._feed.selection.ids)
+        if self._feed.selection.by_id:
+            return NEVER, ids | set(self._place.open_tasks() if self._place is not None else ())
         if self._place is None:
             return NEVER - 1, ids
         return max(0, min(self._place.since_us, self._place.newest_us - self._hub.tokens.lag_us)), ids | set(self._place.open_tasks())
@@ -196,7 +198,8 @@ class Watch:
             self._put_snapshot()
         else:
             self._put_changes(self._place)
-        self._feed.begin(self._outbox)
+        self._put_unreadable()
+        self._feed.begin(self._outbox, self._reach()[1])
 
     def _put_snapshot(self) -> None:
         """The open tasks as they are. Named tasks that have ended come as `terminal`, so that nobody waits for their end."""
@@ -213,6 +216,13 @@ class Watch:
             self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
         event = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count), observe_time=moment(self._clock.time()))
         self._outbox.put("snapshot", event.SerializeToString(), self._token)
+
+    def _put_unreadable(self) -> None:
+        """Those of which nothing else can be told, so that nobody waits for them in silence."""
+        for task_id in dict.fromkeys((*self._reach()[1], *(name for name, _ in self._feed.unreadable()))):
+            if task_id in self._feed.poller.unreadable:
+                key, event = self._feed.readability(task_id)
+                self._outbox.put(key, event, self._token)
 
     def _put_changes(self, place: Place) -> None:
         """What the stream has not told before it broke."""

@@ -139,10 +139,10 @@ def arrived(world: World, rpc: str = "") -> list[Entry]:
     return [entry for entry in entries if not rpc or entry.operation == BINDINGS[rpc].operation]
 
 
-def order(world: World, kind: str, rpc: str | None = None, **parts: Any) -> None:
-    """Orders a fault, for one RPC's operation or for every request."""
-    match = {"match": {"operation": BINDINGS[rpc].operation}} if rpc else {}
-    world.emulator.state.faults.add({"kind": kind, **match, **parts})
+def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> None:
+    """Orders a fault, for one RPC's operation or for every request. `on`: for requests with this id in their path only."""
+    match = ({"operation": BINDINGS[rpc].operation} if rpc else {}) | ({"object": on} if on else {})
+    world.emulator.state.faults.add({"kind": kind, "match": match, **parts})
 
 
 def forget(app: App) -> None:

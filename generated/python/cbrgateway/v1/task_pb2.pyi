@@ -67,6 +67,8 @@ class _TaskRemovalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tas
     """CBR, or the gateway for a submission, does not know the id that the filter names."""
     TASK_REMOVAL_REASON_GONE: _TaskRemovalReason.ValueType  # 3
     """CBR showed the task before and does not any more; it did not show its end."""
+    TASK_REMOVAL_REASON_UNREADABLE: _TaskRemovalReason.ValueType  # 4
+    """CBR refuses to show this one task, or has failed to for long; `failure` says how. Whether the task has ended is not known."""
 
 class TaskRemovalReason(_TaskRemovalReason, metaclass=_TaskRemovalReasonEnumTypeWrapper):
     """Why a task, or a submission, is not followed any more."""
@@ -79,6 +81,8 @@ TASK_REMOVAL_REASON_NOT_FOUND: TaskRemovalReason.ValueType  # 2
 """CBR, or the gateway for a submission, does not know the id that the filter names."""
 TASK_REMOVAL_REASON_GONE: TaskRemovalReason.ValueType  # 3
 """CBR showed the task before and does not any more; it did not show its end."""
+TASK_REMOVAL_REASON_UNREADABLE: TaskRemovalReason.ValueType  # 4
+"""CBR refuses to show this one task, or has failed to for long; `failure` says how. Whether the task has ended is not known."""
 Global___TaskRemovalReason: _TypeAlias = TaskRemovalReason  # noqa: Y015
 
 class _StreamEndReason:
@@ -644,7 +648,7 @@ class WatchTasksResponse(_message.Message):
 
     @_builtins.property
     def source_status(self) -> Global___SourceStatus:
-        """CBR cannot be read, or can be read again. The stream goes on meanwhile."""
+        """CBR or one task cannot be read, or can be read again. The stream goes on meanwhile."""
 
     @_builtins.property
     def gap(self) -> Global___WatchGap:
@@ -740,22 +744,28 @@ class TaskRemoval(_message.Message):
     TASK_ID_FIELD_NUMBER: _builtins.int
     SUBMISSION_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     submission_id: _builtins.str
     """Id of the submission."""
     reason: Global___TaskRemovalReason.ValueType
     """Why."""
+    @_builtins.property
+    def failure(self) -> _status_pb2.Status:
+        """Why the task cannot be read, as an error of this gateway: with UNREADABLE."""
+
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         submission_id: _builtins.str = ...,
         reason: Global___TaskRemovalReason.ValueType = ...,
+        failure: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "submission_id", b"submission_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "reason", b"reason", "submission_id", b"submission_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -791,14 +801,17 @@ Global___WatchHeartbeat: _TypeAlias = WatchHeartbeat  # noqa: Y015
 
 @_typing.final
 class SourceStatus(_message.Message):
-    """Whether CBR can be read."""
+    """Whether CBR, or one task, can be read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEALTHY_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
-    """False: polling fails; what is told may be out of date."""
+    """False: reading fails; what is told may be out of date."""
+    task_id: _builtins.str
+    """The one task that is meant; all others are told as ever. Empty: CBR as a whole."""
     @_builtins.property
     def failure(self) -> _status_pb2.Status:
         """Why it fails, as an error of this gateway."""
@@ -808,10 +821,11 @@ class SourceStatus(_message.Message):
         *,
         healthy: _builtins.bool = ...,
         failure: _status_pb2.Status | None = ...,
+        task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "healthy", b"healthy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "healthy", b"healthy", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,7 +113,8 @@ class TaskServiceServicer:
 
     def WaitTask(self, request, context):
         """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
-        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT; and where a task cannot be read, those of GetTask: at once if CBR refuses to show it, else
+        when the time is up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

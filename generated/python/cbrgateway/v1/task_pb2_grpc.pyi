@@ -56,7 +56,8 @@ class TaskServiceStub:
     """
     WaitTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.WaitTaskRequest, _task_pb2.WaitTaskResponse]
     """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
-    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT; and where a task cannot be read, those of GetTask: at once if CBR refuses to show it, else
+    when the time is up.
     """
     ListSubmissions: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]
     """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
@@ -89,7 +90,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """
     WaitTask: _aio.UnaryUnaryMultiCallable[_task_pb2.WaitTaskRequest, _task_pb2.WaitTaskResponse]  # type: ignore[assignment]
     """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
-    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+    it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT; and where a task cannot be read, those of GetTask: at once if CBR refuses to show it, else
+    when the time is up.
     """
     ListSubmissions: _aio.UnaryUnaryMultiCallable[_task_pb2.ListSubmissionsRequest, _task_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
     """Lists the submissions of the call's project, newest first. Errors: PAGE_TOKEN_MISMATCH."""
@@ -149,7 +151,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.WaitTaskResponse, _abc.Awaitable[_task_pb2.WaitTaskResponse]]:
         """Waits until the tasks of a submission, or one task, are final, at most 60 seconds; for callers without streams. `done` tells whether they are: call again while
-        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT.
+        it is false. Errors: TASK_NOT_FOUND, SUBMISSION_NOT_FOUND, STREAM_LIMIT; and where a task cannot be read, those of GetTask: at once if CBR refuses to show it, else
+        when the time is up.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,88 @@
+"""Tasks that CBR does not show although it answers for others: why, when each is asked for again, and from when on nobody should wait for it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cbrgateway.v1 import errors_pb2
+from google.rpc import code_pb2
+
+from gateway.errors import GatewayError
+
+_LOOKS: Final = 2
+"""How often a task must be refused before nobody waits for it: one answer may come of a server that lags behind."""
+_REFUSING: Final = frozenset({code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
+
+
+def refuses(failure: GatewayError) -> bool:
+    """Whether repeating alone does not help."""
+    return failure.code in _REFUSING or failure.reason == errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One task. Moments by the monotonic clock. `given_up`: it was refused, or has failed for too long; asked for again only if somebody names it.
+
+    `listed`: CBR lists it, in a row that cannot be understood, so that nothing is known of it but its id.
+    """
+
+    failure: GatewayError
+    since: float
+    looks: int
+    ask_at: float
+    given_up: bool
+    listed: bool
+
+
+class UnreadableTasks:
+    """Those of one project. `first_s` and `longest_s`: pauses between two reads of one; after `longest_s` a failure counts as final."""
+
+    def __init__(self, first_s: float, longest_s: float, capacity: int) -> None:
+        self._first_s, self._longest_s, self._capacity = first_s, longest_s, capacity
+        self._tasks: dict[str, Unreadable] = {}
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._tasks
+
+    def items(self) -> Iterator[tuple[str, Unreadable]]:
+        return iter(self._tasks.items())
+
+    def get(self, task_id: str) -> Unreadable | None:
+        return self._tasks.get(task_id)
+
+    def given_up(self, task_id: str) -> Unreadable | None:
+        found = self._tasks.get(task_id)
+        return found if found is not None and found.given_up else None
+
+    def is_settled(self, task_id: str, now: float) -> bool:
+        """Whether a read for whoever names the task now would come too soon after the last one."""
+        found = self._tasks.get(task_id)
+        return found is not None and (not found.given_up or now < found.ask_at)
+
+    def due(self, now: float) -> list[str]:
+        return [task_id for task_id, each in self._tasks.items() if not each.given_up and not each.listed and each.ask_at <= now]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether one of them may still be read."""
+        return any(not each.given_up for each in self._tasks.values())
+
+    def take(self, failed: Mapping[str, GatewayError], listed: Collection[str], now: float) -> list[str]:
+        """Notes failures; those of which somebody is to be told: they are new, or given up."""
+        told = []
+        for task_id, failure in failed.items():
+            before = self._tasks.get(task_id)
+            since, looks = (before.since, before.looks + 1) if before else (now, 1)
+            ask_at = now + min(self._first_s * 2.0 ** min(looks - 1, 16), self._longest_s)
+            over = looks >= _LOOKS and (refuses(failure) or now - since >= self._longest_s)
+            given_up = over or (before is not None and before.given_up)
+            self._tasks[task_id] = Unreadable(failure, since, looks, ask_at, given_up, task_id in listed)
+            if before is None or given_up is not before.given_up:
+                told.append(task_id)
+        for oldest in list(self._tasks)[: max(0, len(self._tasks) - self._capacity)]:
+            del self._tasks[oldest]
+        return told
+
+    def forget(self, task_id: str) -> bool:
+        """The task was read, or is known not to exist. Whether it was one of these."""
+        return self._tasks.pop(task_id, None) is not None
