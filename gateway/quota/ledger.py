@@ -1,14 +1,14 @@
 """An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
 from gateway import failpoint
-from gateway.state import Admitted, Begun, IllegalTransition, Operation, State, Store, StoreDown
+from gateway.state import Admitted, Begun, Operation, State, Store, StoreDown
 from gateway.upstream.exchange import Fate
 
 _MAX_OWED: Final = 10_000
@@ -19,6 +19,12 @@ _AROUND: Final[Mapping[Fate, tuple[failpoint.Name, failpoint.Name]]] = {
     Fate.NOTHING: ("before_release", "after_release"),
     Fate.UNKNOWN: ("before_unknown", "after_unknown"),
 }
+_FITTING: Final[Mapping[Fate, frozenset[State]]] = {
+    Fate.DONE: frozenset({State.COMMITTED}),
+    Fate.NOTHING: frozenset({State.RELEASED, State.EXPIRED, State.ABSENT}),
+    Fate.UNKNOWN: frozenset({State.UNKNOWN, State.COMMITTED, State.RELEASED}),
+}
+"""Where an operation may stand once its end was told."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -99,33 +105,47 @@ class Ledger:
         """Tells the store what it missed. Raises StoreDown."""
         for op_id, ending in list(self.owed.items()):
             failpoint.reach("before_pay")
-            await self._tell(op_id, ending)
-            failpoint.reach("after_pay")
-            self.owed.pop(op_id, None)
+            if await self._taken(op_id, self._tell(op_id, ending)):
+                failpoint.reach("after_pay")
+                self.owed.pop(op_id, None)
 
     async def restore(self) -> None:
-        """After the store lost its data: records anew what CBR may not show yet, whatever the limits say. Raises StoreDown."""
+        """When the store may have lost its data: records anew what CBR may not show yet, whatever the limits say. Raises StoreDown."""
         for op_id, mine in list(self.under_way.items()):
-            op = replace(mine.op, charges=tuple(replace(charge, limit=None) for charge in mine.op.charges))
-            if not isinstance(await self.store.begin(op), Admitted):
-                # Somebody has used the request_id meanwhile; what the operation takes counts all the same.
-                await self.store.begin(replace(op, request_id=""))
-            if mine.state is not State.RESERVED:
-                await self.store.sent(op_id)
-            if mine.state is State.UNKNOWN:
-                await self.store.unknown(op_id)
-            if op_id not in self.under_way:
-                # It ended meanwhile, perhaps before there was a record to end.
-                await self._tell(op_id, Ending(Fate.NOTHING))
+            await self._taken(op_id, self._restored(op_id, mine))
+
+    async def _restored(self, op_id: str, mine: UnderWay) -> None:
+        op = replace(mine.op, charges=tuple(replace(charge, limit=None) for charge in mine.op.charges))
+        if not isinstance(await self.store.begin(op), Admitted):
+            # Somebody has used the request_id meanwhile; what the operation takes counts all the same.
+            await self.store.begin(replace(op, request_id=""))
+        if mine.state is State.SENT:
+            await self.store.sent(op_id)
+        elif mine.state is State.UNKNOWN:
+            await self.store.unknown(op_id)
+        if op_id not in self.under_way:
+            # It ended meanwhile, perhaps before there was a record to end.
+            await self.store.release(op_id)
+
+    async def _taken(self, op_id: str, told: Awaitable[None]) -> bool:
+        """Whether the store took what it was told of one operation. One that it cannot take never stops the others. Raises StoreDown."""
+        try:
+            await told
+        except StoreDown as down:
+            # A write that concerns no operation tells the one from the other.
+            await self.store.fence()
+            log.error("the store does not take the record of an operation; the others go on", op=op_id, error=str(down))  # noqa: TRY400 - says it all
+            return False
+        return True
 
     async def _tell(self, op_id: str, ending: Ending) -> None:
-        try:
-            if ending.fate is Fate.DONE:
-                await self.store.commit(op_id, ending.response, ending.resource_id, ending.note)
-            elif ending.fate is Fate.NOTHING:
-                await self.store.release(op_id)
-            else:
-                await self.store.unknown(op_id)
-        except IllegalTransition as error:
-            # The store was emptied meanwhile, or an operator settled the operation: the next recount tells the truth.
-            log.warning("the end of an operation does not fit its record", op=op_id, error=str(error))
+        match ending.fate:
+            case Fate.DONE:
+                stands = await self.store.commit(op_id, ending.response, ending.resource_id, ending.note)
+            case Fate.NOTHING:
+                stands = await self.store.release(op_id)
+            case Fate.UNKNOWN:
+                stands = await self.store.unknown(op_id)
+        if stands not in _FITTING[ending.fate]:
+            # The store was emptied meanwhile, or somebody settled the operation otherwise: the next recount tells the truth.
+            log.warning("the end of an operation does not fit its record", op=op_id, outcome=ending.fate.value, record=stands.value)

@@ -27,14 +27,14 @@ class SqliteStore:
     async def sent(self, op_id: str) -> bool:
         return await self._settle(op_id, Event.SENT) is State.SENT
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
-        await self._settle(op_id, Event.COMMIT, ledger.Result(response, resource_id, note))
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> State:
+        return await self._settle(op_id, Event.COMMIT, ledger.Result(response, resource_id, note))
 
-    async def release(self, op_id: str) -> None:
-        await self._settle(op_id, Event.RELEASE)
+    async def release(self, op_id: str) -> State:
+        return await self._settle(op_id, Event.RELEASE)
 
-    async def unknown(self, op_id: str) -> None:
-        await self._settle(op_id, Event.UNKNOWN)
+    async def unknown(self, op_id: str) -> State:
+        return await self._settle(op_id, Event.UNKNOWN)
 
     async def note(self, op_id: str, note: bytes, before: bytes) -> bool:
         return await self._thread.run(lambda db: ledger.note(db, op_id, note, before))

@@ -24,7 +24,7 @@ from gateway.state.store import (
     State,
     Usage,
 )
-from gateway.state.transitions import Event, movement, next_state
+from gateway.state.transitions import TRANSITIONS, Event, movement
 
 _WITHIN: Final[Mapping[Event, failpoint.Name]] = {
     Event.SENT: "in_sent",
@@ -175,11 +175,13 @@ def _move(db: sqlite3.Connection, held: Sequence[_Held], source: State, target: 
 
 
 def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result: Result = NO_RESULT) -> State:
-    """Carries out one event; the state afterwards. Raises IllegalTransition before anything changes."""
+    """Carries out one event; the state afterwards."""
     row = db.execute("SELECT state, charges FROM operation WHERE id = ?", (op_id,)).fetchone()
     source, charges = (State(row[0]), row[1]) if row else (State.ABSENT, "[]")
-    target = next_state(op_id, source, event)
+    target = TRANSITIONS[event][source]
     if target is not source:
+        if source not in OPEN:
+            _reclaim(db, op_id)
         _move(db, _parse(charges), source, target, now)
         db.execute(
             "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note = coalesce(nullif(?, x''), note), sequence = ?"
@@ -195,6 +197,16 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result:
     return target
 
 
+def _reclaim(db: sqlite3.Connection, op_id: str) -> None:
+    """An operation that had ended without effect counts after all. Its request_id is its own again, unless a repeat has it by now."""
+    db.execute(
+        "UPDATE operation AS own SET request_id = '' WHERE id = ? AND EXISTS (SELECT 1 FROM operation AS other WHERE other.tenant = own.tenant"
+        " AND other.rpc = own.rpc AND other.request_id = own.request_id AND other.request_id != '' AND other.id != own.id"
+        " AND other.state NOT IN ('RELEASED', 'EXPIRED'))",
+        (op_id,),
+    )
+
+
 def _parse(charges: str) -> list[_Held]:
     return [_Held(key, amount, expires_at) for key, amount, expires_at in json.loads(charges)]
 
@@ -207,7 +219,7 @@ def next_sequence(db: sqlite3.Connection) -> int:
 def expire(db: sqlite3.Connection, now: float) -> int:
     due = db.execute("SELECT id FROM operation WHERE state = 'RESERVED' AND deadline <= ?", (now,)).fetchall()
     for (op_id,) in due:
-        settle(db, op_id, Event.SWEEP, now)
+        settle(db, op_id, Event.EXPIRE, now)
     return len(due)
 
 

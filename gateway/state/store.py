@@ -1,4 +1,4 @@
-"""What must survive a crash or be shared by replicas: one protocol, the values it takes and gives, and its two exceptions.
+"""What must survive a crash or be shared by replicas: one protocol, the values it takes and gives, and its one exception.
 
     begin -> sent -> commit | release | unknown      an operation: its charges and its idempotency record move together
     note                                             what is found out about an operation later
@@ -23,14 +23,6 @@ MAX_RESPONSE_BYTES = 16 * 1024
 
 class StoreDown(Exception):  # noqa: N818 - a state of the store, named as its users speak of it
     """The store did not answer in time, or it was emptied since `epoch` was last called. Whether the call had its effect is unknown; repeat it."""
-
-
-class IllegalTransition(Exception):  # noqa: N818 - as above
-    """The operation is in a state from which this event cannot follow. A bug of the caller, or a store that was emptied (state ABSENT)."""
-
-    def __init__(self, op_id: str, state: str, event: str) -> None:
-        super().__init__(f"operation {op_id}: {event} cannot follow {state}")
-        self.op_id, self.state, self.event = op_id, state, event
 
 
 class State(StrEnum):
@@ -223,31 +215,34 @@ class Heard:
 
 
 class Store(Protocol):
-    """Every method may raise StoreDown, within the timeout of the settings; rates and leases fall back on a local share instead."""
+    """Every method may raise StoreDown, within the timeout of the settings; rates and leases fall back on a local share instead.
+
+    Events of an operation have an answer in every state (`transitions.py`): where it stands then. ABSENT: nothing is known of it, as after a loss.
+    """
 
     async def begin(self, op: Operation) -> Begun:
-        """Reserves all charges and the request_id, or nothing. The same op.id again gives the same answer and no second effect.
+        """Reserves all charges and the request_id, or nothing. The same op.id again is Admitted without effect, whatever became of it: `sent` tells.
 
         The record of a request_id belongs to (tenant, rpc): another fingerprint is a Mismatch; COMMITTED gives Replay; open gives InProgress.
         """
         ...
 
     async def sent(self, op_id: str) -> bool:
-        """Before the first byte goes upstream. False: the reservation had expired, and the caller must not send. From here it never expires."""
+        """Before the first byte goes upstream. False: it has ended or is in doubt, and the caller must not send. From here it never expires."""
         ...
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
-        """It happened: reserved becomes committed, the answer can be replayed. `resource_id`: what it created; empty if it changed something.
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> State:
+        """It happened: the charges are committed, the answer can be replayed. `resource_id`: what it created; empty if it changed something.
 
         `note`: the first one, which a repetition does not set again; empty: none.
         """
         ...
 
-    async def release(self, op_id: str) -> None:
+    async def release(self, op_id: str) -> State:
         """Nothing happened upstream: charges are given back and the request_id may be used again."""
         ...
 
-    async def unknown(self, op_id: str) -> None:
+    async def unknown(self, op_id: str) -> State:
         """It may have happened: stays reserved until commit or release."""
         ...
 

@@ -1,13 +1,15 @@
-"""The life of an operation as one table; both implementations follow it.
+"""The life of an operation as one table; every implementation follows it.
 
-A state that is missing in an event's row makes the event illegal; a state that leads to itself makes it a repetition without effect.
+Each event has an answer in each state: the state that follows. One that leads to itself has no effect, so that an event may be repeated, and may come
+late. A fact outlasts a guess: what CBR carried out is committed whatever was believed before, and never anything else again; that something may have
+happened says nothing against a decision that it did not.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from gateway.state.store import OPEN, IllegalTransition, State
+from gateway.state.store import OPEN, State
 
 
 class Event(StrEnum):
@@ -17,29 +19,21 @@ class Event(StrEnum):
     COMMIT = "commit"
     RELEASE = "release"
     UNKNOWN = "unknown"
-    SWEEP = "sweep"
+    EXPIRE = "expire"
+
+
+def _row(moves: Mapping[State, State]) -> Mapping[State, State]:
+    return {state: moves.get(state, state) for state in State}
 
 
 TRANSITIONS: Final[Mapping[Event, Mapping[State, State]]] = {
-    Event.SENT: {State.RESERVED: State.SENT, State.SENT: State.SENT, State.EXPIRED: State.EXPIRED, State.ABSENT: State.ABSENT},
-    Event.COMMIT: {State.SENT: State.COMMITTED, State.UNKNOWN: State.COMMITTED, State.COMMITTED: State.COMMITTED},
-    Event.RELEASE: {
-        **dict.fromkeys(OPEN, State.RELEASED),
-        State.RELEASED: State.RELEASED,
-        State.EXPIRED: State.EXPIRED,
-        State.ABSENT: State.ABSENT,
-    },
-    Event.UNKNOWN: {State.SENT: State.UNKNOWN, State.UNKNOWN: State.UNKNOWN},
-    Event.SWEEP: {State.RESERVED: State.EXPIRED},
+    Event.SENT: _row({State.RESERVED: State.SENT}),
+    Event.COMMIT: _row(dict.fromkeys((*OPEN, State.RELEASED, State.EXPIRED), State.COMMITTED)),
+    Event.RELEASE: _row(dict.fromkeys(OPEN, State.RELEASED)),
+    # From EXPIRED, too: it was sent, and a store that failed over may have forgotten so much.
+    Event.UNKNOWN: _row(dict.fromkeys((State.RESERVED, State.SENT, State.EXPIRED), State.UNKNOWN)),
+    Event.EXPIRE: _row({State.RESERVED: State.EXPIRED}),
 }
-
-
-def next_state(op_id: str, state: State, event: Event) -> State:
-    """Raises IllegalTransition."""
-    target = TRANSITIONS[event].get(state)
-    if target is None:
-        raise IllegalTransition(op_id, state, event)
-    return target
 
 
 def movement(source: State, target: State) -> tuple[int, int, int]:

@@ -27,7 +27,6 @@ from gateway.state.store import (
     Begun,
     Bucket,
     Heard,
-    IllegalTransition,
     InProgress,
     Leased,
     Mismatch,
@@ -113,23 +112,21 @@ class ValkeyStore:
     async def sent(self, op_id: str) -> bool:
         return await self._settle(op_id, Event.SENT) is State.SENT
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> None:
+    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> State:
         kept = (response,) if response is not None and len(response) <= MAX_RESPONSE_BYTES else ()
-        await self._settle(op_id, Event.COMMIT, resource_id, note, *kept)
+        return await self._settle(op_id, Event.COMMIT, resource_id, note, *kept)
 
-    async def release(self, op_id: str) -> None:
-        await self._settle(op_id, Event.RELEASE)
+    async def release(self, op_id: str) -> State:
+        return await self._settle(op_id, Event.RELEASE)
 
-    async def unknown(self, op_id: str) -> None:
-        await self._settle(op_id, Event.UNKNOWN)
+    async def unknown(self, op_id: str) -> State:
+        return await self._settle(op_id, Event.UNKNOWN)
 
     async def note(self, op_id: str, note: bytes, before: bytes) -> bool:
         return bool(await self._run("note", op_id, note, before))
 
     async def _settle(self, op_id: str, event: Event, *outcome: str | bytes) -> State:
-        kind, state = await self._run("settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome)
-        if kind == b"illegal":
-            raise IllegalTransition(op_id, state.decode(), event)
+        state: bytes = await self._run("settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome)
         return State(state.decode())
 
     async def sweep(self) -> int:

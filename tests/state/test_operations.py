@@ -9,7 +9,6 @@ from gateway.clock import SystemClock
 from gateway.state import (
     Admitted,
     Charge,
-    IllegalTransition,
     InProgress,
     Mismatch,
     Refused,
@@ -162,8 +161,6 @@ async def test_a_reservation_ends_and_must_not_be_sent(bench: Bench):
     assert await store.sent("one") is False
     await store.release("one")
     assert (await store.usage(["vaults"]))["vaults"] == Usage()
-    with pytest.raises(IllegalTransition):
-        await store.commit("one", None)
     assert await store.begin(operation("two", request_id="r")) == Admitted()
 
 
@@ -171,37 +168,6 @@ async def test_an_ended_reservation_does_not_stand_in_the_way_before_the_sweep(b
     await bench.store.begin(operation("one", Charge("vaults", 1, 1), ttl_s=0.05))
     await bench.wait(0.1)
     assert await bench.store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
-
-
-@pytest.mark.parametrize(
-    ("before", "event"),
-    [
-        ([], "commit"),
-        ([], "unknown"),
-        (["sent", "commit"], "sent"),
-        (["sent", "commit"], "release"),
-        (["sent", "commit"], "unknown"),
-        (["sent", "unknown"], "sent"),
-        (["release"], "sent"),
-        (["release"], "commit"),
-    ],
-)
-async def test_illegal_steps_are_told_and_change_nothing(store: Store, before: list[str], event: str):
-    calls = {"commit": lambda: store.commit("one", None)}
-    await store.begin(operation("one", Charge("gib", 4, None)))
-    for name in before:
-        await calls.get(name, lambda name=name: getattr(store, name)("one"))()
-    usage = await store.usage(["gib"])
-    with pytest.raises(IllegalTransition):
-        await calls.get(event, lambda: getattr(store, event)("one"))()
-    assert await store.usage(["gib"]) == usage
-
-
-async def test_an_operation_that_nobody_knows(store: Store):
-    assert await store.sent("nobody") is False
-    await store.release("nobody")
-    with pytest.raises(IllegalTransition, match="ABSENT"):
-        await store.commit("nobody", None)
 
 
 async def test_a_volume_counter_is_forgotten_at_its_time(bench: Bench):

@@ -47,10 +47,11 @@ async def test_a_raised_rate_counts_from_the_next_call_on(bench: Bench):
 async def test_a_refused_call_does_not_keep_the_old_rate(bench: Bench):
     await drained(bench.store, calls(0.01, 10))
     assert not (await bench.store.take([calls(5, 10)])).allowed
+    allowed = []
     for _ in range(3):
         await bench.wait(0.08)
-        last = await bench.store.take([calls(5, 10)])
-    assert last.allowed
+        allowed.append((await bench.store.take([calls(5, 10)])).allowed)
+    assert any(allowed)
 
 
 async def test_a_lowered_rate_gives_nothing_anew_and_takes_nothing_back(bench: Bench):

@@ -32,13 +32,24 @@ local function move_counters(charges, from, to)
   end
 end
 
+-- An operation that had ended without effect counts after all. Its request_id is its own again, unless a repeat has it by now.
+local function reopen(id, key, ledger, created_at)
+  redis.call('PERSIST', key)
+  redis.call('ZREM', at('settled'), id)
+  redis.call('ZADD', at('open'), created_at, id)
+  if ledger == '' or redis.call('SET', ledger, id, 'NX') then return ledger end
+  redis.call('HSET', key, 'ledger', '', 'request_id', '')
+  return ''
+end
+
 -- Moves an operation on. Settled ones stay for `keep_ms`, so that their answers can be replayed.
 local function move(id, from, to, keep_ms)
   local key = operation_at(id)
-  local known = redis.call('HMGET', key, 'charges', 'ledger')
+  local known = redis.call('HMGET', key, 'charges', 'ledger', 'created_at')
   move_counters(known[1], from, to)
   redis.call('HSET', key, 'state', to)
   if from == 'RESERVED' then redis.call('ZREM', at('deadlines'), id) end
+  if not OPEN[from] then known[2] = reopen(id, key, known[2], known[3]) end
   if OPEN[to] then return end
   redis.call('ZREM', at('open'), id)
   redis.call('ZADD', at('settled'), exact(now), id)
