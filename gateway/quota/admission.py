@@ -300,9 +300,12 @@ class Admission:
 
         async def on_send() -> bool:
             try:
-                return await self.ledger.sent(op_id)
+                if await self.ledger.sent(op_id):
+                    return True
             except StoreDown:
                 raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+            # This process was held up, or the store lost the reservation.
+            raise refusals.store_down("The reservation ended before the change could be sent.")
 
         async def on_end(fate: Fate, message: Message | None, facts: UpstreamFacts) -> None:
             try:

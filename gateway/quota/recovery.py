@@ -25,7 +25,7 @@ from gateway.quota.evidence import Case, Evidence, Sign
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import QuotaSettings
-from gateway.state import OperationView, State, Store, StoreDown
+from gateway.state import OPEN, OperationView, State, Store, StoreDown
 from gateway.tasks.record import Trace
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
@@ -119,23 +119,31 @@ class Recovery:
         """Raises StoreDown."""
         await self.store.sweep()
         failpoint.reach("after_sweep")
-        for op in await self.store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN}):
-            trace = Trace.of(op.detail)
-            old = self.clock.time() - op.created_at > _ORPHAN_S
-            # A store that failed over may have forgotten an end that it was told.
-            ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
-            gone = old and ended if trace.owner == self.owner else old or self.alone
-            if op.state is State.RESERVED:
-                if gone and self.alone:
-                    # Its process never came to send it.
-                    failpoint.reach("reservation_left")
-                    await self.ledger.end(op.id, Ending(Fate.NOTHING))
-            elif gone or op.state is State.UNKNOWN:
-                if op.state is State.SENT:
-                    # Nobody will tell its end any more, so that an operator may, should CBR not show it.
-                    failpoint.reach("orphan_found")
-                    await self.ledger.end(op.id, Ending(Fate.UNKNOWN))
-                self.watch(op.id)
+        for op in await self.store.operations(None, OPEN):
+            try:
+                await self._taken_over(op)
+            except Exception as error:  # noqa: BLE001 - whatever is in it
+                known = {"op": op.id, "operation": op.rpc, "error": repr(error)}
+                log.error("an open operation is not understood; ReleaseReservation settles it", **known)  # noqa: TRY400
+
+    async def _taken_over(self, op: OperationView) -> None:
+        """Looks after an open operation if nobody else does."""
+        trace = Trace.of(op.detail)
+        old = self.clock.time() - op.created_at > _ORPHAN_S
+        # A store that failed over may have forgotten an end that it was told.
+        ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
+        gone = old and ended if trace.owner == self.owner else old or self.alone
+        if op.state is State.RESERVED:
+            if gone and self.alone:
+                # Its process never came to send it.
+                failpoint.reach("reservation_left")
+                await self.ledger.end(op.id, Ending(Fate.NOTHING))
+        elif gone or op.state is State.UNKNOWN:
+            if op.state is State.SENT:
+                # Nobody will tell its end any more, so that an operator may, should CBR not show it.
+                failpoint.reach("orphan_found")
+                await self.ledger.end(op.id, Ending(Fate.UNKNOWN))
+            self.watch(op.id)
 
     def watch(self, op_id: str) -> None:
         """Looks for what became of an operation until that is known."""
@@ -167,6 +175,8 @@ class Recovery:
                         return
             except (GatewayError, StoreDown, KeyError) as error:
                 log.warning("an outcome cannot be looked up now", op=op_id, error=str(error))
+            except Exception:
+                log.exception("an outcome cannot be looked up; the others are", op=op_id)
 
     async def _settled(self, op_id: str, began: float) -> bool:
         """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""

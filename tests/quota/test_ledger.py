@@ -3,9 +3,13 @@
 import asyncio
 import threading
 
+import pytest
+
 from gateway.clock import SystemClock
-from gateway.quota.ledger import Ledger
-from gateway.state import Admitted, Charge, StoreDown, StoreSettings, Usage, open_store
+from gateway.quota.ledger import Ending, Ledger
+from gateway.secret import Secret
+from gateway.state import Admitted, Charge, State, StoreDown, StoreSettings, Usage, open_store
+from gateway.upstream.exchange import Fate
 from tests.state.benches import operation
 
 
@@ -36,3 +40,43 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
         await ledger.pay()
         assert (await store.usage(["vaults"]))["vaults"] == Usage()
         assert await store.begin(operation("three", request_id="r")) == Admitted()
+
+
+async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(valkey):
+    """Its record was damaged; every write to it is refused."""
+    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+        ledger = Ledger(store)
+        names = ("one", "two", "three")
+        for name in names:
+            await ledger.begin(operation(name, Charge("vaults", 1, 9)))
+            await ledger.sent(name)
+        valkey.command("DEL", "{cbrgw}:operation:two")
+        assert valkey.command("SET", "{cbrgw}:operation:two", "damaged").startswith(b"+OK")
+        await ledger.restore()
+        for name in names:
+            await ledger.end(name, Ending(Fate.DONE, b"x"))
+        assert list(ledger.owed) == ["two"]
+        await ledger.begin(operation("four", Charge("vaults", 1, 9)))
+        ledger.owed["four"] = Ending(Fate.NOTHING)
+        await ledger.pay()
+        assert list(ledger.owed) == ["two"]
+        assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=2, reserved=1)
+        valkey.kill()
+        with pytest.raises(StoreDown):
+            await ledger.pay()
+
+
+async def test_a_restored_operation_stands_where_it_stood(valkey):
+    """The store lost nothing: what is recorded anew is there, in whatever state."""
+    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+        ledger = Ledger(store)
+        lives = {"RESERVED": (), "SENT": ("sent",), "UNKNOWN": ("sent", "unknown"), "COMMITTED": ("sent", "commit"), "RELEASED": ("release",)}
+        for state, events in lives.items():
+            await ledger.begin(operation(state, Charge("vaults", 1, 9), request_id=state))
+            for event in events:
+                await (store.commit(state, b"x") if event == "commit" else getattr(store, event)(state))
+            ledger.under_way[state].state = State.UNKNOWN if state == "UNKNOWN" else State.RESERVED
+        before = await store.usage(["vaults"])
+        await ledger.restore()
+        assert await store.usage(["vaults"]) == before
+        assert {op.id: op.state for op in await store.operations(None, set(State))} == {state: state for state in lives}

@@ -15,12 +15,13 @@ from google.protobuf import json_format
 
 from emulator import settings as emulated
 from gateway.app import open_app
-from gateway.state import State
+from gateway.state import OPEN, State
 from tests.functional.calls import told, until
 from tests.harness import World, config_for
 from tests.quota.fleet import at_most
 from tests.quota.oracle import created
 from tests.quota.scenes import SOAK, gateway, limit, new_vault, often, outcome, posts, usage
+from tests.state.benches import operation
 
 KEY = "vaults:tenant:payments"
 AFTER, BEFORE = "after_commit", "before_commit"
@@ -180,3 +181,20 @@ async def test_a_limit_that_is_newer_than_a_create_counts_it_while_its_outcome_i
         assert (await outcome(world, quota.SetLimit, limited, tenant="admin")).reason == "OK"
         assert (await outcome(world, vaults.CreateVault, new_vault(2))).reason == "RESOURCE_COUNT_LIMIT"
         assert len(posts(world)) == 1
+
+
+async def test_an_operation_that_nobody_understands_stops_no_other():
+    """As a later version may have left it, or a version with other RPCs."""
+    async with gateway(limit("vaults", "tenant", 3)) as world:
+        store = world.app.store
+        for name, more in {"garbled": {"detail": b"\xc1"}, "strange": {"rpc": "VaultService/SpinVault", "detail": b""}}.items():
+            await store.begin(operation(name, **more))
+            await store.sent(name)
+            await store.unknown(name)
+        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "CreateVault"}})
+        vaults = world.stub(VaultServiceStub)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))).reason == "OUTCOME_UNKNOWN"
+        async with asyncio.timeout(30):
+            while {op.id for op in await store.operations(None, OPEN)} != {"garbled", "strange"}:  # noqa: ASYNC110 - the store has no bell
+                await asyncio.sleep(0.1)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))).reason == "OK"
