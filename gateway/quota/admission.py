@@ -6,6 +6,7 @@ on_end    commit, release or unknown; runs in the change's own task, so also whe
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from gateway.quota.demands import Demand
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
 from gateway.quota.marking import MARKER, can_mark, marked
+from gateway.quota.namesakes import KINDS, topic
 from gateway.quota.places import Places
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
@@ -209,7 +211,7 @@ class Admission:
         priced = demands.priced(wanted, limits, scope, self.clock.time())
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
-            operation=self._operation(change, [charge for charge, _ in priced], deadline, await self._time(change, deadline)),
+            operation=self._operation(change, [charge for charge, _ in priced], deadline, *await self._before(change, deadline)),
             wanted=wanted,
             priced=priced,
             give_back=demands.credits_of(wanted, limits, scope),
@@ -233,17 +235,22 @@ class Admission:
         elif keys and not await self.recounter.ensure(keys, deadline.left_s(self.clock.monotonic())):
             raise refusals.store_down("What exists is still being counted.")
 
-    async def _time(self, change: Change, deadline: Deadline) -> Span | None:
-        """CBR's time, where what CBR shows of the change will be compared with it; None: it is not known."""
-        if not (change.binding.asynchronous and (self.recovery.settings.recovery or self.submissions.settings.correlate)):
-            return self.truth.clock(change.scope.project).now()
-        try:
+    async def _before(self, change: Change, deadline: Deadline) -> tuple[Span | None, tuple[str, ...] | None]:
+        """CBR's time, and the namesakes of what will be created, where its outcome may have to be told from them; None for what is not known."""
+        project, found = change.scope.project, None
+        kind = None if self._marks(change) or not self.recovery.settings.recovery else KINDS.get(change.binding.rpc)
+        asks = change.binding.asynchronous and (self.recovery.settings.recovery or self.submissions.settings.correlate)
+        with contextlib.suppress(TimeoutError, GatewayError, KeyError):
             async with asyncio.timeout(deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE):
-                return await self.truth.time(change.scope.project)
-        except TimeoutError:
-            return None
+                if kind is not None:
+                    found = tuple(row.id for row in await kind.named(self.truth, project, kind.name(change.request)))
+                elif asks:
+                    await self.truth.time(project)
+        return self.client.remote_clock(change.account.endpoint).now(), found
 
-    def _operation(self, change: Change, charges: Sequence[Charge], deadline: Deadline, sent: Span | None) -> Operation:
+    def _operation(
+        self, change: Change, charges: Sequence[Charge], deadline: Deadline, sent: Span | None, namesakes: tuple[str, ...] | None
+    ) -> Operation:
         anonymous = change.binding.request_type()
         anonymous.CopyFrom(change.request)
         anonymous.ClearField("request_id")
@@ -261,10 +268,16 @@ class Admission:
                     *(self.recovery.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
                     places=change.places.lasting,
                     sent=sent,
+                    namesakes=namesakes,
                 )
             ),
-            topic=change.scope.project if change.binding.asynchronous else "",
+            topic=self._topic(change),
         )
+
+    def _topic(self, change: Change) -> str:
+        if change.binding.rpc in KINDS:
+            return topic(change.account.project_id)
+        return change.scope.project if change.binding.asynchronous else ""
 
     def _marks(self, change: Change) -> bool:
         return self.markers and can_mark(change.binding.rpc, change.request)

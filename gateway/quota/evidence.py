@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.quota import namesakes
 from gateway.quota.marking import MARKER, description
+from gateway.quota.namesakes import Verdict, shows
 from gateway.state import OperationView, Store
 from gateway.tasks import search as tasks_of
 from gateway.tasks.correlation import Task, subjects_of
@@ -23,10 +24,11 @@ from gateway.tasks.record import Trace
 from gateway.tasks.search import gone
 from gateway.tasks.truth import Truth
 from gateway.upstream.declaration import RetryClass
-from gateway.upstream.remote_clock import latest
 
 _REACH_S: Final = 1800.0
 """How long before the change another may have begun that could have started the same tasks."""
+
+_CREATE_CHECKPOINT: Final = "CheckpointService/CreateCheckpoint"
 
 
 class Sign(Enum):
@@ -59,11 +61,6 @@ class Case:
     def response(self, **fields: object) -> Message:
         return self.truth.catalog[self.op.rpc].response_type(**fields)
 
-    def fresh(self, moment: Timestamp) -> bool:
-        """Whether an object with this creation time can be the operation's."""
-        clock, sent = self.truth.clock(self.trace.project), self.trace.sent
-        return sent is None or not clock.comparable(sent, self.trace.accepted) or latest(moment) >= sent.earliest
-
 
 Look = Callable[[Case], Awaitable[Evidence]]
 
@@ -74,56 +71,70 @@ def _from(hits: Sequence[Any], response: Callable[[Any], Message]) -> Evidence:
     return Evidence(Sign.SEVERAL, ids=tuple(hit.id for hit in hits)) if hits else Evidence(Sign.ABSENT)
 
 
-async def _made_vaults(case: Case) -> list[Any]:
-    vaults = await case.truth.rows("VaultService/ListVaults", case.trace.project, "vaults")
+async def _made(case: Case, response: Callable[[Any], Message]) -> Evidence:
+    """What a create made: told by its marker, or else among its namesakes."""
     if case.trace.marked:
-        return [v for v in vaults if any(tag.key == MARKER and tag.value == case.op.id for tag in v.tags)]
-    return [v for v in vaults if v.name == case.request.vault.name and case.fresh(v.create_time)]
+        vaults = await case.truth.rows("VaultService/ListVaults", case.trace.project, "vaults")
+        return _from([v for v in vaults if any(tag.key == MARKER and tag.value == case.op.id for tag in v.tags)], response)
+    verdict, rows = await namesakes.judge(case.op, case.trace, case.request, case.truth, case.store)
+    match verdict:
+        case Verdict.OURS:
+            return _from(rows, response)
+        case Verdict.NONE:
+            return Evidence(Sign.ABSENT)
+        case _:
+            return Evidence(Sign.SEVERAL, ids=tuple(row.id for row in rows))
 
 
 async def _vault(case: Case) -> Evidence:
-    return _from(await _made_vaults(case), lambda vault: case.response(vault=vault))
+    return await _made(case, lambda vault: case.response(vault=vault))
 
 
 async def _ordered_vault(case: Case) -> Evidence:
     """A vault that was ordered is not there before it is paid, which may take as long as people like."""
-    hits = await _made_vaults(case)
-    return _from(hits, lambda v: case.response(orders=[{"order_id": v.billing.order_id, "resource_id": v.id}])) if hits else Evidence(Sign.NO_WAY)
+    made = await _made(case, lambda v: case.response(orders=[{"order_id": v.billing.order_id, "resource_id": v.id}]))
+    return Evidence(Sign.NO_WAY) if made.sign is Sign.ABSENT else made
 
 
 async def _policy(case: Case) -> Evidence:
-    policies = await case.truth.rows("PolicyService/ListPolicies", case.trace.project, "policies")
-    hits = [p for p in policies if p.name == case.request.policy.name and case.fresh(p.trigger.properties.start_time)]
-    return _from(hits, lambda policy: case.response(policy=policy))
+    return await _made(case, lambda policy: case.response(policy=policy))
 
 
 async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
     found = await tasks_of.look(case.store, case.truth, case.op, case.trace, _REACH_S)
-    if case.trace.marked and (ours := await _described(case, found.tasks)):
-        return Evidence(Sign.FOUND, case.response(checkpoint=ours))
-    if found.rivals or found.doubled:
+    tasks: Sequence[Task] = found.tasks
+    if case.op.rpc == _CREATE_CHECKPOINT:
+        tasks, silent = await _described(case, found.tasks)
+        if silent and not (case.trace.marked and tasks):
+            return Evidence(Sign.SEVERAL, ids=silent)
+    if tasks and (found.rivals or found.doubled) and not case.trace.marked:
         return Evidence(Sign.SEVERAL, ids=found.ids)
-    if found.tasks:
-        return Evidence(Sign.FOUND, await _answer(case, found.tasks))
+    if tasks:
+        return Evidence(Sign.FOUND, await _answer(case, tasks))
     if await gone(case.truth, case.op.rpc, case.trace):
         return Evidence(Sign.FOUND, case.response())
     # What must never be sent twice is never given up by itself: absence proves nothing.
     return Evidence(Sign.NO_WAY if case.truth.catalog[case.op.rpc].retry_class is RetryClass.NEVER else Sign.ABSENT)
 
 
-async def _described(case: Case, tasks: Sequence[Task]) -> Any | None:  # noqa: ANN401 - a checkpoint
-    """Of the checkpoints that tasks name, the one that carries the operation's id; None also where CBR does not show descriptions."""
+async def _described(case: Case, tasks: Sequence[Task]) -> tuple[list[Task], tuple[str, ...]]:
+    """The tasks whose checkpoint has the description that was sent, and the checkpoints that show none. Only their backups tell it."""
+    sent = description(case.op.id) if case.trace.marked else case.request.checkpoint.parameters.description
+    ours, silent = [], []
     for checkpoint_id in dict.fromkeys(task.checkpoint_id for task in tasks):
-        seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": checkpoint_id})
-        if seen is not None and seen.checkpoint.extra_info.description == description(case.op.id):
-            return seen.checkpoint
-    return None
+        backups = await case.truth.rows("BackupService/ListBackups", case.trace.project, "backups", checkpoint_id=checkpoint_id)
+        shown = {backup.description for backup in backups}
+        if shown == {sent}:
+            ours.append(checkpoint_id)
+        elif not shown or "" in shown:
+            silent.append(checkpoint_id)
+    return [task for task in tasks if task.checkpoint_id in ours], tuple(silent)
 
 
 async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
     """The response that the change would have had, as far as its tasks show it; None: not even partly."""
-    if case.op.rpc == "CheckpointService/CreateCheckpoint":
+    if case.op.rpc == _CREATE_CHECKPOINT:
         seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": tasks[0].checkpoint_id})
         return case.response(checkpoint=seen.checkpoint) if seen else None
     known = _ANSWERS.get(case.op.rpc)
@@ -175,8 +186,12 @@ async def _resized(case: Case) -> Evidence:
 
 async def _agent(case: Case) -> Evidence:
     seen = await case.truth.read("AgentService/GetAgent", case.trace.project, {"agent_id": case.request.agent.agent_id})
-    ours = seen is not None and seen.agent.host_name == case.request.agent.host_name
-    return Evidence(Sign.FOUND, case.response(agent=seen.agent)) if seen is not None and ours else Evidence(Sign.ABSENT)
+    if seen is None:
+        return Evidence(Sign.ABSENT)
+    sent: Any = case.truth.catalog[case.op.rpc].members(case.request)["agent"]
+    shown: Any = case.truth.catalog["AgentService/GetAgent"].response_plan.write(seen)["agent"]
+    ours = shows(sent, shown, seen.agent.DESCRIPTOR)
+    return Evidence(Sign.FOUND, case.response(agent=seen.agent)) if ours else Evidence(Sign.ABSENT)
 
 
 LOOKS: Final[Mapping[str, Look]] = {

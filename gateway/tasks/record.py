@@ -16,7 +16,8 @@ class Trace(msgspec.Struct, frozen=True):
 
     `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
     began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `places`: those that the work takes under limits
-    of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known.
+    of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids of objects that
+    had the name of what it creates already before it was sent; None: nobody knows, or needs to.
     """
 
     owner: str
@@ -27,6 +28,7 @@ class Trace(msgspec.Struct, frozen=True):
     principal: str = ""
     places: tuple[str, ...] = ()
     sent: Span | None = None
+    namesakes: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, detail: bytes) -> "Trace":

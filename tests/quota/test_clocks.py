@@ -5,18 +5,21 @@ The emulator's clock is ahead or behind; which of the two is right makes no diff
 
 import asyncio
 import contextlib
+import hashlib
 import time
 
 import grpc
 import pytest
-from cbrgateway.v1 import backup_pb2, checkpoint_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, checkpoint_pb2, policy_pb2, vault_pb2
+from cbrgateway.v1.policy_pb2_grpc import PolicyServiceStub
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
-from tests.harness import World, config_for, running_gateway
-from tests.quota.scenes import outcome, posts
+from tests.harness import TENANTS, World, config_for, running_gateway, tenant_entry
+from tests.quota.scenes import new_vault, outcome, posts
 from tests.tasks.test_submissions import free_again
-from tests.tasks.works import FAST, Scene
+from tests.tasks.works import FAST, Scene, finish
 
 AHEAD_S = [-900, -90, 0, 90, 900]
 AFTER, BEFORE = "after_commit", "before_commit"
@@ -24,7 +27,10 @@ AFTER, BEFORE = "after_commit", "before_commit"
 
 def gateway(ahead_s, *, markers=True, **more):
     """Before a cloud whose clock is that far ahead."""
-    sections = {"tasks": FAST, "quota": {"markers": markers, "sweep_s": 1, "settle_s": 1}}
+    # Another tenant of the same project.
+    twin = {**tenant_entry("payments"), "id": "twin", "api_keys": [{"id": "test", "sha256": hashlib.sha256(b"key-of-twin").hexdigest()}]}
+    tenants = [*map(tenant_entry, TENANTS), twin]
+    sections = {"tasks": FAST, "quota": {"markers": markers, "sweep_s": 1, "settle_s": 1}, "tenants": tenants}
     return running_gateway(sections=sections, pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000, **more)
 
 
@@ -116,3 +122,117 @@ async def pass_by(world, seconds):
     clock.step(seconds)
     clock.skew_s += seconds
     await outcome(world, Scene(world).vaults.ListVaults, vault_pb2.ListVaultsRequest())
+
+
+def ten_tags():
+    return [{"key": f"k{number}", "value": "v"} for number in range(10)]
+
+
+def policy(name="p", **more):
+    retention = {"max_backups": 7, **more}
+    trigger = {"properties": {"pattern": ["FREQ=WEEKLY;BYDAY=MO;BYHOUR=14;BYMINUTE=00"]}}
+    wanted = {"name": name, "operation_type": "POLICY_OPERATION_TYPE_BACKUP", "operation_definition": retention, "trigger": trigger}
+    return policy_pb2.CreatePolicyRequest(policy=wanted, request_id="r")
+
+
+CREATES = {
+    "policy": (PolicyServiceStub, "CreatePolicy", policy),
+    "ten tags": (VaultServiceStub, "CreateVault", lambda: new_vault(1, request_id="r", tags=ten_tags())),
+    "marker": (VaultServiceStub, "CreateVault", lambda: new_vault(1, request_id="r")),
+}
+UNMARKED = ["policy", "ten tags"]
+
+
+def create(world, kind):
+    """The method, its request, and its operation."""
+    stub, operation, request = CREATES[kind]
+    return getattr(world.stub(stub), operation), request(), operation
+
+
+@pytest.mark.parametrize("ahead_s", AHEAD_S)
+@pytest.mark.parametrize("when", [AFTER, BEFORE])
+@pytest.mark.parametrize("kind", CREATES)
+async def test_a_create_that_was_cut_is_made_once(kind, when, ahead_s):
+    async with gateway(ahead_s) as world:
+        method, request, operation = create(world, kind)
+        lose(world, operation, when)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        again = await until_ended(world, method, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", "true" if when == AFTER else None)
+        assert len(posts(world, operation, committed=True)) == 1
+
+
+@pytest.mark.parametrize("ahead_s", [-90, 0, 90])
+@pytest.mark.parametrize("seconds", [0, 3, 60])
+@pytest.mark.parametrize("kind", UNMARKED)
+async def test_an_older_namesake_is_not_taken_for_ones_own(kind, seconds, ahead_s):
+    """Somebody makes the same in the vendor's console; ours is lost before CBR has it."""
+    async with gateway(ahead_s) as world, console(world.emulator) as other:
+        method, request, operation = create(world, kind)
+        await other.call(create(other.world, kind)[0], request)
+        await pass_by(world, seconds)
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        again = await until_ended(world, method, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", None)
+        assert len(posts(world, operation, committed=True)) == 2
+
+
+@pytest.mark.parametrize("tenant", ["payments", "twin"])
+@pytest.mark.parametrize("kind", UNMARKED)
+async def test_what_another_operation_made_is_not_taken_for_ones_own(kind, tenant):
+    """A later call makes the same while the outcome of the first is open, and is answered."""
+    async with gateway(0) as world:
+        method, request, operation = create(world, kind)
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        request.request_id = "another"
+        made = await outcome(world, method, request, tenant)
+        assert made.reason == "OK"
+        request.request_id = "r"
+        again = await until_ended(world, method, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", None)
+        assert len(posts(world, operation, committed=True)) == 2
+
+
+@pytest.mark.parametrize("kind", UNMARKED)
+async def test_while_two_creates_alike_are_open_neither_gets_the_others(kind):
+    async with gateway(0) as world:
+        method, request, operation = create(world, kind)
+        lose(world, operation, BEFORE)
+        world.emulator.state.faults.add({"kind": "list_lag", "seconds": 0.4, "match": {"method": "GET"}, "times": None})
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        lose(world, operation, AFTER)
+        request.request_id = "another"
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        await asyncio.sleep(2)
+        request.request_id = "r"
+        assert (await outcome(world, method, request, within_s=1)).reason == "OUTCOME_UNKNOWN"
+        assert len(posts(world, operation, committed=True)) == 1
+
+
+async def test_a_namesake_that_is_not_as_it_was_asked_for_is_left_to_people():
+    """Somebody makes a policy of the same name in the console, just after ours was lost."""
+    async with gateway(0) as world, console(world.emulator) as other:
+        method, request, operation = create(world, "policy")
+        lose(world, operation, BEFORE)
+        world.emulator.state.faults.add({"kind": "status", "match": {"operation": "ListPolicies"}, "nth": 2, "times": 6})
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        await other.call(create(other.world, "policy")[0], policy(max_backups=8))
+        await asyncio.sleep(2)
+        assert (await outcome(world, method, request, within_s=1)).reason == "OUTCOME_UNKNOWN"
+
+
+@pytest.mark.parametrize("markers", [True, False])
+async def test_a_backup_of_others_is_not_taken_for_ones_own(markers):
+    """Somebody backs the same vault up in the vendor's console, and describes it, just after ours was lost."""
+    async with gateway(0, markers=markers) as world, console(world.emulator) as other:
+        method, request, operation = await checkpoint(Scene(world))
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        await other.checkpoint(request.checkpoint.vault_id, parameters={"description": "by hand"})
+        await asyncio.sleep(2)
+        finish(world)
+        again = await until_ended(world, method, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", None)
+        assert len(posts(world, operation, committed=True)) == 2
