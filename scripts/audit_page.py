@@ -15,7 +15,7 @@ from gateway.audit.chain import Head, Keys, seal
 from gateway.audit.events import CATALOGUE, Event
 from gateway.audit.levels import Level
 from gateway.audit.own import own_record
-from gateway.audit.record import Anchor, OpenIntent, Previous, Segment, Stream, Task, schema
+from gateway.audit.record import Anchor, Displaced, OpenIntent, Previous, Segment, Stream, Task, schema
 from gateway.errors import UpstreamFacts
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -100,6 +100,7 @@ def _examples() -> Mapping[Event, bytes]:
         events.LOG_REPAIRED: own_record(events.LOG_REPAIRED, torn_bytes=211, torn_file="gateway-0.00000011.jsonl.torn-90112"),
         events.SEGMENTS_REMOVED: own_record(events.SEGMENTS_REMOVED, removed=place),
         events.CLOCK_STEPPED_BACK: own_record(events.CLOCK_STEPPED_BACK, back_ms=3_600_000),
+        events.SEGMENT_DISPLACED: own_record(events.SEGMENT_DISPLACED, displaced=Displaced(segment=11, sequence=4092, cause="was removed")),
         events.CHECKPOINT: own_record(events.CHECKPOINT, anchor=anchor),
     }
     return {event: calls[event].body(event) if event in calls else own[event] for event in CATALOGUE}

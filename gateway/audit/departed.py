@@ -23,9 +23,9 @@ def departed(directory: Path, writer: str, keys: Keys, anchors: Iterable[Anchor]
 
     Raises Running while its process runs, Unusable if it was changed, or OSError.
     """
-    with locked(directory, writer):
+    with locked(directory, writer) as lock:
         found = position(directory, writer, keys, last_of(anchors, writer))
-        sink = FileSink(directory, writer, keys, head=found.head, number=found.number, open=found.open)
+        sink = FileSink(directory, writer, keys, head=found.head, number=found.number, open=found.open, hold=lock.hold)
         try:
             if found.torn is not None:
                 sink.append([repaired(found.torn)])

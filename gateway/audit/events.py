@@ -49,6 +49,12 @@ CLOCK_STEPPED_BACK: Final = Event(
     "CBG905", "CLOCK_STEPPED_BACK", Stage.LOG, "The clock went back: times before and after overlap, sequence numbers do not."
 )
 CHECKPOINT: Final = Event("CBG906", "CHECKPOINT", Stage.LOG, "The signed head of the chain, as it was anchored in another place.")
+SEGMENT_DISPLACED: Final = Event(
+    "CBG907",
+    "SEGMENT_DISPLACED",
+    Stage.LOG,
+    "The file that was written to was removed, moved, replaced or changed by somebody; `displaced` says which.",
+)
 
 CATALOGUE: Final = (
     READ_ENDED,
@@ -68,4 +74,5 @@ CATALOGUE: Final = (
     SEGMENTS_REMOVED,
     CLOCK_STEPPED_BACK,
     CHECKPOINT,
+    SEGMENT_DISPLACED,
 )

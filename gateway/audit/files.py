@@ -1,12 +1,13 @@
 """A log in files: appends whole batches, each on disk before `append` returns, and turns over to a new segment by size and age.
 
 What was written in part is never continued: after a failed write or sync its file is not trusted again. The batch counts as not written, and the
-next one begins a new segment, whose first record says where the chain had stood.
+next one begins a new segment, whose first record says where the chain had stood. A file that somebody removes, moves, replaces or changes while it is
+written to is left, too: the batch counts only once it is in a file that stands at its name.
 """
 
 import contextlib
+import errno
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,16 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+import structlog
+
 from gateway import failpoint
 from gateway.audit import events
 from gateway.audit.anchors import signed
 from gateway.audit.chain import Head, Keys, seal
+from gateway.audit.disk import Disk
 from gateway.audit.intents import OpenIntents
 from gateway.audit.own import own_record
-from gateway.audit.record import Anchor, OpenIntent, Previous, Segment
+from gateway.audit.record import Anchor, Displaced, OpenIntent, Previous, Segment
 from gateway.audit.segments import SegmentFile, name_of, sync_folder
 
-_MODE: Final = 0o600
+_TRIES: Final = 3
+"""How often in a row the file of one batch may be taken away."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +58,12 @@ class Sink(Protocol):
         ...
 
 
-class Disk:
-    """One open file for appending. Tests put a broken one in its place."""
-
-    def __init__(self, path: Path, *, new: bool) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
-        self._fd = os.open(path, flags, _MODE)
-
-    def write(self, data: bytes) -> None:
-        """All of it. Raises OSError, also when the system takes a part only."""
-        written = os.write(self._fd, data)
-        if written != len(data):
-            raise OSError(f"only {written} of {len(data)} bytes were written")
-
-    def sync(self) -> None:
-        os.fdatasync(self._fd)
-
-    def cut(self, size: int) -> None:
-        os.ftruncate(self._fd, size)
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
 @dataclass(slots=True)
 class FileSink:
-    """The segments of one writer. `opener` opens a file for appending; `on_closed` hears of each segment that was turned over."""
+    """The segments of one writer. `opener` opens a file for appending; `on_closed` hears of each segment that was turned over.
+
+    `hold` keeps the writer's name for this process, and says whether it had to take it anew. Raises OSError.
+    """
 
     directory: Path
     writer: str
@@ -85,18 +72,23 @@ class FileSink:
     max_age_s: float = math.inf
     opener: Callable[..., Disk] = Disk
     on_closed: Callable[[SegmentFile], None] = lambda _segment: None
+    hold: Callable[[], bool] = lambda: False
     head: Head = field(default_factory=Head)
     number: int = 0
     open: OpenIntents = field(default_factory=OpenIntents)
     _disk: Disk | None = None
     _size: int = 0
-    _ends_at: float = 0.0
+    _ends_at: float = math.inf
     _abandoned: bool = False
     _leftover: bool = False
     _anchored: int = 0
+    _displaced: list[Displaced] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ends_at = time.monotonic() + self.max_age_s
 
     def append(self, entries: Sequence[Entry]) -> None:
-        if self._disk is not None and (self._size >= self.max_bytes or time.monotonic() >= self._ends_at):
+        if self._size >= self.max_bytes or self._aged():
             self._turn_over()
         self._write(entries)
         for entry in entries:
@@ -106,8 +98,12 @@ class FileSink:
                 self.open.end(*entry.ends)
 
     def checkpoint(self) -> Anchor | None:
-        if self.head.sequence == self._anchored:
+        self._look()
+        # A writer that has nothing to record begins a segment as often as others: their times tell that it was running.
+        if self.head.sequence == self._anchored and not self._displaced and not self._aged():
             return None
+        if self._aged():
+            self._turn_over()
         self._write([Entry(own_record(events.CHECKPOINT, anchor=self._signed()))])
         self._anchored = self.head.sequence
         return self._signed()
@@ -123,17 +119,37 @@ class FileSink:
     def _signed(self) -> Anchor:
         return signed(self.keys, self.writer, self.number, self.head)
 
+    def _aged(self) -> bool:
+        return time.monotonic() >= self._ends_at
+
     def _turn_over(self) -> None:
+        """Ends the segment that is written to, if there is one."""
+        if self._disk is None:
+            return
         self._write([Entry(own_record(events.LOG_CLOSED))])
-        assert self._disk is not None
         self._disk.close()
         self._disk = None
         self.on_closed(SegmentFile(self.writer, self.number, self.directory / name_of(self.writer, self.number)))
 
     def _write(self, entries: Sequence[Entry]) -> None:
+        """Raises OSError when they do not count as written."""
+        for _ in range(_TRIES):
+            self._look()
+            if self._written(entries):
+                return
+        raise OSError(errno.ESTALE, "the file is taken away whenever it is written to")
+
+    def _look(self) -> None:
+        """Leaves the file that is written to, if it is not what it was. Raises OSError where another process has the writer's name."""
+        taken = self.hold()
+        if self._disk is not None and (cause := self._disk.displaced(self._size) or ("lost its lock" if taken else "")):
+            self._leave(cause)
+
+    def _written(self, entries: Sequence[Entry]) -> bool:
+        """Whether they are on disk, in a file that stands at its name."""
         fresh = self._disk is None
         if fresh:
-            entries = [self._first(), *entries]
+            entries = [self._first(), *(Entry(own_record(events.SEGMENT_DISPLACED, displaced=each)) for each in self._displaced), *entries]
         head, lines = self.head, []
         for entry in entries:
             line, head = seal(self.keys.chain, head, entry.body)
@@ -146,11 +162,27 @@ class FileSink:
             self._disk.write(data)
             failpoint.reach("audit_written")
             self._disk.sync()
+            cause = self._disk.displaced(self._size + len(data))
         except OSError:
             self._abandon(fresh=fresh)
             raise
+        if cause:
+            self._leave(cause)
+            return False
         self.head, self._size = head, self._size + len(data)
         self._abandoned = self._leftover = False
+        self._displaced.clear()
+        return True
+
+    def _leave(self, cause: str) -> None:
+        """What was counted on up to here may be lost with the file; what is written next stands in another one."""
+        log.error("the audit log's file is not what it was; a new one is begun", file=name_of(self.writer, self.number), cause=cause)
+        self._displaced.append(Displaced(segment=self.number, sequence=self.head.sequence, cause=cause))
+        disk, self._disk = self._disk, None
+        self._abandoned = True
+        if disk is not None:
+            with contextlib.suppress(OSError):
+                disk.close()
 
     def _first(self) -> Entry:
         previous = None
@@ -161,6 +193,7 @@ class FileSink:
         return Entry(own_record(events.LOG_OPENED, segment=header))
 
     def _begin(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.directory / name_of(self.writer, self.number + 1)
         if self._leftover:
             # What is there was never on disk for sure: no record in it was counted on. Whatever else might stand there is not ours to remove.

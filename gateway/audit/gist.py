@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.audit.record import Previous, Segment, decoded
+from gateway.audit.record import Displaced, Previous, Segment, decoded
 
 
 class _Marks(msgspec.Struct):
@@ -22,6 +22,7 @@ class _Kind(msgspec.Struct):
     fate: str = ""
     segment: Segment | None = None
     removed: Previous | None = None
+    displaced: Displaced | None = None
 
 
 class Gist(msgspec.Struct):

@@ -105,7 +105,7 @@ class _Files:
         """A writer, and the changes that earlier processes left open. Raises Unusable."""
         settings, name = self.settings, self.settings.writer_name
         # A process that starts, too, may be closing what it takes for a writer that is gone.
-        stack.enter_context(locked(self.directory, name, _PATIENCE_S))
+        lock = stack.enter_context(locked(self.directory, name, _PATIENCE_S))
         try:
             others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
             found = position(self.directory, name, self.keys, last_of(self.known, name))
@@ -119,6 +119,7 @@ class _Files:
             self.keys,
             max_bytes=round(settings.segment_mib * _MIB),
             max_age_s=settings.segment_hours * 3600,
+            hold=lock.hold,
             head=found.head,
             number=found.number,
             open=found.open,

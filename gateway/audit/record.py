@@ -146,6 +146,14 @@ class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     abandoned: bool = False
 
 
+class Displaced(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A segment that somebody else has changed while it was written to, and the last record that it should have."""
+
+    segment: Count
+    sequence: Count
+    cause: str
+
+
 class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A change of which it is not recorded whether it was made. `unknown`: that nobody knows is recorded."""
 
@@ -208,6 +216,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     torn_file: str = ""
     lost: int = 0
     removed: Previous | None = None
+    displaced: Displaced | None = None
     back_ms: int = 0
 
 

@@ -4,7 +4,6 @@ Only what a crash can leave is repaired: an incomplete last line, or lines behin
 their segment. Everything else that does not fit the chain was changed by somebody, and nothing is built upon it.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import msgspec
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
 from gateway.audit.gist import gist
 from gateway.audit.intents import OpenIntents
+from gateway.audit.lock import Lock
 from gateway.audit.record import Anchor
 from gateway.audit.segments import Damaged, SegmentFile, segments
 
@@ -55,32 +55,22 @@ class Position:
 
 
 @contextmanager
-def locked(directory: Path, writer: str, patience_s: float = 0) -> Iterator[None]:
+def locked(directory: Path, writer: str, patience_s: float = 0) -> Iterator[Lock]:
     """Holds the writer's name for this process. Raises Running when another one has it for longer than that; Unusable."""
-    path = directory / f"{writer}.lock"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-    except OSError as error:
-        raise Unusable(f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory that this user may write to") from error
+    lock = Lock(directory, writer)
     try:
         give_up = time.monotonic() + patience_s
-        while not _taken(lock):
+        while not lock.taken():
             if time.monotonic() >= give_up:
                 text = f"another process writes as {writer!r} into {directory}. Give each process that shares it an audit.writer of its own"
                 raise Running(text)
             time.sleep(_LOOK_S)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _taken(lock: int) -> bool:
+    except OSError as error:
+        raise Unusable(f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory that this user may write to") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        yield lock
+    finally:
+        lock.close()
 
 
 def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) -> Position:

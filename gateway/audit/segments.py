@@ -43,11 +43,15 @@ class SegmentFile:
         except Damaged:
             return True
 
-    def header(self) -> Segment | None:
-        """What its first line says; None if it says nothing, or is not complete. Raises OSError; Damaged if it cannot be unpacked."""
+    def first_line(self) -> bytes:
+        """Without its line feed; empty if it is not complete. Raises OSError; Damaged if it cannot be unpacked."""
         with self._opened() as stream:
             line = stream.readline()
-        return header_of(line[:-1]) if line.endswith(b"\n") else None
+        return line[:-1] if line.endswith(b"\n") else b""
+
+    def header(self) -> Segment | None:
+        """What its first line says; None if it says nothing, or is not complete. Raises as `first_line`."""
+        return header_of(self.first_line())
 
     def data(self, begin: int = 0) -> bytes:
         """Its bytes from `begin` on, unpacked, also if it has been packed since it was found. Raises OSError; Damaged if it cannot be unpacked."""
@@ -88,6 +92,15 @@ def sync_folder(directory: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is the one that the path names now. Raises OSError where that cannot be told."""
+    try:
+        named = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(os.fstat(fd), named)
 
 
 def name_of(writer: str, number: int) -> str:

@@ -94,7 +94,7 @@ class _Check:
         return verdict
 
     def _begun(self, files: Sequence[SegmentFile]) -> None:
-        if files and files[0].number > self._removed_through + 1:
+        if files and (files[0].number > self._removed_through + 1 or self._first_sequence > self._removed_sequence + 1):
             text = f"and all up to {self._first_sequence - 1} are missing, of which no record says that they were removed"
             raise _Broken(Bad(files[0].path.name, self._removed_sequence + 1, text))
 
@@ -145,6 +145,9 @@ class _Check:
         if (removed := record.unmapped.removed) is not None:
             self._removed_through = max(self._removed_through, removed.segment)
             self._removed_sequence = max(self._removed_sequence, removed.sequence)
+        if (displaced := record.unmapped.displaced) is not None:
+            told = f"record {said.sequence} says that segment {displaced.segment} {displaced.cause} while it was written to"
+            verdict.notes.append(f"{segment.path.name}: {told}")
         if said.sequence in self._wanted:
             self._macs[said.sequence] = said.mac
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gateway.audit import events
 from gateway.audit.chain import Keys
-from gateway.audit.files import Disk, Entry, FileSink
+from gateway.audit.disk import Disk
+from gateway.audit.files import Entry, FileSink
 from gateway.audit.own import own_record
 from gateway.audit.record import OpenIntent
 from gateway.audit.resume import position

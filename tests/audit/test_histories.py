@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.audit import events, files, keeping, segments
+from gateway.audit import disk, events, keeping, segments
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import stated
 from gateway.audit.counting import counted, raised
@@ -79,7 +79,7 @@ class System:
 def system(monkeypatch):
     rnd = random.Random()
     made = System(rnd)
-    for module in (files, keeping, segments):
+    for module in (disk, keeping, segments):
         monkeypatch.setattr(module, "os", made)
     for name in ("rename", "unlink"):
         real = getattr(Path, name)

@@ -90,7 +90,7 @@ def test_a_segment_that_could_not_be_begun_costs_none_of_those_before_it(tmp_pat
     for number in range(4):
         log.append([entry(number)])
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.audit.files.os.fsync", broken_sync)
+        patch.setattr("os.fsync", broken_sync)
         for _ in range(3):
             with pytest.raises(OSError, match="Too many open files"):
                 log.append([entry(9)])
