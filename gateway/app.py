@@ -181,7 +181,8 @@ class _Quota:
         ledger = Ledger(store, on_end)
         # A look at the store that fails takes its time, too; the rest is for machines that are busy.
         notice_s = 5 * REFRESH_S + config.state.patience_s
-        recounter = Recounter(store, ledger, truth, clock, lambda: self._scopes, lambda: self._book.limits, notice_s)
+        read = (lambda: self._scopes, lambda: self._book.limits)
+        recounter = Recounter(store, ledger, truth, clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
         self._book.subscribe(recounter.forget)
         self.recovery = Recovery(
             *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),

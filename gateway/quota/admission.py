@@ -211,7 +211,7 @@ class Admission:
         priced = demands.priced(wanted, limits, scope, self.clock.time())
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
-            operation=self._operation(change, [charge for charge, _ in priced], deadline, *await self._before(change, deadline)),
+            operation=self._operation(change, demands.charges_of(wanted, priced, scope), deadline, *await self._before(change, deadline)),
             wanted=wanted,
             priced=priced,
             give_back=demands.credits_of(wanted, limits, scope),
@@ -227,13 +227,13 @@ class Admission:
         return await self.truth.read(read, change.scope.project, {"vault_id": demands.vault_of(change.request)}), fence
 
     async def counted(self, wanted: Sequence[Demand], priced: Sequence[tuple[Charge, Applied]], project: str, deadline: Deadline) -> None:
-        """Growth waits until it is known how much there is. Raises QUOTA_STORE_DOWN when it is not known in time, and StoreDown."""
+        """Growth waits until it is known how much there is. Raises QUOTA_STORE_DOWN when that cannot be known or is not in time, and StoreDown."""
         keys = {charge.key for charge, applied in priced if applied.limit.kind is Kind.STOCK and not charge.shadow}
         members = [demand for demand in wanted if demand.metric is Metric.MEMBERS_PER_BACKUP]
         if members and keys:
             await self.recounter.members(keys, members[0].part, project)
-        elif keys and not await self.recounter.ensure(keys, deadline.left_s(self.clock.monotonic())):
-            raise refusals.store_down("What exists is still being counted.")
+        elif keys:
+            await self.recounter.ensure(keys, project, deadline.left_s(self.clock.monotonic()))
 
     async def _before(self, change: Change, deadline: Deadline) -> tuple[Span | None, tuple[str, ...] | None]:
         """CBR's time, and the namesakes of what will be created, where its outcome may have to be told from them; None for what is not known."""

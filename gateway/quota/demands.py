@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from gateway.quota.limits import Applied, Kind, Limits, Metric, Scope, day_of
+from gateway.quota.limits import COUNTED, Applied, Kind, Limits, Metric, Scope, day_of, project_count
 from gateway.quota.marking import MARKER
 from gateway.state import Charge
 
@@ -29,16 +29,9 @@ def _new_vault(request: Any, _current: Any) -> Sequence[Demand]:  # noqa: ANN401
     return Demand(Metric.VAULTS, 1), Demand(Metric.CAPACITY_GIB, size), Demand(Metric.GROWTH_GIB_PER_DAY, size)
 
 
-def _changed_vault(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
-    return _resized(request.vault.billing.size_gib, current) if request.vault.billing.HasField("size_gib") else ()
-
-
-def _changed_order(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
-    return _resized(request.product_info.resource_size_gib, current)
-
-
-def _resized(size: int, current: Any) -> Sequence[Demand]:  # noqa: ANN401
-    if current is None:
+def _resized(request: Any, current: Any) -> Sequence[Demand]:  # noqa: ANN401
+    size = size_of(request)
+    if current is None or size is None:
         return ()
     grown = size - current.vault.billing.size_gib
     # A smaller size is left to the next recount: two changes at once could give the same room back twice.
@@ -62,9 +55,9 @@ def _one(metric: Metric, amount: int = 1) -> Rule:
 RULES: Final[Mapping[str, Rule]] = {
     "VaultService/CreateVault": _new_vault,
     "VaultService/OrderVault": _new_vault,
-    "VaultService/UpdateVault": _changed_vault,
-    "OrderService/ChangeOrder": _changed_order,
-    "OrderService/UpdateOrder": _changed_order,
+    "VaultService/UpdateVault": _resized,
+    "OrderService/ChangeOrder": _resized,
+    "OrderService/UpdateOrder": _resized,
     "VaultService/DeleteVault": _deleted_vault,
     "PolicyService/CreatePolicy": _one(Metric.POLICIES),
     "PolicyService/DeletePolicy": _one(Metric.POLICIES, -1),
@@ -105,6 +98,14 @@ def vault_of(request: Any) -> str:  # noqa: ANN401 - the request of a change tha
     return str(request.resource_id if "resource_id" in request.DESCRIPTOR.fields_by_name else request.vault_id)
 
 
+def size_of(request: Any) -> int | None:  # noqa: ANN401 - as above
+    """The size that the change gives its vault; None: it leaves the size as it is."""
+    if "product_info" in request.DESCRIPTOR.fields_by_name:
+        return int(request.product_info.resource_size_gib)
+    billing = request.vault.billing
+    return int(billing.size_gib) if billing.HasField("size_gib") else None
+
+
 def priced(wanted: Sequence[Demand], limits: Limits, scope: Scope, now: float) -> list[tuple[Charge, Applied]]:
     """One charge for each limit that growth meets, with that limit. `now`: seconds since 1970."""
     day, ends = day_of(now)
@@ -118,9 +119,25 @@ def priced(wanted: Sequence[Demand], limits: Limits, scope: Scope, now: float) -
     return found
 
 
+def charges_of(wanted: Sequence[Demand], priced_by: Sequence[tuple[Charge, Applied]], scope: Scope) -> tuple[Charge, ...]:
+    """What the operation charges: what limits ask for, and the counts of its project, which also later limits rest on."""
+    found = {charge.key: charge for charge, _ in priced_by}
+    for demand in wanted:
+        if demand.amount > 0 and demand.metric in COUNTED:
+            key = project_count(demand.metric, scope.project)
+            found.setdefault(key, Charge(key, demand.amount, None))
+    return tuple(found.values())
+
+
 def credits_of(wanted: Sequence[Demand], limits: Limits, scope: Scope) -> dict[str, int]:
     """Counter -> what comes back once the object is gone."""
-    return {applied.key(): demand.amount for demand in wanted if demand.amount < 0 for applied in limits.applied(demand.metric, scope)}
+    found: dict[str, int] = {}
+    for demand in wanted:
+        if demand.amount < 0:
+            keys = [applied.key() for applied in limits.applied(demand.metric, scope)]
+            # Without a limit nobody waits for it, and a recount comes before there is one.
+            found |= dict.fromkeys([project_count(demand.metric, scope.project), *keys] if keys else (), demand.amount)
+    return found
 
 
 def expands_itself(rpc: str, request: Any) -> bool:  # noqa: ANN401 - any request

@@ -143,6 +143,15 @@ class Limit:
         return ":".join(filter(None, (self.metric, self.level, subject, self.method_class or "", part))) + ("~shadow" if self.shadow else "")
 
 
+COUNTED: Final = (Metric.VAULTS, Metric.POLICIES, Metric.CAPACITY_GIB)
+"""What CBR lists by project. Each project is counted by itself; every other counter of these adds projects up."""
+
+
+def project_count(metric: Metric, project: str) -> str:
+    """The counter of one project, which a limit on the project is on, too."""
+    return Limit(metric, Level.PROJECT).key(project)
+
+
 STANDING: Final = (Limit(Metric.OPEN_STREAMS, Level.TENANT, value=1000),)
 """Limits that are in force where the configuration sets none in their place: a stream costs memory for as long as its caller likes."""
 
@@ -206,9 +215,8 @@ class Limits:
 
     def stock(self, scopes: Sequence[Scope]) -> dict[Metric, dict[str, list[Scope]]]:
         """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that count towards it."""
-        counted = (Metric.VAULTS, Metric.POLICIES, Metric.CAPACITY_GIB)
-        found: dict[Metric, dict[str, list[Scope]]] = {metric: {} for metric in counted}
-        for metric in counted:
+        found: dict[Metric, dict[str, list[Scope]]] = {metric: {} for metric in COUNTED}
+        for metric in COUNTED:
             for scope in scopes:
                 for applied in self.applied(metric, scope):
                     found[metric].setdefault(applied.key(), []).append(scope)

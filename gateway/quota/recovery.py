@@ -71,6 +71,7 @@ class Recovery:
         try:
             yield
         finally:
+            await self.recounter.aclose()
             tasks += self._tasks.values()
             for task in tasks:
                 task.cancel()
@@ -233,7 +234,7 @@ class Recovery:
                 name, read, fields = request.policy_id, "PolicyService/GetPolicy", {"policy_id": request.policy_id}
             case _:
                 raise AssertionError(rpc)
-        self._start(f"gone-{name}", self._give_back(f"gone-{name}", (read, project, fields), amounts, fence))
+        self._start(f"gone-{name}", self._give_back(name, (read, project, fields), amounts, fence))
 
     async def _give_back(self, name: str, where: tuple[str, str, dict[str, object]], amounts: Mapping[str, int], fence: int | None) -> None:
         for delay_s in (0.0, 0.2, 0.5, *POLLS_S[1:]):

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError, QuotaViolation
+from gateway.quota.counts import Problem
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Metric, day_of
-from gateway.reasons import Reason
+from gateway.reasons import Reason, reason_name
 from gateway.state import Shortage, Taken
 
 STORE_RETRY_S: Final = 1.0
+UNCOUNTED_RETRY_S: Final = 5.0
 _PLACE_RETRY_S: Final = 1.0
 _BY_METRIC: Final[Mapping[Metric, Reason]] = {
     Metric.CAPACITY_GIB: errors_pb2.ERROR_REASON_CAPACITY_LIMIT,
@@ -72,6 +75,26 @@ def grows_alone(applied: Applied) -> GatewayError:
 def store_down(why: str) -> GatewayError:
     """QUOTA_STORE_DOWN."""
     return GatewayError(errors_pb2.ERROR_REASON_QUOTA_STORE_DOWN, f"{why} Nothing was sent; repeat later.", retry_after_s=STORE_RETRY_S)
+
+
+def data_lost(left_s: float) -> GatewayError:
+    """QUOTA_STORE_DOWN until all that was sent before must show in CBR."""
+    text = (
+        "The store of quotas lost its data, or is new. What was sent to CBR before may not show there yet: what a limit counts may grow again "
+        f"in {math.ceil(left_s)} s (quota.settle_s), and is counted then. Nothing was sent; repeat later."
+    )
+    return GatewayError(errors_pb2.ERROR_REASON_QUOTA_STORE_DOWN, text, retry_after_s=max(left_s, STORE_RETRY_S), metadata={"cause": "DATA_LOST"})
+
+
+def uncounted(problem: Problem) -> GatewayError:
+    """QUOTA_STORE_DOWN for the owner of a project that cannot be counted."""
+    since = datetime.fromtimestamp(problem.since, UTC).isoformat(timespec="seconds")
+    text = (
+        f"What exists in project {problem.project} cannot be counted since {since}, so that nothing that a limit counts may grow there. "
+        f"{problem.message} Nothing was sent."
+    )
+    known = {"cause": reason_name(problem.reason), "since": since, "project": problem.project}
+    return GatewayError(errors_pb2.ERROR_REASON_QUOTA_STORE_DOWN, text, retry_after_s=UNCOUNTED_RETRY_S, metadata=known)
 
 
 def enforced(applied: Sequence[Applied], kind: Kind) -> list[Applied]:

@@ -1,5 +1,6 @@
 """Limits and recovery as the configuration gives them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -79,7 +80,20 @@ class QuotaSettings(BaseModel):
         description="Mark new vaults by a tag, and checkpoints without description by theirs: a create whose answer was lost is then found for sure.",
     )
     settle_s: float = Field(
-        default=120, gt=0, description="How long CBR may take to show a change. A create that is not there by then counts as never carried out."
+        default=120,
+        gt=0,
+        description="How long CBR may take to show a change. A create that is not there by then counts as never carried out; "
+        "growth waits as long after a shared store was emptied.",
     )
     sweep_s: float = Field(default=30, gt=0, description="Time between two looks for reservations that ran out and outcomes that can be settled.")
     recount_s: float = Field(default=300, gt=0, description="Time between two recounts of vaults, policies and capacity from CBR.")
+    assumed_vaults: int = Field(
+        default=0, ge=0, description="Vaults that a project which could never be counted counts with in limits that it shares with others."
+    )
+    assumed_policies: int = Field(default=0, ge=0, description="The same for policies.")
+    assumed_capacity_gib: int = Field(default=0, ge=0, description="The same for the sizes of its vaults.")
+
+    @property
+    def assumed(self) -> Mapping[Metric, int]:
+        """What stands in for a project that was never counted."""
+        return {Metric.VAULTS: self.assumed_vaults, Metric.POLICIES: self.assumed_policies, Metric.CAPACITY_GIB: self.assumed_capacity_gib}

@@ -23,6 +23,7 @@ from gateway.state.store import (
     Store,
     StoreDown,
     Taken,
+    Total,
     Usage,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "StoreDown",
     "StoreSettings",
     "Taken",
+    "Total",
     "Usage",
     "open_store",
 ]

@@ -1,6 +1,7 @@
 """The embedded store: operations, counters and overrides in one SQLite file of one process, rates and leases in memory."""
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
@@ -8,7 +9,7 @@ from gateway.clock import Clock
 from gateway.state import sqlite_ledger as ledger
 from gateway.state.local import LocalLimits
 from gateway.state.sqlite_thread import SqlThread
-from gateway.state.store import Begun, Bucket, Heard, Leased, Operation, OperationView, Refused, Slot, State, Taken, Usage
+from gateway.state.store import NO_TOTALS, Begun, Bucket, Heard, Leased, Operation, OperationView, Refused, Slot, State, Taken, Total, Usage
 from gateway.state.transitions import Event
 
 
@@ -50,20 +51,26 @@ class SqliteStore:
 
         return await self._thread.run(work)
 
-    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
-        await self._thread.run(lambda db: ledger.adjust(db, key, delta, op_id, since=since, now=self._clock.time()))
+    async def adjust(self, key: str, delta: int, resource_id: str, since: int | None = None) -> None:
+        await self._thread.run(lambda db: ledger.adjust(db, key, delta, resource_id, since=since, now=self._clock.time()))
 
     async def fence(self) -> int:
         return await self._thread.run(ledger.next_sequence)
 
-    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
-        await self._thread.run(lambda db: ledger.recount(db, counts, fence, seen_ids, self._clock.time()))
+    async def recount(
+        self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], settle_s: float = 0.0, sums: Mapping[str, Total] = NO_TOTALS
+    ) -> None:
+        listing = ledger.Listing(counts, fence, seen_ids, settle_s, sums)
+        await self._thread.run(lambda db: ledger.recount(db, listing, self._clock.time()))
 
     async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
         return await self._thread.run(lambda db: ledger.usage(db, keys, self._clock.time()))
 
     async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.operations(db, tenant, states))
+
+    async def committed_within(self, seconds: float) -> list[OperationView]:
+        return await self._thread.run(lambda db: ledger.committed_since(db, self._clock.time() - seconds))
 
     async def operation(self, op_id: str) -> OperationView | None:
         return await self._thread.run(lambda db: ledger.operation(db, op_id))
@@ -117,6 +124,9 @@ class SqliteStore:
 
     async def epoch(self) -> str:
         return str(await self._meta("epoch"))
+
+    async def age_s(self) -> float:
+        return math.inf
 
     async def _meta(self, key: str) -> str | int:
         def work(db: sqlite3.Connection) -> str | int:

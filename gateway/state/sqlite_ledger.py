@@ -22,6 +22,7 @@ from gateway.state.store import (
     Replay,
     Shortage,
     State,
+    Total,
     Usage,
 )
 from gateway.state.transitions import TRANSITIONS, Event, movement
@@ -230,8 +231,8 @@ def forget(db: sqlite3.Connection, now: float, keep_s: float) -> None:
     db.execute("DELETE FROM counter WHERE expires_at <= ?", (now,))
 
 
-def adjust(db: sqlite3.Connection, key: str, delta: int, op_id: str, *, since: int | None, now: float) -> None:
-    fresh = db.execute("INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (op_id, key, now)).rowcount
+def adjust(db: sqlite3.Connection, key: str, delta: int, resource_id: str, *, since: int | None, now: float) -> None:
+    fresh = db.execute("INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, key, now)).rowcount
     if not fresh:
         return
     db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
@@ -242,20 +243,56 @@ def adjust(db: sqlite3.Connection, key: str, delta: int, op_id: str, *, since: i
     failpoint.reach("in_adjust")
 
 
-def recount(db: sqlite3.Connection, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], now: float) -> None:
-    seen, late = frozenset(seen_ids), dict.fromkeys(counts, 0)
-    rows = db.execute("SELECT resource_id, charges FROM operation WHERE sequence > ?", (fence,))
-    for charges in [charges for resource_id, charges in rows if resource_id not in seen]:
-        for charge in _parse(charges):
-            if charge.key in late:
-                late[charge.key] += charge.amount
-    for key, counted in counts.items():
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a recount knows of CBR; see Store.recount."""
+
+    counts: Mapping[str, int]
+    fence: int
+    seen_ids: Collection[str]
+    settle_s: float
+    sums: Mapping[str, Total]
+
+
+def recount(db: sqlite3.Connection, listing: Listing, now: float) -> None:
+    late = _late(db, listing, now) if listing.counts else {}
+    for key, counted in listing.counts.items():
         db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
         db.execute(
             "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND counted_fence < ?",
-            (counted + late[key], now, fence, key, fence),
+            (counted + late[key], now, listing.fence, key, listing.fence),
         )
+    for key, total in listing.sums.items():
+        _add_up(db, key, total)
     failpoint.reach("in_recount")
+
+
+def _late(db: sqlite3.Connection, listing: Listing, now: float) -> dict[str, int]:
+    """What was committed so lately that the listing may not show it."""
+    seen, late = frozenset(listing.seen_ids), dict.fromkeys(listing.counts, 0)
+    query = "SELECT id, resource_id, charges FROM operation WHERE sequence > ? OR (settled_at > ? AND state = 'COMMITTED')"
+    for op_id, resource_id, charges in db.execute(query, (listing.fence, now - listing.settle_s)).fetchall():
+        if op_id in seen or resource_id in seen:
+            continue
+        for charge in _parse(charges):
+            gone = (resource_id, charge.key)
+            if charge.key in late and not db.execute("SELECT 1 FROM adjustment WHERE op_id = ? AND key = ?", gone).fetchone():
+                late[charge.key] += charge.amount
+    return late
+
+
+def _add_up(db: sqlite3.Connection, key: str, total: Total) -> None:
+    query = (
+        "SELECT coalesce(sum(committed), 0), coalesce(sum(reserved), 0), coalesce(sum(uncertain), 0), count(counted_at), min(counted_at),"
+        " coalesce(max(counted_fence), 0) FROM counter WHERE key IN (SELECT value FROM json_each(?))"
+    )
+    committed, reserved, uncertain, counted, oldest, newest = db.execute(query, (json.dumps(total.parts),)).fetchone()
+    committed += total.assumed * (len(total.parts) - counted)
+    db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+    db.execute(
+        "UPDATE counter SET committed = ?, reserved = ?, uncertain = ?, counted_at = coalesce(?, counted_at), counted_fence = ? WHERE key = ?",
+        (committed, reserved, uncertain, oldest, newest, key),
+    )
 
 
 def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, Usage]:
@@ -274,6 +311,10 @@ _VIEW: Final = "SELECT id, tenant, rpc, request_id, state, charges, detail, reso
 def operations(db: sqlite3.Connection, tenant: str | None, states: Collection[State]) -> list[OperationView]:
     where = " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY created_at, rowid"
     return [_view(row) for row in db.execute(_VIEW + where, (json.dumps(sorted(states)), tenant, tenant))]
+
+
+def committed_since(db: sqlite3.Connection, since: float) -> list[OperationView]:
+    return [_view(row) for row in db.execute(f"{_VIEW} WHERE settled_at >= ? AND state = 'COMMITTED' ORDER BY settled_at, rowid", (since,))]
 
 
 def operation(db: sqlite3.Connection, op_id: str) -> OperationView | None:

@@ -15,7 +15,8 @@ holds what is in flight, and `recount` puts it right. Every call may be repeated
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 MAX_AMOUNT = 2**53 - 1
 MAX_RESPONSE_BYTES = 16 * 1024
@@ -138,6 +139,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """A counter that adds up others, which every operation charges beside it. `assumed` stands in for each of them that was never counted."""
+
+    parts: tuple[str, ...]
+    assumed: int = 0
+
+
+NO_TOTALS: Final[Mapping[str, Total]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class OperationView:
     """What is stored of an operation: (key, amount) of its charges; `created_at` in seconds since 1970; `note`: empty until there is one."""
 
@@ -254,8 +266,8 @@ class Store(Protocol):
         """Ends reservations whose ttl is over and forgets old settled operations; the number of reservations that were ended."""
         ...
 
-    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
-        """Adds `delta` to what is committed, once for each (op_id, key), never below 0.
+    async def adjust(self, key: str, delta: int, resource_id: str, since: int | None = None) -> None:
+        """Adds `delta` to what is committed, once for each (resource_id, key), never below 0: that object is gone, and no recount waits to see it.
 
         `since`: a `fence` taken before a delete was sent. A recount that began later may have missed the object already, so that a negative delta
         is dropped then: too high until the next recount rather than too low.
@@ -266,10 +278,13 @@ class Store(Protocol):
         """A number greater than all before it, to take before a listing begins."""
         ...
 
-    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
-        """Sets what is committed to the truth of a listing that began after `fence`.
+    async def recount(
+        self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], settle_s: float = 0.0, sums: Mapping[str, Total] = NO_TOTALS
+    ) -> None:
+        """Sets what is committed to the truth of a listing that began after `fence`; then sets each counter of `sums` to its total.
 
-        Operations committed since then whose resource_id the listing does not show are added. Dropped for a key that a later listing has set.
+        Operations committed since then, or within the last `settle_s`, are added unless `seen_ids` has their resource_id or their own id, or `adjust`
+        was told that the object is gone. Dropped for a key that a later listing has set.
         """
         ...
 
@@ -279,6 +294,10 @@ class Store(Protocol):
 
     async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
         """Oldest first. None: of all tenants. Settled ones are kept as long as answers can be replayed."""
+        ...
+
+    async def committed_within(self, seconds: float) -> list[OperationView]:
+        """Those that were committed in the last `seconds`; oldest first."""
         ...
 
     async def operation(self, op_id: str) -> OperationView | None:
@@ -341,4 +360,8 @@ class Store(Protocol):
 
         After the data were lost, `begin` raises StoreDown until this was called, so that nobody reserves on empty counters unawares.
         """
+        ...
+
+    async def age_s(self) -> float:
+        """For how long, at least, these data have been kept since the store was empty; infinite for one that only this process could have emptied."""
         ...

@@ -22,6 +22,7 @@ from gateway.state.patience import answer_of
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
     MAX_RESPONSE_BYTES,
+    NO_TOTALS,
     OPEN,
     Admitted,
     Begun,
@@ -39,6 +40,7 @@ from gateway.state.store import (
     State,
     StoreDown,
     Taken,
+    Total,
     Usage,
 )
 from gateway.state.transitions import TRANSITIONS, Event
@@ -137,14 +139,18 @@ class ValkeyStore:
             if max(expired, dropped) < _SWEEP_BATCH:
                 return ended
 
-    async def adjust(self, key: str, delta: int, op_id: str, since: int | None = None) -> None:
-        await self._run("adjust", key, delta, json.dumps([op_id, key]), "" if since is None else since, self._keep_ms)
+    async def adjust(self, key: str, delta: int, resource_id: str, since: int | None = None) -> None:
+        await self._run("adjust", key, delta, resource_id, "" if since is None else since, self._keep_ms)
 
     async def fence(self) -> int:
         return int(await self._ask(functools.partial(self._client.incr, f"{self._base}:sequence")))
 
-    async def recount(self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str]) -> None:
-        await self._run("recount", fence, json.dumps(list(counts.items())), json.dumps(list(seen_ids)))
+    async def recount(
+        self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], settle_s: float = 0.0, sums: Mapping[str, Total] = NO_TOTALS
+    ) -> None:
+        totals = json.dumps([[key, total.parts, total.assumed] for key, total in sums.items()])
+        if await self._run("recount", fence, json.dumps(list(counts.items())), json.dumps(list(seen_ids)), settle_s, totals):
+            raise StoreDown("the data of the store are not those that the listing began with")
 
     async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
         rows = await self._read_hashes([f"counter:{key}" for key in keys], ("committed", "reserved", "uncertain", "counted_at"))
@@ -161,6 +167,12 @@ class ValkeyStore:
         # By id: one that was settled between two reads is in both lists.
         found = {view.id: view for view in await self._views(ids) if view.state in states and tenant in {None, view.tenant}}
         return sorted(found.values(), key=lambda view: view.created_at)
+
+    async def committed_within(self, seconds: float) -> list[OperationView]:
+        now, _ = await self._ask(self._client.time)
+        # Of the server's time only the whole seconds: rather one more than one less.
+        ids = await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:settled", now - seconds, "+inf"))
+        return [view for view in await self._views(ids) if view.state is State.COMMITTED]
 
     async def operation(self, op_id: str) -> OperationView | None:
         return next(iter(await self._views([op_id.encode()])), None)
@@ -266,6 +278,9 @@ class ValkeyStore:
             _, epoch, server = await self._ask(pipe.execute)
         self._epoch = epoch.decode()
         return f"{self._epoch}.{server.get('run_id', '')}"
+
+    async def age_s(self) -> float:
+        return float(await self._run("age"))
 
     async def _hash(self, name: str) -> Mapping[str, bytes]:
         known: dict[bytes, bytes] = await self._ask(lambda: self._client.hgetall(f"{self._base}:{name}"))

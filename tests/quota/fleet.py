@@ -33,8 +33,10 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def running_fleet(folder, valkey, count, *limits, state=None, quota=None):
-    """The store has long to answer, as the machine may be busy; tests of outages give it less."""
+async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, new=False):
+    """The store has long to answer, as the machine may be busy; tests of outages give it less. `new`: it was in use by nobody before."""
+    if not new:
+        assert valkey.command("SET {cbrgw}:began 0").startswith(b"+OK")
     sections = {
         "limits": list(limits),
         "quota": {"sweep_s": 0.5, "settle_s": 1, **(quota or {})},

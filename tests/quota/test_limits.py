@@ -94,7 +94,7 @@ def test_a_deleted_vault_gives_back_and_charges_nothing():
     current = vault_pb2.GetVaultResponse(vault={"billing": {"size_gib": 100}})
     found = demands.demands("VaultService/DeleteVault", vault_pb2.DeleteVaultRequest(), current)
     assert demands.priced(found, limits, SCOPE, 0) == []
-    assert demands.credits_of(found, limits, SCOPE) == {"vaults:tenant:payments": -1, "capacity_gib:project:p1": -100}
+    assert demands.credits_of(found, limits, SCOPE) == {"vaults:tenant:payments": -1, "vaults:project:p1": -1, "capacity_gib:project:p1": -100}
 
 
 def test_members_are_counted_for_each_backup():

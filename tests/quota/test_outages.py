@@ -56,7 +56,7 @@ def paused(valkey):
 async def test_what_was_on_its_way_when_the_data_were_lost_still_counts(tmp_path, valkey):
     """CBR shows it later than it is counted, and the gateway that sent it gives up waiting: but it knows of it."""
     most = 6
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED, quota={"settle_s": 20}) as fleet:
+    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED, quota={"settle_s": 8}) as fleet:
         worlds = fleet.worlds
         await until_ok(worlds[0], 0)
         worlds[0].emulator.state.faults.add(SLOW)

@@ -154,7 +154,8 @@ async def test_a_recount_follows_what_others_did():
             vault_id = listed.response.vaults[0].id
             await outcome(console, console.stub(VaultServiceStub).DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=vault_id))
         assert (await outcome(world, vaults.CreateVault, new_vault(5))).reason == "RESOURCE_COUNT_LIMIT"
-        await asyncio.sleep(0.2)
+        # Until a list is no longer taken to be late.
+        await asyncio.sleep(1.2)
         world.emulator.state.world.tasks.settle()
         await world.app.recovery.recounter.run()
         found = (await usage(world, KEY))[KEY]

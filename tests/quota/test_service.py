@@ -13,6 +13,7 @@ from gateway.quota import demands
 from gateway.rpc.handlers.quota import CHECKED
 from tests.functional import stage
 from tests.functional.calls import caller
+from tests.harness import TENANTS
 from tests.quota.scenes import gateway, limit, new_vault, outcome, posts, rate
 
 VAULTS, TENANT = quota_pb2.QUOTA_METRIC_VAULTS, quota_pb2.QUOTA_LEVEL_TENANT
@@ -135,7 +136,9 @@ async def test_an_operator_settles_what_nobody_knows():
         (reservation,) = listed.response.reservations
         assert (reservation.rpc, reservation.request_id) == ("VaultService/CreateVault", "r-1")
         assert reservation.state == quota_pb2.RESERVATION_STATE_UNKNOWN
-        assert [(amount.name, amount.amount) for amount in reservation.amounts] == [("vaults:tenant:payments", 1)]
+        project, _ = TENANTS["payments"]
+        wanted = {"vaults:tenant:payments": 1, f"vaults:project:{project}": 1, f"capacity_gib:project:{project}": 10}
+        assert {amount.name: amount.amount for amount in reservation.amounts} == wanted
         foreign = await outcome(world, quota.ListReservations, quota_pb2.ListReservationsRequest(), tenant="databases")
         assert not foreign.response.reservations
         release = quota_pb2.ReleaseReservationRequest(reservation_id=reservation.id)

@@ -16,6 +16,7 @@ from gateway.state import (
     Shortage,
     State,
     Store,
+    Total,
     Usage,
 )
 from tests.state.benches import Bench, operation, running_bench, settings_for
@@ -210,6 +211,33 @@ async def test_a_recount_sets_the_truth_and_keeps_what_the_listing_may_have_miss
     usage = await store.usage(["vaults", "empty"])
     assert (usage["vaults"].committed, usage["vaults"].reserved) == (12, 1)
     assert usage["empty"].counted_at is not None
+
+
+async def test_a_recount_keeps_what_lists_may_be_too_late_to_show(store: Store):
+    for resource in ("shown", "late", "gone"):
+        await committed(store, Charge("vaults", 1, None), resource_id=resource)
+    resized = await committed(store, Charge("vaults", 10, None))
+    assert [op.resource_id for op in await store.committed_within(60)] == ["shown", "late", "gone", ""]
+    await store.adjust("vaults", -1, "gone", await store.fence())
+    fence = await store.fence()
+    await store.recount({"vaults": 1}, fence, {"shown"}, 60)
+    assert (await store.usage(["vaults"]))["vaults"].committed == 1 + 1 + 10
+    await store.recount({"vaults": 1}, await store.fence(), {"shown", resized}, 60)
+    assert (await store.usage(["vaults"]))["vaults"].committed == 2
+    await store.recount({"vaults": 1}, await store.fence(), {"shown"})
+    assert (await store.usage(["vaults"]))["vaults"].committed == 1
+
+
+async def test_a_total_adds_up_what_was_counted_and_what_is_assumed_for_the_rest(store: Store):
+    await store.begin(operation("open", Charge("a", 1, None)))
+    await committed(store, Charge("b", 1, None))
+    await store.recount({"a": 5}, await store.fence(), (), sums={"both": Total(("a", "b", "c"), 20)})
+    usage = await store.usage(["both", "a"])
+    # What `b` is known to hold, and for it and `c` what is assumed.
+    assert (usage["both"].committed, usage["both"].reserved, usage["both"].counted_at) == (5 + 1 + 40, 1, usage["a"].counted_at)
+    await store.recount({}, 0, (), sums={"both": Total(("a",), 20), "neither": Total(("d",), 2)})
+    usage = await store.usage(["both", "neither"])
+    assert (usage["both"].committed, usage["neither"].committed, usage["neither"].counted_at) == (5, 2, None)
 
 
 async def test_an_earlier_listing_does_not_undo_a_later_one(store: Store):

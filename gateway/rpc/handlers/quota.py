@@ -16,6 +16,7 @@ from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.quota import demands, refusals
 from gateway.quota.admission import Admission
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
+from gateway.quota.recount import Recounter
 from gateway.quota.settings import LimitEntry
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
@@ -115,7 +116,7 @@ class QuotaHandlers:
                 if applied.limit.kind in {Kind.STOCK, Kind.VOLUME} and metric is not Metric.MEMBERS_PER_BACKUP:
                     keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
         found = await self.admission.store.usage(list(keys))
-        usages = [_usage(key, applied.limit, found[key]) for key, applied in sorted(keys.items())]
+        usages = [_counted(_usage(key, applied.limit, found[key]), self.admission.recounter) for key, applied in sorted(keys.items())]
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
@@ -198,6 +199,25 @@ def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
     usage = quota_pb2.QuotaUsage(name=key, limit=_shown(limit), used=found.committed, reserved=found.reserved, uncertain=found.uncertain)
     if found.counted_at is not None:
         usage.count_time.CopyFrom(moment(found.counted_at))
+    return usage
+
+
+def _counted(usage: quota_pb2.QuotaUsage, recounter: Recounter) -> quota_pb2.QuotaUsage:
+    """With how well it is known how much there is."""
+    if usage.name not in recounter.counts.totals:
+        return usage
+    standing = recounter.standing(usage.name)
+    usage.count_state = quota_pb2.COUNT_STATE_COUNTED
+    if standing.growth_at is not None:
+        usage.count_state = quota_pb2.COUNT_STATE_WAITING
+        usage.growth_time.CopyFrom(moment(standing.growth_at))
+    elif standing.counting:
+        usage.count_state = quota_pb2.COUNT_STATE_COUNTING
+    elif standing.problems:
+        usage.count_state = quota_pb2.COUNT_STATE_PARTIAL
+    for problem, counted_before in standing.problems:
+        known = {"project": problem.project, "reason": problem.reason, "message": problem.message, "counted_before": counted_before}
+        usage.count_problems.add(**known, start_time=moment(problem.since))
     return usage
 
 

@@ -11,6 +11,8 @@ local function exact(number) return string.format('%.17g', number) end
 local function operation_at(id) return at('operation:' .. id) end
 local function counter_at(name) return at('counter:' .. name) end
 
+local function adjustment_at(resource, name) return at('adjustment:' .. cjson.encode({resource, name})) end
+
 local OPEN = {RESERVED = 1, SENT = 1, UNKNOWN = 1}
 
 -- Charges are kept as the JSON that the client sent: [[key, amount, limit, shadow, expires_at], ...]

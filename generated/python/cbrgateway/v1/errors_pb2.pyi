@@ -191,8 +191,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: repeat after RetryInfo's delay, or ask the gateway's operator for more.
     """
     ERROR_REASON_QUOTA_STORE_DOWN: _ErrorReason.ValueType  # 77
-    """UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
-    What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
+    """UNAVAILABLE. The store of quotas and request_ids does not answer, or it is not known how much exists; nothing was sent. The metadata `cause` tells why
+    the project cannot be counted (a reason of this list, with `since` and `project`), or `DATA_LOST` after a loss of the store. Without it: being counted.
+    What to do: repeat after RetryInfo's delay; what the message says of the cause, if it lasts. Reads and deletes go on, deletes without request_id.
     """
     ERROR_REASON_AUDIT_DOWN: _ErrorReason.ValueType  # 90
     """UNAVAILABLE. The audit log cannot be written, and without its record a change is not made; nothing was sent. Reads may be refused, too.
@@ -441,8 +442,9 @@ ERROR_REASON_VOLUME_LIMIT: ErrorReason.ValueType  # 76
 What to do: repeat after RetryInfo's delay, or ask the gateway's operator for more.
 """
 ERROR_REASON_QUOTA_STORE_DOWN: ErrorReason.ValueType  # 77
-"""UNAVAILABLE. The store of quotas and request_ids does not answer, or what exists is still being counted; nothing was sent.
-What to do: repeat after RetryInfo's delay. Reads and deletes go on meanwhile, deletes without request_id.
+"""UNAVAILABLE. The store of quotas and request_ids does not answer, or it is not known how much exists; nothing was sent. The metadata `cause` tells why
+the project cannot be counted (a reason of this list, with `since` and `project`), or `DATA_LOST` after a loss of the store. Without it: being counted.
+What to do: repeat after RetryInfo's delay; what the message says of the cause, if it lasts. Reads and deletes go on, deletes without request_id.
 """
 ERROR_REASON_AUDIT_DOWN: ErrorReason.ValueType  # 90
 """UNAVAILABLE. The audit log cannot be written, and without its record a change is not made; nothing was sent. Reads may be refused, too.

@@ -26,6 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from cbrgateway.v1 import backup_pb2 as cbrgateway_dot_v1_dot_backup__pb2
 from cbrgateway.v1 import backup_share_pb2 as cbrgateway_dot_v1_dot_backup__share__pb2
 from cbrgateway.v1 import checkpoint_pb2 as cbrgateway_dot_v1_dot_checkpoint__pb2
+from cbrgateway.v1 import errors_pb2 as cbrgateway_dot_v1_dot_errors__pb2
 from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 from cbrgateway.v1 import order_pb2 as cbrgateway_dot_v1_dot_order__pb2
 from cbrgateway.v1 import policy_pb2 as cbrgateway_dot_v1_dot_policy__pb2
@@ -33,7 +34,7 @@ from cbrgateway.v1 import vault_pb2 as cbrgateway_dot_v1_dot_vault__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/quota.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x63\x62rgateway/v1/backup.proto\x1a cbrgateway/v1/backup_share.proto\x1a\x1e\x63\x62rgateway/v1/checkpoint.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/order.proto\x1a\x1a\x63\x62rgateway/v1/policy.proto\x1a\x19\x63\x62rgateway/v1/vault.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x38\n\x06metric\x18\x02 \x01(\x0e\x32\x1a.cbrgateway.v1.QuotaMetricB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00 \x01\x12\x36\n\x05level\x18\x03 \x01(\x0e\x32\x19.cbrgateway.v1.QuotaLevelB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00 \x01\x12\x19\n\x07subject\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x81\x02\x12$\n\x05value\x18\x05 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00H\x00\x88\x01\x01\x12\x17\n\nper_second\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x62urst\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12<\n\x0cmethod_class\x18\x08 \x01(\x0e\x32\x1a.cbrgateway.v1.MethodClassB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x0e\n\x06shadow\x18\t \x01(\x08\x12\x19\n\x11set_while_running\x18\n \x01(\x08\x42\x08\n\x06_valueB\r\n\x0b_per_secondB\x08\n\x06_burst\"\xa2\x01\n\nQuotaUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05limit\x18\x02 \x01(\x0b\x32\x14.cbrgateway.v1.Limit\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\x10\n\x08reserved\x18\x04 \x01(\x03\x12\x11\n\tuncertain\x18\x05 \x01(\x03\x12.\n\ncount_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x01\n\x0bReservation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0b\n\x03rpc\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12.\n\x05state\x18\x05 \x01(\x0e\x32\x1f.cbrgateway.v1.ReservationState\x12.\n\x07\x61mounts\x18\x06 \x03(\x0b\x32\x1d.cbrgateway.v1.ReservedAmount\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x0eReservedAmount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\"C\n\x11ListLimitsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x12ListLimitsResponse\x12$\n\x06limits\x18\x01 \x03(\x0b\x32\x14.cbrgateway.v1.Limit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"C\n\x11ListUsagesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x12ListUsagesResponse\x12)\n\x06usages\x18\x01 \x03(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x9f\x05\n\x11\x43heckQuotaRequest\x12\x39\n\x0c\x63reate_vault\x18\x01 \x01(\x0b\x32!.cbrgateway.v1.CreateVaultRequestH\x00\x12\x39\n\x0cupdate_vault\x18\x02 \x01(\x0b\x32!.cbrgateway.v1.UpdateVaultRequestH\x00\x12\x37\n\x0border_vault\x18\x03 \x01(\x0b\x32 .cbrgateway.v1.OrderVaultRequestH\x00\x12;\n\rcreate_policy\x18\x04 \x01(\x0b\x32\".cbrgateway.v1.CreatePolicyRequestH\x00\x12\x44\n\x12\x61\x64\x64_backup_members\x18\x05 \x01(\x0b\x32&.cbrgateway.v1.AddBackupMembersRequestH\x00\x12\x43\n\x11\x63reate_checkpoint\x18\x06 \x01(\x0b\x32&.cbrgateway.v1.CreateCheckpointRequestH\x00\x12\x39\n\x0c\x63hange_order\x18\x07 \x01(\x0b\x32!.cbrgateway.v1.ChangeOrderRequestH\x00\x12\x39\n\x0cupdate_order\x18\x08 \x01(\x0b\x32!.cbrgateway.v1.UpdateOrderRequestH\x00\x12I\n\x14replicate_checkpoint\x18\t \x01(\x0b\x32).cbrgateway.v1.ReplicateCheckpointRequestH\x00\x12\x41\n\x10replicate_backup\x18\n \x01(\x0b\x32%.cbrgateway.v1.ReplicateBackupRequestH\x00\x42\x0f\n\x06\x63hange\x12\x05\xbaH\x02\x08\x01\"T\n\x12\x43heckQuotaResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12-\n\x08verdicts\x18\x02 \x03(\x0b\x32\x1b.cbrgateway.v1.QuotaVerdict\"X\n\x0cQuotaVerdict\x12(\n\x05usage\x18\x01 \x01(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12\r\n\x05\x61sked\x18\x02 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x03 \x01(\x08\"I\n\x17ListReservationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"y\n\x18ListReservationsResponse\x12\x30\n\x0creservations\x18\x01 \x03(\x0b\x32\x1a.cbrgateway.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\">\n\x0fSetLimitRequest\x12+\n\x05limit\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.LimitB\x06\xbaH\x03\xc8\x01\x01\"7\n\x10SetLimitResponse\x12#\n\x05limit\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.Limit\"*\n\x12\x44\x65leteLimitRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\"\x15\n\x13\x44\x65leteLimitResponse\"\x97\x01\n\x19ReleaseReservationRequest\x12\x65\n\x0ereservation_id\x18\x01 \x01(\tBM\xbaH\x03\xc8\x01\x01\xc2\x80\x19\x43\x61n operation of this gateway, and only administrators may settle it\x12\x13\n\x0b\x63\x61rried_out\x18\x02 \x01(\x08\"\x1c\n\x1aReleaseReservationResponse*\xb2\x03\n\x0bQuotaMetric\x12\x1c\n\x18QUOTA_METRIC_UNSPECIFIED\x10\x00\x12\x16\n\x12QUOTA_METRIC_OTHER\x10\x01\x12\x19\n\x15QUOTA_METRIC_REQUESTS\x10\x02\x12#\n\x1fQUOTA_METRIC_CONCURRENT_CHANGES\x10\x03\x12$\n QUOTA_METRIC_CONCURRENT_RESTORES\x10\x04\x12\x17\n\x13QUOTA_METRIC_VAULTS\x10\x05\x12\x19\n\x15QUOTA_METRIC_POLICIES\x10\x06\x12#\n\x1fQUOTA_METRIC_MEMBERS_PER_BACKUP\x10\x07\x12\x1d\n\x19QUOTA_METRIC_CAPACITY_GIB\x10\x08\x12#\n\x1fQUOTA_METRIC_GROWTH_GIB_PER_DAY\x10\t\x12$\n QUOTA_METRIC_CHECKPOINTS_PER_DAY\x10\n\x12%\n!QUOTA_METRIC_REPLICATIONS_PER_DAY\x10\x0b\x12\x1d\n\x19QUOTA_METRIC_OPEN_STREAMS\x10\x0c*\xbd\x01\n\nQuotaLevel\x12\x1b\n\x17QUOTA_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11QUOTA_LEVEL_OTHER\x10\x01\x12\x16\n\x12QUOTA_LEVEL_GLOBAL\x10\x02\x12\x17\n\x13QUOTA_LEVEL_ACCOUNT\x10\x03\x12\x16\n\x12QUOTA_LEVEL_TENANT\x10\x04\x12\x17\n\x13QUOTA_LEVEL_PROJECT\x10\x05\x12\x19\n\x15QUOTA_LEVEL_PRINCIPAL\x10\x06*\xa4\x01\n\x0bMethodClass\x12\x1c\n\x18METHOD_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12METHOD_CLASS_OTHER\x10\x01\x12\x15\n\x11METHOD_CLASS_READ\x10\x02\x12\x15\n\x11METHOD_CLASS_LIST\x10\x03\x12\x17\n\x13METHOD_CLASS_CHANGE\x10\x04\x12\x18\n\x14METHOD_CLASS_RESTORE\x10\x05*\xad\x01\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_STATE_OTHER\x10\x01\x12\x1e\n\x1aRESERVATION_STATE_RESERVED\x10\x02\x12\x1a\n\x16RESERVATION_STATE_SENT\x10\x03\x12\x1d\n\x19RESERVATION_STATE_UNKNOWN\x10\x04\x32\x8e\x07\n\x0cQuotaService\x12v\n\nListLimits\x12 .cbrgateway.v1.ListLimitsRequest\x1a!.cbrgateway.v1.ListLimitsResponse\"#\x90\x02\x01\x8a\x80\x19\x1c\x32\x16\x63\x62rgateway:limits:list8\x04X\x01\x12v\n\nListUsages\x12 .cbrgateway.v1.ListUsagesRequest\x1a!.cbrgateway.v1.ListUsagesResponse\"#\x90\x02\x01\x8a\x80\x19\x1c\x32\x16\x63\x62rgateway:usages:list8\x04X\x01\x12u\n\nCheckQuota\x12 .cbrgateway.v1.CheckQuotaRequest\x1a!.cbrgateway.v1.CheckQuotaResponse\"\"\x90\x02\x01\x8a\x80\x19\x1b\x32\x17\x63\x62rgateway:quotas:checkX\x01\x12\x8e\x01\n\x10ListReservations\x12&.cbrgateway.v1.ListReservationsRequest\x1a\'.cbrgateway.v1.ListReservationsResponse\")\x90\x02\x01\x8a\x80\x19\"2\x1c\x63\x62rgateway:reservations:list8\x04X\x01\x12o\n\x08SetLimit\x12\x1e.cbrgateway.v1.SetLimitRequest\x1a\x1f.cbrgateway.v1.SetLimitResponse\"\"\x90\x02\x02\x8a\x80\x19\x1b\x32\x15\x63\x62rgateway:limits:setX\x01`\x01\x12{\n\x0b\x44\x65leteLimit\x12!.cbrgateway.v1.DeleteLimitRequest\x1a\".cbrgateway.v1.DeleteLimitResponse\"%\x90\x02\x02\x8a\x80\x19\x1e\x32\x18\x63\x62rgateway:limits:deleteX\x01`\x01\x12\x97\x01\n\x12ReleaseReservation\x12(.cbrgateway.v1.ReleaseReservationRequest\x1a).cbrgateway.v1.ReleaseReservationResponse\",\x90\x02\x02\x8a\x80\x19%2\x1f\x63\x62rgateway:reservations:releaseX\x01`\x01\x42\xbe\x01\n\x11\x63om.cbrgateway.v1B\nQuotaProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/quota.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x63\x62rgateway/v1/backup.proto\x1a cbrgateway/v1/backup_share.proto\x1a\x1e\x63\x62rgateway/v1/checkpoint.proto\x1a\x1a\x63\x62rgateway/v1/errors.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/order.proto\x1a\x1a\x63\x62rgateway/v1/policy.proto\x1a\x19\x63\x62rgateway/v1/vault.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x38\n\x06metric\x18\x02 \x01(\x0e\x32\x1a.cbrgateway.v1.QuotaMetricB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00 \x01\x12\x36\n\x05level\x18\x03 \x01(\x0e\x32\x19.cbrgateway.v1.QuotaLevelB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00 \x01\x12\x19\n\x07subject\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x81\x02\x12$\n\x05value\x18\x05 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00H\x00\x88\x01\x01\x12\x17\n\nper_second\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x62urst\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12<\n\x0cmethod_class\x18\x08 \x01(\x0e\x32\x1a.cbrgateway.v1.MethodClassB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x0e\n\x06shadow\x18\t \x01(\x08\x12\x19\n\x11set_while_running\x18\n \x01(\x08\x42\x08\n\x06_valueB\r\n\x0b_per_secondB\x08\n\x06_burst\"\xb8\x02\n\nQuotaUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05limit\x18\x02 \x01(\x0b\x32\x14.cbrgateway.v1.Limit\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\x10\n\x08reserved\x18\x04 \x01(\x03\x12\x11\n\tuncertain\x18\x05 \x01(\x03\x12.\n\ncount_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x63ount_state\x18\x07 \x01(\x0e\x32\x19.cbrgateway.v1.CountState\x12\x33\n\x0e\x63ount_problems\x18\x08 \x03(\x0b\x32\x1b.cbrgateway.v1.CountProblem\x12/\n\x0bgrowth_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x0c\x43ountProblem\x12\x0f\n\x07project\x18\x01 \x01(\t\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.cbrgateway.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ounted_before\x18\x05 \x01(\x08\"\xdb\x01\n\x0bReservation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0b\n\x03rpc\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12.\n\x05state\x18\x05 \x01(\x0e\x32\x1f.cbrgateway.v1.ReservationState\x12.\n\x07\x61mounts\x18\x06 \x03(\x0b\x32\x1d.cbrgateway.v1.ReservedAmount\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x0eReservedAmount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\"C\n\x11ListLimitsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x12ListLimitsResponse\x12$\n\x06limits\x18\x01 \x03(\x0b\x32\x14.cbrgateway.v1.Limit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"C\n\x11ListUsagesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x12ListUsagesResponse\x12)\n\x06usages\x18\x01 \x03(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x9f\x05\n\x11\x43heckQuotaRequest\x12\x39\n\x0c\x63reate_vault\x18\x01 \x01(\x0b\x32!.cbrgateway.v1.CreateVaultRequestH\x00\x12\x39\n\x0cupdate_vault\x18\x02 \x01(\x0b\x32!.cbrgateway.v1.UpdateVaultRequestH\x00\x12\x37\n\x0border_vault\x18\x03 \x01(\x0b\x32 .cbrgateway.v1.OrderVaultRequestH\x00\x12;\n\rcreate_policy\x18\x04 \x01(\x0b\x32\".cbrgateway.v1.CreatePolicyRequestH\x00\x12\x44\n\x12\x61\x64\x64_backup_members\x18\x05 \x01(\x0b\x32&.cbrgateway.v1.AddBackupMembersRequestH\x00\x12\x43\n\x11\x63reate_checkpoint\x18\x06 \x01(\x0b\x32&.cbrgateway.v1.CreateCheckpointRequestH\x00\x12\x39\n\x0c\x63hange_order\x18\x07 \x01(\x0b\x32!.cbrgateway.v1.ChangeOrderRequestH\x00\x12\x39\n\x0cupdate_order\x18\x08 \x01(\x0b\x32!.cbrgateway.v1.UpdateOrderRequestH\x00\x12I\n\x14replicate_checkpoint\x18\t \x01(\x0b\x32).cbrgateway.v1.ReplicateCheckpointRequestH\x00\x12\x41\n\x10replicate_backup\x18\n \x01(\x0b\x32%.cbrgateway.v1.ReplicateBackupRequestH\x00\x42\x0f\n\x06\x63hange\x12\x05\xbaH\x02\x08\x01\"T\n\x12\x43heckQuotaResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12-\n\x08verdicts\x18\x02 \x03(\x0b\x32\x1b.cbrgateway.v1.QuotaVerdict\"X\n\x0cQuotaVerdict\x12(\n\x05usage\x18\x01 \x01(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12\r\n\x05\x61sked\x18\x02 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x03 \x01(\x08\"I\n\x17ListReservationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"y\n\x18ListReservationsResponse\x12\x30\n\x0creservations\x18\x01 \x03(\x0b\x32\x1a.cbrgateway.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\">\n\x0fSetLimitRequest\x12+\n\x05limit\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.LimitB\x06\xbaH\x03\xc8\x01\x01\"7\n\x10SetLimitResponse\x12#\n\x05limit\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.Limit\"*\n\x12\x44\x65leteLimitRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\"\x15\n\x13\x44\x65leteLimitResponse\"\x97\x01\n\x19ReleaseReservationRequest\x12\x65\n\x0ereservation_id\x18\x01 \x01(\tBM\xbaH\x03\xc8\x01\x01\xc2\x80\x19\x43\x61n operation of this gateway, and only administrators may settle it\x12\x13\n\x0b\x63\x61rried_out\x18\x02 \x01(\x08\"\x1c\n\x1aReleaseReservationResponse*\xb2\x03\n\x0bQuotaMetric\x12\x1c\n\x18QUOTA_METRIC_UNSPECIFIED\x10\x00\x12\x16\n\x12QUOTA_METRIC_OTHER\x10\x01\x12\x19\n\x15QUOTA_METRIC_REQUESTS\x10\x02\x12#\n\x1fQUOTA_METRIC_CONCURRENT_CHANGES\x10\x03\x12$\n QUOTA_METRIC_CONCURRENT_RESTORES\x10\x04\x12\x17\n\x13QUOTA_METRIC_VAULTS\x10\x05\x12\x19\n\x15QUOTA_METRIC_POLICIES\x10\x06\x12#\n\x1fQUOTA_METRIC_MEMBERS_PER_BACKUP\x10\x07\x12\x1d\n\x19QUOTA_METRIC_CAPACITY_GIB\x10\x08\x12#\n\x1fQUOTA_METRIC_GROWTH_GIB_PER_DAY\x10\t\x12$\n QUOTA_METRIC_CHECKPOINTS_PER_DAY\x10\n\x12%\n!QUOTA_METRIC_REPLICATIONS_PER_DAY\x10\x0b\x12\x1d\n\x19QUOTA_METRIC_OPEN_STREAMS\x10\x0c*\xbd\x01\n\nQuotaLevel\x12\x1b\n\x17QUOTA_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11QUOTA_LEVEL_OTHER\x10\x01\x12\x16\n\x12QUOTA_LEVEL_GLOBAL\x10\x02\x12\x17\n\x13QUOTA_LEVEL_ACCOUNT\x10\x03\x12\x16\n\x12QUOTA_LEVEL_TENANT\x10\x04\x12\x17\n\x13QUOTA_LEVEL_PROJECT\x10\x05\x12\x19\n\x15QUOTA_LEVEL_PRINCIPAL\x10\x06*\xa4\x01\n\x0bMethodClass\x12\x1c\n\x18METHOD_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12METHOD_CLASS_OTHER\x10\x01\x12\x15\n\x11METHOD_CLASS_READ\x10\x02\x12\x15\n\x11METHOD_CLASS_LIST\x10\x03\x12\x17\n\x13METHOD_CLASS_CHANGE\x10\x04\x12\x18\n\x14METHOD_CLASS_RESTORE\x10\x05*\xa5\x01\n\nCountState\x12\x1b\n\x17\x43OUNT_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OUNT_STATE_OTHER\x10\x01\x12\x17\n\x13\x43OUNT_STATE_COUNTED\x10\x02\x12\x18\n\x14\x43OUNT_STATE_COUNTING\x10\x03\x12\x17\n\x13\x43OUNT_STATE_PARTIAL\x10\x04\x12\x17\n\x13\x43OUNT_STATE_WAITING\x10\x05*\xad\x01\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_STATE_OTHER\x10\x01\x12\x1e\n\x1aRESERVATION_STATE_RESERVED\x10\x02\x12\x1a\n\x16RESERVATION_STATE_SENT\x10\x03\x12\x1d\n\x19RESERVATION_STATE_UNKNOWN\x10\x04\x32\x8e\x07\n\x0cQuotaService\x12v\n\nListLimits\x12 .cbrgateway.v1.ListLimitsRequest\x1a!.cbrgateway.v1.ListLimitsResponse\"#\x90\x02\x01\x8a\x80\x19\x1c\x32\x16\x63\x62rgateway:limits:list8\x04X\x01\x12v\n\nListUsages\x12 .cbrgateway.v1.ListUsagesRequest\x1a!.cbrgateway.v1.ListUsagesResponse\"#\x90\x02\x01\x8a\x80\x19\x1c\x32\x16\x63\x62rgateway:usages:list8\x04X\x01\x12u\n\nCheckQuota\x12 .cbrgateway.v1.CheckQuotaRequest\x1a!.cbrgateway.v1.CheckQuotaResponse\"\"\x90\x02\x01\x8a\x80\x19\x1b\x32\x17\x63\x62rgateway:quotas:checkX\x01\x12\x8e\x01\n\x10ListReservations\x12&.cbrgateway.v1.ListReservationsRequest\x1a\'.cbrgateway.v1.ListReservationsResponse\")\x90\x02\x01\x8a\x80\x19\"2\x1c\x63\x62rgateway:reservations:list8\x04X\x01\x12o\n\x08SetLimit\x12\x1e.cbrgateway.v1.SetLimitRequest\x1a\x1f.cbrgateway.v1.SetLimitResponse\"\"\x90\x02\x02\x8a\x80\x19\x1b\x32\x15\x63\x62rgateway:limits:setX\x01`\x01\x12{\n\x0b\x44\x65leteLimit\x12!.cbrgateway.v1.DeleteLimitRequest\x1a\".cbrgateway.v1.DeleteLimitResponse\"%\x90\x02\x02\x8a\x80\x19\x1e\x32\x18\x63\x62rgateway:limits:deleteX\x01`\x01\x12\x97\x01\n\x12ReleaseReservation\x12(.cbrgateway.v1.ReleaseReservationRequest\x1a).cbrgateway.v1.ReleaseReservationResponse\",\x90\x02\x02\x8a\x80\x19%2\x1f\x63\x62rgateway:reservations:releaseX\x01`\x01\x42\xbe\x01\n\x11\x63om.cbrgateway.v1B\nQuotaProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -79,52 +80,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUOTASERVICE'].methods_by_name['DeleteLimit']._serialized_options = b'\220\002\002\212\200\031\0362\030cbrgateway:limits:deleteX\001`\001'
   _globals['_QUOTASERVICE'].methods_by_name['ReleaseReservation']._loaded_options = None
   _globals['_QUOTASERVICE'].methods_by_name['ReleaseReservation']._serialized_options = b'\220\002\002\212\200\031%2\037cbrgateway:reservations:releaseX\001`\001'
-  _globals['_QUOTAMETRIC']._serialized_start=2908
-  _globals['_QUOTAMETRIC']._serialized_end=3342
-  _globals['_QUOTALEVEL']._serialized_start=3345
-  _globals['_QUOTALEVEL']._serialized_end=3534
-  _globals['_METHODCLASS']._serialized_start=3537
-  _globals['_METHODCLASS']._serialized_end=3701
-  _globals['_RESERVATIONSTATE']._serialized_start=3704
-  _globals['_RESERVATIONSTATE']._serialized_end=3877
-  _globals['_LIMIT']._serialized_start=312
-  _globals['_LIMIT']._serialized_end=697
-  _globals['_QUOTAUSAGE']._serialized_start=700
-  _globals['_QUOTAUSAGE']._serialized_end=862
-  _globals['_RESERVATION']._serialized_start=865
-  _globals['_RESERVATION']._serialized_end=1084
-  _globals['_RESERVEDAMOUNT']._serialized_start=1086
-  _globals['_RESERVEDAMOUNT']._serialized_end=1132
-  _globals['_LISTLIMITSREQUEST']._serialized_start=1134
-  _globals['_LISTLIMITSREQUEST']._serialized_end=1201
-  _globals['_LISTLIMITSRESPONSE']._serialized_start=1203
-  _globals['_LISTLIMITSRESPONSE']._serialized_end=1306
-  _globals['_LISTUSAGESREQUEST']._serialized_start=1308
-  _globals['_LISTUSAGESREQUEST']._serialized_end=1375
-  _globals['_LISTUSAGESRESPONSE']._serialized_start=1377
-  _globals['_LISTUSAGESRESPONSE']._serialized_end=1485
-  _globals['_CHECKQUOTAREQUEST']._serialized_start=1488
-  _globals['_CHECKQUOTAREQUEST']._serialized_end=2159
-  _globals['_CHECKQUOTARESPONSE']._serialized_start=2161
-  _globals['_CHECKQUOTARESPONSE']._serialized_end=2245
-  _globals['_QUOTAVERDICT']._serialized_start=2247
-  _globals['_QUOTAVERDICT']._serialized_end=2335
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=2337
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=2410
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=2412
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=2533
-  _globals['_SETLIMITREQUEST']._serialized_start=2535
-  _globals['_SETLIMITREQUEST']._serialized_end=2597
-  _globals['_SETLIMITRESPONSE']._serialized_start=2599
-  _globals['_SETLIMITRESPONSE']._serialized_end=2654
-  _globals['_DELETELIMITREQUEST']._serialized_start=2656
-  _globals['_DELETELIMITREQUEST']._serialized_end=2698
-  _globals['_DELETELIMITRESPONSE']._serialized_start=2700
-  _globals['_DELETELIMITRESPONSE']._serialized_end=2721
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=2724
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=2875
-  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=2877
-  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=2905
-  _globals['_QUOTASERVICE']._serialized_start=3880
-  _globals['_QUOTASERVICE']._serialized_end=4790
+  _globals['_QUOTAMETRIC']._serialized_start=3253
+  _globals['_QUOTAMETRIC']._serialized_end=3687
+  _globals['_QUOTALEVEL']._serialized_start=3690
+  _globals['_QUOTALEVEL']._serialized_end=3879
+  _globals['_METHODCLASS']._serialized_start=3882
+  _globals['_METHODCLASS']._serialized_end=4046
+  _globals['_COUNTSTATE']._serialized_start=4049
+  _globals['_COUNTSTATE']._serialized_end=4214
+  _globals['_RESERVATIONSTATE']._serialized_start=4217
+  _globals['_RESERVATIONSTATE']._serialized_end=4390
+  _globals['_LIMIT']._serialized_start=340
+  _globals['_LIMIT']._serialized_end=725
+  _globals['_QUOTAUSAGE']._serialized_start=728
+  _globals['_QUOTAUSAGE']._serialized_end=1040
+  _globals['_COUNTPROBLEM']._serialized_start=1043
+  _globals['_COUNTPROBLEM']._serialized_end=1207
+  _globals['_RESERVATION']._serialized_start=1210
+  _globals['_RESERVATION']._serialized_end=1429
+  _globals['_RESERVEDAMOUNT']._serialized_start=1431
+  _globals['_RESERVEDAMOUNT']._serialized_end=1477
+  _globals['_LISTLIMITSREQUEST']._serialized_start=1479
+  _globals['_LISTLIMITSREQUEST']._serialized_end=1546
+  _globals['_LISTLIMITSRESPONSE']._serialized_start=1548
+  _globals['_LISTLIMITSRESPONSE']._serialized_end=1651
+  _globals['_LISTUSAGESREQUEST']._serialized_start=1653
+  _globals['_LISTUSAGESREQUEST']._serialized_end=1720
+  _globals['_LISTUSAGESRESPONSE']._serialized_start=1722
+  _globals['_LISTUSAGESRESPONSE']._serialized_end=1830
+  _globals['_CHECKQUOTAREQUEST']._serialized_start=1833
+  _globals['_CHECKQUOTAREQUEST']._serialized_end=2504
+  _globals['_CHECKQUOTARESPONSE']._serialized_start=2506
+  _globals['_CHECKQUOTARESPONSE']._serialized_end=2590
+  _globals['_QUOTAVERDICT']._serialized_start=2592
+  _globals['_QUOTAVERDICT']._serialized_end=2680
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=2682
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=2755
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=2757
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=2878
+  _globals['_SETLIMITREQUEST']._serialized_start=2880
+  _globals['_SETLIMITREQUEST']._serialized_end=2942
+  _globals['_SETLIMITRESPONSE']._serialized_start=2944
+  _globals['_SETLIMITRESPONSE']._serialized_end=2999
+  _globals['_DELETELIMITREQUEST']._serialized_start=3001
+  _globals['_DELETELIMITREQUEST']._serialized_end=3043
+  _globals['_DELETELIMITRESPONSE']._serialized_start=3045
+  _globals['_DELETELIMITRESPONSE']._serialized_end=3066
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=3069
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=3220
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=3222
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=3250
+  _globals['_QUOTASERVICE']._serialized_start=4393
+  _globals['_QUOTASERVICE']._serialized_end=5303
 # @@protoc_insertion_point(module_scope)

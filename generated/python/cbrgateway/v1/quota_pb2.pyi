@@ -6,6 +6,7 @@ isort:skip_file
 from cbrgateway.v1 import backup_pb2 as _backup_pb2
 from cbrgateway.v1 import backup_share_pb2 as _backup_share_pb2
 from cbrgateway.v1 import checkpoint_pb2 as _checkpoint_pb2
+from cbrgateway.v1 import errors_pb2 as _errors_pb2
 from cbrgateway.v1 import order_pb2 as _order_pb2
 from cbrgateway.v1 import policy_pb2 as _policy_pb2
 from cbrgateway.v1 import vault_pb2 as _vault_pb2
@@ -166,6 +167,42 @@ METHOD_CLASS_RESTORE: MethodClass.ValueType  # 5
 """Restores and replications."""
 Global___MethodClass: _TypeAlias = MethodClass  # noqa: Y015
 
+class _CountState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CountStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CountState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COUNT_STATE_UNSPECIFIED: _CountState.ValueType  # 0
+    """Not set: nothing that CBR counts."""
+    COUNT_STATE_OTHER: _CountState.ValueType  # 1
+    """A state that this version does not know."""
+    COUNT_STATE_COUNTED: _CountState.ValueType  # 2
+    """Counted, and kept up to date with every change by the gateway since."""
+    COUNT_STATE_COUNTING: _CountState.ValueType  # 3
+    """Being counted for the first time; growth waits for that."""
+    COUNT_STATE_PARTIAL: _CountState.ValueType  # 4
+    """Some project cannot be counted: see `count_problems`. Only growth of such a project that was never counted is refused."""
+    COUNT_STATE_WAITING: _CountState.ValueType  # 5
+    """The gateway's store is new or lost its data; growth waits until all that was sent before must show in CBR, and is counted then."""
+
+class CountState(_CountState, metaclass=_CountStateEnumTypeWrapper):
+    """How well it is known how much there is."""
+
+COUNT_STATE_UNSPECIFIED: CountState.ValueType  # 0
+"""Not set: nothing that CBR counts."""
+COUNT_STATE_OTHER: CountState.ValueType  # 1
+"""A state that this version does not know."""
+COUNT_STATE_COUNTED: CountState.ValueType  # 2
+"""Counted, and kept up to date with every change by the gateway since."""
+COUNT_STATE_COUNTING: CountState.ValueType  # 3
+"""Being counted for the first time; growth waits for that."""
+COUNT_STATE_PARTIAL: CountState.ValueType  # 4
+"""Some project cannot be counted: see `count_problems`. Only growth of such a project that was never counted is refused."""
+COUNT_STATE_WAITING: CountState.ValueType  # 5
+"""The gateway's store is new or lost its data; growth waits until all that was sent before must show in CBR, and is counted then."""
+Global___CountState: _TypeAlias = CountState  # noqa: Y015
+
 class _ReservationState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -279,6 +316,9 @@ class QuotaUsage(_message.Message):
     RESERVED_FIELD_NUMBER: _builtins.int
     UNCERTAIN_FIELD_NUMBER: _builtins.int
     COUNT_TIME_FIELD_NUMBER: _builtins.int
+    COUNT_STATE_FIELD_NUMBER: _builtins.int
+    COUNT_PROBLEMS_FIELD_NUMBER: _builtins.int
+    GROWTH_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The counter: metric, level, subject, and the backup or the day where there is one."""
     used: _builtins.int
@@ -287,13 +327,23 @@ class QuotaUsage(_message.Message):
     """What changes under way hold beside that."""
     uncertain: _builtins.int
     """The part of `reserved` that belongs to changes whose outcome is unknown."""
+    count_state: Global___CountState.ValueType
+    """How well `used` is known."""
     @_builtins.property
     def limit(self) -> Global___Limit:
         """The limit."""
 
     @_builtins.property
     def count_time(self) -> _timestamp_pb2.Timestamp:
-        """When CBR was last asked how much there is. Unset: never, or nothing that CBR counts."""
+        """When CBR was last asked how much there is; of several projects the oldest answer. Unset: never, or nothing that CBR counts."""
+
+    @_builtins.property
+    def count_problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountProblem]:
+        """The projects that cannot be counted now, and why."""
+
+    @_builtins.property
+    def growth_time(self) -> _timestamp_pb2.Timestamp:
+        """Set for WAITING: when growth may go on."""
 
     def __init__(
         self,
@@ -304,14 +354,59 @@ class QuotaUsage(_message.Message):
         reserved: _builtins.int = ...,
         uncertain: _builtins.int = ...,
         count_time: _timestamp_pb2.Timestamp | None = ...,
+        count_state: Global___CountState.ValueType = ...,
+        count_problems: _abc.Iterable[Global___CountProblem] | None = ...,
+        growth_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["count_time", b"count_time", "limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["count_time", b"count_time", "growth_time", b"growth_time", "limit", b"limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_time", b"count_time", "limit", b"limit", "name", b"name", "reserved", b"reserved", "uncertain", b"uncertain", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_problems", b"count_problems", "count_state", b"count_state", "count_time", b"count_time", "growth_time", b"growth_time", "limit", b"limit", "name", b"name", "reserved", b"reserved", "uncertain", b"uncertain", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QuotaUsage: _TypeAlias = QuotaUsage  # noqa: Y015
+
+@_typing.final
+class CountProblem(_message.Message):
+    """A project that cannot be counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    COUNTED_BEFORE_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """The project, or the tenant's part of one as `project/enterprise project`."""
+    reason: _errors_pb2.ErrorReason.ValueType
+    """Why."""
+    message: _builtins.str
+    """The same in a sentence, and what to do."""
+    counted_before: _builtins.bool
+    """Whether an earlier count stands in for it, kept up to date with the gateway's own changes. False: the project was never counted; it counts as
+    `quota.assumed_…` of the configuration, and may not grow.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        reason: _errors_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        counted_before: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_before", b"counted_before", "message", b"message", "project", b"project", "reason", b"reason", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountProblem: _TypeAlias = CountProblem  # noqa: Y015
 
 @_typing.final
 class Reservation(_message.Message):
@@ -338,7 +433,7 @@ class Reservation(_message.Message):
     """State."""
     @_builtins.property
     def amounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReservedAmount]:
-        """What it reserves."""
+        """What it reserves, in the counters of limits and in the counts of its project, which limits that come later rest on."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
