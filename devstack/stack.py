@@ -12,9 +12,10 @@ from devstack.tenants import TENANTS, DevTenant
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from emulator.transitions import Pace
-from gateway.app import App, serve
+from gateway.app import App
 from gateway.audit.resume import Unusable
 from gateway.config import Config
+from gateway.process import serve
 from gateway.rpc.server import AddressInUse
 from gateway.tenants import key_hash
 

@@ -1,14 +1,9 @@
-"""The composition root: the only place where the parts of a gateway are made and joined.
-
-`open_app` closes what it opened when a later step fails; `serve` runs an app until a signal ends it.
-"""
+"""The composition root: the only place where the parts of a gateway are made and joined. What was opened is closed when a later step fails."""
 
 import asyncio
 import contextlib
-import gc
 import random
 import secrets
-import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
@@ -59,8 +54,6 @@ from gateway.upstream.unknown import UnknownMembers
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _PAGE_TOKEN_KEY_BYTES = 32
-_COLLECT_AFTER = (50_000, 20, 20)
-"""For Python's garbage collector: with its usual thresholds it walks through all objects of thousands of streams at each poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,51 +213,3 @@ async def _settle(audit: Audit, store: Store) -> None:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def serve(config: Config, ready: Callable[[App], None] | None = None, load: Callable[[], Config] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. `ready` is called once calls can be answered.
-
-    With `load`, SIGHUP and changes in `tenants_dir` make it read the configuration anew.
-    """
-    telemetry.configure(config.log)
-    ended, forced = asyncio.Event(), asyncio.Event()
-
-    def on_signal() -> None:
-        (forced if ended.is_set() else ended).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        async with open_app(config, load) as app:
-            if app.reloader is not None:
-                loop.add_signal_handler(signal.SIGHUP, app.reloader.ask)
-            # What is alive now lives as long as the process; without this, every full collection walks all of it again.
-            gc.freeze()
-            gc.set_threshold(*_COLLECT_AFTER)
-            known = {"rpcs": len(app.catalog.bindings), "config": app.current.snapshot.version, "audit": config.audit.kind}
-            log.info("serving", address=app.address, health=app.health_address, **known)
-            if config.page_token_key is None:
-                log.warning("page_token_key is not set: page and resume tokens end with this process, and no other replica takes them")
-            if ready is not None:
-                ready(app)
-            await ended.wait()
-            log.info("draining")
-            await _drain(app, forced, config.server.drain_grace_s)
-            log.info("stopped")
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-
-
-async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
-    async def gently() -> None:
-        await app.servers.drain(app.hub.end, app.client.release)
-        await app.client.aclose(grace_s)
-
-    drain, force = asyncio.create_task(gently()), asyncio.create_task(forced.wait())
-    await asyncio.wait({drain, force}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (drain, force):
-        task.cancel()
-    await asyncio.gather(drain, force, return_exceptions=True)

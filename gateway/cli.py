@@ -19,6 +19,7 @@ from gateway.task_commands import tasks
 
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
+    from gateway.signals import Signals
 
 _PLUGINS = "cbr_gateway.commands"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -124,7 +125,8 @@ def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":
 
 @main.command("serve")
 @_configured
-def serve_calls(config_file: Path | None, **flags: object) -> None:
+@click.pass_obj
+def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags: object) -> None:
     """Serve until SIGTERM or SIGINT. SIGHUP reads tenants, issuers, regions and credentials anew."""
     with _reported():
         config = _usable_now(config_file, flags)
@@ -133,14 +135,14 @@ def serve_calls(config_file: Path | None, **flags: object) -> None:
 
         from asyncio import Runner  # noqa: PLC0415
 
-        from gateway.app import serve  # noqa: PLC0415
         from gateway.audit.resume import Unusable  # noqa: PLC0415
+        from gateway.process import serve  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415
         from gateway.state import StoreDown  # noqa: PLC0415
 
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0]))
+                runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0], signals=signals))
         except (AddressInUse, Unusable, StoreDown) as problem:
             raise click.ClickException(str(problem)) from problem
 

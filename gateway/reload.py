@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel
 from watchfiles import awatch
 
+from gateway.background import in_background
 from gateway.config import Config, ConfigError
 from gateway.config.tenant_files import fingerprint
 from gateway.snapshots import Snapshots
@@ -58,7 +59,7 @@ class Reloader:
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
-            config = await asyncio.to_thread(self._load)
+            config = await in_background(self._load)
             snapshot = self._snapshots.build(config)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
@@ -77,7 +78,7 @@ class Reloader:
         seen: object = None
         try:
             async for _ in awatch(directory, watch_filter=None, recursive=False, step=_QUIET_MS, rust_timeout=_LOOK_MS, yield_on_timeout=True):
-                present = await asyncio.to_thread(_fingerprint, directory)
+                present = await in_background(lambda: _fingerprint(directory))
                 # The first look finds what was changed between reading the configuration and watching it.
                 if present != seen:
                     seen = present

@@ -66,7 +66,9 @@ class ServerLimits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_connections: int = Field(default=1000, ge=1, description="Open connections, half-open ones included; further ones are cut at once.")
-    max_concurrent_streams: int = Field(default=100, ge=1, description="Calls in flight on one connection.")
+    max_concurrent_streams: int = Field(
+        default=256, ge=1, description="Calls in flight on one connection, streams included. More of them wait in the client or are refused unread."
+    )
     max_pending_requests: int = Field(
         default=128, ge=1, description="Calls that wait to be accepted; at twice as many, every further one is refused."
     )

@@ -88,6 +88,6 @@ def _options() -> list[tuple[str, int | str]]:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
-        # A connection of its own for each channel. gRPC would let all channels to an address share one, which carries 100 calls at a time.
+        # A connection of its own for each channel. gRPC would let all channels to an address share one, which carries 256 calls at a time.
         ("grpc.use_local_subchannel_pool", 1),
     ]

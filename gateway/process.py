@@ -1,0 +1,97 @@
+"""The life of a gateway's process: started, serving, drained, ended."""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from gateway import telemetry
+from gateway.app import App, open_app
+from gateway.config import Config
+from gateway.signals import Signals
+
+_COLLECT_AFTER: Final = (50_000, 20, 20)
+"""For Python's garbage collector: with its usual thresholds it walks through all objects of thousands of streams at each poll."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class _Wishes:
+    """What signals have asked this process for. `task` is the one that starts the gateway."""
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self.ended, self.forced = asyncio.Event(), asyncio.Event()
+        self.given_up = False
+        self._task = task
+        self._app: App | None = None
+        self._reload_due = False
+
+    def end(self) -> None:
+        if self._app is None:
+            self.given_up = True
+            self._task.cancel()
+        else:
+            (self.forced if self.ended.is_set() else self.ended).set()
+
+    def reload(self) -> None:
+        if self._app is None:
+            self._reload_due = True
+        elif self._app.reloader is not None:
+            self._app.reloader.ask()
+
+    def started(self, app: App) -> None:
+        self._app = app
+        if self._reload_due:
+            self.reload()
+
+
+async def serve(
+    config: Config, ready: Callable[[App], None] | None = None, load: Callable[[], Config] | None = None, signals: Signals | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. While it starts, the first one ends it.
+
+    `ready` is called once calls can be answered. With `load`, SIGHUP and changes in `tenants_dir` make it read the configuration anew.
+    """
+    telemetry.configure(config.log)
+    task = asyncio.current_task()
+    assert task is not None
+    wishes = _Wishes(task)
+    with (signals or Signals()).heard_on(asyncio.get_running_loop(), wishes.end, wishes.reload if load is not None else None):
+        try:
+            async with open_app(config, load) as app:
+                wishes.started(app)
+                _tell(app, config)
+                if ready is not None:
+                    ready(app)
+                await wishes.ended.wait()
+                log.info("draining")
+                await _drain(app, wishes.forced, config.server.drain_grace_s)
+        except asyncio.CancelledError:
+            if not wishes.given_up:
+                raise
+            task.uncancel()
+        log.info("stopped")
+
+
+def _tell(app: App, config: Config) -> None:
+    # What is alive now lives as long as the process; without this, every full collection walks all of it again.
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+    known = {"rpcs": len(app.catalog.bindings), "config": app.current.snapshot.version, "audit": config.audit.kind}
+    log.info("serving", address=app.address, health=app.health_address, **known)
+    if config.page_token_key is None:
+        log.warning("page_token_key is not set: page and resume tokens end with this process, and no other replica takes them")
+
+
+async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
+    async def gently() -> None:
+        await app.servers.drain(app.hub.end, app.client.release)
+        await app.client.aclose(grace_s)
+
+    drain, force = asyncio.create_task(gently()), asyncio.create_task(forced.wait())
+    await asyncio.wait({drain, force}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drain, force):
+        task.cancel()
+    await asyncio.gather(drain, force, return_exceptions=True)

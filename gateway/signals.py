@@ -1,0 +1,64 @@
+"""The signals of a process's life, from its first steps to its last: none kills it halfway, and none is forgotten.
+
+SIGTERM, SIGINT   the end: at once while it starts, in order once it serves, and without further waiting the second time
+SIGHUP            reads the configuration anew: once it serves, however early it was asked for
+
+Until `installed` has begun each of them kills the process, so this module imports next to nothing.
+"""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """What signals have asked for so far. Outside of `installed` and `heard_on` they do as Python has it."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._reload_asked = False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """An end leaves by SystemExit, wherever the main thread is, and a reload is remembered; after it, one is ignored."""
+        for number in _ENDING:
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, self._ask_reload)
+        try:
+            yield
+        finally:
+            # The end of the interpreter takes handlers away, but leaves a signal that is ignored as it is.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def heard_on(self, loop: "asyncio.AbstractEventLoop", end: Callable[[], None], reload: Callable[[], None] | None) -> Iterator[None]:
+        """Has the loop call these, for what was asked before, too. Without `reload`, SIGHUP stays as it is."""
+        wishes = dict.fromkeys(_ENDING, end) | ({signal.SIGHUP: reload} if reload is not None else {})
+        before = {number: signal.getsignal(number) for number in wishes}
+        for number, wish in wishes.items():
+            loop.add_signal_handler(number, wish)
+        if self._reload_asked and reload is not None:
+            reload()
+        if self._ended:
+            end()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        # Noted as well, since an exception does not get through everything that calls Python.
+        self._ended = True
+        raise SystemExit(0)
+
+    def _ask_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_asked = True

@@ -1,0 +1,175 @@
+"""Signals at every moment of a gateway's life: while it starts, while it serves, and while it ends."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emulator import settings as emulated
+from tests.harness import REGION, tenant_entry
+
+ROOT = Path(__file__).parents[2]
+NOBODY = "http://127.0.0.1:9"
+
+
+def configuration(**sections: Any) -> dict[str, Any]:
+    key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
+    return {
+        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0},
+        "upstream": {"regions": {REGION: {"endpoint": NOBODY}}, "credentials": {"main": key}},
+        "tenants": [tenant_entry("payments")],
+        **sections,
+    }
+
+
+class Gateway:
+    """A `cbr-gateway serve`. Where its configuration is a pipe, it waits for it as long as a test likes."""
+
+    def __init__(self, config: Path) -> None:
+        self._pipe = config
+        path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
+        environ = os.environ | {"PYTHONPATH": path, "AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self._pipe)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
+
+    @contextlib.contextmanager
+    def asked_for(self) -> Iterator[list[str]]:
+        """It waits for its configuration meanwhile; afterwards it gets the text that was put into the list."""
+        given: list[str] = []
+        # Opening waits until the other side opens, too.
+        with self._pipe.open("w") as pipe:
+            yield given
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write("".join(given))
+                pipe.flush()
+
+    def configured(self, **sections: Any) -> None:
+        with self.asked_for() as given:
+            given.append(yaml.safe_dump(configuration(**sections)))
+
+    def event(self) -> str:
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        return str(json.loads(line)["event"]) if line.startswith("{") else line
+
+    def until(self, event: str) -> None:
+        while (found := self.event()) != event:
+            assert found, f"ended with {self.process.wait()} before {event}"
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """It reads its configuration from a pipe."""
+    os.mkfifo(tmp_path / "gateway.yaml")
+    found = Gateway(tmp_path / "gateway.yaml")
+    try:
+        yield found
+    finally:
+        found.process.kill()
+        found.process.communicate()
+
+
+def test_a_reload_asked_for_while_it_starts_is_made_once_it_serves(gateway: Gateway) -> None:
+    with gateway.asked_for() as given:
+        gateway.process.send_signal(signal.SIGHUP)
+        given.append(yaml.safe_dump(configuration()))
+    gateway.until("serving")
+    # Nobody has asked since: it reads again because of the signal that came before.
+    gateway.configured(limits=[{"metric": "vaults", "value": 7}])
+    gateway.until("configuration active")
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_asked_for_while_it_reads_its_configuration_is_clean(gateway: Gateway, number: signal.Signals) -> None:
+    with gateway.asked_for():
+        gateway.process.send_signal(number)
+        assert gateway.process.wait(30) == 0
+    assert gateway.process.stderr is not None
+    assert gateway.process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_asked_for_while_it_opens_its_parts_is_clean(gateway: Gateway, tmp_path: Path, number: signal.Signals) -> None:
+    """It waits for a store that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (tmp_path / "url").write_text(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        gateway.configured(state={"kind": "valkey", "url": {"file": str(tmp_path / "url")}, "timeout_s": 5})
+        silent.settimeout(30)
+        connection, _ = silent.accept()
+        with connection:
+            gateway.process.send_signal(signal.SIGHUP)
+            gateway.process.send_signal(number)
+            assert gateway.process.wait(30) == 0
+    assert gateway.event() == "stopped"
+
+
+@contextlib.contextmanager
+def asked_all_the_time(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Reloads, from the moment when the process hears of them."""
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.005):
+            # Its files in /proc go before we know of its end.
+            with contextlib.suppress(OSError):
+                if hears(process.pid, signal.SIGHUP):
+                    process.send_signal(signal.SIGHUP)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def hears(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal, or ignores it."""
+    masks = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return any(int(masks.get(kind, "0").strip(), 16) >> (number - 1) & 1 for kind in ("SigCgt", "SigIgn"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(configuration()))
+    gateway = Gateway(config)
+    with gateway.process, asked_all_the_time(gateway.process):
+        try:
+            gateway.until("serving")
+            gateway.until("configuration active")
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.until("stopped")
+            assert gateway.process.wait(30) == 0
+        finally:
+            gateway.process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_start_that_fails_says_so_whatever_reloads_are_asked_for(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "nothing.yaml")
+    with gateway.process, asked_all_the_time(gateway.process):
+        assert gateway.process.wait(30) == 1
+        assert gateway.event().startswith("Error: ")
+
+
+def test_a_reload_that_hangs_does_not_keep_it_from_ending(gateway: Gateway) -> None:
+    """Its file is on a disk that does not answer: a pipe that nobody writes to."""
+    gateway.configured()
+    gateway.until("serving")
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(30) == 0
