@@ -1,9 +1,9 @@
 """What happens to segments once they are closed: they are packed, and removed when they are older than the retention.
 
 Removal is recorded before it happens, so that a gap at the beginning of a log is either explained by the log itself or a sign of tampering.
+It never follows from what one clock says: `age.py`.
 """
 
-import errno
 import gzip
 import os
 import queue
@@ -18,12 +18,13 @@ from typing import Final
 
 import structlog
 
-from gateway.audit.chain import Head, Keys, follows, stated
-from gateway.audit.gist import gist, header_of
+from gateway.audit.age import passed, proven_end, seen_in
+from gateway.audit.chain import Head, Keys
 from gateway.audit.record import Previous
-from gateway.audit.segments import PACKED, SUFFIX, Damaged, SegmentFile, segments, sync_folder
+from gateway.audit.segments import PACKED, SUFFIX, SegmentFile, segments, sync_folder
 
 _DAY_S: Final = 86_400.0
+_DAY_MS: Final = 1000 * _DAY_S
 _LOOK_S: Final = 3_600.0
 _WAIT_S: Final = 5.0
 
@@ -42,6 +43,8 @@ class Keeping:
     recorded: Callable[[str, Previous], bool]
     sent: Callable[[], int] | None = None
     """The number of the last record that a collector has, if there is one that wants all of them."""
+    segment_s: float = _DAY_S
+    """How often a writer that runs begins a segment, at least."""
 
     def pack(self, segment: SegmentFile) -> None:
         """Raises OSError; the plain file stays until the packed one is whole and on disk."""
@@ -68,21 +71,20 @@ class Keeping:
         """The segment that is written to is never removed; of a writer that is gone one remains, which says what was removed. Raises OSError."""
         if self.retention_days is None:
             return
+        now_ms = time.time() * 1000
         for writer, files in segments(self.directory).items():
             # Whether the last one of another writer is still written to, `recorded` finds out.
             closed = files[:-1] if writer == self.writer else files
             try:
-                self._remove(writer, closed)
+                self._remove(writer, closed, now_ms)
             except OSError as error:
                 log.warning("old segments of the audit log are not removed", writer=writer, cause=error.strerror)
 
-    def _remove(self, writer: str, closed: list[SegmentFile]) -> None:
-        assert self.retention_days is not None
-        before_ms = (time.time() - self.retention_days * _DAY_S) * 1000
+    def _remove(self, writer: str, closed: list[SegmentFile], now_ms: float) -> None:
         old, last = [], Head()
         for each in closed:
-            head, time_ms = _proven_end(each, self.keys)
-            if time_ms >= before_ms or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
+            head, time_ms = proven_end(each, self.keys)
+            if not self._is_old(each, now_ms - time_ms, now_ms) or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
                 break
             old.append(each)
             last = head
@@ -90,18 +92,18 @@ class Keeping:
             for each in old:
                 each.remove()
 
-
-def _proven_end(segment: SegmentFile, keys: Keys) -> tuple[Head, int]:
-    """The last record of a segment, and its time: by the key, since nobody else may decide what is old. Raises Damaged."""
-    data = segment.data()
-    lines = data[: data.rfind(b"\n") + 1].splitlines()
-    header = header_of(lines[0]) if lines else None
-    if header is not None and (header.writer, header.number) == (segment.writer, segment.number):
-        before = stated(lines[-2]) if len(lines) > 1 else Head(mac=bytes.fromhex(header.previous.mac)) if header.previous is not None else Head()
-        end = stated(lines[-1])
-        if before is not None and end is not None and follows(keys.chain, before.mac, lines[-1]):
-            return end, gist(lines[-1]).time
-    raise Damaged(errno.EBADMSG, "it was changed, or written with another key", str(segment.path))
+    def _is_old(self, segment: SegmentFile, age_ms: float, now_ms: float) -> bool:
+        """By the clock, and by the time that was seen to pass: a clock by itself may be wrong, and what was removed does not come back."""
+        assert self.retention_days is not None
+        kept_ms = self.retention_days * _DAY_MS
+        if age_ms < kept_ms:
+            return False
+        seen = seen_in(self.directory, self.keys)
+        seen_ms = passed(seen, round(now_ms - age_ms), now_ms, min(2000 * self.segment_s, kept_ms / 2))
+        if seen_ms < kept_ms:
+            text = "old segments of the audit log are kept, since so much time was not seen to pass. Is the clock right?"
+            log.warning(text, file=segment.path.name, days_by_the_clock=round(age_ms / _DAY_MS, 1), days_seen=round(seen_ms / _DAY_MS, 1))
+        return seen_ms >= kept_ms
 
 
 class Keeper:

@@ -118,7 +118,7 @@ class _Files:
             name,
             self.keys,
             max_bytes=round(settings.segment_mib * _MIB),
-            max_age_s=settings.segment_hours * 3600,
+            max_age_s=settings.segment_s,
             hold=lock.hold,
             head=found.head,
             number=found.number,
@@ -129,7 +129,8 @@ class _Files:
             writer.submit(repaired(found.torn))
         shipper = self._shipper(sink)
         sent = (lambda: shipper.sent) if shipper is not None else None
-        keeper = Keeper(Keeping(self.directory, name, self.keys, settings.compress, settings.retention_days, self._recorded(writer), sent))
+        rules = (settings.compress, settings.retention_days, self._recorded(writer), sent, settings.segment_s)
+        keeper = Keeper(Keeping(self.directory, name, self.keys, *rules))
         sink.on_closed = keeper.closed
         for thread in (keeper, shipper):
             if thread is not None:

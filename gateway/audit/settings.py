@@ -16,6 +16,8 @@ from gateway.secret import SecretReference
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HEADER: Final = re.compile(r"[a-z0-9_.-]+")
+_DAY_S: Final = 86_400.0
+_SHORTEST_SEGMENT_S: Final = 60.0
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -89,8 +91,12 @@ class AuditSettings(BaseModel):
     )
     timeout_s: float = Field(default=1, gt=0, le=10, description="How long a change waits for its record to be on disk.")
     segment_mib: float = Field(default=64, gt=0, le=1024, description="Size at which a new file is begun.")
-    segment_hours: float = Field(default=24, gt=0, description="Age at which a new file is begun.")
-    retention_days: float | None = Field(default=None, gt=0, description="Age at which closed files are removed. Unset: never.")
+    segment_hours: float = Field(
+        default=24, gt=0, description="Age at which a new file is begun, also without a record; a tenth of `retention_days`, if that is less."
+    )
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Age at which closed files are removed, by the clock and by the time that gateways ran. Unset: never."
+    )
     compress: bool = Field(default=True, description="Pack closed files with gzip.")
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         default=(), description="Networks of proxies whose `x-forwarded-for` is believed."
@@ -113,6 +119,12 @@ class AuditSettings(BaseModel):
     @property
     def on(self) -> bool:
         return self.directory is not None or self.stdout
+
+    @property
+    def segment_s(self) -> float:
+        """How often a writer begins a segment, at least: often enough that retention is seen to pass."""
+        longest_s = self.segment_hours * 3600
+        return longest_s if self.retention_days is None else min(longest_s, max(_SHORTEST_SEGMENT_S, self.retention_days * _DAY_S / 10))
 
     @property
     def kind(self) -> str:
