@@ -52,6 +52,8 @@ def _note_on(submission: types_pb2.Submission) -> str:
         notes.append("more tasks fit than it can have started; all of them are shown.")
     if submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
         notes.append("no work was started.")
+    if submission.state == types_pb2.SUBMISSION_STATE_UNDECIDED:
+        notes.append(f"it cannot be told whether CBR has it: {submission.state_reason}.")
     if left_out := ", ".join(f"{each.name or each.id} ({each.reason or each.code})" for each in submission.skipped_resources):
         notes.append(f"CBR left out {left_out}.")
     return f"{submission.id}: {' '.join(notes)}" if notes else ""
@@ -90,6 +92,8 @@ class Tally:
             self._states[event.removed.task_id or event.removed.submission_id] = "unknown"
         elif event.submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED:
             self._states[event.submission.id] = "not started"
+        elif event.submission.state == types_pb2.SUBMISSION_STATE_UNDECIDED:
+            self._states[event.submission.id] = "undecided"
         for resource in event.submission.skipped_resources if event.submission.state != types_pb2.SUBMISSION_STATE_NOT_STARTED else ():
             self._states[f"{event.submission.id}/{resource.id}"] = "left out"
 

@@ -34,7 +34,7 @@ from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
 from gateway.tasks.holding import LEASE_S
-from gateway.tasks.record import Trace
+from gateway.tasks.record import Trace, undecided
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
 from gateway.upstream.account import Account
@@ -289,6 +289,9 @@ class Admission:
             begun = await self.ledger.begin(plan.operation)
             if not isinstance(begun, InProgress) or self.client.released or deadline.left_s(self.clock.monotonic()) < pause_s:
                 return begun
+            known = await self.store.operation(begun.op_id)
+            if known is not None and undecided(known):
+                return begun
             await self.clock.sleep(pause_s)
             # The store may have lost its data meanwhile.
             await self.counted(plan.wanted, plan.priced, change.scope.project, deadline)
@@ -296,10 +299,17 @@ class Admission:
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:
         try:
-            unknown = {op.id for op in await self.store.operations(change.scope.tenant, {State.UNKNOWN})}
+            op = await self.store.operation(op_id)
         except StoreDown:
-            unknown = set()
-        if op_id in unknown:
+            op = None
+        if op is not None and (why := undecided(op)):
+            text = (
+                f"The change with this request_id was sent, and nobody can tell whether CBR carried it out: {why}. Look at the object;"
+                " repeat the change with a new request_id only if it is absent. An administrator settles it with ReleaseReservation."
+            )
+            error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED, text, metadata={"operation": op_id})
+            return _with_submission(error, change.binding, op_id)
+        if op is not None and op.state is State.UNKNOWN:
             text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
             error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
             return _with_submission(error, change.binding, op_id)
@@ -361,7 +371,7 @@ class Admission:
 
 def _with_submission(error: GatewayError, binding: Binding, op_id: str) -> GatewayError:
     """Tells the caller under which id the outcome can be asked for."""
-    if binding.asynchronous and error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN:
+    if binding.asynchronous and error.reason in {errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED}:
         error.metadata = {**error.metadata, "submission": op_id}
     return error
 

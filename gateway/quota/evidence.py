@@ -1,33 +1,33 @@
 """Whether a change whose outcome is unknown was carried out, told from what CBR shows. Looks only, never sends a change again.
 
 found     one object, and with it the response that the change would have had
-absent    CBR does not show it; after a while that means: it never happened
-several   more than one object fits; nobody can say which one is ours
-no way    nothing that CBR shows would tell; an operator has to settle it
+absent    CBR does not show it; after a while that means: it never happened (bounds.py)
+several   what CBR shows can be the change's own or another's; nobody can say which
+no way    CBR does not show it, and that proves nothing; a person has to look
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final
 
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.quota import namesakes
+from gateway.quota.bounds import Listed, Unseen, listed, unseen
+from gateway.quota.case import Case
 from gateway.quota.marking import MARKER, description
-from gateway.quota.namesakes import Verdict, shows
-from gateway.state import OperationView, Store
+from gateway.quota.namesakes import KINDS, Verdict, judge, shows
 from gateway.tasks import search as tasks_of
 from gateway.tasks.correlation import Task, subjects_of
-from gateway.tasks.record import Trace
 from gateway.tasks.search import gone
-from gateway.tasks.truth import Truth
 from gateway.upstream.declaration import RetryClass
 
 _REACH_S: Final = 1800.0
 """How long before the change another may have begun that could have started the same tasks."""
 
+_MOST_IDS: Final = 3
 _CREATE_CHECKPOINT: Final = "CheckpointService/CreateCheckpoint"
 
 
@@ -40,50 +40,44 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`response` and `resource_id`: of what was found."""
+    """`response` and `resource_id`: of what was found; `ids`: of what may be it; `listed`: how new the list is that does not show it."""
 
     sign: Sign
     response: Message | None = None
     resource_id: str = ""
     ids: tuple[str, ...] = ()
+    listed: Listed | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One operation with its request as the caller sent it, and the reads to look with."""
-
-    op: OperationView
-    trace: Trace
-    request: Any
-    truth: Truth
-    store: Store
-
-    def response(self, **fields: object) -> Message:
-        return self.truth.catalog[self.op.rpc].response_type(**fields)
+    @property
+    def why(self) -> str:
+        """Why the outcome is not known, for people."""
+        if self.sign is Sign.SEVERAL:
+            return f"CBR shows what can be its own or another's: {', '.join(self.ids[:_MOST_IDS])}"
+        return "CBR does not show it, and that does not prove that it was not carried out"
 
 
 Look = Callable[[Case], Awaitable[Evidence]]
 
 
-def _from(hits: Sequence[Any], response: Callable[[Any], Message]) -> Evidence:
-    if len(hits) == 1:
-        return Evidence(Sign.FOUND, response(hits[0]), hits[0].id)
-    return Evidence(Sign.SEVERAL, ids=tuple(hit.id for hit in hits)) if hits else Evidence(Sign.ABSENT)
+def _absent(case: Case, moments: Iterable[Timestamp]) -> Evidence:
+    """Not shown by a list with rows that were made then."""
+    return Evidence(Sign.ABSENT, listed=listed(moments, case.truth.clock(case.project)))
+
+
+def _with_marker(vaults: Sequence[Any], op_id: str) -> Sequence[Any]:
+    return [vault for vault in vaults if any(tag.key == MARKER and tag.value == op_id for tag in vault.tags)]
 
 
 async def _made(case: Case, response: Callable[[Any], Message]) -> Evidence:
     """What a create made: told by its marker, or else among its namesakes."""
-    if case.trace.marked:
-        vaults = await case.truth.rows("VaultService/ListVaults", case.trace.project, "vaults")
-        return _from([v for v in vaults if any(tag.key == MARKER and tag.value == case.op.id for tag in v.tags)], response)
-    verdict, rows = await namesakes.judge(case.op, case.trace, case.request, case.truth, case.store)
-    match verdict:
-        case Verdict.OURS:
-            return _from(rows, response)
-        case Verdict.NONE:
-            return Evidence(Sign.ABSENT)
-        case _:
-            return Evidence(Sign.SEVERAL, ids=tuple(row.id for row in rows))
+    kind = KINDS[case.op.rpc]
+    rows = await kind.all(case.truth, case.project)
+    verdict, hits = (Verdict.OURS, _with_marker(rows, case.op.id)) if case.trace.marked else await judge(rows, case)
+    if not hits:
+        return _absent(case, (kind.made(row) for row in rows))
+    if verdict is Verdict.OURS and len(hits) == 1:
+        return Evidence(Sign.FOUND, response(hits[0]), hits[0].id)
+    return Evidence(Sign.SEVERAL, ids=tuple(row.id for row in hits))
 
 
 async def _vault(case: Case) -> Evidence:
@@ -92,8 +86,7 @@ async def _vault(case: Case) -> Evidence:
 
 async def _ordered_vault(case: Case) -> Evidence:
     """A vault that was ordered is not there before it is paid, which may take as long as people like."""
-    made = await _made(case, lambda v: case.response(orders=[{"order_id": v.billing.order_id, "resource_id": v.id}]))
-    return Evidence(Sign.NO_WAY) if made.sign is Sign.ABSENT else made
+    return await _made(case, lambda v: case.response(orders=[{"order_id": v.billing.order_id, "resource_id": v.id}]))
 
 
 async def _policy(case: Case) -> Evidence:
@@ -102,7 +95,7 @@ async def _policy(case: Case) -> Evidence:
 
 async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
-    found = await tasks_of.look(case.store, case.truth, case.op, case.trace, _REACH_S)
+    tasks_listed, found = await tasks_of.look(case.store, case.truth, case.op, case.trace, _REACH_S)
     tasks: Sequence[Task] = found.tasks
     if case.op.rpc == _CREATE_CHECKPOINT:
         tasks, silent = await _described(case, found.tasks)
@@ -112,10 +105,7 @@ async def _work(case: Case) -> Evidence:
         return Evidence(Sign.SEVERAL, ids=found.ids)
     if tasks:
         return Evidence(Sign.FOUND, await _answer(case, tasks))
-    if await gone(case.truth, case.op.rpc, case.trace):
-        return Evidence(Sign.FOUND, case.response())
-    # What must never be sent twice is never given up by itself: absence proves nothing.
-    return Evidence(Sign.NO_WAY if case.truth.catalog[case.op.rpc].retry_class is RetryClass.NEVER else Sign.ABSENT)
+    return _absent(case, (task.create_time for task in tasks_listed))
 
 
 async def _described(case: Case, tasks: Sequence[Task]) -> tuple[list[Task], tuple[str, ...]]:
@@ -123,7 +113,7 @@ async def _described(case: Case, tasks: Sequence[Task]) -> tuple[list[Task], tup
     sent = description(case.op.id) if case.trace.marked else case.request.checkpoint.parameters.description
     ours, silent = [], []
     for checkpoint_id in dict.fromkeys(task.checkpoint_id for task in tasks):
-        backups = await case.truth.rows("BackupService/ListBackups", case.trace.project, "backups", checkpoint_id=checkpoint_id)
+        backups = await case.truth.rows("BackupService/ListBackups", case.project, "backups", checkpoint_id=checkpoint_id)
         shown = {backup.description for backup in backups}
         if shown == {sent}:
             ours.append(checkpoint_id)
@@ -135,7 +125,7 @@ async def _described(case: Case, tasks: Sequence[Task]) -> tuple[list[Task], tup
 async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
     """The response that the change would have had, as far as its tasks show it; None: not even partly."""
     if case.op.rpc == _CREATE_CHECKPOINT:
-        seen = await case.truth.read("CheckpointService/GetCheckpoint", case.trace.project, {"checkpoint_id": tasks[0].checkpoint_id})
+        seen = await case.truth.read("CheckpointService/GetCheckpoint", case.project, {"checkpoint_id": tasks[0].checkpoint_id})
         return case.response(checkpoint=seen.checkpoint) if seen else None
     known = _ANSWERS.get(case.op.rpc)
     return case.response(**known(case.request, tasks)) if known else None
@@ -167,13 +157,13 @@ async def _changed_mode(case: Case) -> Evidence:
     vaults = [await _now(case, vault_id) for vault_id in case.request.vault_ids]
     paid = [vault for vault in vaults if vault is not None and vault.billing.charging_mode == types_pb2.CHARGING_MODE_PRE_PAID]
     if len(paid) < len(vaults):
-        return Evidence(Sign.NO_WAY)
+        return Evidence(Sign.ABSENT)
     orders = {vault.billing.order_id for vault in paid}
     return Evidence(Sign.FOUND, case.response(order_id=orders.pop()) if len(orders) == 1 else None)
 
 
 async def _now(case: Case, vault_id: str) -> Any | None:  # noqa: ANN401 - a vault
-    seen = await case.truth.read("VaultService/GetVault", case.trace.project, {"vault_id": vault_id})
+    seen = await case.truth.read("VaultService/GetVault", case.project, {"vault_id": vault_id})
     return None if seen is None else seen.vault
 
 
@@ -181,14 +171,14 @@ async def _resized(case: Case) -> Evidence:
     """An order that was not paid yet changes nothing, so that the old size proves nothing."""
     vault = await _now(case, case.request.resource_id)
     done = vault is not None and vault.billing.size_gib == case.request.product_info.resource_size_gib
-    return Evidence(Sign.FOUND) if done else Evidence(Sign.NO_WAY)
+    return Evidence(Sign.FOUND) if done else Evidence(Sign.ABSENT)
 
 
 async def _agent(case: Case) -> Evidence:
-    seen = await case.truth.read("AgentService/GetAgent", case.trace.project, {"agent_id": case.request.agent.agent_id})
+    seen = await case.truth.read("AgentService/GetAgent", case.project, {"agent_id": case.request.agent.agent_id})
     if seen is None:
         return Evidence(Sign.ABSENT)
-    sent: Any = case.truth.catalog[case.op.rpc].members(case.request)["agent"]
+    sent: Any = case.binding.members(case.request)["agent"]
     shown: Any = case.truth.catalog["AgentService/GetAgent"].response_plan.write(seen)["agent"]
     ours = shows(sent, shown, seen.agent.DESCRIPTOR)
     return Evidence(Sign.FOUND, case.response(agent=seen.agent)) if ours else Evidence(Sign.ABSENT)
@@ -207,18 +197,21 @@ LOOKS: Final[Mapping[str, Look]] = {
 
 async def look(case: Case) -> Evidence:
     """Raises GatewayError when CBR cannot be read: an error is not absence."""
-    binding = case.truth.catalog[case.op.rpc]
+    seen = await _seen(case)
+    undecided = seen.sign is Sign.ABSENT and unseen(case.binding) is Unseen.UNDECIDED
+    return replace(seen, sign=Sign.NO_WAY) if undecided else seen
+
+
+async def _seen(case: Case) -> Evidence:
     special = LOOKS.get(case.op.rpc)
     if special is not None:
         return await special(case)
-    if binding.asynchronous:
-        work = await _work(case)
-        if work.sign is not Sign.ABSENT:
-            return work
-    if binding.retry_class is RetryClass.CONVERGE:
-        response = await case.truth.in_force(case.op.rpc, case.trace.project, case.request)
+    seen = await _work(case) if case.binding.asynchronous else Evidence(Sign.ABSENT)
+    if seen.sign is not Sign.ABSENT:
+        return seen
+    if await gone(case.truth, case.op.rpc, case.trace):
+        return Evidence(Sign.FOUND, case.response())
+    if case.binding.retry_class is RetryClass.CONVERGE:
+        response = await case.truth.in_force(case.op.rpc, case.project, case.request)
         return Evidence(Sign.ABSENT) if response is None else Evidence(Sign.FOUND, response)
-    if binding.asynchronous or binding.retry_class is RetryClass.DELETE:
-        # CBR shows no task of it. To repeat a delete is safe, so that its request_id may as well be free again; counters follow the recount.
-        return Evidence(Sign.ABSENT)
-    return Evidence(Sign.NO_WAY)
+    return seen

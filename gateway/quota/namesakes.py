@@ -18,8 +18,9 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.quota.case import Case
 from gateway.quota.marking import MARKER
-from gateway.state import OperationView, State, Store
+from gateway.state import OperationView, State
 from gateway.tasks.record import Trace
 from gateway.tasks.truth import Truth
 from gateway.upstream import codec
@@ -40,11 +41,15 @@ class Kind:
     made: Callable[[Any], Timestamp]
     filters_names: bool = False
 
+    async def all(self, truth: Truth, project: str) -> list[Any]:
+        """Raises GatewayError when any page fails."""
+        return await truth.rows(self.listing, project, self.rows)
+
     def name(self, request: Any) -> str:  # noqa: ANN401 - the request of any create
         return str(getattr(request, self.member).name)
 
     async def named(self, truth: Truth, project: str, name: str) -> list[Any]:
-        """Those that have the name. Raises GatewayError when any page fails."""
+        """Those that have the name. Raises as `all`."""
         filters = {"name": name} if self.filters_names else {}
         return [row for row in await truth.rows(self.listing, project, self.rows, **filters) if row.name == name]
 
@@ -72,29 +77,30 @@ class Verdict(Enum):
     DOUBTFUL = auto()
 
 
-async def judge(op: OperationView, trace: Trace, request: Any, truth: Truth, store: Store) -> tuple[Verdict, Sequence[Any]]:  # noqa: ANN401
-    """The verdict, and the rows that it is about. Raises GatewayError, StoreDown or KeyError."""
-    kind = KINDS[op.rpc]
-    rows = [row for row in await kind.named(truth, trace.project, kind.name(request)) if not _existed(row, kind, trace, truth)]
+async def judge(rows: Sequence[Any], case: Case) -> tuple[Verdict, Sequence[Any]]:
+    """The verdict, and the rows that it is about. `rows`: all that CBR lists of the kind. Raises StoreDown or KeyError."""
+    kind = KINDS[case.op.rpc]
+    fresh = [row for row in rows if row.name == kind.name(case.request) and not _existed(row, kind, case)]
     # Read after the rows: whoever made one of them is then known to have begun.
-    began = await store.on_topic(topic(truth.known(trace.project).project_id), op.created_at - _REACH_S)
-    others = [other for other in began if other.id != op.id]
+    began = await case.store.on_topic(topic(case.truth.known(case.project).project_id), case.op.created_at - _REACH_S)
+    others = [other for other in began if other.id != case.op.id]
     owned = {other.resource_id for other in others}
-    free = [row for row in rows if row.id not in owned and not _marked(row)]
+    free = [row for row in fresh if row.id not in owned and not _marked(row)]
     if not free:
         return Verdict.NONE, ()
-    if any(_may_have_made(other, kind, kind.name(request), truth) for other in others):
+    if any(_may_have_made(other, kind, case) for other in others):
         return Verdict.OPEN, free
-    if len(free) > 1 or trace.namesakes is None or not _as_sent(free[0], op.rpc, kind, request, truth):
+    if len(free) > 1 or case.trace.namesakes is None or not _as_sent(free[0], kind, case):
         return Verdict.DOUBTFUL, free
     return Verdict.OURS, free
 
 
-def _existed(row: Any, kind: Kind, trace: Trace, truth: Truth) -> bool:  # noqa: ANN401 - a row of any list
+def _existed(row: Any, kind: Kind, case: Case) -> bool:  # noqa: ANN401 - a row of any list
     """Whether an object was there before the create was sent, as far as is known."""
+    trace = case.trace
     if row.id in (trace.namesakes or ()):
         return True
-    comparable = truth.clock(trace.project).comparable(trace.sent, trace.accepted)
+    comparable = case.truth.clock(trace.project).comparable(trace.sent, trace.accepted)
     return comparable and trace.sent is not None and latest(kind.made(row)) < trace.sent.earliest
 
 
@@ -103,18 +109,18 @@ def _marked(row: Any) -> bool:  # noqa: ANN401
     return "tags" in row.DESCRIPTOR.fields_by_name and any(tag.key == MARKER for tag in row.tags)
 
 
-def _may_have_made(other: OperationView, kind: Kind, name: str, truth: Truth) -> bool:
+def _may_have_made(other: OperationView, kind: Kind, case: Case) -> bool:
     """Whether another operation, of which it is not known what it made, can have made something without a marker under the name."""
     unknown = other.state in {State.SENT, State.UNKNOWN} or (other.state is State.COMMITTED and not other.resource_id)
     if not unknown or KINDS[other.rpc] is not kind:
         return False
     trace = Trace.of(other.detail)
-    return not trace.marked and kind.name(truth.catalog[other.rpc].request_type.FromString(trace.request)) == name
+    return not trace.marked and kind.name(case.truth.catalog[other.rpc].request_type.FromString(trace.request)) == kind.name(case.request)
 
 
-def _as_sent(row: Any, rpc: str, kind: Kind, request: Any, truth: Truth) -> bool:  # noqa: ANN401
-    sent = truth.catalog[rpc].members(request)[kind.member]
-    listed = truth.catalog[kind.listing]
+def _as_sent(row: Any, kind: Kind, case: Case) -> bool:  # noqa: ANN401 - a row of any list
+    sent = case.binding.members(case.request)[kind.member]
+    listed = case.truth.catalog[kind.listing]
     shown = listed.response_plan.write(listed.response_type(**{kind.rows: [row]}))[kind.rows]
     assert isinstance(sent, dict)
     assert isinstance(shown, list)

@@ -21,12 +21,14 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.quota import evidence
 from gateway.quota.book import LimitBook
-from gateway.quota.evidence import Case, Evidence, Sign
+from gateway.quota.bounds import Wait
+from gateway.quota.case import Case
+from gateway.quota.evidence import Evidence, Sign
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import QuotaSettings
 from gateway.state import OPEN, OperationView, State, Store, StoreDown
-from gateway.tasks.record import Trace
+from gateway.tasks.record import Note, Trace, undecided
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
 from gateway.upstream.client import OPERATION_CAP_S
@@ -164,22 +166,22 @@ class Recovery:
     # Outcomes --------------------------------------------------------------------------------------------------------------------
 
     async def _settle(self, op_id: str) -> None:
-        began = self.clock.monotonic()
+        wait = Wait(self.settings.settle_s, self.clock.monotonic())
         polls = iter(POLLS_S)
         while True:
-            pause_s, left_s = next(polls, POLLS_S[-1]), began + self.settings.settle_s - self.clock.monotonic()
+            pause_s, left_s = next(polls, POLLS_S[-1]), wait.left_s(self.clock.monotonic())
             # One look comes at the moment at which absence becomes proof.
             await self.clock.sleep(min(pause_s, left_s) if left_s > 0 else pause_s)
             try:
                 async with self._looks:
-                    if await self._settled(op_id, began):
+                    if await self._settled(op_id, wait):
                         return
             except (GatewayError, StoreDown, KeyError) as error:
                 log.warning("an outcome cannot be looked up now", op=op_id, error=str(error))
             except Exception:
                 log.exception("an outcome cannot be looked up; the others are", op=op_id)
 
-    async def _settled(self, op_id: str, began: float) -> bool:
+    async def _settled(self, op_id: str, wait: Wait) -> bool:
         """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""
         # A store that lost its data is told of the operation again, before its absence is taken for its end.
         await self.recounter.check_epoch()
@@ -188,22 +190,35 @@ class Recovery:
             self.ledger.under_way.pop(op_id, None)
             return True
         failpoint.reach("before_look")
-        found = await self._look(op)
+        asked = self.clock.monotonic()
+        try:
+            found = await self._look(op)
+        except (GatewayError, KeyError) as error:
+            if wait.over(asked):
+                why = error.message if isinstance(error, GatewayError) else "the gateway does not serve its project any more."
+                await self._leave_to_people(op, f"CBR cannot be asked: {why.rstrip('.')}", over=False)
+            raise
         failpoint.reach("after_look")
         match found.sign:
             case Sign.FOUND:
                 await self._carried_out(op, found)
-            case Sign.ABSENT if self.clock.monotonic() - began >= self.settings.settle_s:
+            case Sign.ABSENT if wait.proves(asked, found.listed):
                 await self.ledger.end(op.id, Ending(Fate.NOTHING))
             case Sign.ABSENT:
                 return False
             case Sign.SEVERAL | Sign.NO_WAY:
-                log.error("an outcome needs an operator: QuotaService/ReleaseReservation", op=op.id, operation=op.rpc, fits=list(found.ids))
+                if wait.over(asked):
+                    await self._leave_to_people(op, found.why, over=found.sign is Sign.NO_WAY)
                 return False
         failpoint.reach("after_settled")
         log.info("an outcome is known now", op=op.id, operation=op.rpc, outcome=found.sign.name)
         self.recounter.soon()
         return True
+
+    async def _leave_to_people(self, op: OperationView, why: str, *, over: bool) -> None:
+        """Whoever asks for the outcome is told that nobody can tell; CBR is still asked now and then. Raises StoreDown."""
+        if undecided(op) != why and await self.store.note(op.id, Note.undecided(why, over=over).packed(), op.note):
+            log.error("an outcome needs an operator: QuotaService/ReleaseReservation", op=op.id, operation=op.rpc, why=why)
 
     async def decided(self, op: OperationView, *, carried_out: bool) -> None:
         """Settles an operation as an operator says."""
@@ -212,11 +227,14 @@ class Recovery:
 
     async def _carried_out(self, op: OperationView, found: Evidence) -> None:
         asynchronous = self.truth.catalog[op.rpc].asynchronous
-        note = self.submissions.carried_out(op, found.response) if asynchronous and found.response is not None else b""
+        # A note of its own also where the answer is not known, in the place of one that says why nobody could tell.
+        answer = found.response if found.response is not None else self.truth.catalog[op.rpc].response_type()
+        note = self.submissions.carried_out(op, answer) if asynchronous else b""
         response = found.response.SerializeToString() if found.response is not None else None
         await self.ledger.end(op.id, Ending(Fate.DONE, response, found.resource_id, note))
         if asynchronous:
-            self.submissions.follow(op.id, Trace.of(op.detail).project)
+            trace = Trace.of(op.detail)
+            self.submissions.follow(op.id, trace.project, trace.places)
 
     async def _look(self, op: OperationView) -> Evidence:
         trace = Trace.of(op.detail)

@@ -47,7 +47,7 @@ class Holdings:
         while True:
             try:
                 op = await self.store.operation(op_id)
-                if op is None or (op.state not in OPEN and await self._over(op)):
+                if op is None or await self._over(op):
                     await self.store.free(op_id, [slot.key for slot in slots])
                     return
                 await self.store.lease(op_id, slots, LEASE_S)
@@ -58,9 +58,9 @@ class Holdings:
     async def _over(self, op: OperationView) -> bool:
         """Whether nothing of the work goes on any more; if so, it is noted. Raises GatewayError, StoreDown or KeyError."""
         note = Note.of(op.note)
-        if op.state is not State.COMMITTED or (note is not None and note.over):
+        if op.state not in {*OPEN, State.COMMITTED} or (note is not None and note.over):
             return True
-        if note is None or not note.found_at:
+        if op.state in OPEN or note is None or not note.found_at:
             return False
         for task_id in note.task_ids:
             shown = await self.truth.read("TaskService/GetTask", Trace.of(op.detail).project, {"task_id": task_id})

@@ -7,7 +7,7 @@ from cbrgateway.v1 import types_pb2
 
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
-from gateway.tasks.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, Claim, Search
+from gateway.tasks.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim, Search
 from gateway.upstream.remote_clock import RemoteClock, Span
 
 
@@ -46,8 +46,9 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is known of the work of a change that was carried out. `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet.
+    """What is known of the work of a change that was carried out; or, as `why`, why nobody can tell whether it was.
 
+    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet.
     `ended`: those of its tasks of whose end was told. `over`: all have ended and the places of the work are free; for work that takes places only.
     """
 
@@ -59,10 +60,16 @@ class Note(msgspec.Struct, frozen=True):
     found_at: float = 0.0
     ended: tuple[str, ...] = ()
     over: bool = False
+    why: str = ""
 
     @classmethod
     def of(cls, note: bytes) -> "Note | None":
         return msgspec.msgpack.decode(note, type=cls) if note else None
+
+    @classmethod
+    def undecided(cls, why: str, *, over: bool = False) -> "Note":
+        """Of a change whose outcome stays open, since nothing that CBR shows proves it. `over`: it shows no work of it either."""
+        return cls(UNDECIDED, Search(()), why=why, over=over)
 
     def packed(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -76,6 +83,7 @@ def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the respon
 
 
 def claim(op: OperationView, trace: Trace, note: Note | None, search: Search, clock: RemoteClock) -> Claim:
+    note = note if op.state is State.COMMITTED else None
     found = (note.found_at, note.task_ids) if note else (0.0, ())
     began = trace.sent.earliest if trace.sent is not None and clock.comparable(trace.sent, trace.accepted) else ALWAYS
     return Claim(op.id, note.search if note else search, began, op.state in OPEN, *found)
@@ -92,14 +100,22 @@ def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) ->
         task_ids=note.task_ids,
         skipped_resources=[types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped],
         accept_time=moment(accepted),
+        state_reason=note.why,
     )
 
 
 def submission(op: OperationView) -> types_pb2.Submission:
     """The submission of an operation as it stands in the store."""
-    state = NOT_STARTED
+    note = Note(NOT_STARTED, Search(()))
     if op.state in OPEN:
-        state = OUTCOME_UNKNOWN
+        why = undecided(op)
+        note = Note.undecided(why) if why else Note(OUTCOME_UNKNOWN, Search(()))
     elif op.state is State.COMMITTED:
-        state = CORRELATING
-    return shown(op.id, op.rpc, op.request_id, Trace.of(op.detail).accepted, Note.of(op.note) or Note(state, Search(())))
+        note = Note.of(op.note) or Note(CORRELATING, Search(()))
+    return shown(op.id, op.rpc, op.request_id, Trace.of(op.detail).accepted, note)
+
+
+def undecided(op: OperationView) -> str:
+    """Why nobody can tell what became of an operation; empty while that is still being found out, or is known."""
+    note = Note.of(op.note) if op.state in OPEN else None
+    return note.why if note is not None else ""

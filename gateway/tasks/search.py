@@ -1,5 +1,6 @@
 """One look at CBR for the tasks of a change, and at the store for other changes that may have started them."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2
@@ -10,9 +11,14 @@ from gateway.tasks.correlation import ALWAYS, RULES, Claim, Hits, Search, Task, 
 from gateway.tasks.record import Note, Trace, claim
 from gateway.tasks.truth import Truth
 
+_BEFORE_S: Final = 120.0
+"""Tasks that began up to this long before a change tell how late CBR lists them."""
 _OBJECTS: Final = {
     "VaultService/DeleteVault": ("VaultService/GetVault", "vault_id"),
     "BackupService/DeleteBackup": ("BackupService/GetBackup", "backup_id"),
+    "PolicyService/DeletePolicy": ("PolicyService/GetPolicy", "policy_id"),
+    "OrganizationPolicyService/DeleteOrganizationPolicy": ("OrganizationPolicyService/GetOrganizationPolicy", "organization_policy_id"),
+    "AgentService/UnregisterAgent": ("AgentService/GetAgent", "agent_id"),
 }
 """RPCs whose success also shows by an object that is gone: RPC -> the read, and its field."""
 
@@ -43,12 +49,13 @@ async def others(store: Store, truth: Truth, project: str, own: OperationView, r
     return found
 
 
-async def look(store: Store, truth: Truth, op: OperationView, trace: Trace, reach_s: float) -> Hits:
-    """The tasks that fit a change of which no more is known. Raises as `listed` and `others`."""
+async def look(store: Store, truth: Truth, op: OperationView, trace: Trace, reach_s: float) -> tuple[Sequence[Task], Hits]:
+    """The tasks of a project since a while before a change of which no more is known, and those that fit it. Raises as `listed` and `others`."""
     await truth.time(trace.project)
     own = claim(op, trace, None, search_of(truth, op.rpc, trace), truth.clock(trace.project))
-    tasks = await listed(truth, trace.project, own)
-    return hits(own, tasks, await others(store, truth, trace.project, op, reach_s))
+    since = {} if own.began == ALWAYS else {"start_time": Timestamp(seconds=int(own.began - _BEFORE_S))}
+    tasks = await truth.rows("TaskService/ListTasks", trace.project, "tasks", **since)
+    return tasks, hits(own, tasks, await others(store, truth, trace.project, op, reach_s))
 
 
 async def gone(truth: Truth, rpc: str, trace: Trace) -> bool:

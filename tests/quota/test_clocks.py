@@ -25,12 +25,12 @@ AHEAD_S = [-900, -90, 0, 90, 900]
 AFTER, BEFORE = "after_commit", "before_commit"
 
 
-def gateway(ahead_s, *, markers=True, **more):
+def gateway(ahead_s, *, markers=True, settle_s=1, limits=(), **more):
     """Before a cloud whose clock is that far ahead."""
     # Another tenant of the same project.
     twin = {**tenant_entry("payments"), "id": "twin", "api_keys": [{"id": "test", "sha256": hashlib.sha256(b"key-of-twin").hexdigest()}]}
     tenants = [*map(tenant_entry, TENANTS), twin]
-    sections = {"tasks": FAST, "quota": {"markers": markers, "sweep_s": 1, "settle_s": 1}, "tenants": tenants}
+    sections = {"tasks": FAST, "quota": {"markers": markers, "sweep_s": 1, "settle_s": settle_s}, "tenants": tenants, "limits": limits}
     return running_gateway(sections=sections, pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000, **more)
 
 
@@ -48,7 +48,7 @@ def lose(world, operation, when):
 async def until_ended(world, method, request, within_s=30):
     """Repeats a change as its callers do, until its outcome is known."""
     ends_at = time.monotonic() + within_s
-    while (ended := await outcome(world, method, request, within_s=3)).reason in {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS"}:
+    while (ended := await outcome(world, method, request, within_s=3)).reason in {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "CONCURRENCY_LIMIT"}:
         assert time.monotonic() < ends_at, ended.reason
         await asyncio.sleep(0.05)
     return ended

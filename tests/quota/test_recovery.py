@@ -120,7 +120,7 @@ async def test_a_restore_is_never_sent_again_and_waits_for_an_operator():
         await asyncio.sleep(2.5)
         (open_operation,) = await world.app.store.operations(None, {State.UNKNOWN})
         assert open_operation.rpc == "BackupService/RestoreBackup"
-        assert (await told(lambda: outcome(world, backups.RestoreBackup, request, within_s=1))).reason == "OUTCOME_UNKNOWN"
+        assert (await told(lambda: outcome(world, backups.RestoreBackup, request, within_s=1))).reason == "OUTCOME_UNDECIDED"
         assert len(posts(world, "RestoreBackup")) == 1
 
 

@@ -21,6 +21,7 @@ from gateway.quota.settings import LimitEntry
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, State, Usage
+from gateway.tasks.record import undecided
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
@@ -156,6 +157,7 @@ class QuotaHandlers:
                 state=quota_pb2.ReservationState.Value(f"RESERVATION_STATE_{op.state}"),
                 amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
                 create_time=moment(op.created_at),
+                undecided_reason=undecided(op),
             )
             for op in await self.admission.store.operations(tenant, OPEN)
         ]

@@ -241,6 +241,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
     blindly: read the object (or list by name) and repeat only if the change is absent.
     """
+    ERROR_REASON_OUTCOME_UNDECIDED: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION. The change with this request_id was sent, and nobody can tell from what CBR shows whether it was carried out; the message says why.
+    What to do: look at the object (`submission` or `operation` in the metadata names the change), and repeat the change with a new request_id only if it is
+    absent. An administrator settles it with ReleaseReservation. What ends so, and when: docs/quotas.md.
+    """
     ERROR_REASON_UPSTREAM_INTERNAL: _ErrorReason.ValueType  # 54
     """INTERNAL. CBR failed inside.
     What to do: repeat later; give the vendor the `upstreamRequestId` if it lasts.
@@ -491,6 +496,11 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 53
 """UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known.
 What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
 blindly: read the object (or list by name) and repeat only if the change is absent.
+"""
+ERROR_REASON_OUTCOME_UNDECIDED: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION. The change with this request_id was sent, and nobody can tell from what CBR shows whether it was carried out; the message says why.
+What to do: look at the object (`submission` or `operation` in the metadata names the change), and repeat the change with a new request_id only if it is
+absent. An administrator settles it with ReleaseReservation. What ends so, and when: docs/quotas.md.
 """
 ERROR_REASON_UPSTREAM_INTERNAL: ErrorReason.ValueType  # 54
 """INTERNAL. CBR failed inside.

@@ -421,6 +421,7 @@ class Reservation(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     AMOUNTS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UNDECIDED_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id; the `x-request-id` of the call that began it, and the value of the tag `gw-op` of a vault that it creates."""
     tenant: _builtins.str
@@ -431,6 +432,8 @@ class Reservation(_message.Message):
     """The caller's id of the change, empty if it gave none."""
     state: Global___ReservationState.ValueType
     """State."""
+    undecided_reason: _builtins.str
+    """Why nobody but an administrator can settle it. Empty: it is under way, or the gateway is finding out."""
     @_builtins.property
     def amounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReservedAmount]:
         """What it reserves, in the counters of limits and in the counts of its project, which limits that come later rest on."""
@@ -449,10 +452,11 @@ class Reservation(_message.Message):
         state: Global___ReservationState.ValueType = ...,
         amounts: _abc.Iterable[Global___ReservedAmount] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        undecided_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "create_time", b"create_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "create_time", b"create_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "state", b"state", "tenant", b"tenant", "undecided_reason", b"undecided_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -351,6 +351,10 @@ class _SubmissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Submi
     """Whether CBR accepted the change is not known. The gateway looks for it and settles this state."""
     SUBMISSION_STATE_NOT_STARTED: _SubmissionState.ValueType  # 6
     """No work was started: the change did not happen, or every resource was skipped."""
+    SUBMISSION_STATE_UNDECIDED: _SubmissionState.ValueType  # 7
+    """Whether CBR accepted the change cannot be told from what it shows; `state_reason` says why. An administrator settles it with
+    QuotaService/ReleaseReservation. It changes by itself only if CBR shows the change after all.
+    """
 
 class SubmissionState(_SubmissionState, metaclass=_SubmissionStateEnumTypeWrapper):
     """Where the work that a call started stands."""
@@ -369,6 +373,10 @@ SUBMISSION_STATE_OUTCOME_UNKNOWN: SubmissionState.ValueType  # 5
 """Whether CBR accepted the change is not known. The gateway looks for it and settles this state."""
 SUBMISSION_STATE_NOT_STARTED: SubmissionState.ValueType  # 6
 """No work was started: the change did not happen, or every resource was skipped."""
+SUBMISSION_STATE_UNDECIDED: SubmissionState.ValueType  # 7
+"""Whether CBR accepted the change cannot be told from what it shows; `state_reason` says why. An administrator settles it with
+QuotaService/ReleaseReservation. It changes by itself only if CBR shows the change after all.
+"""
 Global___SubmissionState: _TypeAlias = SubmissionState  # noqa: Y015
 
 @_typing.final
@@ -1327,6 +1335,7 @@ class Submission(_message.Message):
     TASK_IDS_FIELD_NUMBER: _builtins.int
     SKIPPED_RESOURCES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id, set by the gateway; the `x-request-id` of the call."""
     rpc: _builtins.str
@@ -1337,6 +1346,8 @@ class Submission(_message.Message):
     """Id that CBR gave the request, for the vendor's support. Empty: CBR did not tell, or the change's outcome is not known."""
     state: Global___SubmissionState.ValueType
     """Where the work stands."""
+    state_reason: _builtins.str
+    """Why `state` is UNDECIDED; empty in every other state."""
     @_builtins.property
     def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tasks that do the work, oldest first. More may follow while `state` is CORRELATING."""
@@ -1360,10 +1371,11 @@ class Submission(_message.Message):
         task_ids: _abc.Iterable[_builtins.str] | None = ...,
         skipped_resources: _abc.Iterable[Global___SkippedResource] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
+        state_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "skipped_resources", b"skipped_resources", "state", b"state", "task_ids", b"task_ids", "upstream_request_id", b"upstream_request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "skipped_resources", b"skipped_resources", "state", b"state", "state_reason", b"state_reason", "task_ids", b"task_ids", "upstream_request_id", b"upstream_request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,88 @@
+"""When the answer to a change whose outcome is not known is final, and what it then is.
+
+At the latest once CBR has had `quota.settle_s` to show the change, counted from the loss of its answer, or from when a gateway takes over from one
+that died. Each change then ends in one of three ways:
+
+    done        CBR shows it
+    not done    CBR does not show it, which proves that it was not carried out, or a repeat of it does no harm
+    undecided   neither is proved: a person has to look. CBR goes on being asked, rarely, and a proof that comes later counts
+
+Sooner, as soon as a list proves it: CBR lists things in the order in which it made them, so that a complete list which shows something of a certain
+age shows everything that is older. That measures how late its lists are. A list that was asked for twice as long after the loss as that, and at least
+a quarter of `settle_s`, for CBR to be through with what it had taken on, shows the change or proves that there is none.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.upstream.declaration import Binding, RetryClass
+from gateway.upstream.remote_clock import RemoteClock
+
+_LEAST: Final = 0.25
+_TIMES: Final = 2.0
+_SHOWN_BY_NOTHING: Final = frozenset({"BackupShareService/AddBackupMembers", "OrganizationPolicyService/CreateOrganizationPolicy"})
+"""What somebody else may have done as well, without a trace of who it was."""
+
+
+class Unseen(Enum):
+    """What it means that CBR does not show a change by then."""
+
+    NOT_DONE = "not done"
+    UNDECIDED = "undecided"
+
+
+def unseen(binding: Binding) -> Unseen:
+    """What must never be sent twice is not given up by itself: that nothing is shown is no proof that is good enough."""
+    undecided = binding.retry_class is RetryClass.NEVER or binding.rpc in _SHOWN_BY_NOTHING
+    return Unseen.UNDECIDED if undecided else Unseen.NOT_DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a complete list tells of itself: when the newest of its rows was made, by CBR's clock, and how long ago that was at most."""
+
+    newest: float
+    age_s: float
+
+
+def listed(moments: Iterable[Timestamp], clock: RemoteClock) -> Listed | None:
+    """`moments`: when the rows were made. None: it tells nothing."""
+    now, newest = clock.now(), max((moment.ToNanoseconds() / 1e9 for moment in moments), default=-math.inf)
+    if now is None or not 0 < newest <= now.latest:
+        return None
+    return Listed(newest, now.latest - newest)
+
+
+class Wait:
+    """How long one change is waited for. Moments are monotonic; `began`: when its answer had been lost."""
+
+    def __init__(self, settle_s: float, began: float) -> None:
+        self._settle_s = settle_s
+        self._began = began
+        self._lag_s = math.inf
+        self._newest = -math.inf
+
+    def left_s(self, now: float) -> float:
+        """How long until a list may prove something."""
+        return self._began + self._needed_s - now
+
+    def over(self, asked: float) -> bool:
+        """Whether an answer that was asked for then is the last word."""
+        return asked - self._began >= self._settle_s
+
+    def proves(self, asked: float, shown: Listed | None) -> bool:
+        """Whether a list that was asked for then, and does not show the change, proves that there is none."""
+        if shown is None or shown.newest < self._newest:
+            # It tells nothing, or is older than one before it.
+            return self.over(asked)
+        self._newest, self._lag_s = shown.newest, min(self._lag_s, shown.age_s)
+        return asked - self._began >= self._needed_s
+
+    @property
+    def _needed_s(self) -> float:
+        return min(self._settle_s, max(self._settle_s * _LEAST, self._lag_s * _TIMES))

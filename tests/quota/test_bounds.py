@@ -1,0 +1,224 @@
+"""Every change whose outcome is not known gets a final answer: done, not done, or that a person has to look; and none sooner than that is proved."""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from cbrgateway.v1 import quota_pb2, task_pb2, types_pb2
+from cbrgateway.v1.backup_share_pb2 import AddBackupMembersRequest
+from cbrgateway.v1.backup_share_pb2_grpc import BackupShareServiceStub
+from cbrgateway.v1.policy_pb2 import DeletePolicyRequest
+from cbrgateway.v1.policy_pb2_grpc import PolicyServiceStub
+from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
+from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+
+from emulator.settings import DATABASES_PROJECT_ID
+from gateway.quota.bounds import Listed, Unseen, Wait, unseen
+from gateway.upstream.catalog import load_catalog
+from tests.quota.scenes import limit, new_vault, outcome, posts
+from tests.quota.test_clocks import AFTER, BEFORE, checkpoint, gateway, lose, policy, restore, until_ended
+from tests.tasks.test_settling import ordered
+from tests.tasks.works import Scene, finish
+
+PAGE = Path(__file__).parents[2] / "docs" / "quotas.md"
+
+
+def test_the_page_says_of_each_change_what_ends_it():
+    section = PAGE.read_text().split("\n## When an outcome is final\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")]
+    said = {name: row[2] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    declared = {each.rpc.partition("/")[2]: unseen(each).value for each in load_catalog() if not each.reads}
+    assert said == declared
+
+
+class TestWait:
+    """Without measuring anything, the bound; never less than a quarter of it; a list that is older than one before proves nothing."""
+
+    def test_without_a_measured_lag_the_bound_counts(self):
+        wait = Wait(120, 1000)
+        assert wait.left_s(1000) == 120
+        assert not wait.proves(1119, None)
+        assert wait.proves(1120, None)
+        assert not wait.over(1119)
+
+    def test_a_list_that_shows_something_new_proves_sooner(self):
+        wait = Wait(120, 1000)
+        assert not wait.proves(1000, Listed(newest=500, age_s=20))
+        assert wait.left_s(1000) == 40
+        assert not wait.proves(1039, Listed(newest=500, age_s=59))
+        assert wait.proves(1040, Listed(newest=500, age_s=60))
+
+    def test_some_time_is_left_to_what_cbr_has_taken_on(self):
+        wait = Wait(120, 1000)
+        assert not wait.proves(1029, Listed(newest=528, age_s=1))
+        assert wait.proves(1030, Listed(newest=528, age_s=2))
+
+    def test_a_list_that_is_older_than_one_before_proves_nothing(self):
+        wait = Wait(120, 1000)
+        assert not wait.proves(1000, Listed(newest=500, age_s=1))
+        assert not wait.proves(1060, Listed(newest=499, age_s=62))
+        assert wait.proves(1061, Listed(newest=500, age_s=62))
+
+    def test_an_old_list_needs_the_bound(self):
+        wait = Wait(120, 1000)
+        assert not wait.proves(1060, Listed(newest=10, age_s=4000))
+        assert wait.proves(1120, Listed(newest=10, age_s=4060))
+        assert unseen(load_catalog()["VaultService/OrderVault"]) is Unseen.UNDECIDED
+
+
+@pytest.mark.parametrize("kind", ["vault", "policy", "checkpoint"])
+async def test_what_was_not_done_is_known_long_before_the_bound(kind):
+    """CBR has just listed something of the same kind, so that it is known how late its lists are."""
+    async with gateway(0, settle_s=8) as world:
+        scene = Scene(world)
+        method, request, operation = scene.vaults.CreateVault, new_vault(1, request_id="r"), "CreateVault"
+        if kind == "policy":
+            method, request, operation = world.stub(PolicyServiceStub).CreatePolicy, policy(), "CreatePolicy"
+        if kind == "checkpoint":
+            method, request, operation = await checkpoint(scene)
+        before = type(request)()
+        before.CopyFrom(request)
+        before.ClearField("request_id")
+        assert (await outcome(world, method, before)).reason == "OK"
+        finish(world)
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        lost_at = time.monotonic()
+        assert (await until_ended(world, method, request)).reason == "OK"
+        assert time.monotonic() - lost_at < 7
+        assert len(posts(world, operation, committed=True)) == 2
+
+
+async def test_lists_that_are_late_are_waited_for():
+    """They lag behind by more than a quarter of the bound from the loss on, and CBR had listed at once until then."""
+    async with gateway(0, settle_s=6) as world:
+        vaults = world.stub(VaultServiceStub)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1))).reason == "OK"
+        world.emulator.state.faults.add({"kind": "list_lag", "seconds": 3, "match": {"operation": "ListVault"}, "times": None})
+        lose(world, "CreateVault", AFTER)
+        request = new_vault(2, request_id="r")
+        assert (await outcome(world, vaults.CreateVault, request)).reason == "OUTCOME_UNKNOWN"
+        again = await until_ended(world, vaults.CreateVault, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", "true")
+        assert len(posts(world, "CreateVault", committed=True)) == 2
+
+
+async def undecided(world, method, request):
+    """The refusal of a repeat, once it is final."""
+    ended = await until_ended(world, method, request)
+    assert (ended.reason, ended.code) == ("OUTCOME_UNDECIDED", grpc.StatusCode.FAILED_PRECONDITION)
+    began = time.monotonic()
+    assert (await outcome(world, method, request)).reason == "OUTCOME_UNDECIDED"
+    assert time.monotonic() - began < 5, "who repeats it waits for nothing"
+    return ended
+
+
+async def test_a_restore_that_cbr_does_not_show_is_left_to_a_person():
+    """It has its place under the limit until then, and gives it back: no work of it is going on."""
+    places = [limit("concurrent_restores", "tenant", 1)]
+    async with gateway(0, limits=places) as world:
+        scene = Scene(world)
+        method, request, operation = await restore(scene)
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        other = type(request)()
+        other.CopyFrom(request)
+        other.request_id = "another"
+        assert (await outcome(world, method, other)).reason == "CONCURRENCY_LIMIT"
+        ended = await undecided(world, method, request)
+        submission_id = ended.details["ErrorInfo"].metadata["submission"]
+        submission = await scene.submission(submission_id)
+        assert (submission.state, submission.state_reason != "") == (types_pb2.SUBMISSION_STATE_UNDECIDED, True)
+        waited = await outcome(world, world.stub(TaskServiceStub).WaitTask, task_pb2.WaitTaskRequest(submission_id=submission_id), within_s=30)
+        assert (waited.response.done, waited.response.submission.state) == (True, submission.state)
+        assert (await outcome(world, method, other)).reason == "OK"
+        quota = world.stub(QuotaServiceStub)
+        (left,) = (await outcome(world, quota.ListReservations, quota_pb2.ListReservationsRequest(), "admin")).response.reservations
+        assert (left.id, left.undecided_reason) == (submission_id, submission.state_reason)
+        settled = quota_pb2.ReleaseReservationRequest(reservation_id=left.id, carried_out=False)
+        assert (await outcome(world, quota.ReleaseReservation, settled, "admin")).reason == "OK"
+        assert (await scene.submission(submission_id)).state == types_pb2.SUBMISSION_STATE_NOT_STARTED
+        assert len(posts(world, operation, committed=True)) == 1
+
+
+async def test_a_restore_that_cbr_shows_after_all_is_done():
+    async with gateway(0) as world:
+        scene = Scene(world)
+        method, request, operation = await restore(scene)
+        late = world.emulator.state.faults.add({"kind": "list_lag", "seconds": 60, "match": {"operation": "ListOpLogs"}, "times": None})
+        lose(world, operation, AFTER)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        await undecided(world, method, request)
+        world.emulator.state.faults.remove(late.id)
+        ends_at = time.monotonic() + 30
+        while (ended := await outcome(world, method, request)).reason == "OUTCOME_UNDECIDED":
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.1)
+        assert (ended.reason, len(posts(world, operation))) == ("OK", 1)
+
+
+async def test_an_order_that_cbr_does_not_show_is_left_to_a_person():
+    async with gateway(0) as world:
+        vaults = world.stub(VaultServiceStub)
+        lose(world, "CreatePostPaidVault", BEFORE)
+        assert (await outcome(world, vaults.OrderVault, ordered())).reason == "OUTCOME_UNKNOWN"
+        ended = await undecided(world, vaults.OrderVault, ordered())
+        assert ended.details["ErrorInfo"].metadata["operation"] != ""
+
+
+async def test_what_nothing_shows_is_left_to_a_person():
+    async with gateway(0) as world:
+        scene = Scene(world)
+        shares = world.stub(BackupShareServiceStub)
+        request = AddBackupMembersRequest(backup_id=(await scene.backup()).id, project_ids=[DATABASES_PROJECT_ID], request_id="r")
+        lose(world, "AddMember", AFTER)
+        assert (await outcome(world, shares.AddBackupMembers, request)).reason == "OUTCOME_UNKNOWN"
+        await undecided(world, shares.AddBackupMembers, request)
+
+
+async def test_two_creates_alike_of_which_one_was_made_are_left_to_a_person():
+    async with gateway(0) as world:
+        policies = world.stub(PolicyServiceStub)
+        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "CreatePolicy"}})
+        slow = world.emulator.state.faults.add({"kind": "list_lag", "seconds": 0.5, "match": {"operation": "ListPolicies"}, "times": None})
+        assert (await outcome(world, policies.CreatePolicy, policy())).reason == "OUTCOME_UNKNOWN"
+        other = policy()
+        other.request_id = "another"
+        lose(world, "CreatePolicy", BEFORE)
+        assert (await outcome(world, policies.CreatePolicy, other)).reason == "OUTCOME_UNKNOWN"
+        world.emulator.state.faults.remove(slow.id)
+        for request in (policy(), other):
+            await undecided(world, policies.CreatePolicy, request)
+        assert len(posts(world, "CreatePolicy", committed=True)) == 1
+
+
+async def test_what_cannot_be_looked_up_is_left_to_a_person_until_it_can():
+    async with gateway(0) as world:
+        vaults = world.stub(VaultServiceStub)
+        refused = {"kind": "status", "status": 403, "match": {"operation": "ListVault"}, "times": None}
+        lose(world, "CreateVault", AFTER)
+        fault = world.emulator.state.faults.add(refused)
+        assert (await outcome(world, vaults.CreateVault, new_vault(1, request_id="r"))).reason == "OUTCOME_UNKNOWN"
+        await undecided(world, vaults.CreateVault, new_vault(1, request_id="r"))
+        world.emulator.state.faults.remove(fault.id)
+        ends_at = time.monotonic() + 30
+        while (ended := await outcome(world, vaults.CreateVault, new_vault(1, request_id="r"))).reason == "OUTCOME_UNDECIDED":
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.1)
+        assert (ended.reason, len(posts(world))) == ("OK", 1)
+
+
+async def test_a_delete_whose_object_is_gone_is_done():
+    async with gateway(0) as world:
+        policies = world.stub(PolicyServiceStub)
+        made = (await outcome(world, policies.CreatePolicy, policy())).response.policy
+        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "DeletePolicy"}})
+        world.emulator.state.faults.add({"kind": "status", "status": 502, "match": {"operation": "DeletePolicy"}, "nth": 2, "times": 9})
+        request = DeletePolicyRequest(policy_id=made.id, request_id="d")
+        assert (await outcome(world, policies.DeletePolicy, request)).reason == "OUTCOME_UNKNOWN"
+        again = await until_ended(world, policies.DeletePolicy, request)
+        assert (again.reason, again.trailers.get("replayed")) == ("OK", "true")
