@@ -20,6 +20,7 @@ from gateway.task_commands import tasks
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
     from gateway.signals import Signals
+    from gateway.upstream.catalog import Catalog
 
 _PLUGINS = "cbr_gateway.commands"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -158,7 +159,9 @@ def _loop_factory() -> Callable[[], Any] | None:
 
 @main.command()
 @_configured
-def check(config_file: Path | None, **flags: object) -> None:
+@click.option("--online", is_flag=True, help="Also sign in to CBR with every credential, and list in every project. Changes nothing.")
+@click.option("--timeout", "within_s", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds for all answers of --online.")
+def check(config_file: Path | None, online: bool, within_s: float, **flags: object) -> None:  # noqa: FBT001 - a flag of the command line
     """Check the configuration and every declaration; report all problems."""
     from gateway.config import ConfigError  # noqa: PLC0415
     from gateway.upstream.catalog import DeclarationError, load_catalog  # noqa: PLC0415
@@ -182,6 +185,23 @@ def check(config_file: Path | None, **flags: object) -> None:
         "project": sum(len(tenant.projects) for tenant in config.tenants),
     }
     click.echo("OK: " + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items()))
+    if online:
+        _check_online(config, catalog, within_s)
+
+
+def _check_online(config: "Config", catalog: "Catalog", within_s: float) -> None:
+    import asyncio  # noqa: PLC0415 - see above
+
+    from gateway import telemetry  # noqa: PLC0415
+    from gateway.online import look, places  # noqa: PLC0415
+
+    # Whatever would be logged is among the problems.
+    telemetry.configure(config.log.model_copy(update={"level": "error"}))
+    problems = asyncio.run(look(config, catalog, within_s))
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise click.ClickException(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}")
+    click.echo(f"OK: every credential is accepted, and vaults, policies and tasks can be listed in {len(places(config))} projects")
 
 
 @main.group()

@@ -27,7 +27,7 @@ from gateway.quota.limits import Limits, Metric, Scope
 from gateway.quota.listing import RESIZES, SHARES, Listing, Recent, shared
 from gateway.state import OPEN, Store
 from gateway.tasks.record import Trace
-from gateway.tasks.truth import Truth
+from gateway.tasks.truth import Truth, unlisted
 
 _LISTS_AT_ONCE: Final = 8
 _TOGETHER_S: Final = 0.2
@@ -282,4 +282,4 @@ class Recounter:
         log.warning("a project cannot be counted now", project=project, error=str(error))
         for part in parts:
             before = self.problems.get(part)
-            self.problems[part] = Problem(project, error.reason, error.message, before.since if before else self.clock.time())
+            self.problems[part] = Problem(project, error.reason, unlisted(error), before.since if before else self.clock.time())

@@ -27,23 +27,24 @@ class Truth:
 
     async def read(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any | None:  # noqa: ANN401 - the response of any read
         """The response; None when the object does not exist. Raises GatewayError."""
-        binding = self.catalog[rpc]
         try:
-            reply = await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None)
+            return await self.answer(rpc, project, fields)
         except GatewayError as error:
             if error.code == code_pb2.NOT_FOUND:
                 return None
             raise
-        return reply.message
+
+    async def answer(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any:  # noqa: ANN401 - the response of any read
+        """Raises GatewayError, also when the object does not exist."""
+        binding = self.catalog[rpc]
+        return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None)).message
 
     async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
-        """Every row of a list. Raises GatewayError when any page fails."""
+        """Every row of a list. Raises GatewayError when any page fails: a list that is not found is no empty list."""
         found: list[Any] = []
         token = ""
         while True:
-            page: Any = await self.read(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token})
-            if page is None:
-                return found
+            page = await self.answer(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token})
             found += getattr(page, rows)
             token = page.next_page_token
             if not token:
@@ -71,3 +72,10 @@ class Truth:
         if account is None:
             raise KeyError(project)
         return account
+
+
+def unlisted(error: GatewayError) -> str:
+    """Why a list of a project failed, and what to do, for the project's owner."""
+    if error.code == code_pb2.NOT_FOUND:
+        return "CBR knows no such project at the region's endpoint; check the project's id and its region."
+    return error.message

@@ -17,10 +17,16 @@ from tests.functional.calls import until
 from tests.harness import TENANTS, World, config_for
 from tests.quota.fleet import create, delete, running_fleet
 from tests.quota.scenes import gateway, limit, outcome, posts
+from tests.quota.test_tenant_limits import Site, changed
 
 PAYMENTS, DATABASES = TENANTS["payments"][0], TENANTS["databases"][0]
-WORDS = {"status": {"kind": "status", "status": 403}, "secret": {"kind": "status", "status": 401}, "slow": {"kind": "delay", "seconds": 4}}
-CAUSES = {"status": "UPSTREAM_PERMISSION", "secret": "UPSTREAM_CREDENTIALS", "slow": "UPSTREAM_UNAVAILABLE"}
+WORDS = {
+    "status": {"kind": "status", "status": 403},
+    "nowhere": {"kind": "status", "status": 404},
+    "secret": {"kind": "status", "status": 401},
+    "slow": {"kind": "delay", "seconds": 4},
+}
+CAUSES = {"status": "UPSTREAM_PERMISSION", "nowhere": "NOT_FOUND", "secret": "UPSTREAM_CREDENTIALS", "slow": "UPSTREAM_UNAVAILABLE"}
 LATE = {"kind": "list_lag", "seconds": 4, "match": {"operation": "ListVault"}, "times": None}
 SETTLE = {"quota": {"settle_s": 120}}
 
@@ -93,6 +99,31 @@ async def test_a_count_outlives_the_process_and_stands_in_where_a_later_one_fail
             assert [(await create(world, n, tenant)).reason for n, tenant in ((4, "databases"), (5, "payments"))] == ["OK", "RESOURCE_COUNT_LIMIT"]
 
 
+@pytest.mark.parametrize("fault", ["status", "nowhere"])
+async def test_a_list_that_fails_later_leaves_the_last_count(fault):
+    async with gateway(limit("vaults", "tenant", 2)) as world:
+        assert (await create(world, 1)).reason == "OK"
+        # Long enough ago that only a list shows it.
+        await asyncio.sleep(1.1)
+        hide(world, PAYMENTS, WORDS[fault])
+        await world.app.recovery.recounter.run()
+        assert [(await create(world, n)).reason for n in (2, 3)] == ["OK", "RESOURCE_COUNT_LIMIT"]
+
+
+async def test_a_project_that_comes_by_a_reload_and_cannot_be_counted_stops_nobody_else(tmp_path):
+    async with running_emulator() as cloud:
+        site = Site(tmp_path, cloud.base_url, limit("vaults", "global", 2))
+        site.write("payments")
+        async with site.running(cloud) as world:
+            assert (await create(world, 1)).reason == "OK"
+            hide(world, DATABASES)
+            await changed(world, lambda: site.write("databases"))
+            assert (await create(world, 2, "databases")).reason == "QUOTA_STORE_DOWN"
+            assert [(await create(world, n)).reason for n in (2, 3)] == ["OK", "RESOURCE_COUNT_LIMIT"]
+            await changed(world, (tmp_path / "tenants" / "databases.yaml").unlink)
+            assert not world.app.recovery.recounter.problems
+
+
 async def test_what_was_never_counted_counts_as_the_configuration_assumes():
     quota = {"quota": {"sweep_s": 1, "settle_s": 1, "assumed_vaults": 3}}
     async with gateway(limit("vaults", "global", 4), sections=quota) as world:
@@ -128,16 +159,16 @@ async def test_a_limit_that_is_newer_than_a_create_counts_what_late_lists_do_not
 
 async def test_a_store_that_is_emptied_while_a_gateway_is_killed_lets_in_no_more_than_allowed(tmp_path, valkey):
     most = 20
-    quota = {"settle_s": 6}
+    quota = {"settle_s": 4}
     async with running_fleet(tmp_path, valkey, 1, limit("vaults", "tenant", most), quota=quota, new=True) as fleet:
         world = fleet.worlds[0]
         refused = await create(world, 0)
         assert (refused.reason, refused.details["ErrorInfo"].metadata["cause"]) == ("QUOTA_STORE_DOWN", "DATA_LOST")
-        assert 0 < refused.details["RetryInfo"].retry_delay.seconds <= 6
+        assert 0 < refused.details["RetryInfo"].retry_delay.seconds <= 4
         waiting = (await usages(world, "payments"))["vaults:tenant:payments"]
         assert (waiting.count_state, waiting.HasField("growth_time")) == (quota_pb2.COUNT_STATE_WAITING, True)
         await until_grows(world, 0)
-        for fault in (LATE, {"kind": "delay", "seconds": 2, "match": {"operation": "CreateVault"}, "times": None}):
+        for fault in ({**LATE, "seconds": 2}, {"kind": "delay", "seconds": 1, "match": {"operation": "CreateVault"}, "times": None}):
             world.emulator.state.faults.add(fault)
         sent = [asyncio.create_task(create(world, n)) for n in range(1, 13)]
         await until(lambda: len(posts(world)) == 13)

@@ -1,0 +1,98 @@
+"""`check --online`: whether each credential and project of a configuration works, told by reads alone."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from cbrgateway.v1 import errors_pb2
+
+from gateway.clock import SystemClock
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.snapshots import Snapshots
+from gateway.tasks.truth import Truth, unlisted
+from gateway.upstream.breaker import Breakers
+from gateway.upstream.catalog import Catalog
+from gateway.upstream.client import Client
+from gateway.upstream.paging import PageTokens
+from gateway.upstream.transport import open_transport
+
+LISTS: Final = {"vaults": "VaultService/ListVaults", "policies": "PolicyService/ListPolicies", "tasks": "TaskService/ListTasks"}
+"""What the gateway itself lists: to count, to find lost changes, and for those who watch."""
+_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A project as the configuration names it."""
+
+    credential: str
+    region: str
+    tenant: str
+    project: str
+
+    def __str__(self) -> str:
+        return f"credential {self.credential}, region {self.region}, project {self.project} of tenant {self.tenant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What does not work, and what to do. `what`: the list that failed."""
+
+    place: Place
+    what: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: cannot list {self.what}. {self.message}"
+
+
+def places(config: Config) -> list[Place]:
+    return [Place(project.credential, project.region, tenant.id, project.key) for tenant in config.tenants for project in tenant.projects]
+
+
+async def look(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
+    """One row of each list of each project, many at once; whatever has not answered within the time is a problem, too."""
+    async with _reading(config, catalog) as truth:
+        turns = asyncio.Semaphore(_AT_ONCE)
+        tasks = {place: asyncio.create_task(_look(truth, place, turns)) for place in places(config)}
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=within_s)
+            late = f"No answer within {within_s:g} s. Check the endpoint and the way to it, or give it more time: --timeout."
+            return [problem for place, task in tasks.items() for problem in (task.result() if task.done() else [Problem(place, "anything", late)])]
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _look(truth: Truth, place: Place, turns: asyncio.Semaphore) -> list[Problem]:
+    problems = []
+    async with turns:
+        for what, rpc in LISTS.items():
+            try:
+                await truth.answer(rpc, place.project, {"page_size": 1})
+            except GatewayError as error:
+                problems.append(Problem(place, what, unlisted(error)))
+                if error.reason != errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION:
+                    # The next list would say the same.
+                    break
+    return problems
+
+
+@asynccontextmanager
+async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
+    clock = SystemClock()
+    transport = open_transport(config.upstream.transport)
+    breakers = Breakers(clock, random.random)
+    snapshots = Snapshots(transport, breakers, clock)
+    try:
+        accounts = snapshots.build(config).accounts
+        yield Truth(catalog, Client(catalog, transport, breakers, PageTokens(b"", clock), clock), accounts.get)
+    finally:
+        await snapshots.aclose()
+        await transport.aclose()
