@@ -93,6 +93,9 @@ def _examples() -> Mapping[Event, bytes]:
     own = {
         events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **about, fate="DONE"),
         events.CHANGE_UNRESOLVED: own_record(events.CHANGE_UNRESOLVED, **about, fate="UNKNOWN"),
+        events.STREAM_UNRESOLVED: own_record(
+            events.STREAM_UNRESOLVED, subject=_UID, tenant="payments", operation="TaskService/WatchTasks", fate="UNKNOWN"
+        ),
         events.TASK_ENDED: own_record(events.TASK_ENDED, **about, task=task),
         events.LOG_OPENED: own_record(events.LOG_OPENED, segment=header),
         events.LOG_CLOSED: own_record(events.LOG_CLOSED),

@@ -82,6 +82,10 @@ class Activity:
         """The record as JSON, without what the chain adds."""
         return ocsf.ascii_json(self.record(event))
 
+    def opened(self, *, stream: bool = False) -> ocsf.OpenIntent:
+        """What stays open until a record says how it ended."""
+        return ocsf.OpenIntent(uid=self.uid, operation=self.declared.rpc, tenant=self.caller.tenant, stream=stream)
+
     def record(self, event: Event) -> ocsf.Record:
         declared, caller = self.declared, self.caller
         number, name, type_uid = ocsf.activity(declared.kind)

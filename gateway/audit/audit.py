@@ -15,6 +15,7 @@ from gateway.audit.levels import FLOOR, Level, LevelRule, Levels
 from gateway.audit.own import own_record
 from gateway.audit.record import OpenIntent, Task
 from gateway.audit.redact import Redactor
+from gateway.audit.unresolved import unresolved
 from gateway.audit.writer import Refused, Writer
 from gateway.errors import GatewayError
 
@@ -60,10 +61,9 @@ class Audit:
         """Returns once the intent is on disk. Raises AUDIT_DOWN: then the change must not be made."""
         if self._writer is None:
             return
-        intent = OpenIntent(uid=activity.uid, operation=activity.declared.rpc, tenant=activity.caller.tenant)
         self._note_time(activity.time)
         try:
-            await self._writer.durable(Entry(activity.body(events.CHANGE_INTENDED), opens=intent))
+            await self._writer.durable(Entry(activity.body(events.CHANGE_INTENDED), opens=activity.opened()))
         except Refused as refusal:
             raise _down(str(refusal)) from None
 
@@ -86,12 +86,12 @@ class Audit:
         self._writer.submit(Entry(body, ends=(uid, fate)))
 
     def unresolved(self, intents: Iterable[OpenIntent]) -> None:
-        """Changes of an earlier life whose fate is not recorded; those of which not even that is recorded get a record that says so."""
+        """Changes and streams of an earlier life whose end is not recorded; those of which not even that is recorded get a record that says so."""
         for intent in intents:
-            self._remember(intent.uid, intent.operation, intent.tenant, unknown=True)
+            if not intent.stream:
+                self._remember(intent.uid, intent.operation, intent.tenant, unknown=True)
             if not intent.unknown and self._writer is not None:
-                body = own_record(events.CHANGE_UNRESOLVED, subject=intent.uid, tenant=intent.tenant, operation=intent.operation, fate=UNKNOWN)
-                self._writer.submit(Entry(body, ends=(intent.uid, UNKNOWN)))
+                self._writer.submit(unresolved(intent))
 
     @property
     def unsettled(self) -> list[str]:
@@ -101,6 +101,7 @@ class Audit:
     # Streams and tasks -----------------------------------------------------------------------------------------------------------
 
     def stream_started(self, activity: Activity) -> None:
+        """Its end must be told by `ended`, or the next start tells that nobody knows it."""
         self._write(events.STREAM_STARTED, activity)
 
     def stream_progressed(self, activity: Activity) -> None:
@@ -121,8 +122,9 @@ class Audit:
     def _write(self, event: Event, activity: Activity) -> None:
         if self._writer is not None:
             self._note_time(activity.time)
-            ends = (activity.uid, activity.fate) if event is events.CHANGE_ENDED else None
-            self._writer.submit(Entry(activity.body(event), ends=ends))
+            opens = activity.opened(stream=True) if event is events.STREAM_STARTED else None
+            ends = (activity.uid, activity.fate) if event in {events.CHANGE_ENDED, events.STREAM_ENDED} else None
+            self._writer.submit(Entry(activity.body(event), opens, ends))
 
     def _remember(self, uid: str, operation: str, tenant: str, *, unknown: bool) -> None:
         self._unsettled[uid] = OpenIntent(uid=uid, operation=operation, tenant=tenant, unknown=unknown)

@@ -39,6 +39,9 @@ CHANGE_UNRESOLVED: Final = Event(
 STREAM_STARTED: Final = Event("CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened.")
 STREAM_PROGRESSED: Final = Event("CBG301", "STREAM_PROGRESSED", Stage.STREAM_PROGRESS, "A stream goes on; how many messages it has carried.")
 STREAM_ENDED: Final = Event("CBG302", "STREAM_ENDED", Stage.STREAM_END, "A stream ended; `status_code` says how.")
+STREAM_UNRESOLVED: Final = Event(
+    "CBG303", "STREAM_UNRESOLVED", Stage.STREAM_END, "The process ended while a stream was open: its end is unknown, and nobody is there any more."
+)
 TASK_ENDED: Final = Event("CBG400", "TASK_ENDED", Stage.TASK_TERMINAL, "Work that a change had started came to its end at CBR.")
 LOG_OPENED: Final = Event("CBG900", "LOG_OPENED", Stage.LOG, "First record of a segment: which writer, and what the segment before ended with.")
 LOG_CLOSED: Final = Event("CBG901", "LOG_CLOSED", Stage.LOG, "Last record of a segment that was closed properly.")
@@ -66,6 +69,7 @@ CATALOGUE: Final = (
     STREAM_STARTED,
     STREAM_PROGRESSED,
     STREAM_ENDED,
+    STREAM_UNRESOLVED,
     TASK_ENDED,
     LOG_OPENED,
     LOG_CLOSED,

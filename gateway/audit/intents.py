@@ -1,4 +1,4 @@
-"""The changes of which a log does not say yet whether they were made."""
+"""The changes of which a log does not say yet whether they were made, and the streams of which it does not say that they ended."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +16,7 @@ MAX_UNKNOWN: Final = 1000
 
 
 class OpenIntents:
-    """The changes of which it is not recorded whether they were made, kept up to date record by record."""
+    """The changes of which it is not recorded whether they were made, and the streams without an end; kept up to date record by record."""
 
     def __init__(self) -> None:
         self._open: dict[str, OpenIntent] = {}
@@ -26,7 +26,7 @@ class OpenIntents:
 
     @property
     def dangling(self) -> list[OpenIntent]:
-        """Those of which not even that is recorded."""
+        """Those of which not even that nobody knows is recorded."""
         return [each for each in self._open.values() if not each.unknown]
 
     def see(self, record: Gist) -> None:
@@ -36,18 +36,20 @@ class OpenIntents:
             self._open = {each.uid: each for each in kind.segment.open}
         elif kind.stage == Stage.INTENT:
             self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid))
-        elif kind.stage in {Stage.OUTCOME, Stage.RECONCILED}:
+        elif kind.stage == Stage.STREAM_START:
+            self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid, stream=True))
+        elif kind.stage in {Stage.OUTCOME, Stage.RECONCILED, Stage.STREAM_END}:
             self.end(uid, kind.fate)
 
     def add(self, intent: OpenIntent) -> None:
         self._open[intent.uid] = intent
 
     def end(self, uid: str, fate: str) -> None:
-        """The change's call ended, or its fate was learnt."""
+        """The change's call ended, or its fate was learnt; or the stream ended."""
         known = self._open.get(uid)
         if known is None or fate == PENDING:
             return
-        if fate == UNKNOWN:
+        if fate == UNKNOWN and not known.stream:
             self._open[uid] = OpenIntent(uid=uid, operation=known.operation, tenant=known.tenant, unknown=True)
             self._forget_oldest()
         else:

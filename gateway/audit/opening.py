@@ -25,6 +25,7 @@ from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.shipping import Shipper
 from gateway.audit.stdout import StdoutSink
+from gateway.audit.unresolved import unresolved
 from gateway.audit.writer import Refused, Writer
 from gateway.state import Store, StoreDown
 
@@ -155,7 +156,7 @@ class _Files:
         try:
             with departed(self.directory, writer, self.keys, self.known) as sink:
                 if dangling := sink.open.dangling:
-                    sink.append([_unresolved(each) for each in dangling])
+                    sink.append([unresolved(each) for each in dangling])
                 return list(sink.open)
         except Running:
             # It looks after its log itself.
@@ -192,8 +193,3 @@ class _Files:
             return of_our_own(entry) if name == self.settings.writer_name else of_another(name, entry)
 
         return recorded
-
-
-def _unresolved(intent: OpenIntent) -> Entry:
-    body = own_record(events.CHANGE_UNRESOLVED, subject=intent.uid, tenant=intent.tenant, operation=intent.operation, fate="UNKNOWN")
-    return Entry(body, ends=(intent.uid, "UNKNOWN"))

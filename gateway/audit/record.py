@@ -155,12 +155,13 @@ class Displaced(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
 
 class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A change of which it is not recorded whether it was made. `unknown`: that nobody knows is recorded."""
+    """A change of which it is not recorded whether it was made, or a stream without an end. `unknown`: that nobody knows is recorded."""
 
     uid: str
     operation: str = ""
     tenant: str = ""
     unknown: bool = False
+    stream: bool = False
 
 
 class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -89,8 +89,9 @@ class _Check:
         except _Broken as broken:
             verdict.bad = broken.bad
             return verdict
-        if still := self._open.dangling:
-            verdict.notes.append(f"{len(still)} changes have no outcome yet: {', '.join(each.uid for each in still[:5])}")
+        for what, streams in (("changes have no outcome", False), ("streams have no end", True)):
+            if still := [each.uid for each in self._open.dangling if each.stream is streams]:
+                verdict.notes.append(f"{len(still)} {what} yet: {', '.join(still[:5])}")
         return verdict
 
     def _begun(self, files: Sequence[SegmentFile]) -> None:

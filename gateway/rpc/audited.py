@@ -133,6 +133,8 @@ class _Trail:
     fate: str = ""
     finished: bool = False
     shown_at: float | None = None
+    started: bool = False
+    """The beginning of a stream was recorded, and so must be its end, whatever the rules say by then."""
 
     def moved(self) -> None:
         """The stream was opened, or a message was written. Tells of the first, and every few minutes."""
@@ -141,6 +143,7 @@ class _Trail:
             activity = self._activity(code=None)
             if activity.level is not Level.NONE:
                 (self.recorder.audit.stream_started if self.shown_at is None else self.recorder.audit.stream_progressed)(activity)
+                self.started = self.started or self.shown_at is None
             self.shown_at = now
 
     async def on_send(self) -> bool:
@@ -160,7 +163,7 @@ class _Trail:
         self.finished = True
         try:
             activity = self._activity(code=code_pb2.Code.Value(self.call.outcome))
-            if activity.level is not Level.NONE:
+            if activity.level is not Level.NONE or self.started:
                 self.recorder.audit.ended(self._event(), activity)
         except Exception:
             log.exception("the end of a call could not be recorded")

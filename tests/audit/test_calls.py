@@ -263,3 +263,17 @@ async def test_every_refusal_by_a_limit_is_recorded_as_one(tmp_path):
         watching.cancel()
     told = {(row["api"]["response"]["error"], row["unmapped"].get("quota")) for row in rows if "response" in row["api"]}
     assert told == {("STREAM_LIMIT", "refused"), ("RESOURCE_COUNT_LIMIT", "refused")}
+
+
+async def test_a_stream_that_was_recorded_has_an_end_whatever_the_rules_say_by_then(tmp_path):
+    async with running_emulator() as cloud:
+        given = [config_for(cloud.base_url, {"audit": audit_section(tmp_path)})]
+        async with open_app(given[0], lambda: given[0]) as app, grpc.aio.insecure_channel(app.address) as channel:
+            watching = TaskServiceStub(channel).WatchTasks(task_pb2.WatchTasksRequest(), metadata=World.metadata())
+            await watching.read()
+            await written(tmp_path, 1, operation="WatchTasks")
+            given[0] = config_for(cloud.base_url, {"audit": audit_section(tmp_path, policy=[{"level": "none"}])})
+            await app.reloader.reload()
+            watching.cancel()
+            rows = await written(tmp_path, 2, operation="WatchTasks")
+    assert [row["unmapped"]["event"] for row in rows] == ["STREAM_STARTED", "STREAM_ENDED"]

@@ -9,12 +9,14 @@ import random
 import signal
 
 import pytest
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import task_pb2, vault_pb2
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
-from tests.audit.scenes import assert_good, assert_recorded_before, audit_section, records, unended
+from tests.audit.scenes import assert_good, assert_recorded_before, audit_section, events, records, unended
+from tests.functional.calls import until
 from tests.quota.processes import Process
 from tests.quota.scenes import new_vault, outcome
 
@@ -81,3 +83,31 @@ async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path
     assert_good(tmp_path)
     unresolved = [row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"]
     assert unresolved, "no crash left an intent open, so that nothing was shown"
+
+
+async def test_streams_that_a_crash_has_cut_have_an_end_after_the_next_start(tmp_path):
+    async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud:
+        process = Process(tmp_path, cloud, audit=audit_section(tmp_path), state={"path": str(tmp_path / "state.db")})
+        await process.start()
+        async with process.world() as world:
+            stub = TaskServiceStub(world.channel)
+            watching = [stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata()) for _ in range(3)]
+            for each in watching:
+                await each.read()
+            watching[0].cancel()
+            await until(lambda: {"STREAM_START", "STREAM_END"} <= {row["unmapped"]["stage"] for row in records(tmp_path)})
+            await process.end(signal.SIGKILL)
+        await process.start()
+        await process.serving()
+        await until(lambda: "STREAM_UNRESOLVED" in events(tmp_path))
+        await process.end()
+    assert_good(tmp_path)
+    begun, ended = (
+        {row["metadata"]["correlation_uid"]: row for row in records(tmp_path) if row["unmapped"]["stage"] == stage}
+        for stage in ("STREAM_START", "STREAM_END")
+    )
+    assert begun.keys() == ended.keys()
+    unknown = [row for row in ended.values() if row["unmapped"]["event"] == "STREAM_UNRESOLVED"]
+    assert [(row["api"]["operation"], row["metadata"]["tenant_uid"], row["unmapped"]["fate"]) for row in unknown] == [
+        ("TaskService/WatchTasks", "payments", "UNKNOWN")
+    ] * 2

@@ -14,6 +14,7 @@ from gateway.audit import events
 from gateway.audit.activity import Activity, Caller, Declared
 from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.chain import Head
+from gateway.audit.files import Entry
 from gateway.audit.gist import gist
 from gateway.audit.levels import Level
 from gateway.audit.opening import open_audit
@@ -110,6 +111,37 @@ async def test_a_start_closes_what_it_and_others_left_open(tmp_path):
     async with open_audit(settings(tmp_path)) as audit:
         assert "of-one" in audit.unsettled
     assert len([row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"]) == 2
+
+
+async def test_a_start_ends_the_streams_that_it_and_others_left_open(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    for writer in ("one", "gone"):
+        left = sink(log, writer=writer, max_bytes=1)
+        left.keys = KEYS
+        for uid in (f"of-{writer}", f"ended-of-{writer}"):
+            left.append([started(uid)])
+        left.append([Entry(read(f"ended-of-{writer}").body(events.STREAM_ENDED), ends=(f"ended-of-{writer}", ""))])
+        left.append([entry(1)])
+    assert "1 streams have no end yet: of-one" in str(verify(log, KEYS)[1].notes)
+    for _ in range(2):
+        async with open_audit(settings(tmp_path)) as audit:
+            # No fate of theirs will ever be learnt.
+            assert audit.unsettled == []
+            audit.stream_started(read("of-now"))
+            audit.ended(events.STREAM_ENDED, read("of-now"))
+    assert_good(tmp_path)
+    ends = [row for row in records(tmp_path) if row["unmapped"]["event"] == "STREAM_UNRESOLVED"]
+    assert {(row["metadata"]["correlation_uid"], row["api"]["operation"], row["metadata"]["tenant_uid"]) for row in ends} == {
+        ("of-one", "VaultService/GetVault", "payments"),
+        ("of-gone", "VaultService/GetVault", "payments"),
+    }
+    assert len(ends) == 2
+
+
+def started(uid):
+    activity = read(uid)
+    return Entry(activity.body(events.STREAM_STARTED), opens=activity.opened(stream=True))
 
 
 async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp_path):
