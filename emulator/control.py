@@ -35,6 +35,8 @@ def control_routes(emulator: Emulator) -> list[Route]:
         ("POST", "/clock", control.set_clock),
         ("GET", "/transitions", control.show_pace),
         ("POST", "/transitions", control.set_pace),
+        ("GET", "/paging", control.show_paging),
+        ("POST", "/paging", control.set_paging),
         ("GET", "/faults", control.list_faults),
         ("POST", "/faults", control.add_faults),
         ("DELETE", "/faults", control.remove_faults),
@@ -151,6 +153,16 @@ class Control:
         tasks.settle()
         tasks.set_pace(pace)
         return await self.show_pace(request)
+
+    async def show_paging(self, _request: Request) -> Response:
+        """Return the rules by which lists are cut into pages."""
+        return JSONResponse(asdict(self._emulator.world.paging))
+
+    async def set_paging(self, request: Request) -> Response:
+        """Take any of these rules; what is absent stays."""
+        world = self._emulator.world
+        world.paging = world.paging.changed(await _body(request))
+        return await self.show_paging(request)
 
     async def list_faults(self, _request: Request) -> Response:
         """Return all faults with their counters."""

@@ -139,16 +139,17 @@ def _walk(node: _Node, method: str, segments: list[str], depth: int) -> Route | 
 def page(call: Call, items: list[Any]) -> tuple[list[Any], JsonObject]:
     """Cut one page out of `items` (anything with an id); return it and the `count`, `limit`, `offset` of the reply.
 
-    `marker` is the id of the last item of the page before; a marker that is not in the list gives an empty page.
-    `count` is the number of items that match the filter, on all pages.
+    `marker` is the id of the last item of the page before. `count` is the number of items that match the filter, on all pages;
+    it may be left out (emulator/paging.py).
     """
     limit, offset = call.query.get("limit", 1000), call.query.get("offset", 0)
-    rest = items
-    marker = call.query.get("marker")
-    if marker is not None:
-        position = next((i for i, item in enumerate(items) if item.id == marker), len(items))
-        rest = items[position + 1 :]
-    return rest[offset : offset + limit], {"count": len(items), "limit": limit, "offset": offset}
+    shown, count = call.world.paging.cut(items, limit, offset, call.query.get("marker"))
+    return list(shown), ({} if count is None else {"count": count}) | {"limit": limit, "offset": offset}
+
+
+def only_count(totals: JsonObject) -> JsonObject:
+    """Without what repeats the request."""
+    return {key: totals[key] for key in totals if key == "count"}
 
 
 def visible(call: Call, items: Iterable[Any]) -> list[Any]:

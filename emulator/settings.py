@@ -6,6 +6,7 @@ None of the credentials below is a secret: they open nothing but this emulator.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from emulator.paging import Paging
 from emulator.transitions import Pace
 
 ACCESS_KEY = "EMULATORACCESSKEY01"
@@ -87,6 +88,8 @@ class EmulatorSettings:
     """False: every request is taken as coming from the owner of the project in its path."""
     pace: Pace = field(default_factory=Pace)
     """How asynchronous work moves."""
+    paging: Paging = field(default_factory=Paging)
+    """How lists are cut into pages."""
     throttle_rps: int | None = None
     """Requests per second for one project and operation before 429; None: no limit."""
     max_skew_s: float = 900.0

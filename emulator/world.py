@@ -33,6 +33,7 @@ class World:
         self.settings = settings
         self.clock = clock
         self.ids = ids
+        self.paging = settings.paging
         self.tasks = Tasks(clock, ids, settings.pace)
         self.projects: dict[str, Project] = {project.id: project for project in settings.projects()}
         self.account_of: dict[str, Account] = {project.id: account for account in settings.accounts for project in account.projects}

@@ -126,11 +126,8 @@ def show_storage_usage(call: Call) -> object:
         row["backup_size"] += backup.size_mb
     names = ("resource_id", "resource_type")
     found = [row for row in rows.values() if all(call.query.get(name, row[name]) == row[name] for name in names)]
-    offset = call.query.get("offset", 0)
-    return {
-        "resource_count": len(found),
-        "storage_usage": found[offset : offset + call.query.get("limit", 1000)],
-    }
+    shown, count = call.world.paging.cut(found, call.query.get("limit", 1000), call.query.get("offset", 0))
+    return ({} if count is None else {"resource_count": count}) | {"storage_usage": shown}
 
 
 MIGRATE_BODY = fields.record(all_regions=Need(fields.boolean), reservation=Need(fields.number(0, 1)))

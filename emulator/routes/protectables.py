@@ -4,7 +4,7 @@ from emulator import fields
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, Need, q_text
 from emulator.model import BARE_METAL, SERVER, Protectable
-from emulator.routing import Call, Route, page
+from emulator.routing import Call, Route, only_count, page
 from emulator.views import protectable_view
 
 KINDS = {
@@ -44,7 +44,7 @@ def list_protectable(call: Call) -> object:
     shown, totals = page(call, [item for item in call.world.protectables.values() if matches(item)])
     return {
         "instances": [protectable_view(call.world, item) for item in shown],
-        "count": totals["count"],
+        **only_count(totals),
     }
 
 

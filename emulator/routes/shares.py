@@ -4,7 +4,7 @@ from emulator import fields
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, Need, q_text, q_word
 from emulator.model import Backup, Member
-from emulator.routing import Call, Route, in_order, page
+from emulator.routing import Call, Route, in_order, only_count, page
 from emulator.views import member_view
 
 MAX_SHARES = 10
@@ -85,7 +85,7 @@ def show_members(call: Call) -> object:
     wanted = {name: call.query[name] for name in names if name in call.query}
     found = [member for member in _shares(call) if all(getattr(member, name) == value for name, value in wanted.items())]
     shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
-    return {"members": [member_view(member) for member in shown], "count": totals["count"]}
+    return {"members": [member_view(member) for member in shown], **only_count(totals)}
 
 
 def _member(call: Call) -> Member:

@@ -99,7 +99,9 @@ def show_resource_instances(call: Call) -> object:
     if body["action"] == "count":
         return {"total_count": len(found)}
     offset, limit = int(body.get("offset", "0")), int(body.get("limit", "1000"))
+    shown, count = call.world.paging.cut(found, limit, offset)
     return {
+        **({} if count is None else {"total_count": count}),
         "resources": [
             {
                 "resource_id": vault.id,
@@ -108,9 +110,8 @@ def show_resource_instances(call: Call) -> object:
                 "tags": tags_view(vault),
                 "sys_tags": _sys_tags(vault),
             }
-            for vault in found[offset : offset + limit]
+            for vault in shown
         ],
-        "total_count": len(found),
     }
 
 
