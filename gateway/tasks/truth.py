@@ -12,6 +12,7 @@ from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.remote_clock import RemoteClock, Span
+from gateway.upstream.trail import row_id
 
 _PAGE_SIZE: Final = 200
 _SCOPE: Final = "gateway/itself"
@@ -40,15 +41,16 @@ class Truth:
         return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None)).message
 
     async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
-        """Every row of a list. Raises GatewayError when any page fails: a list that is not found is no empty list."""
-        found: list[Any] = []
+        """Every row of a list, once. Raises GatewayError when any page fails: a list that is not found is no empty list."""
+        found: dict[object, Any] = {}
         token = ""
         while True:
             page = await self.answer(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token})
-            found += getattr(page, rows)
+            # While a list changes rows may be shown twice; the later one is the newer.
+            found |= {row_id(row) or len(found) + index: row for index, row in enumerate(getattr(page, rows))}
             token = page.next_page_token
             if not token:
-                return found
+                return list(found.values())
 
     async def in_force(self, rpc: str, project: str, request: Message) -> Message | None:
         """The response that an idempotent change would have had, if it is in force. Raises GatewayError."""

@@ -7,13 +7,12 @@ is up, stops waiting; the change itself is seen through, because only then is it
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 import structlog
-from cbrgateway.v1 import options_pb2
 from google.protobuf.message import Message
 
 from gateway.clock import Clock
@@ -35,7 +34,6 @@ from gateway.upstream.values import Json
 
 OPERATION_CAP_S: Final = 60.0
 """How long a change is seen through once it has been sent."""
-_WHOLE_LIST: Final = 1000
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -46,6 +44,32 @@ class Reply:
 
     message: Message
     upstream: UpstreamFacts
+
+
+class _Reads:
+    """The calls that one read takes, one after the other. `start` begins one with what is added to its query or body."""
+
+    def __init__(self, start: Callable[[dict[str, Json]], Exchange], deadline: Deadline) -> None:
+        self._start, self._deadline = start, deadline
+        self.exchange = start({})
+        """The newest one; the first was not sent yet."""
+        self._before: list[UpstreamFacts] = []
+
+    async def read(self, extra: dict[str, Json]) -> Message:
+        """The answer to the next call. Raises GatewayError."""
+        if self.exchange.attempts:
+            self._before.append(self.exchange.facts())
+        self.exchange = self._start(extra)
+        return await self.exchange.run(self._deadline, self._deadline)
+
+    def facts(self) -> UpstreamFacts:
+        """What is known of all of them: the attempts and the time of all, else what the newest one says."""
+        now = self.exchange.facts()
+        all_of_them = (*self._before, now)
+        return replace(now, attempts=sum(each.attempts for each in all_of_them), seconds=sum(each.seconds for each in all_of_them))
+
+    def shutting_down(self) -> GatewayError:
+        return self.exchange.shutting_down()
 
 
 class Client:
@@ -65,7 +89,7 @@ class Client:
         self._changes: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
         self._turns = Turns()
-        self._ownership = Ownership(self._read, tokens)
+        self._ownership = Ownership(self._read)
         self._waiting: set[asyncio.Timeout] = set()
         self.released = False
 
@@ -88,12 +112,7 @@ class Client:
         """
         now = self._clock.monotonic()
         if binding.reads:
-            bounded = self._ownership.bounded(binding, request, account)
-            page = paging.plan_page(binding, bounded, self._tokens, scope, sliced=self._ownership.sifts(binding, account)) if binding.paging else None
-            exchange = self._admitted(self._exchange(binding, bounded, account, page.ask if page else {}, None))
-            async with self._answered(exchange, on_left):
-                message = await self._answer(exchange, bounded, account, Deadline.begin(now, time_left_s, READ_CAP_S))
-            return Reply(page.cut(message) if page else message, exchange.facts())
+            return await self._reply(binding, request, account, scope, Deadline.begin(now, time_left_s, READ_CAP_S), on_left=on_left)
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         try:
@@ -109,17 +128,29 @@ class Client:
             message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
         return Reply(message, exchange.facts())
 
-    async def _answer(self, exchange: Exchange, request: Message, account: Account, deadline: Deadline) -> Message:
-        """What a read answers, before it is cut to a page."""
-        binding = exchange.binding
-        if self._ownership.sifts(binding, account):
-            return await self._ownership.sifted(binding, request, account, deadline)
-        await self._ownership.check(binding, request, account, deadline)
-        return await exchange.run(deadline, deadline)
+    async def _reply(
+        self, binding: Binding, request: Message, account: Account, scope: str, deadline: Deadline, *, on_left: Callable[[UpstreamFacts], None]
+    ) -> Reply:
+        """What a read answers, cut to a page where it is a list."""
+        bounded = self._ownership.bounded(binding, request, account)
+        page = paging.plan_page(binding, bounded, self._tokens, scope) if binding.paging else None
+        reads = _Reads(lambda extra: self._exchange(binding, bounded, account, extra, None), deadline)
+        self._admitted(reads.exchange)
+        async with self._answered(reads, on_left):
+            if page is not None and self._ownership.sifts(binding, account):
+                return Reply(page.cut(await self._ownership.sifted(binding, bounded, account, deadline)), reads.facts())
+            await self._ownership.check(binding, bounded, account, deadline)
+            message = await (page.fetch(reads.read) if page is not None else reads.read({}))
+            return Reply(message, reads.facts())
 
-    async def _read(self, rpc: str, request: Message, account: Account, extra: dict[str, Json], deadline: Deadline) -> Message:
-        """One call for the gateway itself, whoever the objects belong to."""
-        return await self._exchange(self._catalog[rpc], request, account, extra, None).run(deadline, deadline)
+    async def _read(self, rpc: str, request: Message, account: Account, deadline: Deadline) -> Message:
+        """What CBR shows to the gateway itself, whoever the objects belong to; a list as a whole."""
+        return await self._whole(self._catalog[rpc], request, account, deadline)
+
+    async def _whole(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> Message:
+        reads = _Reads(lambda extra: self._exchange(binding, request, account, extra, None), deadline)
+        message: Message = await (paging.whole(binding, reads.read) if binding.paging else reads.read({}))
+        return message
 
     async def look(self, binding: Binding, request: Message, account: Account) -> Message | None:
         """The response that an idempotent change would have had, if it is in force now; else None. Raises GatewayError."""
@@ -155,7 +186,7 @@ class Client:
         return exchange
 
     @asynccontextmanager
-    async def _answered(self, exchange: Exchange, on_left: Callable[[UpstreamFacts], None]) -> AsyncIterator[None]:
+    async def _answered(self, exchange: "Exchange | _Reads", on_left: Callable[[UpstreamFacts], None]) -> AsyncIterator[None]:
         """Around the wait of a caller, which ends when the caller leaves or is released."""
         try:
             async with asyncio.timeout(None) as waiting:
@@ -187,10 +218,8 @@ class Client:
     def _reader(self, binding: Binding, request: Message, account: Account, end_by: Deadline) -> ReadBack:
         async def look() -> Message | None:
             read = self._catalog[binding.read_back]
-            wanted = read_back.read_request(read, request)
-            pages = read.paging in {options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER}
-            exchange = self._exchange(read, wanted, account, {"limit": _WHOLE_LIST} if pages else {}, None)
-            return read_back.settled(binding, read, request, await exchange.run(end_by, end_by))
+            shown = await self._whole(read, read_back.read_request(read, request), account, end_by)
+            return read_back.settled(binding, read, request, shown)
 
         return look
 

@@ -19,7 +19,6 @@ from gateway.upstream.account import Account
 from gateway.upstream.declaration import Binding
 from gateway.upstream.id_fields import Id
 from gateway.upstream.retry import Deadline
-from gateway.upstream.values import Json
 
 KNOWN: Final[Mapping[int, str]] = {
     options_pb2.REFERS_VAULT: "vault",
@@ -36,8 +35,8 @@ KNOWN: Final[Mapping[int, str]] = {
 POLICY_MARK: Final = "{}-"
 """What the name of a tenant's policy begins with, to be filled with its enterprise project."""
 
-Read = Callable[[str, Message, Account, dict[str, Json], Deadline], Awaitable[Any]]
-"""Makes one call: RPC, request, account, what is added to its query, deadline."""
+Read = Callable[[str, Message, Account, Deadline], Awaitable[Any]]
+"""Makes one read, of lists as a whole: RPC, request, account, deadline."""
 
 _SERVER: Final = protectability_pb2.PROTECTABLE_TYPE_SERVER
 _PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueType]] = {
@@ -50,7 +49,6 @@ _PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueT
 _IDS_AT_ONCE: Final = 50
 _AROUND_S: Final = 60
 """How much wider than a task's life the window is in which it is looked for; which of its times CBR's filters mean is not documented."""
-_WHOLE_LIST: Final[dict[str, Json]] = {"limit": 1000}
 
 
 @dataclass(slots=True)
@@ -111,7 +109,7 @@ class Lookup:
         )
         if task.HasField("end_time"):
             wanted.end_time.seconds = task.end_time.seconds + _AROUND_S
-        listed = await self.read("TaskService/ListTasks", wanted, self.account, _WHOLE_LIST, self.deadline)
+        listed = await self.read("TaskService/ListTasks", wanted, self.account, self.deadline)
         return any(row.id == each.value for row in listed.tasks)
 
     async def _held(self, ids: Sequence[str]) -> Collection[str]:
@@ -121,7 +119,7 @@ class Lookup:
             wanted = vault_pb2.ListVaultsRequest(
                 resource_ids=ids[start : start + _IDS_AT_ONCE], enterprise_project_id=self.account.enterprise_project_id
             )
-            listed = await self.read("VaultService/ListVaults", wanted, self.account, _WHOLE_LIST, self.deadline)
+            listed = await self.read("VaultService/ListVaults", wanted, self.account, self.deadline)
             held |= {resource.id for vault in listed.vaults for resource in vault.resources}
         self._servers += [each for each in ids if each in held]
         return held
@@ -151,7 +149,7 @@ class Lookup:
     async def _get(self, rpc: str, request: Message, account: Account | None = None) -> Any | None:  # noqa: ANN401 - the response of any read
         """The response; None when there is no such object, or the id could be none."""
         try:
-            return await self.read(rpc, request, account or self.account, {}, self.deadline)
+            return await self.read(rpc, request, account or self.account, self.deadline)
         except GatewayError as error:
             if error.code in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
                 return None

@@ -45,15 +45,13 @@ _SIEVES: Final[Mapping[str, Callable[[Any, str], bool]]] = {
 }
 """Whether a row is the tenant's, or nobody's."""
 _EVERYWHERE: Final = "all_granted_eps"
-_SIFTING: Final = "gateway/sifting"
 
 
 class Ownership:
-    """One per client. `read`: makes one call to CBR as the gateway itself."""
+    """One per client. `read`: what CBR shows to the gateway itself."""
 
-    def __init__(self, read: Read, tokens: paging.PageTokens) -> None:
+    def __init__(self, read: Read) -> None:
         self._read = read
-        self._tokens = tokens
 
     def bounded(self, binding: Binding, request: Message, account: Account) -> Message:
         """The request as it may be sent for the tenant. Raises PROJECT_DENIED, PROJECT_SHARED or FIELD_INVALID; calls nothing."""
@@ -92,23 +90,13 @@ class Ownership:
 
     async def sifted(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> Message:
         """The tenant's rows of the whole list, in one response."""
-        rest: Any = binding.request_type()
-        rest.CopyFrom(request)
-        rest.page_size, rest.page_token = paging.max_size(binding.rpc), ""
-        whole = binding.response_type()
-        while True:
-            page = paging.plan_page(binding, rest, self._tokens, _SIFTING)
-            answer: Any = page.cut(await self._read(binding.rpc, rest, account, page.ask, deadline))
-            whole.MergeFrom(answer)
-            rest.page_token = answer.next_page_token
-            if not rest.page_token:
-                break
-        whole.ClearField("next_page_token")
+        whole = await self._read(binding.rpc, request, account, deadline)
         rows = getattr(whole, paging.rows_field(binding))
         own = [row for row in rows if _SIEVES[binding.rpc](row, account.enterprise_project_id)]
         del rows[:]
         rows.extend(own)
-        return whole
+        answer: Message = whole
+        return answer
 
 
 def within_reach(binding: Binding) -> bool:

@@ -1,20 +1,13 @@
-"""Lists: page sizes, page tokens and the three ways in which CBR pages, behind one way for callers.
+"""Lists: page sizes, page tokens and the ways in which CBR pages, behind one way for callers.
 
-A token holds where the next page starts and the id of the last row seen. It is signed, so that a caller cannot make one up, and
-bound to the tenant, project, RPC and filter. Pages by offset overlap by one row: if rows were inserted in front meanwhile, the rows
-up to the last one seen are cut off instead of being shown twice. If more were inserted than a page holds, rows are shown twice
-rather than left out.
-
-Nothing here needs ids to be unique. The place in the list decides, and the id only tells how far rows have moved since; so a list that does not
-change always ends, with every row once. Where CBR goes on after an id (its marker), and that id is empty, is that of the page before, or occurs
-twice on its page, the rest of the list is read by offset.
+A token holds where the next page starts: marks of the rows shown last, by which the place is found again although rows were deleted or inserted
+(walk.py). It is signed, so that a caller cannot make one up, and bound to the tenant, project, RPC and filter; nothing is kept here.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from cbrgateway.v1 import errors_pb2, options_pb2
@@ -24,15 +17,17 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, Violation
 from gateway.seal import Seal
 from gateway.upstream.declaration import Binding
+from gateway.upstream.trail import Trail
 from gateway.upstream.values import Json
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
+from gateway.upstream.walk import Place, Source, Step, Window, everything, rest, step
+from gateway.upstream.ways import WAYS
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
 _SMALLER: Final[Mapping[str, int]] = {"ProtectabilityService/ListProtectables": 50}
 """The most rows per page where the vendor's manual promises fewer than MAX_SIZE."""
+_MOST: Final = 1000
+"""The most rows that CBR answers at once."""
 TOKEN_LIFE_S: Final = 72 * 3600
 _SKEW_S: Final = 300
 """How far the clock of the replica that made a token may be ahead of ours."""
@@ -41,15 +36,18 @@ _MAX_TOKEN_CHARS: Final = 2048
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page starts: the place after the last row seen, that row's id, when the token was made, and what it belongs to.
+    """A place in a list (walk.Place, trail.Trail), when the token was made, and what it belongs to."""
 
-    The id is empty where a list that CBR pages by marker has to go on by offset.
-    """
-
-    seen: int = 0
-    last_id: str = ""
+    way: int = 0
+    cursor: int | str = 0
+    shown: int = 0
+    marks: bytes = b""
     made: int = 0
     binding: bytes = b""
+
+    @property
+    def place(self) -> Place:
+        return Place(Trail(self.shown, self.marks), self.way, self.cursor)
 
 
 class PageTokens:
@@ -64,17 +62,27 @@ class PageTokens:
         if not token:
             return Position()
         payload = self._seal.read(token[:_MAX_TOKEN_CHARS])
-        if payload is None:
+        position = _position(payload) if payload is not None else None
+        if position is None:
             raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged")
-        position = msgspec.msgpack.decode(payload, type=Position)
         if position.binding != owner:
             raise _mismatch("belongs to another list, tenant or filter; start again without a token")
         if not -_SKEW_S <= self._clock.time() - position.made <= TOKEN_LIFE_S:
             raise _mismatch("has expired after 72 hours; start again without a token")
         return position
 
-    def make(self, seen: int, last_id: str, owner: bytes) -> str:
-        return self._seal.write(msgspec.msgpack.encode(Position(seen, last_id, int(self._clock.time()), owner)))
+    def make(self, place: Place, owner: bytes) -> str:
+        trail = place.trail
+        position = Position(place.way, place.cursor, trail.shown, trail.marks, int(self._clock.time()), owner)
+        return self._seal.write(msgspec.msgpack.encode(position))
+
+
+def _position(payload: bytes) -> Position | None:
+    """None for what an older gateway with the same key has signed."""
+    try:
+        return msgspec.msgpack.decode(payload, type=Position)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _mismatch(text: str) -> GatewayError:
@@ -92,52 +100,87 @@ def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
     return hashlib.sha256(material).digest()[:_OWNER_BYTES]
 
 
+ReadOne = Callable[[dict[str, Json]], Awaitable[Any]]
+"""Makes one call of a list to CBR; takes what is added to its query or body."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page to read: `ask` is added to the query or body of the call, `cut` finishes the answer."""
+    """One page for a caller."""
 
-    ask: dict[str, Json]
-    cut: Callable[[Message], Message]
+    binding: Binding
+    place: Place
+    size: int
+    token: Callable[[Place], str]
 
+    async def fetch(self, read: ReadOne) -> Message:
+        """Read from CBR, by as few calls as it takes. Raises GatewayError."""
+        if self.binding.paging == options_pb2.PAGING_SLICED:
+            return self.cut(await whole(self.binding, read))
+        reader = _Reader(self.binding, read)
+        found = await step(_source(self.binding, reader), self.place, self.size)
+        return self._filled(reader.last, found, found.total)
 
-def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str, *, sliced: bool = False) -> Page:  # noqa: ANN401 - any list request
-    """What to ask CBR for, and how to make the response of its answer. Raises PAGE_TOKEN_MISMATCH.
+    def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response
+        """Cut out of a response that holds all rows."""
+        rows = list(getattr(everything, rows_field(self.binding)))
+        return self._filled(everything, rest(rows, self.place, self.size), len(rows))
 
-    `sliced`: the answer will be the whole list, whatever way CBR pages it.
-    """
-    kind = options_pb2.PAGING_SLICED if sliced else binding.paging
-    owner = owner_of(binding, request, scope)
-    position = tokens.read(request.page_token, owner)
-    size = min(request.page_size or DEFAULT_SIZE, max_size(binding.rpc))
-    rows_name = rows_field(binding)
-
-    def cut(response: Any) -> Message:  # noqa: ANN401 - any list response
-        rows = getattr(response, rows_name)
-        received = len(rows)
-        if kind == options_pb2.PAGING_SLICED:
-            total = received
-            if "total_size" in response.DESCRIPTOR.fields_by_name:
-                response.total_size = total
-        else:
-            total = response.total_size
-        start = _start(kind, position)
-        skip = _already_seen(rows, position, start)
-        del rows[:skip]
-        more_received = len(rows) > size
-        last_id = _next_id(kind, rows[:size], position)
-        del rows[size:]
-        seen = start + skip + len(rows)
-        more = more_received or (seen < total if total else received >= size)
-        if kind == options_pb2.PAGING_MARKER:
-            # The total shrinks when rows of earlier pages are deleted, so it cannot say that a full page was the last one.
-            more = more or received >= size
-        if more and (rows or seen > position.seen):
-            # A page may be empty: so many rows were inserted in front that this window held nothing new.
-            response.next_page_token = tokens.make(seen, last_id, owner)
+    def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
+        _fill(response, self.binding, found.rows, total)
+        response.ClearField("next_page_token")
+        if not found.ended:
+            response.next_page_token = self.token(found.place(self.place.trail))
         answer: Message = response
         return answer
 
-    return Page(_ask(kind, position, size), cut)
+
+def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) -> Page:  # noqa: ANN401 - any list request
+    """The page that a request asks for. Raises PAGE_TOKEN_MISMATCH."""
+    owner = owner_of(binding, request, scope)
+    place = tokens.read(request.page_token, owner).place
+    size = min(request.page_size or DEFAULT_SIZE, max_size(binding.rpc))
+    return Page(binding, place, size, lambda after: tokens.make(after, owner))
+
+
+async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any list response
+    """All rows of a list in one response. Raises GatewayError."""
+    reader = _Reader(binding, read)
+    shown = await reader({}) if binding.paging == options_pb2.PAGING_SLICED else None
+    # A list that CBR shows as a whole has more rows than it shows only if it pages it after all.
+    rows = shown.rows if shown and (shown.total or 0) <= len(shown.rows) else await everything(_source(binding, reader))
+    _fill(reader.last, binding, rows, len(rows))
+    return reader.last
+
+
+def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int | None) -> None:  # noqa: ANN401 - any list response
+    kept = getattr(response, rows_field(binding))
+    del kept[:]
+    kept.extend(rows)
+    if "total_size" in response.DESCRIPTOR.fields_by_name:
+        response.ClearField("total_size")
+        if total is not None:
+            response.total_size = total
+
+
+class _Reader:
+    """Reads windows of one list. `last`: the newest response, for what it says beside its rows."""
+
+    def __init__(self, binding: Binding, read: ReadOne) -> None:
+        self._binding, self._read = binding, read
+        self.last: Any = None
+
+    async def __call__(self, ask: dict[str, int | str]) -> Window:
+        in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
+        response = self.last = await self._read({name: str(value) for name, value in ask.items()} if in_body else dict(ask))
+        counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField("total_size")
+        return Window(list(getattr(response, rows_field(self._binding))), response.total_size if counted else None)
+
+
+def _source(binding: Binding, read: _Reader) -> Source:
+    ways = len(WAYS) if binding.paging == options_pb2.PAGING_MARKER else len(WAYS) - 1
+    usual = max_size(binding.rpc)
+    return Source(read, ways, usual, most=_SMALLER.get(binding.rpc, _MOST))
 
 
 def rows_field(binding: Binding) -> str:
@@ -148,58 +191,3 @@ def rows_field(binding: Binding) -> str:
 def max_size(rpc: str) -> int:
     """The most rows on one page of a list; larger page sizes count as this one."""
     return _SMALLER.get(rpc, MAX_SIZE)
-
-
-def _start(paging: int, position: Position) -> int:
-    """The place in CBR's list of the first row that it answers."""
-    if paging == options_pb2.PAGING_SLICED:
-        return 0
-    return position.seen if paging == options_pb2.PAGING_MARKER else max(position.seen - 1, 0)
-
-
-def _ask(paging: int, position: Position, size: int) -> dict[str, Json]:
-    if paging == options_pb2.PAGING_SLICED:
-        return {}
-    if paging == options_pb2.PAGING_MARKER:
-        if position.last_id:
-            return {"limit": size, "marker": position.last_id}
-        return {"limit": size} | ({"offset": position.seen} if position.seen else {})
-    window = {"limit": size + 1, "offset": _start(paging, position)} if position.seen else {"limit": size}
-    return {name: str(value) for name, value in window.items()} if paging == options_pb2.PAGING_OFFSET_IN_BODY else dict(window)
-
-
-def _already_seen(rows: Sequence[Message], position: Position, start: int) -> int:
-    """How many leading rows were on earlier pages. `start`: the place of the first one."""
-    if start == position.seen:
-        return 0
-    expected = position.seen - 1 - start
-    # The nearest row with the id of the last one seen: ids may occur more than once.
-    for index in sorted(range(len(rows)), key=lambda index: abs(index - expected)):
-        if row_id(rows[index]) == position.last_id:
-            return index + 1
-    # The last row seen is gone, so the next one has taken its place.
-    return min(expected, len(rows))
-
-
-def _next_id(paging: int, rows: Sequence[Message], position: Position) -> str:
-    """The id to put into the token of the page after `rows`."""
-    if paging != options_pb2.PAGING_MARKER:
-        return row_id(rows[-1]) if rows else position.last_id
-    by_offset = position.seen > 0 and not position.last_id
-    ids = [row_id(row) for row in rows]
-    # CBR would go on after the first row with an id that occurs twice, and read the same rows for ever.
-    return "" if by_offset or not ids or ids.count(ids[-1]) > 1 or ids[-1] == position.last_id else ids[-1]
-
-
-def row_id(row: Message) -> str:
-    """What tells a row from the others: its `id`, else all of its keys together, else its first field."""
-    return "\0".join(getattr(row, name) for name in _identity(cast("Descriptor", row.DESCRIPTOR)))
-
-
-@cache
-def _identity(row: "Descriptor") -> tuple[str, ...]:
-    """Names of the text fields that make up a row's identity."""
-    if "id" in row.fields_by_name:
-        return ("id",)
-    texts = [fd.name for fd in row.fields if fd.type == fd.TYPE_STRING and not fd.is_repeated]
-    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(texts[:1])

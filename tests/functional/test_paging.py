@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from emulator.ids import seeded
+from emulator.paging import Paging
 from gateway.upstream import paging
+from gateway.upstream.trail import row_id
 from tests.fakes import SteppedClock
 from tests.functional import stage
 from tests.functional.calls import arrived, caller
@@ -88,7 +90,7 @@ every_list = pytest.mark.parametrize("shelf_of", SHELVES, ids=lambda shelf: shel
 
 def ids_of(response):
     field = next(field for field in response.DESCRIPTOR.fields if field.is_repeated and field.message_type)
-    return [paging.row_id(row) for row in getattr(response, field.name)]
+    return [row_id(row) for row in getattr(response, field.name)]
 
 
 async def walk(call, shelf, size, between=lambda _page: None):
@@ -138,34 +140,102 @@ async def test_rows_inserted_in_front_hide_none(world, payments, shelf_of, size,
 @every_list
 @pytest.mark.parametrize("size", [1, 7])
 async def test_a_deleted_row_takes_no_other_with_it(world, payments, shelf_of, size):
-    """The last row of the page is deleted, or, where CBR needs that row to go on, the one before it."""
     shelf = await shelf_of(payments, world)
     order = shelf.fill(ROWS)
-    gone = order[size - 1]
-    if shelf_of in MARKER:
-        if size == 1:
-            return
-        gone = order[size - 2]
 
     def delete(page):
         if page == 1:
-            del shelf.rows[gone]
+            del shelf.rows[order[size - 1]]
 
     seen = joined(await walk(payments, shelf, size, delete))
     assert seen == order
 
 
-@pytest.mark.parametrize("shelf_of", sorted(MARKER, key=lambda shelf: shelf.__name__), ids=lambda shelf: shelf.__name__)
+@every_list
 async def test_rows_that_are_deleted_once_seen_do_not_end_the_list(world, payments, shelf_of):
-    """Whoever clears up page by page makes the total shrink; the row that CBR goes on from is kept here."""
+    """Whoever clears up page by page makes the total shrink."""
     shelf = await shelf_of(payments, world)
     order = shelf.fill(28)
 
     def clear(page):
-        for row in order[(page - 1) * 7 : page * 7 - 1]:
+        for row in order[(page - 1) * 7 : page * 7]:
             shelf.rows.pop(row, None)
 
     assert joined(await walk(payments, shelf, 7, clear)) == order
+
+
+async def test_who_deletes_each_page_through_the_gateway_sees_every_vault(world, payments):
+    shelf = await vaults(payments, world)
+    order = shelf.fill(12)
+    found, token = [], ""
+    while not found or token:
+        page = await payments.ok(shelf.rpc, {"page_size": 4, "page_token": token})
+        token = page.next_page_token
+        for vault in page.vaults:
+            found.append(vault.id)
+            await payments.ok("VaultService/DeleteVault", {"vault_id": vault.id})
+    assert found == order
+
+
+@pytest.mark.parametrize("missing", ["empty", "bad_request", "not_found", "start"])
+@pytest.mark.parametrize("offset", ["rows", "pages", "ignored"])
+@pytest.mark.parametrize("shelf_of", sorted(MARKER, key=lambda shelf: shelf.__name__), ids=lambda shelf: shelf.__name__)
+async def test_the_row_that_a_marker_would_name_may_be_deleted(world, payments, shelf_of, offset, missing):
+    shelf = await shelf_of(payments, world)
+    order = shelf.fill(ROWS)
+    world.emulator.state.world.paging = Paging(offset=offset, missing_marker=missing)
+
+    def delete(page):
+        if page <= 2:
+            for row in order[page * 7 - 2 : page * 7]:
+                del shelf.rows[row]
+
+    assert joined(await walk(payments, shelf, 7, delete)) == order
+
+
+MODES = {
+    "as the manual says": Paging(),
+    "a marker that is ignored": Paging(marker="ignored"),
+    "an offset that counts pages": Paging(offset="pages", marker="ignored"),
+    "an offset that counts pages from 0": Paging(offset="pages_from_0", marker="ignored"),
+    "a marker alone": Paging(offset="ignored"),
+    "few rows at once": Paging(cap=10, marker="ignored"),
+    "short pages": Paging(short=True, marker="ignored", count="none"),
+    "a count of the page": Paging(count="page", marker="ignored"),
+    "no count, and an offset that counts pages": Paging(count="none", offset="pages", marker="ignored"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_120_of_120_servers_are_listed(world, payments, mode):
+    shelf = await protectables(payments, world)
+    order = shelf.fill(120)
+    world.emulator.state.world.paging = MODES[mode]
+    for size in (50, 7):
+        assert joined(await walk(payments, shelf, size)) == order
+
+
+async def test_a_list_in_which_nothing_leads_on_ends_and_says_so(world, payments):
+    shelf = await vaults(payments, world)
+    shelf.fill(ROWS)
+    world.emulator.state.world.paging = Paging(offset="ignored", count="none", cap=7)
+    first = await payments.ok(shelf.rpc, {"page_size": 7})
+    failed = await payments.fails(shelf.rpc, {"page_size": 7, "page_token": first.next_page_token})
+    assert failed.reason == "UPSTREAM_PROTOCOL"
+
+
+async def test_a_total_that_cbr_does_not_tell_is_unset(world, payments):
+    shelf = await protectables(payments, world)
+    shelf.fill(3)
+    ask = {**shelf.filter, "page_size": 2}
+    assert (await payments.ok(shelf.rpc, ask)).total_size == 3
+    world.emulator.state.world.paging = Paging(count="none")
+    assert not (await payments.ok(shelf.rpc, ask)).HasField("total_size")
+    shelf.fill(0)
+    world.emulator.state.world.paging = Paging()
+    empty = await payments.ok(shelf.rpc, ask)
+    assert empty.HasField("total_size")
+    assert empty.total_size == 0
 
 
 async def test_a_list_that_is_cut_by_the_gateway_has_tokens_too(world, payments):

@@ -782,7 +782,7 @@ class ListBackupsResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
-    """Number of backups that match, over all pages."""
+    """Number of backups that match, over all pages. Unset where CBR does not tell."""
     @_builtins.property
     def backups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backup]:
         """One page of backups."""
@@ -792,13 +792,15 @@ class ListBackupsResponse(_message.Message):
         *,
         backups: _abc.Iterable[Global___Backup] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_size: _builtins.int = ...,
+        total_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "backups", b"backups", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
 
 Global___ListBackupsResponse: _TypeAlias = ListBackupsResponse  # noqa: Y015
 
@@ -1586,7 +1588,7 @@ class ListStorageUsageResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
-    """Number of resources that match, over all pages."""
+    """Number of resources that match, over all pages. Unset where CBR does not tell."""
     @_builtins.property
     def storage_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___StorageUsage]:
         """One page of resources."""
@@ -1596,13 +1598,15 @@ class ListStorageUsageResponse(_message.Message):
         *,
         storage_usage: _abc.Iterable[Global___StorageUsage] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_size: _builtins.int = ...,
+        total_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "storage_usage", b"storage_usage", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "storage_usage", b"storage_usage", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
 
 Global___ListStorageUsageResponse: _TypeAlias = ListStorageUsageResponse  # noqa: Y015
 

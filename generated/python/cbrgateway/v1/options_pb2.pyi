@@ -61,23 +61,25 @@ class _PagingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Paging.ValueTy
     PAGING_UNSPECIFIED: _Paging.ValueType  # 0
     """Not a list."""
     PAGING_OFFSET: _Paging.ValueType  # 1
-    """Query parameters `limit` and `offset`. Pages overlap by one row, so that rows that move between two reads are neither lost nor repeated."""
+    """Query parameters `limit` and `offset`. Pages overlap by a few rows, so that rows that move between two reads are not lost."""
     PAGING_MARKER: _Paging.ValueType  # 2
-    """Query parameters `limit` and `marker`, the id of the last row seen."""
+    """As PAGING_OFFSET; CBR takes `marker`, the id of the row before a page, too, which is used where it does not heed `offset`."""
     PAGING_OFFSET_IN_BODY: _Paging.ValueType  # 3
     """As PAGING_OFFSET, but `limit` and `offset` are text members of the JSON body."""
     PAGING_SLICED: _Paging.ValueType  # 4
     """CBR always answers the whole list; the gateway cuts it into pages."""
 
 class Paging(_Paging, metaclass=_PagingEnumTypeWrapper):
-    """How CBR pages a list. Callers always see `page_size`, `page_token` and `next_page_token`."""
+    """How CBR pages a list. Callers always see `page_size`, `page_token` and `next_page_token`. What CBR answers is checked against the rows that were
+    shown before, so that a list is whole also where CBR counts, cuts or repeats its pages in another way than its manual says.
+    """
 
 PAGING_UNSPECIFIED: Paging.ValueType  # 0
 """Not a list."""
 PAGING_OFFSET: Paging.ValueType  # 1
-"""Query parameters `limit` and `offset`. Pages overlap by one row, so that rows that move between two reads are neither lost nor repeated."""
+"""Query parameters `limit` and `offset`. Pages overlap by a few rows, so that rows that move between two reads are not lost."""
 PAGING_MARKER: Paging.ValueType  # 2
-"""Query parameters `limit` and `marker`, the id of the last row seen."""
+"""As PAGING_OFFSET; CBR takes `marker`, the id of the row before a page, too, which is used where it does not heed `offset`."""
 PAGING_OFFSET_IN_BODY: Paging.ValueType  # 3
 """As PAGING_OFFSET, but `limit` and `offset` are text members of the JSON body."""
 PAGING_SLICED: Paging.ValueType  # 4

@@ -334,7 +334,7 @@ class ListOrganizationPoliciesResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
-    """Number of organization policies that match, over all pages."""
+    """Number of organization policies that match, over all pages. Unset where CBR does not tell."""
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrganizationPolicy]:
         """One page of organization policies."""
@@ -344,13 +344,15 @@ class ListOrganizationPoliciesResponse(_message.Message):
         *,
         policies: _abc.Iterable[Global___OrganizationPolicy] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_size: _builtins.int = ...,
+        total_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "policies", b"policies", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "policies", b"policies", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
 
 Global___ListOrganizationPoliciesResponse: _TypeAlias = ListOrganizationPoliciesResponse  # noqa: Y015
 
@@ -570,7 +572,7 @@ class ListOrganizationPolicyDeploymentsResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
-    """Number of policies in member accounts, over all pages."""
+    """Number of policies in member accounts, over all pages. Unset where CBR does not tell."""
     @_builtins.property
     def deployments(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrganizationPolicyDeployment]:
         """One page of policies in member accounts."""
@@ -580,13 +582,15 @@ class ListOrganizationPolicyDeploymentsResponse(_message.Message):
         *,
         deployments: _abc.Iterable[Global___OrganizationPolicyDeployment] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_size: _builtins.int = ...,
+        total_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "deployments", b"deployments", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
 
 Global___ListOrganizationPolicyDeploymentsResponse: _TypeAlias = ListOrganizationPolicyDeploymentsResponse  # noqa: Y015
 

@@ -1,0 +1,107 @@
+"""Which rows of a list were shown: marks of the last ones, and of fewer and fewer before them, so that a token can hold them.
+
+Of the last 32 rows each has its mark, of the 32 before them every fourth, of the 64 before those every eighth, and so on: a list of 10,000
+rows takes under 100 marks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, cast
+
+from google.protobuf.message import Message
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+
+_EACH: Final = 32
+_SHARE: Final = 8
+"""How many marks are kept of each stretch that is as long as all rows after it."""
+_MARK_BYTES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row that was shown: its index in a window, its number in the trail, and whether it stands where it should."""
+
+    index: int
+    number: int
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """`shown`: how many rows; they are numbered from 0. `marks`: those that are kept, one after the other, the oldest first."""
+
+    shown: int = 0
+    marks: bytes = b""
+
+    def then(self, rows: Sequence[Message]) -> "Trail":
+        """The trail after more rows."""
+        marks = self._marks() | {self.shown + index: _mark(row) for index, row in enumerate(rows)}
+        shown = self.shown + len(rows)
+        return Trail(shown, b"".join(marks[number] for number in _kept(shown)))
+
+    def newest_in(self, rows: Sequence[Message], expected: int | None, *, all_marks: bool = False) -> Hit | None:
+        """The newest row shown that is among these, of the last 32. `expected`: the index at which the last of all should be.
+
+        `all_marks`: also of the rows before those, which only a list that is there as a whole can tell.
+        """
+        marks = [_mark(row) for row in rows]
+        places = {mark: index for index, mark in reversed(list(enumerate(marks)))}
+        known = self._marks()
+        for number in reversed(known if all_marks else list(known)[-_EACH:]):
+            own = -1 if expected is None else expected - (self.shown - 1 - number)
+            if 0 <= own < len(marks) and marks[own] == known[number]:
+                return Hit(own, number, expected=True)
+            if (index := places.get(known[number])) is not None:
+                return Hit(index, number, expected=False)
+        return None
+
+    def number_of(self, row: Message) -> int:
+        """The number of a row, the last one of several; -1 if no mark of it is kept."""
+        return self._numbers().get(_mark(row), -1)
+
+    def _marks(self) -> dict[int, bytes]:
+        return dict(zip(_kept(self.shown), _split(self.marks), strict=True))
+
+    def _numbers(self) -> Mapping[bytes, int]:
+        return {mark: number for number, mark in self._marks().items()}
+
+
+NOTHING: Final = Trail()
+"""No row was shown."""
+
+
+def _kept(shown: int) -> list[int]:
+    """The numbers of the rows whose marks are kept, rising. What is not kept is not kept of any longer trail, either."""
+    found = list(range(max(shown - _EACH, 0), shown))
+    far, stride = _EACH, _EACH // _SHARE
+    while far < shown:
+        first = max(shown - 2 * far, 0)
+        found[:0] = range(first + -first % stride, shown - far, stride)
+        far, stride = 2 * far, 2 * stride
+    return found
+
+
+def _split(marks: bytes) -> Iterable[bytes]:
+    return (marks[start : start + _MARK_BYTES] for start in range(0, len(marks), _MARK_BYTES))
+
+
+def _mark(row: Message) -> bytes:
+    return blake2b(row_id(row).encode(), digest_size=_MARK_BYTES).digest()
+
+
+def row_id(row: Message) -> str:
+    """What tells a row from the others: its `id`, else all of its keys together, else its first field."""
+    return "\0".join(getattr(row, name) for name in _identity(cast("Descriptor", row.DESCRIPTOR)))
+
+
+@cache
+def _identity(row: "Descriptor") -> tuple[str, ...]:
+    """Names of the text fields that make up a row's identity."""
+    if "id" in row.fields_by_name:
+        return ("id",)
+    texts = [fd.name for fd in row.fields if fd.type == fd.TYPE_STRING and not fd.is_repeated]
+    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(texts[:1])

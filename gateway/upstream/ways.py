@@ -1,0 +1,117 @@
+"""The rules by which CBR may page a list: what to ask for, and where in the list an answer is."""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from google.protobuf.message import Message
+
+from gateway.upstream.trail import row_id
+
+OVERLAP: Final = 4
+"""Rows of the page before that are read again."""
+
+Cursor = int | str
+"""Where a window starts, or the last row shown is; its meaning is the way's."""
+
+
+class Way(Protocol):
+    """One of the rules by which CBR may page."""
+
+    start: Cursor
+
+    def back(self, cursor: Cursor) -> Cursor:
+        """The window that holds the last row shown."""
+
+    def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
+        """Its parameters."""
+
+    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:
+        """The window after one with these rows."""
+
+    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:
+        """Where the row with that index is."""
+
+    def first(self, window: Cursor) -> int | None:
+        """The place in the whole list of a window's first row, if the way knows it."""
+
+    def index(self, window: Cursor, cursor: Cursor) -> int | None:
+        """The index in a window at which the last row shown has to be; None: the way does not know."""
+
+
+class _ByRow:
+    """`offset` is the place of a row, from 0. A cursor is the place after the last row shown."""
+
+    start: Cursor = 0
+
+    def back(self, cursor: Cursor) -> Cursor:
+        # Not 0 if that can be helped: the first rows do not show whether an offset counts rows.
+        return int(cursor) - max(1, min(OVERLAP, int(cursor) - 1))
+
+    def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
+        return {"limit": limit, "offset": window} if window else {"limit": limit}
+
+    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:
+        return int(window) + len(rows)
+
+    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:  # noqa: ARG002
+        return int(window) + index + 1
+
+    def first(self, window: Cursor) -> int | None:
+        return int(window)
+
+    def index(self, window: Cursor, cursor: Cursor) -> int | None:
+        return int(cursor) - 1 - int(window) if window else None
+
+
+class _ByNumber:
+    """`offset` is the number of a page, from 0 or from 1: then 0 is the same as 1. A cursor is the number of the page of the last row shown."""
+
+    start: Cursor = 0
+
+    def back(self, cursor: Cursor) -> Cursor:
+        return cursor
+
+    def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
+        return {"limit": limit, "offset": window} if window else {"limit": limit}
+
+    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:  # noqa: ARG002
+        return int(window) + 1
+
+    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:  # noqa: ARG002
+        return window
+
+    def first(self, window: Cursor) -> int | None:
+        return None if window else 0
+
+    def index(self, window: Cursor, cursor: Cursor) -> int | None:  # noqa: ARG002
+        return None
+
+
+class _ByMarker:
+    """`marker` is the id of the row before the window. A cursor is that of the window which begins with the last row shown."""
+
+    start: Cursor = ""
+
+    def back(self, cursor: Cursor) -> Cursor:
+        return cursor
+
+    def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
+        return {"limit": limit, "marker": window} if window else {"limit": limit}
+
+    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:  # noqa: ARG002
+        return row_id(rows[-1])
+
+    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:
+        return row_id(rows[index - 1]) if index else window
+
+    def first(self, window: Cursor) -> int | None:
+        return None if window else 0
+
+    def index(self, window: Cursor, cursor: Cursor) -> int | None:  # noqa: ARG002
+        return None
+
+
+WAYS: Final[tuple[Way, ...]] = (_ByRow(), _ByNumber(), _ByMarker())
+"""In the order in which they are tried; not every list has the last one."""
+BY_ROW: Final = 0
+BY_NUMBER: Final = 1
