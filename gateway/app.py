@@ -32,7 +32,7 @@ from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots
-from gateway.state import State, Store, StoreDown, open_store
+from gateway.state import Heartbeat, State, Store, StoreDown, open_store
 from gateway.tasks.ends import TaskEnd, TaskEnds
 from gateway.tasks.hub import Hub
 from gateway.tasks.poller import Source
@@ -104,7 +104,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         store = await stack.enter_async_context(open_store(config.state, clock))
         audit = await stack.enter_async_context(open_audit(config.audit, store))
         truth = Truth(catalog, client, account_of)
-        submissions = _submissions(config, store, truth, clock, current)
+        submissions = _submissions(config, Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"), truth, current)
         quota = _Quota(config, submissions, client, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))
         await quota.recovery.start()
         await _settle(audit, store)
@@ -113,7 +113,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             await _follow_tasks(stack, submissions, audit)
         remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
         source = Source(truth, remarks.add, submissions.observe, lambda error: to_status(error, ""))
-        turns = Turns(store, submissions.owner, clock, 3 * config.watch.busy_s)
+        turns = Turns(store, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s)
         hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, turns)
         stack.callback(submissions.subscribe(hub.hear))
         watching = WatchHandlers(hub, submissions)
@@ -157,11 +157,11 @@ def _token_key(config: Config) -> bytes:
     return config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
 
 
-def _submissions(config: Config, store: Store, truth: Truth, clock: SystemClock, current: Current) -> Submissions:
+def _submissions(config: Config, heartbeat: Heartbeat, truth: Truth, current: Current) -> Submissions:
     def projects() -> Collection[str]:
         return current.snapshot.accounts.keys()
 
-    return Submissions(store, truth, clock, config.tasks, uuid.uuid4().hex, config.state.kind == "sqlite", projects)
+    return Submissions(heartbeat.store, truth, heartbeat.clock, config.tasks, heartbeat, projects)
 
 
 class _Quota:
@@ -179,8 +179,7 @@ class _Quota:
         self._book.subscribe(recounter.forget)
         self.recovery = Recovery(
             *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),
-            owner=submissions.owner,
-            alone=submissions.alone,
+            heartbeat=submissions.heartbeat,
         )
         self.admission = Admission(store, self._book, ledger, recounter, self.recovery, submissions, truth, client, clock, config.quota.markers)
 

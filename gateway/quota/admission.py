@@ -265,8 +265,9 @@ class Admission:
             ttl_s=max(deadline.left_s(self.clock.monotonic()), 0) + _TTL_MARGIN_S,
             detail=msgspec.msgpack.encode(
                 Trace(
-                    *(self.recovery.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
+                    *(self.recovery.heartbeat.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
                     places=change.places.lasting,
+                    beats=not self.recovery.heartbeat.alone,
                     sent=sent,
                     namesakes=namesakes,
                 )
@@ -337,7 +338,7 @@ class Admission:
                 await change.places.leave()
 
         try:
-            return await self._send(change, request, deadline, Witness(on_send, on_end))
+            return await self._send(change, request, deadline, Witness(on_send, on_end, self.recovery.heartbeat.holds))
         except GatewayError as error:
             raise _with_submission(error, change.binding, op_id) from None
 

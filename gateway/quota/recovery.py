@@ -27,7 +27,7 @@ from gateway.quota.evidence import Evidence, Sign
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import QuotaSettings
-from gateway.state import OPEN, OperationView, State, Store, StoreDown
+from gateway.state import OPEN, Heartbeat, OperationView, State, Store, StoreDown
 from gateway.tasks.record import Note, Trace, undecided
 from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
@@ -39,14 +39,14 @@ REFRESH_S: Final = 1.0
 """Time between two looks at whether the store is still the one that was known, and at the limits in it."""
 _LOOKS_AT_ONCE: Final = 4
 _ORPHAN_S: Final = OPERATION_CAP_S + 30.0
-"""After this a SENT operation has no process that still works on it."""
+"""After this a SENT operation has no process that still works on it, whatever else is known of that."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Recovery:
-    """One per process. `alone`: the store belongs to this process, so that operations of others are those of its earlier lives."""
+    """One per process."""
 
     store: Store
     ledger: Ledger
@@ -56,8 +56,7 @@ class Recovery:
     truth: Truth
     clock: Clock
     settings: QuotaSettings
-    owner: str
-    alone: bool
+    heartbeat: Heartbeat
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKS_AT_ONCE))
 
@@ -70,6 +69,7 @@ class Recovery:
             self._recounts(),
         )
         tasks = [asyncio.create_task(loop) for loop in loops]
+        self.heartbeat.subscribe(lambda: self._start("sweep", self._once(self.sweep)))
         try:
             yield
         finally:
@@ -88,13 +88,16 @@ class Recovery:
 
     async def _every(self, seconds: float, work: Any) -> None:  # noqa: ANN401 - one of our coroutine functions
         while True:
-            try:
-                await work()
-            except StoreDown as down:
-                log.warning("the store does not answer", error=str(down))
-            except Exception:
-                log.exception("recovery failed and goes on")
+            await self._once(work)
             await self.clock.sleep(seconds)
+
+    async def _once(self, work: Any) -> None:  # noqa: ANN401 - as above
+        try:
+            await work()
+        except StoreDown as down:
+            log.warning("the store does not answer", error=str(down))
+        except Exception:
+            log.exception("recovery failed and goes on")
 
     async def _recounts(self) -> None:
         while True:
@@ -135,10 +138,13 @@ class Recovery:
         old = self.clock.time() - op.created_at > _ORPHAN_S
         # A store that failed over may have forgotten an end that it was told.
         ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
-        gone = old and ended if trace.owner == self.owner else old or self.alone
+        if trace.owner == self.heartbeat.owner:
+            gone = old and ended
+        else:
+            gone = self.heartbeat.gone(trace.owner, beats=trace.beats) or (old and not trace.beats)
         if op.state is State.RESERVED:
-            if gone and self.alone:
-                # Its process never came to send it.
+            if gone and (self.heartbeat.alone or trace.beats):
+                # Its process never came to send it, and will not be allowed to.
                 failpoint.reach("reservation_left")
                 await self.ledger.end(op.id, Ending(Fate.NOTHING))
         elif gone or op.state is State.UNKNOWN:

@@ -1,5 +1,6 @@
 """The durable store: what is in flight, in one embedded file or in a Valkey that replicas share. See `store.py`."""
 
+from gateway.state.heartbeat import Heartbeat
 from gateway.state.opening import open_store
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
@@ -35,6 +36,7 @@ __all__ = [
     "Bucket",
     "Charge",
     "Heard",
+    "Heartbeat",
     "InProgress",
     "Leased",
     "Mismatch",

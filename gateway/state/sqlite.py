@@ -90,6 +90,9 @@ class SqliteStore:
     async def free(self, holder: str, keys: Sequence[str]) -> None:
         self._limits.free(holder, keys)
 
+    async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:  # noqa: ARG002 - the file ends with its process
+        return True, frozenset({process})
+
     async def publish(self, channel: str, payload: bytes) -> None:
         """The only process knows it."""
 

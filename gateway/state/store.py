@@ -6,6 +6,7 @@
     lease, renew, free                               concurrency
     put_override, delete_override                    limits changed while running
     put_anchor                                       where the audit logs stand
+    beat                                             which processes are there
     publish, heard                                   what one process has read for all
 
 The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. CBR stays the truth for what exists; the store
@@ -322,6 +323,10 @@ class Store(Protocol):
 
     async def free(self, holder: str, keys: Sequence[str]) -> None:
         """Gives the places back."""
+        ...
+
+    async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:
+        """Says that a process is there for `ttl_s` more. Whether the store knew that without a break, and all processes that are there."""
         ...
 
     async def publish(self, channel: str, payload: bytes) -> None:

@@ -221,6 +221,10 @@ class ValkeyStore:
 
         await self._share.free(shared, holder, keys)
 
+    async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:
+        unbroken, there = await self._run("beat", process, ttl_s)
+        return bool(unbroken), frozenset(name.decode() for name in there)
+
     async def publish(self, channel: str, payload: bytes) -> None:
         name = f"{self._base}:channel:{channel}"
         async with self._client.pipeline(transaction=False) as pipe:

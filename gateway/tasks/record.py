@@ -17,7 +17,7 @@ class Trace(msgspec.Struct, frozen=True):
     `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
     began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `places`: those that the work takes under limits
     of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids of objects that
-    had the name of what it creates already before it was sent; None: nobody knows, or needs to.
+    had the name of what it creates already before it was sent; None: nobody knows, or needs to; `beats`: whether its process says that it is there.
     """
 
     owner: str
@@ -29,6 +29,7 @@ class Trace(msgspec.Struct, frozen=True):
     places: tuple[str, ...] = ()
     sent: Span | None = None
     namesakes: tuple[str, ...] | None = None
+    beats: bool = False
 
     @classmethod
     def of(cls, detail: bytes) -> "Trace":

@@ -18,7 +18,7 @@ from cbrgateway.v1 import errors_pb2, types_pb2
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Resource
-from gateway.state import OPEN, Operation, OperationView, State, Store, StoreDown
+from gateway.state import OPEN, Heartbeat, Operation, OperationView, State, Store, StoreDown
 from gateway.tasks import correlation
 from gateway.tasks.correlation import Claim, Finding, Task
 from gateway.tasks.holding import Holdings
@@ -54,14 +54,13 @@ class _Search:
 
 @dataclass(slots=True)
 class Submissions:
-    """One per process. `projects`: those that the gateway serves. `alone`: the store belongs to this process."""
+    """One per process. `projects`: those that the gateway serves."""
 
     store: Store
     truth: Truth
     clock: Clock
     settings: TaskSettings
-    owner: str
-    alone: bool
+    heartbeat: Heartbeat
     projects: Callable[[], Collection[str]]
     _holdings: Holdings = field(init=False)
     _searches: dict[str, _Search] = field(default_factory=dict)
@@ -70,8 +69,11 @@ class Submissions:
     _of_task: dict[tuple[str, str], str] = field(default_factory=dict)
     _polled: dict[str, float] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
+    _may_have_gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when another process may have left something behind."""
 
     def __post_init__(self) -> None:
+        self.heartbeat.subscribe(self._may_have_gone.set)
         self._holdings = Holdings(self.store, self.truth, self.clock)
 
     # What callers ask ------------------------------------------------------------------------------------------------------------
@@ -149,10 +151,11 @@ class Submissions:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Picks up what earlier lives of this process and other replicas left, until left itself."""
+        """Says that this process is there, and picks up what earlier lives of it and other replicas left, until left itself."""
         picking = asyncio.create_task(self._pick_up())
         try:
-            yield
+            async with self.heartbeat.running():
+                yield
         finally:
             ending = [picking, *self._running]
             for task in ending:
@@ -172,7 +175,10 @@ class Submissions:
                 log.warning("the store does not answer", error=str(down))
             except Exception:
                 log.exception("submissions could not be picked up; the next look follows")
-            await self.clock.sleep(_PICK_UP_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PICK_UP_S):
+                    await self._may_have_gone.wait()
+            self._may_have_gone.clear()
 
     async def _take_stock(self, since: float) -> tuple[float, float]:
         """Learns of all submissions that began since then, and follows those that nobody else does. Raises StoreDown.
@@ -188,7 +194,7 @@ class Submissions:
                 self._tell(project, op)
                 note, trace = Note.of(op.note), Trace.of(op.detail)
                 # By then the replica that began has found what there is, or is gone. To be wrong about that costs a few reads.
-                abandoned = self.alone or trace.owner == self.owner or self._age_s(trace, self.clock.time() - trace.accepted) > self.settings.settle_s
+                abandoned = self._left(trace) or self._age_s(trace, self.clock.time() - trace.accepted) > self.settings.settle_s
                 ended = op.state is not State.COMMITTED or (note is not None and note.found_at > 0)
                 holds = bool(trace.places) and op.state in {State.UNKNOWN, State.COMMITTED} and not (note is not None and note.over)
                 if holds:
@@ -197,6 +203,10 @@ class Submissions:
                     self.follow(op.id, project, trace.places if holds else ())
         self._known = known
         return held_since, newest
+
+    def _left(self, trace: Trace) -> bool:
+        """Whether no other process looks after it."""
+        return trace.owner == self.heartbeat.owner or self.heartbeat.gone(trace.owner, beats=trace.beats)
 
     def _age_s(self, trace: Trace, otherwise_s: float) -> float:
         """How long ago a change was sent, at least. `otherwise_s`: where CBR's time is not known."""

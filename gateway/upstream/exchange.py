@@ -26,7 +26,7 @@ from gateway.upstream.breaker import Breaker, Verdict
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.faults import to_gateway_error
-from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transport
+from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transport, always
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import Deadline, RetryKind
@@ -58,11 +58,13 @@ class Witness:
     """Who must hear of a change. Both run in the change's own task, so also when its caller has gone.
 
     `on_send`: before the first byte goes to CBR; False: it must not go, and witnesses that come later do not hear of it. `on_end`: once, with the
-    response if the change was carried out, and what is known of the calls.
+    response if the change was carried out, and what is known of the calls. `may_write`: right before the first byte of every attempt, and asked
+    without a pause; False: it must not go any more.
     """
 
     on_send: Callable[[], Awaitable[bool]]
     on_end: Callable[[Fate, Message | None, UpstreamFacts], Awaitable[None]]
+    may_write: Callable[[], bool] = always
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,8 @@ class Exchange:
     def _may_write(self) -> bool:
         """Asked by the transport before the first byte. A change whose caller has gone is not begun any more."""
         if self.abandoned and not self.ambiguous:
+            return False
+        if not all(witness.may_write() for witness in self.witnesses):
             return False
         self.in_flight = True
         if self.sent == "no":

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import signal
 from dataclasses import dataclass
 
@@ -33,8 +34,11 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, new=False):
-    """The store has long to answer, as the machine may be busy; tests of outages give it less. `new`: it was in use by nobody before."""
+async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, new=False, dying=()):
+    """The store has long to answer, as the machine may be busy; tests of outages give it less. `new`: it was in use by nobody before.
+
+    `dying`: where the first gateways are killed.
+    """
     if not new:
         assert valkey.command("SET {cbrgw}:began 0").startswith(b"+OK")
     sections = {
@@ -45,9 +49,9 @@ async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, 
     environ = {"VALKEY_URL": valkey.url}
     async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud, contextlib.AsyncExitStack() as stack:
         processes = [Process(folder, cloud, f"gateway-{number}", **sections) for number in range(count)]
-        for process in processes:
+        for process, place in itertools.zip_longest(processes, dying):
             stack.push_async_callback(process.end)
-            await process.start(**environ)
+            await process.start(**environ, **({"CBR_GATEWAY_FAILPOINT": f"{place}=kill"} if place else {}))
         yield Fleet(processes, [await stack.enter_async_context(process.world()) for process in processes], environ)
 
 

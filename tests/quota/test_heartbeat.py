@@ -1,0 +1,136 @@
+"""What a gateway began that is gone is taken over soon, and never what one began that is only slow."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.secret import Secret
+from gateway.state import OPEN, State, StoreSettings, heartbeat, open_store
+from gateway.state.heartbeat import Heartbeat
+from gateway.tasks.record import Trace
+from tests.functional.calls import until
+from tests.harness import TENANTS
+from tests.quota.fleet import create, running_fleet
+from tests.quota.oracle import agreed, created
+from tests.quota.scenes import gateway, limit, new_vault, posts
+from tests.state.benches import operation
+
+LEASE_S = 1.0
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setattr(heartbeat, "LEASE_S", LEASE_S)
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.1)
+
+
+@contextlib.asynccontextmanager
+async def beating(valkey, name) -> AsyncIterator[Heartbeat]:
+    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=0.5), SystemClock()) as store:
+        beats = Heartbeat(store, SystemClock(), name, alone=False)
+        async with beats.running():
+            yield beats
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_who_falls_silent_is_gone_and_knows_it_first(valkey):
+    async with beating(valkey, "watching") as watching, beating(valkey, "slow") as slow:
+        await asyncio.sleep(LEASE_S / 2)
+        assert not watching.gone("slow")
+        # A stranger may have gone before this process came, or may be about to be heard: only time tells.
+        assert not watching.gone("before")
+        await until(lambda: watching.gone("before"))
+        assert not watching.gone("slow")
+        heard, told = slow.store.beat, []
+        watching.subscribe(lambda: told.append(slow.holds()))
+        slow.store.beat = lambda *_: asyncio.Event().wait()
+        await until(lambda: watching.gone("slow"))
+        assert told == [False]
+        assert slow.holds() is False
+        slow.store.beat = heard
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("loss", ["emptied", "behind", "restarted"])
+async def test_after_a_loss_of_the_store_nobody_is_taken_for_gone_who_is_there(valkey, loss):
+    async with beating(valkey, "one") as one, beating(valkey, "two") as two:
+        await until(lambda: one.gone("three") and two.gone("three"))
+        mistaken = []
+        one.subscribe(lambda: mistaken.append(one.gone("two")))
+        two.subscribe(lambda: mistaken.append(two.gone("one")))
+        match loss:
+            case "emptied":
+                assert valkey.command("FLUSHALL").startswith(b"+OK")
+            case "behind":
+                # As after a failover to a server whose clock is behind.
+                valkey.command("ZADD", "{cbrgw}:processes", "9999999999", "one")
+                valkey.command("ZADD", "{cbrgw}:processes", "9999999999", "two")
+                valkey.command("ZADD", "{cbrgw}:processes", "9999999999", "three")
+            case "restarted":
+                valkey.kill()
+                await until(lambda: not one.holds() and not two.holds())
+                assert not one.gone("three")
+                valkey.start()
+        await until(lambda: not one.gone("three"))
+        await until(lambda: one.gone("three") and two.gone("three"))
+        assert not any(mistaken)
+
+
+async def test_a_process_with_a_file_is_alone(tmp_path):
+    async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
+        beats = Heartbeat(store, SystemClock(), "now", alone=True)
+        assert beats.holds()
+        assert beats.gone("an earlier life")
+        assert not beats.gone("now")
+
+
+@pytest.mark.timeout(120)
+async def test_what_killed_gateways_left_is_taken_over_by_the_others(tmp_path, valkey):
+    """A create that was never sent, and one that CBR carried out and nobody has heard of."""
+    dying = ("after_begin", "before_commit")
+    async with running_fleet(tmp_path, valkey, 3, limit("vaults", "tenant", 9), quota={"settle_s": 5}, dying=dying) as fleet:
+        *_, other = fleet.worlds
+        await asyncio.gather(*(create(world, n, request_id=f"r-{n}") for n, world in enumerate(fleet.worlds[:2])))
+        assert [await process.ended() for process in fleet.processes[:2]] == [-signal.SIGKILL] * 2
+        # As long as a gateway may be only slow, its operations are its own.
+        early = await asyncio.gather(*(create(other, number, request_id=f"r-{number}", within_s=4) for number in range(2)))
+        assert {each.reason for each in early} == {"REQUEST_IN_PROGRESS"}
+        await agreed(other, within_s=30)
+        again = [await create(other, number, request_id=f"r-{number}") for number in range(2)]
+        assert [(each.reason, each.trailers.get("replayed")) for each in again] == [("OK", None), ("OK", "true")]
+        assert set(created(other).values()) == {1}
+
+
+async def test_a_gateway_for_which_others_act_sends_nothing_more():
+    """It stood still between the record and the first byte."""
+    async with gateway(limit("vaults", "tenant", 3)) as world:
+        beats = world.app.recovery.heartbeat
+        beats.alone = False
+        assert (await create(world, 1)).reason != "OK"
+        assert posts(world) == []
+        assert await world.app.store.operations(None, OPEN) == []
+        beats.alone = True
+        assert (await create(world, 1)).reason == "OK"
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_gateway_of_an_earlier_version_does_not_beat_and_is_there_all_the_same():
+    async with gateway() as world:
+        recovery, store = world.app.recovery, world.app.store
+        recovery.heartbeat.alone = False
+        project, _ = TENANTS["payments"]
+        for name, beats in {"old": False, "new": True}.items():
+            trace = Trace("another", project, new_vault(1).SerializeToString(), marked=True, accepted=0.0, beats=beats)
+            await store.begin(operation(name, rpc="VaultService/CreateVault", detail=msgspec.msgpack.encode(trace)))
+            await store.sent(name)
+        await recovery.heartbeat.beat()
+        await asyncio.sleep(LEASE_S * 0.9)
+        await recovery.heartbeat.beat()
+        await asyncio.sleep(LEASE_S * 0.2)
+        await recovery.sweep()
+        assert {op.id: op.state for op in await store.operations(None, OPEN)} == {"old": State.SENT, "new": State.UNKNOWN}
