@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.clock import Clock
@@ -44,6 +44,7 @@ from gateway.state.store import (
     Usage,
 )
 from gateway.state.transitions import TRANSITIONS, Event
+from gateway.state.valkey_rules import FollowingPool, explained
 from gateway.state.valkey_wire import VIEW_FIELDS, Scripts, charges_json, shortages, view
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ _KEPT_MS: Final = 60_000
 async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["ValkeyStore"]:
     """Does not wait for a Valkey that is down."""
     assert settings.url is not None
-    pool = BlockingConnectionPool.from_url(
+    pool = FollowingPool.from_url(
         settings.url.reveal(),
         max_connections=_CONNECTIONS,
         # Each question is bounded as a whole, by us.
@@ -70,7 +71,7 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
         retry=None,
         protocol=2,
     )
-    store = ValkeyStore(Redis(connection_pool=pool), settings, LocalShare(clock, settings.replicas), clock)
+    store = ValkeyStore(Redis(connection_pool=pool), pool.leave, settings, LocalShare(clock, settings.replicas), clock)
     try:
         with contextlib.suppress(StoreDown):
             await store.epoch()
@@ -83,8 +84,9 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
 class ValkeyStore:
     """A Store."""
 
-    def __init__(self, client: Redis, settings: StoreSettings, share: LocalShare, clock: Clock) -> None:
+    def __init__(self, client: Redis, leave: Callable[[], None], settings: StoreSettings, share: LocalShare, clock: Clock) -> None:
         self._client = client
+        self._leave = leave
         self._base = f"{{{settings.prefix}}}"
         self._timeout_s = settings.patience_s
         self._keep_ms = max(1, round(settings.replay_ttl_s * 1000))
@@ -312,5 +314,5 @@ class ValkeyStore:
         try:
             return await answer_of(question(), self._timeout_s)
         except (RedisError, OSError, TimeoutError) as error:
-            # Its text may name the server: only the kind of the failure goes on.
-            raise StoreDown(f"the shared store failed: {type(error).__name__}") from error
+            self._leave()
+            raise StoreDown(explained(error)) from error

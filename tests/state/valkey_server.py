@@ -24,9 +24,9 @@ class ValkeyProcess:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
-        arguments += ["--appendonly", "yes" if self._durable else "no", "--daemonize", "no", "--loglevel", "warning"]
+        arguments += ["--appendonly", "yes" if self._durable else "no", "--daemonize", "no", "--loglevel", "warning", *options]
         self._process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         give_up = time.monotonic() + 20
         while time.monotonic() < give_up:
@@ -54,11 +54,11 @@ class ValkeyProcess:
             self._process.wait(timeout=20)
             self._process = None
 
-    def command(self, *words: str) -> bytes:
+    def command(self, *words: str, most: int = 1024) -> bytes:
         """The start of the answer to one command, sent apart from any client library."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as link:
             link.sendall((" ".join(words) + "\r\n").encode())
-            return link.recv(1024)
+            return link.recv(most)
 
 
 @contextlib.contextmanager
