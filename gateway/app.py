@@ -43,7 +43,7 @@ from gateway.tasks.truth import Truth
 from gateway.tasks.turns import Turns
 from gateway.tenants import Current
 from gateway.upstream.account import Account
-from gateway.upstream.breaker import Breakers
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
 from gateway.upstream.exchange import Fate

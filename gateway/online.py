@@ -14,7 +14,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.snapshots import Snapshots
 from gateway.tasks.truth import Truth, unlisted
-from gateway.upstream.breaker import Breakers
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens

@@ -14,7 +14,7 @@ from gateway.tenants.jwks import read_keys
 from gateway.tenants.keys import FetchedKeys, FileKeys, Keys
 from gateway.upstream.account import Account
 from gateway.upstream.auth import AccessKeyAuth, Authenticator
-from gateway.upstream.breaker import Breakers, Traffic
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
@@ -53,10 +53,10 @@ class Snapshots:
 
     def _accounts(self, config: Config, tenant: Tenant) -> dict[str, Account]:
         """Those of one tenant, each knowing the others."""
-        own = {project.key: self._account(config, project) for project in tenant.projects}
+        own = {project.key: self._account(config, tenant, project) for project in tenant.projects}
         return {key: replace(account, others=tuple(other for other in own.values() if other is not account)) for key, account in own.items()}
 
-    def _account(self, config: Config, project: Project) -> Account:
+    def _account(self, config: Config, tenant: Tenant, project: Project) -> Account:
         """Projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
         region = config.upstream.regions[project.region]
         credential = config.upstream.credentials[project.credential].credential()
@@ -65,13 +65,12 @@ class Snapshots:
         if auth is None:
             auth = self._authenticator(credential, iam)
             self._authenticators[credential, iam] = auth
-        return Account(project.id, region.endpoint, auth, project.enterprise_project_id or "")
+        return Account(project.id, region.endpoint, auth, project.enterprise_project_id or "", tenant.id)
 
     def _authenticator(self, credential: AccessKey | IamUser, iam: str) -> Authenticator:
         if isinstance(credential, AccessKey):
             return AccessKeyAuth(credential, self._clock)
-        breaker = self._breakers.of(iam, Traffic.IAM)
-        return TokenAuth(credential, iam, self._transport, breaker=breaker, clock=self._clock, random=random.random)
+        return TokenAuth(credential, iam, self._transport, breakers=self._breakers, clock=self._clock, random=random.random)
 
     def _keys_of(self, settings: IssuerSettings) -> Keys:
         if settings.jwks.file is not None:

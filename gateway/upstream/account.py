@@ -15,6 +15,7 @@ class Account:
     auth: Authenticator
     enterprise_project_id: str = ""
     """Set where the project is shared: only what is in this enterprise project is the tenant's."""
+    tenant: str = ""
     others: tuple["Account", ...] = ()
     """The tenant's other projects, where replicas may go."""
 

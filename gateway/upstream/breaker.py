@@ -1,13 +1,14 @@
-"""Circuit breakers: an endpoint that fails half of its calls is left alone for a while.
+"""Circuit breakers: what fails half of its calls is left alone for a while.
 
-The key is (endpoint, kind of traffic), never the tenant; the state is local to the process. Failures are what the endpoint is to
-blame for: unreachable, timed out, 5xx. Answers of other kinds are successes, 429 too (it paces one project), and a call that was
-cancelled says nothing.
+This one counts calls: for a host, those that come to no connection; for one operation on one object, those that end in a 5xx or in silence.
+What many of these have in common is watched by group.py, and breakers.py puts all of them in a row. The state is local to the process.
+Answers of other kinds are successes, 429 too (it paces one project), and a call that was cancelled says nothing.
 
 After its pause a breaker lets three probes through; three successes close it, one failure opens it again. Only reads may be
-probes (and IAM's own calls for IAM). So an open breaker for writes watches the reads of its endpoint instead: three of them that
+probes (and IAM's own calls for IAM). So an open breaker for writes watches the reads of its host instead: three of them that
 succeed after its pause close it. Where no read has been tried for as long as a pause, or the three have not come within another one,
-waiting for them could last; then writes are let through one at a time, and their outcome counts in the same way.
+waiting for them could last; then writes are let through one at a time, and their outcome counts in the same way. So it is, too, where
+reads cannot tell: whether an operation works that changes something, only its own calls show.
 """
 
 import math
@@ -29,22 +30,33 @@ _MIN_CALLS: Final = 20
 _FAILED_SHARE: Final = 0.5
 _PAUSE_S: Final = 5.0
 _PAUSE_JITTER: Final = 0.2
-_PROBES: Final = 3
+PROBES: Final = 3
+"""Calls that are let through after a pause, and successes that close a breaker."""
 
 
 class Traffic(Enum):
-    """The part of an endpoint's traffic that one breaker watches."""
+    """Reads may be tried out; a change could end in doubt."""
 
     READ = "read"
     WRITE = "write"
     IAM = "iam"
 
 
+class Level(Enum):
+    """What a breaker watches, from the widest to the narrowest."""
+
+    ENDPOINT = "endpoint"
+    PROJECT = "project"
+    OPERATION = "operation"
+    OBJECT = "object"
+
+
 class Verdict(Enum):
-    """What a finished call says of its endpoint."""
+    """What a finished call says of what it was aimed at. UNREACHABLE: it came to no connection, so it says nothing of what is behind."""
 
     SUCCESS = "success"
     FAILURE = "failure"
+    UNREACHABLE = "unreachable"
     NOTHING = "nothing"
 
 
@@ -62,15 +74,58 @@ class _Bucket:
     failures: int = 0
 
 
-class Breaker:
-    """The breaker of one key. `reads`: for writes, the breaker whose calls tell when the endpoint is well again."""
+class Window:
+    """Calls and failures of the last ten seconds."""
 
-    def __init__(self, name: str, clock: Clock, random: Callable[[], float], reads: "Breaker | None" = None) -> None:
+    def __init__(self) -> None:
+        self._buckets: deque[_Bucket] = deque()
+
+    def count(self, now: float, *, failed: bool) -> bool:
+        """Counts one call. True when half of at least 20 calls have failed."""
+        if not self._buckets or now - self._buckets[-1].begun >= _BUCKET_S:
+            self._buckets.append(_Bucket(now))
+        while now - self._buckets[0].begun > _WINDOW_S:
+            self._buckets.popleft()
+        self._buckets[-1].calls += 1
+        self._buckets[-1].failures += failed
+        calls = sum(bucket.calls for bucket in self._buckets)
+        failures = sum(bucket.failures for bucket in self._buckets)
+        return calls >= _MIN_CALLS and failures >= _FAILED_SHARE * calls
+
+    def clear(self) -> None:
+        self._buckets.clear()
+
+
+class Pause:
+    """How long a breaker stays open: five seconds, give or take a fifth, so that not all come back at once."""
+
+    MEAN_S: Final = _PAUSE_S
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+
+    def length_s(self) -> float:
+        return _PAUSE_S * (1 + _PAUSE_JITTER * (2 * self._random() - 1))
+
+
+def note_opened(name: str, pause_s: float) -> None:
+    log.warning("breaker opened", breaker=name, pause_s=round(pause_s, 1))
+
+
+def note_closed(name: str) -> None:
+    log.info("breaker closed", breaker=name)
+
+
+class Breaker:
+    """One breaker. `reads`: for writes, the breaker whose calls tell when all is well again; `at_once`: probes at the same time."""
+
+    def __init__(self, name: str, clock: Clock, random: Callable[[], float], reads: "Breaker | None" = None, *, at_once: int = PROBES) -> None:
         self._name = name
         self._clock = clock
-        self._random = random
+        self._pause = Pause(random)
         self._reads = reads
-        self._window: deque[_Bucket] = deque()
+        self._at_once = at_once
+        self._window = Window()
         self._epoch = 0
         self._ends_at: float | None = None  # of the pause; None while closed
         self._probing = 0
@@ -111,7 +166,7 @@ class Breaker:
 
     def _may_probe(self) -> bool:
         if self._reads is None:
-            return self._probing + self._proved < _PROBES
+            return self._probing < self._at_once and self._probing + self._proved < PROBES
         assert self._ends_at is not None
         now = self._clock.monotonic()
         # Reads that come now and then prove nothing in time, so waiting for three of them has an end.
@@ -121,16 +176,7 @@ class Breaker:
     def _count(self, verdict: Verdict) -> None:
         if verdict is Verdict.NOTHING:
             return
-        now = self._clock.monotonic()
-        if not self._window or now - self._window[-1].begun >= _BUCKET_S:
-            self._window.append(_Bucket(now))
-        while now - self._window[0].begun > _WINDOW_S:
-            self._window.popleft()
-        self._window[-1].calls += 1
-        self._window[-1].failures += verdict is Verdict.FAILURE
-        calls = sum(bucket.calls for bucket in self._window)
-        failures = sum(bucket.failures for bucket in self._window)
-        if calls >= _MIN_CALLS and failures >= _FAILED_SHARE * calls:
+        if self._window.count(self._clock.monotonic(), failed=verdict is Verdict.FAILURE):
             self._open()
 
     def _prove(self, verdict: Verdict) -> None:
@@ -138,36 +184,19 @@ class Breaker:
             self._open()
         elif verdict is Verdict.SUCCESS:
             self._proved += 1
-            if self._proved >= _PROBES:
+            if self._proved >= PROBES:
                 self._begin(None)
 
     def _open(self) -> None:
-        jitter = 1 + _PAUSE_JITTER * (2 * self._random() - 1)
-        self._begin(self._clock.monotonic() + _PAUSE_S * jitter)
+        pause_s = self._pause.length_s()
+        note_opened(self._name, pause_s)
+        self._begin(self._clock.monotonic() + pause_s)
 
     def _begin(self, ends_at: float | None) -> None:
         if ends_at is None:
-            log.info("breaker closed", breaker=self._name)
-        else:
-            log.warning("breaker opened", breaker=self._name, pause_s=round(ends_at - self._clock.monotonic(), 1))
+            note_closed(self._name)
         self._ends_at = ends_at
         self._epoch += 1
         self._probing = 0
         self._proved = 0
         self._window.clear()
-
-
-class Breakers:
-    """All breakers of the process, made when first asked for. The keys come from the configuration, so they are few."""
-
-    def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
-        self._clock = clock
-        self._random = random
-        self._known: dict[tuple[str, Traffic], Breaker] = {}
-
-    def of(self, endpoint: str, traffic: Traffic) -> Breaker:
-        key = (endpoint, traffic)
-        if key not in self._known:
-            reads = self.of(endpoint, Traffic.READ) if traffic is Traffic.WRITE else None
-            self._known[key] = Breaker(f"{traffic.value} {endpoint}", self._clock, self._random, reads)
-        return self._known[key]

@@ -19,8 +19,8 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.upstream import paging, read_back
 from gateway.upstream.account import Account
-from gateway.upstream.breaker import Breakers, Traffic
-from gateway.upstream.budget import RetryBudget
+from gateway.upstream.breakers import Breakers
+from gateway.upstream.budget import Budgets
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pairs
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
@@ -30,6 +30,7 @@ from gateway.upstream.lookup import named_in_body
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
+from gateway.upstream.target import Target
 from gateway.upstream.values import Json
 
 OPERATION_CAP_S: Final = 60.0
@@ -84,7 +85,7 @@ class Client:
         self._breakers = breakers
         self._tokens = tokens
         self._clock = clock
-        self._budgets: dict[str, RetryBudget] = {}
+        self._budgets = Budgets()
         self._remote_clocks: dict[str, RemoteClock] = {}
         self._changes: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
@@ -203,13 +204,13 @@ class Client:
             self._waiting.discard(waiting)
 
     def _exchange(self, binding: Binding, request: Message, account: Account, extra: dict[str, Json], looks: ReadBack | None) -> Exchange:
-        budget = self._budgets.setdefault(account.endpoint, RetryBudget())
-        breaker = self._breakers.of(account.endpoint, Traffic.READ if binding.reads else Traffic.WRITE)
+        target = Target(account.endpoint, account.tenant, account.project_id, binding.operation, _objects(binding, request))
         return Exchange(
             binding=binding,
             request=_http_request(binding, request, account, extra),
             project_id=account.project_id,
-            route=Route(self._transport, account.auth, breaker, budget, self._clock, self.remote_clock(account.endpoint)),
+            target=target,
+            route=Route(self._transport, account.auth, self._breakers, self._budgets.of(target), self._clock, self.remote_clock(account.endpoint)),
             read_back=looks,
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
             named=named_in_body(binding, request),
@@ -286,6 +287,12 @@ def _thing(binding: Binding, request: Any) -> str:  # noqa: ANN401 - any request
         if fd.message_type is not None and not fd.is_repeated and f"{fd.name}_id" in fd.message_type.fields_by_name:
             return f"{fd.name}_id {getattr(value, f'{fd.name}_id')}"
     return ""
+
+
+def _objects(binding: Binding, request: Message) -> str:
+    """The ids in the path of the call; where it has none, the first id that the request names."""
+    ids = [(field.in_path, each.value) for field in binding.id_fields for each in field.ids(request)]
+    return "/".join(value for in_path, value in ids if in_path) or next((value for _, value in ids), "")
 
 
 def _http_request(binding: Binding, request: Any, account: Account, extra: dict[str, Json]) -> HttpRequest:  # noqa: ANN401 - any request message

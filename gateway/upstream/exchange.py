@@ -5,6 +5,7 @@ and the credential.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,8 @@ from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import REASONS
 from gateway.upstream import retry
 from gateway.upstream.auth import Applied, Authenticator
-from gateway.upstream.breaker import Breaker, Verdict
+from gateway.upstream.breaker import Level, Traffic, Verdict
+from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.faults import to_gateway_error
@@ -30,6 +32,7 @@ from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transpor
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import Deadline, RetryKind
+from gateway.upstream.target import Target
 from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
@@ -73,7 +76,7 @@ class Route:
 
     transport: Transport
     auth: Authenticator
-    breaker: Breaker
+    breakers: Breakers
     budget: RetryBudget
     clock: Clock
     remote_clock: RemoteClock
@@ -86,6 +89,7 @@ class Exchange:
     binding: Binding
     request: HttpRequest
     project_id: str
+    target: Target
     route: Route
     read_back: ReadBack | None
     subject: dict[str, str]
@@ -207,11 +211,9 @@ class Exchange:
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
             raise self.too_late()
-        permit = self.route.breaker.acquire()
-        if permit is None:
-            raise self._unreachable(
-                max(self.route.breaker.retry_after_s(), _RETRY_AFTER_S), "has been failing, so calls to it are held back for a moment,"
-            )
+        passage = self.route.breakers.enter(self.target, Traffic.READ if self.binding.reads else Traffic.WRITE)
+        if isinstance(passage, Held):
+            raise self._held(passage)
         self.attempts += 1
         self.last = Attempt(Outcome.NEVER_SENT)
         verdict, message, began = Verdict.NOTHING, None, clock.monotonic()
@@ -228,7 +230,7 @@ class Exchange:
             self.last = _unanswered(error)
             known = {"operation": self.binding.operation, "url": self.request.url.partition("?")[0], "cause": str(error), "advice": error.advice}
             log.warning("no answer of CBR", **known)
-            verdict = Verdict.FAILURE if error.blames_host(retry.MAX_ATTEMPT_S) else Verdict.NOTHING
+            verdict = error.verdict(retry.MAX_ATTEMPT_S)
         except BaseException:
             # Cut short by cancellation.
             self._note(ambiguous=self.in_flight)
@@ -238,7 +240,7 @@ class Exchange:
             took_s = clock.monotonic() - began
             self.spent_s += took_s
             self.unconnected_s = self.unconnected_s + took_s if self.last.connect else 0.0
-            self.route.breaker.settle(permit, verdict)
+            passage.settle(verdict)
         self._note(ambiguous=self.last.outcome is Outcome.AMBIGUOUS)
         return message
 
@@ -353,6 +355,22 @@ class Exchange:
         what = "did not answer in time" if attempt.timed_out else "broke the connection"
         text = f"CBR {what}; repeating is safe."
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNAVAILABLE, text, retry_after_s=_RETRY_AFTER_S, upstream=self.facts())
+
+    def _held(self, held: Held) -> GatewayError:
+        """Not sent, because it would most likely fail again."""
+        what = {
+            Level.ENDPOINT: "CBR has been failing for most callers",
+            Level.PROJECT: "CBR has been failing for most calls in this project",
+            Level.OPERATION: f"CBR has been failing for {self.binding.operation} in this project",
+            Level.OBJECT: f"CBR has been failing for {self.binding.operation} of this object",
+        }[held.level]
+        if self.in_doubt:
+            return self.outcome_unknown()
+        retry_after_s = max(held.retry_after_s, _RETRY_AFTER_S)
+        nothing = "nothing was sent" if self.sent == "no" else "nothing was carried out"
+        text = f"{what}, so such calls are held back and {nothing}; repeat it in {math.ceil(retry_after_s)} s, others are not affected."
+        known = {"heldBack": held.level.value}
+        return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, text, retry_after_s=retry_after_s, upstream=self.facts(), metadata=known)
 
     def _unreachable(self, retry_after_s: float, why: str) -> GatewayError:
         if self.in_doubt:

@@ -17,6 +17,7 @@ from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.upstream.breaker import Verdict
 from gateway.upstream.connect_failure import ConnectFailure
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -43,6 +44,12 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
     @property
     def timed_out(self) -> bool:
         return self.patience_s is not None
+
+    def verdict(self, full_s: float) -> Verdict:
+        """What this says to the breakers. `full_s`: the time that a host is given at most."""
+        if not self.blames_host(full_s):
+            return Verdict.NOTHING
+        return Verdict.UNREACHABLE if isinstance(self, NotSent) else Verdict.FAILURE
 
     def blames_host(self, full_s: float) -> bool:
         """Whether this speaks against the host: it failed, or stayed silent for (nearly) `full_s`; a hurried caller or our own pool does not."""

@@ -21,9 +21,11 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.secret import Secret
 from gateway.upstream.auth import Applied
-from gateway.upstream.breaker import Breaker, Verdict
+from gateway.upstream.breaker import Traffic, Verdict
+from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, Transport
+from gateway.upstream.target import Target
 
 _TIMEOUT_S: Final = 10.0
 _REFRESH_AT: Final = 0.8
@@ -82,7 +84,7 @@ class _Project:
 
 
 class TokenAuth:
-    """Adds X-Auth-Token. `iam_endpoint`: origin of IAM, such as `https://iam.example`; `breaker` is IAM's own."""
+    """Adds X-Auth-Token. `iam_endpoint`: origin of IAM, such as `https://iam.example`."""
 
     def __init__(
         self,
@@ -90,14 +92,15 @@ class TokenAuth:
         iam_endpoint: str,
         transport: Transport,
         *,
-        breaker: Breaker,
+        breakers: Breakers,
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
         self._user = user
         self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=x"
         self._transport = transport
-        self._breaker = breaker
+        self._breakers = breakers
+        self._iam_endpoint = iam_endpoint
         self._clock = clock
         self._random = random
         self._projects: dict[str, _Project] = {}
@@ -194,21 +197,22 @@ class TokenAuth:
         project.token = token
 
     async def _ask(self, project_id: str) -> HttpResponse:
-        permit = self._breaker.acquire()
-        if permit is None:
+        # For IAM the callers that are kept apart are its users.
+        passage = self._breakers.enter(Target(self._iam_endpoint, f"{self._user.domain}/{self._user.user}", project_id, "CreateToken"), Traffic.IAM)
+        if isinstance(passage, Held):
             raise _unreachable("IAM has been failing and is left alone for some seconds.")
         verdict = Verdict.NOTHING
         try:
             response = await self._transport.send(self._request(project_id), _TIMEOUT_S)
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR else Verdict.SUCCESS
         except (NotSent, Lost) as error:
-            verdict = Verdict.FAILURE if error.blames_host(_TIMEOUT_S) else Verdict.NOTHING
+            verdict = error.verdict(_TIMEOUT_S)
             connect = error.connect if isinstance(error, NotSent) else None
             why = connect.problem if connect else "it did not answer"
             _log.warning("no answer of IAM", project=project_id, url=self._url, cause=str(error), advice=error.advice)
             raise _unreachable(f"IAM could not be reached ({why}); repeating is safe.") from error
         finally:
-            self._breaker.settle(permit, verdict)
+            passage.settle(verdict)
         return response
 
     def _request(self, project_id: str) -> HttpRequest:

@@ -18,7 +18,8 @@ from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.truth import Entry
 from gateway.app import App, open_app
 from gateway.clock import SystemClock
-from gateway.upstream.breaker import Breakers
+from gateway.upstream.breakers import Breakers
+from gateway.upstream.budget import Budgets
 from gateway.upstream.catalog import load_catalog
 from tests.harness import World, config_for
 
@@ -148,7 +149,7 @@ def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **pa
 def forget(app: App) -> None:
     """Breakers and budgets as after a restart, so that tests can share a gateway."""
     app.client._breakers = Breakers(SystemClock(), random.random)
-    app.client._budgets.clear()
+    app.client._budgets = Budgets()
 
 
 async def told(call: Callable[[], Awaitable[Failure]]) -> Failure:

@@ -8,7 +8,7 @@ import grpc
 
 from emulator.settings import PAYMENTS_PROJECT_ID
 from gateway.app import open_app
-from gateway.upstream.breaker import Breakers
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.settings import RegionSettings
 from tests.fakes import SteppedClock
 from tests.functional import stage

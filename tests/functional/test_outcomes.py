@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from gateway.clock import SystemClock
-from gateway.upstream.breaker import Breaker, Permit, Traffic
+from gateway.upstream.breaker import Level
+from gateway.upstream.breakers import Held
 from gateway.upstream.declaration import RetryClass
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for, until
@@ -242,13 +242,15 @@ async def test_a_change_that_a_read_did_not_show_may_still_come(world, kind, par
 
 
 async def test_a_breaker_that_opens_between_the_attempts_settles_nothing(world, monkeypatch):
-    opened = Breaker("test", SystemClock(), lambda: 0.5)
-    monkeypatch.setattr(opened, "acquire", lambda: next(leave))
-    leave = iter([Permit(0), None])
     made = await stage.vault(caller(world))
-    known = world.app.client._breakers._known
-    endpoint = next(iter(known))[0]
-    known[endpoint, Traffic.WRITE] = opened
+    breakers = world.app.client._breakers
+    leave = breakers.enter
+    answers = iter([True, False])
+
+    def enter(target, traffic):
+        return leave(target, traffic) if target.operation != "UpdateVault" or next(answers) else Held(Level.OBJECT, 1.0)
+
+    monkeypatch.setattr(breakers, "enter", enter)
     order(world, "cut", UPDATE)
     failed = await caller(world).fails(UPDATE, {"vault_id": made.id, "vault": {"name": "other"}})
     assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "1")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.upstream.breaker import Breaker, Breakers, Traffic, Verdict
+from gateway.upstream.breaker import Breaker, Traffic, Verdict
+from gateway.upstream.breakers import Breakers
 from tests.fakes import SteppedClock
 
 OK, BAD, NOTHING = Verdict.SUCCESS, Verdict.FAILURE, Verdict.NOTHING
@@ -101,6 +102,17 @@ def test_a_cancelled_probe_makes_room_for_another(breaker, clock):
     assert not breaker.is_open
 
 
+def test_changes_are_probed_one_at_a_time(clock):
+    breaker = Breaker("test", clock, lambda: 0.5, at_once=1)
+    opened(breaker)
+    clock.advance(5)
+    probe = breaker.acquire()
+    assert breaker.acquire() is None
+    breaker.settle(probe, OK)
+    run(breaker, OK, OK)
+    assert not breaker.is_open
+
+
 def test_calls_from_before_the_opening_prove_nothing(breaker, clock):
     old = [breaker.acquire() for _ in range(6)]
     opened(breaker)
@@ -115,20 +127,20 @@ def test_calls_from_before_the_opening_prove_nothing(breaker, clock):
     assert not breaker.is_open
 
 
-def test_breakers_are_kept_by_endpoint_and_traffic(clock):
+def test_those_of_hosts_are_kept_by_endpoint_and_traffic(clock):
     breakers = Breakers(clock, lambda: 0.5)
-    opened(breakers.of("a", Traffic.READ))
-    assert breakers.of("a", Traffic.READ).is_open
-    assert not breakers.of("a", Traffic.WRITE).is_open
-    assert not breakers.of("a", Traffic.IAM).is_open
-    assert not breakers.of("b", Traffic.READ).is_open
+    opened(breakers.host("a", Traffic.READ))
+    assert breakers.host("a", Traffic.READ).is_open
+    assert not breakers.host("a", Traffic.WRITE).is_open
+    assert not breakers.host("a", Traffic.IAM).is_open
+    assert not breakers.host("b", Traffic.READ).is_open
 
 
 class TestWrites:
     @pytest.fixture
     def pair(self, clock):
         breakers = Breakers(clock, lambda: 0.5)
-        return breakers.of("a", Traffic.READ), breakers.of("a", Traffic.WRITE)
+        return breakers.host("a", Traffic.READ), breakers.host("a", Traffic.WRITE)
 
     def test_reads_that_succeed_after_the_pause_close_it(self, pair, clock):
         reads, writes = pair

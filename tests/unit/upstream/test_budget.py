@@ -2,8 +2,9 @@
 
 from contextlib import ExitStack
 
-from gateway.upstream.budget import RetryBudget
+from gateway.upstream.budget import ENDPOINT, OBJECT, TENANT, Budgets, RetryBudget
 from gateway.upstream.retry import RetryKind
+from gateway.upstream.target import Target
 
 
 def spend(budget, kind):
@@ -16,12 +17,12 @@ def spend(budget, kind):
 
 
 def test_the_bucket_pays_for_a_fixed_number_of_retries():
-    assert spend(RetryBudget(), RetryKind.TRANSIENT) == 500 // 14
-    assert spend(RetryBudget(), RetryKind.THROTTLED) == 500 // 5
+    assert spend(RetryBudget(TENANT), RetryKind.TRANSIENT) == 500 // 14
+    assert spend(RetryBudget(TENANT), RetryKind.THROTTLED) == 500 // 5
 
 
 def test_first_try_successes_refill_it_up_to_its_size():
-    budget = RetryBudget()
+    budget = RetryBudget(TENANT)
     budget.first_try_succeeded()
     assert budget.tokens == 500
     spend(budget, RetryKind.TRANSIENT)
@@ -31,7 +32,7 @@ def test_first_try_successes_refill_it_up_to_its_size():
 
 
 def test_three_retries_at_once_are_always_allowed_and_more_only_as_a_tenth_of_the_calls():
-    budget = RetryBudget()
+    budget = RetryBudget(TENANT)
     with budget.call():
         assert [budget.take(RetryKind.TRANSIENT) for _ in range(4)] == [True, True, True, False]
     budget.retry_ended()
@@ -43,7 +44,7 @@ def test_three_retries_at_once_are_always_allowed_and_more_only_as_a_tenth_of_th
 
 
 def test_a_refused_retry_costs_nothing():
-    budget = RetryBudget()
+    budget = RetryBudget(TENANT)
     for _ in range(3):
         budget.take(RetryKind.TRANSIENT)
     left = budget.tokens
@@ -52,7 +53,7 @@ def test_a_refused_retry_costs_nothing():
 
 
 def test_under_total_failure_attempts_are_a_tenth_more_than_calls_and_a_fixed_start():
-    budget = RetryBudget()
+    budget = RetryBudget(TENANT)
     calls = 2000
     retries = 0
     for _ in range(calls):
@@ -61,3 +62,50 @@ def test_under_total_failure_attempts_are_a_tenth_more_than_calls_and_a_fixed_st
                 retries += 1
                 budget.retry_ended()
     assert retries <= 0.1 * calls + 500 / 14
+
+
+def target(tenant="a", obj="", operation="ShowVault"):
+    return Target("e", tenant, "p", operation, obj)
+
+
+def test_an_object_cannot_spend_what_its_tenant_and_others_need():
+    budgets = Budgets()
+    assert spend(budgets.of(target(obj="sick")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
+    assert budgets.of(target(obj="sick")).tokens < 14
+    assert spend(budgets.of(target(obj="other")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
+    assert budgets.of(target(operation="ListVault")).tokens == TENANT.tokens - 2 * (OBJECT.tokens // 14) * 14
+
+
+def test_a_tenant_cannot_spend_what_the_others_need():
+    budgets = Budgets()
+    assert spend(budgets.of(target()), RetryKind.TRANSIENT) == TENANT.tokens // 14
+    assert spend(budgets.of(target("b")), RetryKind.TRANSIENT) == TENANT.tokens // 14
+
+
+def test_all_tenants_together_spend_no_more_than_the_endpoint_has():
+    budgets = Budgets()
+    done = sum(spend(budgets.of(target(f"tenant-{number}", "x")), RetryKind.TRANSIENT) for number in range(100))
+    assert done == ENDPOINT.tokens // 14
+
+
+def test_slow_retries_of_one_object_leave_places_to_its_tenant_and_those_of_one_tenant_to_the_others():
+    budgets = Budgets()
+    for name, places in (("sick", 2), ("other", 1)):
+        assert [budgets.of(target(obj=name)).take(RetryKind.TRANSIENT) for _ in range(3)].count(True) == places
+    assert [budgets.of(target("b")).take(RetryKind.TRANSIENT) for _ in range(4)].count(True) == 3
+
+
+def test_a_first_try_that_succeeds_pays_back_to_all_three():
+    budgets = Budgets()
+    sick = budgets.of(target(obj="x"))
+    spend(sick, RetryKind.TRANSIENT)
+    before = (sick.tokens, budgets.of(target()).tokens)
+    sick.first_try_succeeded()
+    assert (sick.tokens, budgets.of(target()).tokens) == (before[0] + 1, before[1] + 1)
+
+
+def test_many_objects_take_a_bounded_memory():
+    budgets = Budgets()
+    for number in range(3000):
+        budgets.of(target(obj=str(number)))
+    assert len(budgets._objects) <= 1024

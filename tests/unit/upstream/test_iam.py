@@ -8,7 +8,7 @@ from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError
 from gateway.secret import Secret
-from gateway.upstream.breaker import Breaker
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, TransportSettings
 from gateway.upstream.iam import TokenAuth
@@ -64,7 +64,7 @@ async def transport():
 @pytest.fixture
 async def auth(iam, transport, clock):
     user = IamUser("someone", Secret("canary"), "account")
-    made = TokenAuth(user, iam.origin, transport, breaker=Breaker("test", clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
+    made = TokenAuth(user, iam.origin, transport, breakers=Breakers(clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
     yield made
     await made.aclose()
 
@@ -116,8 +116,8 @@ async def test_a_token_is_refreshed_at_four_fifths_of_its_life_while_the_old_one
 async def test_the_moment_of_the_refresh_is_spread(iam, transport, clock):
     for dice, share in ((0.0, 0.75), (1.0, 0.85)):
         user = IamUser("someone", Secret("canary"), "account")
-        breaker = Breaker("test", clock, lambda: 0.5)
-        auth = TokenAuth(user, iam.origin, transport, breaker=breaker, clock=clock, random=lambda dice=dice: dice)
+        breakers = Breakers(clock, lambda: 0.5)
+        auth = TokenAuth(user, iam.origin, transport, breakers=breakers, clock=clock, random=lambda dice=dice: dice)
         await token(auth)
         before = len(iam.requests)
         clock.advance(share * DAY - 1)
@@ -254,13 +254,12 @@ async def test_a_caller_waits_no_longer_than_its_deadline(auth, iam):
 
 
 async def test_an_iam_that_is_down_opens_its_breaker(transport, clock):
-    breaker = Breaker("test", clock, lambda: 0.5)
+    breakers = Breakers(clock, lambda: 0.5)
     user = IamUser("someone", Secret("canary"), "account")
-    auth = TokenAuth(user, "http://127.0.0.1:1", transport, breaker=breaker, clock=clock, random=lambda: 0.5)
+    auth = TokenAuth(user, "http://127.0.0.1:1", transport, breakers=breakers, clock=clock, random=lambda: 0.5)
     for number in range(20):
         with pytest.raises(GatewayError) as caught:
             await token(auth, f"project-{number}")
         assert caught.value.reason == UNREACHABLE
-    assert breaker.is_open
     with pytest.raises(GatewayError, match="left alone"):
         await token(auth, "one more")
