@@ -97,6 +97,9 @@ class Keeping:
         assert self.retention_days is not None
         kept_ms = self.retention_days * _DAY_MS
         if age_ms < kept_ms:
+            if age_ms < -_DAY_MS:
+                text = "segments of the audit log are kept until a time that lies ahead: a clock was wrong when this one was written, or is now"
+                log.warning(text, file=segment.path.name, days_ahead=round(-age_ms / _DAY_MS, 1))
             return False
         seen = seen_in(self.directory, self.keys)
         seen_ms = passed(seen, round(now_ms - age_ms), now_ms, min(2000 * self.segment_s, kept_ms / 2))
