@@ -6,6 +6,7 @@ import msgspec
 
 PROJECT_ID: Final = "3f1c90b8d2a64e7794c05b1fa8e26d70"
 VAULT_ID: Final = "6d0f3a52-91c7-4be8-a3f4-0c2b7e95d148"
+CHECKPOINT_ID: Final = "8f0c8d64-2b3e-4c1a-9a55-7d1e20000000"
 ROWS: Final = 50
 NEW_VAULT: Final = {
     "name": "orders-000",
@@ -27,6 +28,25 @@ def vault() -> dict[str, Any]:
 def vaults() -> dict[str, Any]:
     """`{"vaults": [...], "count": 50}` as ListVault answers it."""
     return {"vaults": [_vault(number) for number in range(ROWS)], "count": ROWS}
+
+
+def checkpoint() -> dict[str, Any]:
+    """`{"checkpoint": {...}}` as CreateCheckpoint answers it, of a vault with two protected servers."""
+    vault = {"id": VAULT_ID, "name": "orders-000", "resources": [_named(0), _named(1)], "skipped_resources": []}
+    return {
+        "checkpoint": {
+            "id": CHECKPOINT_ID,
+            "created_at": "2026-03-25T06:32:07.951164",
+            "project_id": PROJECT_ID,
+            "status": "protecting",
+            "vault": vault,
+        }
+    }
+
+
+def checkpoint_id(number: int) -> str:
+    """As long as CHECKPOINT_ID."""
+    return f"{CHECKPOINT_ID[:-8]}{number:08x}"
 
 
 def encode(value: object) -> bytes:
@@ -68,6 +88,10 @@ def _vault(number: int) -> dict[str, Any]:
         "tags": [{"key": "team", "value": "orders"}],
         "locked": False,
     }
+
+
+def _named(number: int) -> dict[str, Any]:
+    return {key: value for key, value in _resource(number).items() if key in {"id", "type", "name"}}
 
 
 def _resource(number: int) -> dict[str, Any]:

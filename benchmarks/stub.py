@@ -2,12 +2,14 @@
 
 Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its address.
 
-    GET /v3/...         as CBR answers; POST as it answers CreateVault
+    GET /v3/...         as CBR answers; POST as it answers CreateVault and CreateCheckpoint; no task is ever listed
     GET /canonical/...  the same vaults in the spelling that protobuf's json_format reads, for the naive gateway
 """
 
 import asyncio
+import itertools
 import re
+from email.utils import formatdate
 from typing import cast
 
 from google.protobuf import json_format
@@ -27,6 +29,7 @@ class Upstream(asyncio.Protocol):
     def __init__(self, answers: dict[bytes, bytes]) -> None:
         self._answers = answers
         self._rest = b""
+        self._numbers = itertools.count()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses.
@@ -43,8 +46,17 @@ class Upstream(asyncio.Protocol):
             self._rest = self._rest[whole:]
             method, target, _ = head[: head.index(b"\r\n")].split(b" ")
             path = target.partition(b"?")[0]
-            one = method == b"POST" or not path.endswith(b"/vaults")
-            self._transport.write(self._answers[path[: path.index(b"/", 1)] + (b"/one" if one else b"/many")])
+            self._transport.write(self._answer_to(method, path))
+
+    def _answer_to(self, method: bytes, path: bytes) -> bytes:
+        base = path[: path.index(b"/", 1)]
+        if path.endswith(b"/checkpoints"):
+            return self._answers[base + b"/checkpoint"].replace(payloads.CHECKPOINT_ID.encode(), payloads.checkpoint_id(next(self._numbers)).encode())
+        if path.endswith(b"/operation-logs"):
+            # With the time, from which the gateway learns CBR's clock.
+            return self._answers[base + b"/tasks"].replace(b"\r\n", f"\r\nDate: {formatdate(usegmt=True)}\r\n".encode(), 1)
+        one = method == b"POST" or not path.endswith(b"/vaults")
+        return self._answers[base + (b"/one" if one else b"/many")]
 
 
 def messages() -> tuple[Message, Message]:
@@ -67,6 +79,8 @@ async def main() -> None:
     answers = {
         b"/v3/one": _answer(payloads.encode(payloads.vault())),
         b"/v3/many": _answer(payloads.encode(payloads.vaults())),
+        b"/v3/checkpoint": _answer(payloads.encode(payloads.checkpoint())),
+        b"/v3/tasks": _answer(payloads.encode({"operation_logs": [], "count": 0})),
         b"/canonical/one": _answer(_canonical(one)),
         b"/canonical/many": _answer(_canonical(many)),
     }

@@ -5,7 +5,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from gateway.state import OperationView, Store
+from gateway.state import OperationView
+from gateway.tasks.claims import Claims
 from gateway.tasks.record import Trace
 from gateway.tasks.truth import Truth
 from gateway.upstream.declaration import Binding
@@ -19,7 +20,7 @@ class Case:
     trace: Trace
     request: Any
     truth: Truth
-    store: Store
+    claims: Claims
 
     @property
     def binding(self) -> Binding:

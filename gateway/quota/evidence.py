@@ -19,13 +19,9 @@ from gateway.quota.bounds import Listed, Unseen, listed, unseen
 from gateway.quota.case import Case
 from gateway.quota.marking import MARKER, description
 from gateway.quota.namesakes import KINDS, Verdict, judge, shows
-from gateway.tasks import search as tasks_of
 from gateway.tasks.correlation import Task, subjects_of
 from gateway.tasks.search import gone
 from gateway.upstream.declaration import RetryClass
-
-_REACH_S: Final = 1800.0
-"""How long before the change another may have begun that could have started the same tasks."""
 
 _MOST_IDS: Final = 3
 _CREATE_CHECKPOINT: Final = "CheckpointService/CreateCheckpoint"
@@ -95,7 +91,7 @@ async def _policy(case: Case) -> Evidence:
 
 async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
-    tasks_listed, found = await tasks_of.look(case.store, case.truth, case.op, case.trace, _REACH_S)
+    tasks_listed, found = await case.claims.look(case.op, case.trace)
     tasks: Sequence[Task] = found.tasks
     if case.op.rpc == _CREATE_CHECKPOINT:
         tasks, silent = await _described(case, found.tasks)

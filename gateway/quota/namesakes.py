@@ -82,7 +82,7 @@ async def judge(rows: Sequence[Any], case: Case) -> tuple[Verdict, Sequence[Any]
     kind = KINDS[case.op.rpc]
     fresh = [row for row in rows if row.name == kind.name(case.request) and not _existed(row, kind, case)]
     # Read after the rows: whoever made one of them is then known to have begun.
-    began = await case.store.on_topic(topic(case.truth.known(case.project).project_id), case.op.created_at - _REACH_S)
+    began = await case.claims.store.on_topic(topic(case.truth.known(case.project).project_id), case.op.created_at - _REACH_S)
     others = [other for other in began if other.id != case.op.id]
     owned = {other.resource_id for other in others}
     free = [row for row in fresh if row.id not in owned and not _marked(row)]

@@ -245,7 +245,7 @@ class Recovery:
     async def _look(self, op: OperationView) -> Evidence:
         trace = Trace.of(op.detail)
         request = self.truth.catalog[op.rpc].request_type.FromString(trace.request)
-        return await evidence.look(Case(op, trace, request, self.truth, self.store))
+        return await evidence.look(Case(op, trace, request, self.truth, self.submissions.claims))
 
     # What deletes free -----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from gateway.clock import Clock
 from gateway.state import sqlite_ledger as ledger
 from gateway.state.local import LocalLimits
 from gateway.state.sqlite_thread import SqlThread
-from gateway.state.store import NO_TOTALS, Begun, Bucket, Heard, Leased, Operation, OperationView, Refused, Slot, State, Taken, Total, Usage
+from gateway.state.store import NO_TOTALS, Begun, Bucket, Changes, Heard, Leased, Operation, OperationView, Refused, Slot, State, Taken, Total, Usage
 from gateway.state.transitions import Event
 
 
@@ -77,6 +77,9 @@ class SqliteStore:
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.on_topic(db, topic, since))
+
+    async def changes(self, topic: str, after: str) -> Changes:
+        return await self._thread.run(lambda db: ledger.changes(db, topic, after))
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         return self._limits.take(buckets)

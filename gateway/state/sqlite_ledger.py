@@ -13,6 +13,7 @@ from gateway.state.store import (
     OPEN,
     Admitted,
     Begun,
+    Changes,
     Charge,
     InProgress,
     Mismatch,
@@ -61,7 +62,11 @@ CREATE INDEX by_topic ON operation (topic, created_at) WHERE topic != '';
 _ANCHORS: Final = """
 CREATE TABLE anchor (writer TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
 """
-_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS)
+_CHANGES: Final = """
+ALTER TABLE operation ADD COLUMN changed INTEGER;
+CREATE INDEX by_change ON operation (topic, changed) WHERE topic != ''
+"""
+_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES)
 """What each version of the file adds to the one before."""
 
 
@@ -131,6 +136,7 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
         ),
     )
     _move(db, held, State.ABSENT, State.RESERVED, now)
+    _note_change(db, op.id)
     failpoint.reach("in_begin")
     return Admitted(tuple(noted))
 
@@ -193,6 +199,7 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result:
                 *(result.resource_id, result.note, next_sequence(db) if target is State.COMMITTED else None, op_id),
             ),
         )
+        _note_change(db, op_id)
         if place := _WITHIN.get(event):
             failpoint.reach(place)
     return target
@@ -302,7 +309,14 @@ def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, 
 
 
 def note(db: sqlite3.Connection, op_id: str, note: bytes, before: bytes) -> bool:
-    return db.execute("UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)", (note, op_id, before, note)).rowcount == 1
+    replaced = db.execute("UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)", (note, op_id, before, note)).rowcount == 1
+    _note_change(db, op_id)
+    return replaced
+
+
+def _note_change(db: sqlite3.Connection, op_id: str) -> None:
+    """Lets `changes` tell of it."""
+    db.execute("UPDATE operation SET changed = ? WHERE id = ? AND topic != ''", (next_sequence(db), op_id))
 
 
 _VIEW: Final = "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note FROM operation"
@@ -325,6 +339,13 @@ def operation(db: sqlite3.Connection, op_id: str) -> OperationView | None:
 def on_topic(db: sqlite3.Connection, topic: str, since: float) -> list[OperationView]:
     where = " WHERE topic = ? AND topic != '' AND created_at >= ? ORDER BY created_at, rowid"
     return [_view(row) for row in db.execute(_VIEW + where, (topic, since))]
+
+
+def changes(db: sqlite3.Connection, topic: str, after: str) -> Changes:
+    (position,) = db.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
+    where = " WHERE topic = ? AND topic != '' AND changed > ? ORDER BY changed"
+    rows = [_view(row) for row in db.execute(_VIEW + where, (topic, int(after)))] if after else on_topic(db, topic, 0)
+    return Changes(rows, str(position))
 
 
 def _view(row: Sequence[Any]) -> OperationView:

@@ -227,6 +227,14 @@ class Heard:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Operations that began or changed, in that order. `position`: what to ask from next."""
+
+    operations: Sequence[OperationView]
+    position: str
+
+
 class Store(Protocol):
     """Every method may raise StoreDown, within the timeout of the settings; rates and leases fall back on a local share instead.
 
@@ -307,6 +315,13 @@ class Store(Protocol):
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         """Those of one topic that began at or after `since`, in seconds since 1970; oldest first. Kept as long as `operations` keeps them."""
+        ...
+
+    async def changes(self, topic: str, after: str) -> Changes:
+        """What has changed on a topic, by whichever process, since a position: each operation that began, moved or got a note, as it is now.
+
+        Empty, or a position from before the data were lost: all that is kept.
+        """
         ...
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:

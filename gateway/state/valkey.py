@@ -27,6 +27,7 @@ from gateway.state.store import (
     Admitted,
     Begun,
     Bucket,
+    Changes,
     Heard,
     InProgress,
     Leased,
@@ -181,6 +182,11 @@ class ValkeyStore:
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         return await self._views(await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:topic:{topic}", since, "+inf")))
+
+    async def changes(self, topic: str, after: str) -> Changes:
+        life, _, number = after.rpartition(" ")
+        life_now, newest, ids = await self._run("changes", topic, life, number)
+        return Changes(await self._views(ids), f"{life_now.decode()} {newest.decode()}")
 
     async def _views(self, ids: Sequence[bytes]) -> list[OperationView]:
         """In the same order, without those that are no longer kept."""

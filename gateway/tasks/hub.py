@@ -20,11 +20,12 @@ from gateway.tasks.watch_settings import WatchSettings
 
 @dataclass(slots=True)
 class _Followed:
-    """A project that is polled. `feeds`: by owner, with the number of those who use each."""
+    """A project that is polled. `feeds`: by owner, with the number of those who use each; `of_submissions`: by the submissions that filters name."""
 
     poller: Poller
     polling: asyncio.Task[None]
     feeds: dict[bytes, tuple[Feed, int]] = field(default_factory=dict)
+    of_submissions: dict[str, set[Feed]] = field(default_factory=dict)
     lingering: asyncio.TimerHandle | None = None
 
 
@@ -50,6 +51,8 @@ class Hub:
         owner, outbox = owner_of(scope, wanted), Outbox()
         feed, users = followed.feeds.get(owner) or (Feed(followed.poller, Selection(wanted), owner, self.tokens), 0)
         followed.feeds[owner] = (feed, users + 1)
+        for submission_id in feed.selection.submission_ids:
+            followed.of_submissions.setdefault(submission_id, set()).add(feed)
         followed.poller.listeners.add(feed.take)
         feed.starting.add(outbox)
         self.outboxes.add(outbox)
@@ -83,6 +86,10 @@ class Hub:
             followed.feeds[feed.owner] = (feed, users - 1)
             return
         del followed.feeds[feed.owner]
+        for submission_id in feed.selection.submission_ids:
+            followed.of_submissions[submission_id].discard(feed)
+            if not followed.of_submissions[submission_id]:
+                del followed.of_submissions[submission_id]
         followed.poller.listeners.discard(feed.take)
         if not followed.feeds:
             loop = asyncio.get_running_loop()
@@ -101,9 +108,8 @@ class Hub:
             if row := followed.poller.table.rows.get(task_id):
                 self._source.complete(project, row.task)
                 row.touch()
-        for feed, _ in list(followed.feeds.values()):
-            if submission.id in feed.selection.submission_ids:
-                feed.learn(submission.id, submission)
+        for feed in list(followed.of_submissions.get(submission.id, ())):
+            feed.learn(submission.id, submission)
 
     def nudge(self, project: str) -> None:
         """Something was changed in the project: if it is watched, it is polled at once."""

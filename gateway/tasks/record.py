@@ -105,15 +105,15 @@ def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) ->
     )
 
 
-def submission(op: OperationView) -> types_pb2.Submission:
+def submission(op: OperationView, trace: Trace, note: Note | None) -> types_pb2.Submission:
     """The submission of an operation as it stands in the store."""
-    note = Note(NOT_STARTED, Search(()))
     if op.state in OPEN:
-        why = undecided(op)
-        note = Note.undecided(why) if why else Note(OUTCOME_UNKNOWN, Search(()))
+        told = Note.undecided(note.why) if note is not None and note.why else Note(OUTCOME_UNKNOWN, Search(()))
     elif op.state is State.COMMITTED:
-        note = Note.of(op.note) or Note(CORRELATING, Search(()))
-    return shown(op.id, op.rpc, op.request_id, Trace.of(op.detail).accepted, note)
+        told = note or Note(CORRELATING, Search(()))
+    else:
+        told = Note(NOT_STARTED, Search(()))
+    return shown(op.id, op.rpc, op.request_id, trace.accepted, told)
 
 
 def undecided(op: OperationView) -> str:

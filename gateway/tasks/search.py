@@ -1,18 +1,15 @@
-"""One look at CBR for the tasks of a change, and at the store for other changes that may have started them."""
+"""What CBR shows of a change: the tasks among which its own must be, its time, and whether what it deleted is gone."""
 
-from collections.abc import Sequence
+import math
 from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.state import OPEN, OperationView, State, Store
-from gateway.tasks.correlation import ALWAYS, RULES, Claim, Hits, Search, Task, hits
-from gateway.tasks.record import Note, Trace, claim
+from gateway.tasks.correlation import ALWAYS, RULES, Claim, Search, Task
+from gateway.tasks.record import Trace
 from gateway.tasks.truth import Truth
 
-_BEFORE_S: Final = 120.0
-"""Tasks that began up to this long before a change tell how late CBR lists them."""
 _OBJECTS: Final = {
     "VaultService/DeleteVault": ("VaultService/GetVault", "vault_id"),
     "BackupService/DeleteBackup": ("BackupService/GetBackup", "backup_id"),
@@ -39,23 +36,30 @@ async def listed(truth: Truth, project: str, own: Claim) -> list[Task]:
     return await truth.rows("TaskService/ListTasks", project, "tasks", **wanted)
 
 
-async def others(store: Store, truth: Truth, project: str, own: OperationView, reach_s: float) -> list[Claim]:
-    """The other changes of a project that began up to `reach_s` before this one and may have started work. Raises StoreDown, KeyError as `listed`."""
-    found = []
-    for op in await store.on_topic(project, own.created_at - reach_s):
-        if op.id != own.id and (op.state in OPEN or op.state is State.COMMITTED):
-            trace = Trace.of(op.detail)
-            found.append(claim(op, trace, Note.of(op.note), search_of(truth, op.rpc, trace), truth.clock(project)))
-    return found
+async def listed_since(truth: Truth, project: str, began: float) -> list[Task]:
+    """All tasks of a project since that moment by CBR's clock. Raises as `listed`."""
+    since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began))}
+    return await truth.rows("TaskService/ListTasks", project, "tasks", **since)
 
 
-async def look(store: Store, truth: Truth, op: OperationView, trace: Trace, reach_s: float) -> tuple[Sequence[Task], Hits]:
-    """The tasks of a project since a while before a change of which no more is known, and those that fit it. Raises as `listed` and `others`."""
-    await truth.time(trace.project)
-    own = claim(op, trace, None, search_of(truth, op.rpc, trace), truth.clock(trace.project))
-    since = {} if own.began == ALWAYS else {"start_time": Timestamp(seconds=int(own.began - _BEFORE_S))}
-    tasks = await truth.rows("TaskService/ListTasks", trace.project, "tasks", **since)
-    return tasks, hits(own, tasks, await others(store, truth, trace.project, op, reach_s))
+def age_s(truth: Truth, trace: Trace, otherwise_s: float) -> float:
+    """How long ago a change was sent, at least. `otherwise_s`: where CBR's time is not known."""
+    clock = truth.clock(trace.project)
+    now = clock.now()
+    if now is None or trace.sent is None or not clock.comparable(trace.sent, trace.accepted):
+        return otherwise_s
+    return now.earliest - trace.sent.latest
+
+
+def found_at(truth: Truth, project: str) -> float:
+    """Later than everything where CBR's time is not known. Two such moments of one process are in their order, however little is known of it."""
+    now = truth.clock(project).now()
+    return math.inf if now is None else now.earliest
+
+
+def leaves_nothing(rpc: str) -> bool:
+    """Whether the success of a change also shows by an object that is gone."""
+    return rpc in _OBJECTS
 
 
 async def gone(truth: Truth, rpc: str, trace: Trace) -> bool:

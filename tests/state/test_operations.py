@@ -295,6 +295,43 @@ async def test_a_topic_lists_its_operations_from_a_moment_on(bench: Bench):
     assert await store.on_topic("", 0) == await store.on_topic("nobody's", 0) == []
 
 
+async def test_changes_of_a_topic_are_told_once_whoever_made_them(bench: Bench):
+    store = bench.store
+    await store.epoch()
+    await store.begin(operation("none"))
+    await store.begin(operation("old", topic="a"))
+    first = await store.changes("a", "")
+    assert [view.id for view in first.operations] == ["old"]
+    assert not (await store.changes("a", first.position)).operations
+    await store.begin(operation("lapses", ttl_s=0.05, topic="a"))
+    await store.begin(operation("b", topic="b"))
+    await store.sent("old")
+    await store.commit("old", None, "", b"note")
+    second = await store.changes("a", first.position)
+    assert [(view.id, view.state, view.note) for view in second.operations] == [("lapses", State.RESERVED, b""), ("old", State.COMMITTED, b"note")]
+    await store.note("old", b"newer", b"note")
+    await bench.wait(0.1)
+    await store.sweep()
+    third = await store.changes("a", second.position)
+    assert [(view.id, view.state, view.note) for view in third.operations] == [("old", State.COMMITTED, b"newer"), ("lapses", State.EXPIRED, b"")]
+    assert not (await store.changes("a", third.position)).operations
+    assert [view.id for view in (await store.changes("a", "")).operations] == ["old", "lapses"]
+
+
+async def test_after_the_data_were_lost_changes_begin_anew(tmp_path, valkey):
+    settings = settings_for("valkey", tmp_path, valkey)
+    async with running_bench(settings) as bench:
+        store = bench.store
+        for number in range(5):
+            await store.begin(operation(f"lost{number}", topic="a"))
+        position = (await store.changes("a", "")).position
+        keys = [key async for key in store._client.scan_iter(f"{store._base}*")]
+        await store._client.delete(*keys)
+        await store.epoch()
+        await store.begin(operation("new", topic="a"))
+        assert [view.id for view in (await store.changes("a", position)).operations] == ["new"]
+
+
 async def test_a_note_replaces_only_the_one_that_its_writer_knew(store: Store):
     assert await store.note("nobody", b"new", b"") is False
     await store.begin(operation("one"))

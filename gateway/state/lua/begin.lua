@@ -38,6 +38,7 @@ redis.call('ZADD', at('deadlines'), exact(now + tonumber(ttl_s)), id)
 if topic ~= '' then
   redis.call('ZADD', at('topic:' .. topic), exact(now), id)
   redis.call('HSET', at('topics'), id, topic)
+  note_change(id)
 end
 if ledger ~= '' then redis.call('SET', ledger, id) end
 move_counters(charges, 'ABSENT', 'RESERVED')

@@ -4,4 +4,5 @@ local known = redis.call('HMGET', operation_at(id), 'state', 'note')
 local stands = known[2] or ''
 if not known[1] or (stands ~= before and stands ~= note) then return 0 end
 redis.call('HSET', operation_at(id), 'note', note)
+note_change(id)
 return 1

@@ -44,12 +44,19 @@ local function reopen(id, key, ledger, created_at)
   return ''
 end
 
+-- Lets `changes` tell of an operation.
+local function note_change(id)
+  local topic = redis.call('HGET', at('topics'), id)
+  if topic then redis.call('ZADD', at('changes:' .. topic), redis.call('INCR', at('sequence')), id) end
+end
+
 -- Moves an operation on. Settled ones stay for `keep_ms`, so that their answers can be replayed.
 local function move(id, from, to, keep_ms)
   local key = operation_at(id)
   local known = redis.call('HMGET', key, 'charges', 'ledger', 'created_at')
   move_counters(known[1], from, to)
   redis.call('HSET', key, 'state', to)
+  note_change(id)
   if from == 'RESERVED' then redis.call('ZREM', at('deadlines'), id) end
   if not OPEN[from] then known[2] = reopen(id, key, known[2], known[3]) end
   if OPEN[to] then return end

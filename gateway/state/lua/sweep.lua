@@ -7,6 +7,7 @@ for _, id in ipairs(old) do
   local topic = redis.call('HGET', at('topics'), id)
   if topic then
     redis.call('ZREM', at('topic:' .. topic), id)
+    redis.call('ZREM', at('changes:' .. topic), id)
     redis.call('HDEL', at('topics'), id)
   end
 end
