@@ -171,7 +171,7 @@ class _Quota:
         store, truth, clock = submissions.store, submissions.truth, submissions.clock
         self._scopes = _scopes(config)
         self._book = LimitBook(Limits(config.all_limits()), store)
-        ledger = Ledger(store, on_end)
+        ledger = Ledger(store, on_end, clock, config.quota.settle_s)
         # A look at the store that fails takes its time, too; the rest is for machines that are busy.
         notice_s = 5 * REFRESH_S + config.state.patience_s
         read = (lambda: self._scopes, lambda: self._book.limits)

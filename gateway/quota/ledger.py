@@ -1,6 +1,7 @@
 """An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import structlog
 
 from gateway import failpoint
+from gateway.clock import Clock, SystemClock
 from gateway.state import Admitted, Begun, Operation, State, Store, StoreDown
 from gateway.upstream.exchange import Fate
 
@@ -47,17 +49,29 @@ class UnderWay:
     state: State = State.RESERVED
 
 
+@dataclass(frozen=True, slots=True)
+class CarriedOut:
+    """An operation that CBR carried out, and until when a list may not show it."""
+
+    op: Operation
+    ending: Ending
+    until: float
+
+
 @dataclass(slots=True)
 class Ledger:
-    """One per process."""
+    """One per process. `settle_s`: how late CBR may list what it has carried out."""
 
     store: Store
     on_end: Callable[[str, Fate], None] = lambda _op_id, _fate: None
+    clock: Clock = field(default_factory=SystemClock)
+    settle_s: float = 0.0
     """Hears of every end, also of one that is learnt late."""
     owed: dict[str, Ending] = field(default_factory=dict)
     """Ends that the store does not know yet, by operation."""
     under_way: dict[str, UnderWay] = field(default_factory=dict)
     """Operations that this process began and of which it does not know the end."""
+    _lately: dict[str, CarriedOut] = field(default_factory=dict)
 
     async def begin(self, op: Operation) -> Begun:
         """Raises StoreDown. What was begun without our hearing of it is released later, so that a repeat need not wait until it runs out."""
@@ -85,7 +99,9 @@ class Ledger:
     async def end(self, op_id: str, ending: Ending) -> None:
         """Never fails: what the store cannot take now is kept for `pay`."""
         if ending.fate is not Fate.UNKNOWN:
-            self.under_way.pop(op_id, None)
+            mine = self.under_way.pop(op_id, None)
+            if mine and ending.fate is Fate.DONE:
+                self._keep(op_id, CarriedOut(mine.op, ending, self.clock.monotonic() + self.settle_s))
         elif mine := self.under_way.get(op_id):
             mine.state = State.UNKNOWN
         before, after = _AROUND[ending.fate]
@@ -113,12 +129,30 @@ class Ledger:
         """When the store may have lost its data: records anew what CBR may not show yet, whatever the limits say. Raises StoreDown."""
         for op_id, mine in list(self.under_way.items()):
             await self._taken(op_id, self._restored(op_id, mine))
+        for op_id, done in list(self._lately.items()):
+            if done.until > self.clock.monotonic():
+                await self._taken(op_id, self._done_again(op_id, done))
 
-    async def _restored(self, op_id: str, mine: UnderWay) -> None:
-        op = replace(mine.op, charges=tuple(replace(charge, limit=None) for charge in mine.op.charges))
+    def _keep(self, op_id: str, done: CarriedOut) -> None:
+        """What a store that loses its last data is told again; the oldest come first."""
+        self._lately[op_id] = done
+        now = self.clock.monotonic()
+        for known, other in list(itertools.islice(self._lately.items(), 2)):
+            if other.until <= now:
+                del self._lately[known]
+
+    async def _done_again(self, op_id: str, done: CarriedOut) -> None:
+        await self._begun_again(done.op)
+        await self._tell(op_id, done.ending)
+
+    async def _begun_again(self, mine: Operation) -> None:
+        op = replace(mine, charges=tuple(replace(charge, limit=None) for charge in mine.charges))
         if not isinstance(await self.store.begin(op), Admitted):
             # Somebody has used the request_id meanwhile; what the operation takes counts all the same.
             await self.store.begin(replace(op, request_id=""))
+
+    async def _restored(self, op_id: str, mine: UnderWay) -> None:
+        await self._begun_again(mine.op)
         if mine.state is State.SENT:
             await self.store.sent(op_id)
         elif mine.state is State.UNKNOWN:

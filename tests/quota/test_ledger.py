@@ -8,8 +8,9 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.quota.ledger import Ending, Ledger
 from gateway.secret import Secret
-from gateway.state import Admitted, Charge, State, StoreDown, StoreSettings, Usage, open_store
+from gateway.state import Admitted, Charge, Replay, State, StoreDown, StoreSettings, Usage, open_store
 from gateway.upstream.exchange import Fate
+from tests.fakes import SteppedClock
 from tests.state.benches import operation
 
 
@@ -40,6 +41,25 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
         await ledger.pay()
         assert (await store.usage(["vaults"]))["vaults"] == Usage()
         assert await store.begin(operation("three", request_id="r")) == Admitted()
+
+
+async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it(valkey):
+    """As after a failover to a replica that had not heard of it yet: no list may show it, and its answer is asked for again."""
+    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+        clock = SteppedClock()
+        ledger = Ledger(store, clock=clock, settle_s=120)
+        for name in ("old", "new"):
+            await ledger.begin(operation(name, Charge("vaults", 1, 1), request_id=name))
+            await ledger.sent(name)
+            await ledger.end(name, Ending(Fate.DONE, b"answer", f"vault-{name}"))
+            await store.recount({"vaults": 0}, await store.fence(), ())
+            clock.advance(70)
+        assert valkey.command("FLUSHALL").startswith(b"+OK")
+        await store.epoch()
+        for _ in range(2):
+            await ledger.restore()
+        assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=1)
+        assert await store.begin(operation("again", Charge("vaults", 1, 1), request_id="new")) == Replay(b"answer")
 
 
 async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(valkey):
