@@ -20,6 +20,7 @@ from gateway.quota.admission import Admission
 from gateway.quota.book import LimitBook
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Scope
+from gateway.quota.lists import Lists
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
 from gateway.reload import Reloader
@@ -175,7 +176,7 @@ class _Quota:
         # A look at the store that fails takes its time, too; the rest is for machines that are busy.
         notice_s = 5 * REFRESH_S + config.state.patience_s
         read = (lambda: self._scopes, lambda: self._book.limits)
-        recounter = Recounter(store, ledger, truth, clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
+        recounter = Recounter(store, ledger, truth, Lists(truth, clock), clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
         self._book.subscribe(recounter.forget)
         self.recovery = Recovery(
             *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),

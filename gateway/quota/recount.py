@@ -13,23 +13,22 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.errors import GatewayError
 from gateway.quota import refusals
-from gateway.quota.counts import Counts, Problem, Standing
+from gateway.quota.counts import Counts, Standing
 from gateway.quota.ledger import Ledger
 from gateway.quota.limits import Limits, Metric, Scope
 from gateway.quota.listing import RESIZES, SHARES, Listing, Recent, shared
+from gateway.quota.lists import Lists
 from gateway.state import OPEN, Store
 from gateway.tasks.record import Trace
-from gateway.tasks.truth import Truth, unlisted
+from gateway.tasks.truth import Truth
 
-_LISTS_AT_ONCE: Final = 8
 _TOGETHER_S: Final = 0.2
 """Projects that are listed at about the same time are told to the store together; a slow one holds up no other."""
 
@@ -43,6 +42,7 @@ class Recounter:
     store: Store
     ledger: Ledger
     truth: Truth
+    lists: Lists
     clock: Clock
     scopes: Callable[[], Sequence[Scope]]
     limits: Callable[[], Limits]
@@ -55,8 +55,6 @@ class Recounter:
     """Counters that growth may rest on."""
     known: set[str] = field(default_factory=set)
     """Counts of projects that were taken in this life of the store."""
-    problems: dict[str, Problem] = field(default_factory=dict)
-    """Counts of projects that could not be taken at the last try."""
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
     _counts: Counts | None = None
@@ -65,7 +63,6 @@ class Recounter:
     _count_from: float = -math.inf
     _counting: dict[str, asyncio.Event] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LISTS_AT_ONCE))
     _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _noticing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,7 +80,7 @@ class Recounter:
         self._counts = None
         self._recalled = False
         self.ready.clear()
-        self.problems = {part: problem for part, problem in self.problems.items() if part in self.counts.project_of}
+        self.lists.forget(self.counts.project_of)
         self.soon()
 
     def standing(self, key: str) -> Standing:
@@ -91,8 +88,8 @@ class Recounter:
         parts = self.counts.below([key])
         left_s = self._count_from - self.clock.monotonic()
         return Standing(
-            counting=any(part not in self.known and part not in self.problems for part in parts),
-            problems=[(self.problems[part], part in self.known) for part in sorted(parts) if part in self.problems],
+            counting=any(part not in self.known and part not in self.lists.problems for part in parts),
+            problems=[(self.lists.problems[part], part in self.known) for part in sorted(parts) if part in self.lists.problems],
             growth_at=self.clock.time() + left_s if left_s > 0 and parts else None,
         )
 
@@ -111,7 +108,7 @@ class Recounter:
         if self.ready.issuperset(wanted):
             return
         for part in sorted(own - self.known):
-            if problem := self.problems.get(part):
+            if problem := self.lists.problems.get(part):
                 raise refusals.uncounted(problem)
         raise refusals.store_down("What exists is still being counted.")
 
@@ -167,7 +164,7 @@ class Recounter:
         await self._recall()
         counts = self.counts
         unknown = counts.below(keys).union(own) - self.known
-        projects = {counts.project_of[part] for part in unknown if part in own or part not in self.problems}
+        projects = {counts.project_of[part] for part in unknown if part in own or part not in self.lists.problems}
         if fresh := projects - self._counting.keys():
             self._begin(fresh)
         for project in projects:
@@ -189,7 +186,7 @@ class Recounter:
                     self._recalled = True
 
     def _note_ready(self, keys: Iterable[str]) -> None:
-        tried = self.known | self.problems.keys()
+        tried = self.known | self.lists.problems.keys()
         self.ready |= self.known
         self.ready |= {
             key for key in keys if key in self.counts.totals and key not in self.counts.project_of and tried.issuperset(self.counts.below([key]))
@@ -215,7 +212,7 @@ class Recounter:
             recent = await self._recent(RESIZES)
             fence = await self.store.fence()
             failpoint.reach("after_fence")
-            lists = {asyncio.create_task(self._list(project)): project for project in projects}
+            lists = {asyncio.create_task(self.lists.of(project, self.counts.parts.get(project, {}))): project for project in projects}
             while lists:
                 await asyncio.wait(lists, return_when=asyncio.FIRST_COMPLETED)
                 done, _ = await asyncio.wait(lists, timeout=_TOGETHER_S)
@@ -251,35 +248,3 @@ class Recounter:
     async def _recent(self, rpcs: Collection[str]) -> list[Recent]:
         ops = [op for op in await self.store.committed_within(self.settle_s) if op.rpc in rpcs]
         return [Recent(op.id, op.rpc, self.truth.catalog[op.rpc].request_type.FromString(Trace.of(op.detail).request)) for op in ops]
-
-    async def _list(self, project: str) -> Listing:
-        parts = self.counts.parts.get(project, {})
-        policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
-        vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
-        async with self._lists:
-            return Listing(
-                await self._rows(vaults, project, "VaultService/ListVaults", "vaults"),
-                await self._rows(policies, project, "PolicyService/ListPolicies", "policies"),
-            )
-
-    async def _rows(self, parts: Sequence[str], project: str, rpc: str, rows: str) -> list[Any] | None:
-        """One list of a project, for the counts that need it; None when there are none, or it cannot be read."""
-        if not parts:
-            return None
-        try:
-            found = await self.truth.rows(rpc, project, rows)
-        except KeyError:
-            # It was taken out of the configuration just now.
-            return None
-        except GatewayError as error:
-            self._note_problem(parts, project, error)
-            return None
-        for part in parts:
-            self.problems.pop(part, None)
-        return found
-
-    def _note_problem(self, parts: Sequence[str], project: str, error: GatewayError) -> None:
-        log.warning("a project cannot be counted now", project=project, error=str(error))
-        for part in parts:
-            before = self.problems.get(part)
-            self.problems[part] = Problem(project, error.reason, unlisted(error), before.since if before else self.clock.time())

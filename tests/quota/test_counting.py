@@ -92,7 +92,7 @@ async def test_a_count_outlives_the_process_and_stands_in_where_a_later_one_fail
         async with again(cloud, tmp_path, limit("vaults", "global", 4)) as world:
             hide(world, DATABASES)
             assert (await create(world, 3)).reason == "OK"
-            await until(lambda: world.app.recovery.recounter.problems)
+            await until(lambda: world.app.recovery.recounter.lists.problems)
             (problem,) = (await usages(world))["vaults:global"].count_problems
             assert problem.counted_before
             # What it was allowed before is allowed still, as nothing of it is unknown.
@@ -121,7 +121,7 @@ async def test_a_project_that_comes_by_a_reload_and_cannot_be_counted_stops_nobo
             assert (await create(world, 2, "databases")).reason == "QUOTA_STORE_DOWN"
             assert [(await create(world, n)).reason for n in (2, 3)] == ["OK", "RESOURCE_COUNT_LIMIT"]
             await changed(world, (tmp_path / "tenants" / "databases.yaml").unlink)
-            assert not world.app.recovery.recounter.problems
+            assert not world.app.recovery.recounter.lists.problems
 
 
 async def test_what_was_never_counted_counts_as_the_configuration_assumes():
