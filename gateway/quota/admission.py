@@ -21,13 +21,13 @@ from google.rpc import code_pb2
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.errors import GatewayError, UpstreamFacts, Violation, field_invalid
+from gateway.errors import GatewayError, UpstreamFacts, Violation
 from gateway.quota import demands, refusals
 from gateway.quota.book import LimitBook
 from gateway.quota.demands import Demand
 from gateway.quota.ledger import Ending, Ledger
 from gateway.quota.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
-from gateway.quota.marking import MARKER, can_mark, marked
+from gateway.quota.marking import can_mark, marked
 from gateway.quota.namesakes import KINDS, topic
 from gateway.quota.places import Places
 from gateway.quota.recount import Recounter
@@ -160,8 +160,6 @@ class Admission:
 
     async def change(self, change: Change) -> Answer:
         """Carries a change out once. Raises GatewayError."""
-        if path := demands.reserved_tag(change.binding.rpc, change.request):
-            raise field_invalid(path, f"the tag {MARKER} is the gateway's own; choose another key", "reserved_tag")
         deadline = Deadline.begin(self.clock.monotonic(), change.time_left_s, MUTATION_CAP_S)
         try:
             plan = await self._plan(change, self.book.limits, deadline)

@@ -7,7 +7,6 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from gateway.quota.limits import COUNTED, Applied, Kind, Limits, Metric, Scope, day_of, project_count
-from gateway.quota.marking import MARKER
 from gateway.state import Charge
 
 
@@ -143,22 +142,6 @@ def credits_of(wanted: Sequence[Demand], limits: Limits, scope: Scope) -> dict[s
 def expands_itself(rpc: str, request: Any) -> bool:  # noqa: ANN401 - any request
     """Whether the vault would grow without asking, so that no limit on capacity could hold."""
     return rpc in {"VaultService/CreateVault", "VaultService/OrderVault", "VaultService/UpdateVault"} and bool(request.vault.auto_expand)
-
-
-def reserved_tag(rpc: str, request: Any) -> str:  # noqa: ANN401
-    """The path of the field by which a caller touches the gateway's own tag; empty when it does not."""
-    match rpc:
-        case "VaultService/CreateVault" | "VaultService/OrderVault":
-            tags, path = request.vault.tags, "vault.tags"
-        case "VaultService/BatchUpdateVaultTags":
-            tags, path = request.tags, "tags"
-        case "VaultService/CreateVaultTag":
-            return "tag.key" if request.tag.key == MARKER else ""
-        case "VaultService/DeleteVaultTag":
-            return "key" if request.key == MARKER else ""
-        case _:
-            return ""
-    return next((f"{path}[{index}].key" for index, tag in enumerate(tags) if tag.key == MARKER), "")
 
 
 def created_id(message: Any) -> str:  # noqa: ANN401 - the response of any change

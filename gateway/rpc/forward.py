@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from gateway.quota import unmarked
 from gateway.quota.admission import Admission, Change
 from gateway.rpc.call import Call
 from gateway.tasks.hub import Hub
@@ -24,11 +25,14 @@ class Forward:
         assert call.project is not None
         account = call.snapshot.accounts[call.project.key]
         if call.binding.reads:
-            reply = await self.client.call(call.binding, request, account, call.scope, call.time_left_s, on_left=call.note_upstream)
+            seen = unmarked.view(request)
+            what = (call.binding, seen.request, account, call.scope, call.time_left_s)
+            reply = await self.client.call(*what, on_left=call.note_upstream, clear=unmarked.clear, keep=seen.keep)
             call.upstream = reply.upstream
             self.remarks.add_to_answer(call.project.key, reply.message)
-            return reply.message
+            return seen.finished(reply.message)
         assert call.places is not None
+        request = unmarked.change(request)
         who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
         change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
         try:
@@ -39,4 +43,5 @@ class Forward:
         call.upstream = answer.upstream
         if answer.replayed:
             call.trailers["replayed"] = "true"
+        unmarked.clear(answer.message)
         return answer.message

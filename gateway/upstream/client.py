@@ -103,17 +103,21 @@ class Client:
         time_left_s: float | None,
         *,
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
+        clear: Callable[[Message], None] = lambda _answer: None,
+        keep: Callable[[Any], bool] | None = None,
         witnesses: Sequence[Witness] = (),
         recognised: bool = False,
     ) -> Reply:
         """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
 
-        `on_left` is told what is known when the caller leaves before there is an answer. `witnesses` hear of a change, in their order; the
+        `on_left` is told what is known when the caller leaves before there is an answer. `clear` is done to what a read answers before it is cut to
+        a page; with `keep` a list is read whole, and cut of the rows that it wants. `witnesses` hear of a change, in their order; the
         `on_end` of each is called exactly once, whatever happens. `recognised`: a repeat of the call would be recognised as one.
         """
         now = self._clock.monotonic()
         if binding.reads:
-            return await self._reply(binding, request, account, scope, Deadline.begin(now, time_left_s, READ_CAP_S), on_left=on_left)
+            deadline = Deadline.begin(now, time_left_s, READ_CAP_S)
+            return await self._reply(binding, request, account, scope, deadline, on_left=on_left, clear=clear, keep=keep)
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         try:
@@ -130,18 +134,36 @@ class Client:
         return Reply(message, exchange.facts())
 
     async def _reply(
-        self, binding: Binding, request: Message, account: Account, scope: str, deadline: Deadline, *, on_left: Callable[[UpstreamFacts], None]
+        self,
+        binding: Binding,
+        request: Message,
+        account: Account,
+        scope: str,
+        deadline: Deadline,
+        *,
+        on_left: Callable[[UpstreamFacts], None],
+        clear: Callable[[Message], None],
+        keep: Callable[[Any], bool] | None,
     ) -> Reply:
         """What a read answers, cut to a page where it is a list."""
         bounded = self._ownership.bounded(binding, request, account)
         page = paging.plan_page(binding, bounded, self._tokens, scope) if binding.paging else None
         reads = _Reads(lambda extra: self._exchange(binding, bounded, account, extra, None), deadline)
+
+        async def read(extra: dict[str, Json]) -> Message:
+            message = await reads.read(extra)
+            clear(message)
+            return message
+
         self._admitted(reads.exchange)
         async with self._answered(reads, on_left):
-            if page is not None and self._ownership.sifts(binding, account):
-                return Reply(page.cut(await self._ownership.sifted(binding, bounded, account, deadline)), reads.facts())
             await self._ownership.check(binding, bounded, account, deadline)
-            message = await (page.fetch(reads.read) if page is not None else reads.read({}))
+            if page is None:
+                message = await read({})
+            elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
+                message = page.cut(paging.sifted(binding, await paging.whole(binding, read), sieve))
+            else:
+                message = await page.fetch(read)
             return Reply(message, reads.facts())
 
     async def _read(self, rpc: str, request: Message, account: Account, deadline: Deadline) -> Message:

@@ -19,7 +19,6 @@ from cbrgateway.v1 import backup_pb2, errors_pb2, options_pb2
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError, Resource, Violation, field_invalid
-from gateway.upstream import paging
 from gateway.upstream.account import Account
 from gateway.upstream.declaration import Binding
 from gateway.upstream.id_fields import Id
@@ -85,18 +84,13 @@ class Ownership:
             if foreign := next((each for each in ids if each.value not in own), None):
                 raise _missing(refers, foreign)
 
-    def sifts(self, binding: Binding, account: Account) -> bool:
-        return bool(account.enterprise_project_id) and binding.rpc in _SIEVES
-
-    async def sifted(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> Message:
-        """The tenant's rows of the whole list, in one response."""
-        whole = await self._read(binding.rpc, request, account, deadline)
-        rows = getattr(whole, paging.rows_field(binding))
-        own = [row for row in rows if _SIEVES[binding.rpc](row, account.enterprise_project_id)]
-        del rows[:]
-        rows.extend(own)
-        answer: Message = whole
-        return answer
+    def sieve(self, binding: Binding, account: Account, keep: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
+        """Which rows of a list to keep that has to be read whole: those that `keep` wants and that are the tenant's; None: CBR filters."""
+        own = account.enterprise_project_id
+        if not own or binding.rpc not in _SIEVES:
+            return keep
+        theirs = _SIEVES[binding.rpc]
+        return lambda row: theirs(row, own) and (keep is None or keep(row))
 
 
 def within_reach(binding: Binding) -> bool:

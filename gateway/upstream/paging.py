@@ -153,6 +153,13 @@ async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any l
     return reader.last
 
 
+def sifted(binding: Binding, everything: Any, keep: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any list response
+    """A response that holds all rows, with only those to keep."""
+    kept = [row for row in getattr(everything, rows_field(binding)) if keep(row)]
+    _fill(everything, binding, kept, len(kept))
+    return everything
+
+
 def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int | None) -> None:  # noqa: ANN401 - any list response
     kept = getattr(response, rows_field(binding))
     del kept[:]

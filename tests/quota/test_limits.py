@@ -118,21 +118,6 @@ def test_the_current_object_is_read_only_where_a_limit_needs_it():
     assert demands.read_first("VaultService/UpdateVault", limits, Scope("main", "databases", "p2", "")) == ""
 
 
-@pytest.mark.parametrize(
-    ("rpc", "request_", "path"),
-    [
-        ("VaultService/CreateVault", new_vault(1, tags=[{"key": "a"}, {"key": "gw-op"}]), "vault.tags[1].key"),
-        ("VaultService/CreateVault", new_vault(1, tags=[{"key": "a"}]), ""),
-        ("VaultService/CreateVaultTag", vault_pb2.CreateVaultTagRequest(tag={"key": "gw-op"}), "tag.key"),
-        ("VaultService/DeleteVaultTag", vault_pb2.DeleteVaultTagRequest(key="gw-op"), "key"),
-        ("VaultService/BatchUpdateVaultTags", vault_pb2.BatchUpdateVaultTagsRequest(tags=[{"key": "gw-op"}]), "tags[0].key"),
-        ("VaultService/UpdateVault", vault_pb2.UpdateVaultRequest(), ""),
-    ],
-)
-def test_the_gateways_own_tag_is_reserved(rpc, request_, path):
-    assert demands.reserved_tag(rpc, request_) == path
-
-
 def test_expanding_by_itself_is_seen():
     assert demands.expands_itself("VaultService/CreateVault", new_vault(1, auto_expand=True))
     assert not demands.expands_itself("VaultService/CreateVault", new_vault(1))
