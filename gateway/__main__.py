@@ -1,18 +1,27 @@
 """The command `cbr-gateway`, also as `python -m gateway`."""
 
-import contextlib
 import sys
 
 from gateway.signals import Signals
 
 
 def run() -> None:
-    """Runs the command line. For `serve` signals are heard first of all: loading the rest takes a while."""
+    """Runs the command line. `serve` hears signals first of all, since loading the rest takes a while."""
     signals = Signals()
-    with signals.installed() if sys.argv[1:2] == ["serve"] else contextlib.nullcontext():
-        from gateway.cli import main  # noqa: PLC0415 - see above
+    if sys.argv[1:2] == ["serve"]:
+        with signals.installed():
+            from gateway import stderr  # noqa: PLC0415 - see above
 
-        main(prog_name="cbr-gateway", obj=signals)
+            stderr.install()
+            _command(signals)
+    else:
+        _command(signals)
+
+
+def _command(signals: Signals) -> None:
+    from gateway.cli import main  # noqa: PLC0415 - see above
+
+    main(prog_name="cbr-gateway", obj=signals)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from gateway.quota.lists import Lists
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
 from gateway.reload import Reloader
+from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.dispatch import Custom, Serving, handlers
 from gateway.rpc.forward import Forward
@@ -32,7 +33,7 @@ from gateway.rpc.handlers.tasks import TASK_RPCS, TaskHandlers
 from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
-from gateway.snapshots import Snapshots
+from gateway.snapshots import Snapshots, key_files
 from gateway.state import Heartbeat, State, Store, StoreDown, open_store
 from gateway.tasks.ends import TaskEnd, TaskEnds
 from gateway.tasks.hub import Hub
@@ -48,6 +49,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
 from gateway.upstream.exchange import Fate
+from gateway.upstream.faults import codes
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
 from gateway.upstream.unknown import UnknownMembers
@@ -88,13 +90,13 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
-        catalog = load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_unknown=UnknownMembers())
+        catalog = _catalog()
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
         snapshots = Snapshots(transport, breakers, clock)
         stack.push_async_callback(snapshots.aclose)
-        current = Current(snapshots.build(config))
+        current = Current(snapshots.build(config, key_files(config)))
         key = _token_key(config)
         tokens = PageTokens(key, clock)
 
@@ -152,6 +154,13 @@ async def _follow_tasks(stack: contextlib.AsyncExitStack, submissions: Submissio
     ends = TaskEnds(submissions.store, submissions.truth, submissions.clock, tell)
     stack.callback(submissions.subscribe(ends.hear))
     await stack.enter_async_context(ends.running())
+
+
+def _catalog() -> Catalog:
+    """Of all RPCs. With it the other files are read that the first call to need them would read: a disk that hangs must hold up no call."""
+    codes()
+    validation.prepare()
+    return load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_unknown=UnknownMembers())
 
 
 def _token_key(config: Config) -> bytes:

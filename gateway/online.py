@@ -12,7 +12,7 @@ from cbrgateway.v1 import errors_pb2
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.snapshots import Snapshots
+from gateway.snapshots import Snapshots, key_files
 from gateway.tasks.truth import Truth, unlisted
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
@@ -91,7 +91,7 @@ async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
     breakers = Breakers(clock, random.random)
     snapshots = Snapshots(transport, breakers, clock)
     try:
-        accounts = snapshots.build(config).accounts
+        accounts = snapshots.build(config, key_files(config)).accounts
         yield Truth(catalog, Client(catalog, transport, breakers, PageTokens(b"", clock), clock), accounts.get)
     finally:
         await snapshots.aclose()

@@ -5,7 +5,7 @@ mistake is not taken over, not even in part: the old one goes on, and the log na
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,9 @@ from watchfiles import awatch
 from gateway.background import in_background
 from gateway.config import Config, ConfigError
 from gateway.config.tenant_files import fingerprint
-from gateway.snapshots import Snapshots
+from gateway.snapshots import Snapshots, key_files
 from gateway.tenants import Current
+from gateway.tenants.keys import FileKeys
 
 _QUIET_MS: Final = 50
 """How long a directory must be quiet before it is read."""
@@ -59,8 +60,8 @@ class Reloader:
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
-            config = await in_background(self._load)
-            snapshot = self._snapshots.build(config)
+            config, keys = await in_background(self._read)
+            snapshot = self._snapshots.build(config, keys)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
             log.error(_KEPT, active=before.version, problems=problems)  # noqa: TRY400 - the problems say more than a traceback
@@ -72,6 +73,10 @@ class Reloader:
             log.info("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
             if late := sorted(_changed(self._started_with, config)):
                 log.warning("settings that were changed need a restart", keys=late)
+
+    def _read(self) -> tuple[Config, Mapping[str, FileKeys]]:
+        config = self._load()
+        return config, key_files(config)
 
     async def _watch(self, directory: Path) -> None:
         """Asks for a reload whenever the files differ from those seen last. Kubernetes replaces them all by moving one link."""

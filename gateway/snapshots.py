@@ -5,13 +5,14 @@ What holds state lives on from one snapshot to the next where the configuration 
 
 import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.tenants import Issuer, IssuerSettings, Project, Snapshot, Tenant, TenantDirectory
 from gateway.tenants.jwks import read_keys
-from gateway.tenants.keys import FetchedKeys, FileKeys, Keys
+from gateway.tenants.keys import FetchedKeys, FileKeys
 from gateway.upstream.account import Account
 from gateway.upstream.auth import AccessKeyAuth, Authenticator
 from gateway.upstream.breakers import Breakers
@@ -32,13 +33,13 @@ class Snapshots:
         self._authenticators: dict[tuple[AccessKey | IamUser, str], Authenticator] = {}
         self._keys: dict[str, FetchedKeys] = {}
 
-    def build(self, config: Config) -> Snapshot:
-        """The snapshot of a valid configuration. Nothing is fetched yet. Raises OSError or ValueError for a key file that has just been changed.
+    def build(self, config: Config, key_files: Mapping[str, FileKeys]) -> Snapshot:
+        """The snapshot of a valid configuration, whose files were read before. Nothing is fetched yet.
 
         What no later snapshot uses is let go; calls that still use it keep it alive.
         """
         accounts = {key: account for tenant in config.tenants for key, account in self._accounts(config, tenant).items()}
-        issuers = [Issuer(name, settings, self._keys_of(settings)) for name, settings in config.issuers.items()]
+        issuers = [Issuer(name, settings, key_files.get(name) or self._fetched(settings)) for name, settings in config.issuers.items()]
         used = {id(account.auth) for account in accounts.values()} | {id(issuer.keys) for issuer in issuers}
         self._authenticators = {key: auth for key, auth in self._authenticators.items() if id(auth) in used}
         self._keys = {url: keys for url, keys in self._keys.items() if id(keys) in used}
@@ -72,15 +73,19 @@ class Snapshots:
             return AccessKeyAuth(credential, self._clock)
         return TokenAuth(credential, iam, self._transport, breakers=self._breakers, clock=self._clock, random=random.random)
 
-    def _keys_of(self, settings: IssuerSettings) -> Keys:
-        if settings.jwks.file is not None:
-            return FileKeys(read_keys(settings.jwks.file.read_bytes()))
+    def _fetched(self, settings: IssuerSettings) -> FetchedKeys:
         assert settings.jwks.url is not None
         keys = self._keys.get(settings.jwks.url)
         if keys is None:
             keys = FetchedKeys(settings.jwks.url, self._transport, self._clock)
             self._keys[settings.jwks.url] = keys
         return keys
+
+
+def key_files(config: Config) -> dict[str, FileKeys]:
+    """The keys of the issuers whose keys are in a file. Raises OSError or ValueError for a file that has just been changed."""
+    files = {name: settings.jwks.file for name, settings in config.issuers.items() if settings.jwks.file is not None}
+    return {name: FileKeys(read_keys(path.read_bytes())) for name, path in files.items()}
 
 
 def version(config: Config) -> str:

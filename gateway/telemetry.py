@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_TRACEBACK = "exception"
+_TRACEBACKS = ("exception", "stack")
 _ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
 """Made once: json.dumps with arguments makes one per line."""
 
@@ -95,7 +95,7 @@ def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Escapes what a terminal would act on. A traceback keeps its line feeds: it is many lines by nature."""
-    return {key: _escaped(value, keep="\n" if key == _TRACEBACK else "") for key, value in event.items()}
+    return {key: _escaped(value, keep="\n" if key in _TRACEBACKS else "") for key, value in event.items()}
 
 
 def _escaped(value: object, keep: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import grpc
 from grpc_channelz.v1 import channelz
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from gateway.rpc.health import Health
 from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
@@ -44,10 +44,9 @@ class Servers:
         names = tuple(service_names)
         if settings.reflection:
             add_reflection(self._services, names)
-        self._health = health.HealthServicer()
-        self._names = ("", *names)
+        self._health = Health(names, settings.stall_s)
         self._health_server = grpc.server(ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+        self._health.add_to(self._health_server)
         channelz.add_channelz_servicer(self._health_server)
         self.address = settings.listen
         self.health_address = settings.health_listen
@@ -58,7 +57,7 @@ class Servers:
         self.health_address = self._bind(self._health_server, self._settings.health_listen, None)
         await self._services.start()
         self._health_server.start()
-        self._announce(health_pb2.HealthCheckResponse.SERVING)
+        self._health.start()
 
     async def drain(self, end_streams: Callable[[float], Awaitable[None]], release: Callable[[], None]) -> None:
         """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings.
@@ -66,7 +65,7 @@ class Servers:
         `end_streams` has every stream ended within the seconds given. `release` is called shortly before the grace ends and must have the calls that
         are left answered at once.
         """
-        self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.announce(serving=False)
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
         await end_streams(min(grace_s, _STREAMS_S))
@@ -79,12 +78,8 @@ class Servers:
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls and cuts the rest after the grace."""
         await self._services.stop(grace_s)
-        self._health.enter_graceful_shutdown()
+        self._health.end()
         await asyncio.to_thread(self._health_server.stop(0).wait)
-
-    def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        for name in self._names:
-            self._health.set(name, status)
 
     def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
         try:

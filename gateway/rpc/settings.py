@@ -95,6 +95,9 @@ class ServerSettings(BaseModel):
     health_listen: Address = Field(default="127.0.0.1:50052", description="Address of the gRPC health service: plain text, apart from the load.")
     tls: TlsSettings | None = Field(default=None, description="TLS identity of `listen`. Unset: plain text, for loopback or behind a TLS proxy only.")
     reflection: bool = Field(default=False, description="Offer server reflection v1 and v1alpha, for tools such as grpcurl.")
+    stall_s: float = Field(
+        default=5, gt=0, le=60, description="Health says NOT_SERVING once the event loop, which carries all calls, has stood still for so long."
+    )
     drain_delay_s: float = Field(
         default=5, ge=0, description="After SIGTERM: time of serving on while health says NOT_SERVING, so that balancers look away."
     )

@@ -53,6 +53,11 @@ def _comments() -> Mapping[str, str]:
     return load_comments()
 
 
+def prepare() -> None:
+    """Reads now what would be read at the first request that is wrong."""
+    _comments()
+
+
 def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violation]:
     """One for the field at fault; of a rule over several fields, one for each of them."""
     proto = found.proto

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from gateway.background import in_background
 from gateway.clock import Clock
 from gateway.state import sqlite_ledger
 from gateway.state.settings import MEMORY, StoreSettings
@@ -23,7 +24,7 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
             yield shared
         return
     if settings.path != MEMORY:
-        _create(settings.path)
+        await in_background(lambda: _create(settings.path))
     thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.patience_s)
     await thread.open()
     try:

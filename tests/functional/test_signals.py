@@ -1,70 +1,18 @@
 """Signals at every moment of a gateway's life: while it starts, while it serves, and while it ends."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from emulator import settings as emulated
-from tests.harness import REGION, tenant_entry
-
-ROOT = Path(__file__).parents[2]
-NOBODY = "http://127.0.0.1:9"
-
-
-def configuration(**sections: Any) -> dict[str, Any]:
-    key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
-    return {
-        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0},
-        "upstream": {"regions": {REGION: {"endpoint": NOBODY}}, "credentials": {"main": key}},
-        "tenants": [tenant_entry("payments")],
-        **sections,
-    }
-
-
-class Gateway:
-    """A `cbr-gateway serve`. Where its configuration is a pipe, it waits for it as long as a test likes."""
-
-    def __init__(self, config: Path) -> None:
-        self._pipe = config
-        path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
-        environ = os.environ | {"PYTHONPATH": path, "AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self._pipe)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
-
-    @contextlib.contextmanager
-    def asked_for(self) -> Iterator[list[str]]:
-        """It waits for its configuration meanwhile; afterwards it gets the text that was put into the list."""
-        given: list[str] = []
-        # Opening waits until the other side opens, too.
-        with self._pipe.open("w") as pipe:
-            yield given
-            with contextlib.suppress(BrokenPipeError):
-                pipe.write("".join(given))
-                pipe.flush()
-
-    def configured(self, **sections: Any) -> None:
-        with self.asked_for() as given:
-            given.append(yaml.safe_dump(configuration(**sections)))
-
-    def event(self) -> str:
-        assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        return str(json.loads(line)["event"]) if line.startswith("{") else line
-
-    def until(self, event: str) -> None:
-        while (found := self.event()) != event:
-            assert found, f"ended with {self.process.wait()} before {event}"
+from tests.functional.serving import Gateway, configuration
 
 
 @pytest.fixture
@@ -116,9 +64,9 @@ def test_an_end_asked_for_while_it_opens_its_parts_is_clean(gateway: Gateway, tm
 
 
 @contextlib.contextmanager
-def asked_all_the_time(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Reloads, from the moment when the process hears of them."""
-    done = threading.Event()
+def asked_all_the_time(gateway: Gateway) -> Iterator[None]:
+    """Reloads, from the moment when it hears of them."""
+    done, process = threading.Event(), gateway.process
 
     def ask() -> None:
         while not done.wait(0.005):
@@ -147,7 +95,7 @@ def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tm
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(configuration()))
     gateway = Gateway(config)
-    with gateway.process, asked_all_the_time(gateway.process):
+    with gateway.process, asked_all_the_time(gateway):
         try:
             gateway.until("serving")
             gateway.until("configuration active")
@@ -161,7 +109,7 @@ def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tm
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_start_that_fails_says_so_whatever_reloads_are_asked_for(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "nothing.yaml")
-    with gateway.process, asked_all_the_time(gateway.process):
+    with gateway.process, asked_all_the_time(gateway):
         assert gateway.process.wait(30) == 1
         assert gateway.event().startswith("Error: ")
 
