@@ -107,7 +107,7 @@ def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config
             raise
         # The environment alone may be a configuration; where it is not, a forgotten file is the likely cause.
         hint = f"name one with --config FILE, or in the environment variable {FILE_VARIABLE}. Begin with a copy of config/example.yaml"
-        raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems]) from None
+        raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems], report.tenants_dir) from None
 
 
 def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":

@@ -5,25 +5,21 @@ mistake is not taken over, not even in part: the old one goes on, and the log na
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import structlog
 from pydantic import BaseModel
-from watchfiles import awatch
 
 from gateway.background import in_background
 from gateway.config import Config, ConfigError
-from gateway.config.tenant_files import fingerprint
+from gateway.config.watching import DirectoryWatch
 from gateway.snapshots import Snapshots, key_files
 from gateway.tenants import Current
 from gateway.tenants.keys import FileKeys
 
-_QUIET_MS: Final = 50
-"""How long a directory must be quiet before it is read."""
-_LOOK_MS: Final = 5_000
-"""How often it is looked at without an event: some file systems tell nothing."""
 _KEPT: Final = "configuration not taken over, the old one stays"
 _LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials", "audit.policy", "log.level"})
 
@@ -40,20 +36,28 @@ class Reloader:
         self._current = current
         self._taken = taken
         self._asked = asyncio.Event()
+        self._in_use = _directories(config.tenants_dir)
+        self._watches: dict[Path, DirectoryWatch] = {}
 
     def ask(self) -> None:
         """Reload soon; several wishes at once are one. Safe in a signal handler of the event loop."""
         self._asked.set()
 
+    @property
+    def watched(self) -> frozenset[Path]:
+        """The directories that are watched now."""
+        return frozenset(self._watches)
+
     async def run(self) -> None:
         """Reloads whenever asked, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            if self._started_with.tenants_dir is not None:
-                group.create_task(self._watch(self._started_with.tenants_dir))
+        self._follow(self._in_use)
+        try:
             while True:
                 await self._asked.wait()
                 self._asked.clear()
                 await self.reload()
+        finally:
+            self._follow(set())
 
     async def reload(self) -> None:
         """Takes over what is now configured, or keeps what there is. Never raises."""
@@ -65,11 +69,15 @@ class Reloader:
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
             log.error(_KEPT, active=before.version, problems=problems)  # noqa: TRY400 - the problems say more than a traceback
+            # What is wrong may be mended there as well as where the tenants are now.
+            self._follow({*self._in_use, *_directories(report.tenants_dir)})
         except Exception:
             log.exception(_KEPT, active=before.version)
         else:
             self._current.snapshot = snapshot
             self._taken(config)
+            self._in_use = _directories(config.tenants_dir)
+            self._follow(self._in_use)
             log.info("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
             if late := sorted(_changed(self._started_with, config)):
                 log.warning("settings that were changed need a restart", keys=late)
@@ -78,25 +86,23 @@ class Reloader:
         config = self._load()
         return config, key_files(config)
 
-    async def _watch(self, directory: Path) -> None:
-        """Asks for a reload whenever the files differ from those seen last. Kubernetes replaces them all by moving one link."""
-        seen: object = None
-        try:
-            async for _ in awatch(directory, watch_filter=None, recursive=False, step=_QUIET_MS, rust_timeout=_LOOK_MS, yield_on_timeout=True):
-                present = await in_background(lambda: _fingerprint(directory))
-                # The first look finds what was changed between reading the configuration and watching it.
-                if present != seen:
-                    seen = present
-                    self.ask()
-        except (OSError, RuntimeError):
-            log.exception("the directory of tenants is not watched any more, send SIGHUP after a change", directory=str(directory))
+    def _follow(self, directories: set[Path]) -> None:
+        """Watches these, and no others any more."""
+        for gone in self._watches.keys() - directories:
+            self._watches.pop(gone).stop()
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.ask)
+
+        for new in directories - self._watches.keys():
+            self._watches[new] = DirectoryWatch(new, changed)
 
 
-def _fingerprint(directory: Path) -> object:
-    try:
-        return fingerprint(directory)
-    except OSError as error:
-        return str(error)
+def _directories(directory: Path | None) -> set[Path]:
+    return set() if directory is None else {directory}
 
 
 def _changed(old: BaseModel, new: BaseModel, prefix: str = "") -> set[str]:

@@ -15,6 +15,7 @@ from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_lay
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
+from gateway.config.tenant_files import KEY
 from gateway.quota.limits import STANDING, Limit
 from gateway.quota.settings import LimitEntry, QuotaSettings
 from gateway.rpc.settings import ServerSettings
@@ -82,5 +83,6 @@ def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
         problems.append(Problem(path, layers.source(path), text))
     if config is None or problems:
         # An unreadable file makes every required key "missing": only the cause is worth reading.
-        raise ConfigError([p for p in problems if not p.path] or problems)
+        directory = layers.at((KEY,))
+        raise ConfigError([p for p in problems if not p.path] or problems, Path(directory) if isinstance(directory, str) else None)
     return config

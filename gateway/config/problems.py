@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 KeyPath = tuple[str | int, ...]
 
@@ -21,10 +22,11 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. `problems` holds every mistake found; the text has one line for each."""
+    """A configuration that cannot be used. `problems` holds every mistake found; the text has one line for each. `tenants_dir`: what it names."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], tenants_dir: Path | None = None) -> None:
         self.problems = tuple(problems)
+        self.tenants_dir = tenants_dir
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n  ".join([f"{count} in the configuration:", *map(str, self.problems)]))
 

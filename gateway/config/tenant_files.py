@@ -19,12 +19,13 @@ def tenant_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
 
 
-def fingerprint(directory: Path) -> list[tuple[str, int, int, int]]:
-    """What changes whenever a file is added, removed, replaced or written, also through a link. Raises OSError."""
+def fingerprint(directory: Path) -> list[tuple[str, int, int, int, int]]:
+    """What changes whenever a file is added, removed, replaced, written or made readable, also through a link. Raises OSError."""
     found = []
     for path in tenant_files(directory):
         stat = path.stat()
-        found.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        # Its own time of change is nothing that a copy could bring along.
+        found.append((path.name, stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size))
     return found
 
 

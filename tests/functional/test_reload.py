@@ -222,3 +222,69 @@ async def test_a_lost_directory_keeps_the_old_configuration(site: Site) -> None:
     site.app.reloader.ask()
     await until(lambda: site.events("configuration not taken over, the old one stays"))
     await site.caller("key-a").ok(RPC)
+
+
+async def reloaded(site: Site) -> None:
+    assert site.app.reloader is not None
+    await site.app.reloader.reload()
+
+
+def moved_to(site: Site, name: str, **tenants: str) -> Path:
+    """The configuration names another directory from now on."""
+    (site.folder / name).mkdir()
+    for each, text in tenants.items():
+        (site.folder / name / f"{each}.yaml").write_text(text)
+    path = site.folder / "gateway.yaml"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tenants_dir": str(site.folder / name)}))
+    return site.folder / name
+
+
+async def refused(caller: Caller) -> bool:
+    return not await accepted(caller)
+
+
+async def test_a_directory_that_was_moved_to_is_watched(site: Site) -> None:
+    other = moved_to(site, "other", a=tenant("a", FIRST, "key-a"), b=tenant("b", SECOND, "key-b"))
+    await reloaded(site)
+    await site.caller("key-b").ok(RPC)
+    (other / "b.yaml").unlink()
+    await until_answer(lambda: refused(site.caller("key-b")))
+    await site.caller("key-a").ok(RPC)
+
+
+async def test_a_directory_that_was_left_is_not_watched_any_more(site: Site) -> None:
+    moved_to(site, "other", a=tenant("a", FIRST, "key-a"))
+    await reloaded(site)
+    # The new watch takes its first look.
+    count = len(site.events("configuration active"))
+    await until(lambda: len(site.events("configuration active")) > count)
+    count = len(site.events("configuration active"))
+    site.write(c=tenant("c", SECOND, "key-c"))
+    await asyncio.sleep(0.5)
+    assert len(site.events("configuration active")) == count
+
+
+async def test_a_directory_that_was_moved_to_may_be_mended(site: Site) -> None:
+    """It could not be taken over as it was, and the one that is in use is still watched, too."""
+    other = moved_to(site, "other", b="id: [")
+    await reloaded(site)
+    assert site.events("configuration not taken over, the old one stays")
+    await site.caller("key-a").ok(RPC)
+    (other / "b.yaml").write_text(tenant("b", SECOND, "key-b"))
+    await until_answer(lambda: accepted(site.caller("key-b")))
+    assert (await site.caller("key-a").fails(RPC)).reason == "CREDENTIALS_INVALID"
+
+
+async def test_a_directory_in_the_place_of_the_list_is_watched(site: Site) -> None:
+    """And none once the list is back."""
+    path = site.folder / "gateway.yaml"
+    with_directory = json.loads(path.read_text())
+    with_list = {key: value for key, value in with_directory.items() if key != "tenants_dir"}
+    path.write_text(json.dumps(with_list | {"tenants": [json.loads(tenant("a", FIRST, "key-a"))]}))
+    await reloaded(site)
+    assert site.app.reloader is not None
+    assert not site.app.reloader.watched
+    path.write_text(json.dumps(with_directory))
+    await reloaded(site)
+    site.write(b=tenant("b", SECOND, "key-b"))
+    await until_answer(lambda: accepted(site.caller("key-b")))
