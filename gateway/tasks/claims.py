@@ -108,8 +108,12 @@ class Claims:
         Raises GatewayError, StoreDown, and KeyError for a project that is not served.
         """
         await self.truth.time(trace.project)
-        own = claim(op, trace, None, search_of(self.truth, op.rpc, trace), self.truth.clock(trace.project))
+        search, clock = search_of(self.truth, op.rpc, trace), self.truth.clock(trace.project)
+        own = claim(op, trace, None, search, clock)
         tasks = await listed_since(self.truth, trace.project, own.began - _BEFORE_S)
+        if (now := claim(op, trace, None, search, clock)) != own:
+            # The answer told that a clock was set.
+            own, tasks = now, await listed_since(self.truth, trace.project, now.began)
         await self.sync(trace.project)
         return tasks, hits(own, tasks, list(self.others(trace.project, op, filter(own.may_own, tasks))))
 

@@ -180,22 +180,6 @@ async def test_what_nothing_shows_is_left_to_a_person():
         await undecided(world, shares.AddBackupMembers, request)
 
 
-async def test_two_creates_alike_of_which_one_was_made_are_left_to_a_person():
-    async with gateway(0) as world:
-        policies = world.stub(PolicyServiceStub)
-        world.emulator.state.faults.add({"kind": "cut", "when": AFTER, "match": {"operation": "CreatePolicy"}})
-        slow = world.emulator.state.faults.add({"kind": "list_lag", "seconds": 0.5, "match": {"operation": "ListPolicies"}, "times": None})
-        assert (await outcome(world, policies.CreatePolicy, policy())).reason == "OUTCOME_UNKNOWN"
-        other = policy()
-        other.request_id = "another"
-        lose(world, "CreatePolicy", BEFORE)
-        assert (await outcome(world, policies.CreatePolicy, other)).reason == "OUTCOME_UNKNOWN"
-        world.emulator.state.faults.remove(slow.id)
-        for request in (policy(), other):
-            await undecided(world, policies.CreatePolicy, request)
-        assert len(posts(world, "CreatePolicy", committed=True)) == 1
-
-
 async def test_what_cannot_be_looked_up_is_left_to_a_person_until_it_can():
     async with gateway(0) as world:
         vaults = world.stub(VaultServiceStub)

@@ -6,7 +6,9 @@ The emulator's clock is ahead or behind; which of the two is right makes no diff
 import asyncio
 import contextlib
 import hashlib
+import signal
 import time
+from collections import Counter
 
 import grpc
 import pytest
@@ -14,15 +16,20 @@ from cbrgateway.v1 import backup_pb2, checkpoint_pb2, policy_pb2, vault_pb2
 from cbrgateway.v1.policy_pb2_grpc import PolicyServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
+from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
+from tests.functional.calls import until
 from tests.harness import TENANTS, World, config_for, running_gateway, tenant_entry
+from tests.quota.processes import Process
 from tests.quota.scenes import new_vault, outcome, posts
 from tests.tasks.test_submissions import free_again
-from tests.tasks.works import FAST, Scene, finish
+from tests.tasks.works import FAST, UNLISTED, Scene, finish
 
-AHEAD_S = [-900, -90, 0, 90, 900]
+AHEAD_S = [-900, 90, 900]
 AFTER, BEFORE = "after_commit", "before_commit"
+_NOT_YET = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "CONCURRENCY_LIMIT", "DEADLINE_EXCEEDED"}
+"""What a repeat ends with while the outcome is open; the last one on a busy machine."""
 
 
 def gateway(ahead_s, *, markers=True, settle_s=1, limits=(), **more):
@@ -48,7 +55,7 @@ def lose(world, operation, when):
 async def until_ended(world, method, request, within_s=30):
     """Repeats a change as its callers do, until its outcome is known."""
     ends_at = time.monotonic() + within_s
-    while (ended := await outcome(world, method, request, within_s=3)).reason in {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "CONCURRENCY_LIMIT"}:
+    while (ended := await outcome(world, method, request, within_s=3)).reason in _NOT_YET:
         assert time.monotonic() < ends_at, ended.reason
         await asyncio.sleep(0.05)
     return ended
@@ -102,7 +109,7 @@ async def test_work_that_was_never_begun_is_begun_once_by_the_repeat(ahead_s):
         assert len(posts(world, operation, committed=True)) == 1
 
 
-@pytest.mark.parametrize("ahead_s", [-90, 0, 90])
+@pytest.mark.parametrize("ahead_s", [-90, 0])
 async def test_older_work_of_others_is_not_taken_for_ones_own(ahead_s):
     """Somebody restores the same backup in the vendor's console; some seconds later ours is lost before CBR has it."""
     async with gateway(ahead_s) as world, console(world.emulator) as other:
@@ -112,8 +119,7 @@ async def test_older_work_of_others_is_not_taken_for_ones_own(ahead_s):
         await pass_by(world, 4)
         lose(world, operation, BEFORE)
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
-        await asyncio.sleep(1.5)
-        assert (await outcome(world, method, request, within_s=1)).reason != "OK"
+        assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
 
 
 async def pass_by(world, seconds):
@@ -162,8 +168,8 @@ async def test_a_create_that_was_cut_is_made_once(kind, when, ahead_s):
         assert len(posts(world, operation, committed=True)) == 1
 
 
-@pytest.mark.parametrize("ahead_s", [-90, 0, 90])
-@pytest.mark.parametrize("seconds", [0, 3, 60])
+@pytest.mark.parametrize("ahead_s", [-90, 0])
+@pytest.mark.parametrize("seconds", [0, 3])
 @pytest.mark.parametrize("kind", UNMARKED)
 async def test_an_older_namesake_is_not_taken_for_ones_own(kind, seconds, ahead_s):
     """Somebody makes the same in the vendor's console; ours is lost before CBR has it."""
@@ -205,9 +211,8 @@ async def test_while_two_creates_alike_are_open_neither_gets_the_others(kind):
         lose(world, operation, AFTER)
         request.request_id = "another"
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
-        await asyncio.sleep(2)
-        request.request_id = "r"
-        assert (await outcome(world, method, request, within_s=1)).reason == "OUTCOME_UNKNOWN"
+        for request.request_id in ("r", "another"):
+            assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
         assert len(posts(world, operation, committed=True)) == 1
 
 
@@ -219,8 +224,7 @@ async def test_a_namesake_that_is_not_as_it_was_asked_for_is_left_to_people():
         world.emulator.state.faults.add({"kind": "status", "match": {"operation": "ListPolicies"}, "nth": 2, "times": 6})
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         await other.call(create(other.world, "policy")[0], policy(max_backups=8))
-        await asyncio.sleep(2)
-        assert (await outcome(world, method, request, within_s=1)).reason == "OUTCOME_UNKNOWN"
+        assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
 
 
 @pytest.mark.parametrize("markers", [True, False])
@@ -231,8 +235,82 @@ async def test_a_backup_of_others_is_not_taken_for_ones_own(markers):
         lose(world, operation, BEFORE)
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         await other.checkpoint(request.checkpoint.vault_id, parameters={"description": "by hand"})
-        await asyncio.sleep(2)
         finish(world)
         again = await until_ended(world, method, request)
         assert (again.reason, again.trailers.get("replayed")) == ("OK", None)
         assert len(posts(world, operation, committed=True)) == 2
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("ahead_s", "when"), [(-900, AFTER), (900, BEFORE)])
+async def test_a_gateway_that_is_killed_after_it_sent_finds_what_became_of_it(ahead_s, when, tmp_path):
+    sections = {"tasks": FAST, "quota": {"sweep_s": 0.5, "settle_s": 3}, "state": {"path": str(tmp_path / "state.db")}}
+    async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000) as cloud:
+        process = Process(tmp_path, cloud, **sections)
+        async with process.running() as world:
+            work = [await each(Scene(world)) for each in (restore, checkpoint)]
+            wanted = [(request, operation) for _, request, operation in (*work, *(create(world, kind) for kind in CREATES))]
+            for number, (request, _) in enumerate(wanted):
+                request.request_id = f"r-{number}"
+            expected = Counter(operation for _, operation in wanted)
+            before = {each: len(posts(world, each)) for each in expected}
+            for operation in expected:
+                cloud.state.faults.add({"kind": "delay", "when": when, "seconds": 300, "match": {"operation": operation}, "times": None})
+            calls = [asyncio.create_task(outcome(world, method_of(world, request), request)) for request, _ in wanted]
+            await until(lambda: all(len(posts(world, each)) - before[each] == count for each, count in expected.items()), 30)
+            await process.end(signal.SIGKILL)
+            await asyncio.gather(*calls)
+        cloud.state.faults.remove()
+        async with process.running() as world:
+            for request, operation in wanted:
+                ended = await until_ended(world, method_of(world, request), request)
+                lost = (operation, when) == ("RestoreBackup", BEFORE)
+                assert (ended.reason, ended.trailers.get("replayed")) == (
+                    "OUTCOME_UNDECIDED" if lost else "OK",
+                    "true" if when == AFTER else None,
+                ), operation
+            made = {each: len(posts(world, each, committed=True)) for each in expected}
+            assert made == {each: count + earlier(each) - (each == "RestoreBackup" and when == BEFORE) for each, count in expected.items()}
+
+
+def earlier(operation):
+    """How many `restore` and `checkpoint` made themselves."""
+    return {"CreateVault": 2, "CreateCheckpoint": 1}.get(operation, 0)
+
+
+def method_of(world, request):
+    name = type(request).__name__.removesuffix("Request")
+    scene = Scene(world)
+    stub = {"RestoreBackup": scene.backups, "CreateCheckpoint": scene.checkpoints, "CreateVault": scene.vaults}.get(name) or world.stub(
+        PolicyServiceStub
+    )
+    return getattr(stub, name)
+
+
+@pytest.mark.parametrize("work", [checkpoint, restore])
+async def test_when_a_clock_is_set_meanwhile_times_prove_nothing(work):
+    """CBR's clock is set: how its dates of before and after compare is not known any more. A marker proves all the same."""
+    async with gateway(0) as world:
+        method, request, operation = await work(Scene(world))
+        unlisted = world.emulator.state.faults.add(UNLISTED)
+        lose(world, operation, AFTER)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        world.emulator.state.clock.step(600)
+        world.emulator.state.clock.skew_s += 600
+        world.emulator.state.faults.remove(unlisted.id)
+        ended = await until_ended(world, method, request)
+        assert ended.reason == ("OK" if work is checkpoint else "OUTCOME_UNDECIDED")
+        assert len(posts(world, operation, committed=True)) == 1
+
+
+@pytest.mark.parametrize("kind", UNMARKED)
+async def test_a_namesake_of_which_it_is_not_known_whether_it_was_there_before_proves_nothing(kind):
+    async with gateway(0) as world:
+        method, request, operation = create(world, kind)
+        lists = {"policy": "ListPolicies", "ten tags": "ListVault"}[kind]
+        refused = world.emulator.state.faults.add({"kind": "status", "status": 403, "match": {"operation": lists}, "times": None})
+        lose(world, operation, AFTER)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        world.emulator.state.faults.remove(refused.id)
+        assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
+        assert len(posts(world, operation, committed=True)) == 1

@@ -3,7 +3,7 @@
 import pytest
 from cbrgateway.v1 import checkpoint_pb2, task_pb2, types_pb2
 
-from gateway.tasks.correlation import AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, RULES, Claim, Search, at_once, hits, judge
+from gateway.tasks.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, RULES, Claim, Search, at_once, hits, judge
 
 NOW = 1_738_310_950
 REMOVAL = Search((task_pb2.TASK_TYPE_REMOVE_RESOURCE,), ("r1",), vault_id="v")
@@ -26,6 +26,14 @@ def test_the_one_task_that_fits_is_the_changes_own():
     assert found(MINE, [*others, task("t", "r1")]) == (RESOLVED, ("t",))
     assert found(MINE, others) == (CORRELATING, ())
     assert found(MINE, others, given_up=True) == (RESOLVED, ())
+
+
+def test_what_fits_a_change_of_which_nobody_knows_when_it_began_may_be_older():
+    unknown = Claim("mine", REMOVAL, ALWAYS)
+    assert found(unknown, [task("t", "r1")], settled=True) == (AMBIGUOUS, ("t",))
+    named = Claim("mine", Search(REMOVAL.kinds, ("r1",), named=("t",)), ALWAYS)
+    assert found(named, [task("t", "r1"), task("u", "r1")]) == (RESOLVED, ("t",))
+    assert found(MINE, [task("t", "r1")], Claim("rival", REMOVAL, ALWAYS)) == (AMBIGUOUS, ("t",))
 
 
 def test_every_subject_needs_its_task():
