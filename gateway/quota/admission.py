@@ -318,6 +318,8 @@ class Admission:
     async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
         op_id = plan.operation.id
         request = marked(change.request, op_id) if self._marks(change) else change.request
+        heartbeat = self.recovery.heartbeat
+        term = heartbeat.term
         change.places.enter()
 
         async def on_send() -> bool:
@@ -336,7 +338,7 @@ class Admission:
                 await change.places.leave()
 
         try:
-            return await self._send(change, request, deadline, Witness(on_send, on_end, self.recovery.heartbeat.holds))
+            return await self._send(change, request, deadline, Witness(on_send, on_end, lambda: heartbeat.holds(term)))
         except GatewayError as error:
             raise _with_submission(error, change.binding, op_id) from None
 

@@ -1,7 +1,8 @@
 """Which of the processes that share the store are there. Each says so every few seconds; one that has been silent for `LEASE_S` is gone.
 
 What a process began that is gone is looked after by the others. So a process whose own lease is over must not begin anything any more: it may only
-be slow, and others act for it by now. `holds` is asked right before a change goes to CBR.
+be slow, and others act for it by now. `holds` is asked right before a change goes to CBR, with the term in which the change was recorded: to be heard
+again does not bring back what others have taken over.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ class Heartbeat:
     owner: str
     alone: bool
     _there: frozenset[str] = frozenset()
+    term: int = 0
+    """Another one after each time in which this process may have been taken for gone."""
     _held_until: float = -math.inf
     _steady_since: float = math.inf
     """Since then this process was heard without a break, and so was every other one that is there."""
@@ -54,9 +57,9 @@ class Heartbeat:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
 
-    def holds(self) -> bool:
-        """Whether nobody acts for this process."""
-        return self.alone or self.clock.monotonic() < self._held_until
+    def holds(self, term: int) -> bool:
+        """Whether nobody has acted for this process since that term began."""
+        return self.alone or (term == self.term and self.clock.monotonic() < self._held_until)
 
     def gone(self, owner: str, *, beats: bool = True) -> bool:
         """Whether another process will never do anything again. In doubt it is there. `beats`: whether it says so at all; version 0.1.0 does not."""
@@ -66,7 +69,7 @@ class Heartbeat:
 
     def _steady(self) -> bool:
         """Whether whoever is there has been heard by now: not so after a start, and after an outage or a loss of the store."""
-        return self.holds() and self.clock.monotonic() - self._steady_since >= LEASE_S
+        return self.holds(self.term) and self.clock.monotonic() - self._steady_since >= LEASE_S
 
     async def beat(self) -> None:
         began, before = self.clock.monotonic(), (self._there, self._steady())
@@ -77,6 +80,8 @@ class Heartbeat:
             log.debug("the store does not hear this process", error=str(down))
             return
         self._held_until = began + LEASE_S
+        if not unbroken:
+            self.term += 1
         if not unbroken or self._steady_since == math.inf:
             self._steady_since = self.clock.monotonic()
         if before != (self._there, self._steady()):

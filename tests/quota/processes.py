@@ -84,6 +84,9 @@ class Process:
         async with asyncio.timeout(within_s):
             return await self._process.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal, unless it has ended, and waits for the end."""
         with contextlib.suppress(ProcessLookupError):

@@ -15,9 +15,9 @@ from gateway.state.heartbeat import Heartbeat
 from gateway.tasks.record import Trace
 from tests.functional.calls import until
 from tests.harness import TENANTS
-from tests.quota.fleet import create, running_fleet
+from tests.quota.fleet import create, running_fleet, until_ok
 from tests.quota.oracle import agreed, created
-from tests.quota.scenes import gateway, limit, new_vault, posts
+from tests.quota.scenes import SOAK, gateway, limit, new_vault, posts
 from tests.state.benches import operation
 
 LEASE_S = 1.0
@@ -47,11 +47,11 @@ async def test_who_falls_silent_is_gone_and_knows_it_first(valkey):
         await until(lambda: watching.gone("before"))
         assert not watching.gone("slow")
         heard, told = slow.store.beat, []
-        watching.subscribe(lambda: told.append(slow.holds()))
+        watching.subscribe(lambda: told.append(slow.holds(slow.term)))
         slow.store.beat = lambda *_: asyncio.Event().wait()
         await until(lambda: watching.gone("slow"))
         assert told == [False]
-        assert slow.holds() is False
+        assert slow.holds(slow.term) is False
         slow.store.beat = heard
 
 
@@ -73,7 +73,7 @@ async def test_after_a_loss_of_the_store_nobody_is_taken_for_gone_who_is_there(v
                 valkey.command("ZADD", "{cbrgw}:processes", "9999999999", "three")
             case "restarted":
                 valkey.kill()
-                await until(lambda: not one.holds() and not two.holds())
+                await until(lambda: not one.holds(one.term) and not two.holds(two.term))
                 assert not one.gone("three")
                 valkey.start()
         await until(lambda: not one.gone("three"))
@@ -84,7 +84,7 @@ async def test_after_a_loss_of_the_store_nobody_is_taken_for_gone_who_is_there(v
 async def test_a_process_with_a_file_is_alone(tmp_path):
     async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
         beats = Heartbeat(store, SystemClock(), "now", alone=True)
-        assert beats.holds()
+        assert beats.holds(beats.term)
         assert beats.gone("an earlier life")
         assert not beats.gone("now")
 
@@ -106,16 +106,52 @@ async def test_what_killed_gateways_left_is_taken_over_by_the_others(tmp_path, v
         assert set(created(other).values()) == {1}
 
 
-async def test_a_gateway_for_which_others_act_sends_nothing_more():
-    """It stood still between the record and the first byte."""
-    async with gateway(limit("vaults", "tenant", 3)) as world:
-        beats = world.app.recovery.heartbeat
-        beats.alone = False
-        assert (await create(world, 1)).reason != "OK"
-        assert posts(world) == []
-        assert await world.app.store.operations(None, OPEN) == []
-        beats.alone = True
-        assert (await create(world, 1)).reason == "OK"
+@pytest.mark.usefixtures("hurried")
+async def test_a_gateway_that_others_took_for_gone_sends_nothing_of_that_time(tmp_path, valkey):
+    """It stands still between the record and the first byte; when it goes on, it is heard again before it sends."""
+    url = tmp_path / "url"
+    url.write_text(valkey.url)
+    sections = {"state": {"kind": "valkey", "url": {"file": str(url)}, "timeout_s": 5}}
+    async with gateway(limit("vaults", "tenant", 3), sections=sections) as world:
+        await until_ok(world, 0)
+        store, beats = world.app.store, world.app.recovery.heartbeat
+        sent, beat = store.sent, store.beat
+
+        async def slowly(op_id):
+            allowed = await sent(op_id)
+            store.beat = lambda *_: asyncio.Event().wait()
+            await until(lambda: not beats.holds(beats.term))
+            store.beat, store.sent = beat, sent
+            await beats.beat()
+            assert beats.holds(beats.term)
+            return allowed
+
+        store.sent = slowly
+        assert (await create(world, 1)).reason == "UPSTREAM_UNREACHABLE"
+        assert len(posts(world)) == 1
+        assert await store.operations(None, OPEN) == []
+        assert (await create(world, 2)).reason == "OK"
+
+
+@pytest.mark.skipif(not SOAK, reason="takes a minute")
+async def test_a_gateway_that_is_stopped_and_goes_on_makes_nothing_twice(tmp_path, valkey):
+    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", 9), quota={"settle_s": 2}) as fleet:
+        process, other = fleet.processes[0], fleet.worlds[1]
+        await until_ok(other, 0)
+        await process.end()
+        await process.start(**fleet.environ, CBR_GATEWAY_FAILPOINT="after_sent=sleep")
+        async with process.world() as world:
+            call = asyncio.create_task(create(world, 1, request_id="r-1", within_s=60))
+            async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+                async with asyncio.timeout(20):
+                    while not await store.operations(None, {State.SENT}):  # noqa: ASYNC110 - the store has no bell
+                        await asyncio.sleep(0.01)
+            process.send(signal.SIGSTOP)
+            await until_ok(other, 1, request_id="r-1")
+            process.send(signal.SIGCONT)
+            assert (await call).reason in {"UPSTREAM_UNREACHABLE", "OUTCOME_UNKNOWN", "QUOTA_STORE_DOWN"}
+            await agreed(other)
+            assert set(created(other).values()) == {1}
 
 
 @pytest.mark.usefixtures("hurried")
