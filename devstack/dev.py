@@ -99,8 +99,10 @@ def dev(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
+    from gateway import stderr  # noqa: PLC0415
     from gateway.audit.resume import Unusable  # noqa: PLC0415
 
+    stderr.install()
     try:
         asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level, audit=audit))
     except Unusable as unusable:

@@ -16,7 +16,7 @@ from structlog.testing import LogCapture
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from gateway.app import App, open_app
-from gateway.config import Config, load
+from gateway.config import Config, load, watching
 from gateway.tenants import key_hash
 from tests.functional.calls import Caller, Failure, until
 from tests.harness import REGION
@@ -229,6 +229,17 @@ async def reloaded(site: Site) -> None:
     await site.app.reloader.reload()
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is compared several times a second."""
+    monkeypatch.setattr(watching, "_LOOK_MS", 200)
+
+
+async def looked(site: Site, since: int) -> None:
+    """The watch has taken its first look at a directory, which always reloads."""
+    await until(lambda: len(site.events("configuration active")) > since)
+
+
 def moved_to(site: Site, name: str, **tenants: str) -> Path:
     """The configuration names another directory from now on."""
     (site.folder / name).mkdir()
@@ -243,40 +254,46 @@ async def refused(caller: Caller) -> bool:
     return not await accepted(caller)
 
 
-async def test_a_directory_that_was_moved_to_is_watched(site: Site) -> None:
+async def test_a_directory_that_was_moved_to_is_watched(looks: None, site: Site) -> None:
+    await looked(site, since=0)
     other = moved_to(site, "other", a=tenant("a", FIRST, "key-a"), b=tenant("b", SECOND, "key-b"))
+    count = len(site.events("configuration active"))
     await reloaded(site)
+    await looked(site, since=count + 1)
     await site.caller("key-b").ok(RPC)
     (other / "b.yaml").unlink()
     await until_answer(lambda: refused(site.caller("key-b")))
     await site.caller("key-a").ok(RPC)
 
 
-async def test_a_directory_that_was_left_is_not_watched_any_more(site: Site) -> None:
+async def test_a_directory_that_was_left_is_not_watched_any_more(looks: None, site: Site) -> None:
+    await looked(site, since=0)
     moved_to(site, "other", a=tenant("a", FIRST, "key-a"))
-    await reloaded(site)
-    # The new watch takes its first look.
     count = len(site.events("configuration active"))
-    await until(lambda: len(site.events("configuration active")) > count)
+    await reloaded(site)
+    await looked(site, since=count + 1)
     count = len(site.events("configuration active"))
     site.write(c=tenant("c", SECOND, "key-c"))
     await asyncio.sleep(0.5)
     assert len(site.events("configuration active")) == count
 
 
-async def test_a_directory_that_was_moved_to_may_be_mended(site: Site) -> None:
-    """It could not be taken over as it was, and the one that is in use is still watched, too."""
+async def test_a_directory_that_was_moved_to_may_be_mended(looks: None, site: Site) -> None:
+    """It could not be taken over as it was."""
+    await looked(site, since=0)
     other = moved_to(site, "other", b="id: [")
     await reloaded(site)
     assert site.events("configuration not taken over, the old one stays")
     await site.caller("key-a").ok(RPC)
+    kept = len(site.events("configuration not taken over, the old one stays"))
+    await until(lambda: len(site.events("configuration not taken over, the old one stays")) > kept)
     (other / "b.yaml").write_text(tenant("b", SECOND, "key-b"))
     await until_answer(lambda: accepted(site.caller("key-b")))
     assert (await site.caller("key-a").fails(RPC)).reason == "CREDENTIALS_INVALID"
 
 
-async def test_a_directory_in_the_place_of_the_list_is_watched(site: Site) -> None:
-    """And none once the list is back."""
+async def test_a_directory_in_the_place_of_the_list_is_watched(looks: None, site: Site) -> None:
+    """And none while the list is there."""
     path = site.folder / "gateway.yaml"
     with_directory = json.loads(path.read_text())
     with_list = {key: value for key, value in with_directory.items() if key != "tenants_dir"}
@@ -285,6 +302,8 @@ async def test_a_directory_in_the_place_of_the_list_is_watched(site: Site) -> No
     assert site.app.reloader is not None
     assert not site.app.reloader.watched
     path.write_text(json.dumps(with_directory))
+    count = len(site.events("configuration active"))
     await reloaded(site)
+    await looked(site, since=count + 1)
     site.write(b=tenant("b", SECOND, "key-b"))
     await until_answer(lambda: accepted(site.caller("key-b")))

@@ -1,9 +1,13 @@
 """A gateway whose log nobody reads, or whose event loop stands still: calls, health and the end."""
 
 import asyncio
+import contextlib
 import json
+import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from emulator.server import running_emulator
 from tests.functional.calls import Caller, Failure
-from tests.functional.serving import Gateway, configuration
+from tests.functional.serving import ROOT, Gateway, configuration
 from tests.harness import World, running_gateway
 
 LIST = "VaultService/ListVaults"
@@ -54,6 +58,20 @@ async def test_calls_health_and_the_end_do_not_wait_for_a_reader_of_the_log(tmp_
                 assert await asyncio.to_thread(process.wait, 30) == 0
             finally:
                 process.kill()
+
+
+def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"of an earlier process\n")
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "nothing.yaml")]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])}
+    assert subprocess.run(command, env=environ, stderr=writing, timeout=60, check=False).returncode == 1
+    os.close(reading)
+    os.close(writing)
 
 
 def told(address: str, found: "queue.SimpleQueue[int]") -> None:
