@@ -20,6 +20,7 @@ from gateway.snapshots import Snapshots, key_files
 from gateway.tenants import Current
 from gateway.tenants.keys import FileKeys
 
+_SLOW_S: Final = 30.0
 _KEPT: Final = "configuration not taken over, the old one stays"
 _LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials", "audit.policy", "log.level"})
 
@@ -64,7 +65,7 @@ class Reloader:
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
-            config, keys = await in_background(self._read)
+            config, keys = await self._patiently_read()
             snapshot = self._snapshots.build(config, keys)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
@@ -81,6 +82,13 @@ class Reloader:
             log.info("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
             if late := sorted(_changed(self._started_with, config)):
                 log.warning("settings that were changed need a restart", keys=late)
+
+    async def _patiently_read(self) -> tuple[Config, Mapping[str, FileKeys]]:
+        """As long as it takes, but not in silence: no other reload is made meanwhile."""
+        reading = asyncio.ensure_future(in_background(self._read))
+        if not (await asyncio.wait({reading}, timeout=_SLOW_S))[0]:
+            log.error("reading the configuration does not end: look for a disk that hangs. The old one stays until then", seconds=_SLOW_S)
+        return await reading
 
     def _read(self) -> tuple[Config, Mapping[str, FileKeys]]:
         config = self._load()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from structlog.testing import LogCapture
 
 from emulator import settings as emulated
 from emulator.server import running_emulator
+from gateway import reload
 from gateway.app import App, open_app
 from gateway.config import Config, load, watching
 from gateway.tenants import key_hash
@@ -227,6 +229,19 @@ async def test_a_lost_directory_keeps_the_old_configuration(site: Site) -> None:
 async def reloaded(site: Site) -> None:
     assert site.app.reloader is not None
     await site.app.reloader.reload()
+
+
+async def test_a_file_that_hangs_is_told_and_holds_up_no_call(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "_SLOW_S", 0.2)
+    os.mkfifo(site.folder / "tenants" / "b.yaml")
+    assert site.app.reloader is not None
+    site.app.reloader.ask()
+    await until(lambda: any(entry["event"].startswith("reading the configuration does not end") for entry in site.logs.entries))
+    await site.caller("key-a").ok(RPC)
+    (site.folder / "tenants" / "b.yaml").rename(site.folder / "tenants" / "b.pipe")
+    (site.folder / "tenants" / "b.pipe").write_text(tenant("b", SECOND, "key-b"))
+    site.write(b=tenant("b", SECOND, "key-b"))
+    await until_answer(lambda: accepted(site.caller("key-b")))
 
 
 @pytest.fixture
