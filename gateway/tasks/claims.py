@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 import structlog
+from cbrgateway.v1 import errors_pb2
 
+from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationView, State, Store
 from gateway.tasks.correlation import Claim, Hits, Search, Task, hits
 from gateway.tasks.matching import Index, keys_of
@@ -110,10 +112,13 @@ class Claims:
         await self.truth.time(trace.project)
         search, clock = search_of(self.truth, op.rpc, trace), self.truth.clock(trace.project)
         own = claim(op, trace, None, search, clock)
-        tasks = await listed_since(self.truth, trace.project, own.began - _BEFORE_S)
+        tasks, whole = await listed_since(self.truth, trace.project, own.began - _BEFORE_S)
         if (now := claim(op, trace, None, search, clock)) != own:
             # The answer told that a clock was set.
-            own, tasks = now, await listed_since(self.truth, trace.project, now.began)
+            own, (tasks, whole) = now, await listed_since(self.truth, trace.project, now.began)
+        if not whole:
+            text = "A task that CBR lists cannot be understood, and it may be the change's own."
+            raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
         await self.sync(trace.project)
         return tasks, hits(own, tasks, list(self.others(trace.project, op, filter(own.may_own, tasks))))
 

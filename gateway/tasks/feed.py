@@ -51,8 +51,11 @@ class Feed:
     @property
     def failure(self) -> GatewayError | None:
         """Why CBR cannot be read for this filter; None while it can, but for single tasks."""
-        needs_lists = not self.selection.by_id or self.unresolved()
-        return self.poller.failure if needs_lists or self.poller.outages else None
+        if not self.selection.by_id or self.unresolved():
+            return self.poller.failure
+        rows = self.poller.table.rows
+        waits = any(task_id not in rows or not rows[task_id].final for task_id in self.selection.ids)
+        return self.poller.failure if self.poller.outages and waits else None
 
     @property
     def read_at(self) -> float:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cbrgateway.v1 import task_pb2
+from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.errors import GatewayError
 from gateway.tasks.row import created_us
 from gateway.tasks.truth import Truth
 
@@ -29,6 +30,13 @@ class Lists:
     project: str
     lag_us: int
     most: int
+    _bad: dict[str, GatewayError] = field(default_factory=dict)
+
+    def bad(self) -> dict[str, GatewayError]:
+        """Why rows could not be understood, by id, since this was last asked for."""
+        found = dict(self._bad)
+        self._bad.clear()
+        return found
 
     async def opened(self) -> dict[str, task_pb2.Task]:
         """All that are open, however old. WAITING comes before RUNNING, so that a task which starts in between is in one of them."""
@@ -40,7 +48,7 @@ class Lists:
 
     async def newest(self) -> Listed:
         """The newest tasks. A page proves nothing of the rest unless it is in order."""
-        page: Any = await self.truth.read("TaskService/ListTasks", self.project, {"page_size": _PAGE})
+        page = await self._page({"page_size": _PAGE})
         tasks = list(page.tasks)
         if not page.next_page_token:
             return _listed(tasks, 0)
@@ -61,11 +69,18 @@ class Lists:
         token = ""
         while True:
             asked = {**filters, "page_size": _PAGE, "page_token": token}
-            page: Any = await self.truth.read("TaskService/ListTasks", self.project, asked)
+            page = await self._page(asked)
             tasks += page.tasks
             token = page.next_page_token
             if not token or len(tasks) > self.most:
                 return tasks, not token
+
+    async def _page(self, asked: dict[str, object]) -> Any:  # noqa: ANN401 - a ListTasksResponse
+        def note(task_id: str, problem: str) -> None:
+            text = f"What CBR lists of the task is not what its API describes: {problem}; report it to the gateway's operator."
+            self._bad[task_id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+
+        return await self.truth.answer("TaskService/ListTasks", self.project, asked, note)
 
 
 def _listed(tasks: list[task_pb2.Task], since_us: int, *, cut: bool = False) -> Listed:

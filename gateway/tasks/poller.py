@@ -15,9 +15,9 @@ import asyncio
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from cbrgateway.v1 import errors_pb2, task_pb2
@@ -32,7 +32,7 @@ from gateway.tasks.single import Reads, SingleReads
 from gateway.tasks.table import NEVER, Listing, News, Table
 from gateway.tasks.truth import Truth
 from gateway.tasks.turns import Turns
-from gateway.tasks.unreadable import UnreadableTasks
+from gateway.tasks.unreadable import Failures, UnreadableTasks
 from gateway.tasks.watch_settings import WatchSettings
 
 _READS: Final = 200
@@ -50,6 +50,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 Listener = Callable[[News], None]
 
 
+class Observe(Protocol):
+    """`whole`: all rows of the list were understood."""
+
+    def __call__(self, project: str, tasks: Sequence[task_pb2.Task], *, whole: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where tasks come from. `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a list before anybody else.
@@ -59,7 +65,7 @@ class Source:
 
     truth: Truth
     complete: Callable[[str, task_pb2.Task], None]
-    observe: Callable[[str, Sequence[task_pb2.Task]], None]
+    observe: Observe
     status_of: Callable[[GatewayError], status_pb2.Status]
 
 
@@ -184,18 +190,26 @@ class Poller:
                 listed, failure = await self._list(), None
             except GatewayError as error:
                 failure = error
+        bad = self._lists.bad() if listed is not None else {}
         reads = await self._read(listed)
         if failure is not None and not reads.answered:
             self._failed(failure)
             return
         tasks = (listed.tasks if listed is not None else {}) | reads.tasks
+        whole = listed is not None and not bad
         listing = Listing(list(tasks.values()), reads.absent, NEVER if listed is None else listed.since_us, cut=listed is not None and listed.cut)
         # As CBR said them: what is taken in gets fields that are this process's own.
         shared = task_pb2.ListTasksResponse(tasks=listing.tasks).SerializeToString()
         self._note(failure)
-        self._take(listing, began, reads.failed)
-        if listed is not None:
+        # A task that is shown by itself needs no row.
+        bad = {task_id: why for task_id, why in bad.items() if task_id and task_id not in reads.tasks and not self._ended(task_id)}
+        self._take(listing, began, reads.failed, bad, whole=whole)
+        if whole:
             await self._turns.publish(self.project, listing, shared, began)
+
+    def _ended(self, task_id: str) -> bool:
+        known = self.table.rows.get(task_id)
+        return known is not None and known.final
 
     def _note(self, failure: GatewayError | None) -> None:
         """Something was read. `failure`: why the list was not."""
@@ -218,7 +232,7 @@ class Poller:
         """What another replica has read in a poll that began at that moment of the monotonic clock."""
         if began > self.listed_at and self._shows_all(listing):
             self._note(None)
-            self._take(listing, began, {})
+            self._take(listing, began, {}, {}, whole=True)
             self._schedule(_THEIRS)
 
     def _shows_all(self, listing: Listing) -> bool:
@@ -228,13 +242,14 @@ class Poller:
         shown = {*(task.id for task in listing.tasks), *listing.absent}
         return shown.issuperset(self._wanted())
 
-    def _take(self, listing: Listing, began: float, failed: Mapping[str, GatewayError]) -> None:
+    def _take(self, listing: Listing, began: float, asked: Failures, listed: Failures, *, whole: bool) -> None:
+        """`asked`: why tasks could not be read by themselves; `listed`: why rows could not; `whole`: all rows were understood."""
         if listing.complete_since_us < NEVER:
-            self.source.observe(self.project, listing.tasks)
+            self.source.observe(self.project, listing.tasks, whole=whole)
             self.listed_at = began
         news = self._taken(listing)
         self.read_at = began
-        self._tell(dataclasses.replace(news, readable=self._readable(listing, news, failed)))
+        self._tell(dataclasses.replace(news, readable=self._readable(listing, news, asked, listed)))
 
     def _taken(self, listing: Listing) -> News:
         observed = self.now()
@@ -248,11 +263,11 @@ class Poller:
             self._since_us = NEVER
         return news
 
-    def _readable(self, listing: Listing, news: News, failed: Mapping[str, GatewayError]) -> dict[str, Row | None]:
+    def _readable(self, listing: Listing, news: News, asked: Failures, listed: Failures) -> dict[str, Row | None]:
         """Notes which tasks could not be read, and which can be again; those of which that has changed."""
         read = [*(task.id for task in listing.tasks), *(row.id for row in news.gone), *news.unknown]
         changed = [task_id for task_id in read if self.unreadable.forget(task_id)]
-        changed += self.unreadable.take(failed, (), self._clock.monotonic())
+        changed += self.unreadable.take(asked, listed, self._clock.monotonic())
         rows = {task_id: self.table.rows.get(task_id) for task_id in changed}
         for task_id in changed:
             if self.unreadable.given_up(task_id):

@@ -25,21 +25,24 @@ def search_of(truth: Truth, rpc: str, trace: Trace, answer: Any = None) -> Searc
     return RULES[rpc](truth.catalog[rpc].request_type.FromString(trace.request), answer)
 
 
-async def listed(truth: Truth, project: str, own: Claim) -> list[Task]:
-    """The tasks of a project among which those of the change must be. Raises GatewayError, and KeyError for a project that is not served."""
+async def listed(truth: Truth, project: str, own: Claim) -> tuple[list[Task], bool]:
+    """The tasks of a project among which those of the change must be, and whether all of them could be understood.
+
+    Raises GatewayError, and KeyError for a project that is not served.
+    """
     search = own.search
     wanted: dict[str, Any] = {"vault_id": search.vault_id}
     if own.began != ALWAYS:
         wanted["start_time"] = Timestamp(seconds=int(own.began))
     if len(search.kinds) == 1 and search.kinds[0] != task_pb2.TASK_TYPE_OTHER:
         wanted["type"] = search.kinds[0]
-    return await truth.rows("TaskService/ListTasks", project, "tasks", **wanted)
+    return await truth.understood("TaskService/ListTasks", project, "tasks", wanted)
 
 
-async def listed_since(truth: Truth, project: str, began: float) -> list[Task]:
-    """All tasks of a project since that moment by CBR's clock. Raises as `listed`."""
+async def listed_since(truth: Truth, project: str, began: float) -> tuple[list[Task], bool]:
+    """All tasks of a project since that moment by CBR's clock. Answers and raises as `listed`."""
     since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began))}
-    return await truth.rows("TaskService/ListTasks", project, "tasks", **since)
+    return await truth.understood("TaskService/ListTasks", project, "tasks", since)
 
 
 def age_s(truth: Truth, trace: Trace, otherwise_s: float) -> float:

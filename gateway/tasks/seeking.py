@@ -73,9 +73,9 @@ class Seeker:
         self._sought[op_id] = self._fresh[op_id] = _Sought(op_id, self._clock.monotonic())
         self._wake(op_id)
 
-    def observe(self, tasks: Collection[Task]) -> None:
-        """Takes what a poll of the project showed. While polls come, submissions are found by them alone."""
-        self._polled = self._clock.monotonic()
+    def observe(self, tasks: Collection[Task], *, whole: bool) -> None:
+        """Takes what a poll of the project showed. While polls come, submissions are found by them alone, unless some rows were not understood."""
+        self._polled = self._clock.monotonic() if whole else -math.inf
         self._take(tasks)
 
     async def run(self) -> None:
@@ -139,7 +139,7 @@ class Seeker:
         await self._claims.truth.time(self._project)
         ready = [each for each in due if self._prepared(each)]
         if ready and self._clock.monotonic() - self._polled > _POLLED_S:
-            await self._list(ready)
+            ready = await self._list(ready)
             # Whoever started one of these is known from now on.
             await self._claims.sync(self._project)
         work = [(each, entry) for each in ready if (entry := self._prepared(each)) and self._has_news(each, entry)]
@@ -170,13 +170,19 @@ class Seeker:
         self._fresh.pop(op_id, None)
         self._index.drop(op_id)
 
-    async def _list(self, ready: Sequence[_Sought]) -> None:
-        truth, claims = self._claims.truth, [each.own for each in ready if each.own is not None]
-        if len(claims) > _SINGLE_LISTS:
-            self._take(await listed_since(truth, self._project, min(own.began for own in claims)))
-        else:
-            for own in claims:
-                self._take(await listed(truth, self._project, own))
+    async def _list(self, ready: Sequence[_Sought]) -> list[_Sought]:
+        """Those that can be judged by it: what only likely fits must be held against all tasks, and a row may not be understood."""
+        truth, claims = self._claims.truth, [(each, each.own) for each in ready if each.own is not None]
+        found = []
+        for group in [claims] if len(claims) > _SINGLE_LISTS else [[each] for each in claims]:
+            together = len(group) > 1
+            first = min(own.began for _, own in group)
+            tasks, whole = await (listed_since(truth, self._project, first) if together else listed(truth, self._project, group[0][1]))
+            self._take(tasks)
+            found += [each for each, own in group if whole or own.search.proven]
+            if not whole:
+                log.warning("CBR lists a task in a form that cannot be understood", project=self._project, waiting=len(group))
+        return found
 
     def _take(self, tasks: Collection[Task]) -> None:
         for task in tasks:

@@ -82,9 +82,9 @@ class Submissions:
 
     # What others tell and hear ---------------------------------------------------------------------------------------------------
 
-    def observe(self, project: str, tasks: Collection[Task]) -> None:
+    def observe(self, project: str, tasks: Collection[Task], *, whole: bool = True) -> None:
         """Takes what a poll of the project showed. While polls come, submissions are found by them alone."""
-        self._seeker(project).observe(tasks)
+        self._seeker(project).observe(tasks, whole=whole)
 
     def of_task(self, project: str, task_id: str) -> str:
         """The submission that started a task for sure; empty for none, or none yet."""

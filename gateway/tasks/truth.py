@@ -11,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
+from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.remote_clock import RemoteClock, Span
 from gateway.upstream.trail import row_id
 
@@ -35,17 +36,26 @@ class Truth:
                 return None
             raise
 
-    async def answer(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any:  # noqa: ANN401 - the response of any read
-        """Raises GatewayError, also when the object does not exist."""
+    async def answer(self, rpc: str, project: str, fields: Mapping[str, object], on_bad_row: OnBadRow | None = None) -> Any:  # noqa: ANN401
+        """The response of any read. Raises GatewayError, also when the object does not exist. `on_bad_row`: as for the client."""
         binding = self.catalog[rpc]
-        return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None)).message
+        return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None, on_bad_row=on_bad_row)).message
 
     async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
         """Every row of a list, once. Raises GatewayError when any page fails: a list that is not found is no empty list."""
+        return await self._rows(rpc, project, rows, fields, None)
+
+    async def understood(self, rpc: str, project: str, rows: str, fields: Mapping[str, object]) -> tuple[list[Any], bool]:
+        """As `rows`, but without those that cannot be understood; and whether there were none."""
+        bad: list[str] = []
+        found = await self._rows(rpc, project, rows, fields, lambda row_id, _problem: bad.append(row_id))
+        return found, not bad
+
+    async def _rows(self, rpc: str, project: str, rows: str, fields: Mapping[str, object], on_bad_row: OnBadRow | None) -> list[Any]:
         found: dict[object, Any] = {}
         token = ""
         while True:
-            page = await self.answer(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token})
+            page = await self.answer(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token}, on_bad_row)
             # While a list changes rows may be shown twice; the later one is the newer.
             found |= {row_id(row) or len(found) + index: row for index, row in enumerate(getattr(page, rows))}
             token = page.next_page_token

@@ -1,8 +1,8 @@
 """Tasks that CBR does not show although it answers for others: why, when each is asked for again, and from when on nobody should wait for it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
@@ -14,6 +14,10 @@ _LOOKS: Final = 2
 _REFUSING: Final = frozenset({code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
 
 
+Failures: TypeAlias = dict[str, GatewayError]
+"""Why tasks could not be read, by id."""
+
+
 def refuses(failure: GatewayError) -> bool:
     """Whether repeating alone does not help."""
     return failure.code in _REFUSING or failure.reason == errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
@@ -23,7 +27,7 @@ def refuses(failure: GatewayError) -> bool:
 class Unreadable:
     """One task. Moments by the monotonic clock. `given_up`: it was refused, or has failed for too long; asked for again only if somebody names it.
 
-    `listed`: CBR lists it, in a row that cannot be understood, so that nothing is known of it but its id.
+    `asked`: somebody named it, or it was known to be open, so that it was read by itself. `listed`: CBR lists it, in a row that cannot be understood.
     """
 
     failure: GatewayError
@@ -31,6 +35,7 @@ class Unreadable:
     looks: int
     ask_at: float
     given_up: bool
+    asked: bool
     listed: bool
 
 
@@ -57,31 +62,37 @@ class UnreadableTasks:
     def is_settled(self, task_id: str, now: float) -> bool:
         """Whether a read for whoever names the task now would come too soon after the last one."""
         found = self._tasks.get(task_id)
-        return found is not None and (not found.given_up or now < found.ask_at)
+        return found is not None and found.asked and (not found.given_up or now < found.ask_at)
 
     def due(self, now: float) -> list[str]:
-        return [task_id for task_id, each in self._tasks.items() if not each.given_up and not each.listed and each.ask_at <= now]
+        return [task_id for task_id, each in self._tasks.items() if each.asked and not each.given_up and each.ask_at <= now]
 
     @property
     def waiting(self) -> bool:
         """Whether one of them may still be read."""
-        return any(not each.given_up for each in self._tasks.values())
+        return any(each.asked and not each.given_up for each in self._tasks.values())
 
-    def take(self, failed: Mapping[str, GatewayError], listed: Collection[str], now: float) -> list[str]:
-        """Notes failures; those of which somebody is to be told: they are new, or given up."""
+    def take(self, asked: Failures, listed: Failures, now: float) -> list[str]:
+        """Notes why tasks could not be read by themselves, and why their rows could not; those that are new, or given up now."""
         told = []
-        for task_id, failure in failed.items():
+        for task_id, failure in (listed | asked).items():
             before = self._tasks.get(task_id)
-            since, looks = (before.since, before.looks + 1) if before else (now, 1)
-            ask_at = now + min(self._first_s * 2.0 ** min(looks - 1, 16), self._longest_s)
-            over = looks >= _LOOKS and (refuses(failure) or now - since >= self._longest_s)
-            given_up = over or (before is not None and before.given_up)
-            self._tasks[task_id] = Unreadable(failure, since, looks, ask_at, given_up, task_id in listed)
-            if before is None or given_up is not before.given_up:
+            now_is = self._next(before, failure, now, asked=task_id in asked, listed=task_id in listed)
+            self._tasks[task_id] = now_is
+            if before is None or now_is.given_up is not before.given_up:
                 told.append(task_id)
         for oldest in list(self._tasks)[: max(0, len(self._tasks) - self._capacity)]:
             del self._tasks[oldest]
         return told
+
+    def _next(self, before: Unreadable | None, failure: GatewayError, now: float, *, asked: bool, listed: bool) -> Unreadable:
+        since, looks, ask_at = (before.since, before.looks, before.ask_at) if before is not None else (now, 0, now)
+        if asked:
+            looks += 1
+            ask_at = now + min(self._first_s * 2.0 ** min(looks - 1, 16), self._longest_s)
+        over = now - since >= self._longest_s or (looks >= _LOOKS and refuses(failure))
+        given_up = over or (before is not None and before.given_up)
+        return Unreadable(failure, since, looks, ask_at, given_up, asked or (before is not None and before.asked), listed)
 
     def forget(self, task_id: str) -> bool:
         """The task was read, or is known not to exist. Whether it was one of these."""

@@ -22,7 +22,7 @@ from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.declaration import IN_BODY, Binding, RetryClass, query_pairs
+from gateway.upstream.declaration import IN_BODY, Binding, OnBadRow, RetryClass, query_pairs
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest, Transport
@@ -107,17 +107,19 @@ class Client:
         keep: Callable[[Any], bool] | None = None,
         witnesses: Sequence[Witness] = (),
         recognised: bool = False,
+        on_bad_row: OnBadRow | None = None,
     ) -> Reply:
         """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
 
         `on_left` is told what is known when the caller leaves before there is an answer. `clear` is done to what a read answers before it is cut to
         a page; with `keep` a list is read whole, and cut of the rows that it wants. `witnesses` hear of a change, in their order; the
         `on_end` of each is called exactly once, whatever happens. `recognised`: a repeat of the call would be recognised as one.
+        `on_bad_row`: hears of each row of a list that cannot be understood, which is then left out; without it the whole list fails.
         """
         now = self._clock.monotonic()
         if binding.reads:
             deadline = Deadline.begin(now, time_left_s, READ_CAP_S)
-            return await self._reply(binding, request, account, scope, deadline, on_left=on_left, clear=clear, keep=keep)
+            return await self._reply(binding, request, account, scope, deadline, on_left=on_left, clear=clear, keep=keep, on_bad_row=on_bad_row)
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         try:
@@ -144,17 +146,23 @@ class Client:
         on_left: Callable[[UpstreamFacts], None],
         clear: Callable[[Message], None],
         keep: Callable[[Any], bool] | None,
+        on_bad_row: OnBadRow | None,
     ) -> Reply:
         """What a read answers, cut to a page where it is a list."""
         bounded = self._ownership.bounded(binding, request, account)
         page = paging.plan_page(binding, bounded, self._tokens, scope) if binding.paging else None
-        reads = _Reads(lambda extra: self._exchange(binding, bounded, account, extra, None), deadline)
+
+        def exchange(extra: dict[str, Json]) -> Exchange:
+            made = self._exchange(binding, bounded, account, extra, None)
+            made.on_bad_row = on_bad_row
+            return made
 
         async def read(extra: dict[str, Json]) -> Message:
             message = await reads.read(extra)
             clear(message)
             return message
 
+        reads = _Reads(exchange, deadline)
         self._admitted(reads.exchange)
         async with self._answered(reads, on_left):
             await self._ownership.check(binding, bounded, account, deadline)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from cbrgateway.v1 import options_pb2
@@ -27,6 +27,9 @@ _IDENTIFIER_RULE: Final = "a single identifier of 1 to 128 letters, digits, '.',
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 _PROJECT: Final = "project_id"
 IN_BODY: Final = frozenset({"POST", "PUT"})
+
+OnBadRow: TypeAlias = Callable[[str, str], None]
+"""Hears of a row that cannot be understood: its id, empty where it has none, and what is wrong with it."""
 
 
 class RetryClass(Enum):
@@ -109,13 +112,38 @@ class Binding:
         known = {_PROJECT: quote(project_id, safe="")} | {segment.key: segment.text(request) for segment in self.segments}
         return _VARIABLE.sub(lambda match: known[match[1]], self.path)
 
-    def response(self, value: Json) -> Message:
-        """The response of a successful answer's JSON. Raises ProtocolError."""
+    def response(self, value: Json, on_bad_row: OnBadRow | None = None) -> Message:
+        """The response of a successful answer's JSON. Raises ProtocolError.
+
+        `on_bad_row`: hears of each row of a list that is wrong by itself, which is then left out.
+        """
+        try:
+            return self._read(value)
+        except ProtocolError:
+            if on_bad_row is None:
+                raise
+        return self._read(self._without_bad_rows(value, on_bad_row))
+
+    def _read(self, value: Json) -> Message:
         try:
             return self.response_type(**self.response_plan.read(value))
         except OverflowError as error:
             # A number in free-form JSON that no double can hold; all others are bounded by their readers.
             raise ProtocolError("holds a number that is out of range") from error
+
+    def _without_bad_rows(self, value: Json, on_bad_row: OnBadRow) -> Json:
+        key = next((codec.json_key(field) for field in self.descriptor.output_type.fields if field.is_repeated and field.message_type), "")
+        if type(value) is not dict or type(value.get(key)) is not list:
+            return value
+        good = []
+        for row in value[key]:
+            try:
+                self._read({key: [row]})
+                good.append(row)
+            except ProtocolError as error:
+                named = row.get("id") if type(row) is dict else None
+                on_bad_row(named if type(named) is str else "", str(error))
+        return value | {key: good}
 
     def members(self, request: Message) -> dict[str, Json]:
         """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for a value without a form there."""

@@ -26,7 +26,7 @@ from gateway.upstream.auth import Applied, Authenticator
 from gateway.upstream.breaker import Level, Traffic, Verdict
 from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.budget import RetryBudget
-from gateway.upstream.declaration import Binding, RetryClass
+from gateway.upstream.declaration import Binding, OnBadRow, RetryClass
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transport, always
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
@@ -97,6 +97,7 @@ class Exchange:
     witnesses: Sequence[Witness] = ()
     recognised: bool = False
     """Whether a repeat of the call would be recognised as one."""
+    on_bad_row: OnBadRow | None = None
     attempts: int = 0
     spent_s: float = 0.0
     unconnected_s: float = 0.0
@@ -274,7 +275,7 @@ class Exchange:
         if attempt.value is None:
             return attempt, None
         try:
-            return attempt, self.binding.response(attempt.value)
+            return attempt, self.binding.response(attempt.value, self.on_bad_row)
         except ProtocolError as error:
             return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)), None
 

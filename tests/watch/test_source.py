@@ -228,7 +228,7 @@ async def test_polling_is_logged_in_the_name_of_no_call(world):
     async with watching(world) as seen:
         await seen.until("snapshot_end")
         poller = next(iter(world.app.hub.projects.values())).poller
-        poller.source = dataclasses.replace(poller.source, observe=lambda *_: bound.append(structlog.contextvars.get_contextvars()))
+        poller.source = dataclasses.replace(poller.source, observe=lambda *_, **_more: bound.append(structlog.contextvars.get_contextvars()))
         await until(lambda: bound)
     assert bound[0] == {}
 

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from cbrgateway.v1 import task_pb2, task_pb2_grpc, types_pb2
 
+from emulator.routes import tasks as shown_tasks
 from tests.functional.calls import arrived, failure_of, order, until
 from tests.harness import running_gateway
 from tests.watch.streams import FAST, STILL, end_task, start_task, watching
@@ -166,7 +167,9 @@ async def test_a_task_that_can_be_read_again_is_told_and_followed(world):
     assert {status.task_id for status in seen.of("source_status")} == {old.id}
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 403}, {"kind": "status", "status": 500}, {"kind": "garbage"}])
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 403}, {"kind": "status", "status": 404}, {"kind": "status", "status": 500}, {"kind": "garbage"}]
+)
 async def test_named_tasks_are_followed_where_the_list_cannot_be_read(world, fault):
     live = start_task(world)
     rest = {**fault}
@@ -177,6 +180,33 @@ async def test_named_tasks_are_followed_where_the_list_cannot_be_read(world, fau
         end_task(world, live)
         await seen.ended()
     assert seen.kinds[-2:] == ["terminal", "stream_end"]
+
+
+def misspelt(monkeypatch, *task_ids):
+    """From now on CBR shows these tasks in a form that nobody has described."""
+    real = shown_tasks.task_view
+
+    def shown(world, task):
+        row = real(world, task)
+        return row | {"created_at": 7} if task.id in task_ids else row
+
+    monkeypatch.setattr(shown_tasks, "task_view", shown)
+
+
+async def test_a_row_that_cannot_be_understood_keeps_nobody_from_the_others(world, monkeypatch):
+    live, strange = start_task(world), start_task(world)
+    misspelt(monkeypatch, strange.id)
+    async with watching(world) as seen, watching(world, filter={"task_ids": [strange.id, live.id]}, end_when_all_terminal=True) as named:
+        status = await seen.until("source_status")
+        end_task(world, live)
+        await seen.until("terminal")
+        await named.ended()
+        monkeypatch.undo()
+        assert (await seen.until("source_status", 2)).healthy
+        await seen.until("update")
+    assert (status.healthy, status.task_id, status.failure.code) == (False, strange.id, 13)
+    assert (seen.tasks("terminal"), seen.tasks("update")) == ([live.id], [strange.id])
+    assert (named.tasks("terminal"), [each.task_id for each in named.of("removed")]) == ([live.id], [strange.id])
 
 
 async def test_a_project_that_is_not_served_any_more_is_told(world):
