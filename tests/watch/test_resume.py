@@ -13,7 +13,7 @@ from gateway.clock import SystemClock
 from gateway.tasks.resume import ResumeTokens
 from gateway.tasks.selection import Selection, owner_of
 from gateway.tasks.table import Listing, Table
-from tests.functional.calls import arrived, until
+from tests.functional.calls import arrived, caller, until
 from tests.harness import World, config_for, running_gateway
 from tests.watch.streams import FAST, STILL, end_task, lose_task, start_task, watching
 
@@ -169,8 +169,10 @@ async def test_an_edited_token_is_refused(world):
 
 
 async def test_a_page_token_is_no_resume_token(world):
-    tokens = world.app.client._tokens
-    assert (await refusal(world, resume_token=tokens.make(1, "x", b"o" * 16))).reason == "RESUME_TOKEN_MISMATCH"
+    start_task(world), start_task(world)
+    page = await caller(world).ok("TaskService/ListTasks", {"page_size": 1})
+    assert page.next_page_token
+    assert (await refusal(world, resume_token=page.next_page_token)).reason == "RESUME_TOKEN_MISMATCH"
 
 
 def made_at(offset_s: float, key: bytes, scope: str) -> str:
