@@ -49,6 +49,7 @@ class UpstreamFacts:
 
     `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no answer has come; `yes`, since one has.
     `http_status`, `code` and `request_id` are those of the last attempt, and empty when that one had no answer. `seconds`: what all attempts took.
+    `order_ids`: orders that its answer names.
     """
 
     attempts: int = 0
@@ -57,6 +58,7 @@ class UpstreamFacts:
     code: str = ""
     request_id: str = ""
     seconds: float = 0.0
+    order_ids: tuple[str, ...] = ()
 
     def as_metadata(self) -> dict[str, str]:
         """ErrorInfo metadata; empty when CBR was not called."""
@@ -69,6 +71,8 @@ class UpstreamFacts:
             known["upstreamCode"] = self.code
         if self.request_id:
             known["upstreamRequestId"] = self.request_id
+        if self.order_ids:
+            known["orderIds"] = ",".join(self.order_ids)
         return known
 
 

@@ -336,7 +336,7 @@ class Exchange:
     def facts(self) -> UpstreamFacts:
         """What is known so far; for logs and errors."""
         code = self.last.error.code if self.last.error else ""
-        return UpstreamFacts(self.attempts, self.sent, self.last.status, code, self.last.request_id, self.spent_s)
+        return UpstreamFacts(self.attempts, self.sent, self.last.status, code, self.last.request_id, self.spent_s, self.last.order_ids)
 
     def _failure(self) -> GatewayError:
         attempt = self.last

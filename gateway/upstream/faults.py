@@ -17,7 +17,7 @@ from google.rpc import code_pb2
 
 from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
 from gateway.reasons import REASONS, reason_of
-from gateway.upstream import strict_json
+from gateway.upstream import orders, strict_json
 from gateway.upstream.declaration import Binding
 
 CLIENT_ERROR: Final = range(400, 500)
@@ -46,6 +46,7 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
     504: ("UPSTREAM_UNAVAILABLE", "CBR did not answer in time"),
 }
+_BY_WRAPPER: Final = {"overLimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")}
 _DO: Final[Mapping[str, str]] = {
     "UPSTREAM_CREDENTIALS": "ask the gateway's operator to check its credentials and clock",
     "UPSTREAM_PERMISSION": "have the IAM action granted to the gateway's credential",
@@ -127,8 +128,8 @@ class UpstreamError:
 _CODE_KEYS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
 _OWN_CODES: Final = ("BackupService.", "CBC.", "PAP5.")
 """Of CBR, of the billing system behind orders, and of IAM's identity policies."""
-_OWN_WRAPPERS: Final = frozenset({"unauthorized", "badRequest", "itemNotFound", "forbidden", "error"})
-"""Of the older services and of IAM; the code inside repeats the HTTP status."""
+_OWN_WRAPPERS: Final = frozenset({"unauthorized", "badRequest", "itemNotFound", "forbidden", "error", "conflictingRequest", "overLimit"})
+"""Of the older services and of IAM, as OpenStack names them; the code inside repeats the HTTP status."""
 _PRESENTABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -155,11 +156,10 @@ def error_in_success(value: object, status: int) -> UpstreamError | None:
     """The error that a 2xx answer of an order carries in its body, if it does."""
     if not isinstance(value, dict):
         return None
-    code = value.get("error_code")
-    if isinstance(code, str) and code not in {"", "0"}:
-        return UpstreamError(status, presentable(code), str(value.get("errText") or "")[:512])
-    if str(value.get("retCode") or "0") != "0":
-        return UpstreamError(status, presentable(f"CBC.{value['retCode']}"), str(value.get("errText") or value.get("retMsg") or "")[:512])
+    text = str(value.get("errText") or value.get("retMsg") or "")[:512]
+    told = orders.word(value.get("error_code")) or orders.word(value.get("retCode"))
+    if told or orders.refused(value):
+        return UpstreamError(status, presentable(told), text)
     return None
 
 
@@ -203,8 +203,8 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
         return "ORDER_REFUSED", "the vendor's billing system refused the order"
     if error.status < 400:  # noqa: PLR2004
         return "UPSTREAM_PROTOCOL", "CBR answered with a redirect, which is never followed"
-    if error.status in _BY_STATUS:
-        return _BY_STATUS[error.status]
+    if plain := _BY_WRAPPER.get(error.wrapper) or _BY_STATUS.get(error.status):
+        return plain
     return ("UPSTREAM_UNAVAILABLE", "CBR is not available") if error.status >= 500 else ("FIELD_INVALID", "CBR refused the request")  # noqa: PLR2004
 
 

@@ -25,6 +25,7 @@ from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_in_success, presentable, read_error
 from gateway.upstream.http import HttpResponse
+from gateway.upstream.orders import order_ids
 
 SUCCESS: Final = range(200, 300)
 
@@ -56,6 +57,8 @@ class Attempt:
     problem: str = ""
     """Why an answer that is no error cannot be read."""
     timed_out: bool = False
+    order_ids: tuple[str, ...] = ()
+    """Orders that the answer names, whether it can be read as a whole or not, and whether they were refused or not."""
     connect: ConnectFailure | None = None
     """Why there was no connection, where that is what failed."""
 
@@ -82,9 +85,10 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
         return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
     if value is None:
         return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem="it is null")
+    orders = tuple(filter(None, map(presentable, order_ids(value))))
     if (refusal := error_in_success(value, status)) is not None:
-        return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status)
-    return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status)
+        return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status, order_ids=orders)
+    return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status, order_ids=orders)
 
 
 def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:

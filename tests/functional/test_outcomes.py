@@ -358,3 +358,42 @@ async def test_a_missing_object_that_only_the_body_names_is_named_in_the_error(w
     )
     named = failed.details["ResourceInfo"]
     assert (failed.reason, named.resource_type, named.resource_name) == ("VAULT_NOT_FOUND", "vault", vault_id)
+
+
+# Orders ---------------------------------------------------------------------------------------------------------------------------
+
+ORDERING = ["VaultService/OrderVault", "VaultService/CreateVault"]
+
+
+@pytest.mark.parametrize("failed", [0, "0"])
+@pytest.mark.parametrize("rpc", ORDERING)
+async def test_an_order_that_failed_is_told_with_its_id(world, rpc, failed):
+    line = {"cloudServiceId": "cbr", "orderId": "CS2611281503ABC", "resourceId": "r", "subscribeResult": failed}
+    order(world, "status", rpc, status=200, body={"orders": [line], "retCode": 0, "errText": "no money", "error_code": "CBC.0000"})
+    refused = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "ORDER_REFUSED")
+    assert refused.facts["orderIds"] == "CS2611281503ABC"
+
+
+@pytest.mark.parametrize("done", [1, "1"])
+@pytest.mark.parametrize("rpc", ORDERING)
+async def test_an_order_that_succeeded_is_read_in_either_form(world, rpc, done):
+    line = {"cloudServiceId": "cbr", "orderId": "CS2611281503ABC", "resourceId": "r", "subscribeResult": done}
+    order(world, "status", rpc, status=200, body={"orders": [line], "retCode": "0", "error_code": "CBC.0000"})
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
+    assert [(each.order_id, each.subscribe_result) for each in answer.orders] == [("CS2611281503ABC", 1)]
+
+
+@pytest.mark.parametrize("rpc", ["OrderService/ChangeOrder", "OrderService/UpdateOrder", "VaultService/ChangeVaultChargingMode"])
+async def test_the_id_of_an_order_is_in_the_error_that_refuses_it(world, rpc):
+    order(world, "status", rpc, status=200, body={"orderId": "CS2611281503ABC", "retCode": 30000052, "errText": "no money"})
+    refused = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    assert (refused.reason, refused.facts["upstreamCode"], refused.facts["orderIds"]) == ("ORDER_REFUSED", "CBC.30000052", "CS2611281503ABC")
+
+
+async def test_the_id_of_an_order_is_told_where_the_rest_cannot_be_read(world):
+    rpc = "VaultService/OrderVault"
+    order(world, "status", rpc, status=200, body={"orderId": "CS2611281503ABC", "orders": "none"})
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
+    if isinstance(answer, Failure):
+        assert (answer.reason, answer.facts["orderIds"]) == ("OUTCOME_UNKNOWN", "CS2611281503ABC")

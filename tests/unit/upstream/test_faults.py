@@ -176,6 +176,19 @@ def test_a_parameter_that_the_text_names_becomes_a_field_path(rpc, text, paths, 
         ({"retCode": "0"}, None),
         ({"error_code": "0", "errText": "success"}, None),
         ({"error_code": ""}, None),
+        ({"error_code": "CBC.0000", "retCode": "CBC.0000", "errText": "success"}, None),
+        ({"error_code": 0, "retCode": "0000"}, None),
+        ({"orders": [{"orderId": "o", "subscribeResult": 1}]}, None),
+        ({"orders": [{"orderId": "o", "subscribeResult": "1"}]}, None),
+        ({"orders": [{"orderId": "o"}]}, None),
+        ({"orders": [{"subscribeResult": 1}, {"subscribeResult": 0}]}, None),
+        ({"vault": {"id": "v"}, "orders": [{"subscribeResult": 0}]}, None),
+        ({"orders": [{"orderId": "o", "subscribeResult": 0}]}, ""),
+        ({"orders": [{"subscribeResult": "0"}, {"subscribeResult": 0}], "errText": "no money"}, ""),
+        ({"orders": [{"subscribeResult": "0"}], "error_code": "CBC.30000052"}, "CBC.30000052"),
+        ({"error_code": 30000052}, "CBC.30000052"),
+        ({"error_code": "CBC.0000", "retCode": "CBC.0156"}, "CBC.0156"),
+        ({"retCode": 1.0}, "1.0"),
         ({"error_code": None, "retCode": None}, None),
         ({"vault": {}}, None),
         ({}, None),
@@ -191,6 +204,13 @@ def test_a_parameter_that_the_text_names_becomes_a_field_path(rpc, text, paths, 
 def test_an_error_inside_a_success_is_found(value, code):
     error = error_in_success(value, 200)
     assert (error.code if error else None) == code
+
+
+def test_the_older_services_say_what_is_busy_and_which_limit_is_reached():
+    busy = answered(409, {"conflictingRequest": {"code": 409, "message": "m"}}, "VaultService/UpdateVault")
+    assert names(busy) == ("RESOURCE_BUSY", "ABORTED")
+    full = answered(413, {"overLimit": {"code": 413, "message": "m"}}, "VaultService/CreateVault")
+    assert names(full) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
 
 
 def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
@@ -271,6 +291,11 @@ def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
         (403, {"error_code": "PAP5.0001"}, True),
         (401, {"unauthorized": {"code": "401", "message": "Malformed request url"}}, True),
         (404, {"itemNotFound": {"code": "404", "message": "m"}}, True),
+        (409, {"conflictingRequest": {"code": 409, "message": "m"}}, True),
+        (409, {"conflictingRequest": {"code": "409", "message": "m"}}, True),
+        (409, {"conflictingRequest": {"code": 5, "message": "m"}}, False),
+        (413, {"overLimit": {"code": 413, "message": "m", "retryAfter": 3}}, True),
+        (413, {"overLimit": {"message": "m"}}, False),
         (401, {"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, True),
         (404, {"itemNotFound": {"code": "5", "message": "m"}}, False),
         (404, {"code": 404, "message": "no route"}, False),

@@ -276,7 +276,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the `google.rpc.ErrorInfo` (domain `cbrgateway`) that every error carries, without the prefix `ERROR_REASON_`.
     Read the gRPC code first (it says whether a retry can help), then the reason. Metadata of the ErrorInfo: `requestId` always; where CBR was called also
     `attempts` and `sent`: whether a byte of a request, a read's too, was written for CBR (no; maybe, since there was no answer; yes, since there was one);
-    where CBR answered the last attempt also `upstreamRequestId`, `upstreamCode`, `upstreamHttpStatus`.
+    where CBR answered the last attempt also `upstreamRequestId`, `upstreamCode`, `upstreamHttpStatus`, and
+    `orderIds` where it names orders.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0

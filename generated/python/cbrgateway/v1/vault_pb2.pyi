@@ -415,7 +415,7 @@ class OrderResult(_message.Message):
     resource_id: _builtins.str
     """Id that the ordered vault will have."""
     subscribe_result: _builtins.int
-    """CBR's code of the subscription's outcome, 0 or 1."""
+    """The subscription's outcome: 1 is success, 0 is failure. Where every one of an answer has failed and no vault came of it, the call ends as ORDER_REFUSED."""
     def __init__(
         self,
         *,
