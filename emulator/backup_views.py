@@ -10,15 +10,18 @@ from emulator.world import World
 JsonObject = dict[str, Any]
 
 
-def backup_view(world: World, backup: Backup, *, detail: bool = False, records: bool = False) -> JsonObject:
-    """Return a backup; `detail` is ShowBackup (children, records, enterprise project), lists leave those out."""
+def backup_view(world: World, backup: Backup, *, detail: bool = False, records: bool = False, viewer: str = "") -> JsonObject:
+    """Return a backup as the project `viewer` sees it, without one as its owner does.
+
+    `detail` is ShowBackup (children, records, enterprise project), lists leave those out.
+    """
     view: JsonObject = {
         "id": backup.id,
         "name": backup.name,
         "description": backup.description,
         "checkpoint_id": backup.checkpoint_id,
         "project_id": backup.project_id,
-        "vault_id": backup.vault_id,
+        "vault_id": seen_in(world, backup, viewer),
         "provider_id": backup.provider_id,
         "resource_id": backup.resource_id,
         "resource_name": backup.resource_name,
@@ -35,13 +38,19 @@ def backup_view(world: World, backup: Backup, *, detail: bool = False, records: 
         "protected_at": naive(backup.protected_at),
         "updated_at": naive(backup.updated_at),
         "expired_at": naive(backup.expired_at),
-        "children": [backup_view(world, child) for child in backup.children] if detail else [],
+        "children": [backup_view(world, child, viewer=viewer) for child in backup.children] if detail else [],
         "extend_info": _extend_info(world, backup),
         "replication_records": [_record_view(world, record) for record in (backup.records if detail or records else ())],
     }
     if detail:
         view["enterprise_project_id"] = backup.enterprise_project_id
     return view
+
+
+def seen_in(world: World, backup: Backup, viewer: str) -> str:
+    """Return the vault that a project sees a backup in: who has accepted a share sees the vault it was accepted into."""
+    member = world.member_of(backup, viewer) if viewer not in {"", backup.project_id} else None
+    return (member.vault_id if member is not None else None) or backup.vault_id
 
 
 def _extend_info(world: World, backup: Backup) -> JsonObject:

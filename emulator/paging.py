@@ -11,6 +11,7 @@ from emulator.fields import JsonObject
 Offset = Literal["rows", "pages", "pages_from_0", "ignored"]
 Marker = Literal["honoured", "ignored"]
 MissingMarker = Literal["empty", "bad_request", "not_found", "start"]
+Order = Literal["newest_first", "oldest_first"]
 Count = Literal["total", "page", "less", "more", "none"]
 
 
@@ -29,6 +30,13 @@ class Paging:
     """Pages hold half of the rows that `limit` asks for."""
     count: Count = "total"
     """What `count` tells: the rows that match, those of the page, five less or more than match; or it is left out."""
+
+    vaults: Order = "newest_first"
+    """The order of lists of vaults. Newest first is that of every recorded list with several rows."""
+
+    def ordered(self, vaults: list[Any]) -> list[Any]:
+        """The vaults, which come oldest first, in the order of their lists."""
+        return vaults[::-1] if self.vaults == "newest_first" else vaults
 
     def cut(self, items: Sequence[Any], limit: int, offset: int, marker: str | None = None) -> tuple[Sequence[Any], int | None]:
         """The rows of one page of `items` (anything with an id), and the count that is told with them."""
@@ -63,4 +71,5 @@ _WISHES = fields.record(
     cap=fields.integer(1, 1000),
     short=fields.boolean,
     count=fields.word("total", "page", "less", "more", "none"),
+    vaults=fields.word("newest_first", "oldest_first"),
 )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from emulator import fields, work
-from emulator.backup_views import backup_view
+from emulator.backup_views import backup_view, seen_in
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_boolean, q_integer, q_text, q_word, q_words
 from emulator.model import RESOURCE_TYPES, Backup, Protectable
@@ -44,7 +44,6 @@ EXACT: dict[str, Callable[[Backup], object]] = {
     "resource_az": lambda backup: backup.resource_az,
     "resource_id": lambda backup: backup.resource_id,
     "resource_type": lambda backup: backup.resource_type,
-    "vault_id": lambda backup: backup.vault_id,
     "incremental": lambda backup: backup.incremental,
     "dec": lambda _backup: False,
 }
@@ -65,6 +64,7 @@ def _select(call: Call, backups: Iterable[Backup]) -> list[Backup]:
         for backup in backups
         if since <= backup.created_at <= until
         and all(read(backup) == value for read, value in exact)
+        and query.get("vault_id") in {None, seen_in(call.world, backup, call.project_id)}
         and ("status" not in query or backup.status in query["status"])
         and query.get("name", "") in backup.name
         and query.get("resource_name", "") in backup.resource_name
@@ -82,7 +82,7 @@ def list_backups(call: Call) -> object:
     found.reverse()
     shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
     records = call.query.get("show_replication", False)
-    return {"backups": [backup_view(call.world, each, records=records) for each in shown], **totals}
+    return {"backups": [backup_view(call.world, each, records=records, viewer=call.project_id) for each in shown], **totals}
 
 
 def show_backup(call: Call) -> object:
@@ -90,7 +90,7 @@ def show_backup(call: Call) -> object:
     backup_id = call.params["backup_id"]
     call.world.tasks.read(backup_id)
     backup = call.world.backup(call.project_id, backup_id, shared=True)
-    return {"backup": backup_view(call.world, backup, detail=True)}
+    return {"backup": backup_view(call.world, backup, detail=True, viewer=call.project_id)}
 
 
 def update_backup(call: Call) -> object:

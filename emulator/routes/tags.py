@@ -95,7 +95,7 @@ def _matches(vault: Vault, body: JsonObject) -> bool:
 def show_resource_instances(call: Call) -> object:
     """Answer the vaults that match, or only how many."""
     body = call.body
-    found = [vault for vault in visible(call, own_vaults(call)) if _matches(vault, body)]
+    found = call.world.paging.ordered([vault for vault in visible(call, own_vaults(call)) if _matches(vault, body)])
     if body["action"] == "count":
         return {"total_count": len(found)}
     offset, limit = int(body.get("offset", "0")), int(body.get("limit", "1000"))

@@ -63,9 +63,9 @@ def matches_vault(vault: Vault, query: JsonObject) -> bool:
 
 
 def list_vault(call: Call) -> object:
-    """Answer the vaults of the project, oldest first."""
+    """Answer the vaults of the project, newest first unless set otherwise."""
     found = [vault for vault in visible(call, own_vaults(call)) if matches_vault(vault, call.query)]
-    shown, totals = page(call, found)
+    shown, totals = page(call, call.world.paging.ordered(found))
     return {"vaults": [vault_view(call.world, vault) for vault in shown], **totals}
 
 
@@ -197,7 +197,7 @@ def disassociate_vault_policy(call: Call) -> object:
 
 def batch_update_vault(call: Call) -> object:
     """Change all vaults of the project."""
-    vaults = own_vaults(call)
+    vaults = call.world.paging.ordered(own_vaults(call))
     for vault in vaults:
         for name, value in call.body["vault"].items():
             setattr(vault, name, value)

@@ -31,6 +31,10 @@ async def test_a_share_across_accounts_is_seen_accepted_and_taken_back(payments:
     vault = await research.vault(servers=0)
     accepted = await research.ok("PUT", member, {"status": "accepted", "vault_id": vault["id"]})
     assert (accepted["member"]["status"], accepted["member"]["vault_id"]) == ("accepted", vault["id"])
+    assert (await research.ok("GET", f"/backups/{backup_id}"))["backup"]["vault_id"] == vault["id"]
+    found = await research.ok("GET", f"/backups?own_type=shared&vault_id={vault['id']}")
+    assert [each["vault_id"] for each in found["backups"]] == [vault["id"]]
+    assert (await payments.ok("GET", f"/backups/{backup_id}"))["backup"]["vault_id"] != vault["id"]
     await payments.ok("DELETE", member)
     assert await code(research, "GET", f"/backups/{backup_id}") == "BackupService.6200"
 

@@ -12,7 +12,7 @@ async def test_pages_cover_the_list_once_and_count_counts_all(payments: Caller):
         page = await payments.ok("GET", f"/vaults?limit=2&offset={offset}")
         assert (page["count"], page["limit"], page["offset"]) == (5, 2, offset)
         seen += [each["id"] for each in page["vaults"]]
-    assert seen == made
+    assert seen == made[::-1]
 
 
 async def test_defaults_are_echoed(payments: Caller):

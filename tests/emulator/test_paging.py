@@ -61,6 +61,15 @@ async def test_the_count_tells_what_was_set(http, payments, count, told):
     assert (await payments.ok("GET", f"{SERVERS}?name=s-&limit=2")).get("count") == told
 
 
+async def test_vaults_come_newest_first_unless_set_otherwise(http, payments):
+    made = [(await payments.vault(name=f"v-{number}"))["id"] for number in range(3)]
+    assert [row["id"] for row in (await payments.ok("GET", "/vaults"))["vaults"]] == made[::-1]
+    found = await payments.ok("POST", "/vault/resource_instances/action", {"action": "filter"})
+    assert [row["resource_id"] for row in found["resources"]] == made[::-1]
+    await control(http, "POST", "/paging", {"vaults": "oldest_first"})
+    assert [row["id"] for row in (await payments.ok("GET", "/vaults"))["vaults"]] == made
+
+
 async def test_rules_stay_until_they_are_changed_or_the_emulator_is_reset(http):
     await control(http, "POST", "/paging", {"cap": 3})
     assert (await control(http, "POST", "/paging", {"count": "page"}))["cap"] == 3

@@ -100,7 +100,7 @@ def test_a_call_by_reflection_is_refused_without_a_key_and_served_with_one(dev: 
     url = f"http://{dev.address}/cbrgateway.v1.VaultService/"
     refused = buf_curl("-d", "{}", f"{url}ListVaults")
     assert json.loads(refused.stderr)["code"] == "unauthenticated"
-    assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {}
+    assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {"totalSize": 0}
     missing = buf_curl("-H", KEY, "-d", '{"vault_id": "00000000-0000-4000-8000-000000000000"}', f"{url}GetVault")
     assert json.loads(missing.stderr)["code"] == "not_found"
 

@@ -46,7 +46,7 @@ class Shelf:
 async def vaults(call, world, rpc="VaultService/ListVaults", wish=None):
     made = await stage.vault(call)
     rows = world.emulator.state.world.vaults
-    return Shelf(rpc, wish or {}, rows, rows[made.id])
+    return Shelf(rpc, wish or {}, rows, rows[made.id], newest_first=True)
 
 
 async def by_tag(call, world):
