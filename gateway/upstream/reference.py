@@ -26,7 +26,7 @@ _MAX_NESTING: Final = 6
 _NAMED: Final = frozenset({"message_type", "enum_type", "service", "nested_type", "field", "method", "value"})
 _PAGING: Final[Mapping[int, tuple[str, str]]] = {
     options_pb2.PAGING_OFFSET: ("query limit", "query offset"),
-    options_pb2.PAGING_MARKER: ("query limit", "query marker"),
+    options_pb2.PAGING_MARKER: ("query limit", "query offset, marker"),
     options_pb2.PAGING_OFFSET_IN_BODY: ("body limit", "body offset"),
 }
 _NOT_SENT: Final = "not sent"
