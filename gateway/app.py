@@ -48,11 +48,11 @@ from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
+from gateway.upstream.drift import Drift
 from gateway.upstream.exchange import Fate
 from gateway.upstream.faults import codes
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.transport import open_transport
-from gateway.upstream.unknown import UnknownMembers
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -160,7 +160,7 @@ def _catalog() -> Catalog:
     """Of all RPCs. With it the other files are read that the first call to need them would read: a disk that hangs must hold up no call."""
     codes()
     validation.prepare()
-    return load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_unknown=UnknownMembers())
+    return load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_drift=Drift())
 
 
 def _token_key(config: Config) -> bytes:

@@ -2,14 +2,14 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import cbrgateway.v1
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.upstream.codec import Codecs
-from gateway.upstream.declaration import Binding, Declaration
+from gateway.upstream.declaration import Binding, Declaration, OnDrift, unheard
 from gateway.upstream.rules import RULES, SET_RULES
 
 
@@ -37,7 +37,7 @@ class Catalog:
 def compile_catalog(
     descriptors: Iterable[ServiceDescriptor],
     handlers: Collection[str] | None = (),
-    on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
+    on_drift: OnDrift = unheard,
 ) -> Catalog:
     """Checks and compiles the declarations of services. Raises DeclarationError.
 
@@ -51,9 +51,9 @@ def compile_catalog(
         problems.extend(_handlers(declarations, handlers))
     if problems:
         raise DeclarationError(problems)
-    codecs = Codecs(on_unknown)
+    codecs = Codecs()
     calls = {(d.verb, d.path) for d in declarations}
-    return Catalog({d.rpc: d.compile(codecs, calls) for d in declarations})
+    return Catalog({d.rpc: d.compile(codecs, calls, on_drift) for d in declarations})
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:
@@ -66,10 +66,10 @@ def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) ->
 
 def load_catalog(
     handlers: Collection[str] | None = None,
-    on_unknown: Callable[[str, str], None] = lambda _message, _key: None,
+    on_drift: OnDrift = unheard,
 ) -> Catalog:
     """The catalog of this package's own services. Raises DeclarationError."""
-    return compile_catalog(own_services(), handlers, on_unknown)
+    return compile_catalog(own_services(), handlers, on_drift)
 
 
 def own_services() -> list[ServiceDescriptor]:

@@ -4,8 +4,9 @@ A plan is a table: JSON key -> field name and converter (reading), field number 
 `form`, `wire`, `always_sent`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
 units, fixes the spelling of enums and is several times slower.
 
-Reading is strict: a wrong type is a ProtocolError, never a default. Null means "not set". A key without a field goes to `extra_fields` where the
-message has one; elsewhere it is reported to the `on_unknown` callback and dropped.
+Reading is tolerant, since CBR's answers drift from their description: a member that cannot be read costs itself and nothing else. It is left unset,
+reported, and kept in `extra_fields` where the message has that, as is a key without a field. Only what is declared `required` makes the message that
+misses it unreadable, which is then a member or a row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +21,12 @@ from google.protobuf.message import Message
 from gateway.upstream import values
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
+UNREADABLE_ROWS: Final = "unreadable_rows"
 GATEWAY_FIELDS: Final = frozenset(
-    {"request_id", "page_size", "page_token", "next_page_token", "extra_fields", "submission", "submission_id", "revision", "failure"}
+    {
+        *("request_id", "page_size", "page_token", "next_page_token", "extra_fields", "submission", "submission_id", "revision", "failure"),
+        UNREADABLE_ROWS,
+    }
 )
 """Fields that the gateway itself reads or writes; they never have a JSON key."""
 
@@ -104,19 +109,33 @@ _SCALAR: Final[Mapping[int, Callable[[Json], Json]]] = {
     _F.TYPE_INT64: values.read_int64,
     **dict.fromkeys(_REAL, values.read_real),
 }
-_PARSE: Final[Mapping[int, Callable[[str], Json]]] = {
-    _F.TYPE_BOOL: values.parse_bool,
-    **dict.fromkeys(_WHOLE, values.parse_number),
-}
+
+Report = Callable[[str, str, str], None]
+"""Is told of a member that was not taken over: message, key, and what is wrong with it; empty where no field is for it."""
+
+
+def unheard(_message: str, _key: str, _problem: str) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How one JSON key becomes one field. For an enum `read` answers a number, or None for a word it does not know, which then goes to `raw`."""
+    """How one JSON key becomes one field. `read` makes one value of one item; that of a message takes a Report, too.
+
+    For an enum it answers a number, or None for a word it does not know, which then goes to `raw`.
+    """
 
     name: str
-    read: Callable[[Json], Json]
+    read: Callable[..., Json]
     raw: str = ""
+    message: bool = False
+    many: bool = False
+    one_too: bool = False
+    map: bool = False
+
+    def single(self, item: Json, report: Report) -> Json:
+        return self.read(item, report) if self.message else self.read(item)
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,41 +157,91 @@ class MessagePlan:
     always_sent: tuple[str, ...] = ()
     keeps_extra: bool = False
     whole_body: str = ""
-    on_unknown: Callable[[str, str], None] = lambda _message, _key: None
+    rows: str = ""
+    """The field of a list's rows, where what cannot be read of them is counted."""
+    required: tuple[str, ...] = ()
+    required_one_of: tuple[str, ...] = ()
 
-    def read(self, value: Json) -> dict[str, Json]:
-        """Constructor arguments of the message. Raises ProtocolError with the path of the first wrong member."""
+    def read(self, value: Json, report: Report = unheard) -> dict[str, Json]:
+        """Constructor arguments of the message. Raises ProtocolError if it is no object or misses what is required."""
         if type(value) is not dict:
             raise ProtocolError("must be an object")
         if self.whole_body:
-            return {self.whole_body: value}
+            found = {self.whole_body: values.read_struct(value)} if value else {}
+        else:
+            found = self._members(value, report)
+        for name in self.required:
+            if name not in found:
+                raise ProtocolError(f"has no usable {name}")
+        if self.required_one_of and not any(name in found for name in self.required_one_of):
+            raise ProtocolError(f"has no usable {' or '.join(self.required_one_of)}")
+        return found
+
+    def _members(self, value: dict[str, Json], report: Report) -> dict[str, Json]:
         found: dict[str, Json] = {}
         extra: dict[str, Json] = {}
+        unknown: list[str] = []
         for key, item in value.items():
             reader = self.readers.get(key)
             if reader is None:
                 extra[key] = item
+                unknown.append(key)
             elif item is not None:
                 try:
-                    result = reader.read(item)
+                    result, left = self._member(key, reader, item, report)
                 except ProtocolError as error:
-                    raise ProtocolError(_join(key, error)) from None
+                    report(self.full_name, key, str(error))
+                    extra[key] = item
+                    continue
                 if result is not None:
                     found[reader.name] = result
-                elif reader.raw:
+                elif reader.raw and item != "":
                     found[reader.name] = OTHER
-                    found[reader.raw] = item
-        if extra:
-            self._keep(extra, found)
+                    found[reader.raw] = values.read_string(item)
+                if left and reader.name == self.rows:
+                    found[UNREADABLE_ROWS] = len(left)
+                elif left:
+                    extra[key] = left
+        if extra and self.keeps_extra:
+            found["extra_fields"] = values.free_form(extra)
+        elif unknown:
+            for key in islice((key for key in unknown if key not in _ECHOES), _MAX_REPORTED):
+                report(self.full_name, key, "")
         return found
 
-    def _keep(self, extra: dict[str, Json], found: dict[str, Json]) -> None:
-        """Members without a field."""
-        if self.keeps_extra:
-            found["extra_fields"] = extra
-        else:
-            for key in islice((key for key in extra if key not in _ECHOES), _MAX_REPORTED):
-                self.on_unknown(self.full_name, key)
+    def _member(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
+        """What was read, and what could not be read of its items. Raises ProtocolError if there is nothing at all."""
+        if reader.map:
+            return self._entries(key, reader, values.read_struct(item), report)
+        if not reader.many:
+            return reader.single(item, report), None
+        if type(item) is not list:
+            if not reader.one_too:
+                raise ProtocolError("must be an array")
+            item = [item]
+        return self._items(key, reader, item, report)
+
+    def _items(self, key: str, reader: Reader, items: list[Json], report: Report) -> tuple[list[Json], list[Json]]:
+        good, left = [], []
+        for item in items:
+            try:
+                result = reader.single(item, report)
+                if result is not None:
+                    good.append(result)
+            except ProtocolError as error:
+                report(self.full_name, key, str(error))
+                left.append(item)
+        return good, left
+
+    def _entries(self, key: str, reader: Reader, items: dict[str, Json], report: Report) -> tuple[dict[str, Json], dict[str, Json]]:
+        good, left = {}, {}
+        for name, item in items.items():
+            try:
+                good[name] = reader.read(item)
+            except ProtocolError as error:
+                report(self.full_name, key, str(error))
+                left[name] = item
+        return good, left
 
     def write(self, message: Message) -> dict[str, Json]:
         """The JSON object of the fields that are set."""
@@ -191,25 +260,23 @@ class MessagePlan:
         return out
 
 
-def _join(key: str, error: ProtocolError) -> str:
-    text = str(error)
-    return f"{key} {text}" if text.startswith(("must ", "is ")) else f"{key}.{text}"
-
-
 class Codecs:
     """Compiles and keeps the plan of every message type it is asked for."""
 
-    def __init__(self, on_unknown: Callable[[str, str], None] = lambda _message, _key: None) -> None:
+    def __init__(self) -> None:
         self._plans: dict[str, MessagePlan] = {}
-        self._on_unknown = on_unknown
 
     def plan(self, descriptor: Descriptor) -> MessagePlan:
         """The plan of a message type. The descriptor's rules must have been checked."""
         known = self._plans.get(descriptor.full_name)
         if known is not None:
             return known
-        plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name, on_unknown=self._on_unknown)
+        plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name)
         always = []
+        plan.required = _required(descriptor, options_pb2.REQUIRED_ALWAYS)
+        plan.required_one_of = _required(descriptor, options_pb2.REQUIRED_ONE_OF)
+        if UNREADABLE_ROWS in descriptor.fields_by_name:
+            plan.rows = rows_field(descriptor)
         for fd in descriptor.fields:
             if fd.name == "extra_fields":
                 plan.keeps_extra = True
@@ -220,19 +287,19 @@ class Codecs:
             raw = raw_sibling(descriptor, fd)
             plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
             if not _is_null(fd):
-                plan.readers[json_key(fd)] = Reader(fd.name, self._reader(fd), raw)
+                plan.readers[json_key(fd)] = self._reader(fd, raw)
             if fd.GetOptions().Extensions[options_pb2.always_sent]:
                 always.append(json_key(fd))
         plan.always_sent = tuple(always)
         return plan
 
-    def _reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+    def _reader(self, fd: FieldDescriptor, raw: str) -> Reader:
         if is_map(fd):
-            return values.read_map(self._single_reader(_message(fd).fields_by_name["value"]))
-        single = self._single_reader(fd)
-        return values.read_many(single, one_too=form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY) if fd.is_repeated else single
+            return Reader(fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True)
+        one_too = form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY
+        return Reader(fd.name, self._single_reader(fd), raw, message=_is_planned(fd), many=fd.is_repeated, one_too=one_too)
 
-    def _single_reader(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+    def _single_reader(self, fd: FieldDescriptor) -> Callable[..., Json]:
         if fd.type == _F.TYPE_ENUM:
             numbers = {word: number for number, word in words(_enum(fd)).items()}
             repeated = fd.is_repeated
@@ -245,12 +312,9 @@ class Codecs:
         if fd.type == _F.TYPE_MESSAGE:
             if form(fd) == options_pb2.WIRE_FORM_JSON_TEXT:
                 return values.read_json_text
-            if form(fd) == options_pb2.WIRE_FORM_UNIX_SECONDS:
-                return values.read_unix_seconds
             well_known = _WELL_KNOWN.get(_type_name(fd))
             return well_known[0] if well_known else self.plan(_message(fd)).read
-        plain = _SCALAR[fd.type]
-        return values.read_text(plain, _PARSE[fd.type]) if form(fd) == options_pb2.WIRE_FORM_TEXT else plain
+        return _SCALAR[fd.type]
 
     def _writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if is_map(fd):
@@ -293,6 +357,25 @@ def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:
             raise NotEncodableError("is not a value that CBR knows; use one of the named values", "enum") from None
 
     return write_enum
+
+
+def _is_planned(fd: FieldDescriptor) -> bool:
+    """Whether the field's values are messages of ours, each read by its plan."""
+    return fd.type == _F.TYPE_MESSAGE and _type_name(fd) not in _WELL_KNOWN
+
+
+def required(fd: FieldDescriptor) -> int:
+    """The field's Required."""
+    return int(fd.GetOptions().Extensions[options_pb2.required])
+
+
+def _required(descriptor: Descriptor, how: int) -> tuple[str, ...]:
+    return tuple(fd.name for fd in descriptor.fields if required(fd) == how)
+
+
+def rows_field(response: Descriptor) -> str:
+    """Name of the field that holds the rows of a list's response."""
+    return next(fd.name for fd in response.fields if fd.is_repeated and fd.message_type)
 
 
 def _is_null(fd: FieldDescriptor) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
@@ -30,6 +31,14 @@ IN_BODY: Final = frozenset({"POST", "PUT"})
 
 OnBadRow: TypeAlias = Callable[[str, str], None]
 """Hears of a row that cannot be understood: its id, empty where it has none, and what is wrong with it."""
+
+
+OnDrift = Callable[[str, str, str, str], None]
+"""Is told where an answer of CBR differs from its description: operation, message, key, and what is wrong; empty where no field is for the key."""
+
+
+def unheard(_operation: str, _message: str, _key: str, _problem: str) -> None:
+    """For those who only look at the catalog."""
 
 
 class RetryClass(Enum):
@@ -97,6 +106,7 @@ class Binding:
     paths_of_keys: Mapping[str, str]
     """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
     id_fields: tuple[IdField, ...]
+    on_drift: OnDrift
 
     @property
     def for_administrators(self) -> bool:
@@ -113,23 +123,27 @@ class Binding:
         return _VARIABLE.sub(lambda match: known[match[1]], self.path)
 
     def response(self, value: Json, on_bad_row: OnBadRow | None = None) -> Message:
-        """The response of a successful answer's JSON. Raises ProtocolError.
+        """The response of a successful answer's JSON. Raises ProtocolError if it misses what is required.
 
-        `on_bad_row`: hears of each row of a list that is wrong by itself, which is then left out.
+        A change that promises nothing was carried out, whatever its answer says. `on_bad_row`: hears of each row of a list that is left out.
         """
-        try:
-            return self._read(value)
-        except ProtocolError:
-            if on_bad_row is None:
-                raise
-        return self._read(self._without_bad_rows(value, on_bad_row))
+        plan = self.response_plan
+        if type(value) is not dict and not (self.reads or plan.required or plan.required_one_of):
+            self.on_drift(self.operation, plan.full_name, "", "must be an object")
+            return self.response_type()
+        found = plan.read(value, partial(self.on_drift, self.operation))
+        if on_bad_row is not None and codec.UNREADABLE_ROWS in found:
+            self._name_bad_rows(value, on_bad_row)
+        return self.response_type(**found)
 
-    def _read(self, value: Json) -> Message:
-        try:
-            return self.response_type(**self.response_plan.read(value))
-        except OverflowError as error:
-            # A number in free-form JSON that no double can hold; all others are bounded by their readers.
-            raise ProtocolError("holds a number that is out of range") from error
+    def _name_bad_rows(self, value: dict[str, Json], on_bad_row: OnBadRow) -> None:
+        key, reader = next((key, reader) for key, reader in self.response_plan.readers.items() if reader.name == self.response_plan.rows)
+        for row in value[key]:
+            try:
+                reader.single(row, codec.unheard)
+            except ProtocolError as error:
+                named = row.get("id") if type(row) is dict else None
+                on_bad_row(named if type(named) is str else "", str(error))
 
     def _without_bad_rows(self, value: Json, on_bad_row: OnBadRow) -> Json:
         key = next((codec.json_key(field) for field in self.descriptor.output_type.fields if field.is_repeated and field.message_type), "")
@@ -220,7 +234,7 @@ class Declaration:
             return RetryClass.NEVER
         return RetryClass.CONVERGE if self.level == MethodOptions.IDEMPOTENT else RetryClass.CREATE
 
-    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]]) -> Binding:
+    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]], on_drift: OnDrift) -> Binding:
         """The Binding. The declaration must have no problems. `calls`: verb and path of all declarations."""
         option = self.option
         segments = tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT)
@@ -245,6 +259,7 @@ class Declaration:
             response_plan=codecs.plan(self.method.output_type),
             paths_of_keys=_paths_of_keys(self.request),
             id_fields=id_fields(self.request, frozenset(segment.variable for segment in segments)),
+            on_drift=on_drift,
         )
 
     def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:

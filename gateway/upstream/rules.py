@@ -109,6 +109,8 @@ def _lists(d: Declaration) -> Iterator[str]:
         yield "is paged and needs the response field next_page_token"
     if not any(f.is_repeated and f.message_type for f in response.fields):
         yield "is paged and needs a repeated message field in the response: its rows"
+    if not d.calls_nothing and codec.UNREADABLE_ROWS not in response.fields_by_name:
+        yield f"is paged and needs the response field {codec.UNREADABLE_ROWS}, the number of rows that cannot be read"
     if (paging == options_pb2.PAGING_OFFSET_IN_BODY) != (d.verb == "POST") and paging in _PAGED_BY_CBR:
         yield "pages in the body only for POST, and in the query only for GET"
 
@@ -121,6 +123,13 @@ def _messages(d: Declaration) -> Iterator[str]:
     for message in reachable(d.method.output_type):
         yield from _fields(message)
         yield from _raw_words(message)
+
+
+def _promised(d: Declaration) -> Iterator[str]:
+    """An empty success must not look like an empty world."""
+    fields = d.method.output_type.fields
+    if d.reads and not d.calls_nothing and not any(codec.required(fd) for fd in fields):
+        yield f"reads CBR and needs a required field in {d.method.output_type.name}, without which the answer is of no use"
 
 
 _ANSWERS_ONLY: Final = frozenset({options_pb2.WIRE_FORM_JSON_TEXT, options_pb2.WIRE_FORM_WHOLE_BODY})
@@ -192,7 +201,7 @@ def reachable(root: Descriptor) -> list[Descriptor]:
     return list(found.values())
 
 
-RULES: Final[tuple[Rule, ...]] = (_option, _streams, _path, _effects, _read_back, _query, _request_id, _lists, _messages, _directions, _ids)
+RULES: Final[tuple[Rule, ...]] = (_option, _streams, _path, _effects, _read_back, _query, _request_id, _lists, _promised, _messages, _directions, _ids)
 
 SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
 

@@ -1,10 +1,12 @@
 """Single values to and from JSON: the converters that the codec's plans are made of.
 
-A reader takes what msgspec made of JSON and answers a constructor argument of protobuf, or raises ProtocolError; a writer goes the other way,
-or raises NotEncodableError. None means "not set".
+A reader takes what msgspec made of JSON and answers a constructor argument of protobuf. Where CBR's answers drift from their description it converts
+what can be converted without loss, and raises ProtocolError for the rest. A writer goes the other way, or raises NotEncodableError. None means
+"not set".
 """
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from typing import Any, Final
@@ -34,17 +36,36 @@ class NotEncodableError(ValueError):
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
-"""The last second of the year 9999, where Timestamp ends."""
+"""The first second of the year 1 and the last of the year 9999, between which Timestamp is defined."""
+_A_SECOND: Final = 1_000_000_000
+_EXACT: Final = 2**53
+"""Up to here a double holds every whole number."""
+_LARGEST: Final = sys.float_info.max
+_BOOLS: Final = {"true": True, "false": False}
 
 
 def read_string(value: Json) -> Json:
-    if type(value) is not str:
-        raise ProtocolError("must be a string")
-    return value
+    """Text; a number or bool as JSON writes it."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int or kind is float:
+        return repr(value)
+    raise ProtocolError("must be a string")
 
 
 def read_bool(value: Json) -> Json:
+    """A bool, also in text, or as 0 and 1."""
+    if type(value) is bool:
+        return value
+    if type(value) is str:
+        value = _BOOLS.get(value.lower())
+    elif type(value) is int:
+        value = {0: False, 1: True}.get(value)
     if type(value) is not bool:
         raise ProtocolError("must be true or false")
     return value
@@ -59,66 +80,81 @@ def read_int64(value: Json) -> Json:
 
 
 def _read_int(value: Json, bits: int) -> Json:
+    """A whole number, also in text or with a fraction of nothing."""
     if type(value) is not int:
-        raise ProtocolError("must be a whole number")
+        value = _number(value)
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
+            raise ProtocolError("must be a whole number")
     if not -1 << bits - 1 <= value < 1 << bits - 1:
         raise ProtocolError(f"must be a whole number of {bits} bits")
     return value
 
 
 def read_real(value: Json) -> Json:
-    if type(value) is not int and type(value) is not float:
-        raise ProtocolError("must be a number")
+    """A number, also in text."""
+    if type(value) is not float:
+        value = _number(value)
+        if type(value) is not int and type(value) is not float:
+            raise ProtocolError("must be a number")
+        if not -_LARGEST <= value <= _LARGEST:
+            raise ProtocolError("must be a number of 64 bits")
     return value
 
 
-def read_text(plain: Callable[[Json], Json], parse: Callable[[str], Json]) -> Callable[[Json], Json]:
-    def read(value: Json) -> Json:
-        if type(value) is not str:
-            return plain(value)
-        try:
-            return plain(parse(value))
-        except ValueError as error:
-            raise ProtocolError("must be a number or bool in a string") from error
-
-    return read
-
-
-def parse_bool(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def parse_number(text: str) -> Json:
-    """As JSON writes it; Python's own int() and float() take `1_0`, `nan` and digits of every script."""
-    return strict_json.loads(text.encode())
+def _number(value: Json) -> Json:
+    """A number out of text as JSON writes it; Python's own int() and float() take `1_0`, `nan` and digits of every script."""
+    if type(value) is not str:
+        return value
+    try:
+        return strict_json.loads(value.encode())
+    except (strict_json.NotJson, UnicodeError):
+        return None
 
 
 def read_timestamp(value: Json) -> Json:
-    """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is UTC. Source: recorded traffic."""
+    """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is UTC. Source: recorded traffic.
+
+    Seconds or milliseconds since 1970 where a number stands in its place: more seconds than the year 9999 has are milliseconds.
+    """
     if type(value) is not str:
-        raise ProtocolError("must be a time")
+        return _read_epoch(value)
     if not value:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise ProtocolError("must be a time") from error
+    except ValueError:
+        return _read_epoch(_number(value))
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     # Not moment.timestamp(): a float would lose microseconds.
     since = moment - _EPOCH
-    return {"seconds": since.days * 86400 + since.seconds, "nanos": since.microseconds * 1000}
+    return _in_range(since.days * 86400 + since.seconds, since.microseconds * 1000)
 
 
 def read_unix_seconds(value: Json) -> Json:
-    seconds = read_int64(value)
-    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
-        raise ProtocolError("must be a time in seconds since 1970")
-    return {"seconds": seconds}
+    """Seconds since 1970, or any form of `read_timestamp`."""
+    return read_timestamp(value)
+
+
+def _read_epoch(value: Json) -> Json:
+    if type(value) is not int and type(value) is not float:
+        raise ProtocolError("must be a time")
+    if abs(value) > _MAX_SECONDS:
+        value = value / 1000 if type(value) is float or value % 1000 else value // 1000
+    whole = int(value // 1)
+    return _in_range(whole, round((value - whole) * 1e6) * 1000)
+
+
+def _in_range(seconds: int, nanos: int) -> Json:
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        raise ProtocolError("must be a time in the years 1 to 9999")
+    return {"seconds": seconds, "nanos": nanos} if nanos < _A_SECOND else {"seconds": seconds + 1, "nanos": 0}
 
 
 def read_date(value: Json) -> Json:
+    if value == "":
+        return None
     try:
         day = date.fromisoformat(read_string(value))
     except ValueError as error:
@@ -129,11 +165,22 @@ def read_date(value: Json) -> Json:
 def read_struct(value: Json) -> Json:
     if type(value) is not dict:
         raise ProtocolError("must be an object")
-    return value
+    return free_form(value)
+
+
+def free_form(value: Json) -> Json:
+    """JSON of any shape as a Struct can hold it. Its numbers are doubles: a whole number that is none of those becomes text."""
+    kind = type(value)
+    if kind is int and not -_EXACT <= value <= _EXACT:
+        return value if -_LARGEST <= value <= _LARGEST and float(value) == value else str(value)
+    if kind is dict:
+        return {key: free_form(item) for key, item in value.items()}
+    return [free_form(item) for item in value] if kind is list else value
 
 
 def read_value(value: Json) -> Json:
     """google.protobuf.Value as constructor arguments."""
+    value = free_form(value)
     if value is None:
         return {"null_value": 0}
     if type(value) is bool:
@@ -155,24 +202,6 @@ def read_json_text(value: Json) -> Json:
         except (strict_json.NotJson, UnicodeError):
             pass
     return read_value(value)
-
-
-def read_many(read: Callable[[Json], Json], *, one_too: bool) -> Callable[[Json], Json]:
-    def read_list(value: Json) -> Json:
-        if type(value) is list:
-            return [read(item) for item in value]
-        if one_too:
-            return [read(value)]
-        raise ProtocolError("must be an array")
-
-    return read_list
-
-
-def read_map(read: Callable[[Json], Json]) -> Callable[[Json], Json]:
-    def read_map(value: Json) -> Json:
-        return {key: read(item) for key, item in read_struct(value).items()}
-
-    return read_map
 
 
 def same(value: Json) -> Json:

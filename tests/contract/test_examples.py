@@ -51,7 +51,7 @@ def unknown():
 
 @pytest.fixture(scope="module")
 def catalog(unknown):
-    return load_catalog(on_unknown=lambda message, key: unknown.add((message.removeprefix("cbrgateway.v1."), key)))
+    return load_catalog(on_drift=lambda _operation, message, key, problem: unknown.add((message.removeprefix("cbrgateway.v1."), key, problem)))
 
 
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["rpc"])

@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/agent.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12,\n\nagent_type\x18\x03 \x01(\x0e\x32\x18.cbrgateway.v1.AgentType\x12\x16\n\x0e\x61gent_type_raw\x18\x04 \x01(\t\x12\x11\n\thost_name\x18\x05 \x01(\t\x12\x15\n\rhost_nickname\x18\x06 \x01(\t\x12\x0f\n\x07host_ip\x18\x07 \x01(\t\x12\x0f\n\x07host_os\x18\x08 \x01(\t\x12*\n\x06status\x18\t \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatus\x12\x12\n\nstatus_raw\x18\n \x01(\t\x12\x34\n\x10last_active_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\ncreated_at\x12?\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\nupdated_at\x12\'\n\x05paths\x18\x0e \x03(\x0b\x32\x18.cbrgateway.v1.AgentPath\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x96\x01\n\tAgentPath\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x10\n\x08\x64ir_path\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.cbrgateway.v1.AgentPathStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12\x15\n\rexclude_paths\x18\x06 \x01(\t\"y\n\x14RegisterAgentRequest\x12/\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.cbrgateway.v1.AgentSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x9a\x02\n\tAgentSpec\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x19\n\thost_name\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x07host_ip\x18\x03 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x07host_os\x18\x04 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rhost_nickname\x18\x05 \x01(\t\x12?\n\ragent_version\x18\x06 \x01(\tB#\xbaH r\x1e\x32\x1c([0-9]{1,3}\\.){2}[0-9]{1,3}$H\x00\x88\x01\x01\x12\x38\n\nagent_type\x18\x07 \x01(\x0e\x32\x18.cbrgateway.v1.AgentTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x42\x10\n\x0e_agent_version\"<\n\x15RegisterAgentResponse\x12#\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.Agent\"/\n\x0fGetAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\"7\n\x10GetAgentResponse\x12#\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.Agent\"\xa0\x01\n\x11ListAgentsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12#\n\tagent_ids\x18\x04 \x03(\tB\x10\x8a\x80\x19\x08\x61gent_id\xb8\x80\x19\x0c\"\x86\x01\n\x12ListAgentsResponse\x12$\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x14.cbrgateway.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\x96\x01\n\x12UpdateAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x30\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x19.cbrgateway.v1.AgentPatchB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"E\n\nAgentPatch\x12\x37\n\x06status\x18\x01 \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatusB\x0b\xbaH\x08\x82\x01\x02\x08\x04\xc8\x01\x01\":\n\x13UpdateAgentResponse\x12#\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.Agent\"h\n\x16UnregisterAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x19\n\x17UnregisterAgentResponse\"\xdb\x01\n\x14\x41\x64\x64\x41gentPathsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\'\n\tadd_paths\x18\x02 \x03(\tB\x14\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x08\x61\x64\x64_path\x12J\n\rexclude_paths\x18\x03 \x03(\x0b\x32!.cbrgateway.v1.AgentPathExclusionB\x10\x8a\x80\x19\x0c\x65xclude_path\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"Z\n\x12\x41gentPathExclusion\x12\x11\n\tpath_name\x18\x01 \x01(\t\x12\x31\n\x12\x65xclude_path_names\x18\x02 \x03(\tB\x15\x8a\x80\x19\x11\x65xclude_path_name\"7\n\x15\x41\x64\x64\x41gentPathsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x03(\t\x12\x0f\n\x07\x65xisted\x18\x02 \x03(\t\"\x98\x01\n\x17RemoveAgentPathsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12-\n\x0cremove_paths\x18\x02 \x03(\tB\x17\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x0bremove_path\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"@\n\x18RemoveAgentPathsResponse\x12\x0f\n\x07removed\x18\x01 \x03(\t\x12\x13\n\x0bnot_existed\x18\x02 \x03(\t*j\n\tAgentType\x12\x1a\n\x16\x41GENT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GENT_TYPE_OTHER\x10\x01\x12\x14\n\x10\x41GENT_TYPE_CLOUD\x10\x02\x12\x15\n\x11\x41GENT_TYPE_NATIVE\x10\x03*\x93\x01\n\x0b\x41gentStatus\x12\x1c\n\x18\x41GENT_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENT_STATUS_OTHER\x10\x01\x12\x17\n\x13\x41GENT_STATUS_NORMAL\x10\x02\x12\x19\n\x15\x41GENT_STATUS_ABNORMAL\x10\x03\x12\x1a\n\x16\x41GENT_STATUS_UNINSTALL\x10\x04*\x90\x01\n\x0f\x41gentPathStatus\x12!\n\x1d\x41GENT_PATH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41GENT_PATH_STATUS_OTHER\x10\x01\x12\x1f\n\x1b\x41GENT_PATH_STATUS_AVAILABLE\x10\x02\x12\x1c\n\x18\x41GENT_PATH_STATUS_REMOVE\x10\x03\x32\xf1\t\n\x0c\x41gentService\x12\x9d\x01\n\rRegisterAgent\x12#.cbrgateway.v1.RegisterAgentRequest\x1a$.cbrgateway.v1.RegisterAgentResponse\"A\x8a\x80\x19=\x12\x17/v3/{project_id}/agents*\rRegisterAgent2\x13\x63\x62r:agents:register\x12\x93\x01\n\x08GetAgent\x12\x1e.cbrgateway.v1.GetAgentRequest\x1a\x1f.cbrgateway.v1.GetAgentResponse\"F\x90\x02\x01\x8a\x80\x19?\n\"/v3/{project_id}/agents/{agent_id}*\tShowAgent2\x0e\x63\x62r:agents:get\x12\x91\x01\n\nListAgents\x12 .cbrgateway.v1.ListAgentsRequest\x1a!.cbrgateway.v1.ListAgentsResponse\">\x90\x02\x01\x8a\x80\x19\x37\n\x17/v3/{project_id}/agents*\tListAgent2\x0f\x63\x62r:agents:list8\x01\x12\xb8\x01\n\x0bUpdateAgent\x12!.cbrgateway.v1.UpdateAgentRequest\x1a\".cbrgateway.v1.UpdateAgentResponse\"b\x90\x02\x02\x8a\x80\x19[\x1a\"/v3/{project_id}/agents/{agent_id}*\x0bUpdateAgent2\x11\x63\x62r:agents:updateJ\x15\x41gentService/GetAgent\x12\xb1\x01\n\x0fUnregisterAgent\x12%.cbrgateway.v1.UnregisterAgentRequest\x1a&.cbrgateway.v1.UnregisterAgentResponse\"O\x90\x02\x02\x8a\x80\x19H\"\"/v3/{project_id}/agents/{agent_id}*\x0fUnregisterAgent2\x11\x63\x62r:agents:delete\x12\xc9\x01\n\rAddAgentPaths\x12#.cbrgateway.v1.AddAgentPathsRequest\x1a$.cbrgateway.v1.AddAgentPathsResponse\"m\x90\x02\x02\x8a\x80\x19\x66\x12+/v3/{project_id}/agents/{agent_id}/add-path*\x0c\x41\x64\x64\x41gentPath2\x12\x63\x62r:agents:addPathJ\x15\x41gentService/GetAgent\x12\xdb\x01\n\x10RemoveAgentPaths\x12&.cbrgateway.v1.RemoveAgentPathsRequest\x1a\'.cbrgateway.v1.RemoveAgentPathsResponse\"v\x90\x02\x02\x8a\x80\x19o\x12./v3/{project_id}/agents/{agent_id}/remove-path*\x0fRemoveAgentPath2\x15\x63\x62r:agents:removePathJ\x15\x41gentService/GetAgentB\xbe\x01\n\x11\x63om.cbrgateway.v1B\nAgentProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x62rgateway/v1/agent.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n\x05\x41gent\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12,\n\nagent_type\x18\x03 \x01(\x0e\x32\x18.cbrgateway.v1.AgentType\x12\x16\n\x0e\x61gent_type_raw\x18\x04 \x01(\t\x12\x11\n\thost_name\x18\x05 \x01(\t\x12\x15\n\rhost_nickname\x18\x06 \x01(\t\x12\x0f\n\x07host_ip\x18\x07 \x01(\t\x12\x0f\n\x07host_os\x18\x08 \x01(\t\x12*\n\x06status\x18\t \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatus\x12\x12\n\nstatus_raw\x18\n \x01(\t\x12\x34\n\x10last_active_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\ncreated_at\x12?\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\x8a\x80\x19\nupdated_at\x12\'\n\x05paths\x18\x0e \x03(\x0b\x32\x18.cbrgateway.v1.AgentPath\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x96\x01\n\tAgentPath\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x10\n\x08\x64ir_path\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.cbrgateway.v1.AgentPathStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12\x15\n\rexclude_paths\x18\x06 \x01(\t\"y\n\x14RegisterAgentRequest\x12/\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.cbrgateway.v1.AgentSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x9a\x02\n\tAgentSpec\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x19\n\thost_name\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x07host_ip\x18\x03 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x07host_os\x18\x04 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rhost_nickname\x18\x05 \x01(\t\x12?\n\ragent_version\x18\x06 \x01(\tB#\xbaH r\x1e\x32\x1c([0-9]{1,3}\\.){2}[0-9]{1,3}$H\x00\x88\x01\x01\x12\x38\n\nagent_type\x18\x07 \x01(\x0e\x32\x18.cbrgateway.v1.AgentTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x42\x10\n\x0e_agent_version\"B\n\x15RegisterAgentResponse\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.AgentB\x04\xc8\x80\x19\x01\"/\n\x0fGetAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\"=\n\x10GetAgentResponse\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.AgentB\x04\xc8\x80\x19\x01\"\xa0\x01\n\x11ListAgentsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12#\n\tagent_ids\x18\x04 \x03(\tB\x10\x8a\x80\x19\x08\x61gent_id\xb8\x80\x19\x0c\"\xa5\x01\n\x12ListAgentsResponse\x12*\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x14.cbrgateway.v1.AgentB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\x96\x01\n\x12UpdateAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x30\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x19.cbrgateway.v1.AgentPatchB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"E\n\nAgentPatch\x12\x37\n\x06status\x18\x01 \x01(\x0e\x32\x1a.cbrgateway.v1.AgentStatusB\x0b\xbaH\x08\x82\x01\x02\x08\x04\xc8\x01\x01\"@\n\x13UpdateAgentResponse\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x14.cbrgateway.v1.AgentB\x04\xc8\x80\x19\x01\"h\n\x16UnregisterAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"\x19\n\x17UnregisterAgentResponse\"\xdb\x01\n\x14\x41\x64\x64\x41gentPathsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12\'\n\tadd_paths\x18\x02 \x03(\tB\x14\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x08\x61\x64\x64_path\x12J\n\rexclude_paths\x18\x03 \x03(\x0b\x32!.cbrgateway.v1.AgentPathExclusionB\x10\x8a\x80\x19\x0c\x65xclude_path\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"Z\n\x12\x41gentPathExclusion\x12\x11\n\tpath_name\x18\x01 \x01(\t\x12\x31\n\x12\x65xclude_path_names\x18\x02 \x03(\tB\x15\x8a\x80\x19\x11\x65xclude_path_name\"7\n\x15\x41\x64\x64\x41gentPathsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x03(\t\x12\x0f\n\x07\x65xisted\x18\x02 \x03(\t\"\x98\x01\n\x17RemoveAgentPathsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x0c\x12-\n\x0cremove_paths\x18\x02 \x03(\tB\x17\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x0bremove_path\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\"@\n\x18RemoveAgentPathsResponse\x12\x0f\n\x07removed\x18\x01 \x03(\t\x12\x13\n\x0bnot_existed\x18\x02 \x03(\t*j\n\tAgentType\x12\x1a\n\x16\x41GENT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GENT_TYPE_OTHER\x10\x01\x12\x14\n\x10\x41GENT_TYPE_CLOUD\x10\x02\x12\x15\n\x11\x41GENT_TYPE_NATIVE\x10\x03*\x93\x01\n\x0b\x41gentStatus\x12\x1c\n\x18\x41GENT_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENT_STATUS_OTHER\x10\x01\x12\x17\n\x13\x41GENT_STATUS_NORMAL\x10\x02\x12\x19\n\x15\x41GENT_STATUS_ABNORMAL\x10\x03\x12\x1a\n\x16\x41GENT_STATUS_UNINSTALL\x10\x04*\x90\x01\n\x0f\x41gentPathStatus\x12!\n\x1d\x41GENT_PATH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41GENT_PATH_STATUS_OTHER\x10\x01\x12\x1f\n\x1b\x41GENT_PATH_STATUS_AVAILABLE\x10\x02\x12\x1c\n\x18\x41GENT_PATH_STATUS_REMOVE\x10\x03\x32\xf1\t\n\x0c\x41gentService\x12\x9d\x01\n\rRegisterAgent\x12#.cbrgateway.v1.RegisterAgentRequest\x1a$.cbrgateway.v1.RegisterAgentResponse\"A\x8a\x80\x19=\x12\x17/v3/{project_id}/agents*\rRegisterAgent2\x13\x63\x62r:agents:register\x12\x93\x01\n\x08GetAgent\x12\x1e.cbrgateway.v1.GetAgentRequest\x1a\x1f.cbrgateway.v1.GetAgentResponse\"F\x90\x02\x01\x8a\x80\x19?\n\"/v3/{project_id}/agents/{agent_id}*\tShowAgent2\x0e\x63\x62r:agents:get\x12\x91\x01\n\nListAgents\x12 .cbrgateway.v1.ListAgentsRequest\x1a!.cbrgateway.v1.ListAgentsResponse\">\x90\x02\x01\x8a\x80\x19\x37\n\x17/v3/{project_id}/agents*\tListAgent2\x0f\x63\x62r:agents:list8\x01\x12\xb8\x01\n\x0bUpdateAgent\x12!.cbrgateway.v1.UpdateAgentRequest\x1a\".cbrgateway.v1.UpdateAgentResponse\"b\x90\x02\x02\x8a\x80\x19[\x1a\"/v3/{project_id}/agents/{agent_id}*\x0bUpdateAgent2\x11\x63\x62r:agents:updateJ\x15\x41gentService/GetAgent\x12\xb1\x01\n\x0fUnregisterAgent\x12%.cbrgateway.v1.UnregisterAgentRequest\x1a&.cbrgateway.v1.UnregisterAgentResponse\"O\x90\x02\x02\x8a\x80\x19H\"\"/v3/{project_id}/agents/{agent_id}*\x0fUnregisterAgent2\x11\x63\x62r:agents:delete\x12\xc9\x01\n\rAddAgentPaths\x12#.cbrgateway.v1.AddAgentPathsRequest\x1a$.cbrgateway.v1.AddAgentPathsResponse\"m\x90\x02\x02\x8a\x80\x19\x66\x12+/v3/{project_id}/agents/{agent_id}/add-path*\x0c\x41\x64\x64\x41gentPath2\x12\x63\x62r:agents:addPathJ\x15\x41gentService/GetAgent\x12\xdb\x01\n\x10RemoveAgentPaths\x12&.cbrgateway.v1.RemoveAgentPathsRequest\x1a\'.cbrgateway.v1.RemoveAgentPathsResponse\"v\x90\x02\x02\x8a\x80\x19o\x12./v3/{project_id}/agents/{agent_id}/remove-path*\x0fRemoveAgentPath2\x15\x63\x62r:agents:removePathJ\x15\x41gentService/GetAgentB\xbe\x01\n\x11\x63om.cbrgateway.v1B\nAgentProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cbrgateway.v1.agent_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1B\nAgentProtoP\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
+  _globals['_AGENT'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_AGENT'].fields_by_name['agent_id']._serialized_options = b'\310\200\031\001'
   _globals['_AGENT'].fields_by_name['create_time']._loaded_options = None
   _globals['_AGENT'].fields_by_name['create_time']._serialized_options = b'\212\200\031\ncreated_at'
   _globals['_AGENT'].fields_by_name['update_time']._loaded_options = None
@@ -56,14 +58,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSPEC'].fields_by_name['agent_version']._serialized_options = b'\272H r\0362\034([0-9]{1,3}\\.){2}[0-9]{1,3}$'
   _globals['_AGENTSPEC'].fields_by_name['agent_type']._loaded_options = None
   _globals['_AGENTSPEC'].fields_by_name['agent_type']._serialized_options = b'\272H\007\202\001\004\020\001 \001'
+  _globals['_REGISTERAGENTRESPONSE'].fields_by_name['agent']._loaded_options = None
+  _globals['_REGISTERAGENTRESPONSE'].fields_by_name['agent']._serialized_options = b'\310\200\031\001'
   _globals['_GETAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_GETAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\014'
+  _globals['_GETAGENTRESPONSE'].fields_by_name['agent']._loaded_options = None
+  _globals['_GETAGENTRESPONSE'].fields_by_name['agent']._serialized_options = b'\310\200\031\001'
   _globals['_LISTAGENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAGENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTAGENTSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTAGENTSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\007\202\001\004\020\001 \001'
   _globals['_LISTAGENTSREQUEST'].fields_by_name['agent_ids']._loaded_options = None
   _globals['_LISTAGENTSREQUEST'].fields_by_name['agent_ids']._serialized_options = b'\212\200\031\010agent_id\270\200\031\014'
+  _globals['_LISTAGENTSRESPONSE'].fields_by_name['agents']._loaded_options = None
+  _globals['_LISTAGENTSRESPONSE'].fields_by_name['agents']._serialized_options = b'\310\200\031\001'
   _globals['_LISTAGENTSRESPONSE'].fields_by_name['total_size']._loaded_options = None
   _globals['_LISTAGENTSRESPONSE'].fields_by_name['total_size']._serialized_options = b'\212\200\031\005count'
   _globals['_UPDATEAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
@@ -74,6 +82,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEAGENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_AGENTPATCH'].fields_by_name['status']._loaded_options = None
   _globals['_AGENTPATCH'].fields_by_name['status']._serialized_options = b'\272H\010\202\001\002\010\004\310\001\001'
+  _globals['_UPDATEAGENTRESPONSE'].fields_by_name['agent']._loaded_options = None
+  _globals['_UPDATEAGENTRESPONSE'].fields_by_name['agent']._serialized_options = b'\310\200\031\001'
   _globals['_UNREGISTERAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_UNREGISTERAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\014'
   _globals['_UNREGISTERAGENTREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -108,50 +118,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICE'].methods_by_name['AddAgentPaths']._serialized_options = b'\220\002\002\212\200\031f\022+/v3/{project_id}/agents/{agent_id}/add-path*\014AddAgentPath2\022cbr:agents:addPathJ\025AgentService/GetAgent'
   _globals['_AGENTSERVICE'].methods_by_name['RemoveAgentPaths']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['RemoveAgentPaths']._serialized_options = b'\220\002\002\212\200\031o\022./v3/{project_id}/agents/{agent_id}/remove-path*\017RemoveAgentPath2\025cbr:agents:removePathJ\025AgentService/GetAgent'
-  _globals['_AGENTTYPE']._serialized_start=2736
-  _globals['_AGENTTYPE']._serialized_end=2842
-  _globals['_AGENTSTATUS']._serialized_start=2845
-  _globals['_AGENTSTATUS']._serialized_end=2992
-  _globals['_AGENTPATHSTATUS']._serialized_start=2995
-  _globals['_AGENTPATHSTATUS']._serialized_end=3139
+  _globals['_AGENTTYPE']._serialized_start=2791
+  _globals['_AGENTTYPE']._serialized_end=2897
+  _globals['_AGENTSTATUS']._serialized_start=2900
+  _globals['_AGENTSTATUS']._serialized_end=3047
+  _globals['_AGENTPATHSTATUS']._serialized_start=3050
+  _globals['_AGENTPATHSTATUS']._serialized_end=3194
   _globals['_AGENT']._serialized_start=166
-  _globals['_AGENT']._serialized_end=696
-  _globals['_AGENTPATH']._serialized_start=699
-  _globals['_AGENTPATH']._serialized_end=849
-  _globals['_REGISTERAGENTREQUEST']._serialized_start=851
-  _globals['_REGISTERAGENTREQUEST']._serialized_end=972
-  _globals['_AGENTSPEC']._serialized_start=975
-  _globals['_AGENTSPEC']._serialized_end=1257
-  _globals['_REGISTERAGENTRESPONSE']._serialized_start=1259
-  _globals['_REGISTERAGENTRESPONSE']._serialized_end=1319
-  _globals['_GETAGENTREQUEST']._serialized_start=1321
-  _globals['_GETAGENTREQUEST']._serialized_end=1368
-  _globals['_GETAGENTRESPONSE']._serialized_start=1370
-  _globals['_GETAGENTRESPONSE']._serialized_end=1425
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1428
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1588
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1591
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1725
-  _globals['_UPDATEAGENTREQUEST']._serialized_start=1728
-  _globals['_UPDATEAGENTREQUEST']._serialized_end=1878
-  _globals['_AGENTPATCH']._serialized_start=1880
-  _globals['_AGENTPATCH']._serialized_end=1949
-  _globals['_UPDATEAGENTRESPONSE']._serialized_start=1951
-  _globals['_UPDATEAGENTRESPONSE']._serialized_end=2009
-  _globals['_UNREGISTERAGENTREQUEST']._serialized_start=2011
-  _globals['_UNREGISTERAGENTREQUEST']._serialized_end=2115
-  _globals['_UNREGISTERAGENTRESPONSE']._serialized_start=2117
-  _globals['_UNREGISTERAGENTRESPONSE']._serialized_end=2142
-  _globals['_ADDAGENTPATHSREQUEST']._serialized_start=2145
-  _globals['_ADDAGENTPATHSREQUEST']._serialized_end=2364
-  _globals['_AGENTPATHEXCLUSION']._serialized_start=2366
-  _globals['_AGENTPATHEXCLUSION']._serialized_end=2456
-  _globals['_ADDAGENTPATHSRESPONSE']._serialized_start=2458
-  _globals['_ADDAGENTPATHSRESPONSE']._serialized_end=2513
-  _globals['_REMOVEAGENTPATHSREQUEST']._serialized_start=2516
-  _globals['_REMOVEAGENTPATHSREQUEST']._serialized_end=2668
-  _globals['_REMOVEAGENTPATHSRESPONSE']._serialized_start=2670
-  _globals['_REMOVEAGENTPATHSRESPONSE']._serialized_end=2734
-  _globals['_AGENTSERVICE']._serialized_start=3142
-  _globals['_AGENTSERVICE']._serialized_end=4407
+  _globals['_AGENT']._serialized_end=702
+  _globals['_AGENTPATH']._serialized_start=705
+  _globals['_AGENTPATH']._serialized_end=855
+  _globals['_REGISTERAGENTREQUEST']._serialized_start=857
+  _globals['_REGISTERAGENTREQUEST']._serialized_end=978
+  _globals['_AGENTSPEC']._serialized_start=981
+  _globals['_AGENTSPEC']._serialized_end=1263
+  _globals['_REGISTERAGENTRESPONSE']._serialized_start=1265
+  _globals['_REGISTERAGENTRESPONSE']._serialized_end=1331
+  _globals['_GETAGENTREQUEST']._serialized_start=1333
+  _globals['_GETAGENTREQUEST']._serialized_end=1380
+  _globals['_GETAGENTRESPONSE']._serialized_start=1382
+  _globals['_GETAGENTRESPONSE']._serialized_end=1443
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1446
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1606
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1609
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1774
+  _globals['_UPDATEAGENTREQUEST']._serialized_start=1777
+  _globals['_UPDATEAGENTREQUEST']._serialized_end=1927
+  _globals['_AGENTPATCH']._serialized_start=1929
+  _globals['_AGENTPATCH']._serialized_end=1998
+  _globals['_UPDATEAGENTRESPONSE']._serialized_start=2000
+  _globals['_UPDATEAGENTRESPONSE']._serialized_end=2064
+  _globals['_UNREGISTERAGENTREQUEST']._serialized_start=2066
+  _globals['_UNREGISTERAGENTREQUEST']._serialized_end=2170
+  _globals['_UNREGISTERAGENTRESPONSE']._serialized_start=2172
+  _globals['_UNREGISTERAGENTRESPONSE']._serialized_end=2197
+  _globals['_ADDAGENTPATHSREQUEST']._serialized_start=2200
+  _globals['_ADDAGENTPATHSREQUEST']._serialized_end=2419
+  _globals['_AGENTPATHEXCLUSION']._serialized_start=2421
+  _globals['_AGENTPATHEXCLUSION']._serialized_end=2511
+  _globals['_ADDAGENTPATHSRESPONSE']._serialized_start=2513
+  _globals['_ADDAGENTPATHSRESPONSE']._serialized_end=2568
+  _globals['_REMOVEAGENTPATHSREQUEST']._serialized_start=2571
+  _globals['_REMOVEAGENTPATHSREQUEST']._serialized_end=2723
+  _globals['_REMOVEAGENTPATHSRESPONSE']._serialized_start=2725
+  _globals['_REMOVEAGENTPATHSRESPONSE']._serialized_end=2789
+  _globals['_AGENTSERVICE']._serialized_start=3197
+  _globals['_AGENTSERVICE']._serialized_end=4462
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x62rgateway/v1/feature.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x15\n\x13ListFeaturesRequest\"G\n\x14ListFeaturesResponse\x12/\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\x90\x80\x19\x06\"[\n\x11GetFeatureRequest\x12\x46\n\x0b\x66\x65\x61ture_key\x18\x01 \x01(\tB1\xbaH\x03\xc8\x01\x01\xc2\x80\x19\'a word of the vendor\'s list of features\"D\n\x12GetFeatureResponse\x12.\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\x90\x80\x19\x06\x32\xdc\x02\n\x0e\x46\x65\x61tureService\x12\xa0\x01\n\x0cListFeatures\x12\".cbrgateway.v1.ListFeaturesRequest\x1a#.cbrgateway.v1.ListFeaturesResponse\"G\x90\x02\x01\x8a\x80\x19@\n\x1d/v3/{project_id}/cbr-features*\x0cListFeatures2\x11\x63\x62r:features:list\x12\xa6\x01\n\nGetFeature\x12 .cbrgateway.v1.GetFeatureRequest\x1a!.cbrgateway.v1.GetFeatureResponse\"S\x90\x02\x01\x8a\x80\x19L\n+/v3/{project_id}/cbr-features/{feature_key}*\x0bShowFeature2\x10\x63\x62r:features:getB\xc0\x01\n\x11\x63om.cbrgateway.v1B\x0c\x46\x65\x61tureProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x62rgateway/v1/feature.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x15\n\x13ListFeaturesRequest\"K\n\x14ListFeaturesResponse\x12\x33\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\"[\n\x11GetFeatureRequest\x12\x46\n\x0b\x66\x65\x61ture_key\x18\x01 \x01(\tB1\xbaH\x03\xc8\x01\x01\xc2\x80\x19\'a word of the vendor\'s list of features\"H\n\x12GetFeatureResponse\x12\x32\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\x32\xdc\x02\n\x0e\x46\x65\x61tureService\x12\xa0\x01\n\x0cListFeatures\x12\".cbrgateway.v1.ListFeaturesRequest\x1a#.cbrgateway.v1.ListFeaturesResponse\"G\x90\x02\x01\x8a\x80\x19@\n\x1d/v3/{project_id}/cbr-features*\x0cListFeatures2\x11\x63\x62r:features:list\x12\xa6\x01\n\nGetFeature\x12 .cbrgateway.v1.GetFeatureRequest\x1a!.cbrgateway.v1.GetFeatureResponse\"S\x90\x02\x01\x8a\x80\x19L\n+/v3/{project_id}/cbr-features/{feature_key}*\x0bShowFeature2\x10\x63\x62r:features:getB\xc0\x01\n\x11\x63om.cbrgateway.v1B\x0c\x46\x65\x61tureProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1B\014FeatureProtoP\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
   _globals['_LISTFEATURESRESPONSE'].fields_by_name['features']._loaded_options = None
-  _globals['_LISTFEATURESRESPONSE'].fields_by_name['features']._serialized_options = b'\220\200\031\006'
+  _globals['_LISTFEATURESRESPONSE'].fields_by_name['features']._serialized_options = b'\220\200\031\006\310\200\031\001'
   _globals['_GETFEATUREREQUEST'].fields_by_name['feature_key']._loaded_options = None
   _globals['_GETFEATUREREQUEST'].fields_by_name['feature_key']._serialized_options = b'\272H\003\310\001\001\302\200\031\'a word of the vendor\'s list of features'
   _globals['_GETFEATURERESPONSE'].fields_by_name['feature']._loaded_options = None
-  _globals['_GETFEATURERESPONSE'].fields_by_name['feature']._serialized_options = b'\220\200\031\006'
+  _globals['_GETFEATURERESPONSE'].fields_by_name['feature']._serialized_options = b'\220\200\031\006\310\200\031\001'
   _globals['_FEATURESERVICE'].methods_by_name['ListFeatures']._loaded_options = None
   _globals['_FEATURESERVICE'].methods_by_name['ListFeatures']._serialized_options = b'\220\002\001\212\200\031@\n\035/v3/{project_id}/cbr-features*\014ListFeatures2\021cbr:features:list'
   _globals['_FEATURESERVICE'].methods_by_name['GetFeature']._loaded_options = None
@@ -48,11 +48,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFEATURESREQUEST']._serialized_start=134
   _globals['_LISTFEATURESREQUEST']._serialized_end=155
   _globals['_LISTFEATURESRESPONSE']._serialized_start=157
-  _globals['_LISTFEATURESRESPONSE']._serialized_end=228
-  _globals['_GETFEATUREREQUEST']._serialized_start=230
-  _globals['_GETFEATUREREQUEST']._serialized_end=321
-  _globals['_GETFEATURERESPONSE']._serialized_start=323
-  _globals['_GETFEATURERESPONSE']._serialized_end=391
-  _globals['_FEATURESERVICE']._serialized_start=394
-  _globals['_FEATURESERVICE']._serialized_end=742
+  _globals['_LISTFEATURESRESPONSE']._serialized_end=232
+  _globals['_GETFEATUREREQUEST']._serialized_start=234
+  _globals['_GETFEATUREREQUEST']._serialized_end=325
+  _globals['_GETFEATURERESPONSE']._serialized_start=327
+  _globals['_GETFEATURERESPONSE']._serialized_end=399
+  _globals['_FEATURESERVICE']._serialized_start=402
+  _globals['_FEATURESERVICE']._serialized_end=750
 # @@protoc_insertion_point(module_scope)

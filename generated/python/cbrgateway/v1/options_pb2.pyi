@@ -200,6 +200,34 @@ REFERS_ORDER: Refers.ValueType  # 14
 """A purchase at the vendor's billing system."""
 Global___Refers: _TypeAlias = Refers  # noqa: Y015
 
+class _Required:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RequiredEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Required.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REQUIRED_UNSPECIFIED: _Required.ValueType  # 0
+    """Not required."""
+    REQUIRED_ALWAYS: _Required.ValueType  # 1
+    """Required: it identifies the object, or the gateway decides by it."""
+    REQUIRED_ONE_OF: _Required.ValueType  # 2
+    """One of the message's fields that say so is required."""
+
+class Required(_Required, metaclass=_RequiredEnumTypeWrapper):
+    """Which members an answer must have to be of use. Any other member that is missing or cannot be read costs nothing but itself.
+
+    An object that misses one is as good as not there: a row of a list is left out and counted in `unreadable_rows`, a member of an object is unset. Where the
+    answer itself misses one, a read ends as UPSTREAM_PROTOCOL, and of a change it is not known whether it was carried out.
+    """
+
+REQUIRED_UNSPECIFIED: Required.ValueType  # 0
+"""Not required."""
+REQUIRED_ALWAYS: Required.ValueType  # 1
+"""Required: it identifies the object, or the gateway decides by it."""
+REQUIRED_ONE_OF: Required.ValueType  # 2
+"""One of the message's fields that say so is required."""
+Global___Required: _TypeAlias = Required  # noqa: Y015
+
 class _Refusal:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -354,6 +382,7 @@ SEGMENT_RULE_FIELD_NUMBER: _builtins.int
 SECRET_FIELD_NUMBER: _builtins.int
 REFERS_FIELD_NUMBER: _builtins.int
 NO_OBJECT_FIELD_NUMBER: _builtins.int
+REQUIRED_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
@@ -374,6 +403,8 @@ refers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, 
 """What the id in a request's field names."""
 no_object: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Why a request's field that looks like an id names no object of CBR that could be another tenant's."""
+required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Required.ValueType]
+"""Whether an answer is of use without this member."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""
 failure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Failure]

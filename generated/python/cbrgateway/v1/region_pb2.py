@@ -27,7 +27,7 @@ from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/region.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x19ListRegionProjectsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xb9\x01\n\x1aListRegionProjectsResponse\x12.\n\x08projects\x18\x01 \x03(\x0b\x32\x1c.cbrgateway.v1.RegionProject\x12*\n\x05links\x18\x02 \x01(\x0b\x32\x1b.cbrgateway.v1.ProjectLinks\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x17\n\ntotal_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\xb4\x01\n\rRegionProject\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x11\n\tdomain_id\x18\x04 \x01(\t\x12\x11\n\tis_domain\x18\x05 \x01(\x08\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x07 \x01(\x08\x12*\n\x05links\x18\x08 \x01(\x0b\x32\x1b.cbrgateway.v1.ProjectLinks\"\x1c\n\x0cProjectLinks\x12\x0c\n\x04self\x18\x01 \x01(\t\"\xd7\x01\n\x19ListDomainProjectsRequest\x12\x89\x01\n\x0b\x64omain_name\x18\x01 \x01(\tBt\xbaH\x03\xc8\x01\x01\xa2\x80\x19\x13[A-Za-z0-9_-]{1,64}\xb2\x80\x19$1 to 64 letters, digits, \'_\' and \'-\'\xc2\x80\x19+an account, and only administrators may ask\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x8d\x01\n\x1aListDomainProjectsResponse\x12.\n\x08projects\x18\x01 \x03(\x0b\x32\x1c.cbrgateway.v1.DomainProject\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"9\n\rDomainProject\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\"t\n\x10GetDomainRequest\x12`\n\x11source_project_id\x18\x01 \x01(\tBE\xbaH\x03\xc8\x01\x01\xc2\x80\x19;any project of the account, and only administrators may ask\"e\n\x11GetDomainResponse\x12\x11\n\tdomain_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64omain_name\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x14\n\x0cproject_name\x18\x04 \x01(\t\"\xdb\x01\n\x14MigrateDomainRequest\x12 \n\x0b\x61ll_regions\x18\x01 \x01(\x08\x42\x06\xbaH\x03\xc8\x01\x01H\x00\x88\x01\x01\x12I\n\x11reservation_ratio\x18\x02 \x01(\x01\x42)\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\xc8\x01\x01\x8a\x80\x19\x0breservationH\x01\x88\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$B\x0e\n\x0c_all_regionsB\x14\n\x12_reservation_ratio\"H\n\x15MigrateDomainResponse\x12/\n\x08statuses\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\x90\x80\x19\x06\"E\n\x19GetMigrationStatusRequest\x12\x18\n\x0b\x61ll_regions\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_all_regions\"\xa7\x01\n\x1aGetMigrationStatusResponse\x12.\n\x06status\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.MigrationStatus\x12\x12\n\nstatus_raw\x18\x02 \x01(\t\x12\x45\n\x08projects\x18\x03 \x03(\x0b\x32\x1f.cbrgateway.v1.ProjectMigrationB\x12\x8a\x80\x19\x0eproject_status\"\x90\x02\n\x10ProjectMigration\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x11\n\tregion_id\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.cbrgateway.v1.MigrationStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12+\n\x10progress_percent\x18\x06 \x01(\x05\x42\x0c\x8a\x80\x19\x08progressH\x00\x88\x01\x01\x12\x16\n\tfail_code\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0b\x66\x61il_reason\x18\x08 \x01(\tB\x13\n\x11_progress_percentB\x0c\n\n_fail_code*\xaa\x01\n\x0fMigrationStatus\x12 \n\x1cMIGRATION_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16MIGRATION_STATUS_OTHER\x10\x01\x12\x1e\n\x1aMIGRATION_STATUS_MIGRATING\x10\x02\x12\x1c\n\x18MIGRATION_STATUS_SUCCESS\x10\x03\x12\x1b\n\x17MIGRATION_STATUS_FAILED\x10\x04\x32\xdc\x06\n\rRegionService\x12\xaa\x01\n\x12ListRegionProjects\x12(.cbrgateway.v1.ListRegionProjectsRequest\x1a).cbrgateway.v1.ListRegionProjectsResponse\"?\x90\x02\x01\x8a\x80\x19\x38\n\x13/v3/region-projects*\x0cListProjects2\x11\x63\x62r:projects:list8\x04\x12\xc5\x01\n\x12ListDomainProjects\x12(.cbrgateway.v1.ListDomainProjectsRequest\x1a).cbrgateway.v1.ListDomainProjectsResponse\"Z\x90\x02\x01\x8a\x80\x19S\n!/v3/domain/{domain_name}/projects*\x12ListDomainProjects2\x18\x63\x62r:domains:listProjects8\x04\x12\x94\x01\n\tGetDomain\x12\x1f.cbrgateway.v1.GetDomainRequest\x1a .cbrgateway.v1.GetDomainResponse\"D\x90\x02\x01\x8a\x80\x19=\n\x1e/v3/domain/{source_project_id}*\nShowDomain2\x0f\x63\x62r:domains:get\x12\x96\x01\n\rMigrateDomain\x12#.cbrgateway.v1.MigrateDomainRequest\x1a$.cbrgateway.v1.MigrateDomainResponse\":\x8a\x80\x19\x36\x12\x0c/v3/migrates*\rMigrateDomain2\x13\x63\x62r:migrates:createP\x01h\x04\x12\xa5\x01\n\x12GetMigrationStatus\x12(.cbrgateway.v1.GetMigrationStatusRequest\x1a).cbrgateway.v1.GetMigrationStatusResponse\":\x90\x02\x01\x8a\x80\x19\x33\n\x0c/v3/migrates*\x11ShowMigrateStatus2\x10\x63\x62r:migrates:getB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0bRegionProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/region.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x19ListRegionProjectsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xd8\x01\n\x1aListRegionProjectsResponse\x12\x34\n\x08projects\x18\x01 \x03(\x0b\x32\x1c.cbrgateway.v1.RegionProjectB\x04\xc8\x80\x19\x01\x12*\n\x05links\x18\x02 \x01(\x0b\x32\x1b.cbrgateway.v1.ProjectLinks\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x17\n\ntotal_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\xba\x01\n\rRegionProject\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x11\n\tdomain_id\x18\x04 \x01(\t\x12\x11\n\tis_domain\x18\x05 \x01(\x08\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x07 \x01(\x08\x12*\n\x05links\x18\x08 \x01(\x0b\x32\x1b.cbrgateway.v1.ProjectLinks\"\x1c\n\x0cProjectLinks\x12\x0c\n\x04self\x18\x01 \x01(\t\"\xd7\x01\n\x19ListDomainProjectsRequest\x12\x89\x01\n\x0b\x64omain_name\x18\x01 \x01(\tBt\xbaH\x03\xc8\x01\x01\xa2\x80\x19\x13[A-Za-z0-9_-]{1,64}\xb2\x80\x19$1 to 64 letters, digits, \'_\' and \'-\'\xc2\x80\x19+an account, and only administrators may ask\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xac\x01\n\x1aListDomainProjectsResponse\x12\x34\n\x08projects\x18\x01 \x03(\x0b\x32\x1c.cbrgateway.v1.DomainProjectB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"?\n\rDomainProject\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\"t\n\x10GetDomainRequest\x12`\n\x11source_project_id\x18\x01 \x01(\tBE\xbaH\x03\xc8\x01\x01\xc2\x80\x19;any project of the account, and only administrators may ask\"k\n\x11GetDomainResponse\x12\x17\n\tdomain_id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x13\n\x0b\x64omain_name\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x14\n\x0cproject_name\x18\x04 \x01(\t\"\xdb\x01\n\x14MigrateDomainRequest\x12 \n\x0b\x61ll_regions\x18\x01 \x01(\x08\x42\x06\xbaH\x03\xc8\x01\x01H\x00\x88\x01\x01\x12I\n\x11reservation_ratio\x18\x02 \x01(\x01\x42)\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\xc8\x01\x01\x8a\x80\x19\x0breservationH\x01\x88\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$B\x0e\n\x0c_all_regionsB\x14\n\x12_reservation_ratio\"H\n\x15MigrateDomainResponse\x12/\n\x08statuses\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\x90\x80\x19\x06\"E\n\x19GetMigrationStatusRequest\x12\x18\n\x0b\x61ll_regions\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_all_regions\"\xad\x01\n\x1aGetMigrationStatusResponse\x12\x34\n\x06status\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.MigrationStatusB\x04\xc8\x80\x19\x01\x12\x12\n\nstatus_raw\x18\x02 \x01(\t\x12\x45\n\x08projects\x18\x03 \x03(\x0b\x32\x1f.cbrgateway.v1.ProjectMigrationB\x12\x8a\x80\x19\x0eproject_status\"\x90\x02\n\x10ProjectMigration\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x11\n\tregion_id\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.cbrgateway.v1.MigrationStatus\x12\x12\n\nstatus_raw\x18\x05 \x01(\t\x12+\n\x10progress_percent\x18\x06 \x01(\x05\x42\x0c\x8a\x80\x19\x08progressH\x00\x88\x01\x01\x12\x16\n\tfail_code\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0b\x66\x61il_reason\x18\x08 \x01(\tB\x13\n\x11_progress_percentB\x0c\n\n_fail_code*\xaa\x01\n\x0fMigrationStatus\x12 \n\x1cMIGRATION_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16MIGRATION_STATUS_OTHER\x10\x01\x12\x1e\n\x1aMIGRATION_STATUS_MIGRATING\x10\x02\x12\x1c\n\x18MIGRATION_STATUS_SUCCESS\x10\x03\x12\x1b\n\x17MIGRATION_STATUS_FAILED\x10\x04\x32\xdc\x06\n\rRegionService\x12\xaa\x01\n\x12ListRegionProjects\x12(.cbrgateway.v1.ListRegionProjectsRequest\x1a).cbrgateway.v1.ListRegionProjectsResponse\"?\x90\x02\x01\x8a\x80\x19\x38\n\x13/v3/region-projects*\x0cListProjects2\x11\x63\x62r:projects:list8\x04\x12\xc5\x01\n\x12ListDomainProjects\x12(.cbrgateway.v1.ListDomainProjectsRequest\x1a).cbrgateway.v1.ListDomainProjectsResponse\"Z\x90\x02\x01\x8a\x80\x19S\n!/v3/domain/{domain_name}/projects*\x12ListDomainProjects2\x18\x63\x62r:domains:listProjects8\x04\x12\x94\x01\n\tGetDomain\x12\x1f.cbrgateway.v1.GetDomainRequest\x1a .cbrgateway.v1.GetDomainResponse\"D\x90\x02\x01\x8a\x80\x19=\n\x1e/v3/domain/{source_project_id}*\nShowDomain2\x0f\x63\x62r:domains:get\x12\x96\x01\n\rMigrateDomain\x12#.cbrgateway.v1.MigrateDomainRequest\x1a$.cbrgateway.v1.MigrateDomainResponse\":\x8a\x80\x19\x36\x12\x0c/v3/migrates*\rMigrateDomain2\x13\x63\x62r:migrates:createP\x01h\x04\x12\xa5\x01\n\x12GetMigrationStatus\x12(.cbrgateway.v1.GetMigrationStatusRequest\x1a).cbrgateway.v1.GetMigrationStatusResponse\":\x90\x02\x01\x8a\x80\x19\x33\n\x0c/v3/migrates*\x11ShowMigrateStatus2\x10\x63\x62r:migrates:getB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0bRegionProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1B\013RegionProtoP\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
   _globals['_LISTREGIONPROJECTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTREGIONPROJECTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTREGIONPROJECTSRESPONSE'].fields_by_name['projects']._loaded_options = None
+  _globals['_LISTREGIONPROJECTSRESPONSE'].fields_by_name['projects']._serialized_options = b'\310\200\031\001'
+  _globals['_REGIONPROJECT'].fields_by_name['id']._loaded_options = None
+  _globals['_REGIONPROJECT'].fields_by_name['id']._serialized_options = b'\310\200\031\001'
   _globals['_LISTDOMAINPROJECTSREQUEST'].fields_by_name['domain_name']._loaded_options = None
   _globals['_LISTDOMAINPROJECTSREQUEST'].fields_by_name['domain_name']._serialized_options = b'\272H\003\310\001\001\242\200\031\023[A-Za-z0-9_-]{1,64}\262\200\031$1 to 64 letters, digits, \'_\' and \'-\'\302\200\031+an account, and only administrators may ask'
   _globals['_LISTDOMAINPROJECTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDOMAINPROJECTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTDOMAINPROJECTSRESPONSE'].fields_by_name['projects']._loaded_options = None
+  _globals['_LISTDOMAINPROJECTSRESPONSE'].fields_by_name['projects']._serialized_options = b'\310\200\031\001'
+  _globals['_DOMAINPROJECT'].fields_by_name['project_id']._loaded_options = None
+  _globals['_DOMAINPROJECT'].fields_by_name['project_id']._serialized_options = b'\310\200\031\001'
   _globals['_GETDOMAINREQUEST'].fields_by_name['source_project_id']._loaded_options = None
   _globals['_GETDOMAINREQUEST'].fields_by_name['source_project_id']._serialized_options = b'\272H\003\310\001\001\302\200\031;any project of the account, and only administrators may ask'
+  _globals['_GETDOMAINRESPONSE'].fields_by_name['domain_id']._loaded_options = None
+  _globals['_GETDOMAINRESPONSE'].fields_by_name['domain_id']._serialized_options = b'\310\200\031\001'
   _globals['_MIGRATEDOMAINREQUEST'].fields_by_name['all_regions']._loaded_options = None
   _globals['_MIGRATEDOMAINREQUEST'].fields_by_name['all_regions']._serialized_options = b'\272H\003\310\001\001'
   _globals['_MIGRATEDOMAINREQUEST'].fields_by_name['reservation_ratio']._loaded_options = None
@@ -51,6 +61,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MIGRATEDOMAINREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_MIGRATEDOMAINRESPONSE'].fields_by_name['statuses']._loaded_options = None
   _globals['_MIGRATEDOMAINRESPONSE'].fields_by_name['statuses']._serialized_options = b'\220\200\031\006'
+  _globals['_GETMIGRATIONSTATUSRESPONSE'].fields_by_name['status']._loaded_options = None
+  _globals['_GETMIGRATIONSTATUSRESPONSE'].fields_by_name['status']._serialized_options = b'\310\200\031\001'
   _globals['_GETMIGRATIONSTATUSRESPONSE'].fields_by_name['projects']._loaded_options = None
   _globals['_GETMIGRATIONSTATUSRESPONSE'].fields_by_name['projects']._serialized_options = b'\212\200\031\016project_status'
   _globals['_PROJECTMIGRATION'].fields_by_name['progress_percent']._loaded_options = None
@@ -65,36 +77,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGIONSERVICE'].methods_by_name['MigrateDomain']._serialized_options = b'\212\200\0316\022\014/v3/migrates*\rMigrateDomain2\023cbr:migrates:createP\001h\004'
   _globals['_REGIONSERVICE'].methods_by_name['GetMigrationStatus']._loaded_options = None
   _globals['_REGIONSERVICE'].methods_by_name['GetMigrationStatus']._serialized_options = b'\220\002\001\212\200\0313\n\014/v3/migrates*\021ShowMigrateStatus2\020cbr:migrates:get'
-  _globals['_MIGRATIONSTATUS']._serialized_start=2066
-  _globals['_MIGRATIONSTATUS']._serialized_end=2236
+  _globals['_MIGRATIONSTATUS']._serialized_start=2152
+  _globals['_MIGRATIONSTATUS']._serialized_end=2322
   _globals['_LISTREGIONPROJECTSREQUEST']._serialized_start=133
   _globals['_LISTREGIONPROJECTSREQUEST']._serialized_end=208
   _globals['_LISTREGIONPROJECTSRESPONSE']._serialized_start=211
-  _globals['_LISTREGIONPROJECTSRESPONSE']._serialized_end=396
-  _globals['_REGIONPROJECT']._serialized_start=399
-  _globals['_REGIONPROJECT']._serialized_end=579
-  _globals['_PROJECTLINKS']._serialized_start=581
-  _globals['_PROJECTLINKS']._serialized_end=609
-  _globals['_LISTDOMAINPROJECTSREQUEST']._serialized_start=612
-  _globals['_LISTDOMAINPROJECTSREQUEST']._serialized_end=827
-  _globals['_LISTDOMAINPROJECTSRESPONSE']._serialized_start=830
-  _globals['_LISTDOMAINPROJECTSRESPONSE']._serialized_end=971
-  _globals['_DOMAINPROJECT']._serialized_start=973
-  _globals['_DOMAINPROJECT']._serialized_end=1030
-  _globals['_GETDOMAINREQUEST']._serialized_start=1032
-  _globals['_GETDOMAINREQUEST']._serialized_end=1148
-  _globals['_GETDOMAINRESPONSE']._serialized_start=1150
-  _globals['_GETDOMAINRESPONSE']._serialized_end=1251
-  _globals['_MIGRATEDOMAINREQUEST']._serialized_start=1254
-  _globals['_MIGRATEDOMAINREQUEST']._serialized_end=1473
-  _globals['_MIGRATEDOMAINRESPONSE']._serialized_start=1475
-  _globals['_MIGRATEDOMAINRESPONSE']._serialized_end=1547
-  _globals['_GETMIGRATIONSTATUSREQUEST']._serialized_start=1549
-  _globals['_GETMIGRATIONSTATUSREQUEST']._serialized_end=1618
-  _globals['_GETMIGRATIONSTATUSRESPONSE']._serialized_start=1621
-  _globals['_GETMIGRATIONSTATUSRESPONSE']._serialized_end=1788
-  _globals['_PROJECTMIGRATION']._serialized_start=1791
-  _globals['_PROJECTMIGRATION']._serialized_end=2063
-  _globals['_REGIONSERVICE']._serialized_start=2239
-  _globals['_REGIONSERVICE']._serialized_end=3099
+  _globals['_LISTREGIONPROJECTSRESPONSE']._serialized_end=427
+  _globals['_REGIONPROJECT']._serialized_start=430
+  _globals['_REGIONPROJECT']._serialized_end=616
+  _globals['_PROJECTLINKS']._serialized_start=618
+  _globals['_PROJECTLINKS']._serialized_end=646
+  _globals['_LISTDOMAINPROJECTSREQUEST']._serialized_start=649
+  _globals['_LISTDOMAINPROJECTSREQUEST']._serialized_end=864
+  _globals['_LISTDOMAINPROJECTSRESPONSE']._serialized_start=867
+  _globals['_LISTDOMAINPROJECTSRESPONSE']._serialized_end=1039
+  _globals['_DOMAINPROJECT']._serialized_start=1041
+  _globals['_DOMAINPROJECT']._serialized_end=1104
+  _globals['_GETDOMAINREQUEST']._serialized_start=1106
+  _globals['_GETDOMAINREQUEST']._serialized_end=1222
+  _globals['_GETDOMAINRESPONSE']._serialized_start=1224
+  _globals['_GETDOMAINRESPONSE']._serialized_end=1331
+  _globals['_MIGRATEDOMAINREQUEST']._serialized_start=1334
+  _globals['_MIGRATEDOMAINREQUEST']._serialized_end=1553
+  _globals['_MIGRATEDOMAINRESPONSE']._serialized_start=1555
+  _globals['_MIGRATEDOMAINRESPONSE']._serialized_end=1627
+  _globals['_GETMIGRATIONSTATUSREQUEST']._serialized_start=1629
+  _globals['_GETMIGRATIONSTATUSREQUEST']._serialized_end=1698
+  _globals['_GETMIGRATIONSTATUSRESPONSE']._serialized_start=1701
+  _globals['_GETMIGRATIONSTATUSRESPONSE']._serialized_end=1874
+  _globals['_PROJECTMIGRATION']._serialized_start=1877
+  _globals['_PROJECTMIGRATION']._serialized_end=2149
+  _globals['_REGIONSERVICE']._serialized_start=2325
+  _globals['_REGIONSERVICE']._serialized_end=3185
 # @@protoc_insertion_point(module_scope)

@@ -88,10 +88,13 @@ class ListRegionProjectsResponse(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of projects, over all pages."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionProject]:
         """One page of projects."""
@@ -107,10 +110,11 @@ class ListRegionProjectsResponse(_message.Message):
         links: Global___ProjectLinks | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "links", b"links", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "links", b"links", "next_page_token", b"next_page_token", "projects", b"projects", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "links", b"links", "next_page_token", b"next_page_token", "projects", b"projects", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
@@ -231,10 +235,13 @@ class ListDomainProjectsResponse(_message.Message):
     PROJECTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of projects, over all pages."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DomainProject]:
         """One page of projects."""
@@ -245,10 +252,11 @@ class ListDomainProjectsResponse(_message.Message):
         projects: _abc.Iterable[Global___DomainProject] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "projects", b"projects", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "projects", b"projects", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015

@@ -509,10 +509,13 @@ class ListVaultsResponse(_message.Message):
     VAULTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of vaults that match, over all pages. Unset where CBR does not tell."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def vaults(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Vault]:
         """One page of vaults."""
@@ -523,10 +526,11 @@ class ListVaultsResponse(_message.Message):
         vaults: _abc.Iterable[_types_pb2.Vault] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "total_size", b"total_size", "vaults", b"vaults"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows", "vaults", b"vaults"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
@@ -1311,10 +1315,13 @@ class ListExternalVaultsResponse(_message.Message):
     VAULTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of vaults that match, over all pages. Unset where CBR does not tell."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def vaults(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Vault]:
         """One page of vaults."""
@@ -1325,10 +1332,11 @@ class ListExternalVaultsResponse(_message.Message):
         vaults: _abc.Iterable[_types_pb2.Vault] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "total_size", b"total_size", "vaults", b"vaults"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows", "vaults", b"vaults"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
@@ -2087,10 +2095,13 @@ class ListVaultTagsResponse(_message.Message):
     SYSTEM_TAGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of tags, over all pages."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Tag]:
         """One page of tags."""
@@ -2106,10 +2117,11 @@ class ListVaultTagsResponse(_message.Message):
         system_tags: _abc.Iterable[_types_pb2.SystemTag] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "system_tags", b"system_tags", "tags", b"tags", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "system_tags", b"system_tags", "tags", b"tags", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
@@ -2242,10 +2254,13 @@ class ListProjectVaultTagsResponse(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of tag keys, over all pages."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___TagValues]:
         """One page of tag keys."""
@@ -2256,10 +2271,11 @@ class ListProjectVaultTagsResponse(_message.Message):
         tags: _abc.Iterable[Global___TagValues] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "tags", b"tags", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "tags", b"tags", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
@@ -2440,10 +2456,13 @@ class QueryVaultsByTagResponse(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_ROWS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty on the last one."""
     total_size: _builtins.int
     """Number of vaults that match, over all pages. Unset where CBR does not tell."""
+    unreadable_rows: _builtins.int
+    """Number of rows of this page that are left out, since CBR's answer for them cannot be read; more in the log of the gateway."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaggedVault]:
         """One page of vaults; empty for COUNT."""
@@ -2454,10 +2473,11 @@ class QueryVaultsByTagResponse(_message.Message):
         resources: _abc.Iterable[Global___TaggedVault] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int | None = ...,
+        unreadable_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "resources", b"resources", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "resources", b"resources", "total_size", b"total_size", "unreadable_rows", b"unreadable_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
     _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015

@@ -1,4 +1,4 @@
-"""Answers with members that nobody models: told once, and without harm however many there are."""
+"""Answers that differ from their description: told once, and without harm however often they do."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.upstream.catalog import load_catalog
-from gateway.upstream.unknown import MAX_KEY_CHARS, MAX_KEYS, UnknownMembers
+from gateway.upstream.drift import MAX_KEY_CHARS, MAX_KEYS, Drift
 
 
 @pytest.fixture
@@ -15,25 +15,30 @@ def lines():
         yield captured
 
 
-def test_a_member_is_logged_once_per_message_type(lines):
-    unknown = UnknownMembers()
-    for message in ("a", "b", "a"):
-        unknown(message, "new")
-    assert [(line["message"], line["key"]) for line in lines] == [("a", "new"), ("b", "new")]
+def test_a_member_is_logged_once_per_operation_and_counted_each_time(lines):
+    drift = Drift()
+    for operation, problem in (("A", ""), ("B", ""), ("A", ""), ("A", "must be a string"), ("A", "must be a string")):
+        drift(operation, "m", "new", problem)
+    assert [(line["operation"], line["key"], line.get("problem", "")) for line in lines] == [
+        ("A", "new", ""),
+        ("B", "new", ""),
+        ("A", "new", "must be a string"),
+    ]
+    assert (drift.unknown, drift.unreadable) == ({"A": 2, "B": 1}, {"A": 2})
 
 
 def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
-    unknown = UnknownMembers()
+    unknown = Drift()
     for number in range(10_000):
-        unknown("a", f"{number}" + "x" * 1000)
-    unknown("b", "new")
+        unknown("A", "a", f"{number}" + "x" * 1000, "")
+    unknown("A", "b", "new", "")
     assert len(lines) == MAX_KEYS + 2
     assert [line["event"].partition(";")[0] for line in lines[-2:]] == [
-        "answers of CBR have more members that are not modelled",
+        "answers of CBR differ in more members",
         "answer of CBR has a member that is not modelled",
     ]
     assert max(len(line.get("key", "")) for line in lines) == MAX_KEY_CHARS
-    assert sum(len(key) for keys in unknown._seen.values() for key in keys) <= (MAX_KEYS + 2) * MAX_KEY_CHARS
+    assert sum(len(key) for keys in unknown._seen.values() for key, _ in keys) <= (MAX_KEYS + 2) * MAX_KEY_CHARS
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
     ids=["one object", "many rows"],
 )
 def test_half_a_million_unknown_members_are_read_quickly(lines, rpc, answer):
-    binding = load_catalog(on_unknown=UnknownMembers())[rpc]
+    binding = load_catalog(on_drift=Drift())[rpc]
     started = time.process_time()
     binding.response(answer)
     assert time.process_time() - started < 1
