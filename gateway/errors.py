@@ -98,6 +98,10 @@ class GatewayError(Exception):
         return f"{reason_name(self.reason)}: {self.message}"
 
 
+class AnswerTooLarge(GatewayError):  # noqa: N818 - what has happened, as its callers read it
+    """UPSTREAM_PROTOCOL for an answer that is larger than one may be: of a list, fewer rows at once can be asked for."""
+
+
 def field_invalid(path: str, description: str, rule: str = "") -> GatewayError:
     """INVALID_ARGUMENT for one field of the request; an empty path means the request as a whole."""
     violation = Violation(path, description, rule)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
@@ -42,7 +43,7 @@ class Truth:
         return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None, on_bad_row=on_bad_row)).message
 
     async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
-        """Every row of a list, once. Raises GatewayError when any page fails: a list that is not found is no empty list."""
+        """Every row of a list, once. Raises GatewayError when any page fails, or a row cannot be read: neither is a list without them."""
         return await self._rows(rpc, project, rows, fields, None)
 
     async def understood(self, rpc: str, project: str, rows: str, fields: Mapping[str, object]) -> tuple[list[Any], bool]:
@@ -56,6 +57,9 @@ class Truth:
         token = ""
         while True:
             page = await self.answer(rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token}, on_bad_row)
+            if page.unreadable_rows and on_bad_row is None:
+                text = "A row of a list of CBR cannot be read, so that nobody can say what the list lacks; report it to the gateway's operator."
+                raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
             # While a list changes rows may be shown twice; the later one is the newer.
             found |= {row_id(row) or len(found) + index: row for index, row in enumerate(getattr(page, rows))}
             token = page.next_page_token

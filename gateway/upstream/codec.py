@@ -137,7 +137,6 @@ class Reader:
         return self.read(item, report) if self.message else self.read(item)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Writer:
     """How one field becomes one JSON member."""
@@ -166,10 +165,7 @@ class MessagePlan:
         """Constructor arguments of the message. Raises ProtocolError if it is no object or misses what is required."""
         if type(value) is not dict:
             raise ProtocolError("must be an object")
-        if self.whole_body:
-            found = {self.whole_body: values.read_struct(value)} if value else {}
-        else:
-            found = self._members(value, report)
+        found = self._members(value, report)
         for name in self.required:
             if name not in found:
                 raise ProtocolError(f"has no usable {name}")
@@ -178,39 +174,39 @@ class MessagePlan:
         return found
 
     def _members(self, value: dict[str, Json], report: Report) -> dict[str, Json]:
+        if self.whole_body:
+            return {self.whole_body: values.read_struct(value)} if value else {}
         found: dict[str, Json] = {}
         extra: dict[str, Json] = {}
-        unknown: list[str] = []
         for key, item in value.items():
             reader = self.readers.get(key)
             if reader is None:
                 extra[key] = item
-                unknown.append(key)
             elif item is not None:
                 try:
                     result, left = self._member(key, reader, item, report)
                 except ProtocolError as error:
                     report(self.full_name, key, str(error))
-                    extra[key] = item
-                    continue
-                if result is not None:
-                    found[reader.name] = result
-                elif reader.raw and item != "":
-                    found[reader.name] = OTHER
-                    found[reader.raw] = values.read_string(item)
-                if left and reader.name == self.rows:
-                    found[UNREADABLE_ROWS] = len(left)
-                elif left:
+                    result, left = None, item
+                _put(found, reader, result, item)
+                if left is not None and reader.name == self.rows:
+                    found[UNREADABLE_ROWS] = len(left) if type(left) is list else 1
+                elif left is not None:
                     extra[key] = left
-        if extra and self.keeps_extra:
-            found["extra_fields"] = values.free_form(extra)
-        elif unknown:
-            for key in islice((key for key in unknown if key not in _ECHOES), _MAX_REPORTED):
-                report(self.full_name, key, "")
+        if extra:
+            self._keep(extra, found, report)
         return found
 
+    def _keep(self, extra: dict[str, Json], found: dict[str, Json], report: Report) -> None:
+        """Members without a field, and those that could not be read."""
+        if self.keeps_extra:
+            found["extra_fields"] = values.free_form(extra)
+            return
+        for key in islice((key for key in extra if key not in _ECHOES and key not in self.readers), _MAX_REPORTED):
+            report(self.full_name, key, "")
+
     def _member(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
-        """What was read, and what could not be read of its items. Raises ProtocolError if there is nothing at all."""
+        """What was read, and the items that could not be read; None: all could. Raises ProtocolError if there is nothing at all."""
         if reader.map:
             return self._entries(key, reader, values.read_struct(item), report)
         if not reader.many:
@@ -221,7 +217,7 @@ class MessagePlan:
             item = [item]
         return self._items(key, reader, item, report)
 
-    def _items(self, key: str, reader: Reader, items: list[Json], report: Report) -> tuple[list[Json], list[Json]]:
+    def _items(self, key: str, reader: Reader, items: list[Json], report: Report) -> tuple[list[Json], list[Json] | None]:
         good, left = [], []
         for item in items:
             try:
@@ -231,9 +227,9 @@ class MessagePlan:
             except ProtocolError as error:
                 report(self.full_name, key, str(error))
                 left.append(item)
-        return good, left
+        return good, left or None
 
-    def _entries(self, key: str, reader: Reader, items: dict[str, Json], report: Report) -> tuple[dict[str, Json], dict[str, Json]]:
+    def _entries(self, key: str, reader: Reader, items: dict[str, Json], report: Report) -> tuple[dict[str, Json], dict[str, Json] | None]:
         good, left = {}, {}
         for name, item in items.items():
             try:
@@ -241,7 +237,7 @@ class MessagePlan:
             except ProtocolError as error:
                 report(self.full_name, key, str(error))
                 left[name] = item
-        return good, left
+        return good, left or None
 
     def write(self, message: Message) -> dict[str, Json]:
         """The JSON object of the fields that are set."""
@@ -258,6 +254,15 @@ class MessagePlan:
             except NotEncodableError as error:
                 raise error.inside(descriptor.name) from None
         return out
+
+
+def _put(found: dict[str, Json], reader: Reader, result: Json, item: Json) -> None:
+    """A member as it was read; the word of an enum that does not know it."""
+    if result is not None:
+        found[reader.name] = result
+    elif reader.raw and item != "":
+        found[reader.name] = OTHER
+        found[reader.raw] = values.read_string(item)
 
 
 class Codecs:

@@ -117,6 +117,11 @@ class Binding:
     def reads(self) -> bool:
         return self.retry_class is RetryClass.READ
 
+    @property
+    def orders(self) -> bool:
+        """Whether the vendor's billing system may have a say."""
+        return any(fd.name in {"orders", "order_id"} for fd in self.descriptor.output_type.fields)
+
     def target(self, request: Message, project_id: str) -> str:
         """The percent-encoded path. Raises FIELD_INVALID for a value that is no identifier."""
         known = {_PROJECT: quote(project_id, safe="")} | {segment.key: segment.text(request) for segment in self.segments}

@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.errors import GatewayError, UpstreamFacts
+from gateway.errors import AnswerTooLarge, GatewayError, UpstreamFacts
 from gateway.reasons import REASONS
 from gateway.upstream import retry
 from gateway.upstream.auth import Applied, Authenticator
@@ -39,6 +39,8 @@ _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
 _MAX_RENEWALS: Final = 2
 """A token can be revoked while its successor is on its way, but not for ever."""
+
+TOO_LARGE: Final = "the body is too large"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND})
@@ -228,7 +230,7 @@ class Exchange:
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
         except (NotSent, Lost) as error:
             self._reach("answer_lost")
-            self.last = _unanswered(error)
+            self.last = _unanswered(error, reads=self.binding.reads)
             known = {"operation": self.binding.operation, "url": self.request.url.partition("?")[0], "cause": str(error), "advice": error.advice}
             log.warning("no answer of CBR", **known)
             verdict = error.verdict(retry.MAX_ATTEMPT_S)
@@ -344,7 +346,8 @@ class Exchange:
             return self.outcome_unknown()
         if attempt.problem:
             text = f"The answer of CBR is not what its API describes: {attempt.problem}; report it to the gateway's operator."
-            return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, upstream=self.facts())
+            kind = AnswerTooLarge if attempt.problem == TOO_LARGE else GatewayError
+            return kind(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, upstream=self.facts())
         if attempt.error is not None:
             error = to_gateway_error(attempt.error, self.binding, self.facts(), self.subject, self.named)
             if error.retry_after_s is not None and attempt.retry_after_s is not None:
@@ -406,8 +409,10 @@ class Exchange:
         return GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, upstream=self.facts(), code=code)
 
 
-def _unanswered(error: NotSent | Lost) -> Attempt:
+def _unanswered(error: NotSent | Lost, *, reads: bool) -> Attempt:
     if isinstance(error, NotSent):
         return Attempt(Outcome.NEVER_SENT, connect=error.connect)
-    problem = "the body is too large" if isinstance(error, TooLarge) else ""
-    return Attempt(Outcome.AMBIGUOUS, problem=problem, timed_out=error.timed_out)
+    if isinstance(error, TooLarge):
+        # Of a read the next answer would be as large.
+        return Attempt(Outcome.DEFINITE if reads else Outcome.AMBIGUOUS, problem=TOO_LARGE)
+    return Attempt(Outcome.AMBIGUOUS, timed_out=error.timed_out)

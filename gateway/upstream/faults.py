@@ -121,8 +121,13 @@ class UpstreamError:
         """Whether the answer is the cloud's own refusal. A status by itself, or a code of unknown origin, may be anybody's."""
         if self.vanished or self.code in codes().nothing_was_done.get(self.status, ()):
             return True
-        ours = self.code.startswith(_OWN_CODES) or (self.wrapper in _OWN_WRAPPERS and self.code == str(self.status))
+        ours = self.is_own or (self.wrapper in _OWN_WRAPPERS and self.code == str(self.status))
         return ours and self.status in CLIENT_ERROR
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the code is one of the cloud's own."""
+        return self.code.startswith(_OWN_CODES)
 
 
 _CODE_KEYS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
@@ -163,6 +168,26 @@ def error_in_success(value: object, status: int) -> UpstreamError | None:
     return None
 
 
+_NO_ERROR: Final = frozenset({"", "0", "200", "ok", "success"})
+
+
+def error_document(value: object, status: int) -> UpstreamError | None:
+    """The error in a 2xx answer of the shapes that others have: a code and its text, at the top or inside one of the known wrappers.
+
+    Source: none; but they must not pass as success.
+    """
+    if not isinstance(value, dict):
+        return None
+    for wrapper, candidate in (("", value), *((wrapper, value[wrapper]) for wrapper in _OWN_WRAPPERS if wrapper in value)):
+        if not isinstance(candidate, dict):
+            return UpstreamError(status, text=str(candidate)[:512], wrapper=wrapper) if candidate else None
+        for code_key, text_key in _CODE_KEYS:
+            code = candidate.get(code_key)
+            if type(code) in {str, int} and str(code).lower() not in _NO_ERROR and (text_key in candidate or code_key != "code"):
+                return UpstreamError(status, presentable(str(code)), str(candidate.get(text_key) or "")[:512], wrapper)
+    return None
+
+
 def to_gateway_error(
     error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str], named: Mapping[str, str]
 ) -> GatewayError:
@@ -191,6 +216,13 @@ def to_gateway_error(
     )
 
 
+_INSIDE_SUCCESS: Final = {
+    True: ("ORDER_REFUSED", "the vendor's billing system refused the order"),
+    False: ("UPSTREAM_PROTOCOL", "CBR answered with an error inside a success; report it to the gateway's operator"),
+}
+"""By whether the call orders something."""
+
+
 def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
     known = codes().known.get(error.code)
     if known is not None and not (error.code == "APIGW.0201" and error.status != 400):  # noqa: PLR2004
@@ -200,7 +232,7 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
         reason, kind = _NOT_FOUND_BY_VARIABLE.get(variable, ("NOT_FOUND", "object"))
         return reason, f"the {kind} does not exist"
     if error.status < 300:  # noqa: PLR2004
-        return "ORDER_REFUSED", "the vendor's billing system refused the order"
+        return _INSIDE_SUCCESS[binding.orders]
     if error.status < 400:  # noqa: PLR2004
         return "UPSTREAM_PROTOCOL", "CBR answered with a redirect, which is never followed"
     if plain := _BY_WRAPPER.get(error.wrapper) or _BY_STATUS.get(error.status):

@@ -23,7 +23,7 @@ from typing import Any, Final
 from gateway.upstream import strict_json
 from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
-from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_in_success, presentable, read_error
+from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_document, error_in_success, presentable, read_error
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.orders import order_ids
 
@@ -83,12 +83,15 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
         value = strict_json.loads(response.body) if response.body.strip() else {}
     except strict_json.NotJson as problem:
         return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
-    if value is None:
-        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem="it is null")
     orders = tuple(filter(None, map(presentable, order_ids(value))))
     if (refusal := error_in_success(value, status)) is not None:
         return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status, order_ids=orders)
-    return Attempt(Outcome.DEFINITE, value=value, request_id=request_id, status=status, order_ids=orders)
+    if (error := error_document(value, status)) is not None:
+        certain = reads or error.is_own
+        return Attempt(Outcome.DEFINITE if certain else Outcome.AMBIGUOUS, error=error, request_id=request_id, status=status, order_ids=orders)
+    # Nothing, in whatever form: whether that is enough, the declaration of the response says.
+    plain = {} if value in (None, "") else value
+    return Attempt(Outcome.DEFINITE, value=plain, request_id=request_id, status=status, order_ids=orders)
 
 
 def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:

@@ -14,8 +14,9 @@ from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.message import Message
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Violation
+from gateway.errors import AnswerTooLarge, GatewayError, Violation
 from gateway.seal import Seal
+from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Binding
 from gateway.upstream.trail import Trail
 from gateway.upstream.values import Json
@@ -123,7 +124,7 @@ class Page:
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response
         """Cut out of a response that holds all rows."""
-        rows = list(getattr(everything, rows_field(self.binding)))
+        rows = list(getattr(everything, rows_field(self.binding.descriptor.output_type)))
         return self._filled(everything, rest(rows, self.place, self.size), len(rows))
 
     def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
@@ -155,13 +156,13 @@ async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any l
 
 def sifted(binding: Binding, everything: Any, keep: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any list response
     """A response that holds all rows, with only those to keep."""
-    kept = [row for row in getattr(everything, rows_field(binding)) if keep(row)]
+    kept = [row for row in getattr(everything, rows_field(binding.descriptor.output_type)) if keep(row)]
     _fill(everything, binding, kept, len(kept))
     return everything
 
 
 def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int | None) -> None:  # noqa: ANN401 - any list response
-    kept = getattr(response, rows_field(binding))
+    kept = getattr(response, rows_field(binding.descriptor.output_type))
     del kept[:]
     kept.extend(rows)
     if "total_size" in response.DESCRIPTOR.fields_by_name:
@@ -171,28 +172,45 @@ def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int |
 
 
 class _Reader:
-    """Reads windows of one list. `last`: the newest response, for what it says beside its rows."""
+    """Reads windows of one list. `last`: the newest response, for what it says beside its rows, with all rows counted that could not be read."""
 
     def __init__(self, binding: Binding, read: ReadOne) -> None:
         self._binding, self._read = binding, read
+        self._rows = rows_field(binding.descriptor.output_type)
+        self._most: int | None = None
+        self._unreadable = 0
         self.last: Any = None
 
     async def __call__(self, ask: dict[str, int | str]) -> Window:
-        in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
-        response = self.last = await self._read({name: str(value) for name, value in ask.items()} if in_body else dict(ask))
+        response = self.last = await self._window(ask)
+        rows = list(getattr(response, self._rows))
+        if response.unreadable_rows and not rows:
+            # It would look like the end of the list.
+            text = "No row of a page that CBR answers can be read; report it to the gateway's operator."
+            raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+        self._unreadable += response.unreadable_rows
+        response.unreadable_rows = self._unreadable
         counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField("total_size")
-        return Window(list(getattr(response, rows_field(self._binding))), response.total_size if counted else None)
+        return Window(rows, response.total_size if counted else None)
+
+    async def _window(self, ask: dict[str, int | str]) -> Any:  # noqa: ANN401 - any list response
+        """Of rows that are too large together, fewer at once."""
+        in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
+        while True:
+            limited = ask if self._most is None or "limit" not in ask else ask | {"limit": min(int(ask["limit"]), self._most)}
+            try:
+                return await self._read({name: str(value) for name, value in limited.items()} if in_body else dict(limited))
+            except AnswerTooLarge:
+                limit = int(limited.get("limit", 1))
+                if limit <= 1:
+                    raise
+                self._most = limit // 2
 
 
 def _source(binding: Binding, read: _Reader) -> Source:
     ways = len(WAYS) if binding.paging == options_pb2.PAGING_MARKER else len(WAYS) - 1
     usual = max_size(binding.rpc)
     return Source(read, ways, usual, most=_SMALLER.get(binding.rpc, _MOST))
-
-
-def rows_field(binding: Binding) -> str:
-    """Name of the field that holds the rows of a list's response."""
-    return next(f.name for f in binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
 
 
 def max_size(rpc: str) -> int:

@@ -201,7 +201,20 @@ def reachable(root: Descriptor) -> list[Descriptor]:
     return list(found.values())
 
 
-RULES: Final[tuple[Rule, ...]] = (_option, _streams, _path, _effects, _read_back, _query, _request_id, _lists, _promised, _messages, _directions, _ids)
+RULES: Final[tuple[Rule, ...]] = (
+    _option,
+    _streams,
+    _path,
+    _effects,
+    _read_back,
+    _query,
+    _request_id,
+    _lists,
+    _promised,
+    _messages,
+    _directions,
+    _ids,
+)
 
 SetRule = Callable[[Sequence[Declaration]], Iterator[str]]
 

@@ -1,6 +1,7 @@
 """One example per RPC, typed from the vendor's facts: request -> HTTP call, and answer -> response, both without loss."""
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gateway.upstream import strict_json
 from gateway.upstream.catalog import load_catalog
 from gateway.upstream.declaration import IN_BODY, query_pairs
 from gateway.upstream.paging import PageTokens, plan_page
+from gateway.upstream.values import ProtocolError
 
 EXAMPLES = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))]
 PROJECT = "00cbf567ab4bc639a32abb3a0dca763a"
@@ -51,7 +53,10 @@ def unknown():
 
 @pytest.fixture(scope="module")
 def catalog(unknown):
-    return load_catalog(on_drift=lambda _operation, message, key, problem: unknown.add((message.removeprefix("cbrgateway.v1."), key, problem)))
+    def heard(_operation, message, key, problem):
+        unknown.add((message.removeprefix("cbrgateway.v1."), key, problem) if problem else (message.removeprefix("cbrgateway.v1."), key))
+
+    return load_catalog(on_drift=heard)
 
 
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["rpc"])
@@ -159,8 +164,10 @@ def test_every_member_of_an_answer_tells_in_the_response(catalog, unknown, examp
         if key in reported or holder[key] in PLAIN_ZEROS:
             continue
         value = holder.pop(key)
-        if read(example, binding, body) == whole:
-            lost.append(path)
+        # Without what is required there is no response at all.
+        with contextlib.suppress(ProtocolError):
+            if read(example, binding, body) == whole:
+                lost.append(path)
         holder[key] = value
     assert lost == []
 

@@ -11,8 +11,8 @@ from google.protobuf import json_format
 
 from emulator import settings as emulated
 from gateway.upstream.catalog import load_catalog
+from gateway.upstream.codec import rows_field
 from gateway.upstream.ownership import within_reach
-from gateway.upstream.paging import rows_field
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, caller
 from tests.isolation.requests import request_with
@@ -39,7 +39,7 @@ def plain(rpc, stock, **more):
 
 
 def rows(rpc, answer):
-    return list(getattr(answer, rows_field(BINDINGS[rpc])))
+    return list(getattr(answer, rows_field(BINDINGS[rpc].descriptor.output_type)))
 
 
 def changes(world, since):
