@@ -114,7 +114,7 @@ class Client:
         `on_left` is told what is known when the caller leaves before there is an answer. `clear` is done to what a read answers before it is cut to
         a page; with `keep` a list is read whole, and cut of the rows that it wants. `witnesses` hear of a change, in their order; the
         `on_end` of each is called exactly once, whatever happens. `recognised`: a repeat of the call would be recognised as one.
-        `on_bad_row`: hears of each row of a list that cannot be understood, which is then left out; without it the whole list fails.
+        `on_bad_row`: hears of each row of a list that cannot be understood, which is then left out and counted.
         """
         now = self._clock.monotonic()
         if binding.reads:

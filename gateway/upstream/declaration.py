@@ -150,20 +150,6 @@ class Binding:
                 named = row.get("id") if type(row) is dict else None
                 on_bad_row(named if type(named) is str else "", str(error))
 
-    def _without_bad_rows(self, value: Json, on_bad_row: OnBadRow) -> Json:
-        key = next((codec.json_key(field) for field in self.descriptor.output_type.fields if field.is_repeated and field.message_type), "")
-        if type(value) is not dict or type(value.get(key)) is not list:
-            return value
-        good = []
-        for row in value[key]:
-            try:
-                self._read({key: [row]})
-                good.append(row)
-            except ProtocolError as error:
-                named = row.get("id") if type(row) is dict else None
-                on_bad_row(named if type(named) is str else "", str(error))
-        return value | {key: good}
-
     def members(self, request: Message) -> dict[str, Json]:
         """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for a value without a form there."""
         try:

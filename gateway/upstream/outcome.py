@@ -86,9 +86,9 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
     orders = tuple(filter(None, map(presentable, order_ids(value))))
     if (refusal := error_in_success(value, status)) is not None:
         return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status, order_ids=orders)
-    if (error := error_document(value, status)) is not None:
-        certain = reads or error.is_own
-        return Attempt(Outcome.DEFINITE if certain else Outcome.AMBIGUOUS, error=error, request_id=request_id, status=status, order_ids=orders)
+    if (found := error_document(value, status)) is not None:
+        certain = reads or found.is_own
+        return Attempt(Outcome.DEFINITE if certain else Outcome.AMBIGUOUS, error=found, request_id=request_id, status=status, order_ids=orders)
     # Nothing, in whatever form: whether that is enough, the declaration of the response says.
     plain = {} if value in (None, "") else value
     return Attempt(Outcome.DEFINITE, value=plain, request_id=request_id, status=status, order_ids=orders)

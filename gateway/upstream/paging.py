@@ -184,8 +184,8 @@ class _Reader:
     async def __call__(self, ask: dict[str, int | str]) -> Window:
         response = self.last = await self._window(ask)
         rows = list(getattr(response, self._rows))
-        if response.unreadable_rows and not rows:
-            # It would look like the end of the list.
+        if response.unreadable_rows and not rows and not (ask.keys() <= {"limit"} and response.unreadable_rows < int(ask.get("limit", 0))):
+            # It would look like the end of the list, which only a first page that is not full is.
             text = "No row of a page that CBR answers can be read; report it to the gateway's operator."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
         self._unreadable += response.unreadable_rows
