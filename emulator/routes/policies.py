@@ -81,14 +81,15 @@ def show_policy(call: Call) -> object:
 
 
 def update_policy(call: Call) -> object:
-    """Change what the body holds; the rest stays."""
+    """Change what the body holds; the rest stays. The definition is replaced as a whole, but for what the service sets itself."""
     policy, body = _policy(call), call.body["policy"]
     change = body.get("operation_definition", {})
     bound = any(policy.id in vault.policies for vault in call.world.vaults.values())
     region = change.get("destination_region")
     if bound and region not in {None, policy.definition.get("destination_region")}:
         raise service_error(6003, "The destination region is fixed while the policy is bound.")
-    definition = policy.definition | change
+    own = {"full_backup_interval": -1, "created_by": policy.definition["created_by"]}
+    definition = own | change if change else policy.definition
     check_definition(definition, policy.operation_type, "policy.operation_definition")
     policy.definition = definition
     policy.name = body.get("name", policy.name)

@@ -14,7 +14,7 @@ RESOURCE = fields.record(
     name=fields.text(0, 255),
     extra_info=EXTRA,
 )
-BIND_RULES = fields.record(tags=fields.many(fields.record(key=Need(fields.text()), value=Need(fields.text())), 1, 5))
+BIND_RULES = fields.record(tags=fields.many(fields.record(key=Need(fields.text()), value=Need(fields.text())), 0, 5))
 LEVEL = fields.word("app_consistent", "crash_consistent")
 THRESHOLD = fields.integer(1, 100)
 BILLING = fields.record(

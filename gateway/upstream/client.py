@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, UpstreamFacts
-from gateway.upstream import paging, read_back
+from gateway.upstream import paging, read_back, replaced
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
@@ -277,6 +277,8 @@ class Client:
             exchange.queued = True
             async with self._turns.turn(exchange.project_id, thing, whole_project=whole_project):
                 exchange.queued = False
+                if replaced.asks(request):
+                    exchange.request = await self._completed(exchange.binding, request, account, start_by)
                 return await exchange.run(start_by, end_by)
         except asyncio.CancelledError:
             if self.released or exchange.in_doubt:
@@ -284,6 +286,12 @@ class Client:
                 known = {"operation": exchange.binding.operation, "project": exchange.project_id, "outcome": outcome}
                 log.warning("change cut short", **known, **exchange.facts().as_metadata())
             raise
+
+    async def _completed(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> HttpRequest:
+        """The change with what CBR would otherwise drop, as it is in force now."""
+        read = self._catalog[binding.read_back]
+        shown = await self._whole(read, read_back.read_request(read, request), account, deadline)
+        return _http_request(binding, replaced.completed(request, shown), account, {})
 
     def _abandon(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
         """Nobody waits any more. What CBR cannot have begun, or of which nothing more can be learnt, is stopped; the rest ends in a log line."""

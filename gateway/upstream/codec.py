@@ -1,7 +1,7 @@
 """Protobuf messages to and from CBR's JSON, by a plan compiled once per message type.
 
 A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`,
-`form`, `wire`, `always_sent`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
+`form`, `wire`, `empty`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
 units, fixes the spelling of enums and is several times slower.
 
 Reading is tolerant, since CBR's answers drift from their description: a member that cannot be read costs itself and nothing else. It is left unset,
@@ -49,6 +49,11 @@ def json_key(descriptor: FieldDescriptor) -> str:
 def form(descriptor: FieldDescriptor) -> int:
     """The field's WireForm."""
     return int(descriptor.GetOptions().Extensions[options_pb2.form])
+
+
+def empty(descriptor: FieldDescriptor) -> int:
+    """The declared meaning of a field that is not set or empty: a value of Empty."""
+    return int(descriptor.GetOptions().Extensions[options_pb2.empty])
 
 
 def words(enum: EnumDescriptor) -> dict[int, str]:
@@ -154,6 +159,8 @@ class MessagePlan:
     readers: dict[str, Reader] = field(default_factory=dict)
     writers: dict[int, Writer] = field(default_factory=dict)
     always_sent: tuple[str, ...] = ()
+    clearing: tuple[str, ...] = ()
+    """Keys that are sent as `[]` where there is nothing else to send."""
     keeps_extra: bool = False
     whole_body: str = ""
     rows: str = ""
@@ -253,7 +260,7 @@ class MessagePlan:
                 out[writer.key] = writer.write(value)
             except NotEncodableError as error:
                 raise error.inside(descriptor.name) from None
-        return out
+        return out or {key: [] for key in self.clearing}
 
 
 def _put(found: dict[str, Json], reader: Reader, result: Json, item: Json) -> None:
@@ -277,7 +284,6 @@ class Codecs:
         if known is not None:
             return known
         plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name)
-        always = []
         plan.required = _required(descriptor, options_pb2.REQUIRED_ALWAYS)
         plan.required_one_of = _required(descriptor, options_pb2.REQUIRED_ONE_OF)
         if UNREADABLE_ROWS in descriptor.fields_by_name:
@@ -293,9 +299,8 @@ class Codecs:
             plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
             if not _is_null(fd):
                 plan.readers[json_key(fd)] = self._reader(fd, raw)
-            if fd.GetOptions().Extensions[options_pb2.always_sent]:
-                always.append(json_key(fd))
-        plan.always_sent = tuple(always)
+        plan.always_sent = _keys(descriptor, options_pb2.EMPTY_SENT)
+        plan.clearing = _keys(descriptor, options_pb2.EMPTY_CLEARS)
         return plan
 
     def _reader(self, fd: FieldDescriptor, raw: str) -> Reader:
@@ -345,6 +350,10 @@ class Codecs:
         if fd.type in _REAL:
             return values.write_real
         return values.write_text if form(fd) == options_pb2.WIRE_FORM_TEXT else values.same
+
+
+def _keys(descriptor: Descriptor, meaning: int) -> tuple[str, ...]:
+    return tuple(json_key(fd) for fd in descriptor.fields if empty(fd) == meaning)
 
 
 def _at(index: int, write: Callable[[Json], Json], item: Json) -> Json:

@@ -176,12 +176,19 @@ def fields_together(descriptor: Any, rule_id: str) -> tuple[str, ...]:  # noqa: 
     return tuple(dict.fromkeys(way for way in ways if not any(other.startswith(f"{way}.") for other in ways)))
 
 
+_EMPTY: Final[Mapping[int, str]] = {
+    options_pb2.EMPTY_SENT: "sent even when empty",
+    options_pb2.EMPTY_CLEARS: "empty: takes away what is there",
+    options_pb2.EMPTY_REPLACED: "replaced as a whole by CBR; read first, so that what is not set stays",
+}
+
+
 def _forms(fd: FieldDescriptor) -> Iterator[str]:
     options = fd.GetOptions()
     if form := codec.form(fd):
         yield options_pb2.WireForm.Name(form).removeprefix("WIRE_FORM_").lower().replace("_", " ")  # type: ignore[arg-type]
-    if options.Extensions[options_pb2.always_sent]:
-        yield "sent even when empty"
+    if meaning := _EMPTY.get(codec.empty(fd)):
+        yield meaning
     if options.Extensions[options_pb2.secret]:
         yield "secret"
 

@@ -77,6 +77,13 @@ def _read_back(d: Declaration) -> Iterator[str]:
         yield "sets read_back, which is only for IDEMPOTENT calls with POST or PUT"
 
 
+def _replaced(d: Declaration) -> Iterator[str]:
+    for message in reachable(d.request):
+        for fd in message.fields:
+            if codec.empty(fd) == options_pb2.EMPTY_REPLACED and not d.option.read_back:
+                yield f"field {message.name}.{fd.name} is EMPTY_REPLACED, and the call has no read_back that shows what is in force"
+
+
 def _query(d: Declaration) -> Iterator[str]:
     if d.verb in IN_BODY or not d.verb:
         return
@@ -207,6 +214,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _path,
     _effects,
     _read_back,
+    _replaced,
     _query,
     _request_id,
     _lists,

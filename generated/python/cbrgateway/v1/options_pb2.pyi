@@ -228,6 +228,50 @@ REQUIRED_ONE_OF: Required.ValueType  # 2
 """One of the message's fields that say so is required."""
 Global___Required: _TypeAlias = Required  # noqa: Y015
 
+class _Empty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmptyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Empty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMPTY_UNSPECIFIED: _Empty.ValueType  # 0
+    """The field cannot be left out, or is in no change."""
+    EMPTY_LEFT_OUT: _Empty.ValueType  # 1
+    """A list: not set and empty are the same. Nothing is sent."""
+    EMPTY_SENT: _Empty.ValueType  # 2
+    """A list: not set and empty are the same. `[]` is sent, because CBR refuses the call without the member."""
+    EMPTY_CLEARS: _Empty.ValueType  # 3
+    """A list: `[]` takes away what CBR has (null does not). It is sent where the message that holds the list is set and holds nothing else; to change
+    nothing, leave that message out.
+    """
+    EMPTY_KEEPS: _Empty.ValueType  # 4
+    """A message: not set, nothing is sent, and CBR keeps what it has or takes its default. Set, it is sent, also when it is empty."""
+    EMPTY_REPLACED: _Empty.ValueType  # 5
+    """A message of an update: CBR replaces it as a whole. The gateway reads the object first and sends the whole with the caller's fields in it, so that
+    fields that are not set stay. The call has a `read_back`, whose response shows the message under the same names.
+    """
+
+class Empty(_Empty, metaclass=_EmptyEnumTypeWrapper):
+    """What it means to CBR that a list, map or message of a change is not set, or set and empty. Every one that a caller may leave out says it."""
+
+EMPTY_UNSPECIFIED: Empty.ValueType  # 0
+"""The field cannot be left out, or is in no change."""
+EMPTY_LEFT_OUT: Empty.ValueType  # 1
+"""A list: not set and empty are the same. Nothing is sent."""
+EMPTY_SENT: Empty.ValueType  # 2
+"""A list: not set and empty are the same. `[]` is sent, because CBR refuses the call without the member."""
+EMPTY_CLEARS: Empty.ValueType  # 3
+"""A list: `[]` takes away what CBR has (null does not). It is sent where the message that holds the list is set and holds nothing else; to change
+nothing, leave that message out.
+"""
+EMPTY_KEEPS: Empty.ValueType  # 4
+"""A message: not set, nothing is sent, and CBR keeps what it has or takes its default. Set, it is sent, also when it is empty."""
+EMPTY_REPLACED: Empty.ValueType  # 5
+"""A message of an update: CBR replaces it as a whole. The gateway reads the object first and sends the whole with the caller's fields in it, so that
+fields that are not set stay. The call has a `read_back`, whose response shows the message under the same names.
+"""
+Global___Empty: _TypeAlias = Empty  # noqa: Y015
+
 class _Refusal:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -376,13 +420,14 @@ Global___Failure: _TypeAlias = Failure  # noqa: Y015
 UPSTREAM_FIELD_NUMBER: _builtins.int
 JSON_FIELD_NUMBER: _builtins.int
 FORM_FIELD_NUMBER: _builtins.int
-ALWAYS_SENT_FIELD_NUMBER: _builtins.int
 SEGMENT_FIELD_NUMBER: _builtins.int
 SEGMENT_RULE_FIELD_NUMBER: _builtins.int
 SECRET_FIELD_NUMBER: _builtins.int
 REFERS_FIELD_NUMBER: _builtins.int
 NO_OBJECT_FIELD_NUMBER: _builtins.int
 REQUIRED_FIELD_NUMBER: _builtins.int
+EMPTY_FIELD_NUMBER: _builtins.int
+ANSWER_ONLY_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
@@ -391,8 +436,6 @@ json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _b
 """Key in JSON, or name in the query, where it is not the name of the field."""
 form: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___WireForm.ValueType]
 """Form on the wire where it is not the plain one."""
-always_sent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
-"""True for a repeated field that is sent even when it is empty, because CBR refuses the call without it."""
 segment: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Regular expression (whole match) for a path variable that is not an identifier. The default is `[A-Za-z0-9._-]{1,128}` without `.` and `..`."""
 segment_rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
@@ -405,6 +448,10 @@ no_object: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """Why a request's field that looks like an id names no object of CBR that could be another tenant's."""
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Required.ValueType]
 """Whether an answer is of use without this member."""
+empty: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Empty.ValueType]
+"""What it means to CBR that the field of a change is not set, or empty."""
+answer_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True for a field that only CBR sets: what it answered is not sent back when the rest of the message is, and a rule refuses it of a caller."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""
 failure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Failure]

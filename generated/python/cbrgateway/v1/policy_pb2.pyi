@@ -421,11 +421,15 @@ class PolicyPatch(_message.Message):
     """Whether the policy runs at its times."""
     @_builtins.property
     def operation_definition(self) -> _types_pb2.PolicyOperationDefinition:
-        """New retention and, for replication, destination. The region cannot change while the policy is associated with a vault."""
+        """New retention and, for replication, destination. Fields of it that are not set stay: they are read and sent along. To end a retention, set it to CBR's
+        word for none: -1 for `max_backups` and `retention_duration_days`, 0 for the long-term counts, an empty message for `advanced_retention_rules`.
+        `advanced_retention_rules` is replaced as a whole. Who else changes the definition between read and change is overwritten.
+        The region cannot change while the policy is associated with a vault.
+        """
 
     @_builtins.property
     def trigger(self) -> _types_pb2.PolicyTriggerSpec:
-        """New schedule; it replaces the old one as a whole."""
+        """New schedule. Its rules replace the old ones; the start window stays unless it is set or cleared."""
 
     def __init__(
         self,

@@ -46,7 +46,8 @@ class PolicyServiceStub:
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]
     """Lists policies, optionally filtered."""
     UpdatePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]
-    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+    """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
+    reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
     policy is associated with a vault.
     """
     DeletePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]
@@ -70,7 +71,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]  # type: ignore[assignment]
     """Lists policies, optionally filtered."""
     UpdatePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]  # type: ignore[assignment]
-    """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+    """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
+    reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
     policy is associated with a vault.
     """
     DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]  # type: ignore[assignment]
@@ -115,7 +117,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.UpdatePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.UpdatePolicyResponse, _abc.Awaitable[_policy_pb2.UpdatePolicyResponse]]:
-        """Changes a policy. Only the fields that are set change. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
+        """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
+        reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
         policy is associated with a vault.
         """
 

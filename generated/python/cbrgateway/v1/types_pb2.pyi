@@ -444,7 +444,9 @@ class BindRules(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___BindTag]:
-        """A resource that carries any of these tags is added to the vault when `auto_bind` is on. 1 to 5 tags."""
+        """A resource that carries any of these tags is added to the vault when `auto_bind` is on. At most 5 tags. Rules without tags are sent as `[]`: in an update
+        they take away the tags that the vault has.
+        """
 
     def __init__(
         self,
@@ -489,7 +491,9 @@ Global___BindTag: _TypeAlias = BindTag  # noqa: Y015
 
 @_typing.final
 class DiskSelection(_message.Message):
-    """Which disks of a server are backed up. Both empty: all disks."""
+    """Which disks of a server are backed up. In a request: not set, CBR keeps the selection that it has, which at first is all disks; set with both lists
+    empty, all disks are backed up again (`"exclude_volumes": []` is sent).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
