@@ -106,6 +106,17 @@ def register_image(emulator: Emulator, backup_id: str, project_id: str) -> str:
     return image_id
 
 
+def delete_resource(emulator: Emulator, resource_id: str) -> None:
+    """Delete a resource in its own service; LookupError if there is none."""
+    world = emulator.world
+    item = world.protectables.pop(resource_id, None)
+    if item is None:
+        raise LookupError("no such resource")
+    vault = world.vault_of(item.project_id, item.id)
+    if vault is not None:
+        vault.resources[item.id].protect_status = "deleted"
+
+
 def dump(emulator: Emulator) -> dict[str, Any]:
     """Return every object as clients would see it."""
     world = emulator.world

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from emulator.auth import Arrival, Caller
+from emulator.auth import Caller
 from emulator.clock import Clock
 from emulator.control import control_routes
 from emulator.emulator import Emulator
@@ -25,6 +25,7 @@ from emulator.fields import JsonObject, parse_query
 from emulator.routes import all_routes
 from emulator.routing import Answer, Call, Route, Router
 from emulator.settings import EmulatorSettings
+from emulator.signing import Arrival
 from emulator.truth import Entry
 from emulator.wire import Reply, Wire
 
@@ -142,6 +143,7 @@ class FrontDoor:
             params=params,
             query=parse_query(route.query, _query(arrival.raw_query)),
             body=route.body(_json(arrival.body), "") if route.body is not None else {},
+            base_url=f"http://{arrival.headers.get('host', '')}",
             outcome=task_outcome(striking),
             list_lag_s=sum(fault.seconds for fault in striking if fault.kind == "list_lag"),
         )

@@ -1,33 +1,15 @@
-"""Who sends a request: a key pair (SDK-HMAC-SHA256 over the request) or an IAM token.
+"""Who sends a request: a key pair (a signature over the request) or an IAM token.
 
 The verifier signs what the request says it signed (its SignedHeaders) and compares.
-Source: "Signing algorithm" of the API gateway manual and its error texts (APIGW.0301, 0303, 0310).
+Source: the error texts of the API gateway (APIGW.0301, 0303, 0310).
 """
 
-import hashlib
-import hmac
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, unquote
 
 from emulator.errors import ApiError, gateway_error
 from emulator.settings import Account, EmulatorSettings, Project
-
-ALGORITHM = "SDK-HMAC-SHA256"
-AUTHORIZATION = re.compile(ALGORITHM + r"\s+Access=(?P<key>[^,\s]+),\s*SignedHeaders=(?P<names>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One request as it came in; path and query are still encoded, header names are in lower case."""
-
-    method: str
-    raw_path: str
-    raw_query: str
-    headers: Mapping[str, str]
-    body: bytes
+from emulator.signing import Arrival, canonical_request, claim_of, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +60,13 @@ class Authenticator:
         token = headers.get("x-auth-token")
         if token is not None:
             return self._of_token(token, now)
-        match = AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
-        if match is None:
+        claim = claim_of(headers.get("authorization", ""))
+        if claim is None:
             raise _refused("x-auth-token not found")
-        account, secret_key = self._owner(match["key"], headers.get("x-security-token"), now)
+        account, secret_key = self._owner(claim.access_key, headers.get("x-security-token"), now)
         self._check_date(headers.get("x-sdk-date", ""), now)
-        names = match["names"].split(";")
-        canonical = canonical_request(arrival, names)
-        expected = signature(secret_key, headers["x-sdk-date"], canonical)
-        if not hmac.compare_digest(expected, match["signature"]):
+        if not matches(arrival, claim, secret_key):
+            canonical = canonical_request(arrival, claim.names)
             raise _refused("verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|"))
         project_id = headers.get("x-project-id")
         return Caller(account, next((each for each in account.projects if each.id == project_id), None))
@@ -126,35 +106,3 @@ class Authenticator:
         if project is None or caller.project not in {None, project}:
             raise gateway_error(403, "APIGW.0310", "The project is not available to these credentials")
         return project
-
-
-def canonical_request(arrival: Arrival, names: list[str]) -> str:
-    """Return the six parts that are signed, joined by line feeds; `names` are the signed headers."""
-    headers, body = arrival.headers, arrival.body
-    path = "/".join(_encode(unquote(segment)) for segment in arrival.raw_path.split("/"))
-    pairs = [pair.partition("=")[::2] for pair in arrival.raw_query.split("&") if pair]
-    decoded = sorted((unquote(name), unquote(value)) for name, value in pairs)
-    query = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in decoded)
-    names = sorted(name.lower() for name in names)
-    lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in names)
-    digest = headers.get("x-sdk-content-sha256") if body else None
-    return "\n".join(
-        (
-            arrival.method.upper(),
-            path if path.endswith("/") else f"{path}/",
-            query,
-            lines,
-            ";".join(names),
-            digest or hashlib.sha256(body).hexdigest(),
-        )
-    )
-
-
-def signature(secret_key: str, date: str, canonical: str) -> str:
-    """Return the hex signature of a canonical request."""
-    text = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    return hmac.new(secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
-
-
-def _encode(text: str) -> str:
-    return quote(text, safe="~")

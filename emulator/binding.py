@@ -1,5 +1,6 @@
 """Rules for vaults and the resources in them: who fits where, how much fits, what a new vault looks like."""
 
+from dataclasses import replace
 from typing import Any
 
 from emulator.errors import invalid, service_error
@@ -22,6 +23,9 @@ PLAIN_FIELDS = (
     "sys_lock_source_service",
 )
 """Fields a vault takes over from its order as they are."""
+
+REPLICABLE = ("server", "turbo")
+"""Kinds of vaults whose backups can go to another region."""
 
 USABLE = ("available", "lock")
 """A vault with an order under way (`lock`) still takes policy and resource changes."""
@@ -70,16 +74,20 @@ def bind(world: World, vault: Vault, wishes: list[JsonObject]) -> None:
         raise service_error(6104, "Duplicate resource.")
     if wishes and vault.protect_type != "backup":
         raise service_error(6108, "The vault takes no resources.")
-    bound = [_fitting(world, vault, wish) for wish in wishes]
-    if len(vault.resources) + len(bound) > MAX_RESOURCES:
+    resources = vault.resources | {wish["id"]: _fitting(world, vault, wish) for wish in wishes}
+    if len(resources) > MAX_RESOURCES:
         raise service_error(6100, f"Resources of vault over limit: {MAX_RESOURCES}.")
-    needed = vault.allocated + sum(resource.size for resource in bound)
-    if needed > vault.size:
-        if not vault.auto_expand:
-            raise service_error(6108, f"The vault of {vault.size} GB cannot hold resources of {needed} GB.")
-        vault.size = needed
-    for resource in bound:
-        vault.resources[resource.id] = resource
+    needed = sum(resource.size for resource in resources.values())
+    if vault.auto_expand:
+        vault.size = max(vault.size, needed)
+    require_capacity(world, vault, needed)
+    vault.resources = resources
+
+
+def require_capacity(world: World, vault: Vault, needed: int) -> None:
+    """Refuse with 6108 what is beyond the size of a vault; only if capacity is strict."""
+    if world.settings.strict_capacity and needed > vault.size:
+        raise service_error(6108, f"The vault of {vault.size} GB cannot hold resources of {needed} GB.")
 
 
 def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
@@ -91,10 +99,16 @@ def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
     if item.refusal is not None:
         raise service_error(int(item.refusal[0].rpartition(".")[2]), item.refusal[2])
     owner = world.vault_of(vault.project_id, item.id)
-    if owner is not None:
-        raise service_error(6103, "Resource already in other vault." if owner.id != vault.id else "Resource is in the vault.")
     extra = wish.get("extra_info", {})
-    return BoundResource(item.id, item.type, item.name, protected_size(item, extra), extra)
+    size = protected_size(item, extra)
+    if owner is None:
+        return BoundResource(item.id, item.type, item.name, size, extra)
+    if owner.id != vault.id:
+        raise service_error(6103, "Resource already in other vault.")
+    bound = vault.resources[item.id]
+    if bound.extra_info == extra:
+        raise service_error(6103, "Resource is in the vault.")
+    return replace(bound, size=size, extra_info=extra)
 
 
 def protected_size(item: Protectable, extra: dict[str, Any]) -> int:
@@ -130,7 +144,7 @@ def attach_policy(world: World, vault: Vault, policy_id: str, destination_vault_
     if vault.protect_type != "backup":
         raise service_error(6127, "The policy does not fit the vault.")
     if policy.operation_type == "replication":
-        if vault.object_type != "server":
+        if vault.object_type not in REPLICABLE:
             raise service_error(6122, "Resources of this vault cannot be replicated.")
         if destination_vault_id is None:
             raise invalid("destination_vault_id", "is required for a replication policy")

@@ -23,6 +23,7 @@ from emulator.transitions import Mode, Pace
 )
 @click.option("--duration", default=4.0, show_default=True, help="Seconds a task takes (transitions: time).")
 @click.option("--reads", default=3, show_default=True, help="Reads a task takes (transitions: reads).")
+@click.option("--strict-capacity", is_flag=True, help="Let vaults refuse resources beyond their size.")
 @click.option("--throttle", type=int, default=None, help="Requests per second, project and operation.")
 @click.option("--freeze-clock", is_flag=True, help="Move emulator time only by the control API.")
 @click.option("--empty", is_flag=True, help="Start without servers, disks and file shares.")
@@ -35,6 +36,7 @@ def main(
     transitions: str,
     duration: float,
     reads: int,
+    strict_capacity: bool,
     throttle: int | None,
     freeze_clock: bool,
     empty: bool,
@@ -45,6 +47,7 @@ def main(
         seed=seed,
         auth=auth,
         pace=Pace(Mode(transitions), reads=reads, duration_s=duration),
+        strict_capacity=strict_capacity,
         throttle_rps=throttle,
         freeze_clock=freeze_clock,
         seed_resources=not empty,

@@ -46,6 +46,7 @@ def control_routes(emulator: Emulator) -> list[Route]:
         ("POST", "/policies/{policy_id}/run", control.run_policy),
         ("POST", "/orders/{order_id}/pay", control.pay_order),
         ("POST", "/images", control.register_image),
+        ("DELETE", "/resources/{resource_id}", control.delete_resource),
         ("GET", "/state", control.dump_state),
     )
     return [Route(path, _guarded(endpoint), methods=[method]) for method, path, endpoint in table]
@@ -206,6 +207,11 @@ class Control:
         body = await _body(request, _IMAGE)
         image_id = actions.register_image(self._emulator, body["backup_id"], body["project_id"])
         return JSONResponse({"image_id": image_id}, 201)
+
+    async def delete_resource(self, request: Request) -> Response:
+        """Delete a server, disk or file share as its owner would; a vault that holds it lists it as `deleted`."""
+        actions.delete_resource(self._emulator, request.path_params["resource_id"])
+        return Response(status_code=204)
 
     async def dump_state(self, _request: Request) -> Response:
         """Return every object of every project."""

@@ -71,6 +71,11 @@ class BoundResource:
     auto_protect: bool = True
     protect_status: str | None = "available"
 
+    def now(self, status: str) -> None:
+        """Change the status; one that was deleted in its own service stays `deleted`."""
+        if self.protect_status != "deleted":
+            self.protect_status = status
+
 
 @dataclass(slots=True)
 class Vault:
@@ -117,7 +122,7 @@ class Vault:
     def spec_code(self) -> str:
         """`billing.spec_code`."""
         if self.protect_type == "replication":
-            return "vault.replication.server.normal"
+            return f"vault.replication.{'turbo' if self.object_type == 'turbo' else 'server'}.normal"
         return self.product.spec_code
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.errors import service_error
-from emulator.model import Backup, BoundResource, Checkpoint, ReplicationRecord, Vault
+from emulator.model import TURBO, Backup, BoundResource, Checkpoint, ReplicationRecord, Vault
 from emulator.settings import Project
 from emulator.tasks import Outcome, Task
 from emulator.transitions import FINAL, OBJECT_STATES, SUCCESS
@@ -17,8 +17,8 @@ def check_replicable(world: World, backup: Backup, destination: Project, vault: 
     """Refuse with 1002, 1003, 1009, 6216 or 6129 what cannot be replicated into `vault`."""
     if backup.image_type == "replication":
         raise service_error(1002, "A replica cannot be replicated again.")
-    if not any(child.bootable for child in backup.children):
-        raise service_error(1003, "Only backups of servers with their system disk can be replicated.")
+    if backup.resource_type != TURBO and not any(child.bootable for child in backup.children):
+        raise service_error(1003, "Only backups of file systems, and of servers with their system disk, can be replicated.")
     if backup.status != "available":
         raise service_error(6216, "The backup is in use.")
     if any(_blocks(record, destination) for record in backup.records):
@@ -86,7 +86,7 @@ def replicate(
 
 
 def _resource_of(backup: Backup) -> dict[str, Any]:
-    return {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": {}}
+    return {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name}
 
 
 def _details(record: ReplicationRecord, name: str) -> dict[str, Any]:

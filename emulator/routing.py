@@ -29,6 +29,8 @@ class Call:
     params: Mapping[str, str]
     query: JsonObject
     body: JsonObject
+    base_url: str = ""
+    """The address that the client has used, without a slash at the end."""
     outcome: Outcome | None = None
     """How tasks started by this call must end; None: well."""
     list_lag_s: float = 0.0

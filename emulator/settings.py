@@ -90,6 +90,8 @@ class EmulatorSettings:
     """How asynchronous work moves."""
     paging: Paging = field(default_factory=Paging)
     """How lists are cut into pages."""
+    strict_capacity: bool = False
+    """True: a vault refuses resources beyond its size, as the user guide says, unless it expands by itself."""
     throttle_rps: int | None = None
     """Requests per second for one project and operation before 429; None: no limit."""
     max_skew_s: float = 900.0

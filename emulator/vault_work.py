@@ -16,14 +16,15 @@ from emulator.world import World
 
 def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
     """Start removing a vault with all its backups."""
-    details = {"fail_count": 0, "total_count": sum(1 for _ in world.backups_in(vault.id))}
+    total = sum(1 for _ in world.backups_in(vault.id))
+    details = {"fail_count": 0, "total_count": total, "fail_delete_count": 0, "total_delete_count": total}
 
     def enter(status: str) -> None:
         if status not in FINAL:
             vault.status = "deleting"
             return
         if status != SUCCESS:
-            details["fail_count"] = details["total_count"]
+            details["fail_count"] = details["fail_delete_count"] = total
             vault.status = "available"
             return
         for backup in world.backups_in(vault.id):
@@ -37,7 +38,7 @@ def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
         provider_id=vault.product.provider_id,
         enterprise_project_id=vault.enterprise_project_id,
         vault=(vault.id, vault.name),
-        resource={"id": vault.id, "type": types[0] if types else "", "name": vault.name, "extra_info": {}},
+        resource={"id": vault.id, "type": types[0] if types else "", "name": vault.name, "extra_info": []},
         part="vault_delete",
         details=details,
         enter=enter,
@@ -56,7 +57,7 @@ def remove_resources(world: World, vault: Vault, resources: list[BoundResource],
 
     def enter(status: str) -> None:
         for resource in resources:
-            resource.protect_status = "available" if status in FINAL else "removing"
+            resource.now("available" if status in FINAL else "removing")
         if status == SUCCESS:
             gone = {resource.id for resource in resources}
             for backup in world.backups_in(vault.id):
@@ -146,7 +147,7 @@ def change_expiry(
         provider_id=vault.product.provider_id,
         enterprise_project_id=vault.enterprise_project_id,
         vault=(vault.id, vault.name),
-        resource={"id": vault.id, "type": "", "name": vault.name, "extra_info": {}},
+        resource={"id": vault.id, "type": "", "name": vault.name, "extra_info": []},
         part="update_expiration_time",
         details={"affected_backups_count": len(backups), "expiration_day": day},
         enter=enter,

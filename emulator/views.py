@@ -222,6 +222,7 @@ def organization_policy_view(policy: OrganizationPolicy) -> JsonObject:
     return {
         "id": policy.id,
         "description": "",
+        "effective_scope": policy.domain_id,
         **policy.body,
         "domain_id": policy.domain_id,
         "domain_name": policy.domain_name,

@@ -21,6 +21,7 @@ from emulator.transitions import FINAL, OBJECT_STATES, SKIPPED, SUCCESS
 from emulator.world import World
 
 DAY_S = 86400.0
+GONE = Outcome(SKIPPED, service_code(6302), "The resource does not exist.")
 BUSY = Outcome(SKIPPED, service_code(6125), "A backup task of this resource is running.")
 
 
@@ -40,7 +41,7 @@ class BackupOrder:
 
 def resource_ref(resource: BoundResource) -> dict[str, Any]:
     """Return `extra_info.resource` of a task."""
-    return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info}
+    return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info or []}
 
 
 def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], order: BackupOrder, outcome: Outcome | None) -> Checkpoint:
@@ -59,7 +60,7 @@ def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], 
     )
     world.checkpoints[checkpoint.id] = checkpoint
     for resource in resources:
-        skip = BUSY if world.tasks.busy(resource.id) else outcome
+        skip = GONE if resource.protect_status == "deleted" else BUSY if world.tasks.busy(resource.id) else outcome
         if skip is not None and skip.status == SKIPPED:
             _skip_backup(world, checkpoint, resource, order, skip)
         else:
@@ -113,7 +114,7 @@ def _start_backup(
 
     def enter(status: str) -> None:
         _set_status(world, backup, OBJECT_STATES["backup"][status])
-        resource.protect_status = "available" if status in FINAL else "protecting"
+        resource.now("available" if status in FINAL else "protecting")
         if status not in FINAL:
             return
         if status == SUCCESS:
@@ -220,7 +221,7 @@ def _of(world: World, backup: Backup) -> dict[str, Any]:
         "provider_id": backup.provider_id,
         "enterprise_project_id": backup.enterprise_project_id,
         "vault": (backup.vault_id, vault.name if vault is not None else None),
-        "resource": {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": {}},
+        "resource": {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": None},
     }
 
 
@@ -230,7 +231,7 @@ def restore(world: World, backup: Backup, target: Protectable, bound: BoundResou
     def enter(status: str) -> None:
         _set_status(world, backup, OBJECT_STATES["restore"][status])
         if bound is not None:
-            bound.protect_status = "available" if status in FINAL else "restoring"
+            bound.now("available" if status in FINAL else "restoring")
 
     return world.tasks.start(
         "restore",

@@ -24,7 +24,8 @@ def create_checkpoint(call: Call) -> object:
     named = [each["id"] for each in wish.get("resource_details", [])] or wish.get("resources", [])
     resources = bound_resources(vault, named) if named else list(vault.resources.values())
     for each in wish.get("resource_details", []):
-        protected_size(call.world.protectables[each["id"]], each.get("extra_info", {}))
+        if each["id"] in call.world.protectables:
+            protected_size(call.world.protectables[each["id"]], each.get("extra_info", {}))
     if "policy_id" in wish:
         call.world.policy(call.project_id, wish["policy_id"])
     if not resources:

@@ -1,4 +1,4 @@
-"""The identity calls that CBR clients need: tokens, project ids, the account id."""
+"""The identity calls that CBR clients need: tokens, the service catalog, project ids, the account id."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from emulator.auth import Caller, TemporaryKey, Token
 from emulator.clock import zulu
 from emulator.errors import iam_error
 from emulator.fields import JsonObject, Need
+from emulator.ids import seeded
 from emulator.routing import Answer, Call, Route
 from emulator.settings import Account, Project
 
@@ -48,6 +49,44 @@ def _matching(account: Account, name: str | None) -> list[Project]:
     return exact or [project for project in account.projects if project.region == name][:1]
 
 
+def _catalog(call: Call, account: Account, project: Project | None) -> list[JsonObject]:
+    """Return what is to be had where; an address of CBR holds the project, so clients of the whole account get one for each."""
+    projects = [project] if project is not None else account.projects
+    regions = dict.fromkeys(each.region for each in projects)
+    places = {"iam": [(region, "/v3") for region in regions], "cbr": [(each.region, f"/v3/{each.id}") for each in projects]}
+    types = {"iam": "identity", "cbr": "cbr"}
+    return [
+        {
+            "id": seeded("catalog", name),
+            "name": name,
+            "type": types[name],
+            "endpoints": [
+                {"id": seeded(name, region, path), "interface": "public", "region": region, "region_id": region, "url": call.base_url + path}
+                for region, path in places[name]
+            ],
+        }
+        for name in places
+    ]
+
+
+def show_catalog(call: Call) -> object:
+    """Answer the service catalog. Source: Keystone, GET /v3/auth/catalog."""
+    project = call.caller.project if call.caller is not None else None
+    return {"catalog": _catalog(call, call.account, project), "links": {"self": f"{call.base_url}/v3/auth/catalog"}}
+
+
+def show_identity_version(call: Call) -> object:
+    """Answer the version of the identity API, with which OpenStack-style clients begin. Source: Keystone, GET /v3."""
+    version = {
+        "id": "v3.6",
+        "status": "stable",
+        "updated": "2016-04-04T00:00:00Z",
+        "links": [{"rel": "self", "href": f"{call.base_url}/v3/"}],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+    }
+    return {"version": version}
+
+
 def create_token(call: Call) -> Answer:
     """Answer 201 with the token in X-Subject-Token. Source: IAM, POST /v3/auth/tokens."""
     auth = call.body["auth"]
@@ -64,7 +103,7 @@ def create_token(call: Call) -> Answer:
         "expires_at": zulu(token.expires_at),
         "user": {"id": account.user_id, "name": account.user_name, "domain": domain, "password_expires_at": ""},
         "roles": [{"id": "0", "name": "cbr_adm"}],
-        "catalog": [],
+        "catalog": _catalog(call, account, project),
     }
     if project is None:
         view["domain"] = domain
@@ -176,6 +215,8 @@ ROUTES = (
         "CreateTemporaryAccessKeyByToken", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", create_temporary_key, 201,
         body=TEMPORARY_BODY, mutates=False,
     ),
+    Route("KeystoneShowVersion", "GET", "/v3", show_identity_version, public=True),
+    Route("KeystoneShowCatalog", "GET", "/v3/auth/catalog", show_catalog),
     Route("KeystoneListProjects", "GET", "/v3/projects", list_iam_projects, query={"name": fields.q_text}),
     Route("KeystoneListAuthDomains", "GET", "/v3/auth/domains", list_auth_domains),
 )  # fmt: skip

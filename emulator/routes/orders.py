@@ -1,7 +1,7 @@
-"""Orders of pre-paid vaults. Their answers come from the billing centre, hence the camel case."""
+"""Orders of pre-paid vaults, and the billing centre's view of them. CBR passes on answers of the billing centre, hence the camel case."""
 
 from emulator import fields
-from emulator.errors import invalid, service_error
+from emulator.errors import ApiError, invalid, service_error
 from emulator.fields import JsonObject, Need
 from emulator.model import OBJECT_TYPES, Order, Vault
 from emulator.routes.vault_bodies import BIND_RULES, LEVEL, RESOURCE, THRESHOLD
@@ -15,6 +15,7 @@ SPEC_CODES = (
     "vault.backup.volume.normal",
     "vault.backup.rds.normal",
     "vault.replication.server.normal",
+    "vault.replication.turbo.normal",
     "vault.hybrid.server.normal",
 )
 
@@ -51,7 +52,7 @@ def _resize(call: Call, vault_id: str, size: int, spec_code: str) -> Vault:
         raise invalid("resource_spec_code", "is not that of the vault")
     if size * 1024 < call.world.used_mb(vault.id):
         raise service_error(6114, "Size of vault is below the used capacity.")
-    if size < vault.allocated:
+    if call.world.settings.strict_capacity and size < vault.allocated:
         raise service_error(6101, "Size of vault invalid.")
     vault.size = size
     return vault
@@ -74,6 +75,23 @@ def update_order(call: Call) -> object:
     product: JsonObject = call.body["productInfo"]
     _resize(call, call.body["resourceId"], product["resourceSize"], product["resourceSpecCode"])
     return {"orderId": order.id, "retCode": "0", "retMsg": "success"}
+
+
+COMPLETED, TO_BE_PAID = 5, 6
+"""States of an order at the billing centre."""
+
+
+def show_order(call: Call) -> object:
+    """Answer an order with the vault it is for, which pre-paid clients wait for. Source: billing centre, ShowCustomerOrderDetails."""
+    projects = {project.id for project in call.account.projects}
+    order = call.world.orders.get(call.params["order_id"])
+    if order is None or order.project_id not in projects:
+        raise ApiError(400, {"error_code": "CBC.0100", "error_msg": "The order does not exist."})
+    status = COMPLETED if order.paid else TO_BE_PAID
+    service = {"service_type_code": "hws.service.type.cbr", "service_type_name": "Cloud Backup and Recovery"}
+    line = {"order_line_item_id": f"{order.id}-000001", **service, "status": status, "resource_id": order.resource_id}
+    info = {"order_id": order.id, "customer_id": call.account.domain_id, **service, "source_type": 1, "order_type": 1, "status": status}
+    return {"total_count": 1, "order_info": info, "order_line_items": [line]}
 
 
 PERIOD = fields.word("month", "year")
@@ -166,5 +184,6 @@ ROUTES = (
     Route("CreatePostPaidVault", "POST", P + "/vaults/order", create_pre_paid_vault, body=ORDER_BODY),
     Route("ChangeVaultChargeMode", "POST", P + "/vaults/change-charge-mode", change_charge_mode, body=PERIOD_BODY),
     Route("ChangeOrder", "POST", P + "/orders/change", change_order, body=CHANGE_BODY),
+    Route("ShowCustomerOrderDetails", "GET", "/v2/orders/customer-orders/details/{order_id}", show_order),
     Route("UpdateOrder", "PUT", P + "/orders/{order_id}", update_order, body=UPDATE_BODY),
 )

@@ -1,7 +1,7 @@
 """Replication, synchronisation and external vaults: everything that crosses projects and regions."""
 
 from emulator import fields, vault_work
-from emulator.binding import replica_vault
+from emulator.binding import REPLICABLE, replica_vault
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_need, q_text, q_word
 from emulator.model import OBJECT_TYPES, BoundResource, Vault
@@ -60,7 +60,7 @@ def copy_checkpoint(call: Call) -> object:
     """Start the replication of every available backup of a vault that the region does not have yet."""
     body = call.body["replicate"]
     source = call.world.vault(call.project_id, body["vault_id"])
-    if source.protect_type != "backup" or source.object_type != "server":
+    if source.protect_type != "backup" or source.object_type not in REPLICABLE:
         raise service_error(6128, "The vault does not replicate.")
     project, vault = _destination(call, body)
     started = []
@@ -129,7 +129,7 @@ def list_external_vault(call: Call) -> object:
     owner = next((each for each in call.account.projects if each.id == query["external_project_id"]), None)
     found: list[Vault] = []
     if owner is not None and owner.region == query["region_id"]:
-        found = [vault for vault in call.world.vaults.values() if vault.project_id == owner.id]
+        found = call.world.paging.ordered([vault for vault in call.world.vaults.values() if vault.project_id == owner.id])
     if "vault_id" in query:
         found = [vault for vault in found if vault.id == query["vault_id"]]
     else:

@@ -1,7 +1,7 @@
 """Category vault: vaults, what is in them, and their policies. Tags and orders have their own modules."""
 
 from emulator import fields, vault_work
-from emulator.binding import attach_policy, bind, bound_resources, new_vault, require_usable
+from emulator.binding import attach_policy, bind, bound_resources, new_vault, require_capacity, require_usable
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_list, q_text, q_word
 from emulator.model import OBJECT_TYPES, Order, Vault
@@ -91,7 +91,7 @@ def update_vault(call: Call) -> object:
             raise invalid("vault.billing.consistent_level", "cannot go back to crash_consistent")
         vault.consistent_level = billing["consistent_level"]
     if vault.locked and body.get("locked") is False:
-        raise invalid("vault.locked", "a locked vault cannot be unlocked")
+        raise invalid("vault.locked", "the locked attribute of a locked vault cannot be changed to false")
     for name, value in body.items():
         setattr(vault, name, value)
     return {"vault": vault_view(call.world, vault)}
@@ -104,7 +104,7 @@ def _resize(call: Call, vault: Vault, size: int) -> None:
         raise service_error(6110, "The size of a pre-paid vault is changed by an order.")
     if size * 1024 < call.world.used_mb(vault.id):
         raise service_error(6114, "Size of vault is below the used capacity.")
-    if size < vault.allocated:
+    if call.world.settings.strict_capacity and size < vault.allocated:
         raise service_error(6101, "Size of vault invalid.")
     vault.size = size
 
@@ -154,8 +154,7 @@ def migrate_vault_resource(call: Call) -> object:
     resources = bound_resources(vault, call.body["resource_ids"])
     if any(call.world.tasks.busy(resource.id) for resource in resources):
         raise service_error(6203, "A task is running.")
-    if destination.allocated + sum(resource.size for resource in resources) > destination.size:
-        raise service_error(6108, "The destination vault cannot hold the resources.")
+    require_capacity(call.world, destination, destination.allocated + sum(resource.size for resource in resources))
     vault_work.migrate_resources(call.world, vault, destination, resources, call.outcome)
     return {"migrated_resources": [resource.id for resource in resources]}
 

@@ -36,14 +36,17 @@ class Signed(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, access_key: str, secret_key: str, at: datetime | None = None, security_token: str | None = None) -> None:
+    def __init__(
+        self, access_key: str, secret_key: str, at: datetime | None = None, security_token: str | None = None, *, as_given: bool = False
+    ) -> None:
         self._access_key, self._secret_key, self._at = access_key, secret_key, at
-        self._security_token = security_token
+        self._security_token, self._as_given = security_token, as_given
 
     def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
         date = (self._at or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         path, _, query = request.url.raw_path.decode().partition("?")
-        pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
+        pairs = [pair.partition("=")[::2] for pair in query.split("&") if pair]
+        pairs.sort(key=(lambda pair: pair[:1]) if self._as_given else None)
         query = "&".join(f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs)
         canonical = (
             f"{request.method}\n{path.rstrip('/')}/\n{query}\n"

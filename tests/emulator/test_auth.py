@@ -1,13 +1,18 @@
 """Who gets in: signatures, tokens, projects, clock skew."""
 
+import hashlib
+import hmac
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.sdk_request import SdkRequest
+from huaweicloudsdkcore.signer.signer import DerivationAKSKSigner
 
-from emulator.auth import Arrival, canonical_request, signature
 from emulator.server import RunningEmulator, running_emulator
 from emulator.settings import (
     ACCESS_KEY,
@@ -19,6 +24,7 @@ from emulator.settings import (
     RESEARCH_PROJECT_ID,
     SECRET_KEY,
 )
+from emulator.signing import Arrival, canonical_request, signature
 from tests.emulator.conftest import Signed, control
 
 VAULTS = f"/v3/{PAYMENTS_PROJECT_ID}/vaults"
@@ -39,9 +45,56 @@ def test_a_signature_over_repeated_and_encoded_query_names_is_the_published_one(
     }
     target = "/v3/0123456789abcdef0123456789abcdef/backups"
     query = "limit=50&name=a%20b%2F%C3%BC~%2A&status=available&status=error"
-    canonical = canonical_request(Arrival("GET", target, query, headers, b""), list(headers))
+    canonical = canonical_request(Arrival("GET", target, query, headers, b""), tuple(headers))
     secret = "SKEXAMPLE00000000000000000000000000000001"
     assert signature(secret, "20250131T080910Z", canonical) == ("faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0")
+
+
+@pytest.mark.parametrize("query", ["status=error&status=available&id=b&id=a", "id=a&id=b&status=available&status=error"])
+@pytest.mark.parametrize("as_given", [False, True])
+async def test_repeated_query_values_may_be_signed_sorted_or_as_given(http: httpx.AsyncClient, query: str, *, as_given: bool):
+    auth = Signed(ACCESS_KEY, SECRET_KEY, as_given=as_given)
+    assert (await http.get(f"/v3/{PAYMENTS_PROJECT_ID}/backups?{query}", auth=auth)).status_code == 200
+
+
+async def test_a_value_that_was_not_signed_breaks_the_signature(http: httpx.AsyncClient):
+    request = http.build_request("GET", f"{VAULTS}?id=b&id=a")
+    signed = next(Signed(ACCESS_KEY, SECRET_KEY, as_given=True).auth_flow(request))
+    changed = httpx.Request("GET", f"{signed.url}&id=c", headers=signed.headers)
+    assert (await http.send(changed)).status_code == 401
+
+
+def derived_by_the_sdk(url: str, secret_key: str) -> dict[str, str]:
+    """The headers of a GET that the vendor's SDK signs with a key derived for one region and service."""
+    target = httpx.URL(url)
+    request = SdkRequest("GET", target.scheme, target.netloc.decode(), target.path, query_params=[("id", ["b", "a"])], header_params={})
+    DerivationAKSKSigner(BasicCredentials(ACCESS_KEY, secret_key)).sign(request, "cbr", "cn-north-4")
+    return dict(request.header_params)
+
+
+def derived_in_steps(url: str, secret_key: str) -> dict[str, str]:
+    """The same by the algorithm of OpenStack-style clients: a key for the day, for the region, for the service, for requests."""
+    date = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{date[:8]}/cn-north-4/cbr/sdk_request"
+    lines = ("GET", f"{httpx.URL(url).path}/", "id=a&id=b", f"x-sdk-date:{date}\n", "x-sdk-date", hashlib.sha256(b"").hexdigest())
+    text = f"SDK-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
+    key = b"SDK" + secret_key.encode()
+    for part in (*scope.split("/"), text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    claim = f"SDK-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders=x-sdk-date, Signature={key.hex()}"
+    return {"x-sdk-date": date, "Authorization": claim}
+
+
+@pytest.mark.parametrize("sign", [derived_by_the_sdk, derived_in_steps])
+async def test_derived_keys_sign_too(http: httpx.AsyncClient, running: RunningEmulator, sign: Callable[[str, str], dict[str, str]]):
+    url = running.base_url + VAULTS
+    assert (await http.get(f"{url}?id=b&id=a", headers=sign(url, SECRET_KEY))).status_code == 200
+    refused = await http.get(f"{url}?id=b&id=a", headers=sign(url, "wrong"))
+    assert "verify aksk signature fail" in refused.json()["error_msg"]
+    for part, other in (("/cn-north-4/", "/cn-east-3/"), ("/cbr", "/evs"), ("cbr", "cbr/more"), ("Credential", "Access")):
+        headers = sign(url, SECRET_KEY)
+        headers["Authorization"] = headers["Authorization"].replace(part, other)
+        assert (await http.get(f"{url}?id=b&id=a", headers=headers)).status_code == 401
 
 
 async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
@@ -84,6 +137,23 @@ async def test_a_token_opens_its_project_and_no_other(http: httpx.AsyncClient):
     token = {"X-Auth-Token": response.headers["x-subject-token"]}
     assert (await http.get(VAULTS, headers=token)).status_code == 200
     assert (await http.get(f"/v3/{DATABASES_PROJECT_ID}/vaults", headers=token)).status_code == 403
+
+
+async def test_openstack_style_clients_find_cbr_in_the_catalog(http: httpx.AsyncClient, running: RunningEmulator):
+    version = (await http.get("/v3")).json()["version"]
+    assert (version["id"], version["links"][0]["href"]) == ("v3.6", f"{running.base_url}/v3/")
+    response = await http.post("/v3/auth/tokens", json=login())
+    catalog = response.json()["token"]["catalog"]
+    assert {entry["type"]: [each["url"] for each in entry["endpoints"]] for entry in catalog} == {
+        "identity": [f"{running.base_url}/v3"],
+        "cbr": [f"{running.base_url}/v3/{PAYMENTS_PROJECT_ID}"],
+    }
+    headers = {"X-Auth-Token": response.headers["x-subject-token"]}
+    assert (await http.get("/v3/auth/catalog", headers=headers)).json()["catalog"] == catalog
+    assert (await http.get("/v3/auth/catalog")).status_code == 401
+    whole = (await http.get("/v3/auth/catalog", auth=Signed(ACCESS_KEY, SECRET_KEY))).json()["catalog"]
+    regions = {entry["type"]: [each["region"] for each in entry["endpoints"]] for entry in whole}
+    assert regions == {"identity": ["cn-north-4", "cn-east-3"], "cbr": ["cn-north-4", "cn-north-4", "cn-east-3"]}
 
 
 async def test_a_region_name_scopes_a_token_to_its_first_project(http: httpx.AsyncClient):

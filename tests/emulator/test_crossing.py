@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from emulator.settings import STANDBY_PROJECT_ID
-from tests.emulator.conftest import Caller, control
+from emulator.settings import ACCESS_KEY, SECOND_ACCESS_KEY, SECOND_SECRET_KEY, SECRET_KEY, STANDBY_PROJECT_ID
+from tests.emulator.conftest import Caller, Signed, control
 
 
 async def share(owner: Caller, recipient: Caller) -> str:
@@ -31,9 +31,9 @@ async def test_a_share_across_accounts_is_seen_accepted_and_taken_back(payments:
     vault = await research.vault(servers=0)
     accepted = await research.ok("PUT", member, {"status": "accepted", "vault_id": vault["id"]})
     assert (accepted["member"]["status"], accepted["member"]["vault_id"]) == ("accepted", vault["id"])
-    assert (await research.ok("GET", f"/backups/{backup_id}"))["backup"]["vault_id"] == vault["id"]
-    found = await research.ok("GET", f"/backups?own_type=shared&vault_id={vault['id']}")
-    assert [each["vault_id"] for each in found["backups"]] == [vault["id"]]
+    seen = (await research.ok("GET", f"/backups/{backup_id}"))["backup"]
+    assert {each["vault_id"] for each in (seen, *seen["children"])} == {vault["id"]}
+    assert (await research.ok("GET", f"/backups?own_type=shared&vault_id={vault['id']}"))["backups"][0]["vault_id"] == vault["id"]
     assert (await payments.ok("GET", f"/backups/{backup_id}"))["backup"]["vault_id"] != vault["id"]
     await payments.ok("DELETE", member)
     assert await code(research, "GET", f"/backups/{backup_id}") == "BackupService.6200"
@@ -58,8 +58,8 @@ async def test_only_the_recipient_answers_and_only_once_offered(payments: Caller
     assert await code(payments, "GET", f"{members}/{standby.project_id}") == "BackupService.6705"
 
 
-async def replica_place(standby: Caller) -> dict[str, str]:
-    vault = await standby.vault(servers=0, billing={"protect_type": "replication"})
+async def replica_place(standby: Caller, kind: str = "server") -> dict[str, str]:
+    vault = await standby.vault(servers=0, billing={"protect_type": "replication", "object_type": kind})
     return {
         "destination_project_id": STANDBY_PROJECT_ID,
         "destination_region": "cn-east-3",
@@ -86,6 +86,24 @@ async def test_a_replica_appears_in_the_other_region(http: httpx.AsyncClient, pa
     assert await code(payments, "POST", path, {"replicate": place}) == "BackupService.1009"
     back = {**place, "destination_project_id": payments.project_id, "destination_region": "cn-north-4"}
     assert (await standby("POST", f"/backups/{replica['id']}/replicate", {"replicate": back}))[0] == 400
+
+
+async def test_file_systems_replicate_into_a_vault_of_their_kind(http: httpx.AsyncClient, payments: Caller, standby: Caller):
+    place = await replica_place(standby, "turbo")
+    shown = (await standby.ok("GET", f"/vaults/{place['destination_vault_id']}"))["vault"]
+    assert shown["billing"]["spec_code"] == "vault.replication.turbo.normal"
+    share = (await payments.ok("GET", "/protectables/turbo/instances"))["instances"][0]
+    wish = [{"id": share["id"], "type": share["type"]}]
+    vault = await payments.vault(billing={"object_type": "turbo"}, resources=wish)
+    await payments.backup(vault["id"])
+    trigger = {"properties": {"pattern": ["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]}}
+    definition = {name: place[name] for name in ("destination_project_id", "destination_region")} | {"retention_duration_days": 3}
+    policy = {"name": "p", "operation_type": "replication", "operation_definition": definition, "trigger": trigger}
+    made = (await payments.ok("POST", "/policies", {"policy": policy}))["policy"]
+    bound = {"policy_id": made["id"], "destination_vault_id": place["destination_vault_id"]}
+    await payments.ok("POST", f"/vaults/{vault['id']}/associatepolicy", bound)
+    await control(http, "POST", f"/policies/{made['id']}/run")
+    assert (await standby.ok("GET", "/backups?image_type=replication"))["backups"][0]["resource_type"] == "OS::Sfs::Turbo"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +142,14 @@ async def test_a_replication_policy_copies_what_is_new(http: httpx.AsyncClient, 
     assert (await standby.ok("GET", "/backups"))["count"] == 1
 
 
+async def told_by_the_billing_centre(http: httpx.AsyncClient, line: dict[str, str], status: int) -> None:
+    path = f"/v2/orders/customer-orders/details/{line['orderId']}"
+    told = (await http.get(path, auth=Signed(ACCESS_KEY, SECRET_KEY))).json()
+    assert (told["order_info"]["status"], told["order_line_items"][0]["resource_id"]) == (status, line["resourceId"])
+    refused = await http.get(path, auth=Signed(SECOND_ACCESS_KEY, SECOND_SECRET_KEY))
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "CBC.0100")
+
+
 async def test_an_unpaid_order_holds_its_vault_back(http: httpx.AsyncClient, payments: Caller):
     billing = {
         "consistent_level": "crash_consistent",
@@ -137,5 +163,7 @@ async def test_an_unpaid_order_holds_its_vault_back(http: httpx.AsyncClient, pay
     body = {"vault": {"name": "bought", "billing": billing, "resources": []}}
     line = (await payments.ok("POST", "/vaults", body))["orders"][0]
     assert (await payments("GET", f"/vaults/{line['resourceId']}"))[0] == 404
+    await told_by_the_billing_centre(http, line, 6)
     assert await control(http, "POST", f"/orders/{line['orderId']}/pay") == {"vault_id": line["resourceId"]}
     assert (await payments.ok("GET", f"/vaults/{line['resourceId']}"))["vault"]["billing"]["order_id"] == line["orderId"]
+    await told_by_the_billing_centre(http, line, 5)

@@ -245,7 +245,8 @@ def organization(sdk: Sdk) -> None:
     )
     policy = sdk.create_organization_policy(body=m.OrganizationPolicyCreateReq(policy=wish)).policy
     path = {"organization_policy_id": policy.id}
-    assert sdk.show_organization_policy(**path).policy.status == "syncing"
+    shown = sdk.show_organization_policy(**path).policy
+    assert (shown.status, bool(shown.effective_scope)) == ("syncing", True)
     assert sdk.list_organization_policies(operation_type="backup").count == 1
     change = m.OrganizationPolicyUpdateReq(policy=m.OrganizationPolicyUpdate(name="some"))
     assert sdk.update_organization_policy(**path, body=change).policy.name == "some"

@@ -101,6 +101,20 @@ async def test_deleting_a_vault_takes_its_backups_along(http: httpx.AsyncClient,
     assert (await payments("GET", f"/vaults/{vault['id']}"))[1]["error_code"] == "BackupService.6105"
     assert (await payments("GET", f"/backups/{backup['id']}"))[1]["error_code"] == "BackupService.6200"
     assert (await log(payments)) == ("success", 100)
+    newest = (await payments.ok("GET", "/operation-logs?operation_type=vault_delete"))["operation_logs"][0]
+    counts = {"fail_count": 0, "total_count": 1, "fail_delete_count": 0, "total_delete_count": 1}
+    assert newest["extra_info"]["vault_delete"] == counts
+
+
+async def test_logs_say_in_three_ways_that_they_know_nothing_more_of_the_resource(payments: Caller, standby: Caller):
+    far = await standby.vault(servers=0, billing={"protect_type": "replication"})
+    backup = await payments.backup((await payments.vault())["id"])
+    place = {"destination_project_id": standby.project_id, "destination_region": "cn-east-3", "destination_vault_id": far["id"]}
+    await payments.ok("POST", f"/backups/{backup['id']}/replicate", {"replicate": place})
+    await payments.ok("DELETE", f"/backups/{backup['id']}")
+    logs = (await payments.ok("GET", "/operation-logs"))["operation_logs"]
+    shown = {each["operation_type"]: each["extra_info"]["resource"].get("extra_info", "absent") for each in logs}
+    assert shown == {"backup": [], "replication": "absent", "delete": None}
 
 
 async def test_a_policy_run_backs_up_and_prunes(http: httpx.AsyncClient, payments: Caller):

@@ -1,8 +1,13 @@
 """What the service refuses: resources that do not fit, sizes, words, unknown paths and ids."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
+from emulator.server import running_emulator
+from emulator.settings import PAYMENTS_PROJECT_ID
+from emulator.transitions import Mode, Pace
 from tests.emulator.conftest import Caller, control
 
 
@@ -52,7 +57,28 @@ async def test_binding_by_tags_needs_tags(payments: Caller, rules: dict[str, obj
     assert (await payments.ok("POST", "/vaults", {"vault": vault | tags}))["vault"]["auto_bind"]
 
 
-async def test_capacity_is_kept(payments: Caller):
+async def test_a_vault_takes_more_than_its_size(payments: Caller):
+    vault = await payments.vault(servers=2, billing={"size": 10})
+    assert (vault["billing"]["size"], vault["billing"]["allocated"]) == (10, 280)
+    path, server = f"/vaults/{vault['id']}", await resource(payments, index=2)
+    await payments.ok("POST", f"{path}/addresources", {"resources": [server]})
+    assert (await payments.ok("PUT", path, {"vault": {"billing": {"size": 20}}}))["vault"]["billing"]["size"] == 20
+    other = await payments.vault(servers=0, billing={"size": 10})
+    move = {"destination_vault_id": other["id"], "resource_ids": [server["id"]]}
+    assert (await payments.ok("POST", f"{path}/migrateresources", move))["migrated_resources"] == [server["id"]]
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[Caller]:
+    async with (
+        running_emulator(pace=Pace(Mode.IMMEDIATE), strict_capacity=True) as running,
+        httpx.AsyncClient(base_url=running.base_url) as http,
+    ):
+        yield Caller(http, PAYMENTS_PROJECT_ID)
+
+
+async def test_capacity_is_kept_if_told_so(strict: Caller):
+    payments = strict
     vault = await payments.vault(billing={"size": 150})
     path = f"/vaults/{vault['id']}"
     server = await resource(payments, index=1)
@@ -78,6 +104,40 @@ async def test_excluded_disks_neither_count_nor_are_backed_up(payments: Caller):
     assert vault["billing"]["allocated"] == 40
     backup = await payments.backup(vault["id"])
     assert len((await payments.ok("GET", f"/backups/{backup['id']}"))["backup"]["children"]) == 1
+
+
+async def test_a_second_binding_changes_the_disks_that_are_left_out(payments: Caller):
+    server = (await payments.servers())[0]
+    wish = {"id": server["id"], "type": server["type"]}
+    vault = await payments.vault(servers=0, resources=[wish])
+    path, without = f"/vaults/{vault['id']}", {"exclude_volumes": [server["children"][1]["id"]]}
+    await payments.ok("PUT", f"{path}/set-resources", {"resource_ids": [server["id"]], "action": "suspend"})
+    for extra, allocated in ((without, 40), ({"exclude_volumes": []}, 140)):
+        body = {"resources": [wish | {"extra_info": extra}]}
+        assert await payments.ok("POST", f"{path}/addresources", body) == {"add_resource_ids": [server["id"]]}
+        shown = (await payments.ok("GET", path))["vault"]
+        assert (shown["billing"]["allocated"], shown["resources"][0]["extra_info"]) == (allocated, extra)
+        assert not shown["resources"][0]["auto_protect"]
+        assert await refusal(payments, "POST", f"{path}/addresources", body) == (400, "BackupService.6103")
+
+
+async def test_a_server_that_was_deleted_stays_in_its_vault_as_deleted(http: httpx.AsyncClient, payments: Caller):
+    vault = await payments.vault(servers=2)
+    gone, left = (each["id"] for each in vault["resources"])
+    await control(http, "DELETE", f"/resources/{gone}")
+    assert (await http.delete(f"/_emulator/resources/{gone}")).status_code == 404
+    assert await refusal(payments, "GET", f"/protectables/server/instances/{gone}") == (404, "BackupService.7100")
+    made = (await payments.ok("POST", "/checkpoints", {"checkpoint": {"vault_id": vault["id"]}}))["checkpoint"]["vault"]
+    assert [each["id"] for each in made["resources"]] == [left]
+    assert [each["id"] for each in made["skipped_resources"]] == [gone]
+    shown = (await payments.ok("GET", f"/vaults/{vault['id']}"))["vault"]["resources"]
+    assert {each["id"]: each["protect_status"] for each in shown} == {gone: "deleted", left: "available"}
+
+
+async def test_a_locked_vault_says_that_its_locked_attribute_stays(payments: Caller):
+    vault = await payments.vault(locked=True)
+    status, refused = await payments("PUT", f"/vaults/{vault['id']}", {"vault": {"locked": False}})
+    assert (status, "the locked attribute" in refused["error_msg"]) == (400, True)
 
 
 GOOD = {"consistent_level": "crash_consistent", "object_type": "server", "protect_type": "backup", "size": 100}

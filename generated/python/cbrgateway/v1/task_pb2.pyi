@@ -1449,19 +1449,27 @@ class TaskVaultDelete(_message.Message):
 
     FAIL_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    FAIL_DELETE_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_DELETE_COUNT_FIELD_NUMBER: _builtins.int
     fail_count: _builtins.int
     """Number of failures; of what, CBR does not publish."""
     total_count: _builtins.int
     """Number of all, in the same count."""
+    fail_delete_count: _builtins.int
+    """Number of deletions that failed. CBR does not publish how it differs from `fail_count`."""
+    total_delete_count: _builtins.int
+    """Number of all deletions."""
     def __init__(
         self,
         *,
         fail_count: _builtins.int = ...,
         total_count: _builtins.int = ...,
+        fail_delete_count: _builtins.int = ...,
+        total_delete_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fail_count", b"fail_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fail_count", b"fail_count", "fail_delete_count", b"fail_delete_count", "total_count", b"total_count", "total_delete_count", b"total_delete_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -251,6 +251,8 @@ class _ProtectStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protect
     """Being restored."""
     PROTECT_STATUS_REMOVING: _ProtectStatus.ValueType  # 6
     """Being removed from the vault."""
+    PROTECT_STATUS_DELETED: _ProtectStatus.ValueType  # 7
+    """Deleted in its own service, while the vault still lists it. Seen in live traffic, not in CBR's documentation."""
 
 class ProtectStatus(_ProtectStatus, metaclass=_ProtectStatusEnumTypeWrapper):
     """State of a resource inside a vault or a checkpoint."""
@@ -269,6 +271,8 @@ PROTECT_STATUS_RESTORING: ProtectStatus.ValueType  # 5
 """Being restored."""
 PROTECT_STATUS_REMOVING: ProtectStatus.ValueType  # 6
 """Being removed from the vault."""
+PROTECT_STATUS_DELETED: ProtectStatus.ValueType  # 7
+"""Deleted in its own service, while the vault still lists it. Seen in live traffic, not in CBR's documentation."""
 Global___ProtectStatus: _TypeAlias = ProtectStatus  # noqa: Y015
 
 class _PolicyOperationType:
