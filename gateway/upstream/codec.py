@@ -138,6 +138,10 @@ class Reader:
     one_too: bool = False
     map: bool = False
 
+    def none(self, item: Json) -> bool:
+        """Whether the member says that there is nothing: null, or in place of one object the empty array of CBR's operation logs."""
+        return item is None or (item == [] and self.message and not self.many)
+
     def single(self, item: Json, report: Report) -> Json:
         return self.read(item, report) if self.message else self.read(item)
 
@@ -189,7 +193,7 @@ class MessagePlan:
             reader = self.readers.get(key)
             if reader is None:
                 extra[key] = item
-            elif item is not None:
+            elif not reader.none(item):
                 try:
                     result, left = self._member(key, reader, item, report)
                 except ProtocolError as error:

@@ -410,3 +410,11 @@ def test_whole_bodies_are_kept_as_they_are():
     response = CATALOG["FeatureService/ListFeatures"].response(answer)
     assert response.features == as_struct(answer)
     assert region_pb2.GetMigrationStatusResponse is not type(response)
+
+
+def test_an_empty_array_in_place_of_one_object_says_that_there_is_none():
+    plan, told = CODECS.plan(types_pb2.ResourceRef.DESCRIPTOR), []
+    assert plan.read({"id": "r", "extra_info": []}, lambda *what: told.append(what)) == {"id": "r"}
+    assert told == []
+    plan.read({"id": "r", "extra_info": ["disk"]}, lambda *what: told.append(what))
+    assert told == [("cbrgateway.v1.ResourceRef", "extra_info", "must be an object")]
