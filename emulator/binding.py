@@ -57,8 +57,6 @@ def new_vault(call: Call, body: JsonObject) -> Vault:
     for name in PLAIN_FIELDS:
         if name in body:
             setattr(vault, name, body[name])
-    if vault.auto_bind and not (vault.bind_rules or {}).get("tags"):
-        raise invalid("vault.bind_rules", "auto_bind needs the tags that bind resources")
     if vault.auto_expand and vault.charging_mode == "pre_paid":
         raise invalid("vault.auto_expand", "only post-paid vaults expand")
     bind(call.world, vault, body["resources"])

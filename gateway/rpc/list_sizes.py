@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 from buf.validate import validate_pb2
+from cbrgateway.v1 import options_pb2
 from google.protobuf.message import Message
 
 from gateway.errors import Violation
@@ -17,8 +18,9 @@ from gateway.errors import Violation
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+_MAX_ITEMS_RULE: Final = "repeated.max_items"
 MAX_ITEMS: Final = 1000
-"""Of a list whose proto declares no `max_items`."""
+"""Of a list whose proto declares no `max_items`, or one that is unsure."""
 MAX_ITEMS_IN_ALL: Final = 10_000
 """Of all lists of one request together: lists inside list items multiply."""
 
@@ -38,9 +40,9 @@ def oversized(request: Message) -> Violation | None:
     for path, length, limit in _lengths(request, ""):
         total += length
         if length > limit:
-            return Violation(path, f"must have at most {limit} items", "repeated.max_items")
+            return Violation(path, f"must have at most {limit} items", _MAX_ITEMS_RULE)
         if total > MAX_ITEMS_IN_ALL:
-            return Violation(path, f"makes more than {MAX_ITEMS_IN_ALL} items in all lists of the request together", "repeated.max_items")
+            return Violation(path, f"makes more than {MAX_ITEMS_IN_ALL} items in all lists of the request together", _MAX_ITEMS_RULE)
     return None
 
 
@@ -67,7 +69,8 @@ def _steps(message: "Descriptor") -> tuple[Step, ...]:
 
 def _limit(fd: "FieldDescriptor") -> int:
     rules = fd.GetOptions().Extensions[validate_pb2.field].repeated
-    declared = rules.max_items if rules.HasField("max_items") else MAX_ITEMS
+    sure = _MAX_ITEMS_RULE not in fd.GetOptions().Extensions[options_pb2.unsure]
+    declared = rules.max_items if rules.HasField("max_items") and sure else MAX_ITEMS
     return declared if fd.is_repeated else 0
 
 

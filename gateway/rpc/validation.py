@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 import protovalidate
-from cbrgateway.v1 import errors_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
@@ -43,9 +43,21 @@ def parse(binding: Binding, data: bytes) -> Message:
         )
     if too_long := oversized(request):
         raise _broken([too_long], 1)
-    if violations := _validator().collect_violations(request):
+    if violations := [v for v in _validator().collect_violations(request) if not _unsure(binding, v)]:
         raise _broken([each for v in violations[:MAX_VIOLATIONS] for each in _violations(binding, v)], len(violations))
     return request
+
+
+def warnings(binding: Binding, request: Message) -> list[Violation]:
+    """What a request breaks of the rules for which there is no sure evidence, which `parse` lets pass."""
+    found = [v for v in _validator().collect_violations(request) if _unsure(binding, v)]
+    return [each for v in found[:MAX_VIOLATIONS] for each in _violations(binding, v)]
+
+
+def _unsure(binding: Binding, found: protovalidate.Violation) -> bool:
+    elements = found.proto.field.elements if found.proto.field else ()
+    fd = _field(binding, [e.field_name or "" for e in elements])
+    return fd is not None and found.proto.rule_id in fd.GetOptions().Extensions[options_pb2.unsure]
 
 
 @cache

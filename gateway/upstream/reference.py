@@ -155,7 +155,10 @@ def _rules(fd: FieldDescriptor) -> Iterator[str]:
     options = fd.GetOptions()
     if options.HasExtension(validate_pb2.field):
         # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows it.
-        yield from (rule for rule in _leaves(options.Extensions[validate_pb2.field], "") if not rule.startswith("enum."))
+        unsure = options.Extensions[options_pb2.unsure]
+        for rule in _leaves(options.Extensions[validate_pb2.field], ""):
+            if not rule.startswith("enum."):
+                yield f"{rule} (not sure: warned of, not refused)" if rule.partition(":")[0] in unsure else rule
     if fd.message_type is not None:
         yield from message_rules(fd.message_type)
 

@@ -31,6 +31,11 @@ def order(**more):
     return "VaultService/OrderVault", {"vault": {"name": "v", "billing": PRE_PAID, **more}}
 
 
+def charging(**more):
+    period = {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_YEAR", "period_num": 1}
+    return "VaultService/ChangeVaultChargingMode", {"vault_ids": ["v"], **period, **more}
+
+
 def policy(pattern=DAILY, **definition):
     spec = {
         "name": "p",
@@ -83,9 +88,7 @@ LONG_TERM = " ".join(f"policy.operation_definition.{name}" for name in ("day_bac
 REFUSED = [
     (vault(without("period_type")), "vault.billing.charging_mode vault.billing.period_type", "set period_type"),
     (vault(without("period_num")), "vault.billing.charging_mode vault.billing.period_num", "set period_num"),
-    (vault(auto_bind=True), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
-    (vault(auto_bind=True, bind_rules={}), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
-    (order(auto_bind=True), "vault.auto_bind vault.bind_rules.tags", "set bind_rules.tags"),
+    (policy(created_by="customer"), "policy.operation_definition.created_by", "set by CBR"),
     (vault(resources=[{"id": "r", "type": "server"}]), "vault.resources[0].type", "OS::"),
     (policy(day_backups=1), LONG_TERM, "set timezone"),
     (policy(year_backups=1), LONG_TERM, "set timezone"),
@@ -124,6 +127,14 @@ def test_a_request_that_breaks_a_rule_of_its_comments_is_refused(call, paths, te
 ALLOWED = [
     vault(PRE_PAID),
     vault(auto_bind=False),
+    vault(auto_bind=True),
+    vault(auto_bind=True, bind_rules={}),
+    vault(auto_bind=True, bind_rules={"tags": []}),
+    order(auto_bind=True),
+    vault(tags=[{"key": f"k{n}", "value": ""} for n in range(20)]),
+    charging(is_auto_pay=True),
+    charging(is_auto_renew=True),
+    charging(),
     vault(auto_bind=True, bind_rules={"tags": [{"key": "k", "value": ""}]}),
     vault(resources=[{"id": "r", "type": "OS::Something::New"}]),
     policy(day_backups=0),

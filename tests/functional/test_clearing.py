@@ -1,6 +1,8 @@
 """A change takes away what its caller wants to take away, and nothing else."""
 
 import pytest
+from cbrgateway.v1 import quota_pb2
+from google.protobuf import json_format
 
 from tests.functional.calls import arrived, order
 
@@ -73,3 +75,22 @@ async def test_the_tags_that_bind_are_taken_away(payments, rules):
     assert [tag.key for tag in kept.vault.bind_rules.tags] == ["k"]
     cleared = await payments("VaultService/UpdateVault", {"vault_id": vault.id, "vault": {"bind_rules": rules}})
     assert not cleared.vault.bind_rules.tags
+
+
+async def test_what_the_cloud_allows_is_not_refused(payments):
+    tags = [{"key": f"k{n}", "value": ""} for n in range(11)]
+    vault = {"name": "v", "billing": BILLING, "auto_bind": True}
+    made = (await payments("VaultService/CreateVault", {"vault": vault})).vault
+    assert made.auto_bind
+    assert not made.bind_rules.tags
+    check = payments.channel.unary_unary(
+        "/cbrgateway.v1.QuotaService/CheckQuota",
+        request_serializer=quota_pb2.CheckQuotaRequest.SerializeToString,
+        response_deserializer=quota_pb2.CheckQuotaResponse.FromString,
+    )
+    asked = json_format.ParseDict({"create_vault": {"vault": vault | {"tags": tags}}}, quota_pb2.CheckQuotaRequest())
+    tried = await check(asked, metadata=payments.metadata, timeout=10)
+    assert tried.allowed
+    assert [(warning.field, warning.rule) for warning in tried.warnings] == [("create_vault.vault.tags", "repeated.max_items")]
+    period = {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_YEAR", "period_num": 1, "is_auto_pay": True}
+    assert (await payments("VaultService/ChangeVaultChargingMode", {"vault_ids": [made.id], **period})).order_id

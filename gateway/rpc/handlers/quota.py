@@ -18,6 +18,7 @@ from gateway.quota.admission import Admission
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import LimitEntry
+from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, State, Usage
@@ -77,6 +78,10 @@ def _shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:
     else:
         shown.value = limit.value
     return shown
+
+
+def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
+    return [quota_pb2.FieldWarning(field=v.subject, description=v.description, rule=v.rule) for v in validation.warnings(call.binding, request)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,9 @@ class QuotaHandlers:
             usage = _usage(charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}", _public(applied, call), told)
             verdicts.append(quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed))
         expands = demands.expands_itself(rpc, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
-        return quota_pb2.CheckQuotaResponse(allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts)
+        return quota_pb2.CheckQuotaResponse(
+            allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts, warnings=_warnings(call, request)
+        )
 
     async def list_reservations(self, call: Call, request: Message) -> Message:
         tenant = None if _administers(call) else call.quota_scope.tenant

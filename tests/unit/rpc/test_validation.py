@@ -77,7 +77,7 @@ def test_an_unknown_field_deep_inside_is_refused():
         (CREATE, create(billing=VALID["billing"] | {"object_type": 99}), "vault.billing.object_type", "enum.defined_only"),
         (CREATE, create(billing=VALID["billing"] | {"object_type": 1}), "vault.billing.object_type", "enum.not_in"),
         (CREATE, create(resources=[{"id": f"{i}", "type": "t"} for i in range(300)]), "vault.resources", "repeated.max_items"),
-        (CREATE, create(tags=[{"key": "k", "value": "v"}] * 11), "vault.tags", "repeated.max_items"),
+        (CREATE, create(bind_rules={"tags": [{"key": "k", "value": "v"}] * 6}), "vault.bind_rules.tags", "repeated.max_items"),
         (CREATE, create(resources=[{"id": "a", "type": "t"}, {"id": "b"}]), "vault.resources[1].type", "required"),
         (CREATE, create(name="x" * 65), "vault.name", "string.max_len"),
         (CREATE, create(billing=VALID["billing"] | {"size_gib": 9}), "vault.billing.size_gib", "int32.gte_lte"),

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 from google.rpc import code_pb2 as _code_pb2
@@ -428,6 +429,7 @@ NO_OBJECT_FIELD_NUMBER: _builtins.int
 REQUIRED_FIELD_NUMBER: _builtins.int
 EMPTY_FIELD_NUMBER: _builtins.int
 ANSWER_ONLY_FIELD_NUMBER: _builtins.int
+UNSURE_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
@@ -452,6 +454,10 @@ empty: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, G
 """What it means to CBR that the field of a change is not set, or empty."""
 answer_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True for a field that only CBR sets: what it answered is not sent back when the rest of the message is, and a rule refuses it of a caller."""
+unsure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+"""Ids of those of the field's rules (buf.validate) for which sources disagree or which none confirms, such as `repeated.max_items`. What breaks one is not
+refused, since CBR may take it: CheckQuota warns. The evidence of every rule is in tests/census/fields/rules.toml.
+"""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""
 failure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Failure]

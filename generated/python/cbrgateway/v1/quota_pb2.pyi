@@ -696,25 +696,61 @@ class CheckQuotaResponse(_message.Message):
 
     ALLOWED_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     allowed: _builtins.bool
     """Whether every limit would allow the change now."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaVerdict]:
         """Every limit that the change would meet."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldWarning]:
+        """Fields that break a rule for which the sources about CBR disagree. The gateway does not refuse them; CBR may."""
+
     def __init__(
         self,
         *,
         allowed: _builtins.bool = ...,
         verdicts: _abc.Iterable[Global___QuotaVerdict] | None = ...,
+        warnings: _abc.Iterable[Global___FieldWarning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "verdicts", b"verdicts", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckQuotaResponse: _TypeAlias = CheckQuotaResponse  # noqa: Y015
+
+@_typing.final
+class FieldWarning(_message.Message):
+    """A field that CBR may refuse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Path of the field, from the change, such as `create_vault.vault.tags`."""
+    description: _builtins.str
+    """What CBR may ask for."""
+    rule: _builtins.str
+    """Id of the rule, such as `repeated.max_items`."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        description: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldWarning: _TypeAlias = FieldWarning  # noqa: Y015
 
 @_typing.final
 class QuotaVerdict(_message.Message):

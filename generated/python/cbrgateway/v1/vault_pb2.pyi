@@ -221,7 +221,7 @@ class VaultSpec(_message.Message):
 
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ResourceRef]:
-        """Resources to bind, at most 255; may be empty."""
+        """Resources to bind, at most 256; may be empty."""
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Tag]:
@@ -229,7 +229,7 @@ class VaultSpec(_message.Message):
 
     @_builtins.property
     def bind_rules(self) -> _types_pb2.BindRules:
-        """The tags that bind resources; needed with `auto_bind`."""
+        """The tags that bind resources. With `auto_bind` and without them no resource is bound by itself."""
 
     def __init__(
         self,
@@ -1596,7 +1596,7 @@ class PrePaidVaultSpec(_message.Message):
 
     @_builtins.property
     def bind_rules(self) -> _types_pb2.BindRules:
-        """The tags that bind resources; needed with `auto_bind`."""
+        """The tags that bind resources. With `auto_bind` and without them no resource is bound by itself."""
 
     @_builtins.property
     def parameters(self) -> Global___OrderParameters:
@@ -1890,7 +1890,7 @@ class ChangeVaultChargingModeRequest(_message.Message):
     period_num: _builtins.int
     """Length of the period, 1 to 9."""
     is_auto_renew: _builtins.bool
-    """Whether the vaults are renewed by themselves."""
+    """Whether the vaults are renewed by themselves. The manual calls it mandatory, and CBR takes the call without it."""
     is_auto_pay: _builtins.bool
     """Whether the order is paid by itself. With false the order waits for payment in the console."""
     console_url: _builtins.str
