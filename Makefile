@@ -94,6 +94,10 @@ clients: $(STAMPS)/dev ## Generate and build the clients into dist/; some of the
 test-clients: $(STAMPS)/dev ## Test the clients against a gateway and an emulated CBR; some of them: LANGS="go java"
 	@$(BIN)/python -m clients.frame test $(LANGS)
 
+.PHONY: test-sdks
+test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go, Java, Open Telekom Cloud's
+	@$(BIN)/python -m pytest sdks
+
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure throughput and latency
 	@$(BIN)/python -m benchmarks

@@ -41,7 +41,7 @@ class BackupOrder:
 
 def resource_ref(resource: BoundResource) -> dict[str, Any]:
     """Return `extra_info.resource` of a task."""
-    return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info or []}
+    return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info or None}
 
 
 def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], order: BackupOrder, outcome: Outcome | None) -> Checkpoint:

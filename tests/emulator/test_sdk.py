@@ -31,6 +31,9 @@ OPERATIONS = {
 class Sdk:
     """The SDK for one project; every method that is called is noted in `called`."""
 
+    drops: frozenset[str] = frozenset()
+    """Members of answers that this SDK does not know."""
+
     def __init__(self, endpoint: str, project_id: str, called: set[str]) -> None:
         credentials = BasicCredentials(ACCESS_KEY, SECRET_KEY, project_id)
         self._client = CbrClient.new_builder().with_endpoint(endpoint).with_credentials(credentials).build()
@@ -94,7 +97,8 @@ def vaults(sdk: Sdk, servers: list[str]) -> None:
     paused = m.VaultSetResourceReq(resource_ids=[servers[1]], action="suspend")
     assert sdk.set_vault_resource(vault_id=vault.id, body=paused).set_resource_ids == [servers[1]]
     shown = sdk.show_vault(vault_id=vault.id).vault
-    assert {each.id: each.auto_protect for each in shown.resources} == {servers[0]: True, servers[1]: False}
+    if "auto_protect" not in sdk.drops:
+        assert {each.id: each.auto_protect for each in shown.resources} == {servers[0]: True, servers[1]: False}
     other = make_vault(sdk, name="other")
     moved = m.VaultMigrateResourceReq(destination_vault_id=other.id, resource_ids=[servers[1]])
     assert sdk.migrate_vault_resource(vault_id=vault.id, body=moved).migrated_resources == [servers[1]]
@@ -246,7 +250,8 @@ def organization(sdk: Sdk) -> None:
     policy = sdk.create_organization_policy(body=m.OrganizationPolicyCreateReq(policy=wish)).policy
     path = {"organization_policy_id": policy.id}
     shown = sdk.show_organization_policy(**path).policy
-    assert (shown.status, bool(shown.effective_scope)) == ("syncing", True)
+    assert shown.status == "syncing"
+    assert shown.effective_scope or "effective_scope" in sdk.drops
     assert sdk.list_organization_policies(operation_type="backup").count == 1
     change = m.OrganizationPolicyUpdateReq(policy=m.OrganizationPolicyUpdate(name="some"))
     assert sdk.update_organization_policy(**path, body=change).policy.name == "some"
@@ -285,7 +290,8 @@ def orders(sdk: Sdk) -> None:
     assert sdk.show_vault(vault_id=line.resource_id).vault.billing.charging_mode == "pre_paid"
     spec = "vault.backup.server.normal"
     grown = m.CbcProductInfoOrderChange(product_id="p1", resource_size=200, resource_spec_code=spec)
-    assert sdk.change_order(body=m.CbcOrderChange(product_info=grown, resource_id=line.resource_id)).ret_code == 0
+    changed = sdk.change_order(body=m.CbcOrderChange(product_info=grown, resource_id=line.resource_id))
+    assert changed.ret_code == 0 or "ret_code" in sdk.drops
     again = m.CbcProductInfoUpdate(product_id="p1", resource_size=300, resource_spec_code=spec)
     updated = sdk.update_order(order_id=line.order_id, body=m.CbcUpdate(product_info=again, resource_id=line.resource_id))
     assert updated.ret_code == "0"
@@ -314,9 +320,9 @@ def account(sdk: Sdk) -> None:
     assert sdk.show_migrate_status(all_regions=True).status == "success"
 
 
-def every_story(endpoint: str) -> set[str]:
-    called: set[str] = set()
-    sdk, near, far = (Sdk(endpoint, project, called) for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID))
+def every_story(client: Callable[[str], Any]) -> None:
+    """Run all stories with clients like Sdk; `client` makes one for a project."""
+    sdk, near, far = (client(project) for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID))
     servers = protectability(sdk)
     vaults(sdk, servers)
     backup_id = backups(sdk, servers)
@@ -328,12 +334,12 @@ def every_story(endpoint: str) -> set[str]:
     agents(sdk)
     orders(sdk)
     account(sdk)
-    return called
 
 
 @pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")  # dateutil is optional to the SDK
 async def test_every_operation_of_the_sdk_works_unchanged(running: RunningEmulator) -> None:
-    called = await asyncio.to_thread(every_story, running.base_url)
+    called: set[str] = set()
+    await asyncio.to_thread(every_story, lambda project: Sdk(running.base_url, project, called))
     assert len(OPERATIONS) == 74
     assert called == OPERATIONS
     names = {route for entry in running.state.truth.entries() if (route := entry.operation) is not None}
