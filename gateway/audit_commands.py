@@ -56,6 +56,8 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
             click.echo(f"  {note}")
     if not verdicts:
         raise click.ClickException(f"{directory} holds no {'such ' if writers else ''}log")
+    if anchors is not None and not known:
+        raise click.ClickException(f"{anchors} holds no anchor. Give the file that audit.anchors names, or what `audit anchors` prints")
     if not known:
         click.echo("Without anchors nobody sees whether the end of a log was cut off: give --anchors")
     if any(each.bad for each in verdicts):

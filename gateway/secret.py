@@ -17,8 +17,11 @@ from pydantic_core import CoreSchema, core_schema
 
 _HOW = "Name where it is kept: {env: NAME} or {file: PATH}"
 _EDGES: Final = " \t\r\n"
-_STRAY: Final = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
-"""Unicode's categories of characters that nobody sees: controls, byte order marks, no-break and zero-width spaces, line separators."""
+_STRAY: Final = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
+"""Unicode's categories of characters that nobody sees: controls, byte order marks, no-break and zero-width spaces, line separators, no characters."""
+_BLANK: Final = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFFA0)))
+"""Fillers and the like, which are in other categories."""
+_LONGEST: Final = 200
 
 
 class Secret:
@@ -73,7 +76,7 @@ def cleaned(text: str, what: str) -> str:
     if not secret:
         raise ValueError(f"{what} is empty. Put the secret into it")
     for place, character in enumerate(secret, start=1):
-        if character != " " and unicodedata.category(character) in _STRAY:
+        if character != " " and (character in _BLANK or unicodedata.category(character) in _STRAY):
             name = unicodedata.name(character, "CONTROL CHARACTER")
             raise ValueError(f"{what} holds U+{ord(character):04X} ({name}) as character {place} of {len(secret)}. Remove it")
     return secret
@@ -90,6 +93,12 @@ def read_secret_file(path: Path) -> str:
         what = f"secret file {path}" if _exists(path) else "the secret file named here"
         raise ValueError(f"{what} cannot be read: {reason}. Give the path of a file that this user may read") from error
     return cleaned(text, f"secret file {path}")
+
+
+def named(path: Path) -> str:
+    """A path as an error may show it: not what is no path, such as a key that was pasted in place of its file's name."""
+    text = str(path)
+    return text if _exists(path) or (len(text) <= _LONGEST and text.isprintable()) else "what stands here is no path"
 
 
 def _exists(path: Path) -> bool:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -138,8 +139,14 @@ class QueuedOutput(io.RawIOBase):
         return 0
 
 
-def install() -> QueuedOutput:
-    """Puts a queue before standard error until the process ends: for logs, warnings, tracebacks and whatever else Python writes there."""
+def install() -> QueuedOutput | None:
+    """Puts a queue before standard error until the process ends: for logs, warnings, tracebacks and whatever else Python writes there.
+
+    None where there is no standard error: it was closed.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        return None
     output = QueuedOutput(sys.stderr.fileno())
     sys.stderr = io.TextIOWrapper(output, encoding=sys.stderr.encoding, errors="backslashreplace", write_through=True)
     # After the traceback of an exception that nobody caught.

@@ -98,9 +98,10 @@ def _channel(*, address: str, api_key_file: Path | None, project_id: str, plaint
     set_to = os.environ.get(_KEY_VARIABLE, "")
     try:
         credential = read_secret_file(api_key_file) if api_key_file else set_to and cleaned(set_to, f"environment variable {_KEY_VARIABLE}")
+        gateway = Gateway(address, credential, project_id, plaintext, **files)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    return Gateway(address, credential, project_id, plaintext, **files).channel()
+    return gateway.channel()
 
 
 def _print_json(event: Any) -> None:  # noqa: ANN401 - a message

@@ -34,7 +34,7 @@ def _collector(text: str) -> str:
     try:
         _ = where.port
     except ValueError as error:
-        raise ValueError(f"is no address of a collector: {error}") from None
+        raise ValueError("is no address of a collector: its port is no number. Write it as https://collector.example.com:4317") from error
     if where.scheme not in {"http", "https"} or not where.hostname or where.path.strip("/") or where.query or where.username:
         raise ValueError("is no address of a collector. Write it as https://collector.example.com:4317, or http:// for plain text")
     return text

@@ -3,11 +3,14 @@
 Names that begin with a dot are passed over, so that a directory that Kubernetes mounts, with its `..data`, can be used as it is.
 """
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 from gateway.config.problems import Problem
+from gateway.secret import named
 
 KEY: Final = "tenants_dir"
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -24,6 +27,9 @@ def fingerprint(directory: Path) -> list[tuple[str, int, int, int, int]]:
     found = []
     for path in tenant_files(directory):
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            # To open one may wait for ever.
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
         # Its own time of change is nothing that a copy could bring along.
         found.append((path.name, stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size))
     return found
@@ -41,7 +47,8 @@ def read_tenants(directory: Path, source: str, read: Callable[[list[Path]], list
                 return entries
     except OSError as error:
         del problems[at:]
-        text = f"tenants_dir cannot be read: {error.filename or directory}: {error.strerror}. Give a directory with a YAML file for each tenant"
+        what = named(Path(error.filename or directory))
+        text = f"tenants_dir cannot be read: {what}: {error.strerror}. Give a directory with a YAML file for each tenant"
         problems.append(Problem((), source, text))
         return []
     text = f"tenants_dir is being changed all the time: {directory}. Replace its files by renaming others to their names"

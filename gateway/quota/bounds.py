@@ -7,9 +7,10 @@ that died. Each change then ends in one of three ways:
     not done    CBR does not show it, which proves that it was not carried out, or a repeat of it does no harm
     undecided   neither is proved: a person has to look. CBR goes on being asked, rarely, and a proof that comes later counts
 
-Sooner, as soon as a list proves it: CBR lists things in the order in which it made them, so that a complete list which shows something of a certain
-age shows everything that is older. That measures how late its lists are. A list that was asked for twice as long after the loss as that, and at least
-a quarter of `settle_s`, for CBR to be through with what it had taken on, shows the change or proves that there is none.
+Sooner, where `quota.carry_out_s` says by when CBR is through with a request that it has taken on, and a list proves the rest: CBR lists things in the
+order in which it made them, so that a complete list which shows something of a certain age shows everything that is older. That measures how late its
+lists are. A list that was asked for `carry_out_s` and twice that lateness after the loss shows the change or proves that there is none. Nothing that
+CBR shows tells how long a request may wait to be carried out: without that setting only `settle_s` counts.
 """
 
 import math
@@ -23,7 +24,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.remote_clock import RemoteClock
 
-_LEAST: Final = 0.25
 _TIMES: Final = 2.0
 _SHOWN_BY_NOTHING: Final = frozenset({"BackupShareService/AddBackupMembers", "OrganizationPolicyService/CreateOrganizationPolicy"})
 """What somebody else may have done as well, without a trace of who it was."""
@@ -61,8 +61,9 @@ def listed(moments: Iterable[Timestamp], clock: RemoteClock) -> Listed | None:
 class Wait:
     """How long one change is waited for. Moments are monotonic; `began`: when its answer had been lost."""
 
-    def __init__(self, settle_s: float, began: float) -> None:
+    def __init__(self, settle_s: float, carry_out_s: float, began: float) -> None:
         self._settle_s = settle_s
+        self._carry_out_s = carry_out_s
         self._began = began
         self._lag_s = math.inf
         self._newest = -math.inf
@@ -85,4 +86,4 @@ class Wait:
 
     @property
     def _needed_s(self) -> float:
-        return min(self._settle_s, max(self._settle_s * _LEAST, self._lag_s * _TIMES))
+        return min(self._settle_s, self._carry_out_s + self._lag_s * _TIMES)

@@ -172,7 +172,7 @@ class Recovery:
     # Outcomes --------------------------------------------------------------------------------------------------------------------
 
     async def _settle(self, op_id: str) -> None:
-        wait = Wait(self.settings.settle_s, self.clock.monotonic())
+        wait = Wait(self.settings.settle_s, self.settings.through_s, self.clock.monotonic())
         polls = iter(POLLS_S)
         while True:
             pause_s, left_s = next(polls, POLLS_S[-1]), wait.left_s(self.clock.monotonic())

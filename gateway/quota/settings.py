@@ -85,6 +85,12 @@ class QuotaSettings(BaseModel):
         description="How long CBR may take to show a change. A create that is not there by then counts as never carried out; "
         "growth waits as long after a shared store was emptied.",
     )
+    carry_out_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="How long CBR may take to carry out a request that has arrived. With less than settle_s an outcome is final sooner, where CBR's "
+        "lists show how late they are. Unset: settle_s, since nothing that CBR shows tells.",
+    )
     sweep_s: float = Field(default=30, gt=0, description="Time between two looks for reservations that ran out and outcomes that can be settled.")
     recount_s: float = Field(default=300, gt=0, description="Time between two recounts of vaults, policies and capacity from CBR.")
     assumed_vaults: int = Field(
@@ -92,6 +98,11 @@ class QuotaSettings(BaseModel):
     )
     assumed_policies: int = Field(default=0, ge=0, description="The same for policies.")
     assumed_capacity_gib: int = Field(default=0, ge=0, description="The same for the sizes of its vaults.")
+
+    @property
+    def through_s(self) -> float:
+        """By when CBR is through with a request that has arrived."""
+        return self.settle_s if self.carry_out_s is None else self.carry_out_s
 
     @property
     def assumed(self) -> Mapping[Metric, int]:

@@ -6,6 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.secret import named
+
 MAX_PORT = 65535
 
 
@@ -23,7 +25,7 @@ def _readable(value: Path) -> Path:
     try:
         value.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot be read: {value}: {error.strerror}. Give the path of a file that this user may read") from error
+        raise ValueError(f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this user may read") from error
     return value
 
 

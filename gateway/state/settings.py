@@ -43,6 +43,8 @@ class StoreSettings(BaseModel):
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
+        if str(self.path).startswith(tuple(scheme.rstrip("/") for scheme in _SCHEMES)):
+            raise ValueError("has the address of a Valkey as its path. Set kind: valkey, and url to where the address is kept: url: {env: NAME}")
         if self.kind == "valkey" and (self.url is None or not self.url.reveal().startswith(_SCHEMES)):
             raise ValueError(f"of kind valkey needs a url that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}")
         if self.kind == "valkey" and find_spec("redis") is None:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.secret import named
 from gateway.tenants.jwks import KeySetError, read_keys
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
@@ -27,7 +28,7 @@ def _key_file(value: Path) -> Path:
     try:
         read_keys(value.read_bytes())
     except OSError as error:
-        raise ValueError(f"cannot be read: {value}: {error.strerror}. Give the path of a file that this user may read") from error
+        raise ValueError(f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this user may read") from error
     except KeySetError as error:
         raise ValueError(f"{value} {error}. Give a JSON Web Key Set with the issuer's public keys") from error
     return value

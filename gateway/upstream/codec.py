@@ -196,10 +196,10 @@ class MessagePlan:
             elif not reader.none(item):
                 try:
                     result, left = self._member(key, reader, item, report)
+                    _put(found, reader, result, item)
                 except ProtocolError as error:
                     report(self.full_name, key, str(error))
-                    result, left = None, item
-                _put(found, reader, result, item)
+                    left = item
                 if left is not None and reader.name == self.rows:
                     found[UNREADABLE_ROWS] = len(left) if type(left) is list else 1
                 elif left is not None:

@@ -183,7 +183,12 @@ def error_document(value: object, status: int) -> UpstreamError | None:
             return UpstreamError(status, text=str(candidate)[:512], wrapper=wrapper) if candidate else None
         for code_key, text_key in _CODE_KEYS:
             code = candidate.get(code_key)
-            if type(code) in {str, int} and str(code).lower() not in _NO_ERROR and (text_key in candidate or code_key != "code"):
+            if (
+                type(code) in {str, int}
+                and str(code).lower() not in _NO_ERROR
+                and orders.word(code)
+                and (text_key in candidate or code_key != "code")
+            ):
                 return UpstreamError(status, presentable(str(code)), str(candidate.get(text_key) or "")[:512], wrapper)
     return None
 

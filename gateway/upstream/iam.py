@@ -177,8 +177,7 @@ class TokenAuth:
         """Replaces the token, or notes the failure; raises nothing but cancellation."""
         after_refusal = project.token_refused
         try:
-            response = await self._ask(project_id)
-            self._take(project, self._read(response, after_refusal=after_refusal))
+            self._take(project, await self._token(project_id, project, after_refusal=after_refusal))
         except GatewayError as error:
             pause_s = min(_MAX_PAUSE_S, _MIN_PAUSE_S * 2**project.failures)
             project.failures = min(project.failures + 1, 10)
@@ -190,6 +189,15 @@ class TokenAuth:
             project.token_refused = False
         finally:
             project.fetching = None
+
+    async def _token(self, project_id: str, project: _Project, *, after_refusal: bool) -> _Token:
+        """A new token. Where IAM gives no answer of use it is asked a second time, so that one mishap fails none of the calls that wait."""
+        try:
+            return self._read(await self._ask(project_id), after_refusal=after_refusal)
+        except _MishapError:
+            if project.failures:
+                raise
+        return self._read(await self._ask(project_id), after_refusal=after_refusal)
 
     def _take(self, project: _Project, token: _Token) -> None:
         self._issued = {generation: of for generation, of in self._issued.items() if of is not project}
@@ -210,7 +218,8 @@ class TokenAuth:
             connect = error.connect if isinstance(error, NotSent) else None
             why = connect.problem if connect else "it did not answer"
             _log.warning("no answer of IAM", project=project_id, url=self._url, cause=str(error), advice=error.advice)
-            raise _unreachable(f"IAM could not be reached ({why}); repeating is safe.") from error
+            kind = _MishapError if isinstance(error, Lost) and not error.timed_out else GatewayError
+            raise _unreachable(f"IAM could not be reached ({why}); repeating is safe.", kind) from error
         finally:
             passage.settle(verdict)
         return response
@@ -228,10 +237,11 @@ class TokenAuth:
     def _read(self, response: HttpResponse, *, after_refusal: bool) -> _Token:
         """The token of an answer. Its life is taken from IAM's two times, so that our clock does not matter."""
         if response.status in _REFUSALS:
-            message = f"IAM refused the credential that the gateway has for this project (HTTP {response.status})."
+            told = f"IAM refused the credential that the gateway has for this project (HTTP {response.status})"
+            message = f"{told}; its operator has to check user, password and account."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS, message)
         if response.status != _CREATED:
-            raise _unreachable(f"IAM gave no token (HTTP {response.status}).")
+            raise _unreachable(f"IAM gave no token (HTTP {response.status}).", _MishapError)
         try:
             times = msgspec.json.decode(response.body, type=_TokenBody).token
             life_s = (_instant(times.expires_at) - _instant(times.issued_at)).total_seconds()
@@ -249,9 +259,13 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _unreachable(message: str) -> GatewayError:
-    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, message)
+class _MishapError(GatewayError):
+    """IAM gave no answer of use, and the next one may be better."""
+
+
+def _unreachable(message: str, kind: type[GatewayError] = GatewayError) -> GatewayError:
+    return kind(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, message)
 
 
 def _not_understood() -> GatewayError:
-    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "IAM's answer is not one that its manual describes.")
+    return _MishapError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "IAM's answer is not one that its manual describes.")

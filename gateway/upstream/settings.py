@@ -1,11 +1,12 @@
 """What the calling side can be told: regions, credentials and the transport."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from gateway.secret import SecretReference
+from gateway.secret import SecretReference, named
 from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import TransportSettings, tls_context
 
@@ -75,7 +76,9 @@ def _trusting(settings: TransportSettings) -> TransportSettings:
     try:
         tls_context(settings)
     except OSError as error:
-        raise ValueError(f"ca_file {settings.ca_file} cannot be used: {error.strerror}. Give a file of certificates in PEM") from error
+        raise ValueError(
+            f"ca_file {named(settings.ca_file or Path())} cannot be used: {error.strerror}. Give a file of certificates in PEM"
+        ) from error
     return settings
 
 

@@ -52,6 +52,14 @@ async def test_a_key_with_a_character_that_nobody_sees_is_refused_by_name(stage,
     assert "a-key" not in err
 
 
+async def test_a_key_that_cannot_be_sent_is_refused_in_a_sentence(stage):
+    _, address = stage
+    ended, out, err = await command(address, key="“a-key”")
+    assert (ended, out, "Traceback" in err) == (2, "", False)
+    assert "cannot stand in a header" in err
+    assert "a-key" not in err
+
+
 LEFT_OUT = task_pb2.WatchTasksResponse(
     submission={"id": "s", "state": "SUBMISSION_STATE_RESOLVED", "skipped_resources": [{"id": "r", "name": "server", "reason": "being backed up"}]}
 )

@@ -36,35 +36,35 @@ def test_the_page_says_of_each_change_what_ends_it():
 
 
 class TestWait:
-    """Without measuring anything, the bound; never less than a quarter of it; a list that is older than one before proves nothing."""
+    """Without a measured lag, the bound; never sooner than CBR is through with what it has taken on; an older list than one before proves nothing."""
 
     def test_without_a_measured_lag_the_bound_counts(self):
-        wait = Wait(120, 1000)
+        wait = Wait(120, 30, 1000)
         assert wait.left_s(1000) == 120
         assert not wait.proves(1119, None)
         assert wait.proves(1120, None)
         assert not wait.over(1119)
 
     def test_a_list_that_shows_something_new_proves_sooner(self):
-        wait = Wait(120, 1000)
+        wait = Wait(120, 30, 1000)
         assert not wait.proves(1000, Listed(newest=500, age_s=20))
-        assert wait.left_s(1000) == 40
-        assert not wait.proves(1039, Listed(newest=500, age_s=59))
-        assert wait.proves(1040, Listed(newest=500, age_s=60))
+        assert wait.left_s(1000) == 70
+        assert not wait.proves(1069, Listed(newest=500, age_s=59))
+        assert wait.proves(1070, Listed(newest=500, age_s=60))
 
-    def test_some_time_is_left_to_what_cbr_has_taken_on(self):
-        wait = Wait(120, 1000)
-        assert not wait.proves(1029, Listed(newest=528, age_s=1))
-        assert wait.proves(1030, Listed(newest=528, age_s=2))
+    def test_a_list_proves_nothing_while_cbr_may_still_carry_the_change_out(self):
+        wait = Wait(120, 120, 1000)
+        assert not wait.proves(1119, Listed(newest=1119, age_s=0))
+        assert wait.proves(1120, Listed(newest=1120, age_s=0))
 
     def test_a_list_that_is_older_than_one_before_proves_nothing(self):
-        wait = Wait(120, 1000)
+        wait = Wait(120, 30, 1000)
         assert not wait.proves(1000, Listed(newest=500, age_s=1))
         assert not wait.proves(1060, Listed(newest=499, age_s=62))
         assert wait.proves(1061, Listed(newest=500, age_s=62))
 
     def test_an_old_list_needs_the_bound(self):
-        wait = Wait(120, 1000)
+        wait = Wait(120, 30, 1000)
         assert not wait.proves(1060, Listed(newest=10, age_s=4000))
         assert wait.proves(1120, Listed(newest=10, age_s=4060))
         assert unseen(load_catalog()["VaultService/OrderVault"]) is Unseen.UNDECIDED
@@ -73,7 +73,7 @@ class TestWait:
 @pytest.mark.parametrize("kind", ["vault", "policy", "checkpoint"])
 async def test_what_was_not_done_is_known_long_before_the_bound(kind):
     """CBR has just listed something of the same kind, so that it is known how late its lists are."""
-    async with gateway(0, settle_s=8) as world:
+    async with gateway(0, settle_s=8, carry_out_s=2) as world:
         scene = Scene(world)
         method, request, operation = scene.vaults.CreateVault, new_vault(1, request_id="r"), "CreateVault"
         if kind == "policy":
@@ -94,8 +94,8 @@ async def test_what_was_not_done_is_known_long_before_the_bound(kind):
 
 
 async def test_lists_that_are_late_are_waited_for():
-    """They lag behind by more than a quarter of the bound from the loss on, and CBR had listed at once until then."""
-    async with gateway(0, settle_s=6) as world:
+    """They lag behind by more than CBR takes to carry out from the loss on, and CBR had listed at once until then."""
+    async with gateway(0, settle_s=6, carry_out_s=1.5) as world:
         vaults = world.stub(VaultServiceStub)
         assert (await outcome(world, vaults.CreateVault, new_vault(1))).reason == "OK"
         world.emulator.state.faults.add({"kind": "list_lag", "seconds": 3, "match": {"operation": "ListVault"}, "times": None})

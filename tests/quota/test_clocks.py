@@ -32,12 +32,17 @@ _NOT_YET = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "CONCURRENCY_LIMIT", "DEAD
 """What a repeat ends with while the outcome is open; the last one on a busy machine."""
 
 
-def gateway(ahead_s, *, markers=True, settle_s=1, limits=(), **more):
+def gateway(ahead_s, *, markers=True, settle_s=1, carry_out_s=None, limits=(), **more):
     """Before a cloud whose clock is that far ahead."""
     # Another tenant of the same project.
     twin = {**tenant_entry("payments"), "id": "twin", "api_keys": [{"id": "test", "sha256": hashlib.sha256(b"key-of-twin").hexdigest()}]}
     tenants = [*map(tenant_entry, TENANTS), twin]
-    sections = {"tasks": FAST, "quota": {"markers": markers, "sweep_s": 1, "settle_s": settle_s}, "tenants": tenants, "limits": limits}
+    sections = {
+        "tasks": FAST,
+        "quota": {"markers": markers, "sweep_s": 1, "settle_s": settle_s, "carry_out_s": carry_out_s},
+        "tenants": tenants,
+        "limits": limits,
+    }
     return running_gateway(sections=sections, pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000, **more)
 
 

@@ -176,6 +176,20 @@ def test_a_secret_in_the_place_of_a_name_is_not_shown(here: Path, kind: str, sec
     assert secret[:4] not in str(read_layers(Path("gateway.yaml"), ENVIRON, {}).problems)
 
 
+def test_a_key_that_is_pasted_in_place_of_its_file_is_not_shown(here: Path) -> None:
+    certificate("a")
+    pasted = "-----BEGIN PRIVATE KEY-----\\nMIIcanary\\n-----END PRIVATE KEY-----"
+    (found,) = problems(f'server: {{tls: {{certificate_file: a.crt, key_file: "{pasted}"}}}}\n{UPSTREAM}{TENANTS}')
+    assert found.startswith("server.tls.key_file (gateway.yaml:1): cannot be read: what stands here is no path: ")
+    assert "canary" not in found
+
+
+def test_the_address_of_a_store_is_no_path(here: Path) -> None:
+    (found,) = problems(f"state: {{path: 'redis://user:canary@store'}}\n{UPSTREAM}{TENANTS}")
+    assert found.startswith("state (gateway.yaml:1): has the address of a Valkey as its path. ")
+    assert "canary" not in found
+
+
 def test_a_misspelt_variable_is_guessed_by_the_names_that_exist(here: Path) -> None:
     (found,) = problems(f"page_token_key: {{env: PAGE_KEYS}}\n{UPSTREAM}{TENANTS}", ENVIRON | {"PAGE_KEY": "x"})
     assert found == "page_token_key (gateway.yaml:1): the environment variable named here is not set. Did you mean PAGE_KEY?"
@@ -188,6 +202,7 @@ STRAY = {
     "no-break space at the end": ("key\u00a0", "U+00A0 (NO-BREAK SPACE) as character 4 of 4"),
     "zero-width space": ("k\u200bey", "U+200B (ZERO WIDTH SPACE) as character 2 of 4"),
     "line separator": ("key\u2028", "U+2028 (LINE SEPARATOR) as character 4 of 4"),
+    "hangul filler": ("key\u3164", "U+3164 (HANGUL FILLER) as character 4 of 4"),
     "tab": ("k\tey", "U+0009 (CONTROL CHARACTER) as character 2 of 4"),
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.stderr import QueuedOutput
 
@@ -52,17 +53,18 @@ def pipe() -> Iterator[Pipe]:
     found.close()
 
 
-def test_what_has_no_room_is_lost_and_counted_and_the_reader_is_told(pipe: Pipe, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_room_is_lost_and_counted_and_the_reader_is_told(pipe: Pipe) -> None:
     for number in range(5000):
         pipe.write(number)
     lost = pipe.output.lost
     assert 5000 - (LIMIT + 2 * PIPE) // 200 <= lost <= 5000 - LIMIT // 200
     # The queue is there again as soon as it is half empty.
-    kept = pipe.read(f"{5000 - lost - 1:07}".encode()).splitlines()
-    assert [int(line[:7]) for line in kept] == list(range(5000 - lost))
-    while "lines of this log were lost" not in (told := capsys.readouterr().out):
-        time.sleep(0.01)
-    assert f"lines={lost}" in told
+    with capture_logs() as told:
+        kept = pipe.read(f"{5000 - lost - 1:07}".encode()).splitlines()
+        assert [int(line[:7]) for line in kept] == list(range(5000 - lost))
+        while not told:
+            time.sleep(0.01)
+    assert [(line["event"], line["lines"]) for line in told] == [("lines of this log were lost: they were not read in time", lost)]
     pipe.write(9_999_999)
     assert pipe.read(b"9999999")
     assert pipe.output.lost == lost

@@ -1,5 +1,6 @@
 """The directory of tenants: what is read from it, and the words for each mistake, with its file and line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def test_a_mounted_config_map_can_be_used_as_it_is(here: Path) -> None:
     Path("tenants/..data").symlink_to("..2026")
     Path("tenants/a.yaml").symlink_to("..data/a.yaml")
     assert [each.id for each in loaded().tenants] == ["a"]
+
+
+def test_a_file_that_is_none_is_not_opened(here: Path) -> None:
+    """To open a FIFO waits for somebody who writes, and a reload would wait with it."""
+    os.mkfifo("tenants/z.yaml")
+    (found,) = problems(a=tenant("a"))
+    assert "tenants/z.yaml: is no regular file" in found
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
