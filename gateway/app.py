@@ -52,6 +52,7 @@ from gateway.upstream.drift import Drift
 from gateway.upstream.exchange import Fate
 from gateway.upstream.faults import codes
 from gateway.upstream.paging import PageTokens
+from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -103,7 +104,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         def account_of(project: str) -> Account | None:
             return current.snapshot.accounts.get(project)
 
-        client = Client(catalog, transport, breakers, tokens, clock)
+        client = Client(catalog, Shares(transport, config.upstream.transport.max_connections), breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
         audit = await stack.enter_async_context(open_audit(config.audit, store))
         truth = Truth(catalog, client, account_of)

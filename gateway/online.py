@@ -18,6 +18,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens
+from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
 LISTS: Final = {"vaults": "VaultService/ListVaults", "policies": "PolicyService/ListPolicies", "tasks": "TaskService/ListTasks"}
@@ -92,7 +93,8 @@ async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
     snapshots = Snapshots(transport, breakers, clock)
     try:
         accounts = snapshots.build(config, key_files(config)).accounts
-        yield Truth(catalog, Client(catalog, transport, breakers, PageTokens(b"", clock), clock), accounts.get)
+        shares = Shares(transport, config.upstream.transport.max_connections)
+        yield Truth(catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get)
     finally:
         await snapshots.aclose()
         await transport.aclose()

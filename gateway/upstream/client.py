@@ -25,11 +25,12 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import IN_BODY, Binding, OnBadRow, RetryClass, query_pairs
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
-from gateway.upstream.http import HttpRequest, Transport
+from gateway.upstream.http import HttpRequest
 from gateway.upstream.lookup import named_in_body
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
+from gateway.upstream.shares import Shares
 from gateway.upstream.target import Target
 from gateway.upstream.values import Json
 
@@ -79,9 +80,9 @@ class Client:
     At the end of the process: `release` answers those who still wait, `aclose` then waits for the changes under way.
     """
 
-    def __init__(self, catalog: Catalog, transport: Transport, breakers: Breakers, tokens: paging.PageTokens, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, shares: Shares, breakers: Breakers, tokens: paging.PageTokens, clock: Clock) -> None:
         self._catalog = catalog
-        self._transport = transport
+        self._shares = shares
         self._breakers = breakers
         self._tokens = tokens
         self._clock = clock
@@ -240,7 +241,14 @@ class Client:
             request=_http_request(binding, request, account, extra),
             project_id=account.project_id,
             target=target,
-            route=Route(self._transport, account.auth, self._breakers, self._budgets.of(target), self._clock, self.remote_clock(account.endpoint)),
+            route=Route(
+                self._shares.of(account.endpoint, account.tenant),
+                account.auth,
+                self._breakers,
+                self._budgets.of(target),
+                self._clock,
+                self.remote_clock(account.endpoint),
+            ),
             read_back=looks,
             subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
             named=named_in_body(binding, request),

@@ -155,7 +155,9 @@ class TransportSettings(BaseModel):
         le=30,
         description="Time for a connection, from the host's name to the end of the TLS handshake; all attempts of a call together.",
     )
-    max_connections: int = Field(default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host.")
+    max_connections: int = Field(
+        default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host; one tenant has at most half of them at once."
+    )
     proxy: str | None = Field(
         default=None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."
     )

@@ -7,7 +7,7 @@ import pytest
 
 from emulator.settings import PAYMENTS_PROJECT_ID
 from tests.functional import stage
-from tests.functional.calls import Caller, Failure, arrived, caller
+from tests.functional.calls import Caller, Failure, arrived, caller, until
 from tests.harness import World
 
 GET, LIST, SUMMARY, UPDATE = (f"VaultService/{name}" for name in ("GetVault", "ListVaults", "GetVaultSummary", "UpdateVault"))
@@ -110,3 +110,18 @@ async def test_a_sick_object_leaves_the_others_their_retries(world, stages):
             before = len(arrived(world, GET))
             await client.ok(GET, {"vault_id": vault})
             assert len(arrived(world, GET)) == before + 2
+
+
+async def test_slow_answers_to_one_tenant_leave_connections_for_the_others(world, stages):
+    """They are successes, which no breaker sees."""
+    a, b = stages["a"], stages["b"]
+    slow = {"kind": "delay", "seconds": 4, "match": {"operation": "ShowVault", "object": stages["a0"]}, "times": None}
+    world.emulator.state.faults.add(slow)
+    waiting = [asyncio.create_task(a(GET, {"vault_id": stages["a0"]}, timeout_s=10)) for _ in range(130)]
+    await until(lambda: len(arrived(world, GET)) >= 40)
+    answers = [await b(GET, {"vault_id": stages["b0"]}, timeout_s=2) for _ in range(10)]
+    assert not [answer for answer in answers if isinstance(answer, Failure)]
+    assert not all(task.done() for task in waiting), "the slow ones hold what they have"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
