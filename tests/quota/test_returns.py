@@ -69,6 +69,7 @@ async def churn(world, numbers, alive, seen, seed):
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.skipif(not SOAK, reason="takes half a minute")
 async def test_no_call_ends_as_internal_while_everything_goes_wrong(tmp_path, durable):
     """Answers are lost, lists are late, the store comes back with its data, and a gateway is killed."""
     limits = (limit("vaults", "tenant", 40), limit("capacity_gib", "tenant", 10**6))
