@@ -73,7 +73,7 @@ class TestWait:
 @pytest.mark.parametrize("kind", ["vault", "policy", "checkpoint"])
 async def test_what_was_not_done_is_known_long_before_the_bound(kind):
     """CBR has just listed something of the same kind, so that it is known how late its lists are."""
-    async with gateway(0, settle_s=8, carry_out_s=2) as world:
+    async with gateway(0, settle_s=60, carry_out_s=2) as world:
         scene = Scene(world)
         method, request, operation = scene.vaults.CreateVault, new_vault(1, request_id="r"), "CreateVault"
         if kind == "policy":
@@ -89,7 +89,7 @@ async def test_what_was_not_done_is_known_long_before_the_bound(kind):
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         lost_at = time.monotonic()
         assert (await until_ended(world, method, request)).reason == "OK"
-        assert time.monotonic() - lost_at < 7
+        assert time.monotonic() - lost_at < 50
         assert len(posts(world, operation, committed=True)) == 2
 
 
