@@ -132,11 +132,6 @@ def read_timestamp(value: Json) -> Json:
     return _in_range(since.days * 86400 + since.seconds, since.microseconds * 1000)
 
 
-def read_unix_seconds(value: Json) -> Json:
-    """Seconds since 1970, or any form of `read_timestamp`."""
-    return read_timestamp(value)
-
-
 def _read_epoch(value: Json) -> Json:
     if type(value) is not int and type(value) is not float:
         raise ProtocolError("must be a time")
