@@ -191,7 +191,10 @@ class Client:
 
     def remote_clock(self, endpoint: str) -> RemoteClock:
         """CBR's time at an endpoint."""
-        return self._remote_clocks.setdefault(endpoint, RemoteClock(self._clock))
+        clock = self._remote_clocks.get(endpoint)
+        if clock is None:
+            clock = self._remote_clocks[endpoint] = RemoteClock(self._clock)
+        return clock
 
     def release(self) -> None:
         """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
