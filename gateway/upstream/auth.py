@@ -45,8 +45,8 @@ class Authenticator(Protocol):
         """Learns from any answer of the cloud to a request with credentials of that generation."""
         ...
 
-    async def refused(self, generation: int) -> bool:
-        """After a 401: True when another try would carry something new. Call `observe` with the 401 first."""
+    async def refused(self, generation: int, deadline_left_s: float) -> bool:
+        """After a 401: True when another try would carry something new, for which it waits. Call `observe` with the 401 first. Raises as `apply`."""
         ...
 
     async def aclose(self) -> None:
@@ -102,7 +102,7 @@ class AccessKeyAuth:
         if abs(skew_s) > _WARN_OFFSET_S:
             _log.warning("clock.offset", offset_s=round(skew_s), advice="set this machine's clock; requests are signed by the cloud's")
 
-    async def refused(self, generation: int) -> bool:
+    async def refused(self, generation: int, deadline_left_s: float) -> bool:  # noqa: ARG002 - never waits
         return generation < self._generation
 
     async def aclose(self) -> None:

@@ -37,8 +37,8 @@ from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
 _RETRY_AFTER_S: Final = 1.0
-_MAX_RENEWALS: Final = 2
-"""A token can be revoked while its successor is on its way, but not for ever."""
+_MAX_RENEWALS: Final = 10
+"""A token can be revoked while its successor is on its way, but not for ever: usually the time ends the call before."""
 
 TOO_LARGE: Final = "the body is too large"
 
@@ -187,11 +187,23 @@ class Exchange:
             case Next.READ_BACK:
                 return await self._look()
             case Next.REPEAT:
-                if attempt.credentials:
-                    if self.renewals >= _MAX_RENEWALS or not await self.route.auth.refused(generation):
-                        raise self._failure()
-                    self.renewals += 1
+                if attempt.credentials and not await self._renewed(generation, deadline):
+                    raise self._failure()
         return None
+
+    def _before_attempt_s(self, deadline: Deadline) -> float:
+        """How long an attempt may be waited for: the shortest one has to come in time."""
+        return max(0.0, deadline.left_s(self.route.clock.monotonic()) - retry.MIN_ATTEMPT_S)
+
+    async def _renewed(self, generation: int, deadline: Deadline) -> bool:
+        """Whether there is a newer credential than the one that was refused. Raises why it could not be had."""
+        self.renewals += 1
+        if self.renewals > _MAX_RENEWALS:
+            return False
+        try:
+            return await self.route.auth.refused(generation, self._before_attempt_s(deadline))
+        except GatewayError as error:
+            raise self.outcome_unknown() if self.in_doubt else error from None
 
     async def _attempt(self, deadline: Deadline, end_by: Deadline) -> tuple[int, Message | None]:
         """Sends the request once; `self.last` holds what it proved."""
@@ -199,7 +211,7 @@ class Exchange:
         if retry.attempt_timeout(deadline.left_s(clock.monotonic())) is None:
             raise self.too_late()
         try:
-            applied = await self.route.auth.apply(self.request, self.project_id, deadline.left_s(clock.monotonic()))
+            applied = await self.route.auth.apply(self.request, self.project_id, self._before_attempt_s(deadline))
         except GatewayError as error:
             raise self.outcome_unknown() if self.in_doubt else error from None
         if not self.announced:

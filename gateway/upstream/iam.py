@@ -1,14 +1,14 @@
 """Signing in with an IAM user: one token per project, fetched once for everybody who waits for it.
 
 refresh     in the background at 80 % of a token's life, give or take 5; the old one serves until it expires
-401         throws a token away once, however many calls saw it refused; and its successor, if that one has been accepted in between
-failure     pauses for 1 s, 2 s, ... 60 s before IAM is asked again; IAM locks accounts that keep trying a wrong password
+401         has the token replaced once, however many calls saw it refused; they wait for its successor, each within its deadline, while others go on
+            with the old one: what is refused to one operation may serve another
+pauses      renewal_pace.py
 """
 
 import asyncio
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Final
@@ -25,16 +25,14 @@ from gateway.upstream.breaker import Traffic, Verdict
 from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, Transport
+from gateway.upstream.renewal_pace import RenewalPace
 from gateway.upstream.target import Target
 
 _TIMEOUT_S: Final = 10.0
 _REFRESH_AT: Final = 0.8
 _REFRESH_JITTER: Final = 0.05
-_MIN_PAUSE_S: Final = 1.0
-_MAX_PAUSE_S: Final = 60.0
-_REPLACED_TOO_SOON_S: Final = 10.0
-_MAX_QUICK: Final = 3
-"""How many tokens in a row may be replaced sooner."""
+_WAITED_OUT_S: Final = 2.0
+"""The longest pause after a refusal for which calls wait; before a longer one they are told."""
 _UNAUTHORIZED: Final = 401
 _SERVER_ERROR: Final = 500
 _CREATED: Final = 201
@@ -54,30 +52,28 @@ class _TokenBody(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A project's token; times are monotonic. `after_refusal`: it replaced one that the cloud had refused."""
+    """A project's token; times are monotonic."""
 
     text: Secret
     generation: int
-    fetched_at: float
     refresh_at: float
     expires_at: float
-    after_refusal: bool
 
 
 @dataclass(slots=True, eq=False)
 class _Project:
     """The state of one project's token."""
 
+    id: str
     token: _Token | None = None
     fetching: asyncio.Task[None] | None = None
-    token_refused: bool = False
     accepted: int = 0
     """Generation of the last token that the cloud has accepted."""
-    quick: int = 0
-    """Tokens in a row that were replaced too soon after the one before."""
-    failures: int = 0
-    not_before: float = -math.inf
+    refused: int = 0
+    """Generation of the last token that the cloud has refused."""
+    pace: RenewalPace = field(default_factory=RenewalPace)
     last_error: GatewayError | None = None
+    """Why IAM gave no token, when it was last asked."""
 
     def valid_token(self, now: float) -> _Token | None:
         return self.token if self.token is not None and now < self.token.expires_at else None
@@ -108,13 +104,15 @@ class TokenAuth:
         self._issued: dict[int, _Project] = {}
 
     async def apply(self, request: HttpRequest, project_id: str, deadline_left_s: float) -> Applied:
-        project = self._projects.setdefault(project_id, _Project())
+        project = self._projects.get(project_id)
+        if project is None:
+            project = self._projects[project_id] = _Project(project_id)
         now = self._clock.monotonic()
         token = project.valid_token(now)
         if token is None:
-            token = await self._wait_for_token(project_id, project, deadline_left_s)
-        elif now >= token.refresh_at and now >= project.not_before:
-            self._fetch_once(project_id, project)
+            token = await self._wait_for_token(project, deadline_left_s)
+        elif now >= token.refresh_at and not project.pace.pause_s(now):
+            self._fetch_once(project)
         headers = {**request.headers, "X-Auth-Token": token.text.reveal()}
         return Applied(replace(request, headers=headers), token.generation)
 
@@ -123,23 +121,23 @@ class TokenAuth:
         if response.status != _UNAUTHORIZED and (project := self._issued.get(generation)) is not None:
             project.accepted = generation
 
-    async def refused(self, generation: int) -> bool:
-        """Throws the token away if it is still the one in use.
-
-        False when that token had just replaced a refused one and was never accepted, or when that has happened too often: then the cloud's
-        objection is another, and asking IAM again for every call would change nothing.
-        """
+    async def refused(self, generation: int, deadline_left_s: float) -> bool:
+        """Waits for the successor. False where the pause before it is too long: the cloud keeps refusing tokens, and IAM cannot tell why."""
         project = self._issued.get(generation)
-        if project is None or project.token is None or project.token.generation != generation:
+        if project is None:
             return True
-        if project.token.after_refusal and self._clock.monotonic() - project.token.fetched_at < _REPLACED_TOO_SOON_S:
-            if project.accepted != generation or project.quick >= _MAX_QUICK:
+        now = self._clock.monotonic()
+        if project.refused != generation:
+            project.refused = generation
+            project.pace.refused(now, accepted=project.accepted == generation)
+        if project.fetching is None and (pause_s := project.pace.pause_s(now)):
+            if project.last_error is not None:
+                raise self._failure(project)
+            if pause_s > min(_WAITED_OUT_S, deadline_left_s):
                 return False
-            project.quick += 1
-        else:
-            project.quick = 0
-        project.token = None
-        project.token_refused = True
+        await self._fetched(project, deadline_left_s)
+        if generation in self._issued:
+            raise self._failure(project)
         return True
 
     async def aclose(self) -> None:
@@ -148,56 +146,57 @@ class TokenAuth:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
 
-    async def _wait_for_token(self, project_id: str, project: _Project, deadline_left_s: float) -> _Token:
-        if project.fetching is None and self._clock.monotonic() < project.not_before:
+    async def _wait_for_token(self, project: _Project, deadline_left_s: float) -> _Token:
+        if project.fetching is None and project.last_error is not None and project.pace.pause_s(self._clock.monotonic()):
             raise self._failure(project)
-        fetch = self._fetch_once(project_id, project)
-        try:
-            async with asyncio.timeout(deadline_left_s):
-                await asyncio.shield(fetch)
-        except TimeoutError as error:
-            raise _unreachable("IAM did not answer in time.") from error
+        await self._fetched(project, deadline_left_s)
         token = project.valid_token(self._clock.monotonic())
         if token is None:
             raise self._failure(project)
         return token
 
+    async def _fetched(self, project: _Project, deadline_left_s: float) -> None:
+        """Waits for the one fetch under way, whatever becomes of it."""
+        try:
+            async with asyncio.timeout(deadline_left_s):
+                await asyncio.shield(self._fetch_once(project))
+        except TimeoutError as error:
+            raise _unreachable("IAM did not answer in time.") from error
+
     def _failure(self, project: _Project) -> GatewayError:
         """The last failure once more; an exception object belongs to one raise."""
         error = project.last_error or _unreachable("IAM gave no token that is still valid.")
-        pause_s = max(0.0, project.not_before - self._clock.monotonic())
-        return GatewayError(error.reason, error.message, retry_after_s=pause_s or None)
+        return GatewayError(error.reason, error.message, retry_after_s=project.pace.pause_s(self._clock.monotonic()) or None)
 
-    def _fetch_once(self, project_id: str, project: _Project) -> asyncio.Task[None]:
+    def _fetch_once(self, project: _Project) -> asyncio.Task[None]:
         if project.fetching is None:
-            project.fetching = asyncio.create_task(self._fetch(project_id, project))
+            project.fetching = asyncio.create_task(self._fetch(project))
         return project.fetching
 
-    async def _fetch(self, project_id: str, project: _Project) -> None:
+    async def _fetch(self, project: _Project) -> None:
         """Replaces the token, or notes the failure; raises nothing but cancellation."""
-        after_refusal = project.token_refused
         try:
-            self._take(project, await self._token(project_id, project, after_refusal=after_refusal))
+            if pause_s := project.pace.pause_s(self._clock.monotonic()):
+                await self._clock.sleep(pause_s)
+            self._take(project, await self._token(project))
         except GatewayError as error:
-            pause_s = min(_MAX_PAUSE_S, _MIN_PAUSE_S * 2**project.failures)
-            project.failures = min(project.failures + 1, 10)
-            project.not_before = self._clock.monotonic() + pause_s
+            pause_s = project.pace.failed(self._clock.monotonic())
             project.last_error = error
-            _log.warning("iam.token_failed", project=project_id, error=str(error), pause_s=pause_s)
+            _log.warning("iam.token_failed", project=project.id, error=str(error), pause_s=pause_s)
         else:
-            project.failures, project.not_before, project.last_error = 0, -math.inf, None
-            project.token_refused = False
+            project.pace.succeeded()
+            project.last_error = None
         finally:
             project.fetching = None
 
-    async def _token(self, project_id: str, project: _Project, *, after_refusal: bool) -> _Token:
+    async def _token(self, project: _Project) -> _Token:
         """A new token. Where IAM gives no answer of use it is asked a second time, so that one mishap fails none of the calls that wait."""
         try:
-            return self._read(await self._ask(project_id), after_refusal=after_refusal)
+            return self._read(await self._ask(project.id))
         except _MishapError:
-            if project.failures:
+            if project.pace.failures:
                 raise
-        return self._read(await self._ask(project_id), after_refusal=after_refusal)
+        return self._read(await self._ask(project.id))
 
     def _take(self, project: _Project, token: _Token) -> None:
         self._issued = {generation: of for generation, of in self._issued.items() if of is not project}
@@ -234,7 +233,7 @@ class TokenAuth:
         body = msgspec.json.encode({"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}})
         return HttpRequest("POST", self._url, {"Content-Type": "application/json;charset=utf8"}, body)
 
-    def _read(self, response: HttpResponse, *, after_refusal: bool) -> _Token:
+    def _read(self, response: HttpResponse) -> _Token:
         """The token of an answer. Its life is taken from IAM's two times, so that our clock does not matter."""
         if response.status in _REFUSALS:
             told = f"IAM refused the credential that the gateway has for this project (HTTP {response.status})"
@@ -252,7 +251,7 @@ class TokenAuth:
             raise _not_understood()
         now = self._clock.monotonic()
         share = _REFRESH_AT + _REFRESH_JITTER * (2 * self._random() - 1)
-        return _Token(Secret(text), next(self._generations), now, now + share * life_s, now + life_s, after_refusal)
+        return _Token(Secret(text), next(self._generations), now + share * life_s, now + life_s)
 
 
 def _instant(text: str) -> datetime:

@@ -16,7 +16,7 @@ from tests.functional import stage
 from tests.functional.calls import Caller, Failure, arrived, order, until
 from tests.harness import World, config_for
 
-LIST, GET, UPDATE = "VaultService/ListVaults", "VaultService/GetVault", "VaultService/UpdateVault"
+LIST, UPDATE, POLICIES = "VaultService/ListVaults", "VaultService/UpdateVault", "PolicyService/ListPolicies"
 AT_ONCE = 60
 
 
@@ -79,17 +79,31 @@ async def test_changes_under_way_are_repeated_with_the_new_token(world, payments
     assert logins(world) == 2
 
 
-async def test_two_generations_refused_in_a_row(world, payments):
-    """The second token works for some of the calls, then it is revoked, too."""
+async def test_a_token_revoked_five_times_within_seconds(world, payments):
+    """Some of the new tokens work for some of the calls, some are revoked before any call was accepted with them."""
     await payments.ok(LIST)
-    for _ in range(2):
-        before = len(arrived(world, LIST))
-        order(world, "delay", LIST, seconds=0.6, times=20)
-        under_way = [asyncio.create_task(payments(LIST)) for _ in range(20)]
-        await until(lambda before=before: len(arrived(world, LIST)) == before + 20)
+    order(world, "delay", LIST, seconds=0.3, times=None)
+    under_way = []
+    for number in range(5):
+        under_way += [asyncio.create_task(payments(LIST)) for _ in range(20)]
+        await until(lambda number=number: logins(world) == 1 + number)
+        await asyncio.sleep(0.2 * (number % 2))
         revoke(world)
-        assert not [answer for answer in await asyncio.gather(*under_way) if isinstance(answer, Failure)]
-    assert logins(world) == 3
+    await until(lambda: logins(world) == 6)
+    assert not [answer for answer in await asyncio.gather(*under_way) if isinstance(answer, Failure)]
+    assert logins(world) == 6
+
+
+async def test_a_token_revoked_before_it_was_ever_accepted(world, payments):
+    """Each token is gone by the time of its first use."""
+    await payments.ok(LIST)
+    tokens = world.emulator.state.auth.tokens
+    revoke(world)
+    under_way = [asyncio.create_task(payments(LIST)) for _ in range(20)]
+    for number in range(4):
+        await until(lambda number=number: logins(world) == 2 + number)
+        tokens.clear()
+    assert not [answer for answer in await asyncio.gather(*under_way) if isinstance(answer, Failure)]
 
 
 async def test_a_wrong_clock_that_many_calls_learn_of_at_once(world):
@@ -104,9 +118,25 @@ async def test_a_wrong_clock_that_many_calls_learn_of_at_once(world):
     assert not [answer for answer in answers if isinstance(answer, Failure)]
 
 
-async def test_a_credential_that_is_refused_for_good_is_asked_for_once_more_and_told(world, payments):
+async def test_a_credential_that_is_refused_for_good_is_renewed_a_few_times_and_told(world, payments):
     order(world, "status", LIST, status=401, body={"error_code": "APIGW.0301", "error_msg": "no"}, times=None)
     answers = await asyncio.gather(*(payments(LIST) for _ in range(40)))
     assert {(answer.code, answer.reason) for answer in answers} == {("INTERNAL", "UPSTREAM_CREDENTIALS")}
-    assert logins(world) == 2
-    assert len(arrived(world, LIST)) <= 2 * 40
+    assert logins(world) == 6
+    before = len(arrived(world, LIST))
+    answers = await asyncio.gather(*(payments(LIST) for _ in range(40)))
+    assert {(answer.code, answer.reason) for answer in answers} == {("INTERNAL", "UPSTREAM_CREDENTIALS")}
+    assert len(arrived(world, LIST)) == before + 40, "now each is told at once"
+    assert logins(world) == 6
+
+
+async def test_what_is_refused_to_one_operation_leaves_the_token_to_the_others_while_iam_hangs(world, payments):
+    await payments.ok(POLICIES)
+    order(world, "status", LIST, status=401, body={"error_code": "APIGW.0301", "error_msg": "no"}, times=None)
+    world.emulator.state.faults.add({"kind": "delay", "seconds": 3, "match": {"operation": "KeystoneCreateUserTokenByPassword"}, "times": None})
+    sick = [asyncio.create_task(payments(LIST)) for _ in range(20)]
+    await until(lambda: refused(world) >= 1)
+    assert not [answer for answer in [await payments(POLICIES, timeout_s=2) for _ in range(10)] if isinstance(answer, Failure)]
+    for task in sick:
+        task.cancel()
+    await asyncio.gather(*sick, return_exceptions=True)

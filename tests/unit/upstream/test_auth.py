@@ -74,17 +74,17 @@ async def test_a_temporary_key_brings_its_token(clock):
 async def test_a_clock_that_is_off_is_learnt_once(auth, clock, skew, date):
     generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
     auth.observe(dated(clock.time() + skew), 0)
-    assert await auth.refused(generation)
+    assert await auth.refused(generation, 5)
     again = await auth.apply(REQUEST, PROJECT, 5)
     assert again.request.headers["X-Sdk-Date"] == date
     auth.observe(dated(clock.time() + skew), 0)
-    assert not await auth.refused(again.generation)
+    assert not await auth.refused(again.generation, 5)
 
 
 @pytest.mark.parametrize("skew", [0, 29, -30, 25 * HOUR, -25 * HOUR])
 async def test_a_small_or_absurd_offset_changes_nothing(auth, clock, skew):
     auth.observe(dated(clock.time() + skew), 0)
-    assert not await auth.refused(0)
+    assert not await auth.refused(0, 5)
     assert (await applied(auth)).headers["X-Sdk-Date"] == "20250131T080910Z"
 
 
@@ -107,7 +107,7 @@ async def test_an_offset_over_a_minute_is_worth_one_warning(auth, clock, skew, w
 async def test_a_date_that_cannot_be_read_is_no_date(auth, date):
     auth.observe(HttpResponse(200, {"date": date}, b""), 0)
     auth.observe(HttpResponse(200, {}, b""), 0)
-    assert not await auth.refused(0)
+    assert not await auth.refused(0, 5)
 
 
 def test_secrets_are_never_shown():

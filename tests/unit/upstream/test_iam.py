@@ -1,6 +1,7 @@
 """Tokens: fetched once for everybody, refreshed in time, thrown away once when refused. IAM is a real server on a socket."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -149,41 +150,94 @@ async def test_a_thousand_refusals_of_one_token_fetch_one(auth, iam):
     iam.script.delay_s = 0.05
 
     async def once_more(generation):
-        assert await auth.refused(generation)
+        assert await auth.refused(generation, 5)
         return await token(auth)
 
     assert set(await asyncio.gather(*(once_more(generation) for generation in generations))) == {"token-2"}
-    assert await auth.refused(generations[0])
+    assert await auth.refused(generations[0], 5)
     assert await token(auth) == "token-2"
     assert len(iam.requests) == 2
 
 
-async def test_a_token_refused_at_once_after_a_refusal_is_not_replaced_again_and_again(auth, iam, clock):
-    assert await auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation)
-    second = (await auth.apply(REQUEST, PROJECT, 5)).generation
-    assert not await auth.refused(second)
-    assert await token(auth) == "token-2"
-    clock.advance(11)
-    assert await auth.refused(second)
-    assert await token(auth) == "token-3"
+async def test_tokens_that_are_refused_before_they_were_accepted_are_replaced_with_growing_pauses(auth, iam, clock):
+    """The first at once, then after 0.2, 0.4, 0.8 and 1.6 s; before a longer pause the call is told."""
+    for pause_s in (0, 0.2, 0.4, 0.8, 1.6):
+        refusal = asyncio.create_task(auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation, 5))
+        asked = len(iam.requests)
+        if pause_s:
+            await asyncio.sleep(0.01)
+            clock.advance(0.99 * pause_s)
+            await asyncio.sleep(0.01)
+            assert (len(iam.requests), refusal.done()) == (asked, False)
+            clock.advance(0.02 * pause_s)
+        assert await refusal
+    sixth = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    assert not await auth.refused(sixth, 5)
+    assert await token(auth) == "token-6", "it is tried all the same: perhaps it is accepted by now"
+    clock.advance(3.3)
+    assert await auth.refused(sixth, 5)
+    assert await token(auth) == "token-7"
 
 
-async def test_a_token_that_was_accepted_and_then_refused_is_replaced_at_once_though_not_for_ever(auth, iam):
-    generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
-    for _ in range(4):
-        auth.observe(HttpResponse(200, {}, b""), generation)
-        assert await auth.refused(generation)
+async def test_a_wrong_credential_asks_iam_once_a_minute_in_the_long_run(auth, iam, clock):
+    generation = 0
+    for _ in range(1000):
+        with contextlib.suppress(TimeoutError):
+            generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
+            async with asyncio.timeout(0.001):
+                await auth.refused(generation, 5)
+        clock.advance(1)
+    # Ten while the pauses grow, then one in 60 s.
+    assert len(iam.requests) <= 10 + 1000 / 60
+
+
+async def test_a_token_that_was_accepted_and_then_refused_is_replaced_at_once_time_after_time(auth, iam, clock):
+    for _ in range(10):
         generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
+        auth.observe(HttpResponse(200, {}, b""), generation)
+        assert await auth.refused(generation, 5)
+    generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
     auth.observe(HttpResponse(200, {}, b""), generation)
-    assert not await auth.refused(generation), "what the cloud objects to is something else"
-    assert len(iam.requests) == 5
+    refusal = asyncio.create_task(auth.refused(generation, 5))
+    await asyncio.sleep(0.01)
+    assert len(iam.requests) == 11, "what the cloud objects to may be something else"
+    clock.advance(2.1)
+    assert await refusal
+    assert len(iam.requests) == 12
 
 
-async def test_an_answer_that_refuses_a_token_does_not_accept_it(auth):
-    assert await auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation)
+async def test_an_answer_that_refuses_a_token_does_not_accept_it(auth, clock):
+    first = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    auth.observe(HttpResponse(401, {}, b""), first)
+    assert await auth.refused(first, 5)
     second = (await auth.apply(REQUEST, PROJECT, 5)).generation
     auth.observe(HttpResponse(401, {}, b""), second)
-    assert not await auth.refused(second)
+    refusal = asyncio.create_task(auth.refused(second, 5))
+    await asyncio.sleep(0.01)
+    assert not refusal.done()
+    clock.advance(0.3)
+    assert await refusal
+
+
+async def test_a_refused_token_serves_those_to_whom_it_is_not_refused(auth, iam):
+    refused = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    iam.script.delay_s = 0.2
+    refusal = asyncio.create_task(auth.refused(refused, 5))
+    await asyncio.sleep(0.05)
+    assert await token(auth) == "token-1"
+    assert await refusal
+    assert await token(auth) == "token-2"
+
+
+async def test_a_call_whose_token_is_refused_waits_for_another_no_longer_than_its_deadline_and_is_told_why_there_is_none(auth, iam):
+    generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
+    iam.script.delay_s = 0.3
+    with pytest.raises(GatewayError, match="IAM did not answer in time"):
+        await auth.refused(generation, 0.05)
+    iam.script.answers = answer(b"", "401 Unauthorized")
+    for _ in range(2):
+        with pytest.raises(GatewayError, match="IAM refused the credential"):
+            await auth.refused(generation, 5)
 
 
 @pytest.mark.parametrize(
