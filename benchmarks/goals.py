@@ -7,7 +7,7 @@ from typing import Final
 from benchmarks.load import Sample
 
 Figures = Mapping[tuple[str, str], Sample]
-"""(subject, case) -> its sample: `("gateway aiohttp", "get:8")`. The subjects are those of `benchmarks.plan`."""
+"""(subject, case) -> its sample: `("gateway httptools", "get:8")`. The subjects are those of `benchmarks.plan`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Verdict:
         return self.value <= self.limit
 
 
-GATEWAY: Final = "gateway aiohttp"
+GATEWAY: Final = "gateway httptools"
 FILE, VALKEY = "limits, file", "limits, Valkey"
 _CPU, _CALLER, _P50 = "server_cpu_us", "caller_cpu_us", "p50_ms"
 START_LIMIT_S: Final = 1.5

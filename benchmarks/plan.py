@@ -60,7 +60,7 @@ class Subject:
 
 SUBJECTS: Final = (
     Subject("echo", "grpc", "echo", _ALL),
-    Subject("gateway aiohttp", "grpc", "aiohttp", (*_ALL, *_CHANGES)),
+    Subject("gateway httptools", "grpc", "httptools", (*_ALL, *_CHANGES)),
     Subject("limits, file", "grpc", "sqlite", _LIMITED),
     Subject("limits, Valkey", "grpc", "valkey", _LIMITED),
     Subject("gateway audited", "grpc", "audited", ("get:1", "get:8", *_CHANGES)),
@@ -68,7 +68,7 @@ SUBJECTS: Final = (
     Subject("naive", "grpc", "naive", _ALL),
     Subject("direct httpx", "httpx", "stub", _ALL),
     Subject("vendor SDK", "sdk", "stub", ("get:1", "get:8", "list:1", "list:8")),
-    Subject("client sync", "grpc-sync", "aiohttp", _ONE),
+    Subject("client sync", "grpc-sync", "httptools", _ONE),
 )
 
 
@@ -93,7 +93,7 @@ def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
                 for found in _measured(subject, servers[subject.server], pace):
                     samples.setdefault((subject.name, found.case), []).append(found)
         tell("overload")
-        overload = streams.flooded(servers["aiohttp"].address, middle(samples["gateway aiohttp", "get:64"]).calls_per_s)
+        overload = streams.flooded(servers["httptools"].address, middle(samples["gateway httptools", "get:64"]).calls_per_s)
         tell("starts")
         start_s = min(restart() for _ in range(pace.starts))
     tell("the audit log by itself")
@@ -126,10 +126,10 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
             "stub": stub,
             "echo": stack.enter_context(processes.module("echo", core=SERVER_CORE)),
             "naive": stack.enter_context(processes.module("naive", stub.address, core=SERVER_CORE)),
-            "aiohttp": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp")),
+            "httptools": stack.enter_context(processes.gateway(directory, stub.address, "httptools")),
             "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
-            "sqlite": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_file(directory))),
-            "valkey": stack.enter_context(processes.gateway(directory, stub.address, "aiohttp", limits.with_valkey(), BENCH_VALKEY=valkey)),
+            "sqlite": stack.enter_context(processes.gateway(directory, stub.address, "httptools", limits.with_file(directory))),
+            "valkey": stack.enter_context(processes.gateway(directory, stub.address, "httptools", limits.with_valkey(), BENCH_VALKEY=valkey)),
             "audited": stack.enter_context(processes.audited(directory, stub.address)),
         }
         yield servers, lambda: _start_s(directory, stub.address)

@@ -124,7 +124,7 @@ def valkey(directory: Path) -> Iterator[str]:
 def audited(directory: Path, upstream: str) -> AbstractContextManager[Server]:
     """The same with an audit log in files."""
     audit = {"directory": str(directory / "audit"), "key": {"env": "BENCH_AUDIT_KEY"}}
-    return gateway(directory, upstream, "aiohttp", {"audit": audit}, BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log")
+    return gateway(directory, upstream, "httptools", {"audit": audit}, BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log")
 
 
 def load(way: str, server: Server, cases: Sequence[str], settle_s: float, measure_s: float, *, of_server: bool) -> bytes:

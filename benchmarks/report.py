@@ -15,7 +15,7 @@ from benchmarks.load import Sample
 from benchmarks.plan import SUBJECTS, Run
 from benchmarks.processes import can_pin
 
-_LIBRARIES: Final = ("grpcio", "protobuf", "httpx", "aiohttp", "uvloop", "msgspec", "huaweicloudsdkcbr")
+_LIBRARIES: Final = ("grpcio", "protobuf", "httpx", "httptools", "uvloop", "msgspec", "huaweicloudsdkcbr")
 _RPCS: Final = {"get": "GetVault", "list": "ListVaults", "create": "CreateVault"}
 _NUMBER_WIDTH: Final = 10
 

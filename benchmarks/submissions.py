@@ -98,7 +98,7 @@ def carry_out(seconds: float, tell: Callable[[str], None]) -> list[Costs]:
             ]
             for kind, sections, environ in stores:
                 tell(f"open submissions, {kind}")
-                with processes.gateway(directory, stub.address, "aiohttp", {"state": sections["state"]}, **environ) as server:
+                with processes.gateway(directory, stub.address, "httptools", {"state": sections["state"]}, **environ) as server:
                     found.append(asyncio.run(_measured(kind, server.address, server.pid, seconds)))
     return found
 

@@ -1,11 +1,11 @@
 """Response bodies, decoded piece by piece under a cap, so that neither a long body nor a small one that inflates is ever held.
 
-The libraries' own decoders inflate a whole network chunk at once; this one never holds more than the cap.
+The libraries' own decoders inflate a whole network chunk at once; these never hold more than the cap.
 """
 
 import zlib
 from collections.abc import AsyncIterable
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.upstream.http import MAX_BODY_BYTES, Lost, TooLarge
 
@@ -14,45 +14,77 @@ ACCEPTED_ENCODING: Final = "gzip"
 _GZIP: Final = zlib.MAX_WBITS | 16
 
 
-async def read_body(pieces: AsyncIterable[bytes], encoding: str, cap: int = MAX_BODY_BYTES) -> bytes:
-    """The whole decoded body; `encoding` is the Content-Encoding, empty for none.
+class Body(Protocol):
+    """A body on its way."""
 
-    Raises TooLarge over `cap` bytes, Lost for an encoding that was not asked for and for a body that is damaged or cut short.
-    """
+    def add(self, piece: bytes) -> None:
+        """Takes the next piece as it was received. Raises TooLarge when the decoded body is over the cap, Lost for one that is damaged."""
+        ...
+
+    def whole(self) -> bytes:
+        """The decoded body, once all pieces are there. Raises Lost for one that was cut short."""
+        ...
+
+
+def begin_body(encoding: str, cap: int = MAX_BODY_BYTES) -> Body:
+    """An empty body; `encoding` is the Content-Encoding, empty for none. Raises Lost for one that was not asked for."""
     name = encoding.strip().lower()
     if name in {"", "identity"}:
-        return await _read_plain(pieces, cap)
+        return _Plain(cap)
     if name != ACCEPTED_ENCODING:
         raise Lost("the answer uses a content encoding that was not asked for")
-    try:
-        return await _read_gzip(pieces, cap)
-    except zlib.error as error:
-        raise Lost("the answer's compressed body is damaged") from error
+    return _Gzip(cap)
 
 
-async def _read_plain(pieces: AsyncIterable[bytes], cap: int) -> bytes:
-    found: list[bytes] = []
-    size = 0
+async def read_body(pieces: AsyncIterable[bytes], encoding: str, cap: int = MAX_BODY_BYTES) -> bytes:
+    """The whole decoded body of a library that hands it out in pieces. Raises as Body does."""
+    body = begin_body(encoding, cap)
     async for piece in pieces:
-        size += len(piece)
-        if size > cap:
-            raise TooLarge("the answer is too large")
-        found.append(piece)
-    return found[0] if len(found) == 1 else b"".join(found)
+        body.add(piece)
+    return body.whole()
 
 
-async def _read_gzip(pieces: AsyncIterable[bytes], cap: int) -> bytes:
-    inflater = zlib.decompressobj(_GZIP)
-    found = bytearray()
-    compressed = 0
-    async for piece in pieces:
-        compressed += len(piece)
-        # One byte more than is allowed shows that there is more, without inflating it.
-        found += inflater.decompress(piece, cap + 1 - len(found))
-        if len(found) > cap or compressed > cap:
+class _Plain:
+    def __init__(self, cap: int) -> None:
+        self._left = cap
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        self._left -= len(piece)
+        if self._left < 0:
             raise TooLarge("the answer is too large")
-    if compressed and not inflater.eof:
-        raise Lost("the answer's compressed body is cut short")
-    if inflater.unused_data:
-        raise Lost("the answer's compressed body is followed by other data")
-    return bytes(found)
+        self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+class _Gzip:
+    """One member of gzip, or several in a row."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._compressed = 0
+        self._found = bytearray()
+        self._inflater = zlib.decompressobj(_GZIP)
+
+    def add(self, piece: bytes) -> None:
+        self._compressed += len(piece)
+        if self._compressed > self._cap:
+            raise TooLarge("the answer is too large")
+        while piece:
+            if self._inflater.eof:
+                self._inflater = zlib.decompressobj(_GZIP)
+            try:
+                # One byte more than is allowed shows that there is more, without inflating it.
+                self._found += self._inflater.decompress(piece, self._cap + 1 - len(self._found))
+            except zlib.error as error:
+                raise Lost("the answer's compressed body is damaged") from error
+            if len(self._found) > self._cap:
+                raise TooLarge("the answer is too large")
+            piece = self._inflater.unused_data
+
+    def whole(self) -> bytes:
+        if self._compressed and not self._inflater.eof:
+            raise Lost("the answer's compressed body is cut short")
+        return bytes(self._found)

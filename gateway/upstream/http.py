@@ -5,7 +5,7 @@
       TooLarge  the answer is over the cap
 
 A transport sends a request once: it follows no redirect, repeats nothing, keeps no cookies and reads no environment.
-Two implementations pass one conformance suite: `http_httpx` always works, `http_aiohttp` is the fast one.
+Two implementations pass one conformance suite: `http_httpx` always works, `http_httptools` is the fast one.
 """
 
 import re
@@ -13,9 +13,9 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.upstream.breaker import Verdict
 from gateway.upstream.connect_failure import ConnectFailure
@@ -24,6 +24,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Cap of a decoded response body."""
 
 _NEARLY: Final = 0.9
+_ALMOST_ALL: Final = 0.95
 _URL: Final = re.compile(r"(https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(/[!-~]*)")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -65,6 +66,14 @@ class NotSent(Unanswered):
     def __init__(self, message: str, *, patience_s: float | None = None, connect: ConnectFailure | None = None) -> None:
         super().__init__(message, patience_s=patience_s)
         self.connect = connect
+
+    @classmethod
+    def out_of_time(cls, spent_s: float, allowed_s: float, full_s: float) -> Self:
+        """No connection in time. `allowed_s`: what the host had for it; where that is all it ever gets, `full_s`, its silence speaks against it."""
+        if spent_s < _ALMOST_ALL * allowed_s:
+            return cls("no connection was made (time ran out)", patience_s=spent_s)
+        patience_s = None if allowed_s == full_s else spent_s
+        return cls(f"no connection came about in {spent_s:.1f} s", patience_s=patience_s, connect=ConnectFailure.SILENT)
 
     @property
     def advice(self) -> str:
@@ -148,7 +157,9 @@ class TransportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", description="HTTP library; `auto` takes aiohttp where it is installed.")
+    transport: Literal["auto", "httpx", "httptools"] = Field(
+        default="auto", description="HTTP library; `auto` takes httptools where it is installed and there is no proxy."
+    )
     connect_timeout_s: float = Field(
         default=3.0,
         ge=0.1,
@@ -159,10 +170,18 @@ class TransportSettings(BaseModel):
         default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host; one tenant has at most half of them at once."
     )
     proxy: str | None = Field(
-        default=None, pattern=r"^http://[^\s@]+$", description="URL of a forward proxy (`http://host:port`); the environment is not read."
+        default=None,
+        pattern=r"^http://[^\s@]+$",
+        description="URL of a forward proxy (`http://host:port`); the environment is not read. Takes httpx.",
     )
     ca_file: Path | None = Field(default=None, description="PEM file of certificate authorities to trust instead of the system's.")
     keepalive_s: float = Field(default=60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open.")
+
+    @model_validator(mode="after")
+    def _proxied(self) -> Self:
+        if self.proxy is not None and self.transport == "httptools":
+            raise ValueError("transport httptools knows no proxies. Leave out transport, or set it to httpx")
+        return self
 
 
 def tls_context(settings: TransportSettings) -> ssl.SSLContext:

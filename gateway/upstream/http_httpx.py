@@ -11,6 +11,8 @@ connection stands, before its first byte; one that is given up later is over in 
 """
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +21,8 @@ from typing import Final
 import httpx
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.flight import Flight
-from gateway.upstream.http import HttpRequest, HttpResponse, NotSent, TransportSettings, always, tls_context
+from gateway.upstream.connect_failure import connect_failure
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
 
 _WRITING: Final = "http11.send_request_headers.started"
 _TIDYING: Final = "http11.response_closed.started"
@@ -44,9 +46,21 @@ class _VerbatimURL(httpx.URL):
 
 
 @dataclass(slots=True, eq=False)
-class _Flight(Flight):
-    """What httpcore tells of it."""
+class _Flight:
+    """One request on its way: where it is, and what a failure proves.
 
+    `timer` bounds the whole of it, which must be over at `ends_at` (loop time). `connect_s`: for name, connection and TLS together, of the `full_s`
+    that a host is given at most.
+    """
+
+    may_write: Callable[[], bool]
+    timer: asyncio.Timeout
+    ends_at: float
+    connect_s: float
+    full_s: float
+    began: float = field(default_factory=time.monotonic)
+    connecting: bool = False
+    written: bool = False
     tidying: bool = False
     given_up: bool = False
 
@@ -55,10 +69,12 @@ class _Flight(Flight):
         if event == _TIDYING:
             self.tidying = True
         elif event == _CONNECTING:
-            self.note_connecting()
+            self.connecting, self.began = True, time.monotonic()
+            self._reschedule(min(self.ends_at, asyncio.get_running_loop().time() + self.connect_s))
         elif event == _WRITING and getattr(info["request"], "method", b"") != b"CONNECT":
             # CONNECT goes to the proxy; our request is still unwritten then.
-            self.note_connected()
+            self.connecting = False
+            self._reschedule(self.ends_at)
             if self.given_up or not self.may_write():
                 raise _GivenUpError
             self.written = True
@@ -68,6 +84,24 @@ class _Flight(Flight):
         self.given_up = True
         if self.written and not self.tidying:
             task.cancel()
+
+    def ran_out(self) -> Unanswered:
+        """What it proves that the time is up."""
+        spent_s = time.monotonic() - self.began
+        if self.written:
+            return Lost("no complete answer came (time ran out)", patience_s=spent_s)
+        return NotSent.out_of_time(spent_s, self.connect_s if self.connecting else math.inf, self.full_s)
+
+    def failed(self, error: BaseException) -> Unanswered:
+        """What an exception of httpx proves."""
+        kind = type(error).__name__
+        if self.written:
+            return Lost(f"no complete answer came ({kind})")
+        return NotSent(f"no connection was made ({kind})", connect=connect_failure(error))
+
+    def _reschedule(self, moment: float) -> None:
+        with contextlib.suppress(RuntimeError):  # the time is up already, or nobody waits any more
+            self.timer.reschedule(moment)
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +150,9 @@ class HttpxTransport:
             raise NotSent("no connection became free in time", patience_s=0) from error
         left_s = max(ends_at - time.monotonic(), 0.001)
         timer = asyncio.timeout(left_s)
-        flight = _Flight.begin(may_write, timer, left_s, connect_s, self.connect_timeout_s)
+        full_s = self.connect_timeout_s
+        allowed_s = full_s if connect_s is None else min(connect_s, full_s)
+        flight = _Flight(may_write, timer, asyncio.get_running_loop().time() + left_s, allowed_s, full_s)
         task = host.start(_outgoing(request, host.url, target, left_s, flight), flight)
         try:
             async with timer:

@@ -1,16 +1,20 @@
 """The choice between the two transports."""
 
 from importlib.util import find_spec
+from typing import Final
 
 from gateway.upstream.http import Transport, TransportSettings
+
+_FAST: Final = ("httptools", "aiohappyeyeballs")
+"""What the extra `fast` brings for it."""
 
 
 def open_transport(settings: TransportSettings) -> Transport:
     """The transport that the settings ask for. The libraries are imported here, so that only the chosen one is loaded."""
-    if settings.transport == "aiohttp" or (settings.transport == "auto" and find_spec("aiohttp") is not None):
-        from gateway.upstream.http_aiohttp import AiohttpTransport  # noqa: PLC0415 - optional extra
+    if settings.transport == "httptools" or (settings.transport == "auto" and settings.proxy is None and all(map(find_spec, _FAST))):
+        from gateway.upstream.http_httptools import HttptoolsTransport  # noqa: PLC0415 - optional extra
 
-        return AiohttpTransport(settings)
-    from gateway.upstream.http_httpx import HttpxTransport  # noqa: PLC0415 - not needed beside aiohttp
+        return HttptoolsTransport(settings)
+    from gateway.upstream.http_httpx import HttpxTransport  # noqa: PLC0415 - the other one needs none of it
 
     return HttpxTransport(settings)

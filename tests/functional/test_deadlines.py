@@ -143,7 +143,7 @@ async def one_connection(world, library="auto"):
         await anyone("VaultService/ListVaults", {})
 
 
-@pytest.mark.parametrize("library", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("library", ["httpx", "httptools"])
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_change_is_not_begun_after_its_caller_has_gone(world, library, how):
     """It waited for a connection, so nothing was sent; whoever left has been told so, or asks again: then there must be one vault, not two."""

@@ -83,7 +83,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
+@pytest.fixture(params=["httptools", "httpx"])
 def library(request):
     return request.param
 
@@ -153,7 +153,7 @@ async def test_iam_is_told_to_be_unreachable_and_why(library, way):
 
 
 async def test_the_operator_is_told_the_host_and_what_to_check(lines):
-    async with plain() as address, gateway("aiohttp", f"https://{address}") as caller:
+    async with plain() as address, gateway("httptools", f"https://{address}") as caller:
         await soon(caller, LIST, {})
     told = [line for line in lines() if line["event"] == "no answer of CBR"]
     assert address in told[0]["url"]
@@ -164,7 +164,7 @@ async def test_the_operator_is_asked_whether_the_scheme_is_right_where_a_host_on
     async def tls_port(connection: Any) -> None:
         await connection.request()
 
-    async with raw_server(tls_port) as server, gateway("aiohttp", server.origin) as caller:
+    async with raw_server(tls_port) as server, gateway("httptools", server.origin) as caller:
         await soon(caller, LIST, {})
     assert {line["advice"] for line in lines() if line["event"] == "no answer of CBR"} == {
         "if it is so for every call, check that the endpoint's scheme is what the port speaks: https:// for TLS"

@@ -58,7 +58,7 @@ class KeyServer:
             await server.wait_closed()
 
 
-@pytest.fixture(params=["httpx", "aiohttp"])
+@pytest.fixture(params=["httpx", "httptools"])
 async def transport(request):
     known = open_transport(TransportSettings(transport=request.param))
     yield known

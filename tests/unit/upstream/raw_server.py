@@ -1,7 +1,11 @@
 """An HTTP server of raw bytes: it shows exactly what arrived and answers with exactly what a test says."""
 
 import asyncio
+import contextlib
+import itertools
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,6 +43,11 @@ class Connection:
         except ConnectionError:
             pass
         self.server.seen_closed.set()
+
+    def reset(self) -> None:
+        """Ends the connection by RST in place of FIN."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def drip(self, byte: bytes, every_s: float) -> None:
         while not self.writer.is_closing():
@@ -108,3 +117,27 @@ def always(content: bytes) -> Script:
             await connection.send(content)
 
     return script
+
+
+async def all_closed(server: RawServer) -> None:
+    """Returns once the server has no connection any more."""
+    async with asyncio.timeout(10):
+        while server.open_now:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.01)
+
+
+async def cancelled_everywhere(call: Callable[[], Awaitable[object]]) -> None:
+    """Makes the call again and again, and cancels it one turn of the event loop later each time, until it ends by itself."""
+    for turns in itertools.count():
+        task = asyncio.ensure_future(call())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        # Every other time with a pause, in which sockets have something to tell.
+        if turns % 2:
+            await asyncio.sleep(0.0005 * turns)
+        if task.done():
+            await task
+            return
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

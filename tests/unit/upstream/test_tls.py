@@ -1,4 +1,4 @@
-"""TLS and proxies, for both transports, with certificates made on the spot."""
+"""TLS, for both transports, and proxies, with certificates made on the spot."""
 
 import asyncio
 import ssl
@@ -12,12 +12,12 @@ from cryptography.x509.oid import NameOID
 
 from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
 from gateway.upstream.transport import open_transport
-from tests.unit.upstream.raw_server import always, answer, raw_server
+from tests.unit.upstream.raw_server import all_closed, always, answer, cancelled_everywhere, raw_server
 
 TARGET = "/v3/a%2Fb/../c?d=%7e"
 
 
-@pytest.fixture(params=["httpx", "aiohttp"])
+@pytest.fixture(params=["httpx", "httptools"])
 def library(request):
     return request.param
 
@@ -77,7 +77,7 @@ async def test_an_unknown_issuer_and_another_name_are_not_sent(library, certific
     assert server.requests == []
 
 
-async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(library, certificate):
+async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(certificate):
     async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
 
         async def tunnel(connection):
@@ -92,21 +92,32 @@ async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(library, cert
 
         async with raw_server(tunnel) as proxy:
             url = f"https://localhost:{server.port}{TARGET}"
-            response = await send(library, url, ca_file=certificate, proxy=proxy.origin)
+            response = await send("httpx", url, ca_file=certificate, proxy=proxy.origin)
     assert response.status == 200
     assert proxy.requests[0].startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
     assert server.requests[0].startswith(f"GET {TARGET} HTTP/1.1\r\n".encode())
 
 
 @pytest.mark.parametrize("refusal", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b""])
-async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(library, refusal):
+async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(refusal):
     async def refuse(connection):
         await connection.request()
         await connection.send(refusal)
 
     async with raw_server(refuse) as proxy:
         with pytest.raises(NotSent):
-            await send(library, "https://cbr.invalid/a", proxy=proxy.origin)
+            await send("httpx", "https://cbr.invalid/a", proxy=proxy.origin)
+
+
+async def test_cancelled_at_any_moment_a_call_over_tls_leaves_nothing_open(library, certificate):
+    opened = open_transport(TransportSettings(transport=library, ca_file=certificate, max_connections=2))
+    async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
+        url = f"https://localhost:{server.port}/a"
+        await cancelled_everywhere(lambda: opened.send(HttpRequest("GET", url, {}), 5))
+        answers = await asyncio.gather(*(opened.send(HttpRequest("GET", url, {}), 5) for _ in range(4)))
+        assert [each.status for each in answers] == [200] * 4
+        await opened.aclose()
+        await all_closed(server)
 
 
 async def pump(reader, writer):
