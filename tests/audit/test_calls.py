@@ -102,7 +102,8 @@ async def test_every_line_of_the_log_tells_whose_call_it_is(world):
         order(world, "status", "VaultService/CreateVault", status=200, body={"vault": {"id": "v"}, "novelty": 1})
         await caller(world)("VaultService/CreateVault", vault_request())
         await caller(world).fails("RegionService/ListRegionProjects")
-    assert len(said) > 2
+        # The line of a call is written once its answer is on its way.
+        await until(lambda: len(said) > 2)
     assert {(line["tenant"], line["rpc"].partition("/")[0]) for line in said} == {("payments", "VaultService"), ("payments", "RegionService")}
     assert all(line["request_id"] for line in said)
 

@@ -11,7 +11,7 @@ from emulator import settings as emulated
 from gateway.app import open_app
 from gateway.config import Config
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, order
+from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, order, until
 from tests.harness import REGION, config_for
 
 LIST = "VaultService/ListVaults"
@@ -159,8 +159,9 @@ async def test_no_secret_comes_out_anywhere(world, lines):
             order(world, kind, LIST, times=3, **parts)
         callers = (caller(world), caller(world, "admin"), with_metadata(world, ("authorization", "Bearer key-of-canary-7f3a")))
         seen += [repr(await call(LIST)) for call in callers]
+    # The line of a call is written once its answer is on its way.
+    await until(lambda: len([line for line in lines() if line["event"] == "call"]) == 3 * len(situations))
     config = config_for(world.emulator.base_url)
     seen += [repr(config), str(config), repr(config.model_dump()), repr(config.upstream.credentials), repr(lines())]
     whole = "\n".join(seen)
-    assert len(lines()) >= 3 * len(situations)
     assert [secret for secret in secrets for form in forms(secret) if form in whole] == []

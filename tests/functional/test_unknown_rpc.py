@@ -2,7 +2,14 @@
 
 import pytest
 
+from tests.functional.calls import until
 from tests.functional.test_server import raw
+
+
+async def call_lines(lines):
+    """The lines of calls: each is written once its answer is on its way."""
+    await until(lambda: [line for line in lines() if line["event"] == "call"])
+    return [line for line in lines() if line["event"] == "call"]
 
 
 @pytest.mark.parametrize("metadata", [None, ()], ids=["known caller", "nobody"])
@@ -11,7 +18,7 @@ async def test_a_call_of_an_unknown_rpc_has_an_id_and_a_line(world, lines, metad
     call_id = failed.facts["requestId"]
     assert len(call_id) == 32
     assert failed.trailers["x-request-id"] == call_id == failed.details["RequestInfo"].request_id
-    (line,) = [line for line in lines() if line["event"] == "call"]
+    (line,) = await call_lines(lines)
     assert (line["request_id"], line["rpc"], line["code"], line["reason"]) == (call_id, "VaultService/GetVaul", "UNIMPLEMENTED", "UNIMPLEMENTED")
 
 
@@ -36,5 +43,5 @@ async def test_an_endless_name_is_neither_compared_nor_logged(world, lines):
     failed = await raw(world.channel, "/cbrgateway.v1.VaultService/GetVault" + "s" * 4000)
     assert failed.code == "UNIMPLEMENTED"
     assert "did you mean" not in failed.message
-    (line,) = [line for line in lines() if line["event"] == "call"]
+    (line,) = await call_lines(lines)
     assert len(line["rpc"]) == 80
