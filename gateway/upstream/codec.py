@@ -11,6 +11,7 @@ misses it unreadable, which is then a member or a row that cannot be read, or, a
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -41,16 +42,19 @@ OTHER: Final = 1
 """Number of the value that stands for words an enum does not know."""
 
 
+@cache
 def json_key(descriptor: FieldDescriptor) -> str:
     """The field's key in JSON, or its name in a query."""
     return descriptor.GetOptions().Extensions[options_pb2.json] or descriptor.name
 
 
+@cache
 def form(descriptor: FieldDescriptor) -> int:
     """The field's WireForm."""
     return int(descriptor.GetOptions().Extensions[options_pb2.form])
 
 
+@cache
 def empty(descriptor: FieldDescriptor) -> int:
     """The declared meaning of a field that is not set or empty: a value of Empty."""
     return int(descriptor.GetOptions().Extensions[options_pb2.empty])
@@ -66,6 +70,7 @@ def words(enum: EnumDescriptor) -> dict[int, str]:
     return known
 
 
+@cache
 def kind_problem(descriptor: FieldDescriptor) -> str | None:
     """Why the field has no JSON form, or None when it has one."""
     allowed = {_F.TYPE_STRING, _F.TYPE_BOOL, _F.TYPE_ENUM, _F.TYPE_MESSAGE} | _WHOLE | _REAL
@@ -97,6 +102,7 @@ def _type_name(descriptor: FieldDescriptor) -> str:
     return str(descriptor.message_type.full_name) if descriptor.message_type else ""
 
 
+@cache
 def is_map(descriptor: FieldDescriptor) -> bool:
     return bool(descriptor.message_type and descriptor.message_type.GetOptions().map_entry)
 
@@ -382,6 +388,7 @@ def _is_planned(fd: FieldDescriptor) -> bool:
     return fd.type == _F.TYPE_MESSAGE and _type_name(fd) not in _WELL_KNOWN
 
 
+@cache
 def required(fd: FieldDescriptor) -> int:
     """The field's Required."""
     return int(fd.GetOptions().Extensions[options_pb2.required])

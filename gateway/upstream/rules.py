@@ -6,6 +6,7 @@ message to tests/contract/bad.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Final
 
 from cbrgateway.v1 import options_pb2
@@ -194,7 +195,8 @@ def _ids(d: Declaration) -> Iterator[str]:
                 yield f"field {message.name}.{fd.name} has both refers and no_object; keep one"
 
 
-def reachable(root: Descriptor) -> list[Descriptor]:
+@cache
+def reachable(root: Descriptor) -> tuple[Descriptor, ...]:
     """The message and all of our own messages inside it that CBR sends or is sent, each once."""
     found: dict[str, Descriptor] = {}
     waiting = [root]
@@ -205,7 +207,7 @@ def reachable(root: Descriptor) -> list[Descriptor]:
         found[message.full_name] = message
         sent = (fd for fd in message.fields if fd.name not in codec.GATEWAY_FIELDS and not codec.is_map(fd))
         waiting.extend(fd.message_type for fd in sent if fd.message_type is not None)
-    return list(found.values())
+    return tuple(found.values())
 
 
 RULES: Final[tuple[Rule, ...]] = (
