@@ -12,6 +12,9 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 # What the protos must stay compatible with: the last release, before the first one a committed image.
 RELEASE = $(shell git describe --tags --abbrev=0 2>/dev/null)
 
+# Where it is set, each of the many processes that tests start would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 

@@ -29,9 +29,12 @@ TENANTS: Mapping[str, tuple[str, str]] = {
 """Tenant -> its project and region. The API key of a tenant is `key-of-<tenant>`; `admin` is the administrator, with an account of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class World:
-    """A running gateway with the emulator behind it."""
+    """A running gateway with the emulator behind it.
+
+    Without the repr of all that is in it: asyncio's runner writes that out, several times per test, only to throw it away.
+    """
 
     app: App
     emulator: RunningEmulator

@@ -23,6 +23,7 @@ from gateway.upstream.catalog import load_catalog
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "example.yaml"
+CATALOG = load_catalog()
 ENVIRON = {"ACME_ACCESS_KEY": "canary-access", "ACME_SECRET_KEY": "canary-secret", "GLOBEX_PASSWORD": "canary-password"}
 
 
@@ -47,7 +48,7 @@ def test_check_counts_what_it_found() -> None:
     result = run("check", "--config", str(EXAMPLE), env=ENVIRON)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"OK: {len(load_catalog().bindings)} RPCs, 2 regions, 2 credentials, 2 tenants, 3 projects\n",
+        f"OK: {len(CATALOG.bindings)} RPCs, 2 regions, 2 credentials, 2 tenants, 3 projects\n",
     )
 
 
@@ -139,7 +140,7 @@ def test_a_key_id_stays_text_in_yaml() -> None:
 
 
 def test_bindings_are_listed_as_table_and_as_json() -> None:
-    names = list(load_catalog().bindings)
+    names = list(CATALOG.bindings)
     head, *lines = run("bindings").stdout.splitlines()
     assert head.split() == ["RPC", "VERB", "PATH", "OPERATION", "CLASS"]
     assert [line.split()[0] for line in lines] == names
@@ -206,12 +207,11 @@ def test_explain_tells_what_fields_must_keep_together() -> None:
     assert "  rules of the whole: set project_ids, or domains\n" in run("explain", "AddBackupMembers").stdout
 
 
-@pytest.mark.parametrize("rpc", load_catalog().bindings)
+@pytest.mark.parametrize("rpc", CATALOG.bindings)
 def test_every_rpc_and_all_its_fields_are_explained(rpc: str) -> None:
     text = run("explain", rpc).stdout
     assert text.startswith(f"{rpc}\n  ")
-    binding = load_catalog()[rpc]
-    for field in binding.request_type.DESCRIPTOR.fields:
+    for field in CATALOG[rpc].request_type.DESCRIPTOR.fields:
         assert re.search(rf"^  {field.name}: .+ -> .+\n      \S", text, re.MULTILINE), f"{field.name} has no line or no comment"
 
 
