@@ -3,7 +3,8 @@
 A client applies, sends, lets the authenticator observe the answer, and after a 401 asks `refused` whether one more try makes sense.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from time import gmtime, strftime
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -73,7 +74,7 @@ class AccessKeyAuth:
         headers = {
             **request.headers,
             "Host": origin.partition("://")[2],
-            "X-Sdk-Date": strftime("%Y%m%dT%H%M%SZ", gmtime(self._clock.time() + self._offset_s)),
+            "X-Sdk-Date": _date(int(self._clock.time() + self._offset_s)),
             "X-Project-Id": project_id,
         }
         if self._credential.security_token is not None:
@@ -87,7 +88,7 @@ class AccessKeyAuth:
             access_key=self._credential.access_key,
             secret_key=self._credential.secret_key.reveal(),
         )
-        return Applied(replace(request, headers=headers), self._generation)
+        return Applied(HttpRequest(request.method, request.url, headers, request.body), self._generation)
 
     def observe(self, response: HttpResponse, generation: int) -> None:  # noqa: ARG002 - the clock is the same for all
         """Compares our clock with the answer's Date, which has whole seconds."""
@@ -107,6 +108,12 @@ class AccessKeyAuth:
 
     async def aclose(self) -> None:
         """Nothing runs in the background."""
+
+
+@lru_cache(maxsize=8)
+def _date(second: int) -> str:
+    """The same for all requests of a second."""
+    return strftime("%Y%m%dT%H%M%SZ", gmtime(second))
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

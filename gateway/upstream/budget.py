@@ -5,8 +5,7 @@ can spend is a part of its tenant's, and what a tenant can spend is a part of th
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,35 +31,36 @@ ENDPOINT: Final = Size(tokens=1000, at_once=6)
 
 
 class RetryBudget:
-    """A bucket of tokens that retries spend and first-try successes refill, and a cap on the retries in flight. For one event loop."""
+    """A bucket of tokens that retries spend and first-try successes refill, and a cap on the retries in flight. For one event loop.
+
+    As a context manager it is around a whole call with all its attempts, and counts it as in flight.
+    """
 
     def __init__(self, size: Size, wider: "RetryBudget | None" = None) -> None:
-        self._size = size
+        self.size = size
         self._wider = wider
+        self.row: tuple[RetryBudget, ...] = (self, *(wider.row if wider is not None else ()))
+        """This one and those around it."""
         self.tokens = size.tokens
-        self._calls = 0
+        self.calls = 0
         self._retries = 0
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Around a whole call with all its attempts: counts it as in flight."""
-        self._calls += 1
-        try:
-            with ExitStack() as stack:
-                if self._wider is not None:
-                    stack.enter_context(self._wider.call())
-                yield
-        finally:
-            self._calls -= 1
+    def __enter__(self) -> None:
+        for each in self.row:
+            each.calls += 1
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.row:
+            each.calls -= 1
 
     def first_try_succeeded(self) -> None:
-        self.tokens = min(self._size.tokens, self.tokens + 1)
-        if self._wider is not None:
-            self._wider.first_try_succeeded()
+        for each in self.row:
+            if each.tokens < each.size.tokens:
+                each.tokens += 1
 
     def take(self, kind: RetryKind) -> bool:
         """True: the retry may happen, its tokens are spent, and `retry_ended` must follow whatever becomes of it."""
-        in_flight_limit = max(self._size.at_once, _SHARE * self._calls)
+        in_flight_limit = max(self.size.at_once, _SHARE * self.calls)
         if self.tokens < _COST[kind] or self._retries >= in_flight_limit:
             return False
         if self._wider is not None and not self._wider.take(kind):
@@ -84,12 +84,19 @@ class Budgets:
         self._objects: OrderedDict[Target, RetryBudget] = OrderedDict()
 
     def of(self, target: Target) -> RetryBudget:
-        endpoint = self._few.setdefault((target.endpoint,), RetryBudget(ENDPOINT))
-        tenant = self._few.setdefault((target.endpoint, target.tenant), RetryBudget(TENANT, endpoint))
         if not target.object:
-            return tenant
-        found = self._objects.setdefault(target, RetryBudget(OBJECT, tenant))
+            return self._of_tenant(target)
+        found = self._objects.get(target)
+        if found is None:
+            found = self._objects[target] = RetryBudget(OBJECT, self._of_tenant(target))
+            if len(self._objects) > _MAX_OBJECTS:
+                self._objects.popitem(last=False)
         self._objects.move_to_end(target)
-        if len(self._objects) > _MAX_OBJECTS:
-            self._objects.popitem(last=False)
+        return found
+
+    def _of_tenant(self, target: Target) -> RetryBudget:
+        found = self._few.get((target.endpoint, target.tenant))
+        if found is None:
+            endpoint = self._few.setdefault((target.endpoint,), RetryBudget(ENDPOINT))
+            found = self._few[target.endpoint, target.tenant] = RetryBudget(TENANT, endpoint)
         return found

@@ -5,11 +5,9 @@ is up, stops waiting; the change itself is seen through, because only then is it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -26,13 +24,14 @@ from gateway.upstream.declaration import IN_BODY, Binding, OnBadRow, RetryClass,
 from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
 from gateway.upstream.exclusion import Turns
 from gateway.upstream.http import HttpRequest
-from gateway.upstream.lookup import named_in_body
 from gateway.upstream.ownership import Ownership
+from gateway.upstream.quoting import encoded
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import MUTATION_CAP_S, READ_CAP_S, Deadline
 from gateway.upstream.shares import Shares
 from gateway.upstream.target import Target
 from gateway.upstream.values import Json
+from gateway.upstream.waiting import Waits
 
 OPERATION_CAP_S: Final = 60.0
 """How long a change is seen through once it has been sent."""
@@ -54,19 +53,25 @@ class _Reads:
     def __init__(self, start: Callable[[dict[str, Json]], Exchange], deadline: Deadline) -> None:
         self._start, self._deadline = start, deadline
         self.exchange = start({})
-        """The newest one; the first was not sent yet."""
+        """The newest one."""
+        self._first = True
+        """It was not sent yet."""
         self._before: list[UpstreamFacts] = []
 
     async def read(self, extra: dict[str, Json]) -> Message:
         """The answer to the next call. Raises GatewayError."""
         if self.exchange.attempts:
             self._before.append(self.exchange.facts())
-        self.exchange = self._start(extra)
+        if extra or not self._first:
+            self.exchange = self._start(extra)
+        self._first = False
         return await self.exchange.run(self._deadline, self._deadline)
 
     def facts(self) -> UpstreamFacts:
         """What is known of all of them: the attempts and the time of all, else what the newest one says."""
         now = self.exchange.facts()
+        if not self._before:
+            return now
         all_of_them = (*self._before, now)
         return replace(now, attempts=sum(each.attempts for each in all_of_them), seconds=sum(each.seconds for each in all_of_them))
 
@@ -92,7 +97,8 @@ class Client:
         self._late: set[asyncio.Future[None]] = set()
         self._turns = Turns()
         self._ownership = Ownership(self._read)
-        self._waiting: set[asyncio.Timeout] = set()
+        self._waits = Waits()
+        self._routes: dict[tuple[str, str, str], Route] = {}
         self.released = False
 
     async def call(
@@ -132,8 +138,12 @@ class Client:
                 await witness.on_end(Fate.NOTHING, None, UpstreamFacts())
             raise
         exchange.witnesses, exchange.recognised = witnesses, recognised
-        async with self._answered(exchange, on_left):
-            message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
+        try:
+            with self._waits.begin(exchange.shutting_down):
+                message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
+        except asyncio.CancelledError:
+            on_left(exchange.facts())
+            raise
         return Reply(message, exchange.facts())
 
     async def _reply(
@@ -165,15 +175,19 @@ class Client:
 
         reads = _Reads(exchange, deadline)
         self._admitted(reads.exchange)
-        async with self._answered(reads, on_left):
-            await self._ownership.check(binding, bounded, account, deadline)
-            if page is None:
-                message = await read({})
-            elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
-                message = page.cut(paging.sifted(binding, await paging.whole(binding, read), sieve))
-            else:
-                message = await page.fetch(read)
-            return Reply(message, reads.facts())
+        try:
+            with self._waits.begin(reads.shutting_down):
+                await self._ownership.check(binding, bounded, account, deadline)
+                if page is None:
+                    message = await read({})
+                elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
+                    message = page.cut(paging.sifted(binding, await paging.whole(binding, read), sieve))
+                else:
+                    message = await page.fetch(read)
+        except asyncio.CancelledError:
+            on_left(reads.facts())
+            raise
+        return Reply(message, reads.facts())
 
     async def _read(self, rpc: str, request: Message, account: Account, deadline: Deadline) -> Message:
         """What CBR shows to the gateway itself, whoever the objects belong to; a list as a whole."""
@@ -199,9 +213,7 @@ class Client:
     def release(self) -> None:
         """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
         self.released = True
-        for waiting in self._waiting:
-            waiting.reschedule(asyncio.get_running_loop().time())
-        self._waiting.clear()
+        self._waits.end()
 
     async def aclose(self, grace_s: float) -> None:
         """Waits for the changes under way, at most `grace_s`; each that remains is cut, with a line in the log."""
@@ -220,42 +232,29 @@ class Client:
             raise exchange.shutting_down()
         return exchange
 
-    @asynccontextmanager
-    async def _answered(self, exchange: "Exchange | _Reads", on_left: Callable[[UpstreamFacts], None]) -> AsyncIterator[None]:
-        """Around the wait of a caller, which ends when the caller leaves or is released."""
-        try:
-            async with asyncio.timeout(None) as waiting:
-                self._waiting.add(waiting)
-                yield
-        except TimeoutError:
-            if not waiting.expired():
-                raise
-            raise exchange.shutting_down() from None
-        except asyncio.CancelledError:
-            on_left(exchange.facts())
-            raise
-        finally:
-            self._waiting.discard(waiting)
-
     def _exchange(self, binding: Binding, request: Message, account: Account, extra: dict[str, Json], looks: ReadBack | None) -> Exchange:
         target = Target(account.endpoint, account.tenant, account.project_id, binding.operation, _objects(binding, request))
         return Exchange(
             binding=binding,
+            message=request,
             request=_http_request(binding, request, account, extra),
             project_id=account.project_id,
             target=target,
-            route=Route(
-                self._shares.of(account.endpoint, account.tenant),
-                account.auth,
-                self._breakers,
-                self._budgets.of(target),
-                self._clock,
-                self.remote_clock(account.endpoint),
-            ),
+            route=self._route(account),
+            breakers=self._breakers,
+            budget=self._budgets.of(target),
             read_back=looks,
-            subject={segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments},
-            named=named_in_body(binding, request),
         )
+
+    def _route(self, account: Account) -> Route:
+        """Made once for each account, and anew when a reload has changed its credential."""
+        key = (account.endpoint, account.tenant, account.project_id)
+        known = self._routes.get(key)
+        if known is None or known.auth is not account.auth:
+            share = self._shares.of(account.endpoint, account.tenant)
+            known = Route(share, account.auth, self._clock, self.remote_clock(account.endpoint))
+            self._routes[key] = known
+        return known
 
     def _reader(self, binding: Binding, request: Message, account: Account, end_by: Deadline) -> ReadBack:
         async def look() -> Message | None:
@@ -349,5 +348,5 @@ def _http_request(binding: Binding, request: Any, account: Account, extra: dict[
     members = extra | binding.members(request)
     if binding.method in IN_BODY:
         return HttpRequest(binding.method, url, {"Content-Type": "application/json"}, msgspec.json.encode(members))
-    query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in query_pairs(members))
+    query = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in query_pairs(members)])
     return HttpRequest(binding.method, f"{url}?{query}" if query else url, {"Content-Type": "application/json"})

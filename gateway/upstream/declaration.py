@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Final, TypeAlias
-from urllib.parse import quote
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -21,6 +20,7 @@ from gateway.errors import field_invalid
 from gateway.upstream import codec
 from gateway.upstream.codec import Codecs, MessagePlan
 from gateway.upstream.id_fields import IdField, id_fields
+from gateway.upstream.quoting import encoded
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
@@ -75,7 +75,7 @@ class Segment:
             raise field_invalid(self.variable, self.rule, "path_segment")
         if value in self.reserved:
             raise field_invalid(self.variable, "is a word of CBR's own paths and cannot be an identifier", "path_segment")
-        return quote(value, safe="")
+        return encoded(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,10 @@ class Binding:
 
     def target(self, request: Message, project_id: str) -> str:
         """The percent-encoded path. Raises FIELD_INVALID for a value that is no identifier."""
-        known = {_PROJECT: quote(project_id, safe="")} | {segment.key: segment.text(request) for segment in self.segments}
-        return _VARIABLE.sub(lambda match: known[match[1]], self.path)
+        known = {_PROJECT: encoded(project_id)}
+        for segment in self.segments:
+            known[segment.key] = segment.text(request)
+        return self.path.format_map(known)
 
     def response(self, value: Json, on_bad_row: OnBadRow | None = None) -> Message:
         """The response of a successful answer's JSON. Raises ProtocolError if it misses what is required.

@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -28,7 +28,8 @@ from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.declaration import Binding, OnBadRow, RetryClass
 from gateway.upstream.faults import to_gateway_error
-from gateway.upstream.http import HttpRequest, Lost, NotSent, TooLarge, Transport, always
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TooLarge, Transport, always
+from gateway.upstream.lookup import named_in_body
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import Deadline, RetryKind
@@ -41,6 +42,8 @@ _MAX_RENEWALS: Final = 10
 """A token can be revoked while its successor is on its way, but not for ever: usually the time ends the call before."""
 
 TOO_LARGE: Final = "the body is too large"
+
+_NOT_SENT: Final = Attempt(Outcome.NEVER_SENT)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _CAUSED_BY_OURSELVES: Final = frozenset({code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND})
@@ -78,8 +81,6 @@ class Route:
 
     transport: Transport
     auth: Authenticator
-    breakers: Breakers
-    budget: RetryBudget
     clock: Clock
     remote_clock: RemoteClock
 
@@ -89,13 +90,15 @@ class Exchange:
     """One call. Its flags tell at any moment where it stands, also to those who stopped waiting for it."""
 
     binding: Binding
+    message: Message
+    """The request as it came; errors name what is in it."""
     request: HttpRequest
     project_id: str
     target: Target
     route: Route
+    breakers: Breakers
+    budget: RetryBudget
     read_back: ReadBack | None
-    subject: dict[str, str]
-    named: dict[str, str]
     witnesses: Sequence[Witness] = ()
     recognised: bool = False
     """Whether a repeat of the call would be recognised as one."""
@@ -121,7 +124,7 @@ class Exchange:
     refusals: int = 0
     renewals: int = 0
     """Attempts that were repeated because the credential in them was not the newest any more."""
-    last: Attempt = field(default_factory=lambda: Attempt(Outcome.NEVER_SENT))
+    last: Attempt = _NOT_SENT
 
     @property
     def in_doubt(self) -> bool:
@@ -160,36 +163,33 @@ class Exchange:
 
     async def run(self, start_by: Deadline, end_by: Deadline) -> Message:
         """The response. `start_by` bounds the start of attempts; while the outcome is in doubt, `end_by` takes its place. Raises GatewayError."""
-        with self.route.budget.call():
-            kind: RetryKind | None = None
+        kind: RetryKind | None = None
+        with self.budget:
             while True:
                 deadline = end_by if self.ambiguous else start_by
                 try:
-                    settled = await self._step(kind, deadline, end_by)
+                    generation, message = await self._attempt(deadline, end_by)
+                    match self._next():
+                        case Next.END:
+                            return self._end(kind, message)
+                        case Next.UNKNOWN:
+                            raise self.outcome_unknown()
+                        case Next.READ_BACK:
+                            if (settled := await self._look()) is not None:
+                                return settled
+                        case Next.REPEAT:
+                            if self.last.credentials and not await self._renewed(generation, deadline):
+                                raise self._failure()
                 finally:
                     if kind is not None:
-                        self.route.budget.retry_ended()
-                if settled is not None:
-                    return settled
+                        self.budget.retry_ended()
                 kind = await self._again(end_by if self.ambiguous else start_by)
 
-    async def _step(self, kind: RetryKind | None, deadline: Deadline, end_by: Deadline) -> Message | None:
-        """One attempt and what follows from it: the response, None to repeat, or the error."""
-        generation, message = await self._attempt(deadline, end_by)
-        attempt = self.last
-        if attempt.outcome is Outcome.REFUSED:
+    def _next(self) -> Next:
+        """What may follow the last attempt."""
+        if self.last.outcome is Outcome.REFUSED:
             self.refusals += 1
-        match what_next(self.binding.retry_class, attempt.outcome, self.refusals):
-            case Next.END:
-                return self._end(kind, message)
-            case Next.UNKNOWN:
-                raise self.outcome_unknown()
-            case Next.READ_BACK:
-                return await self._look()
-            case Next.REPEAT:
-                if attempt.credentials and not await self._renewed(generation, deadline):
-                    raise self._failure()
-        return None
+        return what_next(self.binding.retry_class, self.last.outcome, self.refusals)
 
     def _before_attempt_s(self, deadline: Deadline) -> float:
         """How long an attempt may be waited for: the shortest one has to come in time."""
@@ -206,7 +206,7 @@ class Exchange:
             raise self.outcome_unknown() if self.in_doubt else error from None
 
     async def _attempt(self, deadline: Deadline, end_by: Deadline) -> tuple[int, Message | None]:
-        """Sends the request once; `self.last` holds what it proved."""
+        """Sends the request once; `self.last` holds what it proved. The generation of its credential, and the response if it has brought one."""
         clock = self.route.clock
         if retry.attempt_timeout(deadline.left_s(clock.monotonic())) is None:
             raise self.too_late()
@@ -214,38 +214,22 @@ class Exchange:
             applied = await self.route.auth.apply(self.request, self.project_id, self._before_attempt_s(deadline))
         except GatewayError as error:
             raise self.outcome_unknown() if self.in_doubt else error from None
-        if not self.announced:
-            for witness in self.witnesses:
-                if not await witness.on_send():
-                    raise self.too_late()
-            self.announced = True
-        return applied.generation, await self._send(applied, deadline, end_by)
-
-    async def _send(self, applied: Applied, deadline: Deadline, end_by: Deadline) -> Message | None:
-        clock = self.route.clock
+        if self.witnesses and not self.announced:
+            await self._announce()
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
             raise self.too_late()
-        passage = self.route.breakers.enter(self.target, Traffic.READ if self.binding.reads else Traffic.WRITE)
+        passage = self.breakers.enter(self.target, Traffic.READ if self.binding.reads else Traffic.WRITE)
         if isinstance(passage, Held):
             raise self._held(passage)
         self.attempts += 1
-        self.last = Attempt(Outcome.NEVER_SENT)
+        self.last = _NOT_SENT
         verdict, message, began = Verdict.NOTHING, None, clock.monotonic()
         try:
             response = await self.route.transport.send(applied.request, timeout_s, self._may_write, connect_s=self._connect_left_s())
-            self._reach("after_answer")
-            self.sent = "yes"
-            self.route.auth.observe(response, applied.generation)
-            self.route.remote_clock.observe(response, began)
-            self.last, message = self._decode(judge(response, reads=self.binding.reads))
-            verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE else Verdict.SUCCESS
+            verdict, message = self._answered(response, applied, began)
         except (NotSent, Lost) as error:
-            self._reach("answer_lost")
-            self.last = _unanswered(error, reads=self.binding.reads)
-            known = {"operation": self.binding.operation, "url": self.request.url.partition("?")[0], "cause": str(error), "advice": error.advice}
-            log.warning("no answer of CBR", **known)
-            verdict = error.verdict(retry.MAX_ATTEMPT_S)
+            verdict = self._unanswered(error)
         except BaseException:
             # Cut short by cancellation.
             self._note(ambiguous=self.in_flight)
@@ -257,7 +241,32 @@ class Exchange:
             self.unconnected_s = self.unconnected_s + took_s if self.last.connect else 0.0
             passage.settle(verdict)
         self._note(ambiguous=self.last.outcome is Outcome.AMBIGUOUS)
-        return message
+        return applied.generation, message
+
+    async def _announce(self) -> None:
+        """Before the first byte of a change."""
+        for witness in self.witnesses:
+            if not await witness.on_send():
+                raise self.too_late()
+        self.announced = True
+
+    def _answered(self, response: HttpResponse, applied: Applied, began: float) -> tuple[Verdict, Message | None]:
+        """What an answer says to the breakers, and the response that it holds."""
+        self._reach("after_answer")
+        self.sent = "yes"
+        self.route.auth.observe(response, applied.generation)
+        self.route.remote_clock.observe(response, began)
+        self.last, message = self._decode(judge(response, reads=self.binding.reads))
+        failed = response.status >= _SERVER_ERROR and self.last.outcome is not Outcome.DEFINITE
+        return Verdict.FAILURE if failed else Verdict.SUCCESS, message
+
+    def _unanswered(self, error: NotSent | Lost) -> Verdict:
+        """What it says to the breakers that no answer came."""
+        self._reach("answer_lost")
+        self.last = _unanswered(error, reads=self.binding.reads)
+        known = {"operation": self.binding.operation, "url": self.request.url.partition("?")[0], "cause": str(error), "advice": error.advice}
+        log.warning("no answer of CBR", **known)
+        return error.verdict(retry.MAX_ATTEMPT_S)
 
     def _connect_left_s(self) -> float:
         """All attempts together get what one gets: another wait for a host that does not even connect would tell nothing new."""
@@ -267,8 +276,9 @@ class Exchange:
         """Asked by the transport before the first byte. A change whose caller has gone is not begun any more."""
         if self.abandoned and not self.ambiguous:
             return False
-        if not all(witness.may_write() for witness in self.witnesses):
-            return False
+        for witness in self.witnesses:
+            if not witness.may_write():
+                return False
         self.in_flight = True
         if self.sent == "no":
             self.sent = "maybe"
@@ -296,7 +306,7 @@ class Exchange:
     def _end(self, kind: RetryKind | None, message: Message | None) -> Message:
         if message is not None:
             if kind is None:
-                self.route.budget.first_try_succeeded()
+                self.budget.first_try_succeeded()
             return message
         attempt, error = self.last, self._failure()
         if self.in_doubt and error.code in _CAUSED_BY_OURSELVES:
@@ -335,13 +345,13 @@ class Exchange:
         delay_s = retry.next_delay(
             self.attempts - self.renewals, kind, retry_after_s=self.last.retry_after_s, time_left_s=left_s, random=random.random
         )
-        if delay_s is None or not self.route.budget.take(kind):
+        if delay_s is None or not self.budget.take(kind):
             raise self._failure()
         self._reach("before_repeat")
         try:
             await self.route.clock.sleep(delay_s)
         except BaseException:
-            self.route.budget.retry_ended()
+            self.budget.retry_ended()
             raise
         return kind
 
@@ -361,7 +371,9 @@ class Exchange:
             kind = AnswerTooLarge if attempt.problem == TOO_LARGE else GatewayError
             return kind(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, upstream=self.facts())
         if attempt.error is not None:
-            error = to_gateway_error(attempt.error, self.binding, self.facts(), self.subject, self.named)
+            named = named_in_body(self.binding, self.message)
+            subject = {segment.variable: str(getattr(self.message, segment.variable)) for segment in self.binding.segments}
+            error = to_gateway_error(attempt.error, self.binding, self.facts(), subject, named)
             if error.retry_after_s is not None and attempt.retry_after_s is not None:
                 error.retry_after_s = max(error.retry_after_s, attempt.retry_after_s)
             return error

@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self
 
@@ -25,7 +26,9 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 _NEARLY: Final = 0.9
 _ALMOST_ALL: Final = 0.95
-_URL: Final = re.compile(r"(https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(/[!-~]*)")
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_TARGET: Final = re.compile(r'/[!"$-~]*')
+"""Printable ASCII but `#`."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
@@ -92,6 +95,16 @@ class TooLarge(Lost):
     """The answer's body is over MAX_BODY_BYTES, counted after decompression."""
 
 
+@lru_cache(maxsize=256)
+def _is_origin(text: str) -> bool:
+    return _ORIGIN.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=256)
+def _is_header_name(text: str) -> bool:
+    return _HEADER_NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """One request. `url` is absolute and sent byte for byte from the first `/` on; headers are sent as given."""
@@ -103,15 +116,17 @@ class HttpRequest:
 
     def split_url(self) -> tuple[str, str]:
         """Origin and request target: `https://host:443` and `/path?query`. ValueError for anything else, a fragment too."""
-        match = _URL.fullmatch(self.url)
-        if match is None or "#" in self.url:
+        # The first one behind `https://`.
+        cut = self.url.find("/", 8)
+        origin, target = self.url[:cut], self.url[cut:]
+        if cut < 0 or not _is_origin(origin) or not _TARGET.fullmatch(target):
             raise ValueError("the URL is not an absolute http or https URL of printable ASCII")
-        return match[1], match[2]
+        return origin, target
 
     def check_headers(self) -> None:
         """ValueError for a header that would not reach the wire as exactly one header line."""
         for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            if not _is_header_name(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError("a header's name or value holds characters that HTTP does not allow")
 
 

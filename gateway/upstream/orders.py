@@ -9,6 +9,7 @@ from gateway.upstream.values import Json
 
 _PREFIX: Final = "CBC."
 _FAILED: Final = (0, "0")
+_NAMES: Final = ("orderId", "orders")
 _MAX_IDS: Final = 100
 """An order is for at most so many vaults."""
 
@@ -33,7 +34,7 @@ def refused(answer: Json) -> bool:
 
 def order_ids(answer: Json) -> tuple[str, ...]:
     """The ids of all orders in an answer, each once."""
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or answer.keys().isdisjoint(_NAMES):
         return ()
     found = [answer.get("orderId"), *(line.get("orderId") for line in _lines(answer))]
     texts = (str(each) for each in found if isinstance(each, str | int) and not isinstance(each, bool))

@@ -7,6 +7,7 @@ before it means that a clock was set: it alone counts from then on.
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -49,11 +50,11 @@ class RemoteClock:
         got, date = self._clock.monotonic(), date_of(response)
         if date is None or abs(date - self._clock.time()) > _BELIEVED_S:
             return
-        told = Span(date - got - _MARGIN_S, date + _RESOLUTION_S - asked + _MARGIN_S)
+        earliest, latest = date - got - _MARGIN_S, date + _RESOLUTION_S - asked + _MARGIN_S
         known = self._widened(got)
-        if known is not None and max(known.earliest, told.earliest) <= min(known.latest, told.latest):
-            told = Span(max(known.earliest, told.earliest), min(known.latest, told.latest))
-        self._ahead, self._learnt_at = told, got
+        if known is not None and max(known.earliest, earliest) <= min(known.latest, latest):
+            earliest, latest = max(known.earliest, earliest), min(known.latest, latest)
+        self._ahead, self._learnt_at = Span(earliest, latest), got
 
     def now(self) -> Span | None:
         """None: not known, or not well enough to compare anything with it."""
@@ -86,7 +87,14 @@ def latest(moment: Timestamp) -> float:
 
 def date_of(response: HttpResponse) -> float | None:
     """The Date of an answer in seconds since 1970; None where it has none that can be read."""
+    text = response.headers.get("date")
+    return None if text is None else _seconds(text)
+
+
+@lru_cache(maxsize=16)
+def _seconds(date: str) -> float | None:
+    """Read once for all answers of a second."""
     try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
         return None

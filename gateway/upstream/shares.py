@@ -22,14 +22,18 @@ class Share:
         self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
     ) -> HttpResponse:
         """As Transport; the wait counts. The host is not to blame for it."""
-        began = time.monotonic()
+        if self._places.locked():
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise NotSent("none of the tenant's places among the connections came free", patience_s=0.0) from None
+            timeout_s -= time.monotonic() - began
+        else:
+            await self._places.acquire()
         try:
-            async with asyncio.timeout(timeout_s if self._places.locked() else None):
-                await self._places.acquire()
-        except TimeoutError:
-            raise NotSent("none of the tenant's places among the connections came free", patience_s=0.0) from None
-        try:
-            return await self._transport.send(request, timeout_s - (time.monotonic() - began), may_write, connect_s=connect_s)
+            return await self._transport.send(request, timeout_s, may_write, connect_s=connect_s)
         finally:
             self._places.release()
 

@@ -7,12 +7,16 @@ in its name is signed, the signed path always ends with `/`, and inner blanks of
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
+
+from gateway.upstream.quoting import encoded, is_plain_path
 
 _ALGORITHM: Final = "SDK-HMAC-SHA256"
 _DATE: Final = "x-sdk-date"
 _CONTENT_HASH: Final = "x-sdk-content-sha256"
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
 def sign(
@@ -30,36 +34,32 @@ def sign(
     `path` as sent, percent-encoded or not; `query` decoded, names may repeat; `headers` exactly those that will be sent and signed, with Host and
     X-Sdk-Date (`YYYYMMDDTHHMMSSZ`) among them. Raises KeyError without X-Sdk-Date.
     """
-    signed = {name.lower(): value.strip() for name, value in headers.items() if "_" not in name}
-    names = sorted(signed)
-    canonical = "\n".join(
-        (
-            method.upper(),
-            _canonical_path(path),
-            "&".join(f"{_encode(name)}={_encode(value)}" for name, value in sorted(query)),
-            *(f"{name}:{signed[name]}" for name in names),
-            "",
-            ";".join(names),
-            _body_hash(body, signed),
-        )
-    )
-    to_sign = f"{_ALGORITHM}\n{signed[_DATE]}\n{_hex_sha256(canonical.encode())}"
+    order, names = _order(tuple(headers))
+    signed = [(name, headers[written].strip()) for name, written in order]
+    lines = "\n".join([f"{name}:{value}" for name, value in signed])
+    pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
+    known = dict(signed)
+    canonical = f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{_body_hash(body, known)}"
+    to_sign = f"{_ALGORITHM}\n{known[_DATE]}\n{_hex_sha256(canonical.encode())}"
     signature = hmac.digest(secret_key.encode(), to_sign.encode(), hashlib.sha256).hex()
-    return f"{_ALGORITHM} Access={access_key}, SignedHeaders={';'.join(names)}, Signature={signature}"
+    return f"{_ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature={signature}"
+
+
+@lru_cache(maxsize=64)
+def _order(written: tuple[str, ...]) -> tuple[list[tuple[str, str]], str]:
+    """The names of headers in the order of signing, each in lower case and as written; and all of them as the signature lists them."""
+    signed = {name.lower(): name for name in written if "_" not in name}
+    return sorted(signed.items()), ";".join(sorted(signed))
 
 
 def _canonical_path(path: str) -> str:
-    encoded = "/".join(_encode(segment) for segment in unquote(path).split("/"))
-    return encoded if encoded.endswith("/") else f"{encoded}/"
+    canonical = path if is_plain_path(path) else "/".join(encoded(segment) for segment in unquote(path).split("/"))
+    return canonical if canonical.endswith("/") else f"{canonical}/"
 
 
 def _body_hash(body: bytes, signed: Mapping[str, str]) -> str:
     given = signed.get(_CONTENT_HASH) if body else None
-    return given or _hex_sha256(body)
-
-
-def _encode(text: str) -> str:
-    return quote(text, safe="~")
+    return given or (_hex_sha256(body) if body else _EMPTY)
 
 
 def _hex_sha256(content: bytes) -> str:

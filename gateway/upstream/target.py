@@ -1,10 +1,9 @@
 """What one call to the cloud is aimed at, from the widest to the narrowest."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """`tenant`: on whose behalf. `operation`: the vendor's name. `object`: the ids that the call names, empty where it names none."""
 
     endpoint: str

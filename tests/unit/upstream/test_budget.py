@@ -33,13 +33,13 @@ def test_first_try_successes_refill_it_up_to_its_size():
 
 def test_three_retries_at_once_are_always_allowed_and_more_only_as_a_tenth_of_the_calls():
     budget = RetryBudget(TENANT)
-    with budget.call():
+    with budget:
         assert [budget.take(RetryKind.TRANSIENT) for _ in range(4)] == [True, True, True, False]
     budget.retry_ended()
     assert budget.take(RetryKind.TRANSIENT)
     with ExitStack() as calls:
         for _ in range(50):
-            calls.enter_context(budget.call())
+            calls.enter_context(budget)
         assert [budget.take(RetryKind.TRANSIENT) for _ in range(3)] == [True, True, False]
 
 
@@ -57,7 +57,7 @@ def test_under_total_failure_attempts_are_a_tenth_more_than_calls_and_a_fixed_st
     calls = 2000
     retries = 0
     for _ in range(calls):
-        with budget.call():
+        with budget:
             if budget.take(RetryKind.TRANSIENT):
                 retries += 1
                 budget.retry_ended()
