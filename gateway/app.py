@@ -14,6 +14,7 @@ from gateway import telemetry
 from gateway.audit.audit import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
+from gateway.background import in_background
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.quota.admission import Admission
@@ -97,7 +98,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         breakers = Breakers(clock, random.random)
         snapshots = Snapshots(transport, breakers, clock)
         stack.push_async_callback(snapshots.aclose)
-        current = Current(snapshots.build(config, key_files(config)))
+        read = config, await in_background(lambda: key_files(config))
+        current = Current(snapshots.build(*read))
         key = _token_key(config)
         tokens = PageTokens(key, clock)
 
@@ -123,11 +125,10 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         watching = WatchHandlers(hub, submissions)
         own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
         unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
-        custom = Custom(unary, watching.streams_by_rpc())
         forward = Forward(client, quota.admission, remarks, hub)
         serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, custom), services)
+        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, Custom(unary, watching.streams_by_rpc())), services)
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
@@ -140,7 +141,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             audit.take_over(changed.audit.policy)
             telemetry.set_level(changed.log)
 
-        reloader = Reloader(config, load, snapshots, current, take_over) if load is not None else None
+        reloader = Reloader(read, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
         yield App(catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader)
@@ -203,6 +204,15 @@ class _Quota:
 def _scopes(config: Config) -> list[Scope]:
     """Whose limits a project's contents count towards."""
     return [Scope(project.credential, tenant.id, project.key, "") for tenant in config.tenants for project in tenant.projects]
+
+
+async def _clocks(client: Client, store: Store) -> list[float]:
+    """What CBR's clocks and the store's say now, as far as they are known."""
+    told = client.times()
+    with contextlib.suppress(StoreDown):
+        if (now := await store.time()) is not None:
+            told.append(now)
+    return told
 
 
 async def _settle(audit: Audit, store: Store) -> None:

@@ -20,28 +20,44 @@ from gateway.snapshots import Snapshots, key_files
 from gateway.tenants import Current
 from gateway.tenants.keys import FileKeys
 
-_SLOW_S: Final = 30.0
+_GIVE_UP_S: Final = 30.0
+_HANGING: Final = 4
+"""How many reads that do not end are left behind before no other one is begun."""
 _KEPT: Final = "configuration not taken over, the old one stays"
 _LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials", "audit.policy", "log.level"})
 
+Read = tuple[Config, Mapping[str, FileKeys]]
+"""A configuration, and what the files of keys hold that it names."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class _GivenUp(Exception):  # noqa: N818 - says what is the case
+    """The configuration was not read. The text says why, and what to do."""
 
 
 class Reloader:
     """Loads the configuration anew when told to, or when the directory of tenants changes. `load` raises ConfigError."""
 
-    def __init__(self, config: Config, load: Callable[[], Config], snapshots: Snapshots, current: Current, taken: Callable[[Config], None]) -> None:
+    def __init__(self, first: Read, load: Callable[[], Config], snapshots: Snapshots, current: Current, taken: Callable[[Config], None]) -> None:
+        """`first`: what is in use now."""
+        config, _ = first
         self._started_with = config
         self._load = load
         self._snapshots = snapshots
         self._current = current
         self._taken = taken
         self._asked = asyncio.Event()
+        self._told = False
+        """Somebody has asked, and not only a watch."""
+        self._last = first
+        self._hanging: set[asyncio.Future[Read]] = set()
         self._in_use = _directories(config.tenants_dir)
         self._watches: dict[Path, DirectoryWatch] = {}
 
     def ask(self) -> None:
         """Reload soon; several wishes at once are one. Safe in a signal handler of the event loop."""
+        self._told = True
         self._asked.set()
 
     @property
@@ -56,22 +72,25 @@ class Reloader:
             while True:
                 await self._asked.wait()
                 self._asked.clear()
-                await self.reload()
+                told, self._told = self._told, False
+                await self.reload(told=told)
         finally:
             self._follow(set())
 
-    async def reload(self) -> None:
-        """Takes over what is now configured, or keeps what there is. Never raises."""
+    async def reload(self, *, told: bool = True) -> None:
+        """Takes over what is now configured, or keeps what there is. Never raises. `told`: an answer is expected, even if nothing has changed."""
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
-            config, keys = await self._patiently_read()
+            config, keys = await self._read_in_time()
             snapshot = self._snapshots.build(config, keys)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
             log.error(_KEPT, active=before.version, problems=problems)  # noqa: TRY400 - the problems say more than a traceback
             # What is wrong may be mended there as well as where the tenants are now.
             self._follow({*self._in_use, *_directories(report.tenants_dir)})
+        except _GivenUp as reason:
+            log.error(str(reason), active=before.version, hanging=len(self._hanging))  # noqa: TRY400 - the reason says more than a traceback
         except Exception:
             log.exception(_KEPT, active=before.version)
         else:
@@ -79,18 +98,32 @@ class Reloader:
             self._taken(config)
             self._in_use = _directories(config.tenants_dir)
             self._follow(self._in_use)
-            log.info("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
-            if late := sorted(_changed(self._started_with, config)):
+            told = told or self._last != (config, keys)
+            self._last = config, keys
+            (log.info if told else log.debug)("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
+            if told and (late := sorted(_changed(self._started_with, config))):
                 log.warning("settings that were changed need a restart", keys=late)
 
-    async def _patiently_read(self) -> tuple[Config, Mapping[str, FileKeys]]:
-        """As long as it takes, but not in silence: no other reload is made meanwhile."""
+    async def _read_in_time(self) -> Read:
+        """Raises _GivenUp where it does not end: then its thread is left behind, and what it still finds counts for nothing."""
+        if len(self._hanging) >= _HANGING:
+            raise _GivenUp("the configuration is not read while earlier reads of it do not end: look for a disk that hangs. The old one stays")
         reading = asyncio.ensure_future(in_background(self._read))
-        if not (await asyncio.wait({reading}, timeout=_SLOW_S))[0]:
-            log.error("reading the configuration does not end: look for a disk that hangs. The old one stays until then", seconds=_SLOW_S)
+        if not (await asyncio.wait({reading}, timeout=_GIVE_UP_S))[0]:
+            self._hanging.add(reading)
+            reading.add_done_callback(self._freed)
+            raise _GivenUp("reading the configuration does not end and is given up: look for a disk that hangs. The old one stays")
         return await reading
 
-    def _read(self) -> tuple[Config, Mapping[str, FileKeys]]:
+    def _freed(self, reading: "asyncio.Future[Read]") -> None:
+        """A read that was given up has ended: what it found is old, so everything is read again."""
+        self._hanging.discard(reading)
+        # With the process all of them are cancelled. An error of one is nobody's any more.
+        if not reading.cancelled():
+            reading.exception()
+            self.ask()
+
+    def _read(self) -> Read:
         config = self._load()
         return config, key_files(config)
 
@@ -103,7 +136,7 @@ class Reloader:
         def changed() -> None:
             # The loop may have ended meanwhile.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self.ask)
+                loop.call_soon_threadsafe(self._asked.set)
 
         for new in directories - self._watches.keys():
             self._watches[new] = DirectoryWatch(new, changed)

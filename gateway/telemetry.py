@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_TALKATIVE: Final = ("httpx", "watchfiles")
+"""Libraries that tell at info, in their own words, what the gateway's own events say: each request with its URL, each change of a file."""
 _TRACEBACKS = ("exception", "stack")
 _ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
 """Made once: json.dumps with arguments makes one per line."""
@@ -72,8 +74,13 @@ def set_level(settings: LogSettings) -> None:
     """Another level for what is logged from now on."""
     level = _LEVELS[settings.level]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    _set_libraries(level)
+
+
+def _set_libraries(level: int) -> None:
     logging.getLogger().setLevel(level)
-    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]) -> None:
@@ -84,9 +91,7 @@ def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], rende
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
-    # httpx tells every request at info, with its URL: the gateway's own events say the same without ids of projects.
-    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    _set_libraries(level)
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

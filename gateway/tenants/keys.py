@@ -7,6 +7,7 @@ failure          the keys stay; without any, the next try is at the earliest 1 s
 
 import asyncio
 import math
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -40,11 +41,15 @@ def matching(keys: tuple[VerifyingKey, ...], kid: str | None, algorithm: str) ->
     return tuple(key for key in keys if kid in (None, key.kid) and key.serves(algorithm))
 
 
+@dataclass(frozen=True)
 class FileKeys:
-    """Keys that do not change until the configuration is loaded anew."""
+    """Keys that do not change until the configuration is loaded anew. `body`: the key set. Raises KeySetError when it is made of another text."""
 
-    def __init__(self, keys: tuple[VerifyingKey, ...]) -> None:
-        self._keys = keys
+    body: bytes
+    _keys: tuple[VerifyingKey, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keys", read_keys(self.body))
 
     async def find(self, kid: str | None, algorithm: str) -> tuple[VerifyingKey, ...]:
         return matching(self._keys, kid, algorithm)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def main_file(folder: Path, endpoint: str, **server: Any) -> Path:
     upstream = {"regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}}, "credentials": {"main": key}}
     listens = {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, **server}
     path = folder / "gateway.yaml"
-    path.write_text(json.dumps({"server": listens, "upstream": upstream, "tenants_dir": str(folder / "tenants")}))
+    path.write_text(json.dumps({"server": listens, "upstream": upstream, "tenants_dir": str(folder / "tenants"), "log": {"level": "debug"}}))
     return path
 
 
@@ -231,17 +232,79 @@ async def reloaded(site: Site) -> None:
     await site.app.reloader.reload()
 
 
-async def test_a_file_that_hangs_is_told_and_holds_up_no_call(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reload, "_SLOW_S", 0.2)
-    path = site.folder / "gateway.yaml"
+GIVEN_UP = "reading the configuration does not end and is given up: look for a disk that hangs. The old one stays"
+NOT_READ = "the configuration is not read while earlier reads of it do not end: look for a disk that hangs. The old one stays"
+
+
+def hung(site: Site) -> tuple[Path, Path, str]:
+    """The configuration file is a pipe from now on, which nobody writes to: its path, another one of the pipe, and what the file held."""
+    path, pipe = site.folder / "gateway.yaml", site.folder / "pipe"
     text = path.read_text()
     path.unlink()
     os.mkfifo(path)
+    pipe.hardlink_to(path)
+    return path, pipe, text
+
+
+def mended(path: Path, text: str) -> None:
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").rename(path)
+
+
+def threads() -> int:
+    return sum(thread.name == "background" for thread in threading.enumerate())
+
+
+async def test_a_read_that_hangs_is_given_up_and_holds_up_neither_calls_nor_the_next_reload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "_GIVE_UP_S", 0.2)
+    path, pipe, text = hung(site)
     site.write(b=tenant("b", SECOND, "key-b"))
-    await until(lambda: any(entry["event"].startswith("reading the configuration does not end") for entry in site.logs.entries))
+    await until(lambda: site.events(GIVEN_UP))
     await site.caller("key-a").ok(RPC)
-    await asyncio.to_thread(path.write_text, text)
+    mended(path, text)
+    assert site.app.reloader is not None
+    site.app.reloader.ask()
     await until_answer(lambda: accepted(site.caller("key-b")))
+    assert threads() == 1
+    assert [entry["hanging"] for entry in site.events(GIVEN_UP)] == [1]
+    # What the read that was left behind finds in the end is not taken over; everything is read anew.
+    other = site.folder / "other"
+    other.mkdir()
+    (other / "c.yaml").write_text(tenant("c", FIRST, "key-c"))
+    count = len(site.events("configuration active"))
+    await asyncio.to_thread(pipe.write_text, json.dumps(json.loads(text) | {"tenants_dir": str(other)}))
+    await until(lambda: len(site.events("configuration active")) > count)
+    assert {entry["tenants"] for entry in site.events("configuration active")[count:]} == {2}
+    assert await refused(site.caller("key-c"))
+    assert threads() == 0
+
+
+async def test_reads_that_hang_are_few(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "_GIVE_UP_S", 0.05)
+    path, pipe, text = hung(site)
+    assert site.app.reloader is not None
+    for _ in range(6):
+        await site.app.reloader.reload()
+    assert [entry["hanging"] for entry in site.events(GIVEN_UP)] == [1, 2, 3, 4]
+    assert len(site.events(NOT_READ)) >= 2
+    assert threads() == 4
+    site.write(b=tenant("b", SECOND, "key-b"))
+    monkeypatch.setattr(reload, "_GIVE_UP_S", 30.0)
+    mended(path, text)
+    await asyncio.to_thread(pipe.write_text, text)
+    await until_answer(lambda: accepted(site.caller("key-b")))
+
+
+async def test_only_a_change_is_told_of_where_nobody_has_asked(looks: None, site: Site) -> None:
+    assert site.app.reloader is not None
+    await looked(site, since=0)
+    await site.app.reloader.reload(told=False)
+    assert {line["log_level"] for line in site.events("configuration active")} == {"debug"}
+    await site.app.reloader.reload()
+    count = len(site.events("configuration active"))
+    site.write(b=tenant("b", SECOND, "key-b"))
+    await until_answer(lambda: accepted(site.caller("key-b")))
+    assert {line["log_level"] for line in site.events("configuration active")[count - 1 :]} == {"info"}
 
 
 @pytest.fixture

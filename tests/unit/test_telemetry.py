@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from gateway.secret import Secret
-from gateway.telemetry import LogSettings, configure
+from gateway.telemetry import LogSettings, configure, set_level
 
 HOSTILE = ("line\nfeed", "carriage\rreturn", "\x1b[31mred", "\u2028\u2029\x85", "lone \udcff surrogate", "nul\x00", "日本 ok")
 
@@ -83,3 +83,15 @@ def test_context_level_and_time_come_along() -> None:
     event = json.loads(line)
     assert (event["event"], event["level"], event["request_id"]) == ("loud", "warning", "r1")
     assert event["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_libraries_do_not_tell_in_their_words_what_the_gateway_tells(level: str) -> None:
+    out = logged("json", level)
+    for _ in range(2):
+        for name in ("httpx", "watchfiles.main"):
+            logging.getLogger(name).info("1 change detected")
+        set_level(LogSettings.model_validate({"level": level}))
+    assert out.getvalue() == ""
+    logging.getLogger("watchfiles.main").warning("something")
+    assert "something" in out.getvalue()

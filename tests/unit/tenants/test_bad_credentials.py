@@ -10,7 +10,6 @@ from joserfc.jwk import ECKey, RSAKey
 from gateway.errors import GatewayError, reason_name
 from gateway.rpc.identity import AUTHORIZATION, authenticate
 from gateway.tenants import Issuer, IssuerSettings, Principal, Tenant, TenantDirectory, new_api_key
-from gateway.tenants.jwks import read_keys
 from gateway.tenants.keys import FileKeys
 from tests.fakes import SteppedClock
 from tests.identities import AUDIENCE, DROP, ISSUER, authority, b64, certificate, claims, compact, dns, hmac_signed, key_set, signed, uri
@@ -48,7 +47,7 @@ def directory(clock: SteppedClock) -> TenantDirectory:
     def issuer(name, url, *keys, **settings):
         jwks = {"url": f"{url}/keys"}
         known = IssuerSettings.model_validate({"issuer": url, "audience": AUDIENCE, "jwks": jwks, **settings})
-        return Issuer(name, known, FileKeys(read_keys(key_set(*keys))))
+        return Issuer(name, known, FileKeys(key_set(*keys)))
 
     issuers = [issuer("main", ISSUER, RSA, EC, P384), issuer("second", "https://second.example", OTHER, algorithms=("ES256",))]
     return TenantDirectory([OURS, THEIRS], issuers, clock)
