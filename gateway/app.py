@@ -108,7 +108,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
 
         client = Client(catalog, Shares(transport, config.upstream.transport.max_connections), breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
-        audit = await stack.enter_async_context(open_audit(config.audit, store))
+        audit = await stack.enter_async_context(open_audit(config.audit, store, lambda: _clocks(client, store)))
         truth = Truth(catalog, client, account_of)
         submissions = _submissions(config, Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"), truth, current)
         quota = _Quota(config, submissions, client, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))

@@ -10,7 +10,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from gateway.audit.segments import PACKED, SUFFIX, SegmentFile, segments, sync_f
 
 _DAY_S: Final = 86_400.0
 _DAY_MS: Final = 1000 * _DAY_S
+_SAME_MS: Final = 60_000.0
+"""By how much clocks may differ without a word."""
 _LOOK_S: Final = 3_600.0
 _WAIT_S: Final = 5.0
 
@@ -41,6 +43,8 @@ class Keeping:
     compress: bool
     retention_days: float | None
     recorded: Callable[[str, Previous], bool]
+    clocks: Callable[[], Sequence[float]]
+    """What clocks of others than this machine say now, as far as they are known: seconds since 1970."""
     sent: Callable[[], int] | None = None
     """The number of the last record that a collector has, if there is one that wants all of them."""
     segment_s: float = _DAY_S
@@ -93,7 +97,7 @@ class Keeping:
                 each.remove()
 
     def _is_old(self, segment: SegmentFile, age_ms: float, now_ms: float) -> bool:
-        """By the clock, and by the time that was seen to pass: a clock by itself may be wrong, and what was removed does not come back."""
+        """By the clock, by the time that was seen to pass, and by the clock of somebody else: one may be wrong, and what was removed stays away."""
         assert self.retention_days is not None
         kept_ms = self.retention_days * _DAY_MS
         if age_ms < kept_ms:
@@ -106,7 +110,23 @@ class Keeping:
         if seen_ms < kept_ms:
             text = "old segments of the audit log are kept, since so much time was not seen to pass. Is the clock right?"
             log.warning(text, file=segment.path.name, days_by_the_clock=round(age_ms / _DAY_MS, 1), days_seen=round(seen_ms / _DAY_MS, 1))
-        return seen_ms >= kept_ms
+            return False
+        return self._confirmed(segment, age_ms, now_ms)
+
+    def _confirmed(self, segment: SegmentFile, age_ms: float, now_ms: float) -> bool:
+        """Whether every other clock that is known calls it old as well, and there is one."""
+        assert self.retention_days is not None
+        told = self.clocks()
+        if not told:
+            text = "old segments of the audit log are kept until another clock confirms their age: neither CBR's nor a Valkey's is known now"
+            log.warning(text, file=segment.path.name)
+            return False
+        ahead_ms = now_ms - 1000 * min(told)
+        old = age_ms - ahead_ms >= self.retention_days * _DAY_MS
+        if not old and ahead_ms > _SAME_MS:
+            text = "old segments of the audit log are kept, since another clock says that they are not old. Is the clock right?"
+            log.warning(text, file=segment.path.name, days_ahead=round(ahead_ms / _DAY_MS, 3))
+        return old
 
 
 class Keeper:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -32,13 +33,16 @@ from gateway.state import Store, StoreDown
 _MIB = 1024 * 1024
 _PATIENCE_S = 3.0
 """How long the name of this process may be held by another one that starts or cleans up."""
+_CLOCKS_S = 3.0
+Clocks = Callable[[], Coroutine[Any, Any, Sequence[float]]]
+"""What clocks of others than this machine say now, as far as they are known: seconds since 1970."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_audit(settings: AuditSettings, store: Store | None = None) -> AsyncIterator[Audit]:
-    """The log, ended properly on leaving; `store` keeps the last anchors of files, too.
+async def open_audit(settings: AuditSettings, store: Store | None = None, clocks: Clocks | None = None) -> AsyncIterator[Audit]:
+    """The log, ended properly on leaving; `store` keeps the last anchors of files, too. Without other `clocks` nothing that is old is removed.
 
     Raises Unusable for a directory that cannot be used or holds what does not fit the chain.
     """
@@ -58,7 +62,7 @@ async def open_audit(settings: AuditSettings, store: Store | None = None) -> Asy
         if settings.directory is None:
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
         else:
-            files = _Files(settings, settings.directory, keys, await _known(settings, settings.directory, keys, kept))
+            files = _Files(settings, settings.directory, keys, await _known(settings, settings.directory, keys, kept), clocks)
             writer, intents = files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
@@ -101,6 +105,7 @@ class _Files:
     directory: Path
     keys: Keys
     known: Sequence[Anchor]
+    clocks: Clocks | None
 
     def opened(self, stack: contextlib.AsyncExitStack, anchors: Anchors) -> tuple[Writer, list[OpenIntent]]:
         """A writer, and the changes that earlier processes left open. Raises Unusable."""
@@ -130,7 +135,7 @@ class _Files:
             writer.submit(repaired(found.torn))
         shipper = self._shipper(sink)
         sent = (lambda: shipper.sent) if shipper is not None else None
-        rules = (settings.compress, settings.retention_days, self._recorded(writer), sent, settings.segment_s)
+        rules = (settings.compress, settings.retention_days, self._recorded(writer), self._told(), sent, settings.segment_s)
         keeper = Keeper(Keeping(self.directory, name, self.keys, *rules))
         sink.on_closed = keeper.closed
         for thread in (keeper, shipper):
@@ -164,6 +169,20 @@ class _Files:
         except (Unusable, OSError) as problem:
             log.warning("another writer's log is left as it is", writer=writer, cause=str(problem))
             return []
+
+    def _told(self) -> Callable[[], Sequence[float]]:
+        """How the keeper's thread asks the other clocks."""
+        loop = asyncio.get_running_loop()
+
+        def told() -> Sequence[float]:
+            if self.clocks is None:
+                return ()
+            try:
+                return asyncio.run_coroutine_threadsafe(self.clocks(), loop).result(timeout=_CLOCKS_S)
+            except TimeoutError:
+                return ()
+
+        return told
 
     def _recorded(self, writer: Writer) -> Callable[[str, Previous], bool]:
         """How the keeper's thread has it recorded that segments are about to be removed."""

@@ -95,7 +95,9 @@ class AuditSettings(BaseModel):
         default=24, gt=0, description="Age at which a new file is begun, also without a record; a tenth of `retention_days`, if that is less."
     )
     retention_days: float | None = Field(
-        default=None, gt=0, description="Age at which closed files are removed, by the clock and by the time that gateways ran. Unset: never."
+        default=None,
+        gt=0,
+        description="Age at which closed files are removed, by the clock, the time that gateways ran, and CBR's or a Valkey's clock. Unset: never.",
     )
     compress: bool = Field(default=True, description="Pack closed files with gzip.")
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(

@@ -128,6 +128,9 @@ class SqliteStore:
     async def ping(self) -> None:
         await self._thread.run(lambda db: db.execute("SELECT 1").fetchone())
 
+    async def time(self) -> float | None:
+        return None
+
     async def epoch(self) -> str:
         return str(await self._meta("epoch"))
 

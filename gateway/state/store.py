@@ -375,6 +375,10 @@ class Store(Protocol):
 
     async def ping(self) -> None: ...
 
+    async def time(self) -> float | None:
+        """What the store's own clock says, in seconds since 1970; None where it has no other one than this machine."""
+        ...
+
     async def epoch(self) -> str:
         """Names this life of the data. Another value than before: what was stored may be lost, so recount before anything may grow.
 

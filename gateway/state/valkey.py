@@ -281,6 +281,10 @@ class ValkeyStore:
     async def ping(self) -> None:
         await self._ask(self._client.ping)
 
+    async def time(self) -> float | None:
+        seconds, microseconds = await self._ask(self._client.time)
+        return float(seconds + microseconds / 1e6)
+
     async def epoch(self) -> str:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(f"{self._base}:epoch", uuid.uuid4().hex, nx=True)

@@ -210,6 +210,10 @@ class Client:
             clock = self._remote_clocks[endpoint] = RemoteClock(self._clock)
         return clock
 
+    def times(self) -> list[float]:
+        """CBR's time at each endpoint where it is known, at the earliest: seconds since 1970."""
+        return [now.earliest for clock in self._remote_clocks.values() if (now := clock.now()) is not None]
+
     def release(self) -> None:
         """Ends every call that waits, and every later one, with what can be said now; changes that CBR may have begun go on."""
         self.released = True

@@ -17,6 +17,11 @@ KEYS = Keys.of("a-key-for-tests-with-enough-characters")
 WRITER = "here"
 
 
+async def right():
+    """Other clocks that say the same."""
+    return [time.time()]
+
+
 def entry(number=0, *, opens="", closes=""):
     event = events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
     fate = {"fate": "DONE"} if closes else {}

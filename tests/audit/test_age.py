@@ -1,13 +1,17 @@
 """Old segments are removed once they are old, and never since one clock says so."""
 
+import asyncio
 import time
 from functools import partial
 
+import grpc
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.server import running_emulator
+from gateway.app import _clocks, open_app
 from gateway.audit import events
 from gateway.audit.age import passed
 from gateway.audit.files import Entry
@@ -16,9 +20,11 @@ from gateway.audit.opening import open_audit
 from gateway.audit.own import own_record
 from gateway.audit.segments import segments
 from gateway.audit.verify import verify
+from gateway.config import load
 from tests.audit.logs import KEYS, WRITER, entry, sink
 from tests.audit.test_opening import read, settings
-from tests.functional.calls import until
+from tests.functional.calls import Caller, until
+from tests.functional.test_reload import ENVIRON, FIRST, main_file, tenant
 
 DAY_S = 86_400.0
 KEPT_DAYS = 30
@@ -31,22 +37,35 @@ class Machine:
         self.folder = folder
         self._real = time.time
         self._ahead_s = 0.0
+        self._passed_s = 0.0
+        self.others = lambda: [self.truth]
         self.said = []
         monkeypatch.setattr(time, "time", lambda: self._real() + self._ahead_s)
 
+    @property
+    def truth(self):
+        """What other clocks say that are right."""
+        return self._real() + self._passed_s
+
     def set(self, days):
+        """Its clock alone."""
         self._ahead_s += days * DAY_S
+
+    def wait(self, days):
+        """So much time passes."""
+        self.set(days)
+        self._passed_s += days * DAY_S
 
     def run(self, days, writer=WRITER):
         """A process that lives for some days, records something in each, and looks for what is old as often."""
         log = sink(self.folder, writer=writer, max_bytes=1)
-        keeping = Keeping(self.folder, writer, KEYS, True, KEPT_DAYS, partial(self._recorded, log))  # noqa: FBT003 - its rules
+        keeping = Keeping(self.folder, writer, KEYS, True, KEPT_DAYS, partial(self._recorded, log), self.others)  # noqa: FBT003 - its rules
         for _ in range(days):
             with structlog.testing.capture_logs() as said:
                 keeping.remove_old()
             self.said += said
             log.append([entry(1)])
-            self.set(1)
+            self.wait(1)
         log.close()
 
     @staticmethod
@@ -126,7 +145,8 @@ def test_a_clock_that_jumps_while_a_process_runs_removes_nothing(machine):
     log = sink(machine.folder, max_bytes=1)
     log.append([entry(1)])
     log.append([entry(2)])
-    keeping = Keeping(machine.folder, WRITER, KEYS, True, KEPT_DAYS, lambda *_: pytest.fail("something was to be removed"))  # noqa: FBT003
+    refused = partial(pytest.fail, "something was to be removed")
+    keeping = Keeping(machine.folder, WRITER, KEYS, True, KEPT_DAYS, lambda *_: refused(), lambda: [time.time()])  # noqa: FBT003 - its rules
     for days in (0, 100, 100, -50, 1):
         machine.set(days)
         keeping.remove_old()
@@ -136,7 +156,7 @@ def test_a_clock_that_jumps_while_a_process_runs_removes_nothing(machine):
 
 def test_a_long_pause_delays_the_removal_and_does_not_prevent_it(machine):
     machine.run(10)
-    machine.set(100)
+    machine.wait(100)
     machine.run(10)
     assert machine.numbers()[0] == 1
     machine.run(15)
@@ -150,6 +170,59 @@ def test_the_log_of_a_writer_that_is_gone_grows_old_while_another_one_runs(machi
     machine.set(400)
     machine.run(1)
     assert len(machine.numbers("gone")) == 3
+
+
+def test_a_clock_that_creeps_ahead_is_found_out_by_any_other_one(machine):
+    """Each of the starts looks like one a day after the last; they lie minutes apart."""
+    for _ in range(2 * KEPT_DAYS):
+        log = sink(machine.folder, max_bytes=1)
+        log.append([entry(1)])
+        log.close()
+        machine.set(1)
+    machine.run(1)
+    assert machine.numbers()[0] == 1
+    assert not machine.warned
+    (line,) = [line for line in machine.said if "another clock says that they are not old" in line["event"]]
+    assert (line["log_level"], line["days_ahead"]) == ("warning", 2 * KEPT_DAYS)
+    machine.wait(KEPT_DAYS)
+    machine.run(1)
+    assert machine.numbers()[0] > 1
+
+
+@pytest.mark.parametrize("others", [lambda truth: [truth, truth - 5 * DAY_S], lambda truth: [truth - 400 * DAY_S]])
+def test_one_clock_that_says_otherwise_is_enough(machine, others):
+    machine.run(KEPT_DAYS)
+    machine.others = lambda: others(machine.truth)
+    machine.run(4)
+    assert machine.numbers()[0] == 1
+    assert [line for line in machine.said if "another clock says that they are not old" in line["event"]]
+    machine.others = lambda: [machine.truth + 400 * DAY_S, machine.truth]
+    machine.run(1)
+    assert machine.numbers()[0] > 1
+
+
+def test_nothing_is_removed_while_no_other_clock_is_known(machine):
+    machine.others = list
+    machine.run(2 * KEPT_DAYS)
+    assert machine.numbers()[0] == 1
+    assert [line for line in machine.said if "until another clock confirms their age" in line["event"] and line["log_level"] == "warning"]
+    machine.others = lambda: [machine.truth]
+    machine.run(1)
+    assert machine.numbers()[0] > 20
+
+
+async def test_a_gateway_asks_the_clocks_of_cbr_and_of_its_store(tmp_path, monkeypatch):
+    async with running_emulator() as cloud:
+        (tmp_path / "tenants").mkdir()
+        (tmp_path / "tenants" / "a.yaml").write_text(tenant("a", FIRST, "key-a"))
+        config = load(main_file(tmp_path, cloud.base_url), ENVIRON, {})
+        async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
+            assert await _clocks(app.client, app.store) == []
+            await Caller(channel, (("authorization", "Bearer key-a"),)).ok("VaultService/ListVaults")
+            (told,) = await _clocks(app.client, app.store)
+            assert abs(told - time.time()) < 30
+            monkeypatch.setattr(app.store, "time", lambda: asyncio.sleep(0, 17.0))
+            assert 17.0 in await _clocks(app.client, app.store)
 
 
 @given(st.lists(st.integers(1, 100), max_size=20), st.integers(-10, 10**9), st.integers(0, 20))

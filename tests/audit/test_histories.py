@@ -119,7 +119,7 @@ def live(folder, system, rnd, durable):
         found = position(folder, me, KEYS, None)
         limits = {"max_bytes": rnd.choice([1, 3000, 10**6]), "max_age_s": 999}
         log = FileSink(folder, me, KEYS, **limits, head=found.head, number=found.number, open=found.open)
-        keeper = Keeping(folder, me, KEYS, rnd.random() < 0.5, 1e-9 if removes else None, removing(folder, me, log))
+        keeper = Keeping(folder, me, KEYS, rnd.random() < 0.5, 1e-9 if removes else None, removing(folder, me, log), lambda: [time.time()])
         closed = []
         log.on_closed = closed.append
         with contextlib.suppress(OSError):

@@ -28,7 +28,7 @@ from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store
 from tests.audit.logs import KEYS as OTHER_KEYS
-from tests.audit.logs import entry, pack, sink
+from tests.audit.logs import entry, pack, right, sink
 from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
 from tests.functional.calls import until
 
@@ -164,7 +164,7 @@ async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp
     async with open_audit(settings(tmp_path, retention_days=1, compress=False)) as audit:
         audit.ended(events.READ_ENDED, read("more"))
     assert all(path.exists() for path in packed)
-    async with open_audit(settings(tmp_path, retention_days=MOMENT, compress=False)):
+    async with open_audit(settings(tmp_path, retention_days=MOMENT, compress=False), clocks=right):
         await until(lambda: not packed[0].exists())
     assert not plain.exists()
     assert_good(tmp_path)
@@ -192,7 +192,7 @@ async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_lo
     paths, kept, damaged = (old_log(tmp_path, name) for name in ("gone", "runs", "damaged"))
     pack(damaged[0], cut=20)
     with locked(tmp_path / "log", "runs"):
-        async with open_audit(settings(tmp_path, retention_days=MOMENT)):
+        async with open_audit(settings(tmp_path, retention_days=MOMENT), clocks=right):
             await until(lambda: not any(path.exists() for path in paths))
     assert "cannot be read" in str(verify(tmp_path / "log", KEYS)[0].bad)
     for each in segments(tmp_path / "log")["damaged"]:

@@ -22,7 +22,7 @@ from gateway.audit.resume import Unusable
 from gateway.audit.segments import name_of, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify
-from tests.audit.logs import WRITER, Broken, entry, pack, sink
+from tests.audit.logs import WRITER, Broken, entry, pack, right, sink
 from tests.audit.scenes import KEYS, assert_good, audit_section, audited_gateway, records
 from tests.audit.test_opening import MOMENT, read
 from tests.functional.calls import caller, until
@@ -206,14 +206,14 @@ async def test_segments_that_were_not_sent_outlive_the_retention(tmp_path, colle
             audit.ended(events.READ_ENDED, read(str(number)))
             await until(lambda number=number: len(records(tmp_path)) > number)
     before = segments(tmp_path / "log")["one"]
-    async with open_audit(settings(tmp_path, retention_days=MOMENT, **otlp(port))) as audit:
+    async with open_audit(settings(tmp_path, retention_days=MOMENT, **otlp(port)), clocks=right) as audit:
         audit.ended(events.READ_ENDED, read("again"))
         await until(lambda: len(records(tmp_path)) == 21)
     assert all(each.path.exists() for each in before)
     collector = collectors(port)
     async with open_audit(settings(tmp_path, **otlp(port))):
         await until(lambda: len(collector.got) >= 20)
-    async with open_audit(settings(tmp_path, retention_days=MOMENT, **otlp(port))):
+    async with open_audit(settings(tmp_path, retention_days=MOMENT, **otlp(port)), clocks=right):
         await until(lambda: not any(each.path.exists() for each in before))
     assert_good(tmp_path)
 

@@ -1,6 +1,7 @@
 """Operations, counters and idempotency records: the promises of `Store`, held by every implementation."""
 
 import asyncio
+import time
 import uuid
 
 import pytest
@@ -19,6 +20,7 @@ from gateway.state import (
     Total,
     Usage,
 )
+from gateway.state.sqlite import SqliteStore
 from tests.state.benches import Bench, operation, running_bench, settings_for
 
 
@@ -382,6 +384,12 @@ async def test_the_last_anchor_of_each_writer_is_kept(store: Store):
     for writer, anchor in (("one", b"\x00 1"), ("two", b"2"), ("one", b"3")):
         await store.put_anchor(writer, anchor)
     assert await store.anchors() == {"one": b"3", "two": b"2"}
+
+
+async def test_a_server_has_a_clock_of_its_own_and_a_file_has_none(store: Store):
+    told = await store.time()
+    assert (told is None) == isinstance(store, SqliteStore)
+    assert told is None or abs(told - time.time()) < 30
 
 
 async def test_many_at_once_never_pass_the_limit(store: Store):
