@@ -38,7 +38,7 @@ class Story:
 
     def __init__(self, owner: Caller, friend: Caller, screen: Screen) -> None:
         self.owner, self.friend, self._screen = owner, friend, screen
-        self._vaults: list[tuple[Caller, str]] = []
+        self._vaults: list[tuple[Caller, types_pb2.Vault]] = []
 
     def choose_server(self) -> protectability_pb2.Protectable:
         self._screen.step("ListProtectables: which servers can be protected?")
@@ -74,7 +74,7 @@ class Story:
         request = vault_pb2.CreateVaultRequest(vault=vault_pb2.VaultSpec(name=name, billing=billing))
         vault = caller.vaults.CreateVault(request).vault
         expect(vault.billing.status == types_pb2.VAULT_STATUS_AVAILABLE, f"vault {name} is not available")
-        self._vaults.append((caller, vault.id))
+        self._vaults.append((caller, vault))
         return vault.id
 
     def associate_policy(self, vault_id: str) -> str:
@@ -132,11 +132,11 @@ class Story:
         self.owner.shares.DeleteBackupMember(member)
         deleted = self.owner.backups.DeleteBackup(backup_pb2.DeleteBackupRequest(backup_id=backup.id))
         self._watch("delete the backup", self.owner, deleted.submission)
-        started = [caller.vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault_id)) for caller, vault_id in self._vaults]
-        for (caller, vault_id), answer in zip(self._vaults, started, strict=True):
-            self._watch("delete a vault", caller, answer.submission)
-            left = caller.vaults.ListVaults(vault_pb2.ListVaultsRequest(ids=[vault_id])).vaults
-            expect(not left, f"vault {vault_id} is still there")
+        started = [caller.vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id)) for caller, vault in self._vaults]
+        for (caller, vault), answer in zip(self._vaults, started, strict=True):
+            self._watch(f"delete the vault {vault.name}", caller, answer.submission)
+            left = caller.vaults.ListVaults(vault_pb2.ListVaultsRequest(ids=[vault.id])).vaults
+            expect(not left, f"vault {vault.name} is still there")
         self.owner.policies.DeletePolicy(policy_pb2.DeletePolicyRequest(policy_id=policy_id))
 
     def _watch(self, title: str, caller: Caller, submission: types_pb2.Submission) -> None:

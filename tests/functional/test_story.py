@@ -26,6 +26,8 @@ def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
         for reason in ("RESOURCE_IN_OTHER_VAULT", "FIELD_INVALID", "PROJECT_DENIED"):
             assert f"reason   {reason}\n" in first.stdout
         assert 'field: "vault.billing.size_gib"' in first.stdout
+        deleted = re.findall(r"^   delete the (.+): succeeded", first.stdout, re.MULTILINE)
+        assert deleted == ["backup", "vault demo", "vault demo-shared", "vault demo-second"]
         # Only what was left behind could make a second telling differ.
         second = demo("--address", dev.address)
         assert (second.returncode, second.stderr) == (0, "")
