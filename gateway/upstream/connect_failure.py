@@ -40,7 +40,7 @@ def connect_failure(error: BaseException) -> ConnectFailure:
                 return ConnectFailure.CERTIFICATE
             case ssl.SSLError(reason=reason):  # that of aiohttp has none; the one behind it has
                 return ConnectFailure.NOT_TLS if reason in _PLAIN else ConnectFailure.TLS
-            case socket.gaierror():
+            case socket.gaierror() | UnicodeError():  # the latter for a name that cannot be one
                 return ConnectFailure.NAME
             case ConnectionRefusedError():
                 return ConnectFailure.REFUSED
