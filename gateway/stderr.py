@@ -26,6 +26,8 @@ _PIECE_BYTES: Final = 64 << 10
 _CLOSE_S: Final = 1.0
 """What the end of the process gives a slow reader."""
 _PAUSE_S: Final = 0.02
+_GATHER_S: Final = 0.005
+"""By how much a line may be late."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -103,6 +105,10 @@ class QueuedOutput(io.RawIOBase):
         """Waits for something to write; empty at the end."""
         with self._bell:
             self._bell.wait_for(lambda: self._waiting or self._ending)
+        if not self._ending:
+            # Waking up takes more than writing does: what is written meanwhile wakes nobody.
+            time.sleep(_GATHER_S)
+        with self._bell:
             taken: list[bytes] = []
             size = 0
             while self._waiting and size < _PIECE_BYTES:

@@ -2,16 +2,23 @@
 
 Callers and CBR choose some of these strings. So JSON lines are pure ASCII (the standard library's encoder escapes control characters, U+2028 and
 lone surrogates, where faster ones fail or pass them on), console lines have everything unprintable escaped, and objects are shown by their repr,
-which for a Secret is `Secret(***)`. Records of libraries that use `logging` take the same way.
+which for a Secret is `Secret(***)`. A line of plain values in printable ASCII, as most are, needs nothing of this and is encoded by the fast one.
+Records of libraries that use `logging` take the same way.
 """
 
 import contextlib
 import json
 import logging
+import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from types import NoneType
 from typing import Final, Literal, TextIO, cast
 
+import msgspec
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -22,6 +29,14 @@ _TALKATIVE: Final = ("httpx", "watchfiles")
 _TRACEBACKS = ("exception", "stack")
 _ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
 """Made once: json.dumps with arguments makes one per line."""
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, NoneType})
+_PRINTABLE: Final = re.compile(rb"[ -~]*")
+
+
+CALL_FIELDS: Final[ContextVar[Mapping[str, object] | None]] = ContextVar("call_fields", default=None)
+"""Of the call whose work is under way: every line that is written meanwhile has them."""
 
 
 class LogSettings(BaseModel):
@@ -55,9 +70,9 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
     render: list[Processor] = [_json_line] if as_json else [_printable, structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0)]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_call,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _timestamped,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
@@ -94,8 +109,32 @@ def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], rende
     _set_libraries(level)
 
 
+def add_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Puts the fields of the call under way before those of the event."""
+    fields = CALL_FIELDS.get()
+    return event if fields is None else {**fields, **event}
+
+
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    if _PLAIN.issuperset(map(type, event.values())):
+        try:
+            line = msgspec.json.encode(event)
+        except (UnicodeEncodeError, OverflowError):
+            return _ENCODER.encode(event)
+        if _PRINTABLE.fullmatch(line):
+            return line.decode()
     return _ENCODER.encode(event)
+
+
+def _timestamped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    now = time.time()
+    event["timestamp"] = f"{_second(int(now))}.{int(now % 1 * 1e6):06d}Z"
+    return event
+
+
+@lru_cache(maxsize=4)
+def _second(since_1970: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_1970))
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,13 +1,13 @@
 """One call on its way through the gateway."""
 
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts
+from gateway.ids import new_id
 from gateway.quota.limits import Scope
 from gateway.quota.places import Places
 from gateway.tenants import Principal, Project, Snapshot
@@ -23,7 +23,9 @@ class Call:
     time_left_s: float | None
     """Until the caller's deadline; None when it set none."""
     snapshot: Snapshot
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=new_id)
+    log_fields: dict[str, object] = field(default_factory=dict)
+    """Whose call it is, for every line that is written meanwhile. Apart from the call, since timers and connections outlive it and keep these."""
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None
     project: Project | None = None

@@ -5,7 +5,6 @@ a caller nobody knows.
 """
 
 import difflib
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway.errors import GatewayError
+from gateway.ids import new_id
 from gateway.quota.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc.audited import Recorder, unknown_rpc
@@ -146,7 +146,7 @@ class _Unknown(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(refuse, request_deserializer=None, response_serializer=None)
 
     async def _refuse(self, rpc: str, context: Context) -> None:
-        call_id = uuid.uuid4().hex
+        call_id = new_id()
         error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}")
         log.info("call", request_id=call_id, rpc=rpc[:_MAX_NAME], code=code_pb2.Code.Name(error.code), reason=reason_name(error.reason))
         unknown_rpc(self._recorder, rpc[:_MAX_NAME], call_id, context)

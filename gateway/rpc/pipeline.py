@@ -13,7 +13,6 @@ Each stage is a context manager, so cancellation passes through every `finally`.
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -24,7 +23,9 @@ from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
+from gateway import telemetry
 from gateway.errors import GatewayError
+from gateway.ids import new_id
 from gateway.quota.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc import identity
@@ -55,13 +56,14 @@ async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, rec
 
 @contextmanager
 def logged(call: Call) -> Iterator[None]:
-    """Binds the call's id to every log line inside, and the tenant once it is known; writes one line at its end."""
-    with structlog.contextvars.bound_contextvars(request_id=call.id, rpc=call.binding.rpc):
-        try:
-            yield
-        finally:
-            _write_line(call)
-            structlog.contextvars.unbind_contextvars("tenant")
+    """Has every log line inside tell whose call it is; writes one line at its end."""
+    call.log_fields |= {"request_id": call.id, "rpc": call.binding.rpc}
+    token = telemetry.CALL_FIELDS.set(call.log_fields)
+    try:
+        yield
+    finally:
+        _write_line(call)
+        telemetry.CALL_FIELDS.reset(token)
 
 
 def _write_line(call: Call) -> None:
@@ -95,7 +97,7 @@ async def answered(call: Call, context: Context) -> AsyncIterator[None]:
     except GatewayError as error:
         await _abort(call, context, error)
     except Exception:
-        error_id = uuid.uuid4().hex
+        error_id = new_id()
         log.exception("unexpected error", error_id=error_id)
         text = f"The gateway failed inside; report the error id {error_id} to its operator."
         await _abort(call, context, GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id}))
@@ -122,7 +124,7 @@ async def identified(call: Call, context: Context) -> None:
     """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same."""
     metadata = _metadata(context)
     call.principal = await _principal(call.snapshot, context, metadata)
-    structlog.contextvars.bind_contextvars(tenant=call.principal.tenant.id)
+    call.log_fields["tenant"] = call.principal.tenant.id
     call.project = identity.choose_project(call.principal, call.binding, metadata)
 
 

@@ -13,6 +13,7 @@ from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
+from gateway.telemetry import add_call
 from tests.audit.scenes import assert_good, audit_section, audited_gateway, events, records
 from tests.functional.calls import Caller, Failure, arrived, caller, order, until
 from tests.functional.stage import policy_request, servers, vault, vault_request
@@ -98,7 +99,7 @@ async def test_a_denied_project_is_recorded_with_who_asked_for_which(world, tmp_
 
 
 async def test_every_line_of_the_log_tells_whose_call_it_is(world):
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as said:
+    with structlog.testing.capture_logs(processors=[add_call]) as said:
         order(world, "status", "VaultService/CreateVault", status=200, body={"vault": {"id": "v"}, "novelty": 1})
         await caller(world)("VaultService/CreateVault", vault_request())
         await caller(world).fails("RegionService/ListRegionProjects")

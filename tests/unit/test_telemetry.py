@@ -2,12 +2,22 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 import structlog
 
 from gateway.secret import Secret
-from gateway.telemetry import LogSettings, configure, set_level
+from gateway.telemetry import CALL_FIELDS, LogSettings, configure, set_level
+
+
+@dataclass
+class Request:
+    """Something that a library with a way for everything would print with all its members."""
+
+    host: str
+    token: str = field(repr=False)
+
 
 HOSTILE = ("line\nfeed", "carriage\rreturn", "\x1b[31mred", "\u2028\u2029\x85", "lone \udcff surrogate", "nul\x00", "日本 ok")
 
@@ -44,6 +54,16 @@ def test_a_json_event_is_one_ascii_line(text: str, way: str) -> None:
     assert json.loads(written)["event"] == text
 
 
+@pytest.mark.parametrize("value", ["plain", 7, 1.5, True, None, "\x7f", 2**70, ["a"], {"a": 1}, *HOSTILE, Request("h", "s3cret"), str.__str__])
+def test_the_short_way_of_writing_a_line_says_what_the_long_one_does(value: object) -> None:
+    out = logged("json")
+    structlog.get_logger().info("event", value=value)
+    event = json.loads(out.getvalue())
+    assert event["value"] == json.loads(json.dumps(value, default=repr))
+    assert out.getvalue().isascii()
+    assert "s3cret" not in out.getvalue()
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_console_event_is_one_line_that_a_terminal_does_not_act_on(text: str) -> None:
     out = logged("console")
@@ -76,9 +96,10 @@ def test_an_exception_is_part_of_its_event() -> None:
 
 def test_context_level_and_time_come_along() -> None:
     out = logged("json", "warning")
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
-        structlog.get_logger().info("quiet")
-        structlog.get_logger().warning("loud")
+    token = CALL_FIELDS.set({"request_id": "r1"})
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().warning("loud")
+    CALL_FIELDS.reset(token)
     (line,) = out.getvalue().splitlines()
     event = json.loads(line)
     assert (event["event"], event["level"], event["request_id"]) == ("loud", "warning", "r1")
