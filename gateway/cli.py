@@ -110,8 +110,8 @@ def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config
         raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems], report.tenants_dir) from None
 
 
-def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":
-    """The configuration, its certificates looked at, too. Raises ConfigError."""
+def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config, Layers]":
+    """The configuration, its certificates looked at, too, and what it was made of. Raises ConfigError."""
     import datetime as dt  # noqa: PLC0415
 
     from gateway.config import ConfigError, Problem  # noqa: PLC0415
@@ -121,7 +121,7 @@ def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":
     found = out_of_service(config.server.tls, config.upstream.transport, config.audit, dt.datetime.now(dt.UTC))
     if problems := [Problem(path, layers.source(path), text) for path, text in found]:
         raise ConfigError(problems)
-    return config
+    return config, layers
 
 
 @main.command("serve")
@@ -130,13 +130,14 @@ def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "Config":
 def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags: object) -> None:
     """Serve until SIGTERM or SIGINT. SIGHUP reads tenants, issuers, regions and credentials anew."""
     with _reported():
-        config = _usable_now(config_file, flags)
+        config, layers = _usable_now(config_file, flags)
         # grpc's core writes lines of its own form to standard error; what matters in them reaches us as errors.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
         from asyncio import Runner  # noqa: PLC0415
 
         from gateway.audit.resume import Unusable  # noqa: PLC0415
+        from gateway.config import masking  # noqa: PLC0415
         from gateway.process import serve  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415
         from gateway.state import StoreDown  # noqa: PLC0415
@@ -145,7 +146,7 @@ def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags:
             with Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0], signals=signals))
         except (AddressInUse, Unusable, StoreDown) as problem:
-            raise click.ClickException(str(problem)) from problem
+            raise click.ClickException(masking(layers).of(str(problem))) from problem
 
 
 def _loop_factory() -> Callable[[], Any] | None:
@@ -168,7 +169,7 @@ def check(config_file: Path | None, online: bool, within_s: float, **flags: obje
 
     reports = []
     try:
-        config = _usable_now(config_file, flags)
+        config, layers = _usable_now(config_file, flags)
     except ConfigError as report:
         reports.append(str(report))
     try:
@@ -186,13 +187,14 @@ def check(config_file: Path | None, online: bool, within_s: float, **flags: obje
     }
     click.echo("OK: " + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items()))
     if online:
-        _check_online(config, catalog, within_s)
+        _check_online(config, layers, catalog, within_s)
 
 
-def _check_online(config: "Config", catalog: "Catalog", within_s: float) -> None:
+def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within_s: float) -> None:
     import asyncio  # noqa: PLC0415 - see above
 
     from gateway import telemetry  # noqa: PLC0415
+    from gateway.config import masking  # noqa: PLC0415
     from gateway.online import look, places  # noqa: PLC0415
 
     # Whatever would be logged is among the problems.
@@ -200,7 +202,7 @@ def _check_online(config: "Config", catalog: "Catalog", within_s: float) -> None
     problems = asyncio.run(look(config, catalog, within_s))
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        raise click.ClickException(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}")
+        raise click.ClickException(masking(layers).of(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}"))
     click.echo(f"OK: every credential is accepted, and vaults, policies and tasks can be listed in {len(places(config))} projects")
 
 

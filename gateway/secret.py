@@ -3,10 +3,12 @@
 The configuration is shown, diffed and mounted freely: it says `{env: NAME}` or `{file: PATH}`, and the secret is read when it is loaded. Validation
 takes the environment from its context: `{"environ": {...}}`.
 
-What stands where a name belongs may be the secret itself, pasted into the wrong place. So a name is shown only once something bears it.
+What stands where a name belongs may be the secret itself, pasted into the wrong place. So the name of a secret is shown only once something bears it,
+and anything else that was configured only as far as it reads like a name: `masked`.
 """
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +24,12 @@ _STRAY: Final = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
 _BLANK: Final = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFFA0)))
 """Fillers and the like, which are in other categories."""
 _LONGEST: Final = 200
+_SHORTEST: Final = 4
+_GAPS: Final = re.compile(r"[-_./:@,*<>\[\]~ ]+")
+_WORD: Final = re.compile(r"[A-Za-z][a-z]{0,15}[0-9]{0,5}|[A-Z]{1,16}[0-9]{0,5}|([A-Z][a-z]{1,15}){2,4}|[0-9]{1,8}[a-z]{0,2}")
+_USER: Final = re.compile(r"//[^/@\s]*@")
+_URL: Final = re.compile(r"([a-z]+://[^/?#]*)([^?#]*)(.*)", re.DOTALL)
+MASK: Final = "***"
 
 
 class Secret:
@@ -95,10 +103,25 @@ def read_secret_file(path: Path) -> str:
     return cleaned(text, f"secret file {path}")
 
 
+def masked(text: str) -> str:
+    """The text, if it reads like a name, an address or a path: words with few digits. Of a URL the parts that do, of anything else a mask."""
+    text = _USER.sub(f"//{MASK}@", text)
+    if _plain(text) or (text.startswith("/") and _exists(Path(text))):
+        return text
+    if (url := _URL.fullmatch(text)) is None or not _plain(url[1]):
+        return MASK
+    steps = "/".join(step if _plain(step) else MASK for step in url[2].split("/"))
+    return f"{url[1]}{steps}{f'?{MASK}' if url[3] else ''}"
+
+
+def _plain(text: str) -> bool:
+    return len(text) < _SHORTEST or (len(text) <= _LONGEST and all(_WORD.fullmatch(word) for word in _GAPS.split(text) if word))
+
+
 def named(path: Path) -> str:
-    """A path as an error may show it: not what is no path, such as a key that was pasted in place of its file's name."""
-    text = str(path)
-    return text if _exists(path) or (len(text) <= _LONGEST and text.isprintable()) else "what stands here is no path"
+    """A path as an error may show it: not what is none, such as a key that was pasted in place of its file's name."""
+    text = masked(str(path))
+    return "what stands here is no path" if text == MASK else text
 
 
 def _exists(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.audit.settings import AuditSettings
 from gateway.config.checks import cross_checks
 from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
+from gateway.config.masking import Masking
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
@@ -27,7 +28,21 @@ from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
 from gateway.upstream.settings import UpstreamSettings
 
-__all__ = ["FILE_VARIABLE", "FLAGS", "PREFIX", "Config", "ConfigError", "Layers", "Problem", "leaves", "load", "read_layers", "shown", "validated"]
+__all__ = [
+    "FILE_VARIABLE",
+    "FLAGS",
+    "PREFIX",
+    "Config",
+    "ConfigError",
+    "Layers",
+    "Problem",
+    "leaves",
+    "load",
+    "masking",
+    "read_layers",
+    "shown",
+    "validated",
+]
 
 
 class Config(BaseModel):
@@ -84,5 +99,11 @@ def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
     if config is None or problems:
         # An unreadable file makes every required key "missing": only the cause is worth reading.
         directory = layers.at((KEY,))
-        raise ConfigError([p for p in problems if not p.path] or problems, Path(directory) if isinstance(directory, str) else None)
+        told = map(masking(layers).problem, [p for p in problems if not p.path] or problems)
+        raise ConfigError(told, Path(directory) if isinstance(directory, str) else None)
     return config
+
+
+def masking(layers: Layers) -> Masking:
+    """Covers what texts about this configuration must not show."""
+    return Masking(layers.data)

@@ -15,7 +15,9 @@ import yaml
 
 from gateway import failpoint
 from gateway.config import tenant_files
+from gateway.config.masking import Masking
 from gateway.config.problems import KeyPath, Problem
+from gateway.secret import masked
 
 PREFIX: Final = "CBR_GATEWAY_"
 FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
@@ -33,6 +35,8 @@ FLAGS: Final[Mapping[str, str]] = {
 _SERVICE_LINK: Final = re.compile(PREFIX + r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
 _MAX_DEPTH: Final = 20
+_QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
+"""What a parser's error repeats of the file."""
 
 
 @dataclass(slots=True)
@@ -85,9 +89,12 @@ def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     for name, text in sorted(environ.items()):
         if name == failpoint.VARIABLE:
             if problem := failpoint.problem(text):
-                layers.problems.append(Problem((), f"environment variable {name}", problem))
+                told = Masking(re.split("[,=]", text)).of(problem)
+                layers.problems.append(Problem((), f"environment variable {name}", told))
         elif name.startswith(PREFIX) and name != FILE_VARIABLE and ("__" in name or not _SERVICE_LINK.fullmatch(name)):
-            layers.put(_spelled(name.removeprefix(PREFIX).split("__"), layers.data), _from_text(text), f"environment variable {name}")
+            segments = name.removeprefix(PREFIX).split("__")
+            source = f"environment variable {PREFIX}{'__'.join(map(masked, segments))}"
+            layers.put(_spelled(segments, layers.data), _from_text(text), source)
     for key, value in overrides.items():
         layers.put(tuple(key.split(".")), value, FLAGS.get(key, "override"))
     _read_tenants(layers)
@@ -141,7 +148,7 @@ def _read_tenants(layers: Layers) -> None:
 
 def _read_mapping(path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: Layers) -> dict[str, Any] | None:
     """What a file holds, placed at `at`; an empty one holds nothing. None, and a problem at `blamed`, for a file that is not one mapping."""
-    where, problem = str(path), f"must be {form}"
+    where, problem = masked(str(path)), f"must be {form}"
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
@@ -158,8 +165,8 @@ def _read_mapping(path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: L
         problem = "is not UTF-8 text"
     except yaml.YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f"{path}:{mark.line + 1}" if mark else where
-        problem = f"is not YAML: {what or 'unreadable characters'}"
+        where = f"{where}:{mark.line + 1}" if mark else where
+        problem = f"is not YAML: {_QUOTED.sub(lambda found: masked(found[0]), what or 'unreadable characters')}"
     layers.problems.append(Problem(blamed, where, problem))
     return None
 

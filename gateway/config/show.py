@@ -1,37 +1,35 @@
 """The effective configuration as YAML, each value with its source, no secret in sight."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from gateway.config.layers import Layers
+from gateway.config.masking import public
 from gateway.config.problems import KeyPath
-from gateway.secret import Secret
-
-_USER_INFO = re.compile(r"//[^/@\s]*@")
+from gateway.secret import Secret, masked
 
 
 def shown(config: BaseModel, layers: Layers) -> str:
-    """YAML that ends with a line feed. Secrets are `***`, beside the name of what they were read from; a password in a URL is cut."""
+    """YAML that ends with a line feed. Secrets are `***`, beside the name of what they were read from, and so is what may be a secret."""
     return "\n".join(_block(config, (), layers)) + "\n"
 
 
 def _block(value: object, path: KeyPath, layers: Layers) -> Iterator[str]:
     for key, child in _children(value):
         below = (*path, key)
-        item = isinstance(key, int)
+        item, name = isinstance(key, int), masked(str(key))
         if not _children(child):
-            yield f"{'-' if item else f'{key}:'} {_scalar(child)}  # {_source(child, below, layers)}"
+            yield f"{'-' if item else f'{name}:'} {_scalar(child, below)}  # {_source(child, below, layers)}"
             continue
         lines = list(_block(child, below, layers))
         if item:
             yield f"- {lines[0]}"
             yield from (f"  {line}" for line in lines[1:])
         else:
-            yield f"{key}:"
+            yield f"{name}:"
             yield from (f"  {line}" for line in lines)
 
 
@@ -46,12 +44,12 @@ def _children(value: object) -> list[tuple[str | int, object]]:
     return []
 
 
-def _scalar(value: object) -> str:
+def _scalar(value: object, path: KeyPath) -> str:
     match value:
         case Secret():
             return '"***"'
         case str() | Path():
-            return json.dumps(_USER_INFO.sub("//***@", str(value)), ensure_ascii=False)
+            return json.dumps(public(str(value), path), ensure_ascii=False)
         case tuple():
             return "[]"
         case dict():

@@ -13,6 +13,7 @@ import structlog
 from watchfiles import watch
 
 from gateway.config.tenant_files import fingerprint
+from gateway.secret import named
 
 _QUIET_MS: Final = 50
 """How long a directory must be quiet before it is looked at."""
@@ -51,7 +52,8 @@ class DirectoryWatch:
             except (OSError, RuntimeError) as error:
                 # It is gone for now, or the system gives no more watches.
                 if watched:
-                    log.warning("the directory of tenants is only compared every few seconds", directory=str(self._directory), cause=str(error))
+                    cause = getattr(error, "strerror", None) or type(error).__name__
+                    log.warning("the directory of tenants is only compared every few seconds", directory=named(self._directory), cause=cause)
                 watched = False
                 self._look()
                 self._stop.wait(_LOOK_MS / 1000)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.clock import Clock
+from gateway.secret import masked
 from gateway.tenants.jwks import KeySetError, VerifyingKey, read_keys
 from gateway.upstream.http import HttpRequest, Lost, NotSent, Transport
 
@@ -102,6 +103,6 @@ class FetchedKeys:
             self._keys = read_keys(answer.body)
             self._fetched_at = self._clock.monotonic()
         except (NotSent, Lost, KeySetError, ValueError) as error:
-            log.warning("keys of an issuer cannot be fetched", url=self._url, error=str(error), known_keys=len(self._keys))
+            log.warning("keys of an issuer cannot be fetched", url=masked(self._url), error=str(error), known_keys=len(self._keys))
         finally:
             self._fetching = None
