@@ -12,6 +12,8 @@ from gateway.upstream.http import MAX_BODY_BYTES, Lost, TooLarge
 ACCEPTED_ENCODING: Final = "gzip"
 
 _GZIP: Final = zlib.MAX_WBITS | 16
+_MAX_MEMBERS: Final = 64
+"""Each one costs a copy of what follows it."""
 
 
 class Body(Protocol):
@@ -65,6 +67,7 @@ class _Gzip:
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._compressed = 0
+        self._members = 1
         self._found = bytearray()
         self._inflater = zlib.decompressobj(_GZIP)
 
@@ -75,12 +78,13 @@ class _Gzip:
         while piece:
             if self._inflater.eof:
                 self._inflater = zlib.decompressobj(_GZIP)
+                self._members += 1
             try:
                 # One byte more than is allowed shows that there is more, without inflating it.
                 self._found += self._inflater.decompress(piece, self._cap + 1 - len(self._found))
             except zlib.error as error:
                 raise Lost("the answer's compressed body is damaged") from error
-            if len(self._found) > self._cap:
+            if len(self._found) > self._cap or self._members > _MAX_MEMBERS:
                 raise TooLarge("the answer is too large")
             piece = self._inflater.unused_data
 

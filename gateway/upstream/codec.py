@@ -1,12 +1,13 @@
 """Protobuf messages to and from CBR's JSON, by a plan compiled once per message type.
 
 A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`,
-`form`, `wire`, `empty`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
-units, fixes the spelling of enums and is several times slower.
+`former_json`, `form`, `wire`, `empty`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings,
+knows no units, fixes the spelling of enums and is several times slower.
 
 Reading is tolerant, since CBR's answers drift from their description: a member that cannot be read costs itself and nothing else. It is left unset,
-reported, and kept in `extra_fields` where the message has that, as is a key without a field. Only what is declared `required` makes the message that
-misses it unreadable, which is then a member or a row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
+reported, and kept in `extra_fields`, as is a key without a field: in that of its message or, where this has none, in that of the message which
+holds it, below the same keys (of an array: null in the place of each item of which nothing is left). Only what is declared `required` makes the
+message that misses it unreadable, which is then a member or a row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +24,12 @@ from gateway.upstream import values
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 UNREADABLE_ROWS: Final = "unreadable_rows"
+EXTRA: Final = "extra_fields"
 GATEWAY_FIELDS: Final = frozenset(
     {
-        *("request_id", "page_size", "page_token", "next_page_token", "extra_fields", "submission", "submission_id", "revision", "failure"),
+        *("request_id", "page_size", "page_token", "next_page_token", "submission", "submission_id", "revision", "failure"),
         UNREADABLE_ROWS,
+        EXTRA,
     }
 )
 """Fields that the gateway itself reads or writes; they never have a JSON key."""
@@ -46,6 +49,11 @@ OTHER: Final = 1
 def json_key(descriptor: FieldDescriptor) -> str:
     """The field's key in JSON, or its name in a query."""
     return descriptor.GetOptions().Extensions[options_pb2.json] or descriptor.name
+
+
+def former_key(descriptor: FieldDescriptor) -> str:
+    """The field's key in older answers, or empty."""
+    return str(descriptor.GetOptions().Extensions[options_pb2.former_json])
 
 
 @cache
@@ -140,6 +148,8 @@ class Reader:
     read: Callable[..., Json]
     raw: str = ""
     message: bool = False
+    leaves: bool = False
+    """Whether it is a message that does not keep what is left of it."""
     many: bool = False
     one_too: bool = False
     map: bool = False
@@ -180,6 +190,13 @@ class MessagePlan:
 
     def read(self, value: Json, report: Report = unheard) -> dict[str, Json]:
         """Constructor arguments of the message. Raises ProtocolError if it is no object or misses what is required."""
+        found = self.read_part(value, report)
+        if not self.keeps_extra:
+            found.pop(EXTRA, None)
+        return found
+
+    def read_part(self, value: Json, report: Report) -> dict[str, Json]:
+        """As `read`, for the message that holds this one: what is left stands in EXTRA, also where this one has no such field."""
         if type(value) is not dict:
             raise ProtocolError("must be an object")
         found = self._members(value, report)
@@ -197,37 +214,37 @@ class MessagePlan:
         extra: dict[str, Json] = {}
         for key, item in value.items():
             reader = self.readers.get(key)
-            if reader is None:
-                extra[key] = item
-            elif not reader.none(item):
-                try:
-                    result, left = self._member(key, reader, item, report)
-                    _put(found, reader, result, item)
-                except ProtocolError as error:
-                    report(self.full_name, key, str(error))
-                    left = item
-                if left is not None and reader.name == self.rows:
-                    found[UNREADABLE_ROWS] = len(left) if type(left) is list else 1
-                elif left is not None:
-                    extra[key] = left
+            left = item if reader is None else self._take(key, reader, item, found, report)
+            if left is not None and reader is not None and reader.name == self.rows:
+                found[UNREADABLE_ROWS] = len(item) - len(found.get(reader.name, ())) if type(item) is list else 1
+            elif left is not None or reader is None:
+                extra[key] = left
         if extra:
-            self._keep(extra, found, report)
+            found[EXTRA] = values.free_form(extra)
+            if not self.keeps_extra:
+                for key in islice((key for key in extra if key not in _ECHOES and key not in self.readers), _MAX_REPORTED):
+                    report(self.full_name, key, "")
         return found
 
-    def _keep(self, extra: dict[str, Json], found: dict[str, Json], report: Report) -> None:
-        """Members without a field, and those that could not be read."""
-        if self.keeps_extra:
-            found["extra_fields"] = values.free_form(extra)
-            return
-        for key in islice((key for key in extra if key not in _ECHOES and key not in self.readers), _MAX_REPORTED):
-            report(self.full_name, key, "")
+    def _take(self, key: str, reader: Reader, item: Json, found: dict[str, Json], report: Report) -> Json:
+        """Take a member over; what is left of it, or None."""
+        if reader.none(item):
+            return None
+        try:
+            result, left = self._member(key, reader, item, report)
+            _put(found, reader, result, item)
+        except ProtocolError as error:
+            report(self.full_name, key, str(error))
+            return item
+        return left
 
     def _member(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
-        """What was read, and the items that could not be read; None: all could. Raises ProtocolError if there is nothing at all."""
+        """What was read, and what is left; None: nothing. Raises ProtocolError if nothing can be read."""
         if reader.map:
             return self._entries(key, reader, values.read_struct(item), report)
         if not reader.many:
-            return reader.single(item, report), None
+            result = reader.single(item, report)
+            return result, result.pop(EXTRA, None) if reader.leaves else None
         if type(item) is not list:
             if not reader.one_too:
                 raise ProtocolError("must be an array")
@@ -235,16 +252,20 @@ class MessagePlan:
         return self._items(key, reader, item, report)
 
     def _items(self, key: str, reader: Reader, items: list[Json], report: Report) -> tuple[list[Json], list[Json] | None]:
-        good, left = [], []
-        for item in items:
+        good: list[Json] = []
+        left: dict[int, Json] = {}
+        for index, item in enumerate(items):
             try:
                 result = reader.single(item, report)
-                if result is not None:
-                    good.append(result)
             except ProtocolError as error:
                 report(self.full_name, key, str(error))
-                left.append(item)
-        return good, left or None
+                left[index] = item
+                continue
+            if reader.leaves and EXTRA in result:
+                left[index] = result.pop(EXTRA)
+            if result is not None:
+                good.append(result)
+        return good, [left.get(index) for index in range(max(left) + 1)] if left else None
 
     def _entries(self, key: str, reader: Reader, items: dict[str, Json], report: Report) -> tuple[dict[str, Json], dict[str, Json] | None]:
         good, left = {}, {}
@@ -294,13 +315,12 @@ class Codecs:
         if known is not None:
             return known
         plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name)
+        plan.keeps_extra = EXTRA in descriptor.fields_by_name
         plan.required = _required(descriptor, options_pb2.REQUIRED_ALWAYS)
         plan.required_one_of = _required(descriptor, options_pb2.REQUIRED_ONE_OF)
         if UNREADABLE_ROWS in descriptor.fields_by_name:
             plan.rows = rows_field(descriptor)
         for fd in descriptor.fields:
-            if fd.name == "extra_fields":
-                plan.keeps_extra = True
             if fd.name in GATEWAY_FIELDS or _is_raw(descriptor, fd):
                 continue
             if form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY:
@@ -308,7 +328,7 @@ class Codecs:
             raw = raw_sibling(descriptor, fd)
             plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
             if not _is_null(fd):
-                plan.readers[json_key(fd)] = self._reader(fd, raw)
+                plan.readers |= dict.fromkeys(filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw))
         plan.always_sent = _keys(descriptor, options_pb2.EMPTY_SENT)
         plan.clearing = _keys(descriptor, options_pb2.EMPTY_CLEARS)
         return plan
@@ -317,7 +337,9 @@ class Codecs:
         if is_map(fd):
             return Reader(fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True)
         one_too = form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY
-        return Reader(fd.name, self._single_reader(fd), raw, message=_is_planned(fd), many=fd.is_repeated, one_too=one_too)
+        message = _is_planned(fd)
+        leaves = message and EXTRA not in _message(fd).fields_by_name
+        return Reader(fd.name, self._single_reader(fd), raw, message, leaves, many=fd.is_repeated, one_too=one_too)
 
     def _single_reader(self, fd: FieldDescriptor) -> Callable[..., Json]:
         if fd.type == _F.TYPE_ENUM:
@@ -333,7 +355,7 @@ class Codecs:
             if form(fd) == options_pb2.WIRE_FORM_JSON_TEXT:
                 return values.read_json_text
             well_known = _WELL_KNOWN.get(_type_name(fd))
-            return well_known[0] if well_known else self.plan(_message(fd)).read
+            return well_known[0] if well_known else self.plan(_message(fd)).read_part
         return _SCALAR[fd.type]
 
     def _writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:

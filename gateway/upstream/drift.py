@@ -18,7 +18,7 @@ class Drift:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[tuple[str, bool]]] = {}
         self.unknown: Counter[str] = Counter()
-        """Members that nobody models and no message keeps, by operation."""
+        """Members that are not modelled, of messages that do not keep them themselves, by operation."""
         self.unreadable: Counter[str] = Counter()
         """Members and rows that cannot be read, by operation."""
 

@@ -17,7 +17,7 @@ from google.rpc import code_pb2
 
 from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
 from gateway.reasons import REASONS, reason_of
-from gateway.upstream import orders, strict_json
+from gateway.upstream import error_body, orders, strict_json
 from gateway.upstream.declaration import Binding
 
 CLIENT_ERROR: Final = range(400, 500)
@@ -148,7 +148,7 @@ def read_error(status: int, body: bytes) -> UpstreamError:
     try:
         value = strict_json.loads(body)
     except strict_json.NotJson:
-        return UpstreamError(status)
+        value = error_body.members(body)
     for wrapper, candidate in (("", value), *(value.items() if isinstance(value, dict) else ())):
         if isinstance(candidate, dict):
             for code_key, text_key in _CODE_KEYS:

@@ -162,10 +162,10 @@ def _fields(message: Descriptor) -> Iterator[str]:
             continue
         if problem := codec.kind_problem(fd):
             yield f"field {message.name}.{fd.name}: {problem}"
-        key = codec.json_key(fd)
-        twin = seen.setdefault(key, fd)
-        if twin is not fd and (fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof):
-            yield f"fields {message.name}.{twin.name} and {message.name}.{fd.name} have the same JSON key {key!r}"
+        for key in filter(None, (codec.json_key(fd), codec.former_key(fd))):
+            twin = seen.setdefault(key, fd)
+            if twin is not fd and (fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof):
+                yield f"fields {message.name}.{twin.name} and {message.name}.{fd.name} have the same JSON key {key!r}"
     extra = message.fields_by_name.get("extra_fields")
     if extra is not None and (extra.message_type is None or extra.message_type.full_name != "google.protobuf.Struct"):
         yield f"field {message.name}.extra_fields must be a google.protobuf.Struct"

@@ -132,6 +132,7 @@ ALLOWED = [
     vault(auto_bind=True, bind_rules={"tags": []}),
     order(auto_bind=True),
     vault(tags=[{"key": f"k{n}", "value": ""} for n in range(20)]),
+    ("PolicyService/UpdatePolicy", {"policy_id": "p", "policy": {"operation_definition": {"day_backups": 1}}}),
     charging(is_auto_pay=True),
     charging(is_auto_renew=True),
     charging(),

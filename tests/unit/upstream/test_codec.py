@@ -4,7 +4,7 @@ from functools import cache
 
 import msgspec
 import pytest
-from cbrgateway.v1 import backup_pb2, checkpoint_pb2, region_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, checkpoint_pb2, options_pb2, region_pb2, types_pb2, vault_pb2
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
 from google.protobuf.message_factory import GetMessageClass
 from google.type import date_pb2
@@ -419,3 +419,64 @@ def test_an_empty_array_in_place_of_one_object_says_that_there_is_none():
     assert told == []
     plan.read({"id": "r", "extra_info": ["disk"]}, lambda *what: told.append(what))
     assert told == [("cbrgateway.v1.ResourceRef", "extra_info", "must be an object")]
+
+
+def test_what_is_left_of_a_part_is_kept_by_the_message_that_holds_it():
+    resources = [{"id": "r"}, {"id": "s", "extra_info": {"news": 2}}, 7, {"id": "t"}]
+    answer = {"vault": {"id": "v", "billing": {"size": 1.5, "news": {"a": 1}}, "resources": resources}}
+    vault = CATALOG["VaultService/GetVault"].response(answer).vault
+    left = {"billing": {"size": 1.5, "news": {"a": 1}}, "resources": [None, {"extra_info": {"news": 2}}, 7]}
+    assert json_format.MessageToDict(vault.extra_fields) == left
+    assert [resource.id for resource in vault.resources] == ["r", "s", "t"]
+
+
+NOT_KEPT = {
+    "VaultService/ListVaultTags": {"tags", "sys_tags"},
+    "RegionService/ListRegionProjects": {"links"},
+}
+"""What is told of tags and links beyond their fields is lost, as is what stands beside the object or rows of an answer; docs/real-cbr.md says so."""
+
+
+@pytest.mark.parametrize("binding", [b for b in CATALOG if b.path and not b.response_plan.whole_body], ids=lambda b: b.rpc)
+def test_an_unknown_member_of_any_part_of_an_answer_is_kept(binding):
+    places = []
+    response = binding.response(with_news(binding.descriptor.output_type, "", places))
+    lost = set(places) - set(kept_news(response))
+    assert lost == {""} | NOT_KEPT.get(binding.rpc, set())
+
+
+def with_news(descriptor, place, places):
+    """An object with an unknown member, also in all its parts; the member's value is the place of the object that has it."""
+    places.append(place)
+    answer = least(descriptor) | {"news": place}
+    for fd in descriptor.fields:
+        if codec.required(fd) == options_pb2.REQUIRED_ONE_OF:
+            answer[codec.json_key(fd)] = 1
+        if codec._is_planned(fd) and not codec.is_map(fd) and fd.name not in codec.GATEWAY_FIELDS and place.count(".") < 4:
+            key = codec.json_key(fd)
+            part = with_news(fd.message_type, f"{place}.{key}" if place else key, places)
+            answer[key] = [part] if fd.is_repeated else part
+    return answer
+
+
+def kept_news(message):
+    """The places that stand in the extra_fields of a message and its parts."""
+    for fd, value in message.ListFields():
+        if fd.name == codec.EXTRA:
+            yield from texts(json_format.MessageToDict(value))
+        elif codec._is_planned(fd) and not codec.is_map(fd):
+            for part in value if fd.is_repeated else [value]:
+                yield from kept_news(part)
+
+
+def texts(value):
+    """All texts in free-form JSON."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if isinstance(value, str) else [text for item in inside for text in texts(item)]
+
+
+@pytest.mark.parametrize("key", ["destinatio_vault_id", "destination_vault_id"])
+def test_an_older_key_of_a_member_is_read_too(key):
+    record = {"id": "r", "extra_info": {key: "d"}}
+    backup = CATALOG["BackupService/GetBackup"].response({"backup": {"id": "b", "replication_records": [record]}}).backup
+    assert backup.replication_records[0].extra_info.destination_vault_id == "d"

@@ -83,6 +83,45 @@ def test_every_shape_of_error_body_is_read(status, body, code, text):
     assert (error.status, error.code, error.text) == (status, code, text)
 
 
+DELETING = '{"error_code":"BackupService.6203","error_msg":"Déjà 正在备份"}'
+BUSY = '{"conflictingRequest" : {"message": "a \\"code\\": \\"1\\"", "code": 409, "more": [1]}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "wrapper"),
+    [
+        (DELETING.encode("utf-16"), "BackupService.6203", ""),
+        (DELETING.encode("utf-16-be"), "BackupService.6203", ""),
+        (DELETING.encode("utf-16-le"), "BackupService.6203", ""),
+        (DELETING.encode("utf-8-sig"), "BackupService.6203", ""),
+        (DELETING.encode("gb18030"), "BackupService.6203", ""),
+        (DELETING.replace("正在备份", "").encode("latin-1"), "BackupService.6203", ""),
+        (DELETING.encode()[:-3], "BackupService.6203", ""),
+        (DELETING.encode("utf-16")[:-7], "BackupService.6203", ""),
+        (DELETING.encode()[:37], "BackupService.6203", ""),
+        (DELETING.encode()[:33], "", ""),
+        (b'{"error_code":"BackupService.6203","error_msg":"a","error_msg":"b"}', "BackupService.6203", ""),
+        (b'{"error_code":"BackupService.6203","error_code":"BackupService.6203"}', "BackupService.6203", ""),
+        (b'{"error_code":"BackupService.6203","error_code":"BackupService.6105"}', "", ""),
+        (BUSY.encode("utf-16"), "409", "conflictingRequest"),
+        (BUSY.encode()[:-3], "409", "conflictingRequest"),
+        (b'{"conflictingRequest":{"code":40', "", ""),
+        (b'<p>{"error_code":"BackupService.6203"}', "", ""),
+        (b'["error_code", {"error_code":"BackupService.6203"}', "", ""),
+        (b'{"note":"\\"error_code\\":\\"BackupService.6203\\"', "", ""),
+    ],
+)
+def test_an_error_body_that_is_no_strict_json_keeps_its_code(body, code, wrapper):
+    error = read_error(409, body)
+    assert (error.code, error.wrapper) == (code, wrapper)
+    assert error.proves_nothing_done == bool(code)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_any_error_body_is_read(before, after):
+    assert read_error(400, before + b'{"error_code":"E.1' + after).status == 400
+
+
 @pytest.mark.parametrize("code", ["c" * 65, "host-10.1.2.3 project 0605767b", "a/b", "a:b", "ü", "<b>", "a\n", ["x"], {"a": 1}])
 def test_a_code_that_could_hold_anything_is_dropped(code):
     bodies = ({"error_code": code}, {"error_code": code, "error_msg": "m" * 10_000})

@@ -278,10 +278,10 @@ async def test_an_endless_body_is_cut_at_the_cap(transport):
 
 
 async def test_a_gzip_bomb_is_cut_at_the_cap(transport):
-    bomb = gzip.compress(bytes(100 * 1024 * 1024), 9)
-    async with raw_server(always(answer(bomb, headers="Content-Encoding: gzip\r\n"))) as server:
-        with pytest.raises(TooLarge):
-            await transport.send(get(server.origin + "/a"), 10)
+    for bomb in (gzip.compress(bytes(100 * 1024 * 1024), 9), gzip.compress(bytes(7 * 1024 * 1024)) * 2, gzip.compress(b"") * 100_000):
+        async with raw_server(always(answer(bomb, headers="Content-Encoding: gzip\r\n"))) as server:
+            with pytest.raises(TooLarge):
+                await transport.send(get(server.origin + "/a"), 10)
 
 
 @pytest.mark.parametrize(
@@ -290,9 +290,10 @@ async def test_a_gzip_bomb_is_cut_at_the_cap(transport):
         answer(gzip.compress(b"hello" * 1000)[:-20], headers="Content-Encoding: gzip\r\n"),
         answer(b"not gzip at all", headers="Content-Encoding: gzip\r\n"),
         answer(gzip.compress(b"a") + b"more", headers="Content-Encoding: gzip\r\n"),
+        answer(gzip.compress(b"a") + gzip.compress(b"b" * 1000)[:-4], headers="Content-Encoding: gzip\r\n"),
         answer(b"x", headers="Content-Encoding: br\r\n"),
     ],
-    ids=["cut short", "garbage", "trailing data", "not asked for"],
+    ids=["cut short", "garbage", "trailing data", "second member cut", "not asked for"],
 )
 async def test_a_damaged_compressed_body_is_lost(transport, content):
     async with raw_server(always(content)) as server:

@@ -1281,6 +1281,7 @@ class BackupReplication(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     REPLICATION_RECORD_ID_FIELD_NUMBER: _builtins.int
     SOURCE_REGION_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     destination_project_id: _builtins.str
@@ -1297,6 +1298,10 @@ class BackupReplication(_message.Message):
     """Id of the record; GetBackup shows it among the backup's `replication_records`."""
     source_region: _builtins.str
     """Region of the backup."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -1308,10 +1313,11 @@ class BackupReplication(_message.Message):
         provider_id: _builtins.str = ...,
         replication_record_id: _builtins.str = ...,
         source_region: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "destination_project_id", b"destination_project_id", "destination_region", b"destination_region", "destination_vault_id", b"destination_vault_id", "project_id", b"project_id", "provider_id", b"provider_id", "replication_record_id", b"replication_record_id", "source_region", b"source_region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "destination_project_id", b"destination_project_id", "destination_region", b"destination_region", "destination_vault_id", b"destination_vault_id", "extra_fields", b"extra_fields", "project_id", b"project_id", "provider_id", b"provider_id", "replication_record_id", b"replication_record_id", "source_region", b"source_region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1438,19 +1444,25 @@ class BackupSync(_message.Message):
 
     BACKUP_ID_FIELD_NUMBER: _builtins.int
     TASK_ID_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     task_id: _builtins.str
     """Task that carries the synchronisation out."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         backup_id: _builtins.str = ...,
         task_id: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "extra_fields", b"extra_fields", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1630,6 +1642,7 @@ class StorageUsage(_message.Message):
     BACKUP_COUNT_FIELD_NUMBER: _builtins.int
     BACKUP_SIZE_FIELD_NUMBER: _builtins.int
     BACKUP_SIZE_MULTI_AZ_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     """Id of the resource."""
     resource_name: _builtins.str
@@ -1642,6 +1655,10 @@ class StorageUsage(_message.Message):
     """Size of the backups, in the unit of CBR, which the vendor does not publish."""
     backup_size_multi_az: _builtins.int
     """Size of the backups that are kept in several availability zones, in the same unit."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -1651,10 +1668,11 @@ class StorageUsage(_message.Message):
         backup_count: _builtins.int = ...,
         backup_size: _builtins.int = ...,
         backup_size_multi_az: _builtins.int = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_count", b"backup_count", "backup_size", b"backup_size", "backup_size_multi_az", b"backup_size_multi_az", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_count", b"backup_count", "backup_size", b"backup_size", "backup_size_multi_az", b"backup_size_multi_az", "extra_fields", b"extra_fields", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

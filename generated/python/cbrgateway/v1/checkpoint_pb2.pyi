@@ -593,6 +593,7 @@ class CheckpointReplication(_message.Message):
     DESTINATION_PROJECT_ID_FIELD_NUMBER: _builtins.int
     DESTINATION_REGION_FIELD_NUMBER: _builtins.int
     DESTINATION_VAULT_ID_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Project of the backups."""
     provider_id: _builtins.str
@@ -611,6 +612,10 @@ class CheckpointReplication(_message.Message):
     def backups(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupReplicationRef]:
         """The backups that are replicated, with their records."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -622,10 +627,11 @@ class CheckpointReplication(_message.Message):
         destination_project_id: _builtins.str = ...,
         destination_region: _builtins.str = ...,
         destination_vault_id: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "destination_project_id", b"destination_project_id", "destination_region", b"destination_region", "destination_vault_id", b"destination_vault_id", "project_id", b"project_id", "provider_id", b"provider_id", "source_region", b"source_region", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "destination_project_id", b"destination_project_id", "destination_region", b"destination_region", "destination_vault_id", b"destination_vault_id", "extra_fields", b"extra_fields", "project_id", b"project_id", "provider_id", b"provider_id", "source_region", b"source_region", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -754,19 +760,25 @@ class CheckpointSync(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     VAULT_ID_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Task that carries the synchronisation out."""
     vault_id: _builtins.str
     """Id of the vault."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         vault_id: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "task_id", b"task_id", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

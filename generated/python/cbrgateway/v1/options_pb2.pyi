@@ -420,6 +420,7 @@ Global___Failure: _TypeAlias = Failure  # noqa: Y015
 
 UPSTREAM_FIELD_NUMBER: _builtins.int
 JSON_FIELD_NUMBER: _builtins.int
+FORMER_JSON_FIELD_NUMBER: _builtins.int
 FORM_FIELD_NUMBER: _builtins.int
 SEGMENT_FIELD_NUMBER: _builtins.int
 SEGMENT_RULE_FIELD_NUMBER: _builtins.int
@@ -436,6 +437,8 @@ upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOption
 """What the RPC does upstream."""
 json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Key in JSON, or name in the query, where it is not the name of the field."""
+former_json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""Another key under which older answers hold the field; never sent."""
 form: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___WireForm.ValueType]
 """Form on the wire where it is not the plain one."""
 segment: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]

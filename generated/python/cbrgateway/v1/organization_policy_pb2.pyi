@@ -7,6 +7,7 @@ from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -68,6 +69,7 @@ class OrganizationPolicy(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     STATUS_RAW_FIELD_NUMBER: _builtins.int
     EFFECTIVE_SCOPE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id (UUID), set by CBR."""
     name: _builtins.str
@@ -100,6 +102,10 @@ class OrganizationPolicy(_message.Message):
     def policy_trigger(self) -> _types_pb2.PolicyTrigger:
         """When the policies run. CBR often tells only the pattern and the start window, without id and name."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -117,10 +123,11 @@ class OrganizationPolicy(_message.Message):
         status: Global___OrganizationPolicyStatus.ValueType = ...,
         status_raw: _builtins.str = ...,
         effective_scope: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy_operation_definition", b"policy_operation_definition", "policy_trigger", b"policy_trigger"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "policy_operation_definition", b"policy_operation_definition", "policy_trigger", b"policy_trigger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "domain_id", b"domain_id", "domain_name", b"domain_name", "effective_scope", b"effective_scope", "id", b"id", "name", b"name", "operation_type", b"operation_type", "operation_type_raw", b"operation_type_raw", "policy_enabled", b"policy_enabled", "policy_name", b"policy_name", "policy_operation_definition", b"policy_operation_definition", "policy_trigger", b"policy_trigger", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "domain_id", b"domain_id", "domain_name", b"domain_name", "effective_scope", b"effective_scope", "extra_fields", b"extra_fields", "id", b"id", "name", b"name", "operation_type", b"operation_type", "operation_type_raw", b"operation_type_raw", "policy_enabled", b"policy_enabled", "policy_name", b"policy_name", "policy_operation_definition", b"policy_operation_definition", "policy_trigger", b"policy_trigger", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -613,6 +620,7 @@ class OrganizationPolicyDeployment(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     STATUS_RAW_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy in the member account."""
     domain_id: _builtins.str
@@ -623,6 +631,10 @@ class OrganizationPolicyDeployment(_message.Message):
     """State of the policy."""
     status_raw: _builtins.str
     """CBR's word when `status` is OTHER."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -631,10 +643,11 @@ class OrganizationPolicyDeployment(_message.Message):
         project_id: _builtins.str = ...,
         status: Global___OrganizationPolicyStatus.ValueType = ...,
         status_raw: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain_id", b"domain_id", "policy_id", b"policy_id", "project_id", b"project_id", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain_id", b"domain_id", "extra_fields", b"extra_fields", "policy_id", b"policy_id", "project_id", b"project_id", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -354,21 +354,27 @@ class ReplicationRegion(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REPLICATION_DESTINATIONS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Id of the region, such as `cn-north-4`."""
     @_builtins.property
     def replication_destinations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the regions that its backups can be replicated to."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         replication_destinations: _abc.Iterable[_builtins.str] | None = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "replication_destinations", b"replication_destinations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "name", b"name", "replication_destinations", b"replication_destinations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,6 +470,7 @@ class AgentCheck(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     """Id of the server."""
     installed: _builtins.bool
@@ -476,6 +483,10 @@ class AgentCheck(_message.Message):
     """CBR's code of a fault. Unset: CBR sent none."""
     message: _builtins.str
     """CBR's text of a fault."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -485,10 +496,11 @@ class AgentCheck(_message.Message):
         version: _builtins.str = ...,
         code: _builtins.int | None = ...,
         message: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_is_old", b"_is_old", "code", b"code", "is_old", b"is_old"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_is_old", b"_is_old", "code", b"code", "extra_fields", b"extra_fields", "is_old", b"is_old"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_is_old", b"_is_old", "code", b"code", "installed", b"installed", "is_old", b"is_old", "message", b"message", "resource_id", b"resource_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_is_old", b"_is_old", "code", b"code", "extra_fields", b"extra_fields", "installed", b"installed", "is_old", b"is_old", "message", b"message", "resource_id", b"resource_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
     _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015

@@ -136,6 +136,7 @@ class RegionProject(_message.Message):
     PARENT_ID_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the project."""
     name: _builtins.str
@@ -154,6 +155,10 @@ class RegionProject(_message.Message):
     def links(self) -> Global___ProjectLinks:
         """Where the vendor's identity service serves the project."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -165,10 +170,11 @@ class RegionProject(_message.Message):
         parent_id: _builtins.str = ...,
         enabled: _builtins.bool = ...,
         links: Global___ProjectLinks | None = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["links", b"links"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "links", b"links"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "domain_id", b"domain_id", "enabled", b"enabled", "id", b"id", "is_domain", b"is_domain", "links", b"links", "name", b"name", "parent_id", b"parent_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "domain_id", b"domain_id", "enabled", b"enabled", "extra_fields", b"extra_fields", "id", b"id", "is_domain", b"is_domain", "links", b"links", "name", b"name", "parent_id", b"parent_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,19 +278,25 @@ class DomainProject(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     PROJECT_NAME_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project."""
     project_name: _builtins.str
     """Name of the project."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         project_name: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id", "project_name", b"project_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "project_id", b"project_id", "project_name", b"project_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -480,6 +492,7 @@ class ProjectMigration(_message.Message):
     PROGRESS_PERCENT_FIELD_NUMBER: _builtins.int
     FAIL_CODE_FIELD_NUMBER: _builtins.int
     FAIL_REASON_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project."""
     project_name: _builtins.str
@@ -496,6 +509,10 @@ class ProjectMigration(_message.Message):
     """CBR's number for the failure, such as 4002. Unset when nothing failed."""
     fail_reason: _builtins.str
     """Why the move failed."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -507,10 +524,11 @@ class ProjectMigration(_message.Message):
         progress_percent: _builtins.int | None = ...,
         fail_code: _builtins.int | None = ...,
         fail_reason: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fail_code", b"_fail_code", "_progress_percent", b"_progress_percent", "fail_code", b"fail_code", "progress_percent", b"progress_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fail_code", b"_fail_code", "_progress_percent", b"_progress_percent", "extra_fields", b"extra_fields", "fail_code", b"fail_code", "progress_percent", b"progress_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fail_code", b"_fail_code", "_progress_percent", b"_progress_percent", "fail_code", b"fail_code", "fail_reason", b"fail_reason", "progress_percent", b"progress_percent", "project_id", b"project_id", "project_name", b"project_name", "region_id", b"region_id", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fail_code", b"_fail_code", "_progress_percent", b"_progress_percent", "extra_fields", b"extra_fields", "fail_code", b"fail_code", "fail_reason", b"fail_reason", "progress_percent", b"progress_percent", "project_id", b"project_id", "project_name", b"project_name", "region_id", b"region_id", "status", b"status", "status_raw", b"status_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fail_code: _TypeAlias = _typing.Literal["fail_code"]  # noqa: Y015
     _WhichOneofArgType__fail_code: _TypeAlias = _typing.Literal["_fail_code", b"_fail_code"]  # noqa: Y015

@@ -920,7 +920,8 @@ Global___VaultResource: _TypeAlias = VaultResource  # noqa: Y015
 class PolicyOperationDefinition(_message.Message):
     """What a policy does and how long it keeps what it makes.
 
-    Retention: `max_backups`, or `retention_duration_days`, or the long-term counts (`day_backups` to `year_backups`, which need `timezone`).
+    Retention: `max_backups`, or `retention_duration_days`, or the long-term counts (`day_backups` to `year_backups`, which need `timezone`; an update
+    may leave that out where the policy has one).
     Neither set, or -1: kept until deleted.
     """
 

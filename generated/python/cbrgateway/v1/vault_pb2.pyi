@@ -7,6 +7,7 @@ from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
@@ -408,6 +409,7 @@ class OrderResult(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     SUBSCRIBE_RESULT_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     cloud_service_id: _builtins.str
     """Id of the vendor's product line."""
     order_id: _builtins.str
@@ -416,6 +418,10 @@ class OrderResult(_message.Message):
     """Id that the ordered vault will have."""
     subscribe_result: _builtins.int
     """The subscription's outcome: 1 is success, 0 is failure. Where every one of an answer has failed and no vault came of it, the call ends as ORDER_REFUSED."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -423,10 +429,11 @@ class OrderResult(_message.Message):
         order_id: _builtins.str = ...,
         resource_id: _builtins.str = ...,
         subscribe_result: _builtins.int | None = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_subscribe_result", b"_subscribe_result", "subscribe_result", b"subscribe_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_subscribe_result", b"_subscribe_result", "extra_fields", b"extra_fields", "subscribe_result", b"subscribe_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subscribe_result", b"_subscribe_result", "cloud_service_id", b"cloud_service_id", "order_id", b"order_id", "resource_id", b"resource_id", "subscribe_result", b"subscribe_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subscribe_result", b"_subscribe_result", "cloud_service_id", b"cloud_service_id", "extra_fields", b"extra_fields", "order_id", b"order_id", "resource_id", b"resource_id", "subscribe_result", b"subscribe_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__subscribe_result: _TypeAlias = _typing.Literal["subscribe_result"]  # noqa: Y015
     _WhichOneofArgType__subscribe_result: _TypeAlias = _typing.Literal["_subscribe_result", b"_subscribe_result"]  # noqa: Y015
@@ -1135,22 +1142,28 @@ class VaultPolicyAssociation(_message.Message):
     VAULT_ID_FIELD_NUMBER: _builtins.int
     POLICY_ID_FIELD_NUMBER: _builtins.int
     DESTINATION_VAULT_ID_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     vault_id: _builtins.str
     """Id of the vault."""
     policy_id: _builtins.str
     """Id of the policy."""
     destination_vault_id: _builtins.str
     """Vault that receives the replicas of a replication policy."""
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         vault_id: _builtins.str = ...,
         policy_id: _builtins.str = ...,
         destination_vault_id: _builtins.str = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_vault_id", b"destination_vault_id", "policy_id", b"policy_id", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_vault_id", b"destination_vault_id", "extra_fields", b"extra_fields", "policy_id", b"policy_id", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2225,21 +2238,27 @@ class TagValues(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Values."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "key", b"key", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2496,6 +2515,7 @@ class TaggedVault(_message.Message):
     RESOURCE_DETAIL_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     SYSTEM_TAGS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     """Id of the vault."""
     resource_name: _builtins.str
@@ -2512,6 +2532,10 @@ class TaggedVault(_message.Message):
     def system_tags(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.SystemTag]:
         """Its tags of the vendor's platform."""
 
+    @_builtins.property
+    def extra_fields(self) -> _struct_pb2.Struct:
+        """What CBR sent that this message does not model."""
+
     def __init__(
         self,
         *,
@@ -2520,10 +2544,11 @@ class TaggedVault(_message.Message):
         resource_detail: Global___TaggedVaultDetail | None = ...,
         tags: _abc.Iterable[_types_pb2.Tag] | None = ...,
         system_tags: _abc.Iterable[_types_pb2.SystemTag] | None = ...,
+        extra_fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resource_detail", b"resource_detail"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "resource_detail", b"resource_detail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource_detail", b"resource_detail", "resource_id", b"resource_id", "resource_name", b"resource_name", "system_tags", b"system_tags", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "resource_detail", b"resource_detail", "resource_id", b"resource_id", "resource_name", b"resource_name", "system_tags", b"system_tags", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
