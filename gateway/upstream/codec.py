@@ -214,10 +214,15 @@ class MessagePlan:
         extra: dict[str, Json] = {}
         for key, item in value.items():
             reader = self.readers.get(key)
-            left = item if reader is None else self._take(key, reader, item, found, report)
-            if left is not None and reader is not None and reader.name == self.rows:
+            if reader is None:
+                extra[key] = item
+                continue
+            left = self._take(key, reader, item, found, report)
+            if left is None:
+                continue
+            if reader.name == self.rows:
                 found[UNREADABLE_ROWS] = len(item) - len(found.get(reader.name, ())) if type(item) is list else 1
-            elif left is not None or reader is None:
+            else:
                 extra[key] = left
         if extra:
             found[EXTRA] = values.free_form(extra)
@@ -231,20 +236,21 @@ class MessagePlan:
         if reader.none(item):
             return None
         try:
-            result, left = self._member(key, reader, item, report)
+            if reader.many or reader.map:
+                result, left = self._several(key, reader, item, report)
+            else:
+                result = reader.single(item, report)
+                left = result.pop(EXTRA, None) if reader.leaves else None
             _put(found, reader, result, item)
         except ProtocolError as error:
             report(self.full_name, key, str(error))
             return item
         return left
 
-    def _member(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
-        """What was read, and what is left; None: nothing. Raises ProtocolError if nothing can be read."""
+    def _several(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
+        """What was read of a list or map, and what is left; None: nothing. Raises ProtocolError if it is neither."""
         if reader.map:
             return self._entries(key, reader, values.read_struct(item), report)
-        if not reader.many:
-            result = reader.single(item, report)
-            return result, result.pop(EXTRA, None) if reader.leaves else None
         if type(item) is not list:
             if not reader.one_too:
                 raise ProtocolError("must be an array")

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from gateway.rpc.validation import parse, warnings
 from gateway.upstream import codec
 from gateway.upstream.catalog import load_catalog
+from gateway.upstream.replaced import completed
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()
@@ -56,6 +57,48 @@ def test_every_rule_is_in_the_census_with_its_evidence_and_nothing_else_is():
     assert len(found) > 100
     assert found == {name: {rule: sure for rule, (_, sure) in rules.items()} for name, rules in CENSUS.items()}
     assert all(evidence for rules in CENSUS.values() for evidence, _ in rules.values())
+
+
+def answer_only(message):
+    return [fd for fd in message.fields if fd.GetOptions().Extensions[options_pb2.answer_only]]
+
+
+@pytest.mark.parametrize("binding", [b for b in CATALOG if not b.custom], ids=lambda b: b.rpc)
+def test_what_only_cbr_sets_is_never_sent_back(binding):
+    """Every such field is a text; a rule refuses it of callers, and what was read first leaves it out."""
+    shown = binding.request_type()
+    fields = list(fill(shown, binding.descriptor.input_type))
+    request = binding.request_type()
+    for message in reachable(binding.descriptor.input_type):
+        for fd in answer_only(message):
+            rules = fd.GetOptions().Extensions[validate_pb2.field]
+            assert [(rule.id, rule.expression) for rule in rules.cel] == [("answer_only", "this == ''")]
+    request.CopyFrom(shown)
+    for way in fields:
+        empty(request, way)
+    assert not any(told(completed(request, shown), way) for way in fields)
+
+
+def fill(message, descriptor, way=()):
+    """Sets what only CBR sets, in messages that are no lists; yields the way to each."""
+    for fd in descriptor.fields:
+        if fd in answer_only(descriptor):
+            setattr(message, fd.name, "CBR")
+            yield (*way, fd.name)
+        elif fd.message_type is not None and not fd.is_repeated and fd.message_type.file.package == descriptor.file.package:
+            yield from fill(getattr(message, fd.name), fd.message_type, (*way, fd.name))
+
+
+def told(message, way):
+    for name in way:
+        message = getattr(message, name)
+    return message
+
+
+def empty(message, way):
+    holder = told(message, way[:-1])
+    holder.ClearField(way[-1])
+    holder.SetInParent()
 
 
 BILLING = {

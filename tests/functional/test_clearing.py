@@ -41,6 +41,12 @@ async def test_a_retention_ends_where_the_caller_says_so(payments):
     assert definition(changed.policy) == LADDER | {"retention_duration_days": -1, "day_backups": 0, "max_backups": 5}
 
 
+async def test_an_update_of_the_long_term_counts_keeps_their_zone(payments):
+    known = await policy_id(payments)
+    changed = await payments.ok("PolicyService/UpdatePolicy", {"policy_id": known, "policy": {"operation_definition": {"day_backups": 7}}})
+    assert definition(changed.policy) == LADDER | {"day_backups": 7}
+
+
 async def test_an_update_without_the_definition_reads_nothing_first(world, payments):
     known = await policy_id(payments)
     before = len(arrived(world, "PolicyService/GetPolicy"))

@@ -189,15 +189,24 @@ def test_a_caller_who_knows_the_way_does_not_look_for_it_again():
     assert [after - before for before, after in itertools.pairwise(reads)][1:] == [2] * (len(reads) - 2), reads
 
 
-def test_a_list_that_cbr_shows_as_a_whole_and_counts_more_of_is_paged_after_all():
-    binding = ONE_OF_EACH_KIND[4]
-    everything = items(30)
+SLICED = [binding for binding in LISTS if binding.paging == options_pb2.PAGING_SLICED]
+COUNTED = [binding for binding in SLICED if "count" in binding.response_plan.readers]
+
+
+def test_lists_that_are_shown_as_a_whole_tell_how_many_rows_there_are():
+    assert {binding.rpc for binding in COUNTED} == {"PolicyService/ListPolicies", "OrganizationPolicyService/ListOrganizationPolicyDeployments"}
+
+
+@pytest.mark.parametrize("binding", COUNTED, ids=rpc_of)
+def test_a_list_that_cbr_shows_as_a_whole_and_counts_more_of_is_paged_after_all(binding):
+    shelf = Shelf(binding, items(30), Paging(cap=7))
 
     async def read(ask):
-        shown, count = Paging(cap=7).cut(everything, int(ask.get("limit", 1000)), int(ask.get("offset", 0)))
-        return binding.response_type(policies=[{"id": item.id} for item in shown], total_size=count)
+        return await shelf.read({"limit": 1000} | ask)
 
-    assert [row.id for row in asyncio.run(paging.whole(binding, read)).policies] == [item.id for item in everything]
+    shown = asyncio.run(paging.whole(binding, read))
+    assert [shelf._mark_of(row) for row in getattr(shown, shelf.rows_of.name)] == list(range(30))
+    assert shown.total_size == 30
 
 
 # A list that changes ------------------------------------------------------------------------------------------------------------------
