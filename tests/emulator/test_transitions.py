@@ -136,3 +136,12 @@ async def test_a_policy_run_backs_up_and_prunes(http: httpx.AsyncClient, payment
     assert (await payments.ok("GET", f"/backups?vault_id={vault['id']}"))["count"] == 2
     deletes = (await payments.ok("GET", "/operation-logs?operation_type=delete"))["operation_logs"]
     assert [each["policy_id"] for each in deletes] == [policy_id]
+
+
+async def test_an_update_replaces_what_a_policy_keeps(payments: Caller):
+    properties = {"pattern": ["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]}
+    body = {"name": "p", "operation_type": "backup", "operation_definition": {"retention_duration_days": 20}, "trigger": {"properties": properties}}
+    policy_id = (await payments.ok("POST", "/policies", {"policy": body}))["policy"]["id"]
+    changed = await payments.ok("PUT", f"/policies/{policy_id}", {"policy": {"operation_definition": {"max_backups": 5}}})
+    assert changed["policy"]["operation_definition"]["max_backups"] == 5
+    assert changed["policy"]["operation_definition"].get("retention_duration_days", -1) == -1
