@@ -21,18 +21,19 @@ from gateway.audit.keeping import Keeper, Keeping
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous
 from gateway.audit.redact import Redactor
-from gateway.audit.resume import Running, Unusable, locked, position
+from gateway.audit.resume import Position, Running, Unusable, locked, position
 from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.shipping import Shipper
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.unresolved import unresolved
 from gateway.audit.writer import Refused, Writer
+from gateway.background import in_background
 from gateway.state import Store, StoreDown
 
 _MIB = 1024 * 1024
 _PATIENCE_S = 3.0
-"""How long the name of this process may be held by another one that starts or cleans up."""
+"""How long the name of this process may be held by another one that starts: it may be closing what it takes for a writer that is gone."""
 _CLOCKS_S = 3.0
 Clocks = Callable[[], Coroutine[Any, Any, Sequence[float]]]
 """What clocks of others than this machine say now, as far as they are known: seconds since 1970."""
@@ -63,7 +64,7 @@ async def open_audit(settings: AuditSettings, store: Store | None = None, clocks
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
         else:
             files = _Files(settings, settings.directory, keys, await _known(settings, settings.directory, keys, kept), clocks)
-            writer, intents = files.opened(stack, anchors)
+            writer, intents = await files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
         audit = Audit(writer, Redactor(keys.redaction), settings.policy, refuse_reads=settings.reads == "refuse")
@@ -77,7 +78,7 @@ def _writer(settings: AuditSettings, sink: Sink, anchors: Anchors) -> Writer:
 
 async def _known(settings: AuditSettings, directory: Path, keys: Keys, kept: AnchorStore | None) -> list[Anchor]:
     """The last anchors of the logs in the directory. A store that is down keeps nobody from starting; a file that cannot be read does."""
-    found = await asyncio.to_thread(_from_file, settings, directory, keys)
+    found = await in_background(lambda: _from_file(settings, directory, keys))
     if kept is not None:
         try:
             found += await kept.last(keys)
@@ -107,18 +108,12 @@ class _Files:
     known: Sequence[Anchor]
     clocks: Clocks | None
 
-    def opened(self, stack: contextlib.AsyncExitStack, anchors: Anchors) -> tuple[Writer, list[OpenIntent]]:
+    async def opened(self, stack: contextlib.AsyncExitStack, anchors: Anchors) -> tuple[Writer, list[OpenIntent]]:
         """A writer, and the changes that earlier processes left open. Raises Unusable."""
         settings, name = self.settings, self.settings.writer_name
-        # A process that starts, too, may be closing what it takes for a writer that is gone.
-        lock = stack.enter_context(locked(self.directory, name, _PATIENCE_S))
-        try:
-            others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
-            found = position(self.directory, name, self.keys, last_of(self.known, name))
-        except OSError as error:
-            raise Unusable(
-                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit log goes on where it ended, so it must be readable"
-            ) from error
+        # A disk that hangs must not keep a start from being given up.
+        lock = await in_background(lambda: stack.enter_context(locked(self.directory, name, _PATIENCE_S)))
+        found, others = await in_background(self._taken_up)
         sink = FileSink(
             self.directory,
             name,
@@ -143,6 +138,17 @@ class _Files:
                 thread.start()
                 stack.push_async_callback(asyncio.to_thread, thread.close)
         return writer, [*found.open, *others]
+
+    def _taken_up(self) -> tuple[Position, list[OpenIntent]]:
+        """Where this writer's log ended, and what the others' left open. Raises Unusable."""
+        name = self.settings.writer_name
+        try:
+            others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
+            return position(self.directory, name, self.keys, last_of(self.known, name)), others
+        except OSError as error:
+            raise Unusable(
+                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit log goes on where it ended, so it must be readable"
+            ) from error
 
     def _shipper(self, sink: FileSink) -> Shipper | None:
         if self.settings.otlp is None:

@@ -63,6 +63,20 @@ def test_an_end_asked_for_while_it_opens_its_parts_is_clean(gateway: Gateway, tm
     assert gateway.event() == "stopped"
 
 
+@pytest.mark.parametrize("hangs", ["anchors", "log/one.00000001.jsonl", "log/gone.00000001.jsonl"])
+def test_an_end_asked_for_while_a_disk_hangs_is_clean(gateway: Gateway, tmp_path: Path, hangs: str) -> None:
+    """The audit log cannot be read, nor can it be called unreadable."""
+    (tmp_path / "log").mkdir()
+    os.mkfifo(tmp_path / hangs)
+    (tmp_path / "key").write_text("k" * 40)
+    places = {"directory": str(tmp_path / "log"), "anchors": str(tmp_path / "anchors"), "key": {"file": str(tmp_path / "key")}}
+    gateway.configured(audit=places | {"writer": "one"})
+    # It is open for reading at the other end once this one can be opened.
+    with (tmp_path / hangs).open("w"):
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(30) == 0
+
+
 @contextlib.contextmanager
 def asked_all_the_time(gateway: Gateway) -> Iterator[None]:
     """Reloads, from the moment when it hears of them."""
