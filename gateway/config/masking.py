@@ -7,6 +7,7 @@ not read like a name, an address or a path (`secret.masked`) is shown only where
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from gateway.config.problems import KeyPath, Problem
@@ -37,7 +38,7 @@ class Masking:
 
     def __init__(self, tree: object) -> None:
         covers = {text: cover for text, cover in _covers(tree, ()) if text != cover}
-        self._covers = {form: cover for text, cover in covers.items() for form in (text, repr(text)[1:-1], json.dumps(text)[1:-1])}
+        self._covers = {form: cover for text, cover in covers.items() for form in _forms(text)}
         longest_first = sorted(self._covers, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -47,6 +48,11 @@ class Masking:
     def problem(self, problem: Problem) -> Problem:
         path = tuple(masked(part) if isinstance(part, str) else part for part in problem.path)
         return Problem(path, self.of(problem.source), self.of(problem.text))
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """How a message may write it: as it is, quoted, or as a path."""
+    return text, repr(text)[1:-1], json.dumps(text)[1:-1], str(Path(text))
 
 
 def _covers(node: object, path: KeyPath) -> Iterator[tuple[str, str]]:

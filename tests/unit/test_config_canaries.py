@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.config import Config, ConfigError, Layers, read_layers, shown, validated
+from gateway.config import Config, ConfigError, Layers, masking, read_layers, shown, validated
 from gateway.config.schema import _models_of
 from gateway.secret import masked
 from tests.functional.serving import Gateway, configuration
@@ -290,6 +290,13 @@ def test_what_the_commands_say_shows_no_secret(monkeypatch: pytest.MonkeyPatch) 
     ran = CliRunner().invoke(main, ["check", "--config", "gateway.yaml"])
     assert ran.exit_code == 1
     assert not traces(ran.output, "access key"), ran.output
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", "{} and {}"])
+def test_a_path_is_covered_however_it_is_written(form: str) -> None:
+    canary = "//QWERTZ7UIOPASDFGHJ4K/.//Xk93jdLQmz7vPq2R/"
+    told = masking(Layers({"state": {"path": canary}})).of(form.format(Path(canary), canary))
+    assert told == form.format("***", "***")
 
 
 @pytest.mark.parametrize(
