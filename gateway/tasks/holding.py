@@ -1,6 +1,7 @@
 """Places under limits of concurrency that the work behind a change takes: held until its tasks are over, by whichever process is there."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,15 +45,37 @@ class Holdings:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hold(self, op_id: str, slots: Sequence[Slot]) -> None:
+        keeping = asyncio.create_task(self._keep(op_id, slots))
+        try:
+            over = await self._until_over(op_id)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+        if over:
+            with contextlib.suppress(StoreDown):
+                await self.store.free(op_id, [slot.key for slot in slots])
+
+    async def _keep(self, op_id: str, slots: Sequence[Slot]) -> None:
+        """Keeps the leases alive, however long it takes to see how far the work is: nobody may have the places while that is not known."""
+        while True:
+            try:
+                await self.store.lease(op_id, slots, LEASE_S)
+            except StoreDown as down:
+                log.warning("the store does not answer; places are taken again once it does", submission=op_id, error=str(down))
+            await self.clock.sleep(BEAT_S)
+
+    async def _until_over(self, op_id: str) -> bool:
+        """Waits for the end of the work. False: this gateway does not serve its project any more, so that it can never see it."""
         while True:
             try:
                 op = await self.store.operation(op_id)
                 if op is None or await self._over(op):
-                    await self.store.free(op_id, [slot.key for slot in slots])
-                    return
-                await self.store.lease(op_id, slots, LEASE_S)
-            except (GatewayError, StoreDown, KeyError) as error:
+                    return True
+            except (GatewayError, StoreDown) as error:
                 log.warning("cannot see now whether work is over; it keeps its places", submission=op_id, error=str(error))
+            except KeyError:
+                log.warning("the project of work that goes on is not served any more; its places are left", submission=op_id)
+                return False
             await self.clock.sleep(BEAT_S)
 
     async def _over(self, op: OperationView) -> bool:

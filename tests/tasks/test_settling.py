@@ -13,7 +13,9 @@ from cbrgateway.v1.order_pb2_grpc import OrderServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
+from gateway.quota import admission
 from gateway.state import State, StoreSettings
+from gateway.tasks import holding
 from tests.functional.calls import failure_of
 from tests.harness import World, config_for
 from tests.tasks.works import BILLING, FAST, Scene, finish, gateway
@@ -51,6 +53,25 @@ async def test_a_restore_counts_until_its_task_has_ended(tmp_path):
             await ends_with(scene, restore, "CONCURRENCY_LIMIT")
             finish(scene.world)
             await ends_with(scene, restore, "OK")
+
+
+@pytest.mark.parametrize("ill", [{"kind": "status", "status": 500}, {"kind": "delay", "seconds": 3}], ids=["fails", "is slow"])
+async def test_a_restore_counts_while_cbr_cannot_tell_whether_its_task_has_ended(tmp_path, monkeypatch, ill):
+    """Longer than a lease lasts."""
+    for each in (admission, holding):
+        monkeypatch.setattr(each, "LEASE_S", 1.0)
+    monkeypatch.setattr(holding, "BEAT_S", 0.1)
+    async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud, one_restore(cloud, tmp_path / "state.db") as scene:
+        backup = await scene.backup()
+        restore = backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore={"server_id": backup.resource_id})
+        asked = cloud.state.faults.add({**ill, "match": {"operation": "ShowOpLog"}, "times": None})
+        assert await reason(scene.call(scene.backups.RestoreBackup, restore)) == "OK"
+        for _ in range(8):
+            await asyncio.sleep(0.25)
+            assert await reason(scene.call(scene.backups.RestoreBackup, restore)) == "CONCURRENCY_LIMIT"
+        cloud.state.faults.remove(asked.id)
+        finish(scene.world)
+        await ends_with(scene, restore, "OK")
 
 
 async def ends_with(scene, restore, wanted, within_s=30):
