@@ -241,7 +241,7 @@ class Client:
         return Exchange(
             binding=binding,
             message=request,
-            request=_http_request(binding, request, account, extra),
+            request=_http_request(binding, request, account, extra | binding.members(request)),
             project_id=account.project_id,
             target=target,
             route=self._route(account),
@@ -304,8 +304,10 @@ class Client:
     async def _completed(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> HttpRequest:
         """The change with what CBR would otherwise drop, as it is in force now."""
         read = self._catalog[binding.read_back]
-        shown = await self._whole(read, read_back.read_request(read, request), account, deadline)
-        return _http_request(binding, replaced.completed(request, shown), account, {})
+        look = self._exchange(read, read_back.read_request(read, request), account, {}, None)
+        shown = await look.run(deadline, deadline)
+        now = replaced.in_force(read, look.last.value, shown)
+        return _http_request(binding, request, account, replaced.completed(binding, request, read, now))
 
     def _abandon(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
         """Nobody waits any more. What CBR cannot have begun, or of which nothing more can be learnt, is stopped; the rest ends in a log line."""
@@ -347,9 +349,9 @@ def _objects(binding: Binding, request: Message) -> str:
     return "/".join(value for in_path, value in ids if in_path) or next((value for _, value in ids), "")
 
 
-def _http_request(binding: Binding, request: Any, account: Account, extra: dict[str, Json]) -> HttpRequest:  # noqa: ANN401 - any request message
+def _http_request(binding: Binding, request: Any, account: Account, members: dict[str, Json]) -> HttpRequest:  # noqa: ANN401 - any request message
+    """`members`: of the body or the query."""
     url = account.endpoint + binding.target(request, account.project_id)
-    members = extra | binding.members(request)
     if binding.method in IN_BODY:
         return HttpRequest(binding.method, url, {"Content-Type": "application/json"}, msgspec.json.encode(members))
     query = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in query_pairs(members)])

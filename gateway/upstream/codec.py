@@ -153,6 +153,7 @@ class Reader:
     many: bool = False
     one_too: bool = False
     map: bool = False
+    plan: "MessagePlan | None" = None
 
     def none(self, item: Json) -> bool:
         """Whether the member says that there is nothing: null, or in place of one object the empty array of CBR's operation logs."""
@@ -283,6 +284,23 @@ class MessagePlan:
                 left[name] = item
         return good, left or None
 
+    def left(self, value: Json) -> dict[str, Json]:
+        """The members, at any depth, that `read` does not take over: without a field, or not to be read."""
+        left: dict[str, Json] = {}
+        for key, item in value.items() if type(value) is dict else ():
+            reader = self.readers.get(key)
+            if reader is None:
+                kept = item
+            elif reader.none(item):
+                continue
+            elif reader.plan is not None and type(item) is dict and not reader.many:
+                kept = reader.plan.left(item) or None
+            else:
+                kept = item if self._take(key, reader, item, {}, unheard) is not None else None
+            if kept is not None:
+                left[key] = kept
+        return left
+
     def write(self, message: Message) -> dict[str, Json]:
         """The JSON object of the fields that are set."""
         out: dict[str, Json] = {key: [] for key in self.always_sent}
@@ -345,7 +363,8 @@ class Codecs:
         one_too = form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY
         message = _is_planned(fd)
         leaves = message and EXTRA not in _message(fd).fields_by_name
-        return Reader(fd.name, self._single_reader(fd), raw, message, leaves, many=fd.is_repeated, one_too=one_too)
+        plan = self.plan(_message(fd)) if message else None
+        return Reader(fd.name, self._single_reader(fd), raw, message, leaves, many=fd.is_repeated, one_too=one_too, plan=plan)
 
     def _single_reader(self, fd: FieldDescriptor) -> Callable[..., Json]:
         if fd.type == _F.TYPE_ENUM:

@@ -52,10 +52,13 @@ def within(sent: Mapping[str, Json], read: Mapping[str, Json], shown: Descriptor
     """Whether every member of `sent` is in `read`, the JSON of a message of type `shown`, with the same value.
 
     A member that is missing in the read says nothing, unless its field there has no presence: then it is false, 0 or empty. A member that the
-    message does not have is never shown. An empty object asks for nothing that could be shown, so only an empty one is like it.
+    message does not have is never shown. An object with nothing but lists that it clears asks for nothing that could be shown, so only one in which
+    nothing is shown is like it.
     """
     fields = {codec.json_key(fd): fd for fd in shown.fields if fd.name not in codec.GATEWAY_FIELDS}
-    return all(key in fields and _same(value, read.get(key), fields[key]) for key, value in sent.items()) if sent else not read
+    if all(value == [] for value in sent.values()):
+        return not any(read.values())
+    return all(key in fields and _same(value, read.get(key), fields[key]) for key, value in sent.items())
 
 
 def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:
@@ -88,16 +91,27 @@ def _cannot_tell() -> NoReturn:
 
 
 def _resources_added(change: Change) -> Found:
-    """Added twice, a resource is refused; so one that is there in another form than was asked for stays in doubt."""
-    there = {r.id for r in change.observed.vault.resources if r.protect_status != types_pb2.PROTECT_STATUS_REMOVING}
+    """Bound again with other disks selected a resource takes those, so that the change may be sent again.
+
+    With the same ones it is refused, so that a resource which is there and differs in anything else stays in doubt.
+    """
+    there = {r.id: r for r in change.observed.vault.resources if r.protect_status != types_pb2.PROTECT_STATUS_REMOVING}
     wanted = [resource.id for resource in change.request.resources]
-    if not set(wanted) <= there:
+    if not set(wanted) <= there.keys() or any(_other_disks(resource, there[resource.id]) for resource in change.request.resources):
         return None
     shown = change.observed.vault.DESCRIPTOR.fields_by_name["resources"].message_type
     now = {resource["id"]: resource for resource in change.read["vault"]["resources"] if resource.get("id") in there}
     if not all(within(resource, now[resource["id"]], shown) for resource in change.sent["resources"]):
         _cannot_tell()
     return {"added_resource_ids": wanted}
+
+
+def _other_disks(asked: Any, now: Any) -> bool:  # noqa: ANN401 - a resource of a request and of a vault
+    """Whether a resource is bound with another selection of disks than is asked for."""
+    if not asked.HasField("extra_info") or not now.HasField("extra_info"):
+        return False
+    wanted, there = ((set(r.extra_info.exclude_volumes), {disk.id for disk in r.extra_info.include_volumes}) for r in (asked, now))
+    return wanted != there
 
 
 def _resources_removed(change: Change) -> Found:

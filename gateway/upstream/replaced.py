@@ -1,41 +1,70 @@
-"""Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with what is in force, where a caller sets some fields."""
+"""Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with what is in force, where a caller sets some fields.
+
+What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either.
+"""
 
 from collections.abc import Iterator
 
 from cbrgateway.v1 import options_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.upstream import codec
+from gateway.upstream.declaration import Binding
+from gateway.upstream.values import Json
 
 
 def asks(request: Message) -> bool:
     """Whether a change holds such a part, so that the object has to be read first."""
-    return any(True for _ in _parts(request, request))
+    return any(True for _ in _parts(request, ()))
 
 
-def completed(request: Message, shown: Message) -> Message:
-    """The change with its parts filled up from `shown`, the response of the read that shows the object. What the caller set stands as it is."""
-    whole = type(request)()
-    whole.CopyFrom(request)
-    for part, in_force in _parts(whole, shown):
-        asked = type(part)()
-        asked.CopyFrom(part)
-        part.CopyFrom(in_force)
-        by_caller = {fd.name for fd, _ in asked.ListFields()}
-        for fd, _ in part.ListFields():
-            if fd.name in by_caller or fd.GetOptions().Extensions[options_pb2.answer_only]:
-                part.ClearField(fd.name)
-        part.MergeFrom(asked)
-    return whole
+def in_force(read: Binding, answer: Json, shown: Message) -> dict[str, Json]:
+    """The whole answer of a read as it could be sent back: what was understood in our own words, the rest as it came."""
+    return _over(read.response_plan.write(shown), read.response_plan.left(answer))
 
 
-def _parts(request: Message, shown: Message) -> Iterator[tuple[Message, Message]]:
-    """Each such part that is set in the request, with the message of the same names in `shown`."""
+def completed(binding: Binding, request: Message, read: Binding, now: dict[str, Json]) -> dict[str, Json]:
+    """The members of a change with its parts filled up from `now`, the `in_force` of the object. What the caller set stands as it is."""
+    members = binding.members(request)
+    for path in _parts(request, ()):
+        part, whole = members, _shown(read.descriptor.output_type, now, path)
+        for fd in path:
+            part = part[codec.json_key(fd)]
+        own = {codec.json_key(fd) for fd in _inside(path[-1]).fields if fd.GetOptions().Extensions[options_pb2.answer_only]}
+        for key in whole.keys() - own - part.keys():
+            part[key] = whole[key]
+    return members
+
+
+def _parts(request: Message, above: tuple[FieldDescriptor, ...]) -> Iterator[tuple[FieldDescriptor, ...]]:
+    """The way to each such part that is set in the request."""
     for fd, value in request.ListFields():
-        twin = shown.DESCRIPTOR.fields_by_name.get(fd.name)
-        if fd.message_type is None or fd.is_repeated or twin is None or twin.message_type is None:
+        if fd.message_type is None or fd.is_repeated:
             continue
         if codec.empty(fd) == options_pb2.EMPTY_REPLACED:
-            yield value, getattr(shown, fd.name)
+            yield (*above, fd)
         else:
-            yield from _parts(value, getattr(shown, fd.name))
+            yield from _parts(value, (*above, fd))
+
+
+def _shown(descriptor: Descriptor, now: dict[str, Json], path: tuple[FieldDescriptor, ...]) -> dict[str, Json]:
+    """The part under the same names in what is in force."""
+    for fd in path:
+        twin = descriptor.fields_by_name[fd.name]
+        descriptor, now = _inside(twin), now.get(codec.json_key(twin), {})
+    return now
+
+
+def _inside(fd: FieldDescriptor) -> Descriptor:
+    assert fd.message_type is not None
+    return fd.message_type
+
+
+def _over(known: dict[str, Json], left: dict[str, Json]) -> dict[str, Json]:
+    """Both together; what could not be read stands in the place of what was made of it."""
+    both = {**known, **left}
+    for key in known.keys() & left.keys():
+        if type(known[key]) is dict and type(left[key]) is dict:
+            both[key] = _over(known[key], left[key])
+    return both

@@ -48,6 +48,26 @@ def test_every_row_of_the_census_says_all_and_names_its_source():
         assert row["source"], name
 
 
+def parts(message, above=()):
+    for fd in message.fields:
+        if codec.empty(fd) == options_pb2.EMPTY_REPLACED:
+            yield (*above, fd.name)
+        elif fd.message_type is not None and not fd.is_repeated and fd.message_type.file.package == message.file.package:
+            yield from parts(fd.message_type, (*above, fd.name))
+
+
+def test_what_is_replaced_as_a_whole_is_shown_under_the_same_names():
+    found = {binding.rpc: list(parts(binding.descriptor.input_type)) for binding in CATALOG if not binding.reads and not binding.custom}
+    found = {rpc: paths for rpc, paths in found.items() if paths}
+    assert len(found) == 2
+    for rpc, paths in found.items():
+        for path in paths:
+            shown = CATALOG[CATALOG[rpc].read_back].descriptor.output_type
+            for name in path:
+                shown = shown.fields_by_name[name].message_type
+            assert shown.full_name == "cbrgateway.v1.PolicyOperationDefinition"
+
+
 BIND = {"vault_id": "v", "vault": {"bind_rules": {"tags": []}}}
 DISKS = {"vault_id": "v", "resources": [{"id": "r", "type": "OS::Nova::Server", "extra_info": {"exclude_volumes": []}}]}
 

@@ -1,10 +1,12 @@
 """A change takes away what its caller wants to take away, and nothing else."""
 
+import json
+
 import pytest
 from cbrgateway.v1 import quota_pb2
 from google.protobuf import json_format
 
-from tests.functional.calls import arrived, order
+from tests.functional.calls import arrived, caller, order, tenant_for
 
 BILLING = {
     "object_type": "OBJECT_TYPE_SERVER",
@@ -70,6 +72,64 @@ async def test_an_update_whose_answer_is_lost_is_settled_by_what_was_asked(world
     changed = await payments("PolicyService/UpdatePolicy", {"policy_id": known, "policy": {"operation_definition": {"max_backups": 5}}})
     assert definition(changed.policy) == LADDER | {"max_backups": 5}
     assert len(arrived(world, "PolicyService/UpdatePolicy")) == 1
+
+
+NEWER = {
+    "max_backups": 9,
+    "timezone": "UTC+08:00",
+    "created_by": "customer",
+    "day_backups": "many",
+    "enable_acceleration": "true",
+    "keep_last": 3,
+    "none": None,
+    "tiers": [{"name": "cold", "after": 30}],
+    "advanced_retention_rules": {"weekly_retention_rules": {"days_of_week": ["MO"], "skip": 1}},
+}
+"""A definition of a later version of CBR, with a count that nobody can read."""
+
+
+@pytest.mark.parametrize(
+    ("service", "part"), [("Policy", "operation_definition"), ("OrganizationPolicy", "policy_operation_definition")], ids=["policy", "organization"]
+)
+async def test_what_this_version_does_not_know_of_a_definition_stays(world, service, part):
+    rpc = f"{service}Service/{{}}{service}".format
+    known = {f"{'organization_' if service != 'Policy' else ''}policy_id": "p"}
+    order(world, "status", rpc("Get"), status=200, body={"policy": {"id": "p", part: NEWER}})
+    order(world, "status", rpc("Update"), status=200, body={"policy": {"id": "p"}})
+    who = caller(world, tenant_for(rpc("Update")))
+    await who.ok(rpc("Update"), known | {"policy": {part: {"max_backups": 5}}})
+    (sent,) = arrived(world, rpc("Update"))
+    kept = {key: value for key, value in NEWER.items() if key not in {"created_by", "none"}}
+    assert json.loads(sent.body)["policy"] == {part: kept | {"max_backups": 5, "enable_acceleration": True}}
+
+
+async def test_an_update_of_a_part_of_an_organizations_definition_keeps_the_rest(world):
+    admin = caller(world, "admin")
+    spec = {"name": "o", "operation_type": "POLICY_OPERATION_TYPE_BACKUP", "policy_name": "p", "policy_enabled": True}
+    spec |= {"policy_operation_definition": LADDER, "policy_trigger": TRIGGER}
+    made = (await admin.ok("OrganizationPolicyService/CreateOrganizationPolicy", {"policy": spec})).policy
+    patch = {"organization_policy_id": made.id, "policy": {"policy_operation_definition": {"max_backups": 5}}}
+    changed = await admin.ok("OrganizationPolicyService/UpdateOrganizationPolicy", patch)
+    shown = await admin.ok("OrganizationPolicyService/GetOrganizationPolicy", {"organization_policy_id": made.id})
+    for policy in (changed.policy, shown.policy):
+        kept = {fd.name: value for fd, value in policy.policy_operation_definition.ListFields()}
+        assert kept == LADDER | {"max_backups": 5}
+
+
+async def test_a_server_bound_again_with_other_disks_left_out_is_settled_by_its_selection(world, payments):
+    """The answer is lost before CBR did anything: the selection that is still there is no success, and not the end either."""
+    item = next(each for each in world.emulator.state.world.protectables.values() if each.kind == "server" and len(each.children) > 1)
+    server = {"id": item.id, "type": item.type}
+    disk = item.children[0].id
+    left_out = {"exclude_volumes": [disk]}
+    spec = {"name": "v", "billing": BILLING, "resources": [server | {"extra_info": left_out}]}
+    vault = (await payments.ok("VaultService/CreateVault", {"vault": spec})).vault
+    for selection, shown in (({"include_volumes": [{"id": disk}]}, []), ({}, [])):
+        order(world, "cut", "VaultService/AddVaultResources", when="before_commit")
+        await payments.ok("VaultService/AddVaultResources", {"vault_id": vault.id, "resources": [server | {"extra_info": selection}]})
+        (now,) = (await payments.ok("VaultService/GetVault", {"vault_id": vault.id})).vault.resources
+        assert list(now.extra_info.exclude_volumes) == shown
+        assert [each.id for each in now.extra_info.include_volumes] == [each["id"] for each in selection.get("include_volumes", [])]
 
 
 @pytest.mark.parametrize("rules", [{}, {"tags": []}])
