@@ -24,6 +24,7 @@ from gateway.quota.limits import Limits, Scope
 from gateway.quota.lists import Lists
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import REFRESH_S, Recovery
+from gateway.quota.room import Room
 from gateway.reload import Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
@@ -193,7 +194,8 @@ class _Quota:
             *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),
             heartbeat=submissions.heartbeat,
         )
-        self.admission = Admission(store, self._book, ledger, recounter, self.recovery, submissions, truth, client, clock, config.quota.markers)
+        known = (store, self._book, ledger, recounter, self.recovery, submissions, truth, client, clock, config.quota.markers)
+        self.admission = Admission(*known, room=Room(store, truth, client))
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""

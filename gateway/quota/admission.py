@@ -32,6 +32,7 @@ from gateway.quota.namesakes import KINDS, topic
 from gateway.quota.places import Places
 from gateway.quota.recount import Recounter
 from gateway.quota.recovery import Recovery
+from gateway.quota.room import Room
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
 from gateway.tasks.holding import LEASE_S
 from gateway.tasks.record import Trace, undecided
@@ -113,6 +114,7 @@ class Admission:
     client: Client
     clock: Clock
     markers: bool
+    room: Room
 
     @asynccontextmanager
     async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
@@ -337,6 +339,7 @@ class Admission:
             finally:
                 await change.places.leave()
 
+        await self.room.make(change.request, change.scope.project, change.account, deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE)
         try:
             return await self._send(change, request, deadline, Witness(on_send, on_end, lambda: heartbeat.holds(term)))
         except GatewayError as error:

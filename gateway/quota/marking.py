@@ -5,7 +5,8 @@ from typing import Any, Final
 
 MARKER: Final = "gw-op"
 """Tag that the gateway sets on vaults that it creates; callers must not."""
-_MAX_TAGS: Final = 10
+MAX_TAGS: Final = 10
+"""That CBR lets a new vault have; for what a vault may have later one source says ten, another twenty."""
 
 
 def description(op_id: str) -> str:
@@ -14,7 +15,7 @@ def description(op_id: str) -> str:
 
 
 def _vault_has_room(request: Any) -> bool:  # noqa: ANN401 - one concrete message each
-    return len(request.vault.tags) < _MAX_TAGS
+    return len(request.vault.tags) < MAX_TAGS
 
 
 def _checkpoint_has_room(request: Any) -> bool:  # noqa: ANN401

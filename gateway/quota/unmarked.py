@@ -1,5 +1,6 @@
 """What callers see of the gateway's own marks: nothing. Answers, requests and filters are as if there were none.
 
+There is one rule for the tag's key in a request: to set it does nothing, and to everything else vaults have no such tag.
 A mark may be in any tag, in a description, and in what a message keeps of CBR's answer beside its fields. Where messages of such types are, is read
 from the descriptors; no RPC is named but the one filter that CBR cannot apply for us.
 """
@@ -14,7 +15,7 @@ from cbrgateway.v1 import errors_pb2, vault_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.errors import GatewayError, field_invalid
+from gateway.errors import GatewayError
 from gateway.quota.marking import MARKER
 
 _PACKAGE: Final = "cbrgateway.v1."
@@ -123,24 +124,23 @@ def _is_mark(value: Any) -> bool:  # noqa: ANN401 - a Value
     return bool(_DESCRIPTION.fullmatch(value.string_value))
 
 
-def change(request: Any) -> Any:  # noqa: ANN401 - any change
-    """A change without marks. Raises FIELD_INVALID or TAG_NOT_FOUND for one that is about nothing else."""
+def only_a_mark(request: Any) -> bool:  # noqa: ANN401 - any request
+    """Whether a change is about nothing but the gateway's own tag, so that nothing of it is left for CBR."""
     match request:
-        case vault_pb2.CreateVaultTagRequest() if request.tag.key == MARKER:
-            raise _reserved("tag.key")
-        case vault_pb2.DeleteVaultTagRequest() if request.key == MARKER:
-            raise _no_such_tag()
-        case vault_pb2.BatchUpdateVaultTagsRequest() if request.tags and all(tag.key == MARKER for tag in request.tags) and not request.system_tags:
-            raise _reserved("tags[0].key") if request.action == vault_pb2.TAG_ACTION_CREATE else _no_such_tag()
-    return unmarked(request)
+        case vault_pb2.CreateVaultTagRequest():
+            return bool(request.tag.key == MARKER)
+        case vault_pb2.DeleteVaultTagRequest():
+            return bool(request.key == MARKER)
+        case vault_pb2.BatchUpdateVaultTagsRequest():
+            return bool(request.tags) and all(tag.key == MARKER for tag in request.tags) and not request.system_tags
+    return False
 
 
-def _reserved(path: str) -> GatewayError:
-    return field_invalid(path, f"the tag {MARKER} is the gateway's own; choose another key", "reserved_tag")
-
-
-def _no_such_tag() -> GatewayError:
-    return GatewayError(errors_pb2.ERROR_REASON_TAG_NOT_FOUND, "The vault has no tag with this key; keys are case-sensitive.")
+def answer_to(request: Any, response: Message) -> Message:  # noqa: ANN401 - a request of `only_a_mark`
+    """Of such a change, to a vault that is there: set, the tag has no effect; deleted by itself, it is one that the vault does not have."""
+    if isinstance(request, vault_pb2.DeleteVaultTagRequest):
+        raise GatewayError(errors_pb2.ERROR_REASON_TAG_NOT_FOUND, "The vault has no tag with this key; keys are case-sensitive.")
+    return response
 
 
 # Vaults without any tag ------------------------------------------------------------------------------------------------------------------

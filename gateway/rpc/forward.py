@@ -9,7 +9,9 @@ from gateway.quota.admission import Admission, Change
 from gateway.rpc.call import Call
 from gateway.tasks.hub import Hub
 from gateway.tasks.remarks import Remarks
+from gateway.upstream.account import Account
 from gateway.upstream.client import Client
+from gateway.upstream.read_back import read_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Forward:
             self.remarks.add_to_answer(call.project.key, reply.message)
             return seen.finished(reply.message)
         assert call.places is not None
-        request = unmarked.change(request)
+        if unmarked.only_a_mark(request):
+            return await self._nothing(call, request, account)
+        request = unmarked.unmarked(request)
         who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
         change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
         try:
@@ -45,3 +49,10 @@ class Forward:
             call.trailers["replayed"] = "true"
         unmarked.clear(answer.message)
         return answer.message
+
+    async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
+        """A change of which nothing is left for CBR: whether its vault is there and the caller's is looked up all the same."""
+        read = self.admission.truth.catalog["VaultService/ListVaultTags"]
+        reply = await self.client.call(read, read_request(read, request), account, call.scope, call.time_left_s, on_left=call.note_upstream)
+        call.upstream = reply.upstream
+        return unmarked.answer_to(request, call.binding.response_type())

@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import grpc
 import pytest
+from cbrgateway.v1 import options_pb2
+from google.protobuf import json_format
 
+from emulator.routes import tags as emulated_tags
 from emulator.transitions import Mode, Pace
 from gateway.quota import unmarked
 from gateway.upstream import strict_json
 from gateway.upstream.catalog import load_catalog
 from tests.functional import stage
-from tests.functional.calls import caller
+from tests.functional.calls import caller, failure_of
 from tests.harness import running_gateway
 
 EXAMPLES = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))]
@@ -152,23 +156,153 @@ async def test_vaults_without_a_tag_come_in_pages(payments):
     assert (sorted(seen), len(seen)) == (sorted(bare), 5)
 
 
-async def test_who_deletes_it_finds_none(world, payments):
-    held = await made(payments, "team")
-    deleting = {"vault_id": held.id, "action": "TAG_ACTION_DELETE"}
-    own, team = {"key": "gw-op"}, {"key": "team"}
-    assert (await payments.fails("VaultService/DeleteVaultTag", {"vault_id": held.id, "key": "gw-op"})).reason == "TAG_NOT_FOUND"
-    assert (await payments.fails("VaultService/BatchUpdateVaultTags", {**deleting, "tags": [own]})).reason == "TAG_NOT_FOUND"
-    await payments.ok("VaultService/BatchUpdateVaultTags", {**deleting, "tags": [own, team]})
-    assert tags_of(world, held.id) == {"gw-op"}
+# One rule for each request that names the key: set, it has no effect; to everything else no vault has it ------------------------------------
+
+OWN = {"key": "gw-op", "value": "mine"}
+TEAM = {"key": "team", "value": "v"}
 
 
-async def test_nobody_sets_it(payments):
-    held = await made(payments)
-    one = await payments.fails("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": {"key": "gw-op", "value": "x"}})
-    many = await payments.fails(
-        "VaultService/BatchUpdateVaultTags", {"vault_id": held.id, "action": "TAG_ACTION_CREATE", "tags": [{"key": "gw-op", "value": "x"}]}
+def places(descriptor, above=()):
+    """Paths of a request to tags and filters for tags of vaults; of a string alone if it is a tag's key."""
+    for fd in descriptor.fields:
+        if fd.message_type is not None and fd.message_type.full_name in {"cbrgateway.v1.Tag", "cbrgateway.v1.TagFilter"}:
+            yield ".".join((*above, fd.name))
+        elif fd.message_type is not None and fd.message_type.file.package == descriptor.file.package and fd.message_type.name not in above:
+            yield from places(fd.message_type, (*above, fd.name))
+        elif fd.name == "key" and "the key of a tag of the vault" in fd.GetOptions().Extensions[options_pb2.no_object]:
+            yield ".".join((*above, fd.name))
+
+
+FILTERS = {name: [{"key": "gw-op", "values": ["mine"]}] for name in ("tags", "tags_any", "not_tags", "not_tags_any")}
+ON = {"vault_id": "held"}
+MATRIX = {
+    ("VaultService/CreateVault", "vault.tags"): [{"vault": {"tags": [OWN]}}, {"vault": {"tags": [TEAM, OWN]}}, {"vault": {"tags": [*TEN, OWN]}}],
+    ("VaultService/OrderVault", "vault.tags"): [{"vault": {"tags": [OWN]}}, {"vault": {"tags": [TEAM, OWN]}}, {"vault": {"tags": [*TEN, OWN]}}],
+    ("VaultService/CreateVaultTag", "tag"): [ON | {"tag": OWN}],
+    ("VaultService/DeleteVaultTag", "key"): [ON | {"key": "gw-op"}],
+    ("VaultService/BatchUpdateVaultTags", "tags"): [
+        ON | {"action": f"TAG_ACTION_{action}", "tags": tags} for action in ("CREATE", "DELETE") for tags in ([OWN], [OWN, TEAM], [TEAM, OWN])
+    ],
+    **{
+        ("VaultService/QueryVaultsByTag", name): [
+            {"action": f"TAG_QUERY_ACTION_{action}", name: rows} for rows in (own, [*own, {"key": "team", "values": []}]) for action in ("FILTER", "COUNT")
+        ]
+        for name, own in FILTERS.items()
+    },
+    ("QuotaService/CheckQuota", "create_vault.vault.tags"): [{"create_vault": {"vault": {"tags": [*TEN, OWN]}}}],
+    ("QuotaService/CheckQuota", "order_vault.vault.tags"): [{"order_vault": {"vault": {"tags": [*TEN, OWN]}}}],
+}
+"""RPC and path -> requests that name the key there."""
+def test_the_matrix_has_every_place():
+    found = {(binding.rpc, path) for binding in CATALOG for path in places(binding.descriptor.input_type)}
+    assert found == set(MATRIX)
+
+
+def other_key(value):
+    """The same request with a key of the caller's own that no vault has, in the place of the gateway's."""
+    if isinstance(value, list):
+        return [other_key(item) for item in value]
+    if not isinstance(value, dict):
+        return "nobodys" if value == "gw-op" else value
+    return {key: other_key(item) for key, item in value.items()}
+
+
+def without(value):
+    """The same request without the tags with the gateway's key."""
+    if isinstance(value, list):
+        return [without(item) for item in value if not (isinstance(item, dict) and item.get("key") == "gw-op")]
+    return {key: without(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def spec_for(rpc, request):
+    """The request with what it needs beside tags."""
+    field = next((name for name in request if name.endswith("_vault")), "")
+    if field:
+        return {field: spec_for("OrderVault" if "order" in field else "CreateVault", request[field])}
+    if "vault" not in request:
+        return request
+    example = next(each["request"] for each in EXAMPLES if each["rpc"].endswith(rpc.rpartition("/")[2]))
+    bare = {key: value for key, value in example["vault"].items() if key in {"billing", "name"}}
+    return {"vault": {**bare, **request["vault"]}}
+
+
+async def ended(payments, rpc, request, held):
+    """How a call ended, what it answered but for ids and times, and the tags of the vault after it."""
+    binding = CATALOG[rpc]
+    request = spec_for(rpc, request | ({"vault_id": held} if "vault_id" in request else {}))
+    method = payments.channel.unary_unary(
+        f"/cbrgateway.v1.{rpc}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=binding.response_type.FromString,
     )
-    assert [(failed.reason, failed.fields) for failed in (one, many)] == [("FIELD_INVALID", ["tag.key"]), ("FIELD_INVALID", ["tags[0].key"])]
+    try:
+        answer = await method(json_format.ParseDict(request, binding.request_type()), metadata=payments.metadata, timeout=20)
+    except grpc.aio.AioRpcError as error:
+        return failure_of(error).reason, None
+    shown = [tag.key for tag in answer.vault.tags] if rpc.endswith("/CreateVault") else sorted(row.resource_id for row in getattr(answer, "resources", ()))
+    return "OK", (shown, [warning.rule for warning in getattr(answer, "warnings", ())])
+
+
+@pytest.mark.parametrize(("rpc", "request_"), [(rpc, each) for (rpc, _), requests in MATRIX.items() for each in requests])
+async def test_the_key_in_a_request_has_no_effect(world, payments, rpc, request_):
+    async def played(request):
+        world.emulator.state.reset()
+        held = (await made(payments, "team")).id
+        found = await ended(payments, rpc, request, held)
+        return found, tags_of(world, held)
+
+    told, tags = await played(request_)
+    queries = rpc.endswith("/QueryVaultsByTag") or rpc.endswith("/DeleteVaultTag")
+    wanted, same = await played(other_key(request_) if queries else without(request_)) if "tag" not in request_ else (("OK", ([], [])), {"team", "gw-op"})
+    assert "gw-op" in tags
+    assert (told, tags) == (wanted, same)
+    # As for any tag that the vault does not have.
+    assert told[0] == ("TAG_NOT_FOUND" if rpc == "VaultService/DeleteVaultTag" else "OK")
+
+
+@pytest.mark.parametrize("rpc", ["VaultService/CreateVaultTag", "VaultService/DeleteVaultTag", "VaultService/BatchUpdateVaultTags"])
+async def test_the_key_on_a_vault_that_is_not_there(payments, rpc):
+    (request, *_) = next(requests for (name, _), requests in MATRIX.items() if name == rpc)
+    assert (await payments.fails(rpc, request | {"vault_id": "6f1f086f-69fb-472a-8443-7cc8eb3a29ee"})).reason == "VAULT_NOT_FOUND"
+
+
+# Room --------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def room_for_ten(monkeypatch):
+    """A CBR that lets a vault have ten tags, as some sources say."""
+    monkeypatch.setattr(emulated_tags, "MAX_TAGS", 10)
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_the_tenth_tag_is_the_callers_too(world, payments, room_for_ten, many):
+    held = await stage.vault(payments, tags=TEN[:9])
+    assert "gw-op" in tags_of(world, held.id)
+    if many:
+        await payments.ok("VaultService/BatchUpdateVaultTags", ON | {"vault_id": held.id, "action": "TAG_ACTION_CREATE", "tags": TEN})
+    else:
+        await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[9]})
+    assert tags_of(world, held.id) == {tag["key"] for tag in TEN}
+    assert (await payments.fails("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": {"key": "one-more", "value": ""}})).reason == "UPSTREAM_LIMIT"
+
+
+async def test_the_tag_stays_where_there_is_room_for_it(world, payments, room_for_ten):
+    held = await stage.vault(payments, tags=TEN[:8])
+    await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[8]})
+    await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[0] | {"value": "other"}})
+    assert "gw-op" in tags_of(world, held.id)
+
+
+async def test_the_tag_stays_where_its_create_may_not_be_settled(world, payments, room_for_ten):
+    """One of which the store knows nothing can be another gateway's."""
+    held = await stage.vault(payments, tags=TEN[:9])
+    world.emulator.state.world.vaults[held.id].tags["gw-op"] = "another-gateways"
+    adding = {"vault_id": held.id, "tag": TEN[9]}
+    assert (await payments.fails("VaultService/CreateVaultTag", adding)).reason == "UPSTREAM_LIMIT"
+    world.emulator.state.world.vaults[held.id].created_at -= 25 * 3600
+    await payments.ok("VaultService/CreateVaultTag", adding)
+    assert tags_of(world, held.id) == {tag["key"] for tag in TEN}
 
 
 async def test_all_ten_tags_are_the_callers(world, payments):

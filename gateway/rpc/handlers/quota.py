@@ -18,6 +18,7 @@ from gateway.quota.admission import Admission
 from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
 from gateway.quota.recount import Recounter
 from gateway.quota.settings import LimitEntry
+from gateway.quota.unmarked import unmarked
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
@@ -130,7 +131,7 @@ class QuotaHandlers:
         return [applied for applied in found if _administers(call) or applied.limit.level in PRIVATE_LEVELS]
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
-        field = request.WhichOneof("change")
+        field, request = request.WhichOneof("change"), unmarked(request)
         rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
         limits = self.admission.book.limits
         read = demands.read_first(rpc, limits, scope)
