@@ -8,6 +8,7 @@ on_end    commit, release or unknown; runs in the change's own task, so also whe
 import asyncio
 import contextlib
 import hashlib
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from gateway import failpoint
-from gateway.clock import Clock
+from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, UpstreamFacts, Violation
 from gateway.quota import demands, refusals
 from gateway.quota.book import LimitBook
@@ -313,14 +314,14 @@ class Admission:
         if op is not None and op.state is State.UNKNOWN:
             text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
             error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
-            return _with_submission(error, change.binding, op_id)
+            return _with_submission(self._with_end(error, op_id, op.created_at), change.binding, op_id)
         text = "The change with this request_id is still being carried out; repeat with the same request_id."
         return GatewayError(errors_pb2.ERROR_REASON_REQUEST_IN_PROGRESS, text, retry_after_s=refusals.STORE_RETRY_S)
 
     async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
         op_id = plan.operation.id
         request = marked(change.request, op_id) if self._marks(change) else change.request
-        heartbeat = self.recovery.heartbeat
+        heartbeat, begun = self.recovery.heartbeat, self.clock.time()
         term = heartbeat.term
         change.places.enter()
 
@@ -343,7 +344,14 @@ class Admission:
         try:
             return await self._send(change, request, deadline, Witness(on_send, on_end, lambda: heartbeat.holds(term)))
         except GatewayError as error:
-            raise _with_submission(error, change.binding, op_id) from None
+            raise _with_submission(self._with_end(error, op_id, begun), change.binding, op_id) from None
+
+    def _with_end(self, error: GatewayError, op_id: str, begun: float) -> GatewayError:
+        """Tells the caller by when the outcome is told at the latest."""
+        at = self.recovery.final_by(op_id, begun) if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN else None
+        if at is not None:
+            error.metadata = {**error.metadata, "finalBy": moment(math.ceil(at)).ToJsonString()}
+        return error
 
     async def _send(self, change: Change, request: Message, deadline: Deadline, witness: Witness | None) -> Answer:
         # What a reservation took is no longer there for the call; the reply's own reserve is taken off once, inside.

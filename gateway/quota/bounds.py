@@ -68,9 +68,14 @@ class Wait:
         self._lag_s = math.inf
         self._newest = -math.inf
 
-    def left_s(self, now: float) -> float:
-        """How long until a list may prove something."""
-        return self._began + self._needed_s - now
+    def pause_s(self, now: float, pause_s: float) -> float:
+        """How long to wait for the next look: one comes at the moment at which a list may prove something, and one at the bound."""
+        proof_s, bound_s = self._began + self._needed_s - now, self.bound_s(now)
+        return min([pause_s, *(left_s for left_s in (proof_s, bound_s) if left_s > 0)])
+
+    def bound_s(self, now: float) -> float:
+        """How long until the answer is final, whatever lists prove."""
+        return self._began + self._settle_s - now
 
     def over(self, asked: float) -> bool:
         """Whether an answer that was asked for then is the last word."""

@@ -33,6 +33,7 @@ from gateway.tasks.submissions import Submissions
 from gateway.tasks.truth import Truth
 from gateway.upstream.client import OPERATION_CAP_S
 from gateway.upstream.exchange import Fate
+from gateway.upstream.retry import READ_CAP_S
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 REFRESH_S: Final = 1.0
@@ -58,6 +59,8 @@ class Recovery:
     settings: QuotaSettings
     heartbeat: Heartbeat
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _waits: dict[str, Wait] = field(default_factory=dict)
+    """How long each outcome that is looked for is waited for."""
     _looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKS_AT_ONCE))
 
     @contextlib.asynccontextmanager
@@ -159,7 +162,20 @@ class Recovery:
         if not self.settings.recovery:
             log.warning("an outcome is not known, and recovery is off: QuotaService/ReleaseReservation settles it", op=op_id)
             return
-        self._start(op_id, self._settle(op_id))
+        if op_id not in self._tasks:
+            wait = self._waits[op_id] = Wait(self.settings.settle_s, self.settings.through_s, self.clock.monotonic())
+            self._start(op_id, self._settle(op_id, wait))
+
+    def final_by(self, op_id: str, begun: float) -> float | None:
+        """By when the outcome of a change is told at the latest, in seconds since 1970; None: recovery is off, and only an operator tells it.
+
+        `begun`: when the change was. Another process may look for it, or have died, so that one takes over first.
+        """
+        if not self.settings.recovery:
+            return None
+        now, wait = self.clock.time(), self._waits.get(op_id)
+        left_s = wait.bound_s(self.clock.monotonic()) if wait else max(0.0, begun + _ORPHAN_S - now) + self.settings.settle_s
+        return now + max(0.0, left_s) + READ_CAP_S
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         if name in self._tasks:
@@ -171,13 +187,16 @@ class Recovery:
 
     # Outcomes --------------------------------------------------------------------------------------------------------------------
 
-    async def _settle(self, op_id: str) -> None:
-        wait = Wait(self.settings.settle_s, self.settings.through_s, self.clock.monotonic())
+    async def _settle(self, op_id: str, wait: Wait) -> None:
+        try:
+            await self._looked_for(op_id, wait)
+        finally:
+            self._waits.pop(op_id, None)
+
+    async def _looked_for(self, op_id: str, wait: Wait) -> None:
         polls = iter(POLLS_S)
         while True:
-            pause_s, left_s = next(polls, POLLS_S[-1]), wait.left_s(self.clock.monotonic())
-            # One look comes at the moment at which absence becomes proof.
-            await self.clock.sleep(min(pause_s, left_s) if left_s > 0 else pause_s)
+            await self.clock.sleep(wait.pause_s(self.clock.monotonic(), next(polls, POLLS_S[-1])))
             try:
                 async with self._looks:
                     if await self._settled(op_id, wait):

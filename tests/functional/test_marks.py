@@ -185,7 +185,9 @@ MATRIX = {
     ],
     **{
         ("VaultService/QueryVaultsByTag", name): [
-            {"action": f"TAG_QUERY_ACTION_{action}", name: rows} for rows in (own, [*own, {"key": "team", "values": []}]) for action in ("FILTER", "COUNT")
+            {"action": f"TAG_QUERY_ACTION_{action}", name: rows}
+            for rows in (own, [*own, {"key": "team", "values": []}])
+            for action in ("FILTER", "COUNT")
         ]
         for name, own in FILTERS.items()
     },
@@ -193,6 +195,8 @@ MATRIX = {
     ("QuotaService/CheckQuota", "order_vault.vault.tags"): [{"order_vault": {"vault": {"tags": [*TEN, OWN]}}}],
 }
 """RPC and path -> requests that name the key there."""
+
+
 def test_the_matrix_has_every_place():
     found = {(binding.rpc, path) for binding in CATALOG for path in places(binding.descriptor.input_type)}
     assert found == set(MATRIX)
@@ -239,7 +243,8 @@ async def ended(payments, rpc, request, held):
         answer = await method(json_format.ParseDict(request, binding.request_type()), metadata=payments.metadata, timeout=20)
     except grpc.aio.AioRpcError as error:
         return failure_of(error).reason, None
-    shown = [tag.key for tag in answer.vault.tags] if rpc.endswith("/CreateVault") else sorted(row.resource_id for row in getattr(answer, "resources", ()))
+    rows = sorted(row.resource_id for row in getattr(answer, "resources", ()))
+    shown = [tag.key for tag in answer.vault.tags] if rpc.endswith("/CreateVault") else rows
     return "OK", (shown, [warning.rule for warning in getattr(answer, "warnings", ())])
 
 
@@ -252,8 +257,8 @@ async def test_the_key_in_a_request_has_no_effect(world, payments, rpc, request_
         return found, tags_of(world, held)
 
     told, tags = await played(request_)
-    queries = rpc.endswith("/QueryVaultsByTag") or rpc.endswith("/DeleteVaultTag")
-    wanted, same = await played(other_key(request_) if queries else without(request_)) if "tag" not in request_ else (("OK", ([], [])), {"team", "gw-op"})
+    looks = rpc.endswith(("/QueryVaultsByTag", "/DeleteVaultTag"))
+    wanted, same = (("OK", ([], [])), {"team", "gw-op"}) if "tag" in request_ else await played(other_key(request_) if looks else without(request_))
     assert "gw-op" in tags
     assert (told, tags) == (wanted, same)
     # As for any tag that the vault does not have.
@@ -284,7 +289,8 @@ async def test_the_tenth_tag_is_the_callers_too(world, payments, room_for_ten, m
     else:
         await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[9]})
     assert tags_of(world, held.id) == {tag["key"] for tag in TEN}
-    assert (await payments.fails("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": {"key": "one-more", "value": ""}})).reason == "UPSTREAM_LIMIT"
+    one_more = {"vault_id": held.id, "tag": {"key": "one-more", "value": ""}}
+    assert (await payments.fails("VaultService/CreateVaultTag", one_more)).reason == "UPSTREAM_LIMIT"
 
 
 async def test_the_tag_stays_where_there_is_room_for_it(world, payments, room_for_ten):

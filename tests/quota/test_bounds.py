@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from datetime import datetime
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from emulator.settings import DATABASES_PROJECT_ID
 from gateway.quota.bounds import Listed, Unseen, Wait, unseen
 from gateway.upstream.catalog import load_catalog
+from tests.functional.calls import BINDINGS, REQUESTS, Failure, caller, forget, tenant_for
 from tests.quota.scenes import limit, new_vault, outcome, posts
 from tests.quota.test_clocks import AFTER, BEFORE, checkpoint, gateway, lose, policy, restore, until_ended
 from tests.tasks.test_settling import ordered
@@ -40,7 +42,7 @@ class TestWait:
 
     def test_without_a_measured_lag_the_bound_counts(self):
         wait = Wait(120, 30, 1000)
-        assert wait.left_s(1000) == 120
+        assert wait.pause_s(1000, 500) == 120
         assert not wait.proves(1119, None)
         assert wait.proves(1120, None)
         assert not wait.over(1119)
@@ -48,7 +50,7 @@ class TestWait:
     def test_a_list_that_shows_something_new_proves_sooner(self):
         wait = Wait(120, 30, 1000)
         assert not wait.proves(1000, Listed(newest=500, age_s=20))
-        assert wait.left_s(1000) == 70
+        assert wait.pause_s(1000, 500) == 70
         assert not wait.proves(1069, Listed(newest=500, age_s=59))
         assert wait.proves(1070, Listed(newest=500, age_s=60))
 
@@ -62,6 +64,13 @@ class TestWait:
         assert not wait.proves(1000, Listed(newest=500, age_s=1))
         assert not wait.proves(1060, Listed(newest=499, age_s=62))
         assert wait.proves(1061, Listed(newest=500, age_s=62))
+
+    def test_a_look_comes_at_the_bound_also_after_one_that_might_have_proved_something(self):
+        wait = Wait(120, 2, 1000)
+        assert not wait.proves(1000, Listed(newest=999, age_s=1))
+        assert wait.pause_s(1000, 500) == 4
+        assert not wait.proves(1004, None)
+        assert [wait.pause_s(1048, 60), wait.pause_s(1108, 120), wait.pause_s(1120, 120)] == [60, 12, 120]
 
     def test_an_old_list_needs_the_bound(self):
         wait = Wait(120, 30, 1000)
@@ -105,6 +114,49 @@ async def test_lists_that_are_late_are_waited_for():
         again = await until_ended(world, vaults.CreateVault, request)
         assert (again.reason, again.trailers.get("replayed")) == ("OK", "true")
         assert len(posts(world, "CreateVault", committed=True)) == 2
+
+
+CHANGES = sorted(rpc for rpc in REQUESTS if not load_catalog()[rpc].reads)
+OPEN = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS"}
+
+
+def spare(fields):
+    """A request for changes at once: each to objects of its own, so that none waits for its turn."""
+    return fields | {"request_id": "lost"}
+
+
+async def lost(world, rpc):
+    """The end of a change whose every request is cut before CBR does anything, and that of its last repeat."""
+    binding, who = BINDINGS[rpc], caller(world, tenant_for(rpc))
+    fault = world.emulator.state.faults.add({"kind": "cut", "when": BEFORE, "match": {"operation": binding.operation}, "times": None})
+    first = await who(rpc, spare(REQUESTS[rpc]), timeout_s=3)
+    world.emulator.state.faults.remove(fault.id)
+    forget(world.app)
+    if not isinstance(first, Failure):
+        # A read has shown that there is nothing left to do.
+        return first, first, time.time()
+    ends_at = time.monotonic() + 60
+    while isinstance(last := await who(rpc, spare(REQUESTS[rpc]), timeout_s=3), Failure) and last.reason in {*OPEN, "DEADLINE_TOO_SHORT", ""}:
+        assert time.monotonic() < ends_at, (rpc, last)
+        await asyncio.sleep(0.1)
+    return first, last, time.time()
+
+
+async def test_every_change_comes_to_its_end_by_the_time_that_its_error_names():
+    """By the error's own words: finalBy of the first answer. What comes then, the page says of each change."""
+    async with gateway(0) as world:
+        ends = {}
+        for each in range(0, len(CHANGES), 16):
+            some = CHANGES[each : each + 16]
+            ends |= dict(zip(some, await asyncio.gather(*(lost(world, rpc) for rpc in some)), strict=True))
+    unknown = {rpc: end for rpc, end in ends.items() if isinstance(end[0], Failure)}
+    assert len(unknown) > 30
+    for rpc, (first, last, at) in unknown.items():
+        assert first.reason == "OUTCOME_UNKNOWN", (rpc, first)
+        assert at <= datetime.fromisoformat(first.facts["finalBy"]).timestamp(), rpc
+        if unseen(load_catalog()[rpc]) is Unseen.UNDECIDED:
+            assert isinstance(last, Failure), rpc
+            assert last.reason == "OUTCOME_UNDECIDED", rpc
 
 
 async def undecided(world, method, request):

@@ -238,7 +238,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 53
-    """UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known.
+    """UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known. ErrorInfo metadata
+    `finalBy` says by when (RFC 3339) a repeat with the same request_id gets its final answer.
     What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
     blindly: read the object (or list by name) and repeat only if the change is absent.
     """
@@ -496,7 +497,8 @@ ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 53
-"""UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known.
+"""UNKNOWN, or UNAVAILABLE when the request has a request_id. The change was sent, but whether CBR carried it out is not known. ErrorInfo metadata
+`finalBy` says by when (RFC 3339) a repeat with the same request_id gets its final answer.
 What to do: with a request_id, repeat with the same one: the change is never sent again while it may have been made. Without one, do not repeat
 blindly: read the object (or list by name) and repeat only if the change is absent.
 """

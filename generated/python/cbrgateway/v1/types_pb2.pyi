@@ -385,7 +385,7 @@ Global___SubmissionState: _TypeAlias = SubmissionState  # noqa: Y015
 
 @_typing.final
 class Tag(_message.Message):
-    """A tag of a vault."""
+    """A tag of a vault. The key `gw-op` is the gateway's own: to set it has no effect, and to everything else, answers and filters included, no vault has it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -288,7 +288,8 @@ class VaultServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateVaultTag(self, request, context):
-        """Adds a tag to a vault, or replaces the value of its key. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per vault).
+        """Adds a tag to a vault, or replaces the value of its key. Without effect for the key `gw-op` (see Tag). Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per
+        vault).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,7 +310,8 @@ class VaultServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpdateVaultTags(self, request, context):
-        """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT.
+        """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Without effect for the key `gw-op` (see Tag).
+        Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

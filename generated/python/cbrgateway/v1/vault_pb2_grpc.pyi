@@ -84,13 +84,17 @@ class VaultServiceStub:
     ChangeVaultChargingMode: _grpc.UnaryUnaryMultiCallable[_vault_pb2.ChangeVaultChargingModeRequest, _vault_pb2.ChangeVaultChargingModeResponse]
     """Changes post-paid vaults to pre-paid ones through an order. Never sent twice. Errors: ORDER_REFUSED, VAULT_NOT_FOUND, ACCOUNT_RESTRICTED."""
     CreateVaultTag: _grpc.UnaryUnaryMultiCallable[_vault_pb2.CreateVaultTagRequest, _vault_pb2.CreateVaultTagResponse]
-    """Adds a tag to a vault, or replaces the value of its key. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per vault)."""
+    """Adds a tag to a vault, or replaces the value of its key. Without effect for the key `gw-op` (see Tag). Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per
+    vault).
+    """
     DeleteVaultTag: _grpc.UnaryUnaryMultiCallable[_vault_pb2.DeleteVaultTagRequest, _vault_pb2.DeleteVaultTagResponse]
     """Deletes a tag of a vault. Errors: VAULT_NOT_FOUND, TAG_NOT_FOUND."""
     ListVaultTags: _grpc.UnaryUnaryMultiCallable[_vault_pb2.ListVaultTagsRequest, _vault_pb2.ListVaultTagsResponse]
     """Lists the tags of a vault. Errors: VAULT_NOT_FOUND."""
     BatchUpdateVaultTags: _grpc.UnaryUnaryMultiCallable[_vault_pb2.BatchUpdateVaultTagsRequest, _vault_pb2.BatchUpdateVaultTagsResponse]
-    """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT."""
+    """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Without effect for the key `gw-op` (see Tag).
+    Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT.
+    """
     ListProjectVaultTags: _grpc.UnaryUnaryMultiCallable[_vault_pb2.ListProjectVaultTagsRequest, _vault_pb2.ListProjectVaultTagsResponse]
     """Lists all tag keys used on vaults of the project, with the values of each."""
     QueryVaultsByTag: _grpc.UnaryUnaryMultiCallable[_vault_pb2.QueryVaultsByTagRequest, _vault_pb2.QueryVaultsByTagResponse]
@@ -152,13 +156,17 @@ class VaultServiceAsyncStub(VaultServiceStub):
     ChangeVaultChargingMode: _aio.UnaryUnaryMultiCallable[_vault_pb2.ChangeVaultChargingModeRequest, _vault_pb2.ChangeVaultChargingModeResponse]  # type: ignore[assignment]
     """Changes post-paid vaults to pre-paid ones through an order. Never sent twice. Errors: ORDER_REFUSED, VAULT_NOT_FOUND, ACCOUNT_RESTRICTED."""
     CreateVaultTag: _aio.UnaryUnaryMultiCallable[_vault_pb2.CreateVaultTagRequest, _vault_pb2.CreateVaultTagResponse]  # type: ignore[assignment]
-    """Adds a tag to a vault, or replaces the value of its key. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per vault)."""
+    """Adds a tag to a vault, or replaces the value of its key. Without effect for the key `gw-op` (see Tag). Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per
+    vault).
+    """
     DeleteVaultTag: _aio.UnaryUnaryMultiCallable[_vault_pb2.DeleteVaultTagRequest, _vault_pb2.DeleteVaultTagResponse]  # type: ignore[assignment]
     """Deletes a tag of a vault. Errors: VAULT_NOT_FOUND, TAG_NOT_FOUND."""
     ListVaultTags: _aio.UnaryUnaryMultiCallable[_vault_pb2.ListVaultTagsRequest, _vault_pb2.ListVaultTagsResponse]  # type: ignore[assignment]
     """Lists the tags of a vault. Errors: VAULT_NOT_FOUND."""
     BatchUpdateVaultTags: _aio.UnaryUnaryMultiCallable[_vault_pb2.BatchUpdateVaultTagsRequest, _vault_pb2.BatchUpdateVaultTagsResponse]  # type: ignore[assignment]
-    """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT."""
+    """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Without effect for the key `gw-op` (see Tag).
+    Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT.
+    """
     ListProjectVaultTags: _aio.UnaryUnaryMultiCallable[_vault_pb2.ListProjectVaultTagsRequest, _vault_pb2.ListProjectVaultTagsResponse]  # type: ignore[assignment]
     """Lists all tag keys used on vaults of the project, with the values of each."""
     QueryVaultsByTag: _aio.UnaryUnaryMultiCallable[_vault_pb2.QueryVaultsByTagRequest, _vault_pb2.QueryVaultsByTagResponse]  # type: ignore[assignment]
@@ -325,7 +333,9 @@ class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vault_pb2.CreateVaultTagRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vault_pb2.CreateVaultTagResponse, _abc.Awaitable[_vault_pb2.CreateVaultTagResponse]]:
-        """Adds a tag to a vault, or replaces the value of its key. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per vault)."""
+        """Adds a tag to a vault, or replaces the value of its key. Without effect for the key `gw-op` (see Tag). Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT (tags per
+        vault).
+        """
 
     @_abc_1.abstractmethod
     def DeleteVaultTag(
@@ -349,7 +359,9 @@ class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vault_pb2.BatchUpdateVaultTagsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vault_pb2.BatchUpdateVaultTagsResponse, _abc.Awaitable[_vault_pb2.BatchUpdateVaultTagsResponse]]:
-        """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT."""
+        """Adds or deletes several tags of a vault at once. A tag to delete that is missing counts as deleted. Without effect for the key `gw-op` (see Tag).
+        Errors: VAULT_NOT_FOUND, UPSTREAM_LIMIT.
+        """
 
     @_abc_1.abstractmethod
     def ListProjectVaultTags(
