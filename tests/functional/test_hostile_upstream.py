@@ -49,7 +49,7 @@ ANSWERS = {
     "broken chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     "unknown encoding": answer(b"{}", headers="Content-Encoding: br\r\n"),
     "gzip that is none": answer(b"{}", headers="Content-Encoding: gzip\r\n"),
-    "gzip bomb": answer(gzip.compress(b'{"a":"' + b" " * 64_000_000 + b'"}', 9), headers="Content-Encoding: gzip\r\n"),
+    "gzip bomb": answer(gzip.compress(b'{"a":"' + b" " * 64_000_000 + b'"}', 1), headers="Content-Encoding: gzip\r\n"),
 }
 DRIFTED = {
     "2^64": vault(billing={"size": 2**64}),

@@ -44,14 +44,14 @@ def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
 @pytest.mark.parametrize(
     ("rpc", "answer"),
     [
-        ("VaultService/GetVaultSummary", {"size": 1, **{f"k{number}": 1 for number in range(500_000)}}),
-        ("VaultService/ListVaultTags", {"tags": [{"key": "k", **{f"k{number}": 1 for number in range(20)}}] * 20_000}),
+        ("VaultService/GetVaultSummary", lambda: {"size": 1, **{f"k{number}": 1 for number in range(500_000)}}),
+        ("VaultService/ListVaultTags", lambda: {"tags": [{"key": "k", **{f"k{number}": 1 for number in range(20)}}] * 20_000}),
     ],
     ids=["one object", "many rows"],
 )
 def test_half_a_million_unknown_members_are_read_quickly(lines, rpc, answer):
-    binding = load_catalog(on_drift=Drift())[rpc]
+    binding, given = load_catalog(on_drift=Drift())[rpc], answer()
     started = time.process_time()
-    binding.response(answer)
+    binding.response(given)
     assert time.process_time() - started < 1
     assert len(lines) <= MAX_KEYS + 1
