@@ -12,12 +12,12 @@ from typing import Final, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.upstream.body import Body, begin_body
-from gateway.upstream.http import MAX_BODY_BYTES, HttpResponse, Lost, TooLarge
+from gateway.upstream.http import HttpResponse, Lost
 
 _MAX_HEAD_BYTES: Final = 100 * 1024
 """IAM tokens come in a header, and are long."""
-_MAX_RECEIVED_BYTES: Final = 4 * MAX_BODY_BYTES
-"""Of a whole answer, with all that frames its chunks and follows them."""
+_MAX_FRAMED: Final = 8
+"""The bytes that may frame one of the body, the head apart: a chunk of one byte has five."""
 _FINAL: Final = 200
 """Answers with a lower status announce the answer itself."""
 _CLOCK_STEP_S: Final = 0.001
@@ -31,11 +31,15 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._on_closed = on_closed
         self._parser = HttpResponseParser(self)
+        # Strict but for two old habits of servers, which httpx reads, too.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._transport: asyncio.Transport
         self._answer: asyncio.Future[HttpResponse] | None = None
         self._began = 0.0
         self._status = 0
         self._received = 0
+        self._carried = 0
+        """Of that, bytes of the body."""
         self._headers: dict[str, str] = {}
         self._body: Body | None = None
         """From the end of the head on."""
@@ -51,7 +55,8 @@ class Connection(asyncio.Protocol):
         """
         answer: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._answer = answer
-        self._began, self._received, self._body = began, 0, None
+        self._began, self._body = began, None
+        self._received = self._carried = 0
         self._ring_by(ends_at)
         self._transport.write(request)
         try:
@@ -94,7 +99,8 @@ class Connection(asyncio.Protocol):
             ours = error.__context__
             self.fail(ours if isinstance(ours, Lost) else Lost(f"no complete answer came ({type(error).__name__})"))
         else:
-            self._check_size()
+            if self._received - self._carried > _MAX_HEAD_BYTES + _MAX_FRAMED * self._carried:
+                self.fail(Lost("the answer's head or trailers are too long"))
 
     def eof_received(self) -> None:
         """The transport closes itself after this."""
@@ -137,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         if self._body is not None:
+            self._carried += len(piece)
             self._body.add(piece)
 
     def on_message_complete(self) -> None:
@@ -158,12 +165,6 @@ class Connection(asyncio.Protocol):
         if coding is not None:
             return self._body is not None and not coding.lower().endswith("chunked")
         return self._body is not None and "content-length" not in self._headers
-
-    def _check_size(self) -> None:
-        if self._body is None and self._received > _MAX_HEAD_BYTES:
-            self.fail(Lost("the answer's head is too large"))
-        elif self._received > _MAX_RECEIVED_BYTES:
-            self.fail(TooLarge("the answer is too large"))
 
     def _ring_by(self, moment: float) -> None:
         self._due_at = moment
