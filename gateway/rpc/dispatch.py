@@ -74,18 +74,17 @@ class Serving:
 
 
 def handlers(catalog: Catalog, serving: Serving, forward: Handler, custom: Custom) -> list[grpc.GenericRpcHandler]:
-    """One handler per service, and one for every name below our package that does not exist."""
-    services: dict[str, dict[str, Any]] = {}
+    """One handler for all RPCs, and one for every name below our package that does not exist."""
+    methods: dict[str, Any] = {}
     for binding in catalog:
-        service = services.setdefault(binding.descriptor.containing_service.full_name, {})
+        name = f"/{binding.descriptor.containing_service.full_name}/{binding.descriptor.name}"
         if binding.descriptor.server_streaming:
             served = _stream(binding, serving, custom.streams[binding.rpc])
-            service[binding.descriptor.name] = grpc.unary_stream_rpc_method_handler(served, request_deserializer=None, response_serializer=None)
+            methods[name] = grpc.unary_stream_rpc_method_handler(served, request_deserializer=None, response_serializer=None)
         else:
             unary = _unary(binding, serving, custom.unary.get(binding.rpc, forward))
-            service[binding.descriptor.name] = grpc.unary_unary_rpc_method_handler(unary, request_deserializer=None, response_serializer=None)
-    known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
-    return [*known, _Unknown(catalog, serving.recorder)]
+            methods[name] = grpc.unary_unary_rpc_method_handler(unary, request_deserializer=None, response_serializer=None)
+    return [_Known(methods), _Unknown(catalog, serving.recorder)]
 
 
 def _unary(binding: Binding, serving: Serving, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
@@ -121,6 +120,16 @@ def _counted(call: Call, context: Context) -> Callable[[bytes], Awaitable[None]]
         call.moved()
 
     return write
+
+
+class _Known(grpc.GenericRpcHandler):
+    """All RPCs in one table. Of a handler for each service, grpc would ask one after the other at every call."""
+
+    def __init__(self, methods: Mapping[str, Any]) -> None:
+        self._methods = methods
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
+        return self._methods.get(details.method)
 
 
 class _Unknown(grpc.GenericRpcHandler):

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.upstream.credentials import AccessKey
 from gateway.upstream.http import HttpRequest, HttpResponse
 from gateway.upstream.remote_clock import date_of
-from gateway.upstream.sign import sign
+from gateway.upstream.sign import Signer
 
 _APPLY_OFFSET_S: Final = 30.0
 _WARN_OFFSET_S: Final = 60.0
@@ -64,6 +64,7 @@ class AccessKeyAuth:
 
     def __init__(self, credential: AccessKey, clock: Clock) -> None:
         self._credential = credential
+        self._signer = Signer(credential.access_key, credential.secret_key.reveal())
         self._clock = clock
         self._offset_s = 0.0
         self._generation = 0
@@ -79,15 +80,7 @@ class AccessKeyAuth:
         }
         if self._credential.security_token is not None:
             headers["X-Security-Token"] = self._credential.security_token.reveal()
-        headers["Authorization"] = sign(
-            request.method,
-            path,
-            _pairs(query),
-            headers,
-            request.body,
-            access_key=self._credential.access_key,
-            secret_key=self._credential.secret_key.reveal(),
-        )
+        headers["Authorization"] = self._signer.sign(request.method, path, _pairs(query), headers, request.body)
         return Applied(HttpRequest(request.method, request.url, headers, request.body), self._generation)
 
     def observe(self, response: HttpResponse, generation: int) -> None:  # noqa: ARG002 - the clock is the same for all

@@ -32,12 +32,15 @@ class HttptoolsTransport:
         self._tls = tls_context(settings)
         self._loop = asyncio.get_running_loop()
         self._hosts: dict[str, _Host] = {}
+        self._closed = False
 
     async def send(
         self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
     ) -> HttpResponse:
         origin, target = request.split_url()
         request.check_headers()
+        if self._closed:
+            raise NotSent("the transport was closed")
         host = self._hosts.get(origin)
         if host is None:
             host = self._hosts[origin] = _Host(origin, self._settings, self._tls, self._loop)
@@ -61,6 +64,7 @@ class HttptoolsTransport:
             host.places.release()
 
     async def aclose(self) -> None:
+        self._closed = True
         for host in self._hosts.values():
             host.close()
 
@@ -151,10 +155,8 @@ class _Host:
             self._lookup = None
 
     def close(self) -> None:
-        """Gives up what is under way."""
+        """Gives up what is under way. What is still connecting ends by itself, and sends nothing."""
         self._closed = True
-        if self._lookup is not None:
-            self._lookup.cancel()
         for connection in self._open:
             connection.fail(Lost("no complete answer came (the transport was closed)"))
 

@@ -19,30 +19,27 @@ _CONTENT_HASH: Final = "x-sdk-content-sha256"
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
-def sign(
-    method: str,
-    path: str,
-    query: Iterable[tuple[str, str]],
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    access_key: str,
-    secret_key: str,
-) -> str:
-    """The value of the Authorization header.
+class Signer:
+    """Signs with one access key. The secret is made ready once: to do so for each request gives other threads the turn each time."""
 
-    `path` as sent, percent-encoded or not; `query` decoded, names may repeat; `headers` exactly those that will be sent and signed, with Host and
-    X-Sdk-Date (`YYYYMMDDTHHMMSSZ`) among them. Raises KeyError without X-Sdk-Date.
-    """
-    order, names = _order(tuple(headers))
-    signed = [(name, headers[written].strip()) for name, written in order]
-    lines = "\n".join([f"{name}:{value}" for name, value in signed])
-    pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
-    known = dict(signed)
-    canonical = f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{_body_hash(body, known)}"
-    to_sign = f"{_ALGORITHM}\n{known[_DATE]}\n{_hex_sha256(canonical.encode())}"
-    signature = hmac.digest(secret_key.encode(), to_sign.encode(), hashlib.sha256).hex()
-    return f"{_ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature={signature}"
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._access_key = access_key
+        self._mac = hmac.new(secret_key.encode(), digestmod=hashlib.sha256)
+
+    def sign(self, method: str, path: str, query: Iterable[tuple[str, str]], headers: Mapping[str, str], body: bytes) -> str:
+        """The value of the Authorization header.
+
+        `path` as sent, percent-encoded or not; `query` decoded, names may repeat; `headers` exactly those that will be sent and signed, with Host
+        and X-Sdk-Date (`YYYYMMDDTHHMMSSZ`) among them. Raises KeyError without X-Sdk-Date.
+        """
+        order, names = _order(tuple(headers))
+        signed = {name: headers[written].strip() for name, written in order}
+        lines = "\n".join([f"{name}:{value}" for name, value in signed.items()])
+        pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
+        canonical = f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{_body_hash(body, signed)}"
+        mac = self._mac.copy()
+        mac.update(f"{_ALGORITHM}\n{signed[_DATE]}\n{_hex_sha256(canonical.encode())}".encode())
+        return f"{_ALGORITHM} Access={self._access_key}, SignedHeaders={names}, Signature={mac.hexdigest()}"
 
 
 @lru_cache(maxsize=64)

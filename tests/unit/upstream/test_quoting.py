@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstream.quoting import encoded
-from gateway.upstream.sign import sign
+from gateway.upstream.sign import Signer
 
 TEXTS = st.text() | st.text("abcXYZ019-._~") | st.text("ab/%~ +&=\u00fc")
 PATHS = st.lists(TEXTS.map(lambda text: quote(text, safe="")), min_size=1).map(lambda parts: "/" + "/".join(parts)) | st.text("ab-.~/%2F", min_size=1)
@@ -23,7 +23,7 @@ def test_encoded_is_what_the_standard_library_makes_of_it(text):
 @given(PATHS, st.lists(st.tuples(TEXTS, TEXTS)), st.dictionaries(NAMES, st.text("ab :\u00e4")), st.binary(max_size=9))
 def test_a_signature_is_that_of_the_plain_way(path, query, headers, body):
     headers = {**headers, "X-Sdk-Date": "20250131T080910Z"}
-    made = sign("get", path, query, headers, body, access_key="AK", secret_key="SK")
+    made = Signer("AK", "SK").sign("get", path, query, headers, body)
     assert made == plainly_signed("GET", path, query, headers, body)
 
 

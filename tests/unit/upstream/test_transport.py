@@ -728,3 +728,17 @@ async def test_closing_gives_up_what_is_in_flight(library):
         with pytest.raises((Lost, asyncio.CancelledError)):
             await call
         await asyncio.wait_for(server.seen_closed.wait(), 10)
+
+
+async def test_closing_at_any_moment_ends_every_call_and_leaves_nothing_open(certificate):
+    async with raw_server(always(answer())) as server:
+        for turns in range(15):
+            opened = open_transport(TransportSettings(transport="httptools", max_connections=2, ca_file=certificate))
+            calls = [asyncio.create_task(opened.send(get(server.origin + "/a"), 5)) for _ in range(4)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await opened.aclose()
+            async with asyncio.timeout(4):
+                ends = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(end) for end in ends} <= {HttpResponse, Lost, NotSent}
+        await all_closed(server)
