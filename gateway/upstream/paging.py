@@ -5,7 +5,7 @@ A token holds where the next page starts: marks of the rows shown last, by which
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +20,9 @@ from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Binding
 from gateway.upstream.trail import Trail
 from gateway.upstream.values import Json
-from gateway.upstream.walk import Place, Source, Step, Window, everything, rest, step
+from gateway.upstream.walk import Place, Step, everything, rest, step
 from gateway.upstream.ways import WAYS
+from gateway.upstream.windows import Longest, Source, Window
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
@@ -45,10 +46,13 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     marks: bytes = b""
     made: int = 0
     binding: bytes = b""
+    longest: int = 0
+    limit: int = 0
+    total: int | None = None
 
     @property
     def place(self) -> Place:
-        return Place(Trail(self.shown, self.marks), self.way, self.cursor)
+        return Place(Trail(self.shown, self.marks), self.way, self.cursor, Longest(self.longest, self.limit, self.total))
 
 
 class PageTokens:
@@ -74,7 +78,8 @@ class PageTokens:
 
     def make(self, place: Place, owner: bytes) -> str:
         trail = place.trail
-        position = Position(place.way, place.cursor, trail.shown, trail.marks, int(self._clock.time()), owner)
+        now, longest = int(self._clock.time()), place.longest
+        position = Position(place.way, place.cursor, trail.shown, trail.marks, now, owner, longest.rows, longest.limit, longest.total)
         return self._seal.write(msgspec.msgpack.encode(position))
 
 
@@ -120,12 +125,30 @@ class Page:
             return self.cut(await whole(self.binding, read))
         reader = _Reader(self.binding, read)
         found = await step(_source(self.binding, reader), self.place, self.size)
-        return self._filled(reader.last, found, found.total)
+        return self._filled(reader.last(), found, found.total)
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response
         """Cut out of a response that holds all rows."""
         rows = list(getattr(everything, rows_field(self.binding.descriptor.output_type)))
         return self._filled(everything, rest(rows, self.place, self.size), len(rows))
+
+    async def kept(self, response: Any, rows: Callable[[str], AsyncIterator[tuple[str, Message]]]) -> Message:  # noqa: ANN401 - any list response
+        """Put into a response, of rows that the gateway keeps itself: `rows` tells them, each with its position, from behind a position on.
+
+        The first page counts them all; the next ones say what was counted, and read no more than they show.
+        """
+        counted, _, position = str(self.place.cursor).partition(" ")
+        found: list[tuple[str, Message]] = []
+        async for each in rows(position):
+            found.append(each)
+            if position and len(found) > self.size:
+                break
+        total, shown = int(counted) if position else len(found), found[: self.size]
+        _fill(response, self.binding, [row for _, row in shown], total)
+        if len(found) > self.size:
+            response.next_page_token = self.token(Place(cursor=f"{total} {shown[-1][0]}"))
+        answer: Message = response
+        return answer
 
     def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
         _fill(response, self.binding, found.rows, total)
@@ -150,8 +173,9 @@ async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any l
     shown = await reader({}) if binding.paging == options_pb2.PAGING_SLICED else None
     # A list that CBR shows as a whole has more rows than it shows only if it pages it after all.
     rows = shown.rows if shown and (shown.total or 0) <= len(shown.rows) else await everything(_source(binding, reader))
-    _fill(reader.last, binding, rows, len(rows))
-    return reader.last
+    response = reader.last()
+    _fill(response, binding, rows, len(rows))
+    return response
 
 
 def sifted(binding: Binding, everything: Any, keep: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any list response
@@ -172,37 +196,43 @@ def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int |
 
 
 class _Reader:
-    """Reads windows of one list. `last`: the newest response, for what it says beside its rows, with all rows counted that could not be read."""
+    """Reads windows of one list."""
 
     def __init__(self, binding: Binding, read: ReadOne) -> None:
         self._binding, self._read = binding, read
         self._rows = rows_field(binding.descriptor.output_type)
         self._most: int | None = None
         self._unreadable = 0
-        self.last: Any = None
+        self._last: Any = None
+
+    def last(self) -> Any:  # noqa: ANN401 - any list response
+        """The newest response, for what it says beside its rows, with all rows counted that could not be read."""
+        self._last.unreadable_rows = self._unreadable
+        return self._last
 
     async def __call__(self, ask: dict[str, int | str]) -> Window:
-        response = self.last = await self._window(ask)
+        response, limit = await self._window(ask)
+        self._last = response
         rows = list(getattr(response, self._rows))
         if response.unreadable_rows and not rows and not (ask.keys() <= {"limit"} and response.unreadable_rows < int(ask.get("limit", 0))):
             # It would look like the end of the list, which only a first page that is not full is.
             text = "No row of a page that CBR answers can be read; report it to the gateway's operator."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
         self._unreadable += response.unreadable_rows
-        response.unreadable_rows = self._unreadable
         counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField("total_size")
-        return Window(rows, response.total_size if counted else None)
+        return Window(rows, response.total_size if counted else None, response.unreadable_rows, limit)
 
-    async def _window(self, ask: dict[str, int | str]) -> Any:  # noqa: ANN401 - any list response
-        """Of rows that are too large together, fewer at once."""
+    async def _window(self, ask: dict[str, int | str]) -> tuple[Any, int | None]:
+        """The answer, and how many rows were asked for in the end: of rows that are too large together, fewer at once."""
         in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         while True:
             limited = ask if self._most is None or "limit" not in ask else ask | {"limit": min(int(ask["limit"]), self._most)}
+            limit = int(limited["limit"]) if "limit" in limited else None
             try:
-                return await self._read({name: str(value) for name, value in limited.items()} if in_body else dict(limited))
+                asked = {name: str(value) for name, value in limited.items()} if in_body else dict(limited)
+                return await self._read(asked), limit
             except AnswerTooLarge:
-                limit = int(limited.get("limit", 1))
-                if limit <= 1:
+                if limit is None or limit <= 1:
                     raise
                 self._most = limit // 2
 

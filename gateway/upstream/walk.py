@@ -1,50 +1,33 @@
 """Reads a list of CBR from where the caller stands, whatever rule CBR follows when it cuts the list into windows.
 
-What is read next is not taken on trust. A window counts only if it shows the newest row that was shown before, and what follows that row
-in the window is what follows it in the list; or if it begins where such a window ended. So a window that CBR repeats, or one that starts
-elsewhere because rows were deleted or inserted, is recognised by its rows. Then the list is searched from its start for the newest row shown that
-is still there, in each way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list
-that can be read in no way ends as UPSTREAM_PROTOCOL.
+No rule is believed; a rule only tells where to look. What is believed is that a window shows rows as they follow each other in the list at one
+moment, in an order that does not change. So what follows in a window behind a row that was shown comes next, wherever that window was looked for,
+and whatever was deleted or inserted meanwhile. A window that shows no such row proves nothing: then the list is searched from its start, in each
+way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list that can be read in no way
+ends as UPSTREAM_PROTOCOL.
 
-The end is an empty window after one that was recognised, or a short one behind which, by CBR's count, nothing follows.
+Windows that cannot overlap, as pages that are counted, join if the first still ends with the same row once the second was read.
+
+The end is behind a window that is shorter than another was, when CBR's count or an empty window confirms it; or behind one that is joined to an
+empty one. CBR's count alone is believed of a window at the start of the list, and of one where nothing at all has changed.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
-from google.rpc import code_pb2
 
 from gateway.errors import GatewayError
-from gateway.upstream.trail import NOTHING, Hit, Trail
+from gateway.upstream.trail import NOTHING, Trail
 from gateway.upstream.ways import BY_NUMBER, BY_ROW, OVERLAP, WAYS, Cursor
+from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen, Source
 
 _MAX_WINDOWS: Final = 8
 """Read for one step at most; each but the last shows nothing new."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What CBR answered. `total`: the rows of the whole list by its count; None: it did not say."""
-
-    rows: Sequence[Message]
-    total: int | None
-
-
-Read = Callable[[dict[str, int | str]], Awaitable[Window]]
-"""Reads one window; takes `limit` and, where they are needed, `offset` or `marker`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A list of CBR. `ways`: how many of WAYS it may have. `usual` rows are read at once where nobody says how many, and never more than `most`."""
-
-    read: Read
-    ways: int
-    usual: int
-    most: int
+_ROUNDS: Final = 2
+"""How often a list is searched in each way; rows may change while it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +37,7 @@ class Place:
     trail: Trail = NOTHING
     way: int = 0
     cursor: Cursor = 0
+    longest: Longest = NO_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +49,11 @@ class Step:
     way: int
     total: int | None
     ended: bool
+    longest: Longest = NO_WINDOW
 
     def place(self, before: Trail) -> Place:
         """Where one stands after it."""
-        return Place(before.then(self.rows), self.way, self.cursors[-1])
+        return Place(before.then(self.rows), self.way, self.cursors[-1], self.longest)
 
 
 def rest(rows: Sequence[Message], place: Place, size: int) -> Step:
@@ -77,26 +62,26 @@ def rest(rows: Sequence[Message], place: Place, size: int) -> Step:
     if place.trail.shown and (hit := place.trail.newest_in(rows, int(place.cursor) - 1, all_marks=True)):
         first = hit.index + 1
     last = min(first + size, len(rows))
-    return Step(rows[first:last], range(first + 1, last + 1), 0, len(rows), ended=last == len(rows))
-
-
-class _LostError(Exception):
-    """The windows do not show what was shown before."""
+    return Step(rows[first:last], range(first + 1, last + 1), BY_ROW, len(rows), ended=last == len(rows), longest=place.longest)
 
 
 async def step(source: Source, place: Place, size: int) -> Step:
     """The rows after a place, at least one unless the list has ended, at most `size`. Raises GatewayError."""
     try:
         return await _advance(source, place, size)
-    except _LostError:
+    except LostError:
         pass
-    for way in sorted(range(source.ways), key=lambda way: way != place.way):
+    ways = sorted(range(source.ways), key=lambda way: way != place.way)
+    for way in ways * _ROUNDS:
         try:
-            return await _search(source, way, place.trail, size)
-        except _LostError:
+            return await _search(source, way, place, size)
+        except LostError:
             continue
-    text = "The pages that CBR answers do not make up a list: they repeat, or leave rows out; report it to the gateway's operator."
-    raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+    try:
+        return await _from_one_window(source, place, size)
+    except LostError:
+        text = "The pages that CBR answers do not make up a list: they repeat, or leave rows out; report it to the gateway's operator."
+        raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text) from None
 
 
 async def everything(source: Source) -> list[Message]:
@@ -112,88 +97,62 @@ async def everything(source: Source) -> list[Message]:
 
 
 async def _advance(source: Source, place: Place, size: int) -> Step:
-    """The rows after a place, read in its way. Raises _LostError if that shows other rows than before."""
+    """The rows after a place, read in its way. Raises LostError if that shows other rows than before."""
     way, trail = WAYS[place.way], place.trail
-    at, follows, moved, best = (way.back(place.cursor), False, False, -1) if trail.shown else (way.start, True, False, -1)
-    limit = _limit(source, place, size)
+    reader = Reader(source, place.way, _limit(source, place, size), place.longest)
+    if not trail.shown:
+        seen = await reader.read(way.start)
+        return _cut(reader, seen, 0, size, ended=not seen.rows or seen.counted_to_end())
+    seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
-        seen = await _read(source, place.way, at, limit)
-        index = way.index(at, place.cursor)
-        hit = trail.newest_in(seen.rows, index)
-        if hit is None:
-            if not follows or (seen.rows and best != trail.shown - 1):
-                raise _LostError
-            return seen.cut(0, size)
-        if index is not None and not hit.expected:
-            # Rows before it were inserted or deleted, or an offset does not count rows: the window that begins with the row found will tell.
-            at, place = _moved(place, at, hit)
-            if moved or not at:
-                raise _LostError
-            moved, follows = True, False
-            continue
-        found = seen.cut(hit.index + 1, size)
-        if found.rows or found.ended:
-            return found
-        if hit.number <= best and (place.way, at) != (BY_NUMBER, 1):
-            # The window repeats what the one before it showed. Only page 1 may, where pages are counted from 1.
-            raise _LostError
+        hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
+        if hit is None or hit.number < best or (hit.number == best and not way.may_repeat(seen.at, hit.index)):
+            raise LostError
+        closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
+        ended = seen.counted_to_end(expected=hit.expected)
+        if ended or more >= size or (more and (hit.expected or closer is None)):
+            return _cut(reader, seen, hit.index + 1, size, ended=ended)
+        last = not more and (seen.reaches_end or closer is None)
+        after = await reader.read(way.following(seen.at, seen.rows)) if last else None
+        if after and seen.reaches_end and not after.rows:
+            return _cut(reader, after, 0, size, ended=True)
+        if closer is not None:
+            seen = await reader.read(closer)
+        elif after and trail.newest_in(after.rows, way.index(after.at, place.cursor)):
+            seen = after
+        elif after:
+            return await _joined(reader, seen, after, size)
         best = hit.number
-        if isinstance(at, int) and place.way == BY_ROW and len(seen.rows) == limit:
-            # More may follow: the next window begins with the row found, since rows may be deleted before it is read.
-            (at, place), follows = _moved(place, at, hit), False
-        else:
-            at, follows = way.following(at, seen.rows), True
-    raise _LostError
+    raise LostError
+
+
+async def _joined(reader: Reader, seen: Seen, after: Seen, size: int) -> Step:
+    """The rows of a window that does not overlap with the one before it. Raises LostError unless both were next to each other."""
+    steady = seen.steady(after)
+    if seen.limit != after.limit or steady is False or not (steady or seen.same_end(await reader.read(seen.at))):
+        raise LostError
+    return _cut(reader, after, 0, size, ended=not after.rows)
+
+
+def _cut(reader: Reader, seen: Seen, first: int, size: int, *, ended: bool) -> Step:
+    """What a window shows from an index on."""
+    last = min(first + size, len(seen.rows))
+    whole = ended and last == len(seen.rows)
+    return Step(seen.rows[first:last], seen.cursors(first, last), seen.way, seen.window.total, whole, reader.longest)
 
 
 def _limit(source: Source, place: Place, size: int) -> int:
-    """How many rows to ask for. Pages that are counted are always of one size; else some rows are read that were shown."""
-    if place.way == BY_NUMBER:
-        return source.usual
-    return min(size + (OVERLAP if place.trail.shown else 0), source.most)
+    """How many rows to ask for: some that were shown, too, and not fewer than before, so that windows can be compared.
+
+    Pages that are counted are always of one size.
+    """
+    wanted = source.usual if place.way == BY_NUMBER else size + (OVERLAP if place.trail.shown else 0)
+    return min(max(wanted, place.longest.limit), source.most)
 
 
-async def _read(source: Source, way: int, at: Cursor, limit: int) -> "_Seen":
-    try:
-        window = await source.read(WAYS[way].ask(at, limit))
-    except GatewayError as error:
-        # The row that a marker names may be gone, and an offset may be beyond the end.
-        if at == WAYS[way].start or error.code not in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
-            raise
-        raise _LostError from error
-    return _Seen(way, at, limit, window.rows, window.total)
-
-
-def _moved(place: Place, window: Cursor, hit: Hit) -> tuple[int, Place]:
-    """A window that begins with the row found, or just before it where that would be the same one; and the place as that row tells it."""
-    found = int(window) + hit.index
-    after = found + place.trail.shown - hit.number
-    return found if hit.index else found - 1, replace(place, cursor=after)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A window that was read in some way, with its place and how many rows were asked for."""
-
-    way: int
-    at: Cursor
-    limit: int
-    rows: Sequence[Message]
-    total: int | None
-
-    def cut(self, first: int, size: int) -> Step:
-        """What it shows from an index on."""
-        way, count = WAYS[self.way], len(self.rows)
-        last = min(first + size, count)
-        cursors = [way.cursor(self.at, self.rows, index) for index in range(first, last)]
-        start = way.first(self.at)
-        confirmed = start is not None and count != self.limit and self.total == start + count
-        return Step(self.rows[first:last], cursors, self.way, self.total, ended=last == count and (confirmed or not count))
-
-
-async def _search(source: Source, way: int, trail: Trail, size: int) -> Step:
+async def _search(source: Source, way: int, place: Place, size: int) -> Step:
     """Reads the list from its start until it shows the last row of the trail, or to its end for the newest one that is still there."""
-    best = -1
+    trail, best = place.trail, -1
     after: list[tuple[Message, Cursor]] = []
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
@@ -208,4 +167,17 @@ async def _search(source: Source, way: int, trail: Trail, size: int) -> Step:
             break
         here = some.place(here.trail)
     taken = after[:size]
-    return Step([row for row, _ in taken], [cursor for _, cursor in taken], way, some.total, ended=some.ended and len(after) <= size)
+    whole = some.ended and len(after) <= size
+    return Step([row for row, _ in taken], [cursor for _, cursor in taken], way, some.total, whole, place.longest)
+
+
+async def _from_one_window(source: Source, place: Place, size: int) -> Step:
+    """The rows after a place in a window that holds the whole list, or at least a row of the trail and more. Raises LostError if it does not."""
+    reader = Reader(source, BY_ROW, source.most)
+    seen = await reader.read(WAYS[BY_ROW].start)
+    whole = seen.counted_to_end()
+    hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, all_marks=True)
+    first = hit.index + 1 if hit else 0
+    if not whole and (hit is None or first == len(seen.rows)):
+        raise LostError
+    return replace(_cut(reader, seen, first, size, ended=whole), longest=place.longest)

@@ -37,6 +37,12 @@ class Way(Protocol):
     def index(self, window: Cursor, cursor: Cursor) -> int | None:
         """The index in a window at which the last row shown has to be; None: the way does not know."""
 
+    def closer(self, window: Cursor, index: int) -> Cursor | None:
+        """The window that begins with the row at an index of this one, where the way can name it and it is another one."""
+
+    def may_repeat(self, window: Cursor, index: int) -> bool:
+        """Whether the newest row shown may be at that index of a window, though it was in the one read before."""
+
 
 class _ByRow:
     """`offset` is the place of a row, from 0. A cursor is the place after the last row shown."""
@@ -62,6 +68,12 @@ class _ByRow:
     def index(self, window: Cursor, cursor: Cursor) -> int | None:
         return int(cursor) - 1 - int(window) if window else None
 
+    def closer(self, window: Cursor, index: int) -> Cursor | None:
+        return int(window) + index if index else None
+
+    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
+        return index == 0
+
 
 class _ByNumber:
     """`offset` is the number of a page, from 0 or from 1: then 0 is the same as 1. A cursor is the number of the page of the last row shown."""
@@ -86,6 +98,12 @@ class _ByNumber:
     def index(self, window: Cursor, cursor: Cursor) -> int | None:  # noqa: ARG002
         return None
 
+    def closer(self, window: Cursor, index: int) -> Cursor | None:  # noqa: ARG002
+        return None
+
+    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
+        return window == 1
+
 
 class _ByMarker:
     """`marker` is the id of the row before the window. A cursor is that of the window which begins with the last row shown."""
@@ -109,6 +127,12 @@ class _ByMarker:
 
     def index(self, window: Cursor, cursor: Cursor) -> int | None:  # noqa: ARG002
         return None
+
+    def closer(self, window: Cursor, index: int) -> Cursor | None:  # noqa: ARG002
+        return None
+
+    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
+        return False
 
 
 WAYS: Final[tuple[Way, ...]] = (_ByRow(), _ByNumber(), _ByMarker())
