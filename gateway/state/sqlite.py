@@ -69,6 +69,9 @@ class SqliteStore:
     async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.operations(db, tenant, states))
 
+    async def opened(self, after: str, most: int) -> list[OperationView]:
+        return await self._thread.run(lambda db: ledger.opened(db, after, most))
+
     async def committed_within(self, seconds: float) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.committed_since(db, self._clock.time() - seconds))
 
@@ -77,6 +80,9 @@ class SqliteStore:
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         return await self._thread.run(lambda db: ledger.on_topic(db, topic, since))
+
+    async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
+        return await self._thread.run(lambda db: ledger.recent(db, topic, before, most))
 
     async def changes(self, topic: str, after: str) -> Changes:
         return await self._thread.run(lambda db: ledger.changes(db, topic, after))

@@ -1,6 +1,7 @@
 """Operations and counters in SQL. Plain functions of a connection, each run as one transaction by the store's thread."""
 
 import json
+import math
 import sqlite3
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -25,6 +26,7 @@ from gateway.state.store import (
     State,
     Total,
     Usage,
+    place_of,
 )
 from gateway.state.transitions import TRANSITIONS, Event, movement
 
@@ -327,6 +329,13 @@ def operations(db: sqlite3.Connection, tenant: str | None, states: Collection[St
     return [_view(row) for row in db.execute(_VIEW + where, (json.dumps(sorted(states)), tenant, tenant))]
 
 
+def opened(db: sqlite3.Connection, after: str, most: int) -> list[OperationView]:
+    # State by state, so that each follows the index.
+    where = " WHERE state = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?"
+    found = [_view(row) for state in OPEN for row in db.execute(_VIEW + where, (state, *place_of(after, -math.inf), most))]
+    return sorted(found, key=lambda view: (view.created_at, view.id))[:most]
+
+
 def committed_since(db: sqlite3.Connection, since: float) -> list[OperationView]:
     return [_view(row) for row in db.execute(f"{_VIEW} WHERE settled_at >= ? AND state = 'COMMITTED' ORDER BY settled_at, rowid", (since,))]
 
@@ -339,6 +348,11 @@ def operation(db: sqlite3.Connection, op_id: str) -> OperationView | None:
 def on_topic(db: sqlite3.Connection, topic: str, since: float) -> list[OperationView]:
     where = " WHERE topic = ? AND topic != '' AND created_at >= ? ORDER BY created_at, rowid"
     return [_view(row) for row in db.execute(_VIEW + where, (topic, since))]
+
+
+def recent(db: sqlite3.Connection, topic: str, before: str, most: int) -> list[OperationView]:
+    where = " WHERE topic = ? AND topic != '' AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
+    return [_view(row) for row in db.execute(_VIEW + where, (topic, *place_of(before, math.inf), most))]
 
 
 def changes(db: sqlite3.Connection, topic: str, after: str) -> Changes:

@@ -165,6 +165,17 @@ class OperationView:
     created_at: float
     note: bytes
 
+    @property
+    def position(self) -> str:
+        """Its place among others by when it began."""
+        return f"{self.created_at!r} {self.id}"
+
+
+def place_of(position: str, otherwise: float) -> tuple[float, str]:
+    """The moment and id of a position; for an empty one that moment."""
+    moment, _, op_id = position.partition(" ")
+    return float(moment or otherwise), op_id
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -305,6 +316,10 @@ class Store(Protocol):
         """Oldest first. None: of all tenants. Settled ones are kept as long as answers can be replayed."""
         ...
 
+    async def opened(self, after: str, most: int) -> list[OperationView]:
+        """The open ones behind a position (OperationView.position; empty: all), oldest first. Fewer than `most` only if there are no more."""
+        ...
+
     async def committed_within(self, seconds: float) -> list[OperationView]:
         """Those that were committed in the last `seconds`; oldest first."""
         ...
@@ -315,6 +330,10 @@ class Store(Protocol):
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         """Those of one topic that began at or after `since`, in seconds since 1970; oldest first. Kept as long as `operations` keeps them."""
+        ...
+
+    async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
+        """Those of one topic before a position (empty: all), newest first. Fewer than `most` only if there are no more."""
         ...
 
     async def changes(self, topic: str, after: str) -> Changes:

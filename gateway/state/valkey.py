@@ -8,6 +8,8 @@ bears it.
 import contextlib
 import functools
 import json
+import math
+import operator
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -43,6 +45,7 @@ from gateway.state.store import (
     Taken,
     Total,
     Usage,
+    place_of,
 )
 from gateway.state.transitions import TRANSITIONS, Event
 from gateway.state.valkey_rules import FollowingPool, explained
@@ -182,6 +185,26 @@ class ValkeyStore:
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
         return await self._views(await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:topic:{topic}", since, "+inf")))
+
+    async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
+        moment, op_id = place_of(before, math.inf)
+        index, earlier = f"{self._base}:topic:{topic}", functools.partial(operator.gt, (moment, op_id))
+        return await self._part(functools.partial(self._client.zrevrangebyscore, index, moment, "-inf"), earlier, most)
+
+    async def opened(self, after: str, most: int) -> list[OperationView]:
+        moment, op_id = place_of(after, -math.inf)
+        later = functools.partial(operator.lt, (moment, op_id))
+        return await self._part(functools.partial(self._client.zrangebyscore, f"{self._base}:open", moment, "+inf"), later, most)
+
+    async def _part(self, index: Callable[..., Awaitable[Any]], belongs: Callable[[tuple[float, str]], bool], most: int) -> list[OperationView]:
+        """The first operations of an index that belong to a part of it. Some may have begun at the same moment, or be no longer kept."""
+        found: list[OperationView] = []
+        start, some = 0, [(b"", 0.0)] * most
+        while len(found) < most == len(some):
+            some = await self._ask(functools.partial(index, start, most, withscores=True))
+            found += await self._views([name for name, score in some if belongs((score, name.decode()))])
+            start += most
+        return found[:most]
 
     async def changes(self, topic: str, after: str) -> Changes:
         life, _, number = after.rpartition(" ")

@@ -7,6 +7,7 @@ replica finds out more replaces the note. So a submission outlives the process a
 import asyncio
 import contextlib
 import contextvars
+import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cbrgateway.v1 import errors_pb2, types_pb2
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Resource
 from gateway.state import Heartbeat, Operation, OperationView, Store, StoreDown
+from gateway.state.parts import in_parts
 from gateway.tasks import correlation
 from gateway.tasks.claims import Claims, Entry
 from gateway.tasks.correlation import Task
@@ -76,9 +78,11 @@ class Submissions:
             raise GatewayError(errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND, text, resource=Resource("submission", submission_id))
         return _shown(op)
 
-    async def list(self, tenant: str, project: str) -> list[types_pb2.Submission]:
-        """Newest first. Raises StoreDown."""
-        return [_shown(op) for op in reversed(await self.store.on_topic(project, 0)) if op.tenant == tenant]
+    async def recent(self, tenant: str, project: str, before: str, most: int) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
+        """Those before a position (empty: all), newest first, each with its own; `most` are read at first. Raises StoreDown."""
+        async for op in in_parts(functools.partial(self.store.recent, project), before, most):
+            if op.tenant == tenant:
+                yield op.position, _shown(op)
 
     # What others tell and hear ---------------------------------------------------------------------------------------------------
 

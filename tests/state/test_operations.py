@@ -8,6 +8,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.state import (
+    OPEN,
     Admitted,
     Charge,
     InProgress,
@@ -295,6 +296,43 @@ async def test_a_topic_lists_its_operations_from_a_moment_on(bench: Bench):
     assert [view.id for view in await store.on_topic("a", listed[1].created_at)] == ["a1", "a2"]
     assert [view.id for view in await store.on_topic("{b}", 0)] == ["b"]
     assert await store.on_topic("", 0) == await store.on_topic("nobody's", 0) == []
+
+
+async def test_a_topic_is_read_from_its_newest_operation_on_in_parts(bench: Bench):
+    store = bench.store
+    for number in range(7):
+        await store.begin(operation(f"a{number}", topic="a"))
+    await store.begin(operation("b", topic="b"))
+    for most in (1, 2, 3, 7, 9):
+        listed, before, ended = [], "", False
+        while not ended:
+            some = await store.recent("a", before, most)
+            assert len(some) <= most
+            listed += [view.id for view in some]
+            ended = len(some) < most
+            before = some[-1].position if some else before
+        assert sorted(listed, reverse=True) == [f"a{number}" for number in range(6, -1, -1)]
+        assert listed == [view.id for view in sorted(await store.on_topic("a", 0), key=lambda v: (v.created_at, v.id), reverse=True)]
+    assert await store.recent("", "", 5) == await store.recent("nobody's", "", 5) == []
+
+
+async def test_open_operations_are_read_from_the_oldest_on_in_parts(bench: Bench):
+    store = bench.store
+    for number in range(7):
+        await store.begin(operation(f"a{number}"))
+    await store.sent("a1")
+    await store.sent("a4")
+    await store.unknown("a4")
+    await store.release("a2")
+    for most in (1, 2, 3, 6, 9):
+        listed, after, ended = [], "", False
+        while not ended:
+            some = await store.opened(after, most)
+            listed += some
+            ended = len(some) < most
+            after = some[-1].position if some else after
+        assert listed == sorted(await store.operations(None, OPEN), key=lambda view: (view.created_at, view.id))
+        assert {view.id for view in listed} == {"a0", "a1", "a3", "a4", "a5", "a6"}
 
 
 async def test_changes_of_a_topic_are_told_once_whoever_made_them(bench: Bench):

@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import quota_pb2, task_pb2, vault_pb2
+from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
+from gateway.state import Operation
 from gateway.tasks.correlation import Claim, Search
 from gateway.tasks.matching import Index, keys_of
+from gateway.tasks.record import Trace
 from tests.functional.calls import arrived, order
-from tests.harness import World, config_for
+from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
 from tests.state.conftest import valkey  # noqa: F401 - a fixture
 from tests.tasks.test_correlation import task
@@ -70,6 +74,42 @@ async def test_a_change_reads_no_other_change_anew(kind, tmp_path, valkey, monke
         await operations_per_change(150)
         many = await operations_per_change(20)
         assert many <= 1.2 * few + 1
+
+
+LISTS = {
+    "recent": ("tasks", "ListSubmissions", task_pb2.ListSubmissionsRequest),
+    "opened": ("quota", "ListReservations", quota_pb2.ListReservationsRequest),
+}
+
+
+@pytest.mark.parametrize("reading", LISTS)
+@pytest.mark.parametrize("kind", ["memory", "valkey"])
+async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(kind, reading, tmp_path, valkey, monkeypatch):  # noqa: F811
+    async with gateway(settings_for(kind, tmp_path, valkey)) as scene:
+        store, (project, _) = scene.world.app.store, TENANTS["payments"]
+        for number in range(120):
+            trace = msgspec.msgpack.encode(Trace(scene.world.app.submissions.heartbeat.owner, project, b"", marked=False))
+            await store.begin(Operation(f"op-{number:03}", "payments", "VaultService/DeleteVault", "", b"", (), 60, trace, topic=project))
+        read, real = [], getattr(store, reading)
+
+        async def counted(_self, *given):
+            answer = await real(*given)
+            read.append(len(answer))
+            return answer
+
+        monkeypatch.setattr(type(store), reading, counted)
+        service, method, request = LISTS[reading]
+        stub = scene.tasks if service == "tasks" else scene.world.stub(QuotaServiceStub)
+        listed, token, pages = [], "", []
+        while token or not listed:
+            since = sum(read)
+            page = await scene.call(getattr(stub, method), request(page_size=10, page_token=token))
+            listed += [row.id for row in (page.submissions if service == "tasks" else page.reservations)]
+            assert page.total_size == 120
+            pages.append(sum(read) - since)
+            token = page.next_page_token
+        assert sorted(listed) == [f"op-{number:03}" for number in range(120)]
+        assert pages == [120, *[11] * 10, 10]
 
 
 async def test_one_list_serves_all_that_look(tmp_path, valkey):  # noqa: F811

@@ -3,7 +3,7 @@
 Limits that are shared between tenants are shown to administrators only: their use would tell one tenant about the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from gateway.quota.unmarked import unmarked
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
-from gateway.state import OPEN, State, Usage
+from gateway.state import OPEN, OperationView, State, Usage
+from gateway.state.parts import in_parts
 from gateway.tasks.record import undecided
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
@@ -155,21 +156,14 @@ class QuotaHandlers:
         )
 
     async def list_reservations(self, call: Call, request: Message) -> Message:
+        page = plan_page(call.binding, request, self.tokens, call.scope)
+        return await page.kept(quota_pb2.ListReservationsResponse(), lambda after: self._open(call, after, page.size + 1))
+
+    async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
         tenant = None if _administers(call) else call.quota_scope.tenant
-        rows = [
-            quota_pb2.Reservation(
-                id=op.id,
-                tenant=op.tenant,
-                rpc=op.rpc,
-                request_id=op.request_id,
-                state=quota_pb2.ReservationState.Value(f"RESERVATION_STATE_{op.state}"),
-                amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
-                create_time=moment(op.created_at),
-                undecided_reason=undecided(op),
-            )
-            for op in await self.admission.store.operations(tenant, OPEN)
-        ]
-        return self._page(call, request, quota_pb2.ListReservationsResponse(reservations=rows))
+        async for op in in_parts(self.admission.store.opened, after, most):
+            if tenant in {None, op.tenant}:
+                yield op.position, _reservation(op)
 
     async def set_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.SetLimitRequest
         limit = _entry(request.limit).limit()
@@ -191,6 +185,19 @@ class QuotaHandlers:
             raise GatewayError(errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name))
         await self.admission.recovery.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
+
+
+def _reservation(op: OperationView) -> quota_pb2.Reservation:
+    return quota_pb2.Reservation(
+        id=op.id,
+        tenant=op.tenant,
+        rpc=op.rpc,
+        request_id=op.request_id,
+        state=quota_pb2.ReservationState.Value(f"RESERVATION_STATE_{op.state}"),
+        amounts=[quota_pb2.ReservedAmount(name=key, amount=amount) for key, amount in op.charges],
+        create_time=moment(op.created_at),
+        undecided_reason=undecided(op),
+    )
 
 
 def _administers(call: Call) -> bool:

@@ -1,5 +1,6 @@
 """What TaskService answers by itself: the submissions that the gateway keeps."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,11 +32,11 @@ class TaskHandlers:
         return task_pb2.GetSubmissionResponse(submission=found)
 
     async def list_submissions(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.ListSubmissionsRequest
-        scope = call.quota_scope
         page = plan_page(call.binding, request, self.tokens, call.scope)
-        rows = [
-            row
-            for row in await self.submissions.list(scope.tenant, scope.project)
-            if request.state in {0, row.state} and request.request_id in {"", row.request_id} and request.rpc in {"", row.rpc}
-        ]
-        return page.cut(task_pb2.ListSubmissionsResponse(submissions=rows))
+        return await page.kept(task_pb2.ListSubmissionsResponse(), lambda before: self._matching(call, request, before, page.size + 1))
+
+    async def _matching(self, call: Call, request: Any, before: str, most: int) -> AsyncIterator[tuple[str, Message]]:  # noqa: ANN401 - as above
+        scope = call.quota_scope
+        async for position, row in self.submissions.recent(scope.tenant, scope.project, before, most):
+            if request.state in {0, row.state} and request.request_id in {"", row.request_id} and request.rpc in {"", row.rpc}:
+                yield position, row
