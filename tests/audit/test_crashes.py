@@ -40,19 +40,26 @@ async def changes(world, rnd):
     await asyncio.gather(*(one(number) for number in range(4)))
 
 
-async def life(process, rnd, **environ):
-    """One life of the gateway, which ends by force; at some places it ends before it serves."""
+def changes_at(cloud):
+    """How many changes have reached CBR."""
+    return sum(entry.method != "GET" for entry in cloud.state.truth.entries())
+
+
+async def life(process, cloud, rnd, **environ):
+    """One life of the gateway, which ends by force: at a place, maybe before it serves, or soon after a few more requests have reached CBR."""
+    enough = changes_at(cloud) + len(PLACES) + 1
     await process.start(**environ)
 
     async def work():
         async with process.world() as world:
-            await asyncio.wait_for(changes(world, rnd), None if environ else rnd.uniform(0.05, 0.5))
+            await changes(world, rnd)
 
     working = asyncio.create_task(work())
     if environ:
         assert await process.ended() == -signal.SIGKILL
     else:
-        await asyncio.wait({working})
+        await until(lambda: changes_at(cloud) >= enough, 60)
+        await asyncio.sleep(rnd.uniform(0, 0.5))
         await process.end(signal.SIGKILL)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
@@ -70,9 +77,9 @@ async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path
     async with running_emulator(pace=Pace(Mode.IMMEDIATE), truth_limit=100_000) as cloud:
         process = Process(tmp_path, cloud, **sections)
         for place in PLACES:
-            await life(process, rnd, CBR_GATEWAY_FAILPOINT=f"{place}=kill")
+            await life(process, cloud, rnd, CBR_GATEWAY_FAILPOINT=f"{place}=kill")
         for _ in range(KILLS):
-            await life(process, rnd)
+            await life(process, cloud, rnd)
         await process.start()
         await process.serving()
         async with asyncio.timeout(60):
