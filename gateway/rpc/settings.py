@@ -52,7 +52,7 @@ class TlsSettings(BaseModel):
             # An empty password stands for none: without it an encrypted key would ask for one on the terminal.
             context.load_cert_chain(self.certificate_file, self.key_file, password="")
         except ssl.SSLError as error:
-            text = "Give a certificate chain and its own unencrypted key, both PEM"
+            text = "Give a certificate chain, the server's own first, and its own unencrypted key, both PEM"
             raise ValueError(f"certificate_file and key_file are not a usable pair ({error.reason or 'not PEM'}). {text}") from error
         try:
             if self.client_ca_file:

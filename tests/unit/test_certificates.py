@@ -1,13 +1,15 @@
 """Certificates that every client would refuse are refused by `check` and at the start, with their file's key and line."""
 
 import datetime as dt
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.cli import main
@@ -17,77 +19,160 @@ from tests.unit.test_config import ENVIRON, TENANTS, UPSTREAM
 DAY = dt.timedelta(days=1)
 
 
-def made(path: Path, begins: dt.timedelta, ends: dt.timedelta, usage: x509.ObjectIdentifier | None = None) -> bytes:
-    """Writes a certificate and its key, `path` with .crt and .key; valid from now + `begins` to now + `ends`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now + begins, now + ends)
-    if usage is not None:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    path.with_suffix(".crt").write_bytes(pem)
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.with_suffix(".key").write_bytes(private)
-    return pem
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+SIGNS, PROVES = "key_cert_sign", "digital_signature"
+USAGES = (PROVES, "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", SIGNS, "crl_sign", "encipher_only", "decipher_only")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    good = made(tmp_path / "good", -DAY, DAY)
-    old = made(tmp_path / "old", -2 * DAY, -DAY)
-    made(tmp_path / "early", DAY, 2 * DAY)
-    made(tmp_path / "client", -DAY, DAY, ExtendedKeyUsageOID.CLIENT_AUTH)
-    made(tmp_path / "server", -DAY, DAY, ExtendedKeyUsageOID.SERVER_AUTH)
-    (tmp_path / "both.crt").write_bytes(old + good)
-    (tmp_path / "chain.crt").write_bytes(good + old)
-    (tmp_path / "chain.key").write_bytes((tmp_path / "good.key").read_bytes())
-    return tmp_path
+@dataclass(frozen=True)
+class Pair:
+    """A certificate with its key; `write` makes NAME.crt and NAME.key of it and of what comes after it in its chain."""
 
+    pem: bytes
+    key: Key
+    name: str
 
-def configured(server: str, more: str = "") -> str:
-    return f"server: {{tls: {{{server}}}}}\n{UPSTREAM}{more}{TENANTS}"
+    def write(self, *chain: "Pair", name: str = "") -> None:
+        path = Path(name or self.name)
+        path.with_suffix(".crt").write_bytes(self.pem + b"".join(each.pem for each in chain))
+        private = self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.with_suffix(".key").write_bytes(private)
 
 
 def pair(name: str) -> str:
     return f"certificate_file: {name}.crt, key_file: {name}.key"
 
 
+def made(
+    name: str,
+    issuer: Pair | None = None,
+    *,
+    begins: dt.timedelta = -DAY,
+    ends: dt.timedelta = DAY,
+    extended: x509.ObjectIdentifier | None = None,
+    usage: str | None = None,
+    ca: bool | None = None,
+    key: Key | None = None,
+) -> Pair:
+    """Valid from now + `begins` to now + `ends`; without `issuer` signed by itself."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer.name if issuer else name))
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder(by, subject, key.public_key(), 1, now + begins, now + ends)
+    if extended is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
+    if usage is not None:
+        builder = builder.add_extension(x509.KeyUsage(**{each: each == usage for each in USAGES}), critical=True)
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    signed_by = issuer.key if issuer else key
+    signed = builder.sign(signed_by, None if isinstance(signed_by, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    return Pair(signed.public_bytes(serialization.Encoding.PEM), key, name)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    root, other, old = made("root", ca=True, usage=SIGNS), made("other", ca=True), made("old", begins=-2 * DAY, ends=-DAY)
+    middle = made("middle", root, ca=True, usage=SIGNS)
+    leaf = made("leaf", middle, ca=False, usage=PROVES, extended=ExtendedKeyUsageOID.SERVER_AUTH)
+    good = made("good")
+    for each in (root, old, other, good, leaf):
+        each.write()
+    made("early", begins=DAY, ends=2 * DAY).write()
+    made("client", extended=ExtendedKeyUsageOID.CLIENT_AUTH).write()
+    made("unsigning", usage="key_encipherment").write()
+    made("server", extended=ExtendedKeyUsageOID.SERVER_AUTH).write()
+    made("alone", ca=False).write()
+    made("idle", ca=True, usage=PROVES).write()
+    made("p521", key=ec.generate_private_key(ec.SECP521R1())).write()
+    made("ed25519", key=ed25519.Ed25519PrivateKey.generate()).write()
+    made("rsa", root, ca=False, key=rsa.generate_private_key(65537, 2048)).write(root)
+    leaf.write(middle, name="chain")
+    leaf.write(middle, root, name="whole")
+    leaf.write(other, middle, name="stranger")
+    leaf.write(root, middle, name="disorder")
+    middle.write(leaf, name="reversed")
+    shutil.copy("leaf.key", "reversed.key")
+    stale = made("stale", root, ca=True, begins=-2 * DAY, ends=-DAY)
+    made("late", stale).write(stale, name="late")
+    half = made("half", root, ca=False)
+    made("bottom", half).write(half, name="half")
+    Path("both.crt").write_bytes(old.pem + root.pem)
+    Path("none.crt").write_bytes(old.pem + leaf.pem)
+    return tmp_path
+
+
+SERVER, CALLERS, CLOUD = "server.tls.certificate_file", "server.tls.client_ca_file", "upstream.transport.ca_file"
+NO_KEY = "has a key that clients do not take. Give one whose key is RSA with 2048 bits or more, or EC on P-256 or P-384"
+ORDER = "Give the server's own certificate, then that of its issuer, then that of the issuer's issuer, and nothing else"
+NO_CA = "is not that of an authority (it is not CA:TRUE)"
 REFUSED = {
-    "expired": (configured(pair("old")), "server.tls.certificate_file (gateway.yaml:1): the certificate of 'CN=old' has expired at "),
-    "not yet valid": (configured(pair("early")), "server.tls.certificate_file (gateway.yaml:1): the certificate of 'CN=early' is not valid before "),
-    "an expired link": (configured(pair("chain")), "server.tls.certificate_file (gateway.yaml:1): the certificate of 'CN=old' has expired at "),
-    "for clients": (
-        configured(pair("client")),
-        "server.tls.certificate_file (gateway.yaml:1): the certificate of 'CN=client' is not one for servers: ",
+    "expired": (pair("old"), SERVER, "'CN=old' has expired at "),
+    "not yet valid": (pair("early"), SERVER, "'CN=early' is not valid before "),
+    "an expired link": (pair("late"), SERVER, "'CN=stale' has expired at "),
+    "for clients": (pair("client"), SERVER, "'CN=client' is not one for servers: its extended key usage lacks serverAuth. Give one that has it"),
+    "a key that may not sign": (pair("unsigning"), SERVER, "'CN=unsigning' is not one for servers: its key usage lacks digitalSignature. "),
+    "an authority's": (pair("other"), SERVER, "'CN=other' is that of an authority (CA:TRUE), which clients may refuse as a server's. "),
+    "a curve that clients do not take": (pair("p521"), SERVER, f"'CN=p521' {NO_KEY}"),
+    "a kind of key that clients do not take": (pair("ed25519"), SERVER, f"'CN=ed25519' {NO_KEY}"),
+    "a link of strangers at the end": (
+        pair("stranger"),
+        SERVER,
+        f"'CN=other' stands after the certificate of 'CN=leaf' and is not its issuer's. {ORDER}",
     ),
-    "expired authority of callers": (
-        configured(f"{pair('good')}, client_ca_file: old.crt"),
-        "server.tls.client_ca_file (gateway.yaml:1): the certificate of 'CN=old' has expired at ",
-    ),
-    "expired authority of the cloud": (
-        configured(pair("good"), "  transport: {ca_file: old.crt}\n"),
-        "upstream.transport.ca_file (gateway.yaml:7): the certificate of 'CN=old' has expired at ",
-    ),
+    "links in disorder": (pair("disorder"), SERVER, f"'CN=root' stands after the certificate of 'CN=leaf' and is not its issuer's. {ORDER}"),
+    "a link that is no authority's": (pair("half"), SERVER, f"'CN=half' {NO_CA}, so that clients would refuse what it has issued. "),
+    "an expired authority of callers": (f"{pair('good')}, client_ca_file: old.crt", CALLERS, "'CN=old' has expired at "),
+    "a caller's own as authority": (f"{pair('good')}, client_ca_file: leaf.crt", CALLERS, f"'CN=leaf' {NO_CA}. Give an authority that is valid"),
+    "a caller's own, self-signed": (f"{pair('good')}, client_ca_file: alone.crt", CALLERS, f"'CN=alone' {NO_CA}. "),
+    "an authority that may not sign": (f"{pair('good')}, client_ca_file: idle.crt", CALLERS, "'CN=idle' is not that of an authority (its key usage "),
+    "none of several": (f"{pair('good')}, client_ca_file: none.crt", CALLERS, "'CN=old' has expired at "),
 }
 
 
-@pytest.mark.parametrize("command", ["check", "serve"])
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_certificate_that_serves_nobody_is_refused(here: Path, case: str, command: str) -> None:
-    text, expected = REFUSED[case]
+def configured(server: str, more: str = "") -> str:
+    return f"server: {{tls: {{{server}}}}}\n{UPSTREAM}{more}{TENANTS}"
+
+
+def told(command: str, text: str) -> str:
+    """The one problem that the command tells, and it does no more."""
     Path("gateway.yaml").write_text(text)
     result = CliRunner().invoke(main, [command, "--config", "gateway.yaml"], env=ENVIRON)
     assert (result.exit_code, result.stdout) == (1, "")
     heading, found = result.stderr.splitlines()
     assert heading == "Error: 1 problem in the configuration:"
-    assert found.strip().startswith(expected)
+    return found.strip()
 
 
-@pytest.mark.parametrize("server", [pair("good"), pair("server"), f"{pair('good')}, client_ca_file: both.crt"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_certificate_that_serves_nobody_is_refused(here: Path, case: str) -> None:
+    server, path, expected = REFUSED[case]
+    assert told("check", configured(server)).startswith(f"{path} (gateway.yaml:1): the certificate of {expected}")
+
+
+def test_a_start_refuses_it_as_well(here: Path) -> None:
+    assert told("serve", configured(pair("old"))) == told("check", configured(pair("old")))
+
+
+def test_a_chain_that_begins_with_another_certificate_than_the_keys(here: Path) -> None:
+    assert "(KEY_VALUES_MISMATCH). Give a certificate chain, the server's own first, and its own unencrypted key" in told(
+        "check", configured(pair("reversed"))
+    )
+
+
+@pytest.mark.parametrize(("file", "expected"), [("old", "has expired at "), ("leaf", f"{NO_CA}. ")])
+def test_an_authority_of_the_cloud_that_cannot_be_one(here: Path, file: str, expected: str) -> None:
+    found = told("check", configured(pair("good"), f"  transport: {{ca_file: {file}.crt}}\n"))
+    assert found.startswith(f"{CLOUD} (gateway.yaml:7): the certificate of 'CN={file}' {expected}")
+
+
+TAKEN = [*map(pair, ("good", "server", "leaf", "chain", "whole", "rsa", "alone")), f"{pair('good')}, client_ca_file: both.crt"]
+
+
+@pytest.mark.parametrize("server", TAKEN)
 def test_a_certificate_that_serves_is_taken(here: Path, server: str) -> None:
-    Path("gateway.yaml").write_text(configured(server))
+    Path("gateway.yaml").write_text(configured(server, "  transport: {ca_file: alone.crt}\n"))
     result = CliRunner().invoke(main, ["check", "--config", "gateway.yaml"], env=ENVIRON)
     assert (result.exit_code, result.stderr) == (0, "")
 

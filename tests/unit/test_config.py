@@ -242,7 +242,7 @@ def certificate(name: str) -> None:
     Path(f"{name}.locked").write_bytes(locked)
 
 
-PAIR = "Give a certificate chain and its own unencrypted key, both PEM"
+PAIR = "Give a certificate chain, the server's own first, and its own unencrypted key, both PEM"
 TLS = {
     "the key of another certificate": (
         "certificate_file: a.crt, key_file: b.key",
