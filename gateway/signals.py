@@ -27,20 +27,26 @@ class Signals:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """An end leaves by SystemExit, wherever the main thread is, and a reload is remembered; after it, one is ignored."""
-        for number in _ENDING:
-            signal.signal(number, self._end)
-        signal.signal(signal.SIGHUP, self._ask_reload)
+        """An end leaves by SystemExit, wherever the main thread is, once; and a reload is remembered. After it, all are ignored."""
         try:
+            for number in _ENDING:
+                signal.signal(number, self._end)
+            signal.signal(signal.SIGHUP, self._ask_reload)
             yield
         finally:
             # The end of the interpreter takes handlers away, but leaves a signal that is ignored as it is.
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            for number in (*_ENDING, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def heard_on(self, loop: "asyncio.AbstractEventLoop", end: Callable[[], None], reload: Callable[[], None] | None) -> Iterator[None]:
         """Has the loop call these, for what was asked before, too. Without `reload`, SIGHUP stays as it is."""
-        wishes = dict.fromkeys(_ENDING, end) | ({signal.SIGHUP: reload} if reload is not None else {})
+
+        def note_end() -> None:
+            self._ended = True
+            end()
+
+        wishes = dict.fromkeys(_ENDING, note_end) | ({signal.SIGHUP: reload} if reload is not None else {})
         before = {number: signal.getsignal(number) for number in wishes}
         for number, wish in wishes.items():
             loop.add_signal_handler(number, wish)
@@ -56,9 +62,10 @@ class Signals:
                 signal.signal(number, handler)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
-        # Noted as well, since an exception does not get through everything that calls Python.
-        self._ended = True
-        raise SystemExit(0)
+        if not self._ended:
+            # Noted as well, since an exception does not get through everything that calls Python.
+            self._ended = True
+            raise SystemExit(0)
 
     def _ask_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload_asked = True

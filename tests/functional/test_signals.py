@@ -78,16 +78,16 @@ def test_an_end_asked_for_while_a_disk_hangs_is_clean(gateway: Gateway, tmp_path
 
 
 @contextlib.contextmanager
-def asked_all_the_time(gateway: Gateway) -> Iterator[None]:
-    """Reloads, from the moment when it hears of them."""
+def asked_all_the_time(gateway: Gateway, number: signal.Signals = signal.SIGHUP, every_s: float = 0.005) -> Iterator[None]:
+    """From the moment when it hears signals: SIGHUP is the last that it installs, and none that Python does."""
     done, process = threading.Event(), gateway.process
 
     def ask() -> None:
-        while not done.wait(0.005):
+        while not done.wait(every_s):
             # Its files in /proc go before we know of its end.
             with contextlib.suppress(OSError):
                 if hears(process.pid, signal.SIGHUP):
-                    process.send_signal(signal.SIGHUP)
+                    process.send_signal(number)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -118,6 +118,30 @@ def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tm
             assert gateway.process.wait(30) == 0
         finally:
             gateway.process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_asked_for_all_the_time_is_clean_from_the_first_moment_to_the_last(tmp_path: Path, number: signal.Signals) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(configuration()))
+    for _ in range(5):
+        gateway = Gateway(config)
+        with gateway.process, asked_all_the_time(gateway, number, 0.0005):
+            assert gateway.process.wait(30) == 0
+            assert gateway.process.stderr is not None
+            assert "Exception ignored" not in gateway.process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_an_end_asked_for_all_the_time_while_it_serves_is_clean(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(configuration()))
+    gateway = Gateway(config)
+    with gateway.process:
+        gateway.until("serving")
+        with asked_all_the_time(gateway, signal.SIGTERM, 0.0005):
+            assert gateway.process.wait(30) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
