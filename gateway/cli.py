@@ -194,15 +194,23 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
     import asyncio  # noqa: PLC0415 - see above
 
     from gateway import telemetry  # noqa: PLC0415
+    from gateway.clock import SystemClock  # noqa: PLC0415
     from gateway.config import masking  # noqa: PLC0415
     from gateway.online import look, places  # noqa: PLC0415
 
     # Whatever would be logged is among the problems.
     telemetry.configure(config.log.model_copy(update={"level": "error"}))
     problems = asyncio.run(look(config, catalog, within_s))
+    reports = []
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        raise click.ClickException(masking(layers).of(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}"))
+        reports.append(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}")
+    if config.state.kind == "valkey":
+        from gateway.state.valkey import problem_with  # noqa: PLC0415 - its library is installed for it only
+
+        reports += filter(None, [asyncio.run(problem_with(config.state, SystemClock()))])
+    if reports:
+        raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(f"OK: every credential is accepted, and vaults, policies and tasks can be listed in {len(places(config))} projects")
 
 

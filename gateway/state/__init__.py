@@ -27,6 +27,7 @@ from gateway.state.store import (
     Taken,
     Total,
     Usage,
+    WrongStore,
 )
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "Taken",
     "Total",
     "Usage",
+    "WrongStore",
     "open_store",
 ]

@@ -15,7 +15,7 @@ from gateway.state.store import Store, StoreDown
 
 @contextlib.asynccontextmanager
 async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Store]:
-    """Raises StoreDown when a file cannot be used. A Valkey that is down is no error yet: growth is refused until it answers."""
+    """Raises StoreDown for a file or server that cannot be used. A Valkey that is down is no error yet: growth is refused until it answers."""
     if settings.kind == "valkey":
         # Here, since the client library is installed for it only.
         from gateway.state.valkey import open_valkey  # noqa: PLC0415

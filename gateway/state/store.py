@@ -27,6 +27,10 @@ class StoreDown(Exception):  # noqa: N818 - a state of the store, named as its u
     """The store did not answer in time, or it was emptied since `epoch` was last called. Whether the call had its effect is unknown; repeat it."""
 
 
+class WrongStore(StoreDown):
+    """The store is not one that the gateway can work with, and waiting does not make it one. Told at the start only."""
+
+
 class State(StrEnum):
     """Where an operation is. The first three are open: their charges count as reserved."""
 

@@ -45,10 +45,11 @@ from gateway.state.store import (
     Taken,
     Total,
     Usage,
+    WrongStore,
     place_of,
 )
 from gateway.state.transitions import TRANSITIONS, Event
-from gateway.state.valkey_rules import FollowingPool, explained
+from gateway.state.valkey_rules import FollowingPool, explained, wrong_store
 from gateway.state.valkey_wire import VIEW_FIELDS, Scripts, charges_json, shortages, view
 
 T = TypeVar("T")
@@ -63,7 +64,29 @@ _KEPT_MS: Final = 60_000
 
 @contextlib.asynccontextmanager
 async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["ValkeyStore"]:
-    """Does not wait for a Valkey that is down."""
+    """Does not wait for a Valkey that is down. Raises WrongStore for one that cannot be used."""
+    async with _connected(settings, clock) as store:
+        try:
+            await store.epoch()
+        except WrongStore:
+            raise
+        except StoreDown:
+            pass
+        yield store
+
+
+async def problem_with(settings: StoreSettings, clock: Clock) -> str:
+    """What stands against using the Valkey, found out by reads alone; empty where nothing does."""
+    async with _connected(settings, clock) as store:
+        try:
+            await store.overrides_version()
+        except StoreDown as down:
+            return str(down)
+    return ""
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: StoreSettings, clock: Clock) -> AsyncIterator["ValkeyStore"]:
     assert settings.url is not None
     pool = FollowingPool.from_url(
         settings.url.reveal(),
@@ -75,11 +98,8 @@ async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator["V
         retry=None,
         protocol=2,
     )
-    store = ValkeyStore(Redis(connection_pool=pool), pool.leave, settings, LocalShare(clock, settings.replicas), clock)
     try:
-        with contextlib.suppress(StoreDown):
-            await store.epoch()
-        yield store
+        yield ValkeyStore(Redis(connection_pool=pool), pool.leave, settings, LocalShare(clock, settings.replicas), clock)
     finally:
         with contextlib.suppress(TimeoutError):
             await answer_of(pool.disconnect(), settings.patience_s)
@@ -348,4 +368,4 @@ class ValkeyStore:
             return await answer_of(question(), self._timeout_s)
         except (RedisError, OSError, TimeoutError) as error:
             self._leave()
-            raise StoreDown(explained(error)) from error
+            raise (WrongStore if wrong_store(error) else StoreDown)(explained(error)) from error

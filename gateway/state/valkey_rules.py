@@ -40,7 +40,7 @@ class Rule:
         return f"{self.means}; {self.advice or self.then.value}"
 
 
-_CLUSTER: Final = "give state.url the address of a server outside of a cluster, or of one that holds all slots"
+_CLUSTER: Final = "give state.url the address of a server outside of a cluster: clusters of several nodes are not supported"
 RULES: Final = {
     "READONLY": Rule("it is a replica", Then.FOLLOW, "if that lasts, let state.url lead to the primary"),
     "MASTERDOWN": Rule("it is a replica that has lost its primary", Then.FOLLOW, "if that lasts, let state.url lead to the primary"),
@@ -62,6 +62,7 @@ RULES: Final = {
     "max number of clients reached": Rule("it has too many clients", Then.REPORT, "raise maxclients"),
     "unknown command": Rule("it does not know a command", Then.REPORT, "use Valkey 7.2 or later, or Redis 6.2 or later; rename no commands"),
 }
+_WRONG: Final = frozenset({"MOVED", "CROSSSLOT"})
 _FOUND: Final = re.compile(rf"(?:^|-|\(')({'|'.join(map(re.escape, RULES))})\b")
 """At the beginning, or in the words that a script or a pipeline puts around it."""
 
@@ -70,6 +71,12 @@ def explained(error: Exception) -> str:
     """What failed, for operators. The text of an error may name the server or hold what was sent: only its kind goes on."""
     found = rule_of(error) if isinstance(error, RedisError) else None
     return f"the shared store answers {found[0]}: {found[1]}" if found else f"the shared store failed: {type(error).__name__}"
+
+
+def wrong_store(error: Exception) -> bool:
+    """Whether a gateway must not start with the server: every call would end like this one."""
+    found = rule_of(error) if isinstance(error, RedisError) else None
+    return found is not None and found[0] in _WRONG
 
 
 def rule_of(error: RedisError) -> tuple[str, Rule] | None:
