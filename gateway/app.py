@@ -92,12 +92,12 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     `load` reads the configuration anew, for reloads; without it there are none.
     """
     async with contextlib.AsyncExitStack() as stack:
-        clock = SystemClock()
-        catalog = _catalog()
+        clock, catalog = SystemClock(), _catalog()
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
-        snapshots = Snapshots(transport, breakers, clock)
+        shares = Shares(transport, config.upstream.transport.max_connections)
+        snapshots = Snapshots(transport, shares, breakers, clock)
         stack.push_async_callback(snapshots.aclose)
         read = config, await in_background(lambda: key_files(config))
         current = Current(snapshots.build(*read))
@@ -107,7 +107,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         def account_of(project: str) -> Account | None:
             return current.snapshot.accounts.get(project)
 
-        client = Client(catalog, Shares(transport, config.upstream.transport.max_connections), breakers, tokens, clock)
+        client = Client(catalog, shares, breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
         audit = await stack.enter_async_context(open_audit(config.audit, store, lambda: _clocks(client, store)))
         truth = Truth(catalog, client, account_of)

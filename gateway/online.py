@@ -90,10 +90,10 @@ async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
     clock = SystemClock()
     transport = open_transport(config.upstream.transport)
     breakers = Breakers(clock, random.random)
-    snapshots = Snapshots(transport, breakers, clock)
+    shares = Shares(transport, config.upstream.transport.max_connections)
+    snapshots = Snapshots(transport, shares, breakers, clock)
     try:
         accounts = snapshots.build(config, key_files(config)).accounts
-        shares = Shares(transport, config.upstream.transport.max_connections)
         yield Truth(catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get)
     finally:
         await snapshots.aclose()

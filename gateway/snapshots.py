@@ -18,15 +18,17 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
+from gateway.upstream.shares import Shares
 
 _VERSION_DIGITS = 12
 
 
 class Snapshots:
-    """Makes snapshots. Those of one process share their transport."""
+    """Makes snapshots. Those of one process share their transport. For IAM, who has a share of the connections is the IAM user."""
 
-    def __init__(self, transport: Transport, breakers: Breakers, clock: Clock) -> None:
+    def __init__(self, transport: Transport, shares: Shares, breakers: Breakers, clock: Clock) -> None:
         self._transport = transport
+        self._shares = shares
         self._breakers = breakers
         self._clock = clock
         self._authenticators: dict[tuple[AccessKey | IamUser, str], Authenticator] = {}
@@ -70,7 +72,8 @@ class Snapshots:
     def _authenticator(self, credential: AccessKey | IamUser, iam: str) -> Authenticator:
         if isinstance(credential, AccessKey):
             return AccessKeyAuth(credential, self._clock)
-        return TokenAuth(credential, iam, self._transport, breakers=self._breakers, clock=self._clock, random=random.random)
+        transport = self._shares.of(iam, f"{credential.domain}/{credential.user}")
+        return TokenAuth(credential, iam, transport, breakers=self._breakers, clock=self._clock, random=random.random)
 
     def _fetched(self, settings: IssuerSettings) -> FetchedKeys:
         assert settings.jwks.url is not None

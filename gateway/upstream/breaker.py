@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -45,6 +45,7 @@ class Traffic(Enum):
 class Level(Enum):
     """What a breaker watches, from the widest to the narrowest."""
 
+    HOST = "host"
     ENDPOINT = "endpoint"
     PROJECT = "project"
     OPERATION = "operation"
@@ -60,11 +61,8 @@ class Verdict(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Permit:
-    """Leave to make one call; give it to `settle` exactly once. `epoch` tells calls of an earlier state of the breaker."""
-
-    epoch: int
+Permit: TypeAlias = int
+"""Leave to make one call; give it to `settle` exactly once. It numbers the breaker's state, so that calls of an earlier one are told apart."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,21 +77,27 @@ class Window:
 
     def __init__(self) -> None:
         self._buckets: deque[_Bucket] = deque()
+        self._calls = 0
+        self._failures = 0
 
     def count(self, now: float, *, failed: bool) -> bool:
         """Counts one call. True when half of at least 20 calls have failed."""
         if not self._buckets or now - self._buckets[-1].begun >= _BUCKET_S:
             self._buckets.append(_Bucket(now))
-        while now - self._buckets[0].begun > _WINDOW_S:
-            self._buckets.popleft()
-        self._buckets[-1].calls += 1
-        self._buckets[-1].failures += failed
-        calls = sum(bucket.calls for bucket in self._buckets)
-        failures = sum(bucket.failures for bucket in self._buckets)
-        return calls >= _MIN_CALLS and failures >= _FAILED_SHARE * calls
+            while now - self._buckets[0].begun > _WINDOW_S:
+                old = self._buckets.popleft()
+                self._calls -= old.calls
+                self._failures -= old.failures
+        newest = self._buckets[-1]
+        newest.calls += 1
+        newest.failures += failed
+        self._calls += 1
+        self._failures += failed
+        return self._calls >= _MIN_CALLS and self._failures >= _FAILED_SHARE * self._calls
 
     def clear(self) -> None:
         self._buckets.clear()
+        self._calls = self._failures = 0
 
 
 class Pause:
@@ -150,11 +154,11 @@ class Breaker:
             if self.retry_after_s() > 0 or not self._may_probe():
                 return None
             self._probing += 1
-        return Permit(self._epoch)
+        return self._epoch
 
     def settle(self, permit: Permit, verdict: Verdict) -> None:
         """Reports the end of a call. What was begun in an earlier state is not counted in this one."""
-        if permit.epoch == self._epoch:
+        if permit == self._epoch:
             if self._ends_at is None:
                 self._count(verdict)
             else:

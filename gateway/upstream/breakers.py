@@ -10,13 +10,13 @@ A call is booked on the narrowest of them that explains it (group.py), so what f
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gateway.clock import Clock
 from gateway.upstream.breaker import Breaker, Level, Permit, Traffic, Verdict
-from gateway.upstream.group import ENDPOINT, IAM_ENDPOINT, OPERATION, PROJECT, Group, Kind, Pass
+from gateway.upstream.group import ENDPOINT, IAM_ENDPOINT, OPERATION, PROJECT, Group, Kind
 from gateway.upstream.target import Target
 
 _MAX_NARROW: Final = 2048
@@ -39,24 +39,23 @@ class Held:
 class Passage:
     """Leave of all breakers in the row for one call; `settle` it exactly once."""
 
+    target: Target
     host: Breaker
     permit: Permit
-    make_leaf: Callable[[], Breaker]
-    """The narrowest breaker, which is made by the first failure."""
-    leaf: tuple[Breaker, Permit] | None = None
-    groups: list[tuple[Group, Pass]] = field(default_factory=list)
+    groups: list[tuple[Group, Permit]]
+    leaf: Callable[[], Breaker]
+    """Makes the narrowest breaker, for the first failure."""
+    leaf_permit: Permit | None = None
+    """None where there is no such breaker yet."""
 
     def settle(self, verdict: Verdict) -> None:
         self.host.settle(self.permit, _OF_HOST.get(verdict, verdict))
-        for group, leave in self.groups:
-            group.settle(leave, verdict)
-        if self.leaf is None and verdict is Verdict.FAILURE:
-            leaf = self.make_leaf()
-            permit = leaf.acquire()
-            self.leaf = (leaf, permit) if permit is not None else None
-        if self.leaf is not None:
-            leaf, permit = self.leaf
-            leaf.settle(permit, _OF_LEAF.get(verdict, verdict))
+        for group, permit in self.groups:
+            group.settle(permit, self.target, verdict)
+        if self.leaf_permit is None and verdict is Verdict.FAILURE:
+            self.leaf_permit = self.leaf().acquire()
+        if self.leaf_permit is not None:
+            self.leaf().settle(self.leaf_permit, _OF_LEAF.get(verdict, verdict))
 
 
 class Breakers:
@@ -74,41 +73,42 @@ class Breakers:
         host = self.host(target.endpoint, traffic)
         permit = host.acquire()
         if permit is None:
-            return Held(Level.ENDPOINT, host.retry_after_s())
-        passage = Passage(host, permit, lambda: self._leaf(target, traffic))
+            return Held(Level.HOST, host.retry_after_s())
+        passage = Passage(target, host, permit, [], lambda: self._leaf(target, traffic))
         for group in self._groups(target, traffic):
-            leave = group.acquire(target, traffic)
-            if leave is None:
-                passage.settle(Verdict.NOTHING)
-                return Held(group.kind.level, group.retry_after_s(target))
-            passage.groups.append((group, leave))
-        if target in self._narrow:
-            leaf = self._leaf(target, traffic)
-            permit = leaf.acquire()
+            permit = group.acquire(target, traffic)
             if permit is None:
                 passage.settle(Verdict.NOTHING)
+                return Held(group.kind.level, group.retry_after_s(target))
+            passage.groups.append((group, permit))
+        if target in self._narrow:
+            leaf = self._leaf(target, traffic)
+            passage.leaf_permit = leaf.acquire()
+            if passage.leaf_permit is None:
+                passage.settle(Verdict.NOTHING)
                 return Held(Level.OBJECT if target.object else Level.OPERATION, leaf.retry_after_s())
-            passage.leaf = (leaf, permit)
         return passage
 
     def host(self, endpoint: str, traffic: Traffic) -> Breaker:
         """The keys come from the configuration, so they are few."""
         key = (endpoint, traffic)
-        if key not in self._hosts:
+        host = self._hosts.get(key)
+        if host is None:
             reads = self.host(endpoint, Traffic.READ) if traffic is Traffic.WRITE else None
-            self._hosts[key] = Breaker(f"{traffic.value} {endpoint}", self._clock, self._random, reads)
-        return self._hosts[key]
+            host = self._hosts[key] = Breaker(f"{traffic.value} {endpoint}", self._clock, self._random, reads)
+        return host
 
-    def _groups(self, target: Target, traffic: Traffic) -> Iterator[Group]:
-        where = (target.endpoint, target.tenant, target.project)
-        iam = traffic is Traffic.IAM
-        if target.endpoint not in self._endpoints:
-            self._endpoints[target.endpoint] = self._group(IAM_ENDPOINT if iam else ENDPOINT, f"endpoint {target.endpoint}")
-        yield self._endpoints[target.endpoint]
-        yield self._kept(where, lambda: self._group(PROJECT, f"project {target.project} of tenant {target.tenant}"))
-        if target.object:
-            name = f"{target.operation} in project {target.project} of tenant {target.tenant}"
-            yield self._kept((*where, target.operation), lambda: self._group(OPERATION, name))
+    def _groups(self, target: Target, traffic: Traffic) -> tuple[Group, ...]:
+        endpoint = self._endpoints.get(target.endpoint)
+        if endpoint is None:
+            kind = IAM_ENDPOINT if traffic is Traffic.IAM else ENDPOINT
+            endpoint = self._endpoints[target.endpoint] = self._group(kind, f"endpoint {target.endpoint}")
+        where = f"project {target.project} of tenant {target.tenant}"
+        project = self._kept((target.endpoint, target.tenant, target.project), lambda: self._group(PROJECT, where))
+        if not target.object:
+            return endpoint, project
+        key = (target.endpoint, target.tenant, target.project, target.operation)
+        return endpoint, project, self._kept(key, lambda: self._group(OPERATION, f"{target.operation} in {where}"))
 
     def _group(self, kind: Kind, name: str) -> Group:
         return Group(kind, name, self._clock, self._random)
@@ -120,9 +120,10 @@ class Breakers:
 
     def _kept(self, key: Hashable, make: Callable[[], _Narrow]) -> _Narrow:
         found = self._narrow.get(key)
-        if found is None:
-            found = self._narrow[key] = make()
-            if len(self._narrow) > _MAX_NARROW:
-                self._narrow.popitem(last=False)
-        self._narrow.move_to_end(key)
-        return found  # type: ignore[return-value]
+        if found is not None:
+            self._narrow.move_to_end(key)
+            return found  # type: ignore[return-value]
+        made = self._narrow[key] = make()
+        if len(self._narrow) > _MAX_NARROW:
+            self._narrow.popitem(last=False)
+        return made

@@ -28,7 +28,7 @@ from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.declaration import Binding, OnBadRow, RetryClass
 from gateway.upstream.faults import to_gateway_error
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TooLarge, Transport, always
+from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NoPlace, NotSent, TooLarge, Transport, always
 from gateway.upstream.lookup import named_in_body
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.remote_clock import RemoteClock
@@ -379,6 +379,8 @@ class Exchange:
             return error
         if attempt.outcome is Outcome.NEVER_SENT:
             why = f"could not be reached ({attempt.connect.problem})" if attempt.connect else "could not be reached,"
+            if attempt.no_place:
+                why = "is slow to answer the tenant's calls, which have taken all connections that one tenant may have,"
             return self._unreachable(_RETRY_AFTER_S, why)
         what = "did not answer in time" if attempt.timed_out else "broke the connection"
         text = f"CBR {what}; repeating is safe."
@@ -386,17 +388,19 @@ class Exchange:
 
     def _held(self, held: Held) -> GatewayError:
         """Not sent, because it would most likely fail again."""
-        what = {
-            Level.ENDPOINT: "CBR has been failing for most callers",
-            Level.PROJECT: "CBR has been failing for most calls in this project",
-            Level.OPERATION: f"CBR has been failing for {self.binding.operation} in this project",
-            Level.OBJECT: f"CBR has been failing for {self.binding.operation} of this object",
+        others = ", others are not affected"
+        what, whom = {
+            Level.HOST: ("connections to CBR have been failing", ""),
+            Level.ENDPOINT: ("CBR has been failing for most tenants", ""),
+            Level.PROJECT: ("CBR has been failing for most calls in this project", others),
+            Level.OPERATION: (f"CBR has been failing for {self.binding.operation} in this project", others),
+            Level.OBJECT: (f"CBR has been failing for {self.binding.operation} of this object", others),
         }[held.level]
         if self.in_doubt:
             return self.outcome_unknown()
         retry_after_s = max(held.retry_after_s, _RETRY_AFTER_S)
         nothing = "nothing was sent" if self.sent == "no" else "nothing was carried out"
-        text = f"{what}, so such calls are held back and {nothing}; repeat it in {math.ceil(retry_after_s)} s, others are not affected."
+        text = f"{what}, so such calls are held back and {nothing}; repeat it in {math.ceil(retry_after_s)} s{whom}."
         known = {"heldBack": held.level.value}
         return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNREACHABLE, text, retry_after_s=retry_after_s, upstream=self.facts(), metadata=known)
 
@@ -435,7 +439,7 @@ class Exchange:
 
 def _unanswered(error: NotSent | Lost, *, reads: bool) -> Attempt:
     if isinstance(error, NotSent):
-        return Attempt(Outcome.NEVER_SENT, connect=error.connect)
+        return Attempt(Outcome.NEVER_SENT, connect=error.connect, no_place=isinstance(error, NoPlace))
     if isinstance(error, TooLarge):
         # Of a read the next answer would be as large.
         return Attempt(Outcome.DEFINITE if reads else Outcome.AMBIGUOUS, problem=TOO_LARGE)

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Final, TypeVar
 
 from gateway.clock import Clock
-from gateway.upstream.breaker import PROBES, Level, Pause, Traffic, Verdict, Window, note_closed, note_opened
+from gateway.upstream.breaker import PROBES, Level, Pause, Permit, Traffic, Verdict, Window, note_closed, note_opened
 from gateway.upstream.target import Target
 
 _HEARD_S: Final = 5.0
@@ -41,15 +41,6 @@ ENDPOINT: Final = Kind(Level.ENDPOINT, attrgetter("tenant"), (attrgetter("tenant
 IAM_ENDPOINT: Final = Kind(Level.ENDPOINT, attrgetter("tenant"), (attrgetter("tenant"), attrgetter("project")))
 PROJECT: Final = Kind(Level.PROJECT, attrgetter("operation"), (attrgetter("operation"), attrgetter("object")))
 OPERATION: Final = Kind(Level.OPERATION, attrgetter("object"), (attrgetter("object"),))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pass:
-    """Leave to make one call; give it to `settle` exactly once."""
-
-    epoch: int
-    target: Target
-    probe: bool
 
 
 class Group:
@@ -86,13 +77,14 @@ class Group:
         not_before = max(self._not_before.get(target, 0.0), self._next_try.get((target.tenant, target in self._not_before), 0.0))
         return max(0.0, not_before - self._clock.monotonic())
 
-    def acquire(self, target: Target, traffic: Traffic) -> Pass | None:
+    def acquire(self, target: Target, traffic: Traffic) -> Permit | None:
         """Leave for one call, or None while it has to wait."""
-        reads_lately = self._clock.monotonic() - self._read_at < Pause.MEAN_S
+        now = self._clock.monotonic()
+        reads_lately = now - self._read_at < Pause.MEAN_S
         if traffic is not Traffic.WRITE:
-            self._read_at = self._clock.monotonic()
+            self._read_at = now
         if not self._open or self.kind.member(target) in self._well:
-            return Pass(self._epoch, target, probe=False)
+            return self._epoch
         # A change that is tried could end in doubt, so where calls have failed only reads are tried, if there are any.
         failed = target in self._not_before or (target.tenant, True) in self._next_try
         unwanted = traffic is Traffic.WRITE and failed and (reads_lately or bool(self._trying))
@@ -100,20 +92,16 @@ class Group:
         if unwanted or target in self._trying or own >= PROBES or self.retry_after_s(target) > 0:
             return None
         self._trying.add(target)
-        return Pass(self._epoch, target, probe=True)
+        return self._epoch
 
-    def settle(self, leave: Pass, verdict: Verdict) -> None:
+    def settle(self, permit: Permit, target: Target, verdict: Verdict) -> None:
         """Reports the end of a call. What was begun in an earlier state is not counted in this one."""
-        if leave.epoch != self._epoch:
+        if permit != self._epoch:
             return
-        failed = verdict is Verdict.FAILURE
-        if self._open:
-            if leave.probe:
-                self._trying.discard(leave.target)
-            if verdict in {Verdict.SUCCESS, Verdict.FAILURE}:
-                self._prove(leave.target, failed=failed)
-        elif verdict in {Verdict.SUCCESS, Verdict.FAILURE}:
-            self._count(leave.target, failed=failed)
+        self._trying.discard(target)
+        if verdict is Verdict.SUCCESS or verdict is Verdict.FAILURE:
+            report = self._prove if self._open else self._count
+            report(target, failed=verdict is Verdict.FAILURE)
 
     def _count(self, target: Target, *, failed: bool) -> None:
         now = self._clock.monotonic()

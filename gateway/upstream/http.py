@@ -83,6 +83,13 @@ class NotSent(Unanswered):
         return self.connect.advice if self.connect else ""
 
 
+class NoPlace(NotSent):
+    """The caller's own share of the connections is taken, by calls that the host is slow to answer."""
+
+    def __init__(self) -> None:
+        super().__init__("no place came free in the tenant's share of the connections", patience_s=0.0)
+
+
 class Lost(Unanswered):
     """The request was or may have been written, and no complete answer came."""
 
@@ -182,7 +189,7 @@ class TransportSettings(BaseModel):
         description="Time for a connection, from the host's name to the end of the TLS handshake; all attempts of a call together.",
     )
     max_connections: int = Field(
-        default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host; one tenant has at most half of them at once."
+        default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host; one tenant has at most as many as are free."
     )
     proxy: str | None = Field(
         default=None,

@@ -61,6 +61,8 @@ class Attempt:
     """Orders that the answer names, whether it can be read as a whole or not, and whether they were refused or not."""
     connect: ConnectFailure | None = None
     """Why there was no connection, where that is what failed."""
+    no_place: bool = False
+    """The tenant's other calls have all connections that it may have."""
 
     @property
     def throttled(self) -> bool:

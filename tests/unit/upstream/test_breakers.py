@@ -133,7 +133,7 @@ def test_connections_that_fail_speak_against_the_host_whoever_makes_them(traffic
     operation = "ListVault" if traffic == "reads" else "CreateVault"
     one = Target("e", "a", "1", operation)
     world.run([one] * 20, rounds=1)
-    assert world.call(Target("e", "b", "2", operation)).level is Level.ENDPOINT
+    assert world.call(Target("e", "b", "2", operation)).level is Level.HOST
     assert world.call(Target("other", "b", "2", operation)) is None
 
 

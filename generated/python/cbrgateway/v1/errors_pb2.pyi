@@ -230,7 +230,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UPSTREAM_UNREACHABLE: _ErrorReason.ValueType  # 51
     """UNAVAILABLE. CBR or its IAM could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit
     breaker); an earlier attempt of the call may have been refused. The message says which; what does not connect is told within 3 s. Where a
-    circuit breaker is open, ErrorInfo metadata `heldBack` says what has been failing: `object`, `operation`, `project` or `endpoint`.
+    circuit breaker is open, ErrorInfo metadata `heldBack` says what has been failing: `object`, `operation`, `project`, `endpoint` or `host`.
     What to do: repeat after RetryInfo's delay; repeating is safe.
     """
     ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 52
@@ -489,7 +489,7 @@ What to do: repeat after RetryInfo's delay, which is at least the one that CBR a
 ERROR_REASON_UPSTREAM_UNREACHABLE: ErrorReason.ValueType  # 51
 """UNAVAILABLE. CBR or its IAM could not be reached and nothing was sent (name resolution, connection, TLS, no free connection, open circuit
 breaker); an earlier attempt of the call may have been refused. The message says which; what does not connect is told within 3 s. Where a
-circuit breaker is open, ErrorInfo metadata `heldBack` says what has been failing: `object`, `operation`, `project` or `endpoint`.
+circuit breaker is open, ErrorInfo metadata `heldBack` says what has been failing: `object`, `operation`, `project`, `endpoint` or `host`.
 What to do: repeat after RetryInfo's delay; repeating is safe.
 """
 ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 52
