@@ -14,12 +14,12 @@ from gateway.audit.writer import Writer
 
 WAITING: Final = (1, 32, 256)
 _MANY: Final = 1 << 40
-_PATIENCE_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 
 
 async def _records_per_s(directory: Path, waiting: int, measure_s: float) -> float:
     sink = FileSink(directory, f"w{waiting}", Keys.of("the-key-of-the-benchmark"), max_bytes=_MANY, max_age_s=3600)
-    writer = Writer(sink, patience_s=_PATIENCE_S, anchor_s=3600)
+    writer = Writer(sink, timeout_s=_TIMEOUT_S, anchor_s=3600)
     writer.start()
     written = 0
     begun = time.perf_counter()

@@ -21,7 +21,7 @@ from benchmarks.ways import Call, SyncCall, Way, open_way
 
 _FEWEST: Final = 2
 """Calls that a sample must hold."""
-_PATIENCE_S: Final = 10.0
+_TIMEOUT_S: Final = 10.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -134,7 +134,7 @@ async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measur
     first = Reading.take(server_pid)
     last = first
     # On a busy machine the time may be too short for any call to end: a figure wants two of them, whatever it takes.
-    while tally.ended_since(first.at) < _FEWEST and last.at - first.at < _PATIENCE_S:
+    while tally.ended_since(first.at) < _FEWEST and last.at - first.at < _TIMEOUT_S:
         await asyncio.sleep(measure_s)
         last = Reading.take(server_pid)
     tally.over = True

@@ -15,16 +15,18 @@ from gateway.audit.audit import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
 from gateway.background import in_background
+from gateway.changes.ends import TaskEnd, TaskEnds
+from gateway.changes.ledger import Ledger
+from gateway.changes.recovery import REFRESH_S, Recovery
+from gateway.changes.room import Room
+from gateway.changes.runner import Admission
+from gateway.changes.submissions import Submissions
 from gateway.clock import SystemClock
 from gateway.config import Config
-from gateway.quota.admission import Admission
-from gateway.quota.book import LimitBook
-from gateway.quota.ledger import Ledger
-from gateway.quota.limits import Limits, Scope
-from gateway.quota.lists import Lists
-from gateway.quota.recount import Recounter
-from gateway.quota.recovery import REFRESH_S, Recovery
-from gateway.quota.room import Room
+from gateway.limits.limits import Limits, Scope
+from gateway.limits.lists import Lists
+from gateway.limits.overrides import LimitOverrides
+from gateway.limits.recount import Recounter
 from gateway.reload import Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
@@ -37,25 +39,23 @@ from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots, key_files
 from gateway.state import Heartbeat, State, Store, StoreDown, open_store
-from gateway.tasks.ends import TaskEnd, TaskEnds
-from gateway.tasks.hub import Hub
-from gateway.tasks.poller import Source
-from gateway.tasks.remarks import Remarks
-from gateway.tasks.resume import ResumeTokens
-from gateway.tasks.submissions import Submissions
-from gateway.tasks.truth import Truth
-from gateway.tasks.turns import Turns
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog, load_catalog
 from gateway.upstream.client import Client
 from gateway.upstream.drift import Drift
-from gateway.upstream.exchange import Fate
+from gateway.upstream.exchange import ChangeResult
 from gateway.upstream.faults import codes
 from gateway.upstream.paging import PageTokens
+from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
+from gateway.watch.enricher import TaskEnricher
+from gateway.watch.hub import Hub
+from gateway.watch.poll_lease import PollLease
+from gateway.watch.poller import Source
+from gateway.watch.resume import ResumeTokens
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -110,23 +110,23 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         client = Client(catalog, shares, breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
         audit = await stack.enter_async_context(open_audit(config.audit, store, lambda: _clocks(client, store)))
-        truth = Truth(catalog, client, account_of)
-        submissions = _submissions(config, Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"), truth, current)
-        quota = _Quota(config, submissions, client, on_end=lambda op_id, fate: audit.settled(op_id, fate.name))
+        reader = UpstreamReader(catalog, client, account_of)
+        submissions = _submissions(config, Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"), reader, current)
+        quota = _Quota(config, submissions, client, on_end=lambda op_id, result: audit.settled(op_id, result.name))
         await quota.recovery.start()
         await _settle(audit, store)
 
         if audit.on:
             await _follow_tasks(stack, submissions, audit)
-        remarks = Remarks(submissions.of_task, lambda error: to_status(error, ""))
-        source = Source(truth, remarks.add, submissions.observe, lambda error: to_status(error, ""))
-        turns = Turns(store, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s)
-        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, turns)
+        enricher = TaskEnricher(submissions.of_task, lambda error: to_status(error, ""))
+        source = Source(reader, enricher.add, submissions.observe, lambda error: to_status(error, ""))
+        poll_lease = PollLease(store, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s)
+        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, poll_lease)
         stack.callback(submissions.subscribe(hub.hear))
         watching = WatchHandlers(hub, submissions)
         own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
         unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
-        forward = Forward(client, quota.admission, remarks, hub)
+        forward = Forward(client, quota.admission, enricher, hub)
         serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
         servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, Custom(unary, watching.streams_by_rpc())), services)
@@ -154,7 +154,7 @@ async def _follow_tasks(stack: contextlib.AsyncExitStack, submissions: Submissio
     def tell(end: TaskEnd) -> None:
         audit.task_ended(Task(uid=end.task_id, type=end.type, status=end.status, submission=end.submission), end.tenant, end.rpc)
 
-    ends = TaskEnds(submissions.store, submissions.truth, submissions.clock, tell)
+    ends = TaskEnds(submissions.store, submissions.reader, submissions.clock, tell)
     stack.callback(submissions.subscribe(ends.hear))
     await stack.enter_async_context(ends.running())
 
@@ -170,37 +170,37 @@ def _token_key(config: Config) -> bytes:
     return config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
 
 
-def _submissions(config: Config, heartbeat: Heartbeat, truth: Truth, current: Current) -> Submissions:
+def _submissions(config: Config, heartbeat: Heartbeat, reader: UpstreamReader, current: Current) -> Submissions:
     def projects() -> Collection[str]:
         return current.snapshot.accounts.keys()
 
-    return Submissions(heartbeat.store, truth, heartbeat.clock, config.tasks, heartbeat, projects)
+    return Submissions(heartbeat.store, reader, heartbeat.clock, config.tasks, heartbeat, projects)
 
 
 class _Quota:
     """The parts of the quota, joined; and what a reload changes for them."""
 
-    def __init__(self, config: Config, submissions: Submissions, client: Client, *, on_end: Callable[[str, Fate], None]) -> None:
-        store, truth, clock = submissions.store, submissions.truth, submissions.clock
+    def __init__(self, config: Config, submissions: Submissions, client: Client, *, on_end: Callable[[str, ChangeResult], None]) -> None:
+        store, reader, clock = submissions.store, submissions.reader, submissions.clock
         self._scopes = _scopes(config)
-        self._book = LimitBook(Limits(config.all_limits()), store)
+        self._overrides = LimitOverrides(Limits(config.all_limits()), store)
         ledger = Ledger(store, on_end, clock, config.quota.settle_s)
         # A look at the store that fails takes its time, too; the rest is for machines that are busy.
-        notice_s = 5 * REFRESH_S + config.state.patience_s
-        read = (lambda: self._scopes, lambda: self._book.limits)
-        recounter = Recounter(store, ledger, truth, Lists(truth, clock), clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
-        self._book.subscribe(recounter.forget)
+        notice_s = 5 * REFRESH_S + config.state.answer_timeout_s
+        read = (lambda: self._scopes, lambda: self._overrides.limits)
+        recounter = Recounter(store, ledger, reader, Lists(reader, clock), clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
+        self._overrides.subscribe(recounter.forget)
         self.recovery = Recovery(
-            *(store, ledger, recounter, self._book, submissions, truth, clock, config.quota),
+            *(store, ledger, recounter, self._overrides, submissions, reader, clock, config.quota),
             heartbeat=submissions.heartbeat,
         )
-        known = (store, self._book, ledger, recounter, self.recovery, submissions, truth, client, clock, config.quota.markers)
-        self.admission = Admission(*known, room=Room(store, truth, client))
+        known = (store, self._overrides, ledger, recounter, self.recovery, submissions, reader, client, clock, config.quota.markers)
+        self.admission = Admission(*known, room=Room(store, reader, client))
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""
         self._scopes = _scopes(config)
-        self._book.configure(Limits(config.all_limits()))
+        self._overrides.configure(Limits(config.all_limits()))
 
 
 def _scopes(config: Config) -> list[Scope]:
@@ -229,7 +229,7 @@ async def _settle(audit: Audit, store: Store) -> None:
         return
     for op in ended:
         if op.id in open_changes:
-            audit.settled(op.id, (Fate.DONE if op.state is State.COMMITTED else Fate.NOTHING).name)
+            audit.settled(op.id, (ChangeResult.DONE if op.state is State.COMMITTED else ChangeResult.NOTHING).name)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

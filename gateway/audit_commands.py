@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gateway.audit.counting import Unreadable
+    from gateway.audit.line_reader import Unreadable
     from gateway.audit.reading import Query, Row
     from gateway.audit.segments import SegmentFile
 

@@ -16,7 +16,7 @@ VARIABLE: Final = "CBR_GATEWAY_FAILPOINT"
 
 Name = Literal[
     # A change on its way in: places, reservation, record.
-    "after_places",
+    "after_slots",
     "before_begin",
     "after_begin",
     "before_sent",
@@ -37,7 +37,7 @@ Name = Literal[
     "after_unknown",
     "end_owed",
     "after_told",
-    "before_places_free",
+    "before_slots_free",
     # What a later life or moment puts right.
     "before_pay",
     "after_pay",

@@ -13,11 +13,11 @@ from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.snapshots import Snapshots, key_files
-from gateway.tasks.truth import Truth, unlisted
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.paging import PageTokens
+from gateway.upstream.reader import UpstreamReader, unlisted
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
@@ -57,9 +57,9 @@ def places(config: Config) -> list[Place]:
 
 async def look(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
     """One row of each list of each project, many at once; whatever has not answered within the time is a problem, too."""
-    async with _reading(config, catalog) as truth:
+    async with _reading(config, catalog) as reader:
         turns = asyncio.Semaphore(_AT_ONCE)
-        tasks = {place: asyncio.create_task(_look(truth, place, turns)) for place in places(config)}
+        tasks = {place: asyncio.create_task(_look(reader, place, turns)) for place in places(config)}
         try:
             if tasks:
                 await asyncio.wait(tasks.values(), timeout=within_s)
@@ -71,12 +71,12 @@ async def look(config: Config, catalog: Catalog, within_s: float) -> list[Proble
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-async def _look(truth: Truth, place: Place, turns: asyncio.Semaphore) -> list[Problem]:
+async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) -> list[Problem]:
     problems = []
     async with turns:
         for what, rpc in LISTS.items():
             try:
-                await truth.answer(rpc, place.project, {"page_size": 1})
+                await reader.answer(rpc, place.project, {"page_size": 1})
             except GatewayError as error:
                 problems.append(Problem(place, what, unlisted(error)))
                 if error.reason != errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION:
@@ -86,7 +86,7 @@ async def _look(truth: Truth, place: Place, turns: asyncio.Semaphore) -> list[Pr
 
 
 @asynccontextmanager
-async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
+async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[UpstreamReader]:
     clock = SystemClock()
     transport = open_transport(config.upstream.transport)
     breakers = Breakers(clock, random.random)
@@ -94,7 +94,7 @@ async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[Truth]:
     snapshots = Snapshots(transport, shares, breakers, clock)
     try:
         accounts = snapshots.build(config, key_files(config)).accounts
-        yield Truth(catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get)
+        yield UpstreamReader(catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get)
     finally:
         await snapshots.aclose()
         await transport.aclose()

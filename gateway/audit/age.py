@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
-from gateway.audit.gist import Gist, gist, header_of
+from gateway.audit.header import RecordHeader, header_of, record_header
 from gateway.audit.record import Previous
 from gateway.audit.segments import Damaged, SegmentFile, segments
 
@@ -30,11 +30,11 @@ def seen_in(directory: Path, keys: Keys) -> list[int]:
     return sorted(first.time for first in begun if first is not None)
 
 
-def _proven_begin(segment: SegmentFile, keys: Keys) -> Gist | None:
+def _proven_begin(segment: SegmentFile, keys: Keys) -> RecordHeader | None:
     """The first record of a segment, if the key proves it."""
     try:
         line = segment.first_line()
-        first = gist(line)
+        first = record_header(line)
     except (OSError, msgspec.MsgspecError):
         return None
     header = first.unmapped.segment
@@ -50,7 +50,7 @@ def proven_end(segment: SegmentFile, keys: Keys) -> tuple[Head, int]:
         before = stated(lines[-2]) if len(lines) > 1 else Head(mac=_mac_before(header.previous))
         end = stated(lines[-1])
         if before is not None and end is not None and follows(keys.chain, before.mac, lines[-1]):
-            return end, gist(lines[-1]).time
+            return end, record_header(lines[-1]).time
     raise Damaged(errno.EBADMSG, "it was changed, or written with another key", str(segment.path))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.audit.events import Stage
-from gateway.audit.gist import Gist
+from gateway.audit.header import RecordHeader
 from gateway.audit.record import OpenIntent
 
 PENDING: Final = "PENDING"
@@ -29,7 +29,7 @@ class OpenIntents:
         """Those of which not even that nobody knows is recorded."""
         return [each for each in self._open.values() if not each.unknown]
 
-    def see(self, record: Gist) -> None:
+    def see(self, record: RecordHeader) -> None:
         """Takes in the next record of the chain."""
         uid, kind = record.metadata.correlation_uid, record.unmapped
         if kind.segment is not None:

@@ -15,16 +15,16 @@ from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStor
 from gateway.audit.audit import Audit
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import Keys
-from gateway.audit.departed import departed, repaired
 from gateway.audit.files import Entry, FileSink, Sink
-from gateway.audit.keeping import Keeper, Keeping
 from gateway.audit.own import own_record
 from gateway.audit.record import Anchor, OpenIntent, Previous
 from gateway.audit.redact import Redactor
 from gateway.audit.resume import Position, Running, Unusable, locked, position
+from gateway.audit.retention import Retention, RetentionWorker
 from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.shipping import Shipper
+from gateway.audit.stale_writers import repaired, stale_writer
 from gateway.audit.stdout import StdoutSink
 from gateway.audit.unresolved import unresolved
 from gateway.audit.writer import Refused, Writer
@@ -32,7 +32,7 @@ from gateway.background import in_background
 from gateway.state import Store, StoreDown
 
 _MIB = 1024 * 1024
-_PATIENCE_S = 3.0
+_TIMEOUT_S = 3.0
 """How long the name of this process may be held by another one that starts: it may be closing what it takes for a writer that is gone."""
 _CLOCKS_S = 3.0
 Clocks = Callable[[], Coroutine[Any, Any, Sequence[float]]]
@@ -73,7 +73,7 @@ async def open_audit(settings: AuditSettings, store: Store | None = None, clocks
 
 
 def _writer(settings: AuditSettings, sink: Sink, anchors: Anchors) -> Writer:
-    return Writer(sink, patience_s=settings.timeout_s, anchor_s=settings.anchor_s, anchored=anchors.put)
+    return Writer(sink, timeout_s=settings.timeout_s, anchor_s=settings.anchor_s, anchored=anchors.put)
 
 
 async def _known(settings: AuditSettings, directory: Path, keys: Keys, kept: AnchorStore | None) -> list[Anchor]:
@@ -112,7 +112,7 @@ class _Files:
         """A writer, and the changes that earlier processes left open. Raises Unusable."""
         settings, name = self.settings, self.settings.writer_name
         # A disk that hangs must not keep a start from being given up.
-        lock = await in_background(lambda: stack.enter_context(locked(self.directory, name, _PATIENCE_S)))
+        lock = await in_background(lambda: stack.enter_context(locked(self.directory, name, _TIMEOUT_S)))
         found, others = await in_background(self._taken_up)
         sink = FileSink(
             self.directory,
@@ -131,7 +131,7 @@ class _Files:
         shipper = self._shipper(sink)
         sent = (lambda: shipper.sent) if shipper is not None else None
         rules = (settings.compress, settings.retention_days, self._recorded(writer), self._told(), sent, settings.segment_s)
-        keeper = Keeper(Keeping(self.directory, name, self.keys, *rules))
+        keeper = RetentionWorker(Retention(self.directory, name, self.keys, *rules))
         sink.on_closed = keeper.closed
         for thread in (keeper, shipper):
             if thread is not None:
@@ -165,7 +165,7 @@ class _Files:
     def _left_behind(self, writer: str) -> list[OpenIntent]:
         """What another writer left open that is not running any more: its own log is told that nobody knows."""
         try:
-            with departed(self.directory, writer, self.keys, self.known) as sink:
+            with stale_writer(self.directory, writer, self.keys, self.known) as sink:
                 if dangling := sink.open.dangling:
                     sink.append([unresolved(each) for each in dangling])
                 return list(sink.open)
@@ -203,7 +203,7 @@ class _Files:
 
         def of_another(name: str, entry: Entry) -> bool:
             try:
-                with departed(self.directory, name, self.keys, self.known) as sink:
+                with stale_writer(self.directory, name, self.keys, self.known) as sink:
                     sink.append([entry])
             except Running:
                 # It looks after its segments itself.

@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN, LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from gateway.audit.gist import gist
+from gateway.audit.header import record_header
 from gateway.audit.own import PRODUCT, SELF
 from gateway.audit.settings import OtlpSettings
 from gateway.audit.shipping import Unsent
@@ -66,7 +66,7 @@ class OtlpCollector:
 def _record(line: bytes) -> LogRecord:
     body = AnyValue(string_value=line.decode("ascii", "backslashreplace"))
     try:
-        gist(line)
+        record_header(line)
     except msgspec.MsgspecError:
         # Somebody has changed the file. Verification names the line; here it must not keep the others from being sent.
         return LogRecord(observed_time_unix_nano=time.time_ns(), severity_number=SEVERITY_NUMBER_WARN, severity_text="WARN", body=body)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.audit.counting import Unreadable, counted, lines_of, raised
+from gateway.audit.line_reader import Unreadable, counted, lines_of, raised
 from gateway.audit.record import decoded
 from gateway.audit.segments import SegmentFile, segments
 

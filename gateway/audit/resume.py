@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
-from gateway.audit.gist import gist
+from gateway.audit.header import record_header
 from gateway.audit.intents import OpenIntents
 from gateway.audit.lock import Lock
 from gateway.audit.record import Anchor
@@ -55,11 +55,11 @@ class Position:
 
 
 @contextmanager
-def locked(directory: Path, writer: str, patience_s: float = 0) -> Iterator[Lock]:
+def locked(directory: Path, writer: str, timeout_s: float = 0) -> Iterator[Lock]:
     """Holds the writer's name for this process. Raises Running when another one has it for longer than that; Unusable."""
     lock = Lock(directory, writer)
     try:
-        give_up = time.monotonic() + patience_s
+        give_up = time.monotonic() + timeout_s
         while not lock.taken():
             if time.monotonic() >= give_up:
                 text = f"another process writes as {writer!r} into {directory}. Give each process that shares it an audit.writer of its own"
@@ -129,7 +129,7 @@ def _continues(segment: SegmentFile, good: _Good, line: bytes, keys: Keys) -> bo
     said = stated(line)
     before = good.head.mac
     try:
-        record = gist(line)
+        record = record_header(line)
     except msgspec.MsgspecError:
         return False
     if not good.size:

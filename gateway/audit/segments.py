@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gateway.audit.gist import header_of
+from gateway.audit.header import header_of
 from gateway.audit.record import Segment
 
 SUFFIX: Final = ".jsonl"

@@ -101,7 +101,7 @@ class AuditSettings(BaseModel):
     )
     compress: bool = Field(default=True, description="Pack closed files with gzip.")
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
-        default=(), description="Networks of proxies whose `x-forwarded-for` is believed."
+        default=(), description="Networks of proxies whose `x-forwarded-for` is trusted."
     )
     otlp: OtlpSettings | None = Field(default=None, description="An OpenTelemetry collector that gets a copy of every record in the files.")
     policy: tuple[LevelRule, ...] = Field(default=(), description="How much is recorded of which calls; the first that fits counts.")

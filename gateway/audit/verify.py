@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gateway.audit.anchors import genuine
 from gateway.audit.chain import Head, Keys, follows, stated
-from gateway.audit.counting import abandoned_at
-from gateway.audit.gist import gist, header_of
+from gateway.audit.header import header_of, record_header
 from gateway.audit.intents import OpenIntents
+from gateway.audit.line_reader import abandoned_at
 from gateway.audit.record import Anchor, Segment
 from gateway.audit.segments import SegmentFile, segments
 
@@ -141,7 +141,7 @@ class _Check:
             raise self._broken("was changed, or written with another key")
         verdict.head = said
         verdict.records += 1
-        record = gist(line)
+        record = record_header(line)
         self._open.see(record)
         if (removed := record.unmapped.removed) is not None:
             self._removed_through = max(self._removed_through, removed.segment)

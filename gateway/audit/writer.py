@@ -48,9 +48,9 @@ class _Wish:
 class Writer:
     """One per process. `submit` and `durable` are called on the event loop, everything else happens in the thread."""
 
-    def __init__(self, sink: Sink, *, patience_s: float, anchor_s: float, anchored: Callable[[Anchor], None] = lambda _anchor: None) -> None:
+    def __init__(self, sink: Sink, *, timeout_s: float, anchor_s: float, anchored: Callable[[Anchor], None] = lambda _anchor: None) -> None:
         self._sink = sink
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._anchor_s = anchor_s
         self._anchored = anchored
         self._wishes: deque[_Wish] = deque()
@@ -78,21 +78,21 @@ class Writer:
         if self._down:
             return self._down
         since = self._busy_since
-        return "a write does not end" if since is not None and time.monotonic() - since > self._patience_s else ""
+        return "a write does not end" if since is not None and time.monotonic() - since > self._timeout_s else ""
 
     def submit(self, entry: Entry) -> None:
         """Writes the record when it can. Never fails and never waits."""
         self._put(_Wish(entry))
 
     async def durable(self, entry: Entry) -> None:
-        """Returns once the record is on disk. Raises Refused, after the patience of the settings at the latest."""
+        """Returns once the record is on disk. Raises Refused, after the timeout of the settings at the latest."""
         if reason := self.trouble:
             raise Refused(reason)
         waiter = asyncio.get_running_loop().create_future()
         if not self._put(_Wish(entry, waiter)):
             raise Refused("too many records wait")
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 await waiter
         except TimeoutError:
             raise Refused("a write does not end") from None

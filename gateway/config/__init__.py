@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.audit.settings import AuditSettings
+from gateway.changes.settings import TaskSettings
 from gateway.config.checks import cross_checks
 from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
 from gateway.config.masking import Masking
@@ -17,16 +18,15 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
 from gateway.config.tenant_files import KEY
-from gateway.quota.limits import STANDING, Limit
-from gateway.quota.settings import LimitEntry, QuotaSettings
+from gateway.limits.limits import STANDING, Limit
+from gateway.limits.settings import LimitEntry, QuotaSettings
 from gateway.rpc.settings import ServerSettings
 from gateway.secret import SecretReference
 from gateway.state import StoreSettings
-from gateway.tasks.settings import TaskSettings
-from gateway.tasks.watch_settings import WatchSettings
 from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
 from gateway.upstream.settings import UpstreamSettings
+from gateway.watch.settings import WatchSettings
 
 __all__ = [
     "FILE_VARIABLE",

@@ -33,7 +33,7 @@ from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.peer import Network, peer_of
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import Fate, Witness
+from gateway.upstream.exchange import ChangeObserver, ChangeResult
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -73,14 +73,14 @@ def _declared(binding: Binding) -> Declared:
 
 @contextmanager
 def audited(call: Call, recorder: Recorder, context: Context) -> Iterator[None]:
-    """Leaves a record of the call's end, and gives a change the witness that leaves one before it is sent."""
+    """Leaves a record of the call's end, and gives a change the observer that leaves one before it is sent."""
     if not recorder.audit.on:
         yield
         return
     trail = _Trail(call, recorder, context)
     call.moved = trail.moved
     if not call.binding.reads:
-        call.witnesses = (Witness(trail.on_send, trail.on_end),)
+        call.observers = (ChangeObserver(trail.on_send, trail.on_end),)
     try:
         yield
     finally:
@@ -91,20 +91,20 @@ def local_change(handler: Handler) -> Handler:
     """A change of the gateway's own state leaves the records that a change at CBR does."""
 
     async def changing(call: Call, request: Message) -> Message:
-        fate, response = Fate.NOTHING, None
+        fate, response = ChangeResult.NOTHING, None
         try:
-            for witness in call.witnesses:
-                await witness.on_send()
-            fate = Fate.UNKNOWN
+            for observer in call.observers:
+                await observer.on_send()
+            fate = ChangeResult.UNKNOWN
             response = await handler(call, request)
-            fate = Fate.DONE
+            fate = ChangeResult.DONE
         except GatewayError as error:
             if error.code != code_pb2.UNAVAILABLE:
-                fate = Fate.NOTHING
+                fate = ChangeResult.NOTHING
             raise
         finally:
-            for witness in call.witnesses:
-                await witness.on_end(fate, response, call.upstream)
+            for observer in call.observers:
+                await observer.on_end(fate, response, call.upstream)
         return response
 
     return changing
@@ -152,7 +152,7 @@ class _Trail:
         failpoint.reach("after_intent")
         return True
 
-    async def on_end(self, fate: Fate, _message: Message | None, _facts: UpstreamFacts) -> None:
+    async def on_end(self, fate: ChangeResult, _message: Message | None, _facts: UpstreamFacts) -> None:
         self.fate = fate.name
         failpoint.reach("before_outcome")
         if self.finished and self.intended:
@@ -206,7 +206,7 @@ class _Trail:
             request=audit.redactor.message(call.request) if shows_request and call.request is not None else None,
             response=audit.redactor.message(call.response) if shows_response and call.response is not None else None,
             replayed="replayed" in call.trailers,
-            quota="refused" if self._failure().limited else "allowed" if call.places is not None else "",
+            quota="refused" if self._failure().limited else "allowed" if call.slots is not None else "",
             code=code,
             reason=call.reason,
             duration_ms=round((time.monotonic() - call.started) * 1000),

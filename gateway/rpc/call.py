@@ -8,11 +8,11 @@ from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts
 from gateway.ids import new_id
-from gateway.quota.limits import Scope
-from gateway.quota.places import Places
+from gateway.limits.limits import Scope
+from gateway.limits.slots import ConcurrencySlots
 from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import Witness
+from gateway.upstream.exchange import ChangeObserver
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None
     project: Project | None = None
-    places: Places | None = None
+    slots: ConcurrencySlots | None = None
     """What the call occupies under limits of concurrency."""
     trailers: dict[str, str] = field(default_factory=dict)
     """For the caller, beside its answer or error."""
@@ -42,7 +42,7 @@ class Call:
     """How many were written, where the answer is a stream that was opened."""
     moved: Callable[[], None] = lambda: None
     """To be told when the stream was opened, and after each message."""
-    witnesses: tuple[Witness, ...] = ()
+    observers: tuple[ChangeObserver, ...] = ()
     """Who must hear of the change, if the call is one."""
 
     @property

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from gateway.quota import unmarked
-from gateway.quota.admission import Admission, Change
+from gateway.changes import unmarked
+from gateway.changes.runner import Admission, Change
 from gateway.rpc.call import Call
-from gateway.tasks.hub import Hub
-from gateway.tasks.remarks import Remarks
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
 from gateway.upstream.read_back import read_request
+from gateway.watch.enricher import TaskEnricher
+from gateway.watch.hub import Hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Forward:
 
     client: Client
     admission: Admission
-    remarks: Remarks
+    enricher: TaskEnricher
     hub: Hub
 
     async def carry_out(self, call: Call, request: Message) -> Message:
@@ -31,14 +31,14 @@ class Forward:
             what = (call.binding, seen.request, account, call.scope, call.time_left_s)
             reply = await self.client.call(*what, on_left=call.note_upstream, clear=unmarked.clear, keep=seen.keep)
             call.upstream = reply.upstream
-            self.remarks.add_to_answer(call.project.key, reply.message)
+            self.enricher.add_to_answer(call.project.key, reply.message)
             return seen.finished(reply.message)
-        assert call.places is not None
+        assert call.slots is not None
         if unmarked.only_a_mark(request):
             return await self._nothing(call, request, account)
         request = unmarked.unmarked(request)
-        who = (call.quota_scope, call.scope, account, call.time_left_s, call.places)
-        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, witnesses=call.witnesses)
+        who = (call.quota_scope, call.scope, account, call.time_left_s, call.slots)
+        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, observers=call.observers)
         try:
             answer = await self.admission.change(change)
         finally:
@@ -52,7 +52,7 @@ class Forward:
 
     async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is looked up all the same."""
-        read = self.admission.truth.catalog["VaultService/ListVaultTags"]
+        read = self.admission.reader.catalog["VaultService/ListVaultTags"]
         reply = await self.client.call(read, read_request(read, request), account, call.scope, call.time_left_s, on_left=call.note_upstream)
         call.upstream = reply.upstream
         return unmarked.answer_to(request, call.binding.response_type())

@@ -12,7 +12,7 @@ from typing import Final
 from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError, Violation
-from gateway.tenants import NotBelieved, Principal, Project, TenantDirectory
+from gateway.tenants import AuthenticationError, Principal, Project, TenantDirectory
 from gateway.upstream.declaration import Binding
 
 AUTHORIZATION: Final = "authorization"
@@ -55,24 +55,24 @@ async def authenticate(directory: TenantDirectory, metadata: Metadata, certifica
         holder = directory.by_certificate(certificate) if certificate is not None else None
         principal = holder if value is None else await directory.by_bearer(_bearer(value))
         return _agreed(holder, principal)
-    except NotBelieved as refusal:
+    except AuthenticationError as refusal:
         how = "" if value is not None else "; send the metadata entry 'authorization: Bearer <API key or JWT>'"
-        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"The call is not believed: {refusal}{how}.") from None
+        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"Authentication failed: {refusal}{how}.") from None
 
 
 def _agreed(holder: Principal | None, principal: Principal | None) -> Principal:
     """The caller, once the certificate's holder and the principal that the call names are of one tenant."""
     if principal is None:
-        raise NotBelieved("it carries no API key, token or certificate of a principal")
+        raise AuthenticationError("it carries no API key, token or certificate of a principal")
     if holder is not None and holder.tenant.id != principal.tenant.id:
-        raise NotBelieved("the client certificate and the key or token mean different tenants")
+        raise AuthenticationError("the client certificate and the key or token mean different tenants")
     return principal if holder is None else replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
 
 
 def _bearer(value: str) -> str:
     scheme, _, text = value.partition(" ")
     if scheme.lower() != _SCHEME or not text.strip():
-        raise NotBelieved("the entry authorization does not have the form 'Bearer <API key or JWT>'")
+        raise AuthenticationError("the entry authorization does not have the form 'Bearer <API key or JWT>'")
     return text.strip()
 
 

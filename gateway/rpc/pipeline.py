@@ -6,7 +6,7 @@ From the outside to the inside:
     audited     its records, and of a change one before it is made
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text
     identified  who calls, and for which project
-    admitted    within the limits of rate and concurrency; the places taken are held until the call ends
+    admitted    within the limits of rate and concurrency; the slots taken are held until the call ends
 
 Each stage is a context manager, so cancellation passes through every `finally`.
 """
@@ -24,9 +24,9 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway import telemetry
+from gateway.changes.runner import Admission
 from gateway.errors import GatewayError
 from gateway.ids import new_id
-from gateway.quota.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
@@ -49,7 +49,7 @@ async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, rec
             await identified(call, context)
             recorder.audit.guard(reads=binding.reads)
             async with admission.entered(call.quota_scope, binding, call.id) as entry:
-                call.places = entry.places
+                call.slots = entry.slots
                 call.trailers.update(entry.trailers)
                 yield call
 

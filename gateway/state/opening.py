@@ -25,7 +25,7 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
         return
     if settings.path != MEMORY:
         await in_background(lambda: _create(settings.path))
-    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.patience_s)
+    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.answer_timeout_s)
     await thread.open()
     try:
         yield SqliteStore(thread, clock, settings.replay_ttl_s)

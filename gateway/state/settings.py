@@ -10,7 +10,7 @@ from gateway.secret import SecretReference
 
 MEMORY = Path(":memory:")
 # A server may be gone, and then a caller is to be told within a second. A file is where this process is: what it waits for is its disk.
-_PATIENCE_S: Final = {"sqlite": 5.0, "valkey": 0.4}
+_TIMEOUT_S: Final = {"sqlite": 5.0, "valkey": 0.4}
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -37,9 +37,9 @@ class StoreSettings(BaseModel):
     replay_ttl_s: float = Field(default=24 * 3600, gt=0, description="How long the answer to a request_id can be given again.")
 
     @property
-    def patience_s(self) -> float:
+    def answer_timeout_s(self) -> float:
         """How long an answer is waited for."""
-        return _PATIENCE_S[self.kind] if self.timeout_s is None else self.timeout_s
+        return _TIMEOUT_S[self.kind] if self.timeout_s is None else self.timeout_s
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:

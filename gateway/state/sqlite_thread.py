@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from gateway.state.patience import answer_of
 from gateway.state.store import StoreDown
+from gateway.state.timeouts import answer_of
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

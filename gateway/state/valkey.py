@@ -20,7 +20,6 @@ from redis.exceptions import NoScriptError, RedisError
 from gateway.clock import Clock
 from gateway.state import gcra
 from gateway.state.degraded import LocalShare
-from gateway.state.patience import answer_of
 from gateway.state.settings import StoreSettings
 from gateway.state.store import (
     MAX_RESPONSE_BYTES,
@@ -48,6 +47,7 @@ from gateway.state.store import (
     WrongStore,
     place_of,
 )
+from gateway.state.timeouts import answer_of
 from gateway.state.transitions import TRANSITIONS, Event
 from gateway.state.valkey_rules import FollowingPool, explained, wrong_store
 from gateway.state.valkey_wire import VIEW_FIELDS, Scripts, charges_json, shortages, view
@@ -102,7 +102,7 @@ async def _connected(settings: StoreSettings, clock: Clock) -> AsyncIterator["Va
         yield ValkeyStore(Redis(connection_pool=pool), pool.leave, settings, LocalShare(clock, settings.replicas), clock)
     finally:
         with contextlib.suppress(TimeoutError):
-            await answer_of(pool.disconnect(), settings.patience_s)
+            await answer_of(pool.disconnect(), settings.answer_timeout_s)
 
 
 class ValkeyStore:
@@ -112,7 +112,7 @@ class ValkeyStore:
         self._client = client
         self._leave = leave
         self._base = f"{{{settings.prefix}}}"
-        self._timeout_s = settings.patience_s
+        self._timeout_s = settings.answer_timeout_s
         self._keep_ms = max(1, round(settings.replay_ttl_s * 1000))
         self._share = share
         self._clock = clock

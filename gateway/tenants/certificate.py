@@ -9,8 +9,8 @@ from typing import Final
 from cryptography import x509
 
 from gateway.clock import Clock
+from gateway.tenants.authentication_error import AuthenticationError
 from gateway.tenants.identifiers import dns_name, spiffe_id
-from gateway.tenants.refusal import NotBelieved
 
 _CACHED: Final = 1024
 _SPIFFE: Final = "spiffe:"
@@ -34,7 +34,7 @@ class Certificates:
         self._known: dict[bytes, Names] = {}
 
     def names(self, pem: bytes) -> Names:
-        """The names, while the certificate is valid: a connection may outlive it. Raises NotBelieved."""
+        """The names, while the certificate is valid: a connection may outlive it. Raises AuthenticationError."""
         names = self._known.get(pem)
         if names is None:
             names = _read(pem)
@@ -42,7 +42,7 @@ class Certificates:
                 self._known.clear()
             self._known[pem] = names
         if not names.valid_from <= self._clock.time() < names.valid_until:
-            raise NotBelieved("the client certificate is not valid at this time")
+            raise AuthenticationError("the client certificate is not valid at this time")
         return names
 
 
@@ -56,7 +56,7 @@ def _read(pem: bytes) -> Names:
     except x509.ExtensionNotFound:
         return Names(None, frozenset(), certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
     except ValueError as error:
-        raise NotBelieved("the client certificate has a malformed list of names (SAN)") from error
+        raise AuthenticationError("the client certificate has a malformed list of names (SAN)") from error
     return Names(_spiffe(uris), frozenset(host.lower() for host in hosts if _is_host(host.lower())), begin, until)
 
 
@@ -65,11 +65,11 @@ def _spiffe(uris: list[str]) -> str | None:
     if not any(uri.lower().startswith(_SPIFFE) for uri in uris):
         return None
     if len(uris) != 1:
-        raise NotBelieved("the client certificate holds a SPIFFE id beside another URI")
+        raise AuthenticationError("the client certificate holds a SPIFFE id beside another URI")
     try:
         return spiffe_id(uris[0])
     except ValueError as error:
-        raise NotBelieved("the client certificate holds a malformed SPIFFE id") from error
+        raise AuthenticationError("the client certificate holds a malformed SPIFFE id") from error
 
 
 def _is_host(text: str) -> bool:

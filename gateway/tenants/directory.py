@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from gateway.clock import Clock, SystemClock
+from gateway.tenants.authentication_error import AuthenticationError
 from gateway.tenants.certificate import Certificates
 from gateway.tenants.grant import Grant
 from gateway.tenants.principal import PrincipalSettings
-from gateway.tenants.refusal import NotBelieved
 from gateway.tenants.tenant import Tenant
 from gateway.tenants.token import Issuer, TokenVerifier, looks_like_token
 
@@ -55,27 +55,27 @@ class TenantDirectory:
         return self._principals.get(("api_key", key_hash(key)))
 
     async def by_bearer(self, text: str) -> Principal:
-        """The holder of an API key or a token. Raises NotBelieved."""
+        """The holder of an API key or a token. Raises AuthenticationError."""
         principal = self.by_api_key(text)
         if principal is not None:
             return principal
         if not looks_like_token(text):
-            raise NotBelieved("the API key is not known")
+            raise AuthenticationError("the API key is not known")
         issuer, subject, until = await self._tokens.verified(text)
         principal = self._principals.get(("jwt", issuer, subject))
         if principal is None:
-            raise NotBelieved("the token's subject (sub) is not a principal of any tenant")
+            raise AuthenticationError("the token's subject (sub) is not a principal of any tenant")
         return replace(principal, valid_until=until)
 
     def by_certificate(self, pem: bytes) -> Principal | None:
-        """The holder of a certificate that TLS has verified; None when its names are nobody's. Raises NotBelieved."""
+        """The holder of a certificate that TLS has verified; None when its names are nobody's. Raises AuthenticationError."""
         names = self._certificates.names(pem)
         proofs: list[Proof] = [("dns_san", host) for host in names.dns]
         if names.spiffe is not None:
             proofs.append(("spiffe", names.spiffe))
         found = [principal for proof in proofs if (principal := self._principals.get(proof)) is not None]
         if len(found) > 1:
-            raise NotBelieved("the names in the client certificate mean more than one principal")
+            raise AuthenticationError("the names in the client certificate mean more than one principal")
         return replace(found[0], valid_until=names.valid_until) if found else None
 
 

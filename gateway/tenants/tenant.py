@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.quota.limits import Level, Limit
-from gateway.quota.settings import TenantLimit
+from gateway.limits.limits import Level, Limit
+from gateway.limits.settings import TenantLimit
 from gateway.tenants.identifiers import EnterpriseProject, Identifier, Sha256
 from gateway.tenants.principal import PrincipalSettings
 

@@ -16,10 +16,10 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from gateway.clock import Clock
+from gateway.tenants.authentication_error import AuthenticationError
 from gateway.tenants.issuer import IssuerSettings
 from gateway.tenants.jwks import VerifyingKey
 from gateway.tenants.keys import Keys, KeysUnavailable
-from gateway.tenants.refusal import NotBelieved
 from gateway.upstream import strict_json
 
 LEEWAY_S: Final = 30
@@ -59,22 +59,22 @@ class TokenVerifier:
         self._clock = clock
 
     async def verified(self, token: str) -> tuple[str, str, float]:
-        """The issuer's name in the configuration, the token's subject, and when it ends in seconds since 1970. Raises NotBelieved."""
+        """The issuer's name in the configuration, the token's subject, and when it ends in seconds since 1970. Raises AuthenticationError."""
         if len(token) > MAX_BYTES or not _SHAPE.fullmatch(token):
-            raise NotBelieved("the token is not a signed JWT in compact form")
+            raise AuthenticationError("the token is not a signed JWT in compact form")
         head, body, signature = token.split(".")
         header = _header(_document(head))
         claims = _document(body)
         issuer = self._issuers.get(_text(claims, "iss"))
         if issuer is None:
-            raise NotBelieved("the token's issuer (iss) is not one that this gateway accepts")
+            raise AuthenticationError("the token's issuer (iss) is not one that this gateway accepts")
         if header.algorithm not in issuer.settings.algorithms:
-            raise NotBelieved("the token's algorithm (alg) is not one that this gateway accepts from its issuer")
+            raise AuthenticationError("the token's algorithm (alg) is not one that this gateway accepts from its issuer")
         _check_audience(claims, issuer.settings.audience)
         until = _check_times(claims, self._clock.time(), issuer.settings.max_life_s)
         subject = _text(claims, "sub")
         if not signature:
-            raise NotBelieved("the token is not signed")
+            raise AuthenticationError("the token is not signed")
         _check_signature(token, header.algorithm, await _key(issuer, header))
         return issuer.name, subject, until
 
@@ -85,28 +85,28 @@ def _document(part: str) -> Mapping[str, Any]:
         raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
         value = strict_json.loads(raw)
     except (binascii.Error, strict_json.NotJson) as error:
-        raise NotBelieved("the token is not a signed JWT in compact form") from error
+        raise AuthenticationError("the token is not a signed JWT in compact form") from error
     if not isinstance(value, dict) or base64.urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
-        raise NotBelieved("the token is not a signed JWT in compact form")
+        raise AuthenticationError("the token is not a signed JWT in compact form")
     return value
 
 
 def _header(header: Mapping[str, Any]) -> _Header:
     if not header.keys() <= _HEADERS:
         # crit, b64, jku, jwk, x5u, x5c: all would have the token say how it is to be checked.
-        raise NotBelieved("the token's header holds an entry that this gateway does not accept")
+        raise AuthenticationError("the token's header holds an entry that this gateway does not accept")
     kid, kind, algorithm = header.get("kid"), header.get("typ", "JWT"), header.get("alg")
     if not isinstance(algorithm, str) or not isinstance(kind, str) or kind.lower() not in _TYPES:
-        raise NotBelieved("the token's header does not describe a signed JWT")
+        raise AuthenticationError("the token's header does not describe a signed JWT")
     if kid is not None and (not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID):
-        raise NotBelieved("the token's key id (kid) is malformed")
+        raise AuthenticationError("the token's key id (kid) is malformed")
     return _Header(algorithm, kid)
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not value:
-        raise NotBelieved(f"the token has no claim {name}, or one that is not text")
+        raise AuthenticationError(f"the token has no claim {name}, or one that is not text")
     return value
 
 
@@ -114,20 +114,20 @@ def _check_audience(claims: Mapping[str, Any], wanted: str) -> None:
     audience = claims.get("aud")
     named = audience if isinstance(audience, list) else [audience]
     if not all(isinstance(name, str) for name in named) or wanted not in named:
-        raise NotBelieved("the token is not meant for this gateway (aud)")
+        raise AuthenticationError("the token is not meant for this gateway (aud)")
 
 
 def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> float:
     """When the token ends."""
     issued, expires = _instant(claims, "iat"), _instant(claims, "exp")
     if expires + LEEWAY_S <= now:
-        raise NotBelieved("the token has expired (exp)")
+        raise AuthenticationError("the token has expired (exp)")
     if issued - LEEWAY_S > now:
-        raise NotBelieved("the token was issued in the future (iat)")
+        raise AuthenticationError("the token was issued in the future (iat)")
     if not 0 < expires - issued <= max_life_s:
-        raise NotBelieved(f"the token's life (iat to exp) is not between 0 and {max_life_s} s")
+        raise AuthenticationError(f"the token's life (iat to exp) is not between 0 and {max_life_s} s")
     if "nbf" in claims and _instant(claims, "nbf") - LEEWAY_S > now:
-        raise NotBelieved("the token is not valid yet (nbf)")
+        raise AuthenticationError("the token is not valid yet (nbf)")
     return expires + LEEWAY_S
 
 
@@ -138,7 +138,7 @@ def _instant(claims: Mapping[str, Any], name: str) -> float:
     except OverflowError:
         instant = math.nan
     if not math.isfinite(instant):
-        raise NotBelieved(f"the token has no claim {name}, or one that is not a time")
+        raise AuthenticationError(f"the token has no claim {name}, or one that is not a time")
     return instant
 
 
@@ -146,11 +146,11 @@ async def _key(issuer: Issuer, header: _Header) -> VerifyingKey:
     try:
         found = await issuer.keys.find(header.kid, header.algorithm)
     except KeysUnavailable as error:
-        raise NotBelieved("the keys of the token's issuer cannot be fetched at the moment; try again soon") from error
+        raise AuthenticationError("the keys of the token's issuer cannot be fetched at the moment; try again soon") from error
     if not found:
-        raise NotBelieved("the token is signed with a key (kid) that is not one of its issuer's for that algorithm")
+        raise AuthenticationError("the token is signed with a key (kid) that is not one of its issuer's for that algorithm")
     if len(found) > 1:
-        raise NotBelieved("the token names no key (kid), or one that its issuer has several of")
+        raise AuthenticationError("the token names no key (kid), or one that its issuer has several of")
     return found[0]
 
 
@@ -160,4 +160,4 @@ def _check_signature(token: str, algorithm: str, key: VerifyingKey) -> None:
     try:
         jws.deserialize_compact(token, key.key, registry=registry)
     except (JoseError, ValueError, TypeError) as error:
-        raise NotBelieved("the token's signature does not fit") from error
+        raise AuthenticationError("the token's signature does not fit") from error

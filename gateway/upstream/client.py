@@ -21,9 +21,9 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import IN_BODY, Binding, OnBadRow, RetryClass, query_pairs
-from gateway.upstream.exchange import Exchange, Fate, ReadBack, Route, Witness
-from gateway.upstream.exclusion import Turns
+from gateway.upstream.exchange import ChangeObserver, ChangeResult, Exchange, ReadBack, Route
 from gateway.upstream.http import HttpRequest
+from gateway.upstream.keyed_lock import KeyedLock
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.quoting import encoded
 from gateway.upstream.remote_clock import RemoteClock
@@ -95,7 +95,7 @@ class Client:
         self._remote_clocks: dict[str, RemoteClock] = {}
         self._changes: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
-        self._turns = Turns()
+        self._changing = KeyedLock()
         self._ownership = Ownership(self._read)
         self._waits = Waits()
         self._routes: dict[tuple[str, str, str], Route] = {}
@@ -112,14 +112,14 @@ class Client:
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
         clear: Callable[[Message], None] = lambda _answer: None,
         keep: Callable[[Any], bool] | None = None,
-        witnesses: Sequence[Witness] = (),
+        observers: Sequence[ChangeObserver] = (),
         recognised: bool = False,
         on_bad_row: OnBadRow | None = None,
     ) -> Reply:
         """Carries out one RPC. `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises GatewayError.
 
         `on_left` is told what is known when the caller leaves before there is an answer. `clear` is done to what a read answers before it is cut to
-        a page; with `keep` a list is read whole, and cut of the rows that it wants. `witnesses` hear of a change, in their order; the
+        a page; with `keep` a list is read whole, and cut of the rows that it wants. `observers` hear of a change, in their order; the
         `on_end` of each is called exactly once, whatever happens. `recognised`: a repeat of the call would be recognised as one.
         `on_bad_row`: hears of each row of a list that cannot be understood, which is then left out and counted.
         """
@@ -134,10 +134,10 @@ class Client:
             looks = self._reader(binding, request, account, end_by) if binding.retry_class is RetryClass.CONVERGE else None
             exchange = self._admitted(self._exchange(binding, request, account, {}, looks))
         except GatewayError:
-            for witness in witnesses:
-                await witness.on_end(Fate.NOTHING, None, UpstreamFacts())
+            for observer in observers:
+                await observer.on_end(ChangeResult.NOTHING, None, UpstreamFacts())
             raise
-        exchange.witnesses, exchange.recognised = witnesses, recognised
+        exchange.observers, exchange.recognised = observers, recognised
         try:
             with self._waits.begin(exchange.shutting_down):
                 message = await self._see_through(exchange, lambda: self._change(exchange, request, account, start_by, end_by), start_by)
@@ -270,7 +270,7 @@ class Client:
 
     async def _see_through(self, exchange: Exchange, change: Callable[[], Awaitable[Message]], start_by: Deadline) -> Message:
         """The change's response, or an error as soon as the caller's time is up, while the change goes on."""
-        task = asyncio.create_task(exchange.witnessed(change))
+        task = asyncio.create_task(exchange.observed(change))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         try:
@@ -289,7 +289,7 @@ class Client:
         whole_project = not thing and exchange.binding.retry_class in {RetryClass.CONVERGE, RetryClass.DELETE}
         try:
             exchange.queued = True
-            async with self._turns.turn(exchange.project_id, thing, whole_project=whole_project):
+            async with self._changing.turn(exchange.project_id, thing, whole_project=whole_project):
                 exchange.queued = False
                 if replaced.asks(request):
                     exchange.request = await self._completed(exchange.binding, request, account, start_by)
@@ -318,9 +318,9 @@ class Client:
 
     def _ended_alone(self, task: asyncio.Task[Message], exchange: Exchange) -> None:
         _log_end(task, exchange)
-        for witness in () if exchange.began else exchange.witnesses:
+        for observer in () if exchange.began else exchange.observers:
             # Cancelled before its first step, so that nothing in it could run.
-            late = asyncio.ensure_future(witness.on_end(Fate.NOTHING, None, exchange.facts()))
+            late = asyncio.ensure_future(observer.on_end(ChangeResult.NOTHING, None, exchange.facts()))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 

@@ -53,7 +53,7 @@ ReadBack = Callable[[], Awaitable[Message | None]]
 """The response that the change would have had, if a read shows it in force; None if it is absent. Raises GatewayError when the read fails."""
 
 
-class Fate(Enum):
+class ChangeResult(Enum):
     """What became of a change."""
 
     DONE = "carried out"
@@ -62,16 +62,16 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class ChangeObserver:
     """Who must hear of a change. Both run in the change's own task, so also when its caller has gone.
 
-    `on_send`: before the first byte goes to CBR; False: it must not go, and witnesses that come later do not hear of it. `on_end`: once, with the
+    `on_send`: before the first byte goes to CBR; False: it must not go, and observers that come later do not hear of it. `on_end`: once, with the
     response if the change was carried out, and what is known of the calls. `may_write`: right before the first byte of every attempt, and asked
     without a pause; False: it must not go any more.
     """
 
     on_send: Callable[[], Awaitable[bool]]
-    on_end: Callable[[Fate, Message | None, UpstreamFacts], Awaitable[None]]
+    on_end: Callable[[ChangeResult, Message | None, UpstreamFacts], Awaitable[None]]
     may_write: Callable[[], bool] = always
 
 
@@ -99,7 +99,7 @@ class Exchange:
     breakers: Breakers
     budget: RetryBudget
     read_back: ReadBack | None
-    witnesses: Sequence[Witness] = ()
+    observers: Sequence[ChangeObserver] = ()
     recognised: bool = False
     """Whether a repeat of the call would be recognised as one."""
     on_bad_row: OnBadRow | None = None
@@ -109,8 +109,8 @@ class Exchange:
     """What attempts in a row have taken that came to no connection."""
     began: bool = False
     announced: bool = False
-    ending: Fate | None = None
-    """What the witnesses are being told."""
+    ending: ChangeResult | None = None
+    """What the observers are being told."""
     sent: str = "no"
     queued: bool = False
     """Waits for its turn behind another change to the same object."""
@@ -129,34 +129,34 @@ class Exchange:
     @property
     def in_doubt(self) -> bool:
         """Whether CBR may be carrying a change out, or may have done so without our knowing."""
-        return not self.binding.reads and (self.in_flight or self.doubtful or self.ending in {Fate.DONE, Fate.UNKNOWN})
+        return not self.binding.reads and (self.in_flight or self.doubtful or self.ending in {ChangeResult.DONE, ChangeResult.UNKNOWN})
 
     @property
     def unfinished(self) -> bool:
         """Whether going on without the caller can still tell what became of the call."""
         return self.in_flight or self.ambiguous or self.ending is not None
 
-    async def witnessed(self, change: Callable[[], Awaitable[Message]]) -> Message:
-        """Carries out the change, which ends in `run`, and tells the witnesses of its end."""
+    async def observed(self, change: Callable[[], Awaitable[Message]]) -> Message:
+        """Carries out the change, which ends in `run`, and tells the observers of its end."""
         self.began = True
-        fate, message = Fate.UNKNOWN, None
+        result, message = ChangeResult.UNKNOWN, None
         try:
             message = await change()
-            fate = Fate.DONE
+            result = ChangeResult.DONE
         except GatewayError as error:
-            fate = Fate.UNKNOWN if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN else Fate.NOTHING
+            result = ChangeResult.UNKNOWN if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN else ChangeResult.NOTHING
             raise
         except asyncio.CancelledError:
-            fate = Fate.UNKNOWN if self.doubtful else Fate.NOTHING
+            result = ChangeResult.UNKNOWN if self.doubtful else ChangeResult.NOTHING
             raise
         except BaseException:
-            fate = Fate.NOTHING if self.sent == "no" else Fate.UNKNOWN
+            result = ChangeResult.NOTHING if self.sent == "no" else ChangeResult.UNKNOWN
             raise
         finally:
-            self.ending = fate
+            self.ending = result
             failpoint.reach("before_told")
-            for witness in self.witnesses:
-                await witness.on_end(fate, message, self.facts())
+            for observer in self.observers:
+                await observer.on_end(result, message, self.facts())
             failpoint.reach("after_told")
             self.ending = None
         return message
@@ -214,7 +214,7 @@ class Exchange:
             applied = await self.route.auth.apply(self.request, self.project_id, self._before_attempt_s(deadline))
         except GatewayError as error:
             raise self.outcome_unknown() if self.in_doubt else error from None
-        if self.witnesses and not self.announced:
+        if self.observers and not self.announced:
             await self._announce()
         timeout_s = retry.attempt_timeout((deadline if self.binding.reads else end_by).left_s(clock.monotonic()))
         if timeout_s is None:
@@ -245,8 +245,8 @@ class Exchange:
 
     async def _announce(self) -> None:
         """Before the first byte of a change."""
-        for witness in self.witnesses:
-            if not await witness.on_send():
+        for observer in self.observers:
+            if not await observer.on_send():
                 raise self.too_late()
         self.announced = True
 
@@ -276,8 +276,8 @@ class Exchange:
         """Asked by the transport before the first byte. A change whose caller has gone is not begun any more."""
         if self.abandoned and not self.ambiguous:
             return False
-        for witness in self.witnesses:
-            if not witness.may_write():
+        for observer in self.observers:
+            if not observer.may_write():
                 return False
         self.in_flight = True
         if self.sent == "no":
@@ -287,7 +287,7 @@ class Exchange:
 
     def _reach(self, place: failpoint.Name) -> None:
         """A failpoint that reads do not have."""
-        if self.witnesses:
+        if self.observers:
             failpoint.reach(place)
 
     def _note(self, *, ambiguous: bool) -> None:

@@ -15,9 +15,9 @@ from gateway.app import _clocks, open_app
 from gateway.audit import events
 from gateway.audit.age import passed
 from gateway.audit.files import Entry
-from gateway.audit.keeping import Keeping
 from gateway.audit.opening import open_audit
 from gateway.audit.own import own_record
+from gateway.audit.retention import Retention
 from gateway.audit.segments import segments
 from gateway.audit.verify import verify
 from gateway.config import load
@@ -59,10 +59,10 @@ class Machine:
     def run(self, days, writer=WRITER):
         """A process that lives for some days, records something in each, and looks for what is old as often."""
         log = sink(self.folder, writer=writer, max_bytes=1)
-        keeping = Keeping(self.folder, writer, KEYS, True, KEPT_DAYS, partial(self._recorded, log), self.others)  # noqa: FBT003 - its rules
+        retention = Retention(self.folder, writer, KEYS, True, KEPT_DAYS, partial(self._recorded, log), self.others)  # noqa: FBT003 - its rules
         for _ in range(days):
             with structlog.testing.capture_logs() as said:
-                keeping.remove_old()
+                retention.remove_old()
             self.said += said
             log.append([entry(1)])
             self.wait(1)
@@ -146,10 +146,10 @@ def test_a_clock_that_jumps_while_a_process_runs_removes_nothing(machine):
     log.append([entry(1)])
     log.append([entry(2)])
     refused = partial(pytest.fail, "something was to be removed")
-    keeping = Keeping(machine.folder, WRITER, KEYS, True, KEPT_DAYS, lambda *_: refused(), lambda: [time.time()])  # noqa: FBT003 - its rules
+    retention = Retention(machine.folder, WRITER, KEYS, True, KEPT_DAYS, lambda *_: refused(), lambda: [time.time()])  # noqa: FBT003 - its rules
     for days in (0, 100, 100, -50, 1):
         machine.set(days)
-        keeping.remove_old()
+        retention.remove_old()
         log.append([entry(3)])
     log.close()
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.audit import disk, events, keeping, segments
+from gateway.audit import disk, events, retention, segments
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import stated
-from gateway.audit.counting import counted, raised
-from gateway.audit.departed import departed
 from gateway.audit.files import Entry, FileSink
-from gateway.audit.keeping import Keeping
+from gateway.audit.line_reader import counted, raised
 from gateway.audit.own import own_record
 from gateway.audit.resume import locked, position
+from gateway.audit.retention import Retention
+from gateway.audit.stale_writers import stale_writer
 from gateway.audit.verify import verify
 from tests.audit.logs import KEYS, WRITER, entry, sink
 
@@ -79,7 +79,7 @@ class System:
 def system(monkeypatch):
     rnd = random.Random()
     made = System(rnd)
-    for module in (disk, keeping, segments):
+    for module in (disk, retention, segments):
         monkeypatch.setattr(module, "os", made)
     for name in ("rename", "unlink"):
         real = getattr(Path, name)
@@ -98,7 +98,7 @@ def removing(folder, me, log):
     def recorded(name, removed):
         record = Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))
         if name != me:
-            with departed(folder, name, KEYS, ()) as gone:
+            with stale_writer(folder, name, KEYS, ()) as gone:
                 gone.append([record])
             return True
         try:
@@ -119,13 +119,13 @@ def live(folder, system, rnd, durable):
         found = position(folder, me, KEYS, None)
         limits = {"max_bytes": rnd.choice([1, 3000, 10**6]), "max_age_s": 999}
         log = FileSink(folder, me, KEYS, **limits, head=found.head, number=found.number, open=found.open)
-        keeper = Keeping(folder, me, KEYS, rnd.random() < 0.5, 1e-9 if removes else None, removing(folder, me, log), lambda: [time.time()])
+        keeper = Retention(folder, me, KEYS, rnd.random() < 0.5, 1e-9 if removes else None, removing(folder, me, log), lambda: [time.time()])
         closed = []
         log.on_closed = closed.append
         with contextlib.suppress(OSError):
             keeper.pack_all()
         for other in set(segments.segments(folder)) - {me}:
-            with contextlib.suppress(OSError), departed(folder, other, KEYS, ()) as gone:
+            with contextlib.suppress(OSError), stale_writer(folder, other, KEYS, ()) as gone:
                 if dangling := gone.open.dangling:
                     told = own_record(events.CHANGE_UNRESOLVED, subject=dangling[0].uid, fate="UNKNOWN")
                     gone.append([Entry(told, ends=(dangling[0].uid, "UNKNOWN"))])

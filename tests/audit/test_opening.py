@@ -15,7 +15,7 @@ from gateway.audit.activity import Activity, Caller, Declared
 from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.chain import Head
 from gateway.audit.files import Entry
-from gateway.audit.gist import gist
+from gateway.audit.header import record_header
 from gateway.audit.levels import Level
 from gateway.audit.opening import open_audit
 from gateway.audit.reading import Query, rows
@@ -200,7 +200,7 @@ async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_lo
     assert_good(tmp_path)
     assert all(path.exists() for path in kept)
     (left,) = segments(tmp_path / "log")["gone"]
-    assert [gist(line).unmapped.removed.segment for line in left.data().splitlines()[1:2]] == [len(paths)]
+    assert [record_header(line).unmapped.removed.segment for line in left.data().splitlines()[1:2]] == [len(paths)]
     # What no record explains is missed.
     left.path.unlink()
     assert verify(tmp_path / "log", KEYS, [signed(KEYS, "gone", left.number, Head(9, bytes(32)))])[0].bad is not None

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.audit import events
 from gateway.audit.backlog import Backlog
 from gateway.audit.chain import stated
-from gateway.audit.counting import counted, raised
+from gateway.audit.line_reader import counted, raised
 from gateway.audit.opening import open_audit
 from gateway.audit.resume import Unusable
 from gateway.audit.segments import name_of, segments

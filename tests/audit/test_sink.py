@@ -43,7 +43,7 @@ async def writing(tmp_path):
     writers = []
 
     def make(disk=None, **more):
-        log = Writer(sink(tmp_path, opener=(disk or Broken()).opener, **more), patience_s=0.3, anchor_s=60)
+        log = Writer(sink(tmp_path, opener=(disk or Broken()).opener, **more), timeout_s=0.3, anchor_s=60)
         log.start()
         writers.append(log)
         return log

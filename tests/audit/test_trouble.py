@@ -229,7 +229,7 @@ def test_standard_output_that_takes_nothing_costs_no_memory_and_repeats_nothing(
 
 async def test_what_is_owed_has_a_bound_and_is_paid_in_parts(tmp_path):
     disk = Broken("write")
-    log = Writer(sink(tmp_path, opener=disk.opener), patience_s=5, anchor_s=60)
+    log = Writer(sink(tmp_path, opener=disk.opener), timeout_s=5, anchor_s=60)
     log.start()
     body = own_record(events.READ_ENDED, subject="x" * (1 << 20))
     for _ in range(_MAX_BYTES // len(body) + 20):

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from emulator.routes import tags as emulated_tags
 from emulator.transitions import Mode, Pace
-from gateway.quota import unmarked
+from gateway.changes import unmarked
 from gateway.upstream import strict_json
 from gateway.upstream.catalog import load_catalog
 from tests.functional import stage

@@ -18,7 +18,7 @@ from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import DATABASES_PROJECT_ID
-from gateway.quota.bounds import Listed, Unseen, Wait, unseen
+from gateway.changes.bounds import Listed, Unseen, Wait, unseen
 from gateway.upstream.catalog import load_catalog
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, caller, forget, tenant_for
 from tests.quota.scenes import limit, new_vault, outcome, posts

@@ -137,7 +137,7 @@ async def nothing(_lane, _world):
 
 
 ON_THE_WAY = {
-    "after_places": creates(),
+    "after_slots": creates(),
     "after_intent": creates(),
     "audit_written": creates(),
     "before_begin": creates(),
@@ -159,7 +159,7 @@ ON_THE_WAY = {
     "before_commit": creates(),
     "after_commit": creates(),
     "after_told": creates(),
-    "before_places_free": creates(),
+    "before_slots_free": creates(),
 }
 IN_TROUBLE = {
     "answer_lost": creates(LOST),

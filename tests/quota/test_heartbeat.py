@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from gateway.changes.record import OperationDetail
 from gateway.clock import SystemClock
 from gateway.secret import Secret
 from gateway.state import OPEN, State, StoreSettings, heartbeat, open_store
 from gateway.state.heartbeat import Heartbeat
-from gateway.tasks.record import Trace
 from tests.functional.calls import until
 from tests.harness import TENANTS
 from tests.quota.fleet import create, running_fleet, until_ok
@@ -164,7 +164,7 @@ async def test_a_gateway_of_an_earlier_version_does_not_beat_and_is_there_all_th
         recovery.heartbeat.alone = False
         project, _ = TENANTS["payments"]
         for name, beats in {"old": False, "new": True}.items():
-            trace = Trace("another", project, new_vault(1).SerializeToString(), marked=True, accepted=0.0, beats=beats)
+            trace = OperationDetail("another", project, new_vault(1).SerializeToString(), marked=True, accepted=0.0, beats=beats)
             await store.begin(operation(name, rpc="VaultService/CreateVault", detail=msgspec.msgpack.encode(trace)))
             await store.sent(name)
         await recovery.heartbeat.beat()

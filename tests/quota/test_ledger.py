@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
+from gateway.changes.ledger import Ending, Ledger
 from gateway.clock import SystemClock
-from gateway.quota.ledger import Ending, Ledger
 from gateway.secret import Secret
 from gateway.state import Admitted, Charge, Replay, State, StoreDown, StoreSettings, Usage, open_store
-from gateway.upstream.exchange import Fate
+from gateway.upstream.exchange import ChangeResult
 from tests.fakes import SteppedClock
 from tests.state.benches import operation
 
@@ -51,7 +51,7 @@ async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it
         for name in ("old", "new"):
             await ledger.begin(operation(name, Charge("vaults", 1, 1), request_id=name))
             await ledger.sent(name)
-            await ledger.end(name, Ending(Fate.DONE, b"answer", f"vault-{name}"))
+            await ledger.end(name, Ending(ChangeResult.DONE, b"answer", f"vault-{name}"))
             await store.recount({"vaults": 0}, await store.fence(), ())
             clock.advance(70)
         assert valkey.command("FLUSHALL").startswith(b"+OK")
@@ -74,10 +74,10 @@ async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(v
         assert valkey.command("SET", "{cbrgw}:operation:two", "damaged").startswith(b"+OK")
         await ledger.restore()
         for name in names:
-            await ledger.end(name, Ending(Fate.DONE, b"x"))
+            await ledger.end(name, Ending(ChangeResult.DONE, b"x"))
         assert list(ledger.owed) == ["two"]
         await ledger.begin(operation("four", Charge("vaults", 1, 9)))
-        ledger.owed["four"] = Ending(Fate.NOTHING)
+        ledger.owed["four"] = Ending(ChangeResult.NOTHING)
         await ledger.pay()
         assert list(ledger.owed) == ["two"]
         assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=2, reserved=1)

@@ -4,10 +4,10 @@ import pytest
 from cbrgateway.v1 import backup_share_pb2, vault_pb2
 from pydantic import ValidationError
 
-from gateway.quota import demands
-from gateway.quota.demands import Demand
-from gateway.quota.limits import COST, KIND_OF, Kind, Level, Limit, Limits, MethodClass, Metric, Scope, day_of, method_class
-from gateway.quota.settings import LimitEntry
+from gateway.limits import deltas
+from gateway.limits.deltas import ResourceDelta
+from gateway.limits.limits import COST, KIND_OF, Kind, Level, Limit, Limits, MethodClass, Metric, Scope, day_of, method_class
+from gateway.limits.settings import LimitEntry
 from gateway.upstream.catalog import load_catalog
 
 SCOPE = Scope(account="main", tenant="payments", project="p1", principal="payments/ci")
@@ -37,7 +37,7 @@ def test_a_limit_for_one_subject_replaces_the_one_for_each(turned):
 
 def test_a_shadow_limit_stands_beside_the_one_that_refuses():
     limits = Limits([Limit(Metric.VAULTS, Level.TENANT, value=5), Limit(Metric.VAULTS, Level.TENANT, value=2, shadow=True)])
-    charged = demands.priced([Demand(Metric.VAULTS, 1)], limits, SCOPE, 0)
+    charged = deltas.priced([ResourceDelta(Metric.VAULTS, 1)], limits, SCOPE, 0)
     assert [(c.key, c.limit, c.shadow) for c, _ in charged] == [("vaults:tenant:payments", 5, False), ("vaults:tenant:payments~shadow", 2, True)]
 
 
@@ -69,12 +69,12 @@ def test_classes_of_calls(rpc, wanted):
 def test_tables_are_complete():
     assert set(COST) == set(MethodClass)
     assert set(KIND_OF) == set(Metric)
-    assert set(demands.RULES) <= set(CATALOG.bindings)
-    assert {read for read, _ in demands.READ_FIRST.values()} <= set(CATALOG.bindings)
+    assert set(deltas.RULES) <= set(CATALOG.bindings)
+    assert {read for read, _ in deltas.READ_FIRST.values()} <= set(CATALOG.bindings)
 
 
 def test_a_new_vault_counts_as_vault_capacity_and_growth():
-    assert [(d.metric, d.amount) for d in demands.demands("VaultService/CreateVault", new_vault(100), None)] == [
+    assert [(d.metric, d.amount) for d in deltas.deltas("VaultService/CreateVault", new_vault(100), None)] == [
         (Metric.VAULTS, 1),
         (Metric.CAPACITY_GIB, 100),
         (Metric.GROWTH_GIB_PER_DAY, 100),
@@ -85,43 +85,43 @@ def test_a_new_vault_counts_as_vault_capacity_and_growth():
 def test_a_changed_vault_counts_by_what_it_grows(size, grown):
     request = vault_pb2.UpdateVaultRequest(vault_id="v", vault={"billing": {"size_gib": size}})
     current = vault_pb2.GetVaultResponse(vault={"billing": {"size_gib": 100}})
-    found = demands.demands("VaultService/UpdateVault", request, current)
+    found = deltas.deltas("VaultService/UpdateVault", request, current)
     assert [d.amount for d in found] == ([grown, grown] if grown else [])
 
 
 def test_a_deleted_vault_gives_back_and_charges_nothing():
     limits = Limits([Limit(Metric.VAULTS, Level.TENANT, value=1), Limit(Metric.CAPACITY_GIB, Level.PROJECT, value=1)])
     current = vault_pb2.GetVaultResponse(vault={"billing": {"size_gib": 100}})
-    found = demands.demands("VaultService/DeleteVault", vault_pb2.DeleteVaultRequest(), current)
-    assert demands.priced(found, limits, SCOPE, 0) == []
-    assert demands.credits_of(found, limits, SCOPE) == {"vaults:tenant:payments": -1, "vaults:project:p1": -1, "capacity_gib:project:p1": -100}
+    found = deltas.deltas("VaultService/DeleteVault", vault_pb2.DeleteVaultRequest(), current)
+    assert deltas.priced(found, limits, SCOPE, 0) == []
+    assert deltas.credits_of(found, limits, SCOPE) == {"vaults:tenant:payments": -1, "vaults:project:p1": -1, "capacity_gib:project:p1": -100}
 
 
 def test_members_are_counted_for_each_backup():
     request = backup_share_pb2.AddBackupMembersRequest(backup_id="b", project_ids=["x", "y"], domains=["z"])
     limits = Limits([Limit(Metric.MEMBERS_PER_BACKUP, Level.TENANT, value=3)])
-    ((charge, _),) = demands.priced(demands.demands("BackupShareService/AddBackupMembers", request, None), limits, SCOPE, 0)
+    ((charge, _),) = deltas.priced(deltas.deltas("BackupShareService/AddBackupMembers", request, None), limits, SCOPE, 0)
     assert (charge.key, charge.amount) == ("members_per_backup:tenant:payments:b", 3)
 
 
 def test_volume_ends_at_midnight():
     limits = Limits([Limit(Metric.CHECKPOINTS_PER_DAY, Level.TENANT, value=3)])
-    ((charge, _),) = demands.priced([Demand(Metric.CHECKPOINTS_PER_DAY, 1)], limits, SCOPE, 3 * 86_400 + 5)
+    ((charge, _),) = deltas.priced([ResourceDelta(Metric.CHECKPOINTS_PER_DAY, 1)], limits, SCOPE, 3 * 86_400 + 5)
     assert (charge.key, charge.expires_at) == ("checkpoints_per_day:tenant:payments:3", 4 * 86_400)
     assert day_of(0) == ("0", 86_400)
 
 
 def test_the_current_object_is_read_only_where_a_limit_needs_it():
-    assert demands.read_first("VaultService/UpdateVault", Limits(), SCOPE) == ""
+    assert deltas.read_first("VaultService/UpdateVault", Limits(), SCOPE) == ""
     limits = Limits([Limit(Metric.CAPACITY_GIB, Level.TENANT, "payments", value=3)])
-    assert demands.read_first("VaultService/UpdateVault", limits, SCOPE) == "VaultService/GetVault"
-    assert demands.read_first("VaultService/UpdateVault", limits, Scope("main", "databases", "p2", "")) == ""
+    assert deltas.read_first("VaultService/UpdateVault", limits, SCOPE) == "VaultService/GetVault"
+    assert deltas.read_first("VaultService/UpdateVault", limits, Scope("main", "databases", "p2", "")) == ""
 
 
 def test_expanding_by_itself_is_seen():
-    assert demands.expands_itself("VaultService/CreateVault", new_vault(1, auto_expand=True))
-    assert not demands.expands_itself("VaultService/CreateVault", new_vault(1))
-    assert not demands.expands_itself("VaultService/DeleteVault", vault_pb2.DeleteVaultRequest())
+    assert deltas.expands_itself("VaultService/CreateVault", new_vault(1, auto_expand=True))
+    assert not deltas.expands_itself("VaultService/CreateVault", new_vault(1))
+    assert not deltas.expands_itself("VaultService/DeleteVault", vault_pb2.DeleteVaultRequest())
 
 
 @pytest.mark.parametrize(

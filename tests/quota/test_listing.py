@@ -3,8 +3,8 @@
 import pytest
 from cbrgateway.v1 import backup_share_pb2, order_pb2, types_pb2, vault_pb2
 
-from gateway.quota.limits import Metric
-from gateway.quota.listing import Listing, Recent, shared
+from gateway.limits.limits import Metric
+from gateway.limits.listing import Listing, Recent, shared
 
 
 def vault(size, vault_id="v", maker=""):

@@ -9,7 +9,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import DATABASES_PROJECT_ID
 from emulator.transitions import Mode, Pace
-from gateway.quota import demands
+from gateway.limits import deltas
 from gateway.rpc.handlers.quota import CHECKED
 from tests.functional import stage
 from tests.functional.calls import caller
@@ -71,7 +71,7 @@ async def test_a_check_reserves_and_sends_nothing():
 
 
 def test_every_change_that_a_limit_could_refuse_can_be_checked():
-    assert set(CHECKED.values()) == demands.RULES.keys() - demands.GIVES_BACK
+    assert set(CHECKED.values()) == deltas.RULES.keys() - deltas.GIVES_BACK
     assert [field.name for field in quota_pb2.CheckQuotaRequest.DESCRIPTOR.fields] == list(CHECKED)
 
 

@@ -11,7 +11,7 @@ from emulator import settings as emulated
 from emulator.server import running_emulator
 from gateway.app import open_app
 from gateway.config import load
-from gateway.quota.limits import Limits
+from gateway.limits.limits import Limits
 from gateway.tenants import key_hash
 from tests.harness import REGION, World
 from tests.quota.scenes import limit, new_vault, outcome

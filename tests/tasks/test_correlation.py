@@ -3,7 +3,7 @@
 import pytest
 from cbrgateway.v1 import checkpoint_pb2, task_pb2, types_pb2
 
-from gateway.tasks.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, RULES, Claim, Search, at_once, hits, judge
+from gateway.changes.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, RULES, Claim, Search, at_once, hits, judge
 
 NOW = 1_738_310_950
 REMOVAL = Search((task_pb2.TASK_TYPE_REMOVE_RESOURCE,), ("r1",), vault_id="v")

@@ -11,10 +11,10 @@ from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
+from gateway.changes.correlation import Claim, Search
+from gateway.changes.matching import Index, keys_of
+from gateway.changes.record import OperationDetail
 from gateway.state import Operation
-from gateway.tasks.correlation import Claim, Search
-from gateway.tasks.matching import Index, keys_of
-from gateway.tasks.record import Trace
 from tests.functional.calls import arrived, order
 from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
@@ -88,7 +88,7 @@ async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(kind
     async with gateway(settings_for(kind, tmp_path, valkey)) as scene:
         store, (project, _) = scene.world.app.store, TENANTS["payments"]
         for number in range(120):
-            trace = msgspec.msgpack.encode(Trace(scene.world.app.submissions.heartbeat.owner, project, b"", marked=False))
+            trace = msgspec.msgpack.encode(OperationDetail(scene.world.app.submissions.heartbeat.owner, project, b"", marked=False))
             await store.begin(Operation(f"op-{number:03}", "payments", "VaultService/DeleteVault", "", b"", (), 60, trace, topic=project))
         read, real = [], getattr(store, reading)
 

@@ -13,9 +13,8 @@ from cbrgateway.v1.order_pb2_grpc import OrderServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
-from gateway.quota import admission
+from gateway.changes import holding
 from gateway.state import State, StoreSettings
-from gateway.tasks import holding
 from tests.functional.calls import failure_of
 from tests.harness import World, config_for
 from tests.tasks.works import BILLING, FAST, Scene, finish, gateway

@@ -132,7 +132,7 @@ async def test_polls_of_others_take_the_place_of_own_looks():
         end = world.app.submissions.subscribe(lambda project, now: heard.append((project, now.id, now.state)))
         world.app.submissions.observe(PROJECT, [])
         answer, _ = await create_checkpoint(scene)
-        rows = await world.app.submissions.truth.rows("TaskService/ListTasks", PROJECT, "tasks")
+        rows = await world.app.submissions.reader.rows("TaskService/ListTasks", PROJECT, "tasks")
         world.app.submissions.observe(PROJECT, rows)
         found = await scene.known(answer.submission.id)
         looks = [entry for entry in world.emulator.state.truth.entries() if entry.operation == "ListOpLogs"]

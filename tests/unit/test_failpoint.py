@@ -43,7 +43,7 @@ def test_sleep_takes_longer_than_a_store_is_waited_for():
 @pytest.mark.parametrize(
     ("order", "text"),
     [
-        ("after_bgin=kill", "names no failpoint: after_bgin. There are: after_places, before_begin, after_begin,"),
+        ("after_bgin=kill", "names no failpoint: after_bgin. There are: after_slots, before_begin, after_begin,"),
         ("after_begin=kill,x=kill", "names no failpoint: x."),
         ("after_begin", "has no action for after_begin that exists. There are: kill, sleep, raise"),
         ("after_begin=stop", "has no action for after_begin"),

@@ -51,7 +51,7 @@ async def test_on_drain_every_stream_and_wait_is_ended_in_order():
         async with watching(world) as seen:
             await seen.until("snapshot_end")
             waiting = stub.WaitTask(task_pb2.WaitTaskRequest(task_id=task.id), metadata=world.metadata())
-            await until(lambda: len(world.app.hub.projects[task.project_id].feeds) == 2)
+            await until(lambda: len(world.app.hub.projects[task.project_id].subscriptions) == 2)
             await world.app.servers.drain(world.app.hub.end, world.app.client.release)
             await seen.ended()
             answer = await waiting
@@ -101,7 +101,7 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind(world, phase):
         await seen.leave()
     await until(lambda: not hub.projects)
     await until(lambda: not left())
-    assert not hub.outboxes
+    assert not hub.queues
 
 
 async def test_open_streams_are_limited_and_their_places_come_back():
@@ -144,15 +144,15 @@ async def test_a_caller_that_does_not_read_is_ended_and_disturbs_nobody():
         async with grpc.aio.insecure_channel(world.app.address, options=options) as channel:
             stub = task_pb2_grpc.TaskServiceStub(channel)
             stuck = stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata())
-            await until(lambda: world.app.hub.outboxes)
+            await until(lambda: world.app.hub.queues)
             async with watching(world) as reader:
                 await reader.until("snapshot_end")
                 hub = world.app.hub
-                await until(lambda: len(hub.outboxes) == 2)
+                await until(lambda: len(hub.queues) == 2)
                 for task in tasks[:5]:
                     end_task(world, task)
                 await reader.until("terminal", 5)
-                await until(lambda: len(hub.outboxes) == 1, 20)
+                await until(lambda: len(hub.queues) == 1, 20)
                 rest = await Listener(stuck).ended()
             assert (rest.failure.code, rest.failure.reason) == ("ABORTED", "CALLER_TOO_SLOW")
             assert rest.token

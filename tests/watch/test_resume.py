@@ -10,9 +10,9 @@ from cbrgateway.v1 import task_pb2
 
 from gateway.app import open_app
 from gateway.clock import SystemClock
-from gateway.tasks.resume import ResumeTokens
-from gateway.tasks.selection import Selection, owner_of
-from gateway.tasks.table import Listing, Table
+from gateway.watch.resume import ResumeTokens
+from gateway.watch.selection import Selection, owner_of
+from gateway.watch.table import Listing, Table
 from tests.functional.calls import arrived, caller, until
 from tests.harness import World, config_for, running_gateway
 from tests.watch.streams import FAST, STILL, end_task, lose_task, start_task, watching

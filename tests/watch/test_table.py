@@ -5,8 +5,8 @@ import itertools
 from cbrgateway.v1 import task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.tasks.row import Row, revision_of
-from gateway.tasks.table import NEVER, Listing, Table
+from gateway.watch.row import Row, revision_of
+from gateway.watch.table import NEVER, Listing, Table
 
 WAITING, RUNNING = task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING
 SUCCEEDED, FAILED, OTHER = task_pb2.TASK_STATUS_SUCCEEDED, task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_OTHER
@@ -109,7 +109,7 @@ def test_what_was_too_much_to_list_is_never_covered():
     table = Table(100, 0)
     apply(table, since=900)
     apply(table, since=800, cut=True)
-    assert (table.horizon_us, table.floor_us) == (800, 800)
+    assert (table.low_watermark_us, table.floor_us) == (800, 800)
 
 
 def test_an_old_task_that_somebody_asked_for_is_kept_beside_the_new_ones():

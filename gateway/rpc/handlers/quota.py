@@ -11,20 +11,20 @@ from cbrgateway.v1 import errors_pb2, quota_pb2
 from google.protobuf.message import Message
 from pydantic import ValidationError
 
+from gateway.changes.record import undecided
+from gateway.changes.runner import Admission
+from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
-from gateway.quota import demands, refusals
-from gateway.quota.admission import Admission
-from gateway.quota.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
-from gateway.quota.recount import Recounter
-from gateway.quota.settings import LimitEntry
-from gateway.quota.unmarked import unmarked
+from gateway.limits import deltas, refusals
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
+from gateway.limits.recount import Recounter
+from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, OperationView, State, Usage
 from gateway.state.parts import in_parts
-from gateway.tasks.record import undecided
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
@@ -110,10 +110,12 @@ class QuotaHandlers:
         return plan_page(call.binding, request, self.tokens, call.scope).cut(response)
 
     async def list_limits(self, call: Call, request: Message) -> Message:
-        scope, book = call.quota_scope, self.admission.book
+        scope, overrides = call.quota_scope, self.admission.overrides
         everything = _administers(call)
-        seen = [limit for limit in book.limits if everything or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})]
-        shown = [_shown(limit, set_while_running=limit.name in book.set_while_running) for limit in sorted(seen, key=lambda limit: limit.name)]
+        seen = [
+            limit for limit in overrides.limits if everything or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
+        ]
+        shown = [_shown(limit, set_while_running=limit.name in overrides.set_while_running) for limit in sorted(seen, key=lambda limit: limit.name)]
         return self._page(call, request, quota_pb2.ListLimitsResponse(limits=shown))
 
     async def list_usages(self, call: Call, request: Message) -> Message:
@@ -128,19 +130,19 @@ class QuotaHandlers:
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
-        found = self.admission.book.limits.applied(metric, call.quota_scope)
+        found = self.admission.overrides.limits.applied(metric, call.quota_scope)
         return [applied for applied in found if _administers(call) or applied.limit.level in PRIVATE_LEVELS]
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field, request = request.WhichOneof("change"), unmarked(request)
         rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
-        limits = self.admission.book.limits
-        read = demands.read_first(rpc, limits, scope)
+        limits = self.admission.overrides.limits
+        read = deltas.read_first(rpc, limits, scope)
         current = None
         if read == "VaultService/GetVault":
-            current = await self.admission.truth.read(read, scope.project, {"vault_id": demands.vault_of(change)})
-        wanted = demands.demands(rpc, change, current)
-        priced = demands.priced(wanted, limits, scope, self.clock.time())
+            current = await self.admission.reader.read(read, scope.project, {"vault_id": deltas.vault_of(change)})
+        wanted = deltas.deltas(rpc, change, current)
+        priced = deltas.priced(wanted, limits, scope, self.clock.time())
         await self.admission.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
         found = await self.admission.store.usage([charge.key for charge, _ in priced])
         verdicts = []
@@ -150,7 +152,7 @@ class QuotaHandlers:
             allowed = applied.limit.shadow or used.committed + used.reserved + charge.amount <= applied.limit.value
             usage = _usage(charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}", _public(applied, call), told)
             verdicts.append(quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed))
-        expands = demands.expands_itself(rpc, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
+        expands = deltas.expands_itself(rpc, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
         return quota_pb2.CheckQuotaResponse(
             allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts, warnings=_warnings(call, request)
         )
@@ -167,11 +169,11 @@ class QuotaHandlers:
 
     async def set_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.SetLimitRequest
         limit = _entry(request.limit).limit()
-        await self.admission.book.put(limit)
+        await self.admission.overrides.put(limit)
         return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
 
     async def delete_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.DeleteLimitRequest
-        if not await self.admission.book.delete(request.name):
+        if not await self.admission.overrides.delete(request.name):
             raise _not_found("limit", request.name, "SetLimit has set no limit of this name; the configuration's own are changed there.")
         return quota_pb2.DeleteLimitResponse()
 

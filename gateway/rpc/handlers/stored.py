@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from gateway.quota import refusals
+from gateway.limits import refusals
 from gateway.rpc.call import Call, Handler
 from gateway.state import StoreDown
 

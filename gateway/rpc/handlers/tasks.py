@@ -7,9 +7,9 @@ from typing import Any, Final
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
 
+from gateway.changes.submissions import Submissions
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
-from gateway.tasks.submissions import Submissions
 from gateway.upstream.paging import PageTokens, plan_page
 
 TASK_RPCS: Final = ("TaskService/GetSubmission", "TaskService/ListSubmissions")

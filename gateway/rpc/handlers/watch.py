@@ -7,19 +7,19 @@ from typing import Any, Final
 from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.message import Message
 
+from gateway.changes.submissions import Submissions
 from gateway.errors import GatewayError, field_invalid
-from gateway.quota import refusals
+from gateway.limits import refusals
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.dispatch import Stream, StreamHandler
 from gateway.rpc.status import to_status
 from gateway.state import StoreDown
-from gateway.tasks.feed import Feed
-from gateway.tasks.hub import Hub
-from gateway.tasks.selection import owner_of
-from gateway.tasks.submissions import Submissions
-from gateway.tasks.wait import wait
-from gateway.tasks.watch import Terms, Watch, ends_at
 from gateway.upstream.declaration import IDENTIFIER
+from gateway.watch.hub import Hub
+from gateway.watch.selection import owner_of
+from gateway.watch.stream import Terms, Watch, ends_at
+from gateway.watch.subscription import Subscription
+from gateway.watch.wait import wait
 
 WATCH_TASKS: Final = "TaskService/WatchTasks"
 WAIT_TASK: Final = "TaskService/WaitTask"
@@ -49,7 +49,7 @@ class WatchHandlers:
         for index, task_id in enumerate(wanted.task_ids):
             _check_id(f"filter.task_ids[{index}]", task_id)
         hub, project = self.hub, _project(call)
-        place = hub.tokens.read(request.resume_token, owner_of(call.scope, wanted)) if request.resume_token else None
+        cursor = hub.tokens.read(request.resume_token, owner_of(call.scope, wanted)) if request.resume_token else None
 
         async def recheck() -> float:
             return min(await stream.recheck(), hub.settings.recheck_s)
@@ -60,15 +60,15 @@ class WatchHandlers:
             until_terminal=request.end_when_all_terminal,
             fails_on_gap=request.gap_policy == task_pb2.GAP_POLICY_FAIL,
             token=request.resume_token,
-            place=place,
+            cursor=cursor,
             ends_at=ends_at(call.started, call.time_left_s),
             recheck=recheck,
             write=stream.write,
             status_of=lambda error: to_status(error, call.id),
         )
-        with hub.joined(project, call.scope, wanted) as (feed, outbox):
-            watch = Watch(hub, feed, outbox, terms)
-            await self._look_up(call, feed)
+        with hub.joined(project, call.scope, wanted) as (subscription, queue):
+            watch = Watch(hub, subscription, queue, terms)
+            await self._look_up(call, subscription)
             await watch.run()
 
     async def wait_task(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.WaitTaskRequest
@@ -78,16 +78,16 @@ class WatchHandlers:
         wanted = task_pb2.TaskFilter(task_ids=[request.task_id]) if by_task else task_pb2.TaskFilter(submission_ids=[request.submission_id])
         limit_s = _seconds(request.timeout) if request.HasField("timeout") else _WAIT_S
         until = min(call.started + limit_s, ends_at(call.started, call.time_left_s))
-        with self.hub.joined(_project(call), call.scope, wanted) as (feed, outbox):
-            missing = await self._look_up(call, feed)
+        with self.hub.joined(_project(call), call.scope, wanted) as (subscription, queue):
+            missing = await self._look_up(call, subscription)
             if missing is not None:
                 raise missing
-            return await wait(self.hub, feed, outbox, until)
+            return await wait(self.hub, subscription, queue, until)
 
-    async def _look_up(self, call: Call, feed: Feed) -> GatewayError | None:
-        """Tells the feed of the submissions that its filter names; the error of the last one that there is not. Raises QUOTA_STORE_DOWN."""
+    async def _look_up(self, call: Call, subscription: Subscription) -> GatewayError | None:
+        """Tells the subscription of the submissions that its filter names; the error of the last one that there is not. Raises QUOTA_STORE_DOWN."""
         missing: GatewayError | None = None
-        for submission_id in feed.selection.submission_ids:
+        for submission_id in subscription.selection.submission_ids:
             found: types_pb2.Submission | None = None
             try:
                 found = await self.submissions.get(submission_id, call.quota_scope.tenant, call.quota_scope.project)
@@ -96,8 +96,8 @@ class WatchHandlers:
             except StoreDown:
                 raise refusals.store_down("The store of submissions does not answer.") from None
             # What was heard of it meanwhile is newer.
-            if feed.submissions.get(submission_id) is None:
-                feed.learn(submission_id, found)
+            if subscription.submissions.get(submission_id) is None:
+                subscription.learn(submission_id, found)
         return missing
 
 

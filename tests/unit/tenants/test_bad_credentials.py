@@ -203,7 +203,7 @@ async def test_bad_credentials_are_refused_and_not_repeated(case):
     with pytest.raises(GatewayError) as caught:
         await shown(BAD[case])
     assert reason_name(caught.value.reason) == "CREDENTIALS_INVALID"
-    assert caught.value.message.startswith("The call is not believed: ")
+    assert caught.value.message.startswith("Authentication failed: ")
     for part in (BAD[case], *BAD[case].split(".")):
         assert len(part) < 8 or part not in caught.value.message
 

@@ -1,0 +1,34 @@
+"""One operation whose outcome is not known, and the reads to look for it with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from gateway.changes.claims import Claims
+from gateway.changes.record import OperationDetail
+from gateway.state import OperationView
+from gateway.upstream.declaration import Binding
+from gateway.upstream.reader import UpstreamReader
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`request`: as the caller sent it."""
+
+    op: OperationView
+    trace: OperationDetail
+    request: Any
+    reader: UpstreamReader
+    claims: Claims
+
+    @property
+    def binding(self) -> Binding:
+        return self.reader.catalog[self.op.rpc]
+
+    @property
+    def project(self) -> str:
+        return self.trace.project
+
+    def response(self, **fields: object) -> Message:
+        return self.binding.response_type(**fields)

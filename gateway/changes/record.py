@@ -1,0 +1,122 @@
+"""What is kept with an operation, as bytes in the store: its trace from the beginning, and a note about the work that it started."""
+
+from typing import Any
+
+import msgspec
+from cbrgateway.v1 import types_pb2
+
+from gateway.changes.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim, Search
+from gateway.clock import moment
+from gateway.state import OPEN, OperationView, State
+from gateway.upstream.remote_clock import RemoteClock, Span
+
+
+class OperationDetail(msgspec.Struct, frozen=True):
+    """What must be known of an operation after a crash.
+
+    `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
+    began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `slots`: those that the work takes under limits
+    of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids of objects that
+    had the name of what it creates already before it was sent; None: nobody knows, or needs to; `beats`: whether its process says that it is there.
+    """
+
+    owner: str
+    project: str
+    request: bytes
+    marked: bool
+    accepted: float = 0.0
+    principal: str = ""
+    slots: tuple[str, ...] = ()
+    sent: Span | None = None
+    namesakes: tuple[str, ...] | None = None
+    beats: bool = False
+
+    @classmethod
+    def of(cls, detail: bytes) -> "OperationDetail":
+        return msgspec.msgpack.decode(detail, type=cls)
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A resource that CBR left out, with its code and words for why."""
+
+    id: str
+    type: str
+    name: str
+    code: str
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is known of the work of a change that was carried out; or, as `why`, why nobody can tell whether it was.
+
+    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet.
+    `ended`: those of its tasks of whose end was told. `over`: all have ended and the slots of the work are free; for work that takes slots only.
+    """
+
+    state: int
+    search: Search
+    task_ids: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    upstream_request_id: str = ""
+    found_at: float = 0.0
+    ended: tuple[str, ...] = ()
+    over: bool = False
+    why: str = ""
+
+    @classmethod
+    def of(cls, note: bytes) -> "Note | None":
+        return msgspec.msgpack.decode(note, type=cls) if note else None
+
+    @classmethod
+    def undecided(cls, why: str, *, over: bool = False) -> "Note":
+        """Of a change whose outcome stays open, since nothing that CBR shows proves it. `over`: it shows no work of it either."""
+        return cls(UNDECIDED, Search(()), why=why, over=over)
+
+    def packed(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the response of any asynchronous RPC
+    if "checkpoint" not in answer.DESCRIPTOR.fields_by_name:
+        return ()
+    rows = answer.checkpoint.vault.skipped_resources
+    return tuple(Skipped(row.id, row.type, row.name, row.code, row.reason) for row in rows)
+
+
+def claim(op: OperationView, trace: OperationDetail, note: Note | None, search: Search, clock: RemoteClock) -> Claim:
+    note = note if op.state is State.COMMITTED else None
+    found = (note.found_at, note.task_ids) if note else (0.0, ())
+    began = trace.sent.earliest if trace.sent is not None and clock.comparable(trace.sent, trace.accepted) else ALWAYS
+    return Claim(op.id, note.search if note else search, began, op.state in OPEN, *found)
+
+
+def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) -> types_pb2.Submission:
+    """A submission as callers see it."""
+    return types_pb2.Submission(
+        id=op_id,
+        rpc=rpc,
+        request_id=request_id,
+        upstream_request_id=note.upstream_request_id,
+        state=types_pb2.SubmissionState.ValueType(note.state),
+        task_ids=note.task_ids,
+        skipped_resources=[types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped],
+        accept_time=moment(accepted),
+        state_reason=note.why,
+    )
+
+
+def submission(op: OperationView, trace: OperationDetail, note: Note | None) -> types_pb2.Submission:
+    """The submission of an operation as it stands in the store."""
+    if op.state in OPEN:
+        told = Note.undecided(note.why) if note is not None and note.why else Note(OUTCOME_UNKNOWN, Search(()))
+    elif op.state is State.COMMITTED:
+        told = note or Note(CORRELATING, Search(()))
+    else:
+        told = Note(NOT_STARTED, Search(()))
+    return shown(op.id, op.rpc, op.request_id, trace.accepted, told)
+
+
+def undecided(op: OperationView) -> str:
+    """Why nobody can tell what became of an operation; empty while that is still being found out, or is known."""
+    note = Note.of(op.note) if op.state in OPEN else None
+    return note.why if note is not None else ""

@@ -1,0 +1,74 @@
+"""What CBR shows of a change: the tasks among which its own must be, its time, and whether what it deleted is gone."""
+
+import math
+from typing import Any, Final
+
+from cbrgateway.v1 import task_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.changes.correlation import ALWAYS, RULES, Claim, Search, Task
+from gateway.changes.record import OperationDetail
+from gateway.upstream.reader import UpstreamReader
+
+_OBJECTS: Final = {
+    "VaultService/DeleteVault": ("VaultService/GetVault", "vault_id"),
+    "BackupService/DeleteBackup": ("BackupService/GetBackup", "backup_id"),
+    "PolicyService/DeletePolicy": ("PolicyService/GetPolicy", "policy_id"),
+    "OrganizationPolicyService/DeleteOrganizationPolicy": ("OrganizationPolicyService/GetOrganizationPolicy", "organization_policy_id"),
+    "AgentService/UnregisterAgent": ("AgentService/GetAgent", "agent_id"),
+}
+"""RPCs whose success also shows by an object that is gone: RPC -> the read, and its field."""
+
+
+def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Any = None) -> Search:  # noqa: ANN401 - the response of any asynchronous RPC
+    """What the tasks of an operation look like. `answer`: None where it is not known."""
+    return RULES[rpc](reader.catalog[rpc].request_type.FromString(trace.request), answer)
+
+
+async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list[Task], bool]:
+    """The tasks of a project among which those of the change must be, and whether all of them could be understood.
+
+    Raises GatewayError, and KeyError for a project that is not served.
+    """
+    search = own.search
+    wanted: dict[str, Any] = {"vault_id": search.vault_id}
+    if own.began != ALWAYS:
+        wanted["start_time"] = Timestamp(seconds=int(own.began))
+    if len(search.kinds) == 1 and search.kinds[0] != task_pb2.TASK_TYPE_OTHER:
+        wanted["type"] = search.kinds[0]
+    return await reader.understood("TaskService/ListTasks", project, "tasks", wanted)
+
+
+async def listed_since(reader: UpstreamReader, project: str, began: float) -> tuple[list[Task], bool]:
+    """All tasks of a project since that moment by CBR's clock. Answers and raises as `listed`."""
+    since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began))}
+    return await reader.understood("TaskService/ListTasks", project, "tasks", since)
+
+
+def age_s(reader: UpstreamReader, trace: OperationDetail, otherwise_s: float) -> float:
+    """How long ago a change was sent, at least. `otherwise_s`: where CBR's time is not known."""
+    clock = reader.clock(trace.project)
+    now = clock.now()
+    if now is None or trace.sent is None or not clock.comparable(trace.sent, trace.accepted):
+        return otherwise_s
+    return now.earliest - trace.sent.latest
+
+
+def found_at(reader: UpstreamReader, project: str) -> float:
+    """Later than everything where CBR's time is not known. Two such moments of one process are in their order, however little is known of it."""
+    now = reader.clock(project).now()
+    return math.inf if now is None else now.earliest
+
+
+def leaves_nothing(rpc: str) -> bool:
+    """Whether the success of a change also shows by an object that is gone."""
+    return rpc in _OBJECTS
+
+
+async def gone(reader: UpstreamReader, rpc: str, trace: OperationDetail) -> bool:
+    """Whether what a change was to delete is no longer there; False for all other changes. Raises GatewayError, and KeyError as `listed`."""
+    if rpc not in _OBJECTS:
+        return False
+    read, name = _OBJECTS[rpc]
+    request: Any = reader.catalog[rpc].request_type.FromString(trace.request)
+    return await reader.read(read, trace.project, {name: getattr(request, name)}) is None

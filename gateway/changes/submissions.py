@@ -1,0 +1,196 @@
+"""Submissions: the work that asynchronous changes started, looked for in the background and kept with the change's operation.
+
+A submission is its operation's record, under the same id. Once the change was carried out, a note holds what is known of its tasks; whichever
+replica finds out more replaces the note. So a submission outlives the process and can be asked for anywhere.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import itertools
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from cbrgateway.v1 import errors_pb2, types_pb2
+
+from gateway.changes import correlation
+from gateway.changes.claims import Claims, Entry
+from gateway.changes.correlation import Task
+from gateway.changes.holding import Holdings
+from gateway.changes.record import Note, OperationDetail, shown, skipped_in, submission
+from gateway.changes.search import age_s, found_at, search_of
+from gateway.changes.seeking import Seeker
+from gateway.changes.settings import TaskSettings
+from gateway.clock import Clock
+from gateway.errors import GatewayError, Resource
+from gateway.state import Heartbeat, Operation, OperationView, Store, StoreDown
+from gateway.state.parts import in_parts
+from gateway.upstream.reader import UpstreamReader
+
+_PICK_UP_S: Final = 15.0
+_REACH_S: Final = 1800.0
+"""How long before a change another may have begun, at least, that could have started the same tasks."""
+_MAX_KNOWN: Final = 100_000
+"""Tasks whose submission is kept in memory."""
+
+Listener = Callable[[str, types_pb2.Submission], None]
+"""Hears of a project's submission that is new or has changed."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Submissions:
+    """One per process. `projects`: those that the gateway serves."""
+
+    store: Store
+    reader: UpstreamReader
+    clock: Clock
+    settings: TaskSettings
+    heartbeat: Heartbeat
+    projects: Callable[[], Collection[str]]
+    claims: Claims = field(init=False)
+    _holdings: Holdings = field(init=False)
+    _seekers: dict[str, Seeker] = field(default_factory=dict)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _unfinished: dict[str, str] = field(default_factory=dict)
+    """Changes of which something is to be found out or held: their projects, by id."""
+    _of_task: dict[tuple[str, str], str] = field(default_factory=dict)
+    _listeners: list[Listener] = field(default_factory=list)
+    _may_have_gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when another process may have left something behind."""
+
+    def __post_init__(self) -> None:
+        self.heartbeat.subscribe(self._may_have_gone.set)
+        self.claims = Claims(self.store, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear)
+        self._holdings = Holdings(self.store, self.reader, self.clock)
+
+    # What callers ask ------------------------------------------------------------------------------------------------------------
+
+    async def get(self, submission_id: str, tenant: str, project: str) -> types_pb2.Submission:
+        """Raises SUBMISSION_NOT_FOUND, also for one of another tenant or project; StoreDown."""
+        op = await self.store.operation(submission_id)
+        if op is None or op.rpc not in correlation.RULES or op.tenant != tenant or OperationDetail.of(op.detail).project != project:
+            text = "There is no such submission in this project; submissions are kept for 24 hours after their change ended."
+            raise GatewayError(errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND, text, resource=Resource("submission", submission_id))
+        return _shown(op)
+
+    async def recent(self, tenant: str, project: str, before: str, most: int) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
+        """Those before a position (empty: all), newest first, each with its own; `most` are read at first. Raises StoreDown."""
+        async for op in in_parts(functools.partial(self.store.recent, project), before, most):
+            if op.tenant == tenant:
+                yield op.position, _shown(op)
+
+    # What others tell and hear ---------------------------------------------------------------------------------------------------
+
+    def observe(self, project: str, tasks: Collection[Task], *, whole: bool = True) -> None:
+        """Takes what a poll of the project showed. While polls come, submissions are found by them alone."""
+        self._seeker(project).observe(tasks, whole=whole)
+
+    def of_task(self, project: str, task_id: str) -> str:
+        """The submission that started a task for sure; empty for none, or none yet."""
+        return self._of_task.get((project, task_id), "")
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Tells `listener` of each submission that is new or changes, those of other replicas some seconds later. Returns how to end it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # The life of a submission ----------------------------------------------------------------------------------------------------
+
+    def carried_out(self, op: Operation | OperationView, answer: Any, upstream_request_id: str = "") -> bytes:  # noqa: ANN401 - any response
+        """Puts the submission into the answer of a change that was carried out; the note to store with its operation."""
+        trace = OperationDetail.of(op.detail)
+        search, skipped = search_of(self.reader, op.rpc, trace, answer), skipped_in(answer)
+        known = correlation.at_once(search, skipped)
+        known_at = found_at(self.reader, trace.project) if known.final else 0.0
+        note = Note(known.state, search, known.task_ids, skipped, upstream_request_id, known_at)
+        answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
+        return note.packed()
+
+    def follow(self, op_id: str, project: str, slots: Sequence[str] = ()) -> bool:
+        """Looks for the tasks of a change in the background until they are known, and keeps its slots until they are over.
+
+        To be called once the change's end is stored. False: correlation is off.
+        """
+        if not self.settings.correlate:
+            return False
+        if slots:
+            self._holdings.hold(op_id, slots)
+        seeker = self._seeker(project)
+        if op_id not in seeker:
+            seeker.add(op_id)
+        return True
+
+    def _seeker(self, project: str) -> Seeker:
+        if project not in self._seekers:
+            self._seekers[project] = seeker = Seeker(project, self.claims, self.clock, self.settings)
+            # In a context of its own: what is logged of it belongs to no call.
+            self._running.add(asyncio.create_task(seeker.run(), context=contextvars.Context()))
+        return self._seekers[project]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Says that this process is there, and picks up what earlier lives of it and other replicas left, until left itself."""
+        picking = asyncio.create_task(self._pick_up())
+        try:
+            async with self.heartbeat.running():
+                yield
+        finally:
+            ending = [picking, *self._running]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            await self._holdings.aclose()
+
+    async def _pick_up(self) -> None:
+        while True:
+            try:
+                await self._take_stock()
+            except StoreDown as down:
+                log.warning("the store does not answer", error=str(down))
+            except Exception:
+                log.exception("submissions could not be picked up; the next look follows")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PICK_UP_S):
+                    await self._may_have_gone.wait()
+            self._may_have_gone.clear()
+
+    async def _take_stock(self) -> None:
+        """Learns of all submissions, and follows those that nobody else does. Raises StoreDown."""
+        served = self.projects()
+        for project in served:
+            await self.claims.sync(project)
+        for op_id, project in list(self._unfinished.items()):
+            each = self.claims.get(project, op_id)
+            if each is None or project not in served or (op_id in self._seeker(project) and not each.holds):
+                continue
+            if (each.sought or each.holds) and self._abandoned(each.trace):
+                self.follow(op_id, project, each.trace.slots if each.holds else ())
+
+    def _abandoned(self, trace: OperationDetail) -> bool:
+        """By then the replica that began has found what there is, or is gone. To be wrong about that costs a few reads."""
+        if trace.owner == self.heartbeat.owner or self.heartbeat.gone(trace.owner, beats=trace.beats):
+            return True
+        return age_s(self.reader, trace, self.clock.time() - trace.accepted) > self.settings.settle_s
+
+    def _hear(self, project: str, each: Entry) -> None:
+        """A submission is new or has changed."""
+        if each.unfinished:
+            self._unfinished[each.op.id] = project
+        else:
+            self._unfinished.pop(each.op.id, None)
+        now = submission(each.op, each.trace, each.note)
+        if now.state == correlation.RESOLVED:
+            self._of_task.update({(project, task_id): each.op.id for task_id in now.task_ids})
+            for oldest in list(itertools.islice(self._of_task, max(0, len(self._of_task) - _MAX_KNOWN))):
+                del self._of_task[oldest]
+        for listener in self._listeners:
+            listener(project, now)
+
+
+def _shown(op: OperationView) -> types_pb2.Submission:
+    return submission(op, OperationDetail.of(op.detail), Note.of(op.note))

@@ -1,0 +1,229 @@
+"""Which limits there are and which of them apply to a call. Pure: nothing here counts or waits.
+
+metric      what is counted              kind         where the count is kept
+requests    cost units per second        RATE         a bucket
+concurrent  calls in flight              CONCURRENCY  leases
+vaults ...  what exists                  STOCK        a counter that is recounted from CBR
+... per day what was asked for that day  VOLUME       a counter that ends at midnight UTC
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Final
+
+from gateway.state import Bucket, Slot
+from gateway.upstream.declaration import Binding
+
+DAY_S: Final = 86_400
+
+
+class Kind(Enum):
+    """How a metric is kept."""
+
+    RATE = "rate"
+    CONCURRENCY = "concurrency"
+    STOCK = "stock"
+    VOLUME = "volume"
+
+
+class Metric(StrEnum):
+    """What a limit limits."""
+
+    REQUESTS = "requests"
+    CONCURRENT_CHANGES = "concurrent_changes"
+    CONCURRENT_RESTORES = "concurrent_restores"
+    VAULTS = "vaults"
+    POLICIES = "policies"
+    MEMBERS_PER_BACKUP = "members_per_backup"
+    CAPACITY_GIB = "capacity_gib"
+    GROWTH_GIB_PER_DAY = "growth_gib_per_day"
+    CHECKPOINTS_PER_DAY = "checkpoints_per_day"
+    REPLICATIONS_PER_DAY = "replications_per_day"
+    OPEN_STREAMS = "open_streams"
+
+
+KIND_OF: Final[Mapping[Metric, Kind]] = {
+    Metric.REQUESTS: Kind.RATE,
+    Metric.CONCURRENT_CHANGES: Kind.CONCURRENCY,
+    Metric.CONCURRENT_RESTORES: Kind.CONCURRENCY,
+    Metric.VAULTS: Kind.STOCK,
+    Metric.POLICIES: Kind.STOCK,
+    Metric.MEMBERS_PER_BACKUP: Kind.STOCK,
+    Metric.CAPACITY_GIB: Kind.STOCK,
+    Metric.GROWTH_GIB_PER_DAY: Kind.VOLUME,
+    Metric.CHECKPOINTS_PER_DAY: Kind.VOLUME,
+    Metric.REPLICATIONS_PER_DAY: Kind.VOLUME,
+    Metric.OPEN_STREAMS: Kind.CONCURRENCY,
+}
+
+
+class Level(StrEnum):
+    """Whose use is added up. An account is an upstream credential."""
+
+    GLOBAL = "global"
+    ACCOUNT = "account"
+    TENANT = "tenant"
+    PROJECT = "project"
+    PRINCIPAL = "principal"
+
+
+PRIVATE_LEVELS: Final = frozenset({Level.TENANT, Level.PROJECT, Level.PRINCIPAL})
+"""Levels whose subjects belong to one tenant; the others are shared, and their use is nobody's business but an administrator's."""
+
+
+class MethodClass(StrEnum):
+    """What a call costs its rate limit."""
+
+    READ = "read"
+    LIST = "list"
+    CHANGE = "change"
+    RESTORE = "restore"
+
+
+COST: Final[Mapping[MethodClass, int]] = {MethodClass.READ: 1, MethodClass.LIST: 2, MethodClass.CHANGE: 5, MethodClass.RESTORE: 10}
+_HEAVY: Final = frozenset({"BackupService/RestoreBackup", "BackupService/ReplicateBackup", "CheckpointService/ReplicateCheckpoint"})
+_STAYING: Final = frozenset({"TaskService/WatchTasks", "TaskService/WaitTask"})
+"""RPCs that stay open until something happens."""
+_RESTORES: Final = frozenset({"BackupService/RestoreBackup"})
+
+
+def method_class(binding: Binding) -> MethodClass:
+    if binding.reads:
+        return MethodClass.LIST if binding.paging else MethodClass.READ
+    return MethodClass.RESTORE if binding.rpc in _HEAVY else MethodClass.CHANGE
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who calls, at every level. `principal`: tenant and key, `payments/ci`."""
+
+    account: str
+    tenant: str
+    project: str
+    principal: str
+
+    def subject(self, level: Level) -> str:
+        return "" if level is Level.GLOBAL else str(getattr(self, level.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit. `subject` empty: each subject of the level has this limit for itself. `method_class`: for `requests`; None: all calls.
+
+    RATE has `per_second` and `burst`; the other kinds have `value`. A shadow limit is counted and logged, and refuses nothing.
+    """
+
+    metric: Metric
+    level: Level
+    subject: str = ""
+    value: int = 0
+    per_second: float = 0.0
+    burst: float = 0.0
+    method_class: MethodClass | None = None
+    shadow: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return KIND_OF[self.metric]
+
+    @property
+    def slot(self) -> tuple[Metric, Level, str, MethodClass | None, bool]:
+        """Two limits with the same slot replace one another."""
+        return self.metric, self.level, self.subject, self.method_class, self.shadow
+
+    @property
+    def name(self) -> str:
+        """`vaults:tenant:payments`; what overrides and refusals call it by."""
+        parts = [self.metric, self.level, self.subject, self.method_class or ""]
+        return ":".join(parts).rstrip(":") + ("~shadow" if self.shadow else "")
+
+    def key(self, subject: str, part: str = "") -> str:
+        """The counter, bucket or lease of one subject. `part`: the backup of its members, or the day."""
+        return ":".join(filter(None, (self.metric, self.level, subject, self.method_class or "", part))) + ("~shadow" if self.shadow else "")
+
+
+COUNTED: Final = (Metric.VAULTS, Metric.POLICIES, Metric.CAPACITY_GIB)
+"""What CBR lists by project. Each project is counted by itself; every other counter of these adds projects up."""
+
+
+def project_count(metric: Metric, project: str) -> str:
+    """The counter of one project, which a limit on the project is on, too."""
+    return Limit(metric, Level.PROJECT).key(project)
+
+
+STANDING: Final = (Limit(Metric.OPEN_STREAMS, Level.TENANT, value=1000),)
+"""Limits that are in force where the configuration sets none in their place: a stream costs memory for as long as its caller likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A limit as it meets one caller: with the subject it counts."""
+
+    limit: Limit
+    subject: str
+
+    def key(self, part: str = "") -> str:
+        return self.limit.key(self.subject, part)
+
+    def bucket(self, cost: int) -> Bucket:
+        return Bucket(self.key(), self.limit.per_second, self.limit.burst, cost, self.limit.shadow)
+
+    def slot(self) -> Slot:
+        return Slot(self.key(), self.limit.value, self.limit.shadow)
+
+
+class Limits:
+    """All limits in force at one moment; immutable. A limit with a subject comes before the general one of its level."""
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self._all = {limit.slot: limit for limit in limits}
+        self._by_metric: dict[Metric, list[Limit]] = {}
+        for limit in self._all.values():
+            self._by_metric.setdefault(limit.metric, []).append(limit)
+
+    def __iter__(self) -> Iterator[Limit]:
+        return iter(self._all.values())
+
+    def overlaid(self, others: Iterable[Limit]) -> "Limits":
+        """These limits with others in the place of those that have the same slot."""
+        return Limits((self._all | {limit.slot: limit for limit in others}).values())
+
+    def applied(self, metric: Metric, scope: Scope, calls: MethodClass | None = None) -> list[Applied]:
+        """What a caller must keep of one metric, at most one limit for each level, class and shadow."""
+        found: dict[tuple[Level, MethodClass | None, bool], Applied] = {}
+        for limit in self._by_metric.get(metric, ()):
+            subject = scope.subject(limit.level)
+            if limit.subject not in {"", subject} or limit.method_class not in {None, calls}:
+                continue
+            place = (limit.level, limit.method_class, limit.shadow)
+            if limit.subject or place not in found:
+                found[place] = Applied(limit, subject)
+        return list(found.values())
+
+    def rates(self, scope: Scope, calls: MethodClass) -> list[Applied]:
+        return self.applied(Metric.REQUESTS, scope, calls)
+
+    def slots(self, scope: Scope, binding: Binding) -> list[Applied]:
+        """The slots that a call takes while it runs."""
+        if binding.rpc in _STAYING:
+            return self.applied(Metric.OPEN_STREAMS, scope)
+        if binding.reads:
+            return []
+        found = self.applied(Metric.CONCURRENT_CHANGES, scope)
+        return found + self.applied(Metric.CONCURRENT_RESTORES, scope) if binding.rpc in _RESTORES else found
+
+    def stock(self, scopes: Sequence[Scope]) -> dict[Metric, dict[str, list[Scope]]]:
+        """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that count towards it."""
+        found: dict[Metric, dict[str, list[Scope]]] = {metric: {} for metric in COUNTED}
+        for metric in COUNTED:
+            for scope in scopes:
+                for applied in self.applied(metric, scope):
+                    found[metric].setdefault(applied.key(), []).append(scope)
+        return found
+
+
+def day_of(now: float) -> tuple[str, float]:
+    """The day in UTC of a time in seconds since 1970, as counters name it, and the time at which it ends."""
+    number = int(now // DAY_S)
+    return str(number), float((number + 1) * DAY_S)

@@ -1,0 +1,78 @@
+"""What CBR lists of one project, and which of the latest changes that shows already. Pure.
+
+A list may be late: the store counts every change of the last while beside it, unless the change is among those that are shown here.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.limits import deltas
+from gateway.limits.limits import Metric
+from gateway.upstream.marker import MARKER
+
+RESIZES: Final = frozenset({"VaultService/UpdateVault", "OrderService/ChangeOrder", "OrderService/UpdateOrder"})
+SHARES: Final = frozenset({"BackupShareService/AddBackupMembers", "BackupShareService/DeleteBackupMember"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A change that was carried out lately, with its request."""
+
+    id: str
+    rpc: str
+    request: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Vaults and policies as CBR lists them; None: not listed, or not to be listed now."""
+
+    vaults: Sequence[Any] | None
+    policies: Sequence[Any] | None
+
+    def knows(self, metric: Metric) -> bool:
+        return (self.policies if metric is Metric.POLICIES else self.vaults) is not None
+
+    def amount(self, metric: Metric, key: str, reserved: Mapping[str, Collection[str]]) -> int:
+        """What counts towards a counter, without the vaults for which open operations hold a reservation on it. `reserved`: operation -> counters."""
+        if metric is Metric.POLICIES:
+            return len(self.policies or ())
+        counted = [vault for vault in self.vaults or () if key not in reserved.get(_maker(vault), ())]
+        return len(counted) if metric is Metric.VAULTS else sum(vault.billing.size_gib for vault in counted)
+
+    def shown(self, reserved: Collection[str], recent: Sequence[Recent]) -> set[str]:
+        """Ids of objects, and of changes, that need not be counted beside the listing: it is none of them an open operation's work."""
+        vaults = [vault for vault in self.vaults or () if _maker(vault) not in reserved]
+        makers = {_maker(vault) for vault in vaults} - {""}
+        return {vault.id for vault in vaults} | {policy.id for policy in self.policies or ()} | makers | self._resized(recent)
+
+    def _resized(self, recent: Sequence[Recent]) -> set[str]:
+        """Of the changes of one vault's size in their order: the last whose size it has reached, and all before."""
+        sizes = {vault.id: vault.billing.size_gib for vault in self.vaults or ()}
+        shown: set[str] = set()
+        waiting: dict[str, list[str]] = {}
+        for change in recent:
+            size, vault_id = deltas.size_of(change.request), deltas.vault_of(change.request)
+            if size is not None and vault_id in sizes:
+                waiting.setdefault(vault_id, []).append(change.id)
+                if size <= sizes[vault_id]:
+                    shown.update(waiting.pop(vault_id))
+        return shown
+
+
+def shared(recent: Sequence[Recent], backup_id: str, members: Collection[str]) -> set[str]:
+    """The changes by which a backup was shared that the list of its members shows, or that were undone since."""
+    shown, over = set(), set(members)
+    for change in reversed(recent):
+        if change.request.backup_id == backup_id:
+            if change.rpc == "BackupShareService/DeleteBackupMember":
+                over.add(change.request.member_id)
+            elif not change.request.domains and over.issuperset(change.request.project_ids):
+                shown.add(change.id)
+    return shown
+
+
+def _maker(vault: Any) -> str:  # noqa: ANN401 - a vault
+    """The operation that created a vault, by its marker; empty without one."""
+    return next((tag.value for tag in vault.tags if tag.key == MARKER), "")

@@ -1,0 +1,67 @@
+"""Reads the lists of a project that counts are taken from, and keeps why one cannot be read."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.limits.counts import Problem
+from gateway.limits.limits import Metric
+from gateway.limits.listing import Listing
+from gateway.upstream.reader import UpstreamReader, unlisted
+
+_AT_ONCE: Final = 8
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Lists:
+    """One per process."""
+
+    reader: UpstreamReader
+    clock: Clock
+    problems: dict[str, Problem] = field(default_factory=dict)
+    """Counts of projects that could not be taken at the last try."""
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    def forget(self, parts: Collection[str]) -> None:
+        """Keeps the problems of these counts only."""
+        for part in self.problems.keys() - parts:
+            del self.problems[part]
+
+    async def of(self, project: str, parts: Mapping[str, Metric]) -> Listing:
+        """What the counts of a project need of its lists. Raises nothing of CBR: what cannot be read is a problem."""
+        policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
+        vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
+        async with self._turns:
+            return Listing(
+                await self._rows(vaults, project, "VaultService/ListVaults", "vaults"),
+                await self._rows(policies, project, "PolicyService/ListPolicies", "policies"),
+            )
+
+    async def _rows(self, parts: Sequence[str], project: str, rpc: str, rows: str) -> list[Any] | None:
+        """One list of a project, for the counts that need it; None when there are none, or it cannot be read."""
+        if not parts:
+            return None
+        try:
+            found = await self.reader.rows(rpc, project, rows)
+        except KeyError:
+            # It was taken out of the configuration just now.
+            return None
+        except GatewayError as error:
+            self._note_problem(parts, project, error)
+            return None
+        for part in parts:
+            self.problems.pop(part, None)
+        return found
+
+    def _note_problem(self, parts: Sequence[str], project: str, error: GatewayError) -> None:
+        log.warning("a project cannot be counted now", project=project, error=str(error))
+        for part in parts:
+            before = self.problems.get(part)
+            self.problems[part] = Problem(project, error.reason, unlisted(error), before.since if before else self.clock.time())

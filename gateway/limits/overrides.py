@@ -1,0 +1,71 @@
+"""The limits in force: those of the configuration, with those that administrators set while running in their place."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway import failpoint
+from gateway.limits.limits import Limit, Limits
+from gateway.state import Store
+
+_PREFIX: Final = "limit:"
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class LimitOverrides:
+    """One per process. `limits` is replaced as a whole; a call keeps the one it began with."""
+
+    def __init__(self, configured: Limits, store: Store) -> None:
+        self.limits = configured
+        self.set_while_running: frozenset[str] = frozenset()
+        self._configured = configured
+        self._overrides: tuple[Limit, ...] = ()
+        self._store = store
+        self._version = -1
+        self._listeners: list[Callable[[Limits], None]] = []
+
+    def subscribe(self, listener: Callable[[Limits], None]) -> None:
+        """`listener` is called with every new set of limits."""
+        self._listeners.append(listener)
+
+    async def refresh(self) -> None:
+        """Reads what other processes and earlier lives of this one have set. Raises StoreDown."""
+        version = await self._store.overrides_version()
+        if version == self._version:
+            return
+        found = {}
+        for key, value in (await self._store.overrides()).items():
+            if key.startswith(_PREFIX):
+                try:
+                    found[key.removeprefix(_PREFIX)] = msgspec.json.decode(value, type=Limit)
+                except msgspec.ValidationError:
+                    log.warning("a stored limit is of another version and has no effect", limit=key)
+        self._overrides = tuple(found.values())
+        self.set_while_running = frozenset(found)
+        self._version = version
+        self.configure(self._configured)
+
+    def configure(self, configured: Limits) -> None:
+        """Takes the limits of a configuration; those set while running stay in the place of theirs."""
+        self._configured = configured
+        self.limits = configured.overlaid(self._overrides)
+        for listener in self._listeners:
+            listener(self.limits)
+
+    async def put(self, limit: Limit) -> None:
+        """Raises StoreDown."""
+        await self._store.put_override(_PREFIX + limit.name, msgspec.json.encode(limit))
+        failpoint.reach("after_override")
+        await self.refresh()
+
+    async def delete(self, name: str) -> bool:
+        """The configured limit of that name, if there is one, is in force again. False: none was set while running. Raises StoreDown."""
+        await self.refresh()
+        if name not in self.set_while_running:
+            return False
+        await self._store.delete_override(_PREFIX + name)
+        await self.refresh()
+        return True

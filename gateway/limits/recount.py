@@ -1,0 +1,250 @@
+"""Counts what exists from what CBR lists: each project by itself, and the counters of limits as their totals.
+
+What the store has once counted is trusted by every later process until it is counted again. Growth waits for the first count of its own project, and
+for the first try to count each other one that shares a limit with it.
+
+The marker on a vault tells which open operation created it: what that operation holds is still counted as reserved, so the vault is left out of the
+listing's count and its id out of those seen; the store adds it again when the operation ends. A counter that the operation does not know, since its
+limit is newer, counts the vault at once.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from gateway import failpoint
+from gateway.changes.ledger import Ledger
+from gateway.changes.record import OperationDetail
+from gateway.clock import Clock
+from gateway.limits import refusals
+from gateway.limits.counts import Counts, Standing
+from gateway.limits.limits import Limits, Metric, Scope
+from gateway.limits.listing import RESIZES, SHARES, Listing, Recent, shared
+from gateway.limits.lists import Lists
+from gateway.state import OPEN, Store
+from gateway.upstream.reader import UpstreamReader
+
+_TOGETHER_S: Final = 0.2
+"""Projects that are listed at about the same time are told to the store together; a slow one holds up no other."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Recounter:
+    """One per process. `scopes`: one for each project that the gateway serves; `assumed`: what is taken for a project that was never counted."""
+
+    store: Store
+    ledger: Ledger
+    reader: UpstreamReader
+    lists: Lists
+    clock: Clock
+    scopes: Callable[[], Sequence[Scope]]
+    limits: Callable[[], Limits]
+    assumed: Mapping[Metric, int]
+    settle_s: float
+    """How late a list may be."""
+    notice_s: float
+    """After the store was restarted: by then every gateway has told it anew what is on its way, and CBR may be counted."""
+    ready: set[str] = field(default_factory=set)
+    """Counters that growth may rest on."""
+    known: set[str] = field(default_factory=set)
+    """Counts of projects that were taken in this life of the store."""
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a recount should not wait for its time."""
+    _counts: Counts | None = None
+    _recalled: bool = False
+    _epoch: str = ""
+    _count_from: float = -math.inf
+    _counting: dict[str, asyncio.Event] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _noticing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def counts(self) -> Counts:
+        if self._counts is None:
+            self._counts = Counts.of(self.limits(), self.scopes(), self.assumed)
+        return self._counts
+
+    def soon(self) -> None:
+        self.wanted.set()
+
+    def forget(self, _limits: Limits) -> None:
+        """After a change of limits or projects: other counters, and other projects in them."""
+        self._counts = None
+        self._recalled = False
+        self.ready.clear()
+        self.lists.forget(self.counts.project_of)
+        self.soon()
+
+    def standing(self, key: str) -> Standing:
+        """How far a counter is known."""
+        parts = self.counts.below([key])
+        left_s = self._count_from - self.clock.monotonic()
+        return Standing(
+            counting=any(part not in self.known and part not in self.lists.problems for part in parts),
+            problems=[(self.lists.problems[part], part in self.known) for part in sorted(parts) if part in self.lists.problems],
+            growth_at=self.clock.time() + left_s if left_s > 0 and parts else None,
+        )
+
+    async def ensure(self, keys: Collection[str], project: str, time_left_s: float) -> None:
+        """Waits until a project may grow under these counters. Raises QUOTA_STORE_DOWN with the cause when it may not, and StoreDown."""
+        await self.check_epoch()
+        own = self.counts.own(keys, project)
+        wanted = own.union(keys)
+        if self.ready.issuperset(wanted):
+            return
+        if (left_s := self._count_from - self.clock.monotonic()) > 0:
+            raise refusals.data_lost(left_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(time_left_s, 0)):
+                await self._make_ready(keys, own)
+        if self.ready.issuperset(wanted):
+            return
+        for part in sorted(own - self.known):
+            if problem := self.lists.problems.get(part):
+                raise refusals.uncounted(problem)
+        raise refusals.store_down("What exists is still being counted.")
+
+    async def run(self) -> None:
+        """Counts everything that a limit is on. Raises StoreDown; a project that cannot be read is logged and keeps its last count."""
+        self.wanted.clear()
+        await self.check_epoch()
+        await self.clock.sleep(max(0, self._count_from - self.clock.monotonic()))
+        await self._recall()
+        # A count that began before what this one was asked for does not do for it.
+        await asyncio.gather(*(under_way.wait() for under_way in self._counting.values()))
+        await self._begin(self.counts.parts.keys() - self._counting.keys())
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def check_epoch(self) -> None:
+        """A store that lost its data has to be counted anew. Raises StoreDown."""
+        epoch = await self.store.epoch()
+        if epoch == self._epoch:
+            return
+        self.ready.clear()
+        self.known.clear()
+        self._recalled = False
+        async with self._noticing:
+            if epoch == self._epoch:
+                return
+            # What was sent before the data began may be recorded nowhere, and CBR may take so long to show it.
+            wait_s = self.settle_s - await self.store.age_s()
+            if self._epoch:
+                wait_s = max(wait_s, self.notice_s)
+            if wait_s > 0:
+                log.error("the store lost data, or is new; growth under limits waits", seconds=round(wait_s, 1))
+                self._count_from = self.clock.monotonic() + wait_s
+            if self._epoch:
+                await self.ledger.restore()
+            self._epoch = epoch
+
+    async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
+        """Counts the members of one backup. Raises GatewayError or StoreDown."""
+        recent = await self._recent(SHARES)
+        fence = await self.store.fence()
+        rows = await self.reader.rows("BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id)
+        shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
+        await self.store.recount(dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s)
+
+    # Below -----------------------------------------------------------------------------------------------------------------------
+
+    async def _make_ready(self, keys: Collection[str], own: Collection[str]) -> None:
+        """Counts what was never counted; of others' projects only what nobody has tried yet."""
+        await self._recall()
+        counts = self.counts
+        unknown = counts.below(keys).union(own) - self.known
+        projects = {counts.project_of[part] for part in unknown if part in own or part not in self.lists.problems}
+        if fresh := projects - self._counting.keys():
+            self._begin(fresh)
+        for project in projects:
+            if under_way := self._counting.get(project):
+                await under_way.wait()
+        # Of projects that were known before, only the total has to be taken.
+        if totals := {key: counts.totals[key] for key in keys if key in counts.totals and key not in self.ready | counts.project_of.keys()}:
+            await self.store.recount({}, 0, (), sums=totals)
+        self._note_ready(totals)
+
+    async def _recall(self) -> None:
+        """What earlier processes, or others, have counted is known. Raises StoreDown."""
+        async with self._recalling:
+            if not self._recalled:
+                epoch, parts = self._epoch, list(self.counts.project_of)
+                found = await self.store.usage(parts)
+                if epoch == self._epoch:
+                    self.known |= {part for part in parts if found[part].counted_at is not None}
+                    self._recalled = True
+
+    def _note_ready(self, keys: Iterable[str]) -> None:
+        tried = self.known | self.lists.problems.keys()
+        self.ready |= self.known
+        self.ready |= {
+            key for key in keys if key in self.counts.totals and key not in self.counts.project_of and tried.issuperset(self.counts.below([key]))
+        }
+
+    def _begin(self, projects: Collection[str]) -> asyncio.Task[None]:
+        for project in projects:
+            self._counting[project] = asyncio.Event()
+        task = asyncio.create_task(self._count(projects))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("a count failed; the next one follows", error=str(error))
+
+    async def _count(self, projects: Collection[str]) -> None:
+        """Raises StoreDown."""
+        lists: dict[asyncio.Task[Listing], str] = {}
+        try:
+            recent = await self._recent(RESIZES)
+            fence = await self.store.fence()
+            failpoint.reach("after_fence")
+            lists = {asyncio.create_task(self.lists.of(project, self.counts.parts.get(project, {}))): project for project in projects}
+            while lists:
+                await asyncio.wait(lists, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(lists, timeout=_TOGETHER_S)
+                listed = {lists.pop(task): task.result() for task in done}
+                await self._tell(listed, fence, recent)
+                for project in listed:
+                    self._counting.pop(project).set()
+        finally:
+            for task in lists:
+                task.cancel()
+            for project in projects:
+                if under_way := self._counting.pop(project, None):
+                    under_way.set()
+
+    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent]) -> None:
+        counts, epoch = self.counts, self._epoch
+        reserved = {op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)}
+        found = {
+            part: listing.amount(metric, part, reserved)
+            for project, listing in listed.items()
+            for part, metric in counts.parts.get(project, {}).items()
+            if listing.knows(metric)
+        }
+        seen = {known for listing in listed.values() for known in listing.shown(reserved, recent)}
+        failpoint.reach("after_listing")
+        totals = counts.above(listed)
+        await self.store.recount(found, fence, seen, self.settle_s, totals)
+        failpoint.reach("after_recount")
+        if epoch == self._epoch:
+            self.known |= found.keys()
+            self._note_ready(totals)
+
+    async def _recent(self, rpcs: Collection[str]) -> list[Recent]:
+        ops = [op for op in await self.store.committed_within(self.settle_s) if op.rpc in rpcs]
+        return [Recent(op.id, op.rpc, self.reader.catalog[op.rpc].request_type.FromString(OperationDetail.of(op.detail).request)) for op in ops]

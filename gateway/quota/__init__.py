@@ -1,1 +1,0 @@
-"""Limits on what callers may use, and the ledger that makes a repeated change one change."""

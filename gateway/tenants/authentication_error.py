@@ -1,0 +1,5 @@
+"""Why a caller is not believed. A text says which rule failed and never repeats what the caller sent."""
+
+
+class AuthenticationError(Exception):
+    """What a caller shows does not prove who it is. The text is a sentence for the caller."""

@@ -1,0 +1,143 @@
+"""Brings those who watch together with the one poller of their project, and ends it when they have left."""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+from cbrgateway.v1 import task_pb2, types_pb2
+
+from gateway.clock import Clock
+from gateway.watch.poll_lease import PollLease
+from gateway.watch.poller import Poller, Source
+from gateway.watch.resume import ResumeTokens
+from gateway.watch.selection import Selection, owner_of
+from gateway.watch.send_queue import SendQueue
+from gateway.watch.settings import WatchSettings
+from gateway.watch.subscription import Subscription
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A project that is polled. `subscriptions`: by owner, with the number of those who use each; `of_submissions`: by the submissions that filters name."""
+
+    poller: Poller
+    polling: asyncio.Task[None]
+    subscriptions: dict[bytes, tuple[Subscription, int]] = field(default_factory=dict)
+    of_submissions: dict[str, set[Subscription]] = field(default_factory=dict)
+    lingering: asyncio.TimerHandle | None = None
+
+
+class Hub:
+    """One per process."""
+
+    def __init__(self, source: Source, settings: WatchSettings, tokens: ResumeTokens, clock: Clock, poll_lease: PollLease) -> None:
+        self.tokens = tokens
+        self.settings = settings
+        self.clock = clock
+        self.ending = False
+        """Whether everybody is to leave."""
+        self._source, self._poll_lease = source, poll_lease
+        self.projects: dict[str, _Followed] = {}
+        self.queues: set[SendQueue] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextlib.contextmanager
+    def joined(self, project: str, scope: str, wanted: task_pb2.TaskFilter) -> Iterator[tuple[Subscription, SendQueue]]:
+        """The subscription of a filter, and an queue that it wakes with every poll until it is made live. `scope`: tenant and project."""
+        followed = self._follow(project)
+        owner, queue = owner_of(scope, wanted), SendQueue()
+        subscription, users = followed.subscriptions.get(owner) or (Subscription(followed.poller, Selection(wanted), owner, self.tokens), 0)
+        followed.subscriptions[owner] = (subscription, users + 1)
+        for submission_id in subscription.selection.submission_ids:
+            followed.of_submissions.setdefault(submission_id, set()).add(subscription)
+        followed.poller.listeners.add(subscription.take)
+        subscription.starting.add(queue)
+        self.queues.add(queue)
+        self._empty.clear()
+        try:
+            yield subscription, queue
+        finally:
+            subscription.starting.discard(queue)
+            subscription.live.discard(queue)
+            self.queues.discard(queue)
+            if not self.queues:
+                self._empty.set()
+            self._leave(project, followed, subscription)
+
+    def _follow(self, project: str) -> _Followed:
+        followed = self.projects.get(project)
+        if followed is None:
+            poller = Poller(project, self._source, self.settings, self.clock, self._poll_lease)
+            self._poll_lease.join(project, poller.hear)
+            # In a context of its own: what is logged of it belongs to no call.
+            polling = asyncio.create_task(poller.run(), context=contextvars.Context())
+            followed = self.projects[project] = _Followed(poller, polling)
+        if followed.lingering is not None:
+            followed.lingering.cancel()
+            followed.lingering = None
+        return followed
+
+    def _leave(self, project: str, followed: _Followed, subscription: Subscription) -> None:
+        _, users = followed.subscriptions[subscription.owner]
+        if users > 1:
+            followed.subscriptions[subscription.owner] = (subscription, users - 1)
+            return
+        del followed.subscriptions[subscription.owner]
+        for submission_id in subscription.selection.submission_ids:
+            followed.of_submissions[submission_id].discard(subscription)
+            if not followed.of_submissions[submission_id]:
+                del followed.of_submissions[submission_id]
+        followed.poller.listeners.discard(subscription.take)
+        if not followed.subscriptions:
+            loop = asyncio.get_running_loop()
+            followed.lingering = loop.call_later(self.settings.linger_s, self._forget, project)
+
+    def _forget(self, project: str) -> None:
+        self.projects.pop(project).polling.cancel()
+        self._poll_lease.leave(project)
+
+    def hear(self, project: str, submission: types_pb2.Submission) -> None:
+        """A submission is new or has changed."""
+        followed = self.projects.get(project)
+        if followed is None:
+            return
+        for task_id in submission.task_ids:
+            if row := followed.poller.table.rows.get(task_id):
+                self._source.complete(project, row.task)
+                row.touch()
+        for subscription in list(followed.of_submissions.get(submission.id, ())):
+            subscription.learn(submission.id, submission)
+
+    def nudge(self, project: str) -> None:
+        """Something was changed in the project: if it is watched, it is polled at once."""
+        if project in self.projects:
+            self.projects[project].poller.nudge()
+
+    async def end(self, within_s: float) -> None:
+        """Has every stream and wait ended by itself; returns when they are, or when the time is up."""
+        self.ending = True
+        for queue in self.queues:
+            queue.wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Until left; then nothing is polled any more."""
+        hearing = asyncio.create_task(self._poll_lease.run())
+        try:
+            yield
+        finally:
+            self.ending = True
+            hearing.cancel()
+            tasks = [hearing, *(followed.polling for followed in self.projects.values())]
+            for followed in self.projects.values():
+                followed.polling.cancel()
+                if followed.lingering is not None:
+                    followed.lingering.cancel()
+            self.projects.clear()
+            await asyncio.gather(*tasks, return_exceptions=True)

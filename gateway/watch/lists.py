@@ -1,0 +1,87 @@
+"""What CBR lists of a project's tasks: all pages or an error. Its order is no promise, and a row may change while pages are read."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cbrgateway.v1 import errors_pb2, task_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.errors import GatewayError
+from gateway.upstream.reader import UpstreamReader
+from gateway.watch.row import created_us
+
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Tasks by id, the moment since which they are all, and whether there were too many for that."""
+
+    tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
+    since_us: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """`lag_us`: how late CBR may list a task; `most`: more rows are not read."""
+
+    reader: UpstreamReader
+    project: str
+    lag_us: int
+    most: int
+    _bad: dict[str, GatewayError] = field(default_factory=dict)
+
+    def bad(self) -> dict[str, GatewayError]:
+        """Why rows could not be understood, by id, since this was last asked for."""
+        found = dict(self._bad)
+        self._bad.clear()
+        return found
+
+    async def opened(self) -> dict[str, task_pb2.Task]:
+        """All that are open, however old. WAITING comes before RUNNING, so that a task which starts in between is in one of them."""
+        found: dict[str, task_pb2.Task] = {}
+        for status in (task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING):
+            rows, _ = await self._pages(status=status)
+            found |= {task.id: task for task in rows}
+        return found
+
+    async def newest(self) -> Listed:
+        """The newest tasks. A page proves nothing of the rest unless it is in order."""
+        page = await self._page({"page_size": _PAGE})
+        tasks = list(page.tasks)
+        if not page.next_page_token:
+            return _listed(tasks, 0)
+        moments = [created_us(task) for task in tasks]
+        if moments == sorted(moments, reverse=True):
+            return _listed(tasks, moments[-1] + 1)
+        return await self.since(max(moments) - self.lag_us)
+
+    async def since(self, since_us: int) -> Listed:
+        """All tasks created since then."""
+        seconds = max(since_us, 0) // 1_000_000
+        tasks, whole = await self._pages(**({"start_time": Timestamp(seconds=seconds)} if seconds else {}))
+        return _listed(tasks, since_us) if whole else _listed(tasks, min(created_us(task) for task in tasks) + 1, cut=True)
+
+    async def _pages(self, **filters: object) -> tuple[list[task_pb2.Task], bool]:
+        """The tasks, and whether they are all."""
+        tasks: list[task_pb2.Task] = []
+        token = ""
+        while True:
+            asked = {**filters, "page_size": _PAGE, "page_token": token}
+            page = await self._page(asked)
+            tasks += page.tasks
+            token = page.next_page_token
+            if not token or len(tasks) > self.most:
+                return tasks, not token
+
+    async def _page(self, asked: dict[str, object]) -> Any:  # noqa: ANN401 - a ListTasksResponse
+        def note(task_id: str, problem: str) -> None:
+            text = f"What CBR lists of the task is not what its API describes: {problem}; report it to the gateway's operator."
+            self._bad[task_id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+
+        return await self.reader.answer("TaskService/ListTasks", self.project, asked, note)
+
+
+def _listed(tasks: list[task_pb2.Task], since_us: int, *, cut: bool = False) -> Listed:
+    return Listed({task.id: task for task in tasks}, since_us, cut)

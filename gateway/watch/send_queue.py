@@ -1,0 +1,47 @@
+"""What waits to be sent on one stream, bounded by the number of tasks: of each task only the newest state waits."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.watch.row import Row
+
+
+@dataclass(slots=True)
+class Pending:
+    """One event. `before`: the token of a stream that has told everything before it; `coalesced`: states of the task that it replaces."""
+
+    item: Row | bytes
+    before: str
+    coalesced: int = 0
+
+    def encoded(self) -> bytes:
+        return self.item if isinstance(self.item, bytes) else self.item.change(self.coalesced)
+
+
+class SendQueue:
+    """`wake` is set whenever there may be something to do for the stream."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self._pending: dict[str, Pending] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def put(self, key: str, item: Row | bytes, before: str) -> None:
+        """Adds an event, or lets it take the cursor of the one that waits under the same key."""
+        waiting = self._pending.get(key)
+        if waiting is None:
+            self._pending[key] = Pending(item, before)
+        else:
+            waiting.item = item
+            waiting.coalesced += 1
+        self.wake.set()
+
+    def pop(self, now: str) -> tuple[bytes, str] | None:
+        """The next event and the token that holds once it is sent: `now` when nothing waits behind it, else that of the next one."""
+        if not self._pending:
+            return None
+        first = self._pending.pop(next(iter(self._pending)))
+        following = next(iter(self._pending.values()), None)
+        return first.encoded(), now if following is None else following.before
