@@ -17,12 +17,14 @@ from gateway.audit.record import Task
 from gateway.background import in_background
 from gateway.changes.ends import TaskEnd, TaskEnds
 from gateway.changes.ledger import Ledger
+from gateway.changes.record import request_of
 from gateway.changes.recovery import REFRESH_S, Recovery
 from gateway.changes.room import Room
-from gateway.changes.runner import Admission
+from gateway.changes.runner import ChangeRunner
 from gateway.changes.submissions import Submissions
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.limits.admission import Admission
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
@@ -124,9 +126,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, poll_lease)
         stack.callback(submissions.subscribe(hub.hear))
         watching = WatchHandlers(hub, submissions)
-        own = QuotaHandlers(quota.admission, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
+        own = QuotaHandlers(quota.changes, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
         unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
-        forward = Forward(client, quota.admission, enricher, hub)
+        forward = Forward(client, quota.changes, enricher, hub)
         serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
         services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
         servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, Custom(unary, watching.streams_by_rpc())), services)
@@ -188,14 +190,31 @@ class _Quota:
         # A look at the store that fails takes its time, too; the rest is for machines that are busy.
         notice_s = 5 * REFRESH_S + config.state.answer_timeout_s
         read = (lambda: self._scopes, lambda: self._overrides.limits)
-        recounter = Recounter(store, ledger, reader, Lists(reader, clock), clock, *read, config.quota.assumed, config.quota.settle_s, notice_s)
+        recounter = Recounter(
+            *(store, reader, Lists(reader, clock), clock, *read, config.quota.assumed, config.quota.settle_s),
+            restore=ledger.restore,
+            request_of=lambda op: request_of(op, reader.catalog),
+            notice_s=notice_s,
+        )
         self._overrides.subscribe(recounter.forget)
         self.recovery = Recovery(
             *(store, ledger, recounter, self._overrides, submissions, reader, clock, config.quota),
             heartbeat=submissions.heartbeat,
         )
-        known = (store, self._overrides, ledger, recounter, self.recovery, submissions, reader, client, clock, config.quota.markers)
-        self.admission = Admission(*known, room=Room(store, reader, client))
+        self.admission = Admission(store, self._overrides, clock)
+        self.changes = ChangeRunner(
+            store=store,
+            overrides=self._overrides,
+            ledger=ledger,
+            recounter=recounter,
+            recovery=self.recovery,
+            submissions=submissions,
+            reader=reader,
+            client=client,
+            clock=clock,
+            markers=config.quota.markers,
+            room=Room(store, reader, client),
+        )
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""

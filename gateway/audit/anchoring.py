@@ -59,7 +59,7 @@ class Anchors:
                 return
             for number, place in enumerate(self._places):
                 self._busy_since = time.monotonic()
-                self._judge(number, problem_of(partial(place.add, anchor), "retention an anchor failed inside"))
+                self._judge(number, problem_of(partial(place.add, anchor), "keeping an anchor failed inside"))
                 self._busy_since = None
             self._judge(-1, "")
 

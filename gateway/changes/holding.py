@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 import structlog
@@ -12,11 +11,9 @@ import structlog
 from gateway.changes.record import Note, OperationDetail
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.limits.slots import BEAT_S, LEASE_S
 from gateway.state import MAX_AMOUNT, OPEN, OperationView, Slot, State, Store, StoreDown
 from gateway.upstream.reader import UpstreamReader
-
-LEASE_S: Final = 15.0
-BEAT_S: Final = 5.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

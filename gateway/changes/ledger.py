@@ -181,5 +181,5 @@ class Ledger:
             case ChangeResult.UNKNOWN:
                 stands = await self.store.unknown(op_id)
         if stands not in _FITTING[ending.result]:
-            # The store was emptied meanwhile, or somebody settled the operation otherwise: the next recount tells the reader.
+            # The store was emptied meanwhile, or somebody settled the operation otherwise: the next recount tells what is so.
             log.warning("the end of an operation does not fit its record", op=op_id, outcome=ending.result.value, record=stands.value)

@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 from cbrgateway.v1 import types_pb2
+from google.protobuf.message import Message
 
 from gateway.changes.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim, Search
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
+from gateway.upstream.catalog import Catalog
 from gateway.upstream.remote_clock import RemoteClock, Span
 
 
@@ -26,7 +28,7 @@ class OperationDetail(msgspec.Struct, frozen=True):
     marked: bool
     accepted: float = 0.0
     principal: str = ""
-    slots: tuple[str, ...] = ()
+    slots: tuple[str, ...] = msgspec.field(default=(), name="places")
     sent: Span | None = None
     namesakes: tuple[str, ...] | None = None
     beats: bool = False
@@ -74,6 +76,11 @@ class Note(msgspec.Struct, frozen=True):
 
     def packed(self) -> bytes:
         return msgspec.msgpack.encode(self)
+
+
+def request_of(op: OperationView, catalog: Catalog) -> Message:
+    """What an operation was asked for, without its request_id."""
+    return catalog[op.rpc].request_type.FromString(OperationDetail.of(op.detail).request)
 
 
 def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the response of any asynchronous RPC

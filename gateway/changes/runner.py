@@ -1,4 +1,4 @@
-"""Lets calls in: rates and slots before a request is read, and around every change its reservation and the record of its request_id.
+"""Carries changes out, each once: around every one of them its reservation and the record of its request_id.
 
 begin     reserves what the change asks for and its request_id, together; or answers what was stored for the same request
 on_send   marks the operation SENT before the first byte goes to CBR; from here on only its outcome ends the reservation
@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,8 +19,6 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
-from gateway import failpoint
-from gateway.changes.holding import LEASE_S
 from gateway.changes.ledger import Ending, Ledger
 from gateway.changes.namesakes import KINDS, topic
 from gateway.changes.record import OperationDetail, undecided
@@ -31,8 +28,9 @@ from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, UpstreamFacts, Violation
 from gateway.limits import deltas, refusals
+from gateway.limits.admission import note_shadow
 from gateway.limits.deltas import ResourceDelta
-from gateway.limits.limits import COST, Applied, Kind, Limits, Metric, Scope, method_class
+from gateway.limits.limits import Applied, Kind, Limits, Metric, Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.limits.slots import ConcurrencySlots
@@ -54,14 +52,6 @@ _SHARE_TO_PREPARE: Final = 0.5
 """How much of a call's time may be spent on what makes its outcome easier to tell."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Entry:
-    """A call that was let in. `trailers`: what its caller is told of its rate limits."""
-
-    trailers: dict[str, str]
-    slots: ConcurrencySlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +92,7 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class ChangeRunner:
     """One per process."""
 
     store: Store
@@ -117,51 +107,7 @@ class Admission:
     markers: bool
     room: Room
 
-    @asynccontextmanager
-    async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
-        """Holds the call's slots while it runs. Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN."""
-        limits = self.overrides.limits
-        calls = method_class(binding)
-        rates, slots = limits.rates(scope, calls), limits.slots(scope, binding)
-        try:
-            trailers = await self._take(rates, COST[calls])
-            await self._occupy(slots, holder)
-        except StoreDown:
-            raise refusals.store_down("The store of rates does not answer.") from None
-        lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
-        held = ConcurrencySlots(self.store, self.clock, holder, [a.key() for a in slots], lasting)
-        try:
-            yield Entry(trailers, held)
-        finally:
-            await held.leave()
-
-    async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
-        if not rates:
-            return {}
-        taken = await self.store.take([applied.bucket(cost) for applied in rates])
-        _note(taken.would_refuse)
-        burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
-        trailers = {}
-        if burst is not None:
-            trailers = {"ratelimit-limit": f"{burst:g}", "ratelimit-remaining": str(taken.remaining), "ratelimit-reset": f"{taken.reset_s:.3f}"}
-        if not taken.allowed:
-            error = refusals.too_fast(taken, rates)
-            error.trailers = trailers
-            raise error
-        return trailers
-
-    async def _occupy(self, slots: Sequence[Applied], holder: str) -> None:
-        if not slots:
-            return
-        leased = await self.store.lease(holder, [applied.slot() for applied in slots], LEASE_S)
-        if isinstance(leased, Refused):
-            raise refusals.too_many(leased.shortages, slots)
-        failpoint.reach("after_slots")
-        _note([shortage.key for shortage in leased.would_refuse])
-
-    # Changes ---------------------------------------------------------------------------------------------------------------------
-
-    async def change(self, change: Change) -> Answer:
+    async def run(self, change: Change) -> Answer:
         """Carries a change out once. Raises GatewayError."""
         deadline = Deadline.begin(self.clock.monotonic(), change.time_left_s, MUTATION_CAP_S)
         try:
@@ -177,7 +123,7 @@ class Admission:
                 self.recounter.soon()
         match begun:
             case Admitted(would_refuse):
-                _note([shortage.key for shortage in would_refuse])
+                note_shadow([shortage.key for shortage in would_refuse])
                 return await self._carry_out(change, plan, deadline)
             case Replay(None):
                 text = "The change with this request_id was carried out, and its answer was too long to be kept; read the object."
@@ -386,9 +332,3 @@ def _with_submission(error: GatewayError, binding: Binding, op_id: str) -> Gatew
     if binding.asynchronous and error.reason in {errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED}:
         error.metadata = {**error.metadata, "submission": op_id}
     return error
-
-
-def _note(keys: Sequence[str]) -> None:
-    """A shadow limit would have refused."""
-    if keys:
-        log.warning("shadow limits would refuse", limits=list(keys))

@@ -11,22 +11,21 @@ limit is newer, counts the vault at once.
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from google.protobuf.message import Message
 
 from gateway import failpoint
-from gateway.changes.ledger import Ledger
-from gateway.changes.record import OperationDetail
 from gateway.clock import Clock
 from gateway.limits import refusals
 from gateway.limits.counts import Counts, Standing
 from gateway.limits.limits import Limits, Metric, Scope
 from gateway.limits.listing import RESIZES, SHARES, Listing, Recent, shared
 from gateway.limits.lists import Lists
-from gateway.state import OPEN, Store
+from gateway.state import OPEN, OperationView, Store
 from gateway.upstream.reader import UpstreamReader
 
 _TOGETHER_S: Final = 0.2
@@ -40,7 +39,6 @@ class Recounter:
     """One per process. `scopes`: one for each project that the gateway serves; `assumed`: what is taken for a project that was never counted."""
 
     store: Store
-    ledger: Ledger
     reader: UpstreamReader
     lists: Lists
     clock: Clock
@@ -49,6 +47,10 @@ class Recounter:
     assumed: Mapping[Metric, int]
     settle_s: float
     """How late a list may be."""
+    restore: Callable[[], Awaitable[None]]
+    """Tells a store that lost its data what this process has sent. Raises StoreDown."""
+    request_of: Callable[[OperationView], Message]
+    """What an operation was asked for."""
     notice_s: float
     """After the store was restarted: by then every gateway has told it anew what is on its way, and CBR may be counted."""
     ready: set[str] = field(default_factory=set)
@@ -146,7 +148,7 @@ class Recounter:
                 log.error("the store lost data, or is new; growth under limits waits", seconds=round(wait_s, 1))
                 self._count_from = self.clock.monotonic() + wait_s
             if self._epoch:
-                await self.ledger.restore()
+                await self.restore()
             self._epoch = epoch
 
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
@@ -247,4 +249,4 @@ class Recounter:
 
     async def _recent(self, rpcs: Collection[str]) -> list[Recent]:
         ops = [op for op in await self.store.committed_within(self.settle_s) if op.rpc in rpcs]
-        return [Recent(op.id, op.rpc, self.reader.catalog[op.rpc].request_type.FromString(OperationDetail.of(op.detail).request)) for op in ops]
+        return [Recent(op.id, op.rpc, self.request_of(op)) for op in ops]

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from gateway import failpoint
-from gateway.changes.holding import BEAT_S, LEASE_S
 from gateway.clock import Clock
 from gateway.state import Store, StoreDown
+
+LEASE_S: Final = 15.0
+BEAT_S: Final = 5.0
 
 
 class ConcurrencySlots:

@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
-from gateway.changes.runner import Admission
 from gateway.errors import GatewayError
 from gateway.ids import new_id
+from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc.audited import Recorder, unknown_rpc
 from gateway.rpc.call import Call, Handler

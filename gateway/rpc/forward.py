@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from gateway.changes import unmarked
-from gateway.changes.runner import Admission, Change
+from gateway.changes.runner import Change, ChangeRunner
 from gateway.rpc.call import Call
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
@@ -19,7 +19,7 @@ class Forward:
     """One per process; `carry_out` is the handler."""
 
     client: Client
-    admission: Admission
+    changes: ChangeRunner
     enricher: TaskEnricher
     hub: Hub
 
@@ -40,7 +40,7 @@ class Forward:
         who = (call.quota_scope, call.scope, account, call.time_left_s, call.slots)
         change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, observers=call.observers)
         try:
-            answer = await self.admission.change(change)
+            answer = await self.changes.run(change)
         finally:
             # Also after a failure: the change may have been made.
             self.hub.nudge(call.project.key)
@@ -52,7 +52,7 @@ class Forward:
 
     async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is looked up all the same."""
-        read = self.admission.reader.catalog["VaultService/ListVaultTags"]
+        read = self.changes.reader.catalog["VaultService/ListVaultTags"]
         reply = await self.client.call(read, read_request(read, request), account, call.scope, call.time_left_s, on_left=call.note_upstream)
         call.upstream = reply.upstream
         return unmarked.answer_to(request, call.binding.response_type())

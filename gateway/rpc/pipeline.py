@@ -24,9 +24,9 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from gateway import telemetry
-from gateway.changes.runner import Admission
 from gateway.errors import GatewayError
 from gateway.ids import new_id
+from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited

@@ -9,7 +9,7 @@
     beat                                             which processes are there
     publish, heard                                   what one process has read for all
 
-The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. CBR stays the reader for what exists; the store
+The store knows no tenant's rules: keys are opaque words, amounts whole numbers from 0 to 2^53 - 1. what exists is CBR's to know; the store
 holds what is in flight, and `recount` puts it right. Every call may be repeated after a failure without a second effect.
 """
 
@@ -305,7 +305,7 @@ class Store(Protocol):
     async def recount(
         self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], settle_s: float = 0.0, sums: Mapping[str, Total] = NO_TOTALS
     ) -> None:
-        """Sets what is committed to the reader of a listing that began after `fence`; then sets each counter of `sums` to its total.
+        """Sets what is committed to what a listing that began after `fence` showed; then sets each counter of `sums` to its total.
 
         Operations committed since then, or within the last `settle_s`, are added unless `seen_ids` has their resource_id or their own id, or `adjust`
         was told that the object is gone. Dropped for a key that a later listing has set.

@@ -20,7 +20,7 @@ from gateway.watch.subscription import Subscription
 
 @dataclass(slots=True)
 class _Followed:
-    """A project that is polled. `subscriptions`: by owner, with the number of those who use each; `of_submissions`: by the submissions that filters name."""
+    """A project that is polled. `subscriptions`: by owner, and how many use each; `of_submissions`: by the submissions that filters name."""
 
     poller: Poller
     polling: asyncio.Task[None]
@@ -46,7 +46,7 @@ class Hub:
 
     @contextlib.contextmanager
     def joined(self, project: str, scope: str, wanted: task_pb2.TaskFilter) -> Iterator[tuple[Subscription, SendQueue]]:
-        """The subscription of a filter, and an queue that it wakes with every poll until it is made live. `scope`: tenant and project."""
+        """The subscription of a filter, and a queue that it wakes with every poll until it is made live. `scope`: tenant and project."""
         followed = self._follow(project)
         owner, queue = owner_of(scope, wanted), SendQueue()
         subscription, users = followed.subscriptions.get(owner) or (Subscription(followed.poller, Selection(wanted), owner, self.tokens), 0)

@@ -1,4 +1,4 @@
-"""Lets the replicas that share a store poll a project in poll_lease: whose turn it is polls, and the others hear what it has read.
+"""Lets the replicas that share a store poll a project in turns: whose turn it is polls, and the others hear what it has read.
 
 A turn is a lease, so that one who dies in it is followed by another when the lease is over. What is heard is a whole listing: who has missed one, or
 needs more than it shows, polls for itself. So nothing depends on the store: while it is down everybody polls.

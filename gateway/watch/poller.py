@@ -6,7 +6,8 @@ long are read one by one. What is open and not listed is read, too. All moments 
 Each task that is read by itself fails by itself (`unreadable.py`), and where the list cannot be read, single tasks go on being read. Only where CBR
 answers nothing at all is it left alone for longer and longer.
 
-Replicas take poll_lease (`poll_lease.py`): what another one has read is taken in as if it were read here, if it shows all that a poll of ours would ask for.
+Replicas take turns (`poll_lease.py`): what another one has read is taken in as if it were read here, if it shows all that a poll of
+ours would ask for.
 
 The first poll also lists what is open however old it is.
 """

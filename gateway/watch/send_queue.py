@@ -29,7 +29,7 @@ class SendQueue:
         return len(self._pending)
 
     def put(self, key: str, item: Row | bytes, before: str) -> None:
-        """Adds an event, or lets it take the cursor of the one that waits under the same key."""
+        """Adds an event, or lets it take the place of the one that waits under the same key."""
         waiting = self._pending.get(key)
         if waiting is None:
             self._pending[key] = Pending(item, before)

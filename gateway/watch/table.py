@@ -1,7 +1,7 @@
 """What is known of a project's tasks, and what each poll changed of it. Pure: nothing here reads, waits or sends.
 
-The table is complete for the tasks that were created at or after its low_watermark. Of older ones it holds those that are open and those that somebody
-asked for by id.
+The table is complete for the tasks that were created at or after its low watermark. Of older ones it holds those that are open and those that
+somebody asked for by id.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Listing:
 class Table:
     """All rows of one project.
 
-    `capacity`: how many final ones are kept, and as many older than the low_watermark; `lag_us`: how late CBR may list a task.
+    `capacity`: how many final ones are kept, and as many older than the low watermark; `lag_us`: how late CBR may list a task.
     """
 
     def __init__(self, capacity: int, lag_us: int) -> None:
@@ -68,7 +68,7 @@ class Table:
         self.unknown: set[str] = set()
         self.low_watermark_us = NEVER
         self.floor_us = 0
-        """What is older than this was too much to keep: the low_watermark cannot get there."""
+        """What is older than this was too much to keep: the low watermark cannot get there."""
         self.newest_us = 0
         """The latest moment at which a task changed, by CBR's clock."""
         self.latest_us = 0

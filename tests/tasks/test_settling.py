@@ -14,6 +14,7 @@ from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.changes import holding
+from gateway.limits import admission, slots
 from gateway.state import State, StoreSettings
 from tests.functional.calls import failure_of
 from tests.harness import World, config_for
@@ -57,7 +58,7 @@ async def test_a_restore_counts_until_its_task_has_ended(tmp_path):
 @pytest.mark.parametrize("ill", [{"kind": "status", "status": 500}, {"kind": "delay", "seconds": 3}], ids=["fails", "is slow"])
 async def test_a_restore_counts_while_cbr_cannot_tell_whether_its_task_has_ended(tmp_path, monkeypatch, ill):
     """Longer than a lease lasts."""
-    for each in (admission, holding):
+    for each in (admission, holding, slots):
         monkeypatch.setattr(each, "LEASE_S", 1.0)
     monkeypatch.setattr(holding, "BEAT_S", 0.1)
     async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud, one_restore(cloud, tmp_path / "state.db") as scene:

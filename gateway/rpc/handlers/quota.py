@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from pydantic import ValidationError
 
 from gateway.changes.record import undecided
-from gateway.changes.runner import Admission
+from gateway.changes.runner import ChangeRunner
 from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
@@ -90,7 +90,7 @@ def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
 class QuotaHandlers:
     """The handlers, by RPC."""
 
-    admission: Admission
+    changes: ChangeRunner
     tokens: PageTokens
     clock: Clock
 
@@ -110,7 +110,7 @@ class QuotaHandlers:
         return plan_page(call.binding, request, self.tokens, call.scope).cut(response)
 
     async def list_limits(self, call: Call, request: Message) -> Message:
-        scope, overrides = call.quota_scope, self.admission.overrides
+        scope, overrides = call.quota_scope, self.changes.overrides
         everything = _administers(call)
         seen = [
             limit for limit in overrides.limits if everything or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
@@ -125,26 +125,26 @@ class QuotaHandlers:
             for applied in self._visible(metric, call):
                 if applied.limit.kind in {Kind.STOCK, Kind.VOLUME} and metric is not Metric.MEMBERS_PER_BACKUP:
                     keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
-        found = await self.admission.store.usage(list(keys))
-        usages = [_counted(_usage(key, applied.limit, found[key]), self.admission.recounter) for key, applied in sorted(keys.items())]
+        found = await self.changes.store.usage(list(keys))
+        usages = [_counted(_usage(key, applied.limit, found[key]), self.changes.recounter) for key, applied in sorted(keys.items())]
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
-        found = self.admission.overrides.limits.applied(metric, call.quota_scope)
+        found = self.changes.overrides.limits.applied(metric, call.quota_scope)
         return [applied for applied in found if _administers(call) or applied.limit.level in PRIVATE_LEVELS]
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field, request = request.WhichOneof("change"), unmarked(request)
         rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
-        limits = self.admission.overrides.limits
+        limits = self.changes.overrides.limits
         read = deltas.read_first(rpc, limits, scope)
         current = None
         if read == "VaultService/GetVault":
-            current = await self.admission.reader.read(read, scope.project, {"vault_id": deltas.vault_of(change)})
+            current = await self.changes.reader.read(read, scope.project, {"vault_id": deltas.vault_of(change)})
         wanted = deltas.deltas(rpc, change, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
-        await self.admission.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
-        found = await self.admission.store.usage([charge.key for charge, _ in priced])
+        await self.changes.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
+        found = await self.changes.store.usage([charge.key for charge, _ in priced])
         verdicts = []
         for charge, applied in priced:
             used = found[charge.key]
@@ -163,29 +163,29 @@ class QuotaHandlers:
 
     async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
         tenant = None if _administers(call) else call.quota_scope.tenant
-        async for op in in_parts(self.admission.store.opened, after, most):
+        async for op in in_parts(self.changes.store.opened, after, most):
             if tenant in {None, op.tenant}:
                 yield op.position, _reservation(op)
 
     async def set_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.SetLimitRequest
         limit = _entry(request.limit).limit()
-        await self.admission.overrides.put(limit)
+        await self.changes.overrides.put(limit)
         return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
 
     async def delete_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.DeleteLimitRequest
-        if not await self.admission.overrides.delete(request.name):
+        if not await self.changes.overrides.delete(request.name):
             raise _not_found("limit", request.name, "SetLimit has set no limit of this name; the configuration's own are changed there.")
         return quota_pb2.DeleteLimitResponse()
 
     async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
         name = request.reservation_id
-        op = await self.admission.store.operation(name)
+        op = await self.changes.store.operation(name)
         if op is None or op.state not in OPEN:
             raise _not_found("reservation", name, "There is no open reservation of this id; it may have been settled.")
         if op.state is not State.UNKNOWN:
             text = "The change is still under way; only one whose outcome is unknown can be settled by hand."
             raise GatewayError(errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name))
-        await self.admission.recovery.decided(op, carried_out=request.carried_out)
+        await self.changes.recovery.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
 
 

@@ -1,0 +1,83 @@
+"""Lets calls in: rates and concurrency slots, before a request is read."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from gateway import failpoint
+from gateway.clock import Clock
+from gateway.limits import refusals
+from gateway.limits.limits import COST, Applied, Metric, Scope, method_class
+from gateway.limits.overrides import LimitOverrides
+from gateway.limits.slots import LEASE_S, ConcurrencySlots
+from gateway.state import Refused, Store, StoreDown
+from gateway.upstream.declaration import Binding
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Entry:
+    """A call that was let in. `trailers`: what its caller is told of its rate limits."""
+
+    trailers: dict[str, str]
+    slots: ConcurrencySlots
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One per process."""
+
+    store: Store
+    overrides: LimitOverrides
+    clock: Clock
+
+    @asynccontextmanager
+    async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
+        """Holds the call's slots while it runs. Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN."""
+        limits = self.overrides.limits
+        calls = method_class(binding)
+        rates, slots = limits.rates(scope, calls), limits.slots(scope, binding)
+        try:
+            trailers = await self._take(rates, COST[calls])
+            await self._occupy(slots, holder)
+        except StoreDown:
+            raise refusals.store_down("The store of rates does not answer.") from None
+        lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
+        held = ConcurrencySlots(self.store, self.clock, holder, [a.key() for a in slots], lasting)
+        try:
+            yield Entry(trailers, held)
+        finally:
+            await held.leave()
+
+    async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
+        if not rates:
+            return {}
+        taken = await self.store.take([applied.bucket(cost) for applied in rates])
+        note_shadow(taken.would_refuse)
+        burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
+        trailers = {}
+        if burst is not None:
+            trailers = {"ratelimit-limit": f"{burst:g}", "ratelimit-remaining": str(taken.remaining), "ratelimit-reset": f"{taken.reset_s:.3f}"}
+        if not taken.allowed:
+            error = refusals.too_fast(taken, rates)
+            error.trailers = trailers
+            raise error
+        return trailers
+
+    async def _occupy(self, slots: Sequence[Applied], holder: str) -> None:
+        if not slots:
+            return
+        leased = await self.store.lease(holder, [applied.slot() for applied in slots], LEASE_S)
+        if isinstance(leased, Refused):
+            raise refusals.too_many(leased.shortages, slots)
+        failpoint.reach("after_slots")
+        note_shadow([shortage.key for shortage in leased.would_refuse])
+
+
+def note_shadow(keys: Sequence[str]) -> None:
+    """A shadow limit would have refused."""
+    if keys:
+        log.warning("shadow limits would refuse", limits=list(keys))
