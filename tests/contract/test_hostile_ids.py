@@ -173,7 +173,7 @@ def test_a_filter_never_leaves_its_place_in_the_query(data, binding):
 
 def assert_query_safe(binding, request):
     try:
-        url = _http_request(binding, request, ACCOUNT, {}).url
+        url = _http_request(binding, request, ACCOUNT, binding.members(request)).url
     except GatewayError as error:
         assert reason_name(error.reason) == "FIELD_INVALID"  # noqa: PT017 - a property over both ends
         return
