@@ -26,7 +26,7 @@ _PIECE_BYTES: Final = 64 << 10
 _CLOSE_S: Final = 1.0
 """What the end of the process gives a slow reader."""
 _PAUSE_S: Final = 0.02
-_GATHER_S: Final = 0.005
+_GATHER_S: Final = 0.02
 """By how much a line may be late."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

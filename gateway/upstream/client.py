@@ -48,10 +48,12 @@ class Reply:
 
 
 class _Reads:
-    """The calls that one read takes, one after the other. `start` begins one with what is added to its query or body."""
+    """The calls that one read takes, one after the other. `start` begins one with what is added to its query or body; `clear` is done to each."""
 
-    def __init__(self, start: Callable[[dict[str, Json]], Exchange], deadline: Deadline) -> None:
-        self._start, self._deadline = start, deadline
+    def __init__(
+        self, start: Callable[[dict[str, Json]], Exchange], deadline: Deadline, clear: Callable[[Message], None] = lambda _answer: None
+    ) -> None:
+        self._start, self._deadline, self._clear = start, deadline, clear
         self.exchange = start({})
         """The newest one."""
         self._first = True
@@ -65,7 +67,9 @@ class _Reads:
         if extra or not self._first:
             self.exchange = self._start(extra)
         self._first = False
-        return await self.exchange.run(self._deadline, self._deadline)
+        message = await self.exchange.run(self._deadline, self._deadline)
+        self._clear(message)
+        return message
 
     def facts(self) -> UpstreamFacts:
         """What is known of all of them: the attempts and the time of all, else what the newest one says."""
@@ -168,22 +172,17 @@ class Client:
             made.on_bad_row = on_bad_row
             return made
 
-        async def read(extra: dict[str, Json]) -> Message:
-            message = await reads.read(extra)
-            clear(message)
-            return message
-
-        reads = _Reads(exchange, deadline)
+        reads = _Reads(exchange, deadline, clear)
         self._admitted(reads.exchange)
         try:
             with self._waits.begin(reads.shutting_down):
                 await self._ownership.check(binding, bounded, account, deadline)
                 if page is None:
-                    message = await read({})
+                    message = await reads.read({})
                 elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
-                    message = page.cut(paging.sifted(binding, await paging.whole(binding, read), sieve))
+                    message = page.cut(paging.sifted(binding, await paging.whole(binding, reads.read), sieve))
                 else:
-                    message = await page.fetch(read)
+                    message = await page.fetch(reads.read)
         except asyncio.CancelledError:
             on_left(reads.facts())
             raise

@@ -540,6 +540,23 @@ async def test_a_slow_drip_ends_with_the_time(transport, part):
     assert time.monotonic() - begun > 0.25
 
 
+async def test_each_request_on_a_kept_connection_has_its_own_time(transport):
+    async def slower_and_slower(connection):
+        for pause_s in (0, 1, 20):
+            await connection.request()
+            await asyncio.sleep(pause_s)
+            await connection.send(answer())
+
+    async with raw_server(slower_and_slower) as server:
+        await transport.send(get(server.origin + "/quick"), 0.8)
+        await transport.send(get(server.origin + "/slow"), 10)
+        with pytest.raises(Lost) as caught:
+            await transport.send(get(server.origin + "/never"), 0.2)
+    assert caught.value.timed_out
+    assert caught.value.patience_s < 5
+    assert server.open_most == 1
+
+
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"], ids=["no answer", "half a body"])
 async def test_a_cancelled_read_is_gone_before_its_time(transport, begin):
     async def hang(connection):
