@@ -20,6 +20,7 @@ from emulator.server import running_emulator
 from gateway import reload
 from gateway.app import App, open_app
 from gateway.config import Config, load, watching
+from gateway.telemetry import add_call
 from gateway.tenants import key_hash
 from tests.functional.calls import Caller, Failure, until
 from tests.harness import REGION
@@ -83,7 +84,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             return load(path, ENVIRON, {})
 
         async with open_app(loaded(), loaded) as app, grpc.aio.insecure_channel(app.address) as channel:
-            structlog.configure(processors=[structlog.contextvars.merge_contextvars, logs], cache_logger_on_first_use=False)
+            structlog.configure(processors=[add_call, logs], cache_logger_on_first_use=False)
             try:
                 yield Site(tmp_path, app, channel, logs)
             finally:
