@@ -16,7 +16,7 @@ PLAIN, DERIVED = "SDK-HMAC-SHA256", "V11-HMAC-SHA256"
 STEPS_END = "/sdk_request"
 AUTHORIZATION = re.compile(
     rf"(?P<algorithm>{PLAIN}|{DERIVED})\s+"
-    rf"(?:Access=(?P<access>[^,\s]+)|Credential=(?P<key>[^,\s/]+)/(?P<scope>(?:[^,\s/]+/){{2}}[^,\s/]+(?:{STEPS_END})?)),\s*"
+    rf"(?:Access=(?P<access>[^,\s]+)|Credential=(?P<key>[^,\s/]+)/(?P<scope>(?:[^,\s/]*/){{2}}[^,\s/]*(?:{STEPS_END})?)),\s*"
     r"SignedHeaders=(?P<names>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)"
 )
 

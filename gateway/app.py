@@ -34,6 +34,7 @@ from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.dispatch import Custom, Serving, handlers
 from gateway.rpc.forward import Forward
+from gateway.rpc.handlers.clouds import CLOUD_RPCS, CloudHandlers
 from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
 from gateway.rpc.handlers.tasks import TASK_RPCS, TaskHandlers
 from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
@@ -130,8 +131,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
         forward = Forward(client, quota.changes, enricher, hub)
         serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
-        services = dict.fromkeys(binding.descriptor.containing_service.full_name for binding in catalog)
-        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, Custom(unary, watching.streams_by_rpc())), services)
+        custom = Custom(unary | CloudHandlers(catalog, config.quota.markers).by_rpc(), watching.streams_by_rpc())
+        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, custom), catalog.services())
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
@@ -165,7 +166,7 @@ def _catalog() -> Catalog:
     """Of all RPCs. With it the other files are read that the first call to need them would read: a disk that hangs must hold up no call."""
     codes()
     validation.prepare()
-    return load_catalog((*QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_drift=Drift())
+    return load_catalog((*CLOUD_RPCS, *QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_drift=Drift())
 
 
 def _token_key(config: Config) -> bytes:

@@ -20,6 +20,7 @@ from gateway.task_commands import tasks
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
     from gateway.signals import Signals
+    from gateway.survey.run import Visit
     from gateway.upstream.catalog import Catalog
 
 _PLUGINS = "cbr_gateway.commands"
@@ -161,12 +162,23 @@ def _loop_factory() -> Callable[[], Any] | None:
 @main.command()
 @_configured
 @click.option("--online", is_flag=True, help="Also sign in to CBR with every credential, and list in every project. Changes nothing.")
+@click.option(
+    "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="With --online: write how answers differ from the description."
+)
 @click.option("--timeout", "within_s", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds for all answers of --online.")
-def check(config_file: Path | None, online: bool, within_s: float, **flags: object) -> None:  # noqa: FBT001 - a flag of the command line
+def check(
+    config_file: Path | None,
+    online: bool,  # noqa: FBT001 - a flag of the command line
+    report_file: Path | None,
+    within_s: float,
+    **flags: object,
+) -> None:
     """Check the configuration and every declaration; report all problems."""
     from gateway.config import ConfigError  # noqa: PLC0415
     from gateway.upstream.catalog import DeclarationError, load_catalog  # noqa: PLC0415
 
+    if report_file is not None and not online:
+        raise click.UsageError("--report needs --online: what it tells is asked of CBR")
     reports = []
     try:
         config, layers = _usable_now(config_file, flags)
@@ -186,6 +198,8 @@ def check(config_file: Path | None, online: bool, within_s: float, **flags: obje
         "project": sum(len(tenant.projects) for tenant in config.tenants),
     }
     click.echo("OK: " + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items()))
+    if report_file is not None:
+        _write_report(config, report_file, within_s)
     if online:
         _check_online(config, layers, catalog, within_s)
 
@@ -212,6 +226,50 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
     if reports:
         raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(f"OK: every credential is accepted, and vaults, policies and tasks can be listed in {len(places(config))} projects")
+
+
+def _write_report(config: "Config", file: Path, within_s: float) -> None:
+    from gateway.survey.report import report  # noqa: PLC0415 - see above
+
+    found = report(_surveyed(config, within_s))
+    try:
+        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise click.ClickException(f"{file}: {problem.strerror}. Name a file that can be written") from problem
+    count = sum(len(operation["differences"]) for cloud in found["clouds"] for operation in cloud["operations"])
+    click.echo(
+        f"{count} difference{'s' * (count != 1)} from the description in {file}. It holds no ids, names, addresses or values: please send it in"
+    )
+
+
+def _surveyed(config: "Config", within_s: float) -> "list[Visit]":
+    """What a few projects of each region answer to every read."""
+    import asyncio  # noqa: PLC0415 - see above
+
+    from gateway import telemetry  # noqa: PLC0415
+    from gateway.survey.run import survey  # noqa: PLC0415
+
+    telemetry.configure(config.log.model_copy(update={"level": "error"}))
+    return asyncio.run(survey(config, within_s))
+
+
+@main.command()
+@_configured
+@click.option("--out", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A folder that is empty or not there yet.")
+@click.option("--timeout", "within_s", type=click.FloatRange(1, 3600), default=120.0, show_default=True, help="Seconds for all answers.")
+def record(config_file: Path | None, folder: Path, within_s: float, **flags: object) -> None:
+    """Record what CBR answers to reads, as sanitised files for tests. Changes nothing."""
+    from gateway.survey.fixtures import empty, fixtures, write  # noqa: PLC0415
+
+    with _reported():
+        config, _ = _usable_now(config_file, flags)
+    try:
+        empty(folder)
+        files = fixtures(_surveyed(config, within_s))
+        write(files, folder)
+    except OSError as problem:
+        raise click.ClickException(f"{folder}: {problem.strerror or problem}. Name a folder that is empty or not there yet") from problem
+    click.echo(f"{len(files)} answers in {folder}. Ids, names, addresses and free text are replaced; look them over before you pass them on")
 
 
 @main.group()

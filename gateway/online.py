@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +16,7 @@ from gateway.snapshots import Snapshots, key_files
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
+from gateway.upstream.http import Transport
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.reader import UpstreamReader, unlisted
 from gateway.upstream.shares import Shares
@@ -57,7 +58,7 @@ def places(config: Config) -> list[Place]:
 
 async def look(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
     """One row of each list of each project, many at once; whatever has not answered within the time is a problem, too."""
-    async with _reading(config, catalog) as reader:
+    async with reading(config, catalog) as reader:
         turns = asyncio.Semaphore(_AT_ONCE)
         tasks = {place: asyncio.create_task(_look(reader, place, turns)) for place in places(config)}
         try:
@@ -86,9 +87,12 @@ async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) 
 
 
 @asynccontextmanager
-async def _reading(config: Config, catalog: Catalog) -> AsyncIterator[UpstreamReader]:
+async def reading(
+    config: Config, catalog: Catalog, around: Callable[[Transport], Transport] = lambda transport: transport
+) -> AsyncIterator[UpstreamReader]:
+    """Reads by what is configured. `around`: what lies between the client and the transport."""
     clock = SystemClock()
-    transport = open_transport(config.upstream.transport)
+    transport = around(open_transport(config.upstream.transport))
     breakers = Breakers(clock, random.random)
     shares = Shares(transport, config.upstream.transport.max_connections)
     snapshots = Snapshots(transport, shares, breakers, clock)

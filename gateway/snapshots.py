@@ -21,6 +21,7 @@ from gateway.upstream.iam import TokenAuth
 from gateway.upstream.shares import Shares
 
 _VERSION_DIGITS = 12
+_SERVICE = "cbr"
 
 
 class Snapshots:
@@ -59,21 +60,26 @@ class Snapshots:
         return {key: replace(account, others=tuple(other for other in own.values() if other is not account)) for key, account in own.items()}
 
     def _account(self, config: Config, tenant: Tenant, project: Project) -> Account:
-        """Projects that share a credential (and, for tokens, a region's IAM) share its authenticator."""
-        region = config.upstream.regions[project.region]
+        """Projects that share a credential share its authenticator, as far as the region's IAM or way of signing is the same."""
+        region = config.upstream.regions[project.region].region(project.region)
         credential = config.upstream.credentials[project.credential].credential()
-        iam = "" if isinstance(credential, AccessKey) else region.iam_endpoint or ""
-        auth = self._authenticators.get((credential, iam))
-        if auth is None:
-            auth = self._authenticator(credential, iam)
-            self._authenticators[credential, iam] = auth
-        return Account(project.id, region.endpoint, auth, project.enterprise_project_id or "", tenant.id)
-
-    def _authenticator(self, credential: AccessKey | IamUser, iam: str) -> Authenticator:
         if isinstance(credential, AccessKey):
-            return AccessKeyAuth(credential, self._clock)
-        transport = self._shares.of(iam, f"{credential.domain}/{credential.user}")
-        return TokenAuth(credential, iam, transport, breakers=self._breakers, clock=self._clock, random=random.random)
+            where = f"{project.region}/{_SERVICE}" if region.flavor.signing == "scope" else ""
+        else:
+            where = region.iam_endpoint
+        auth = self._authenticators.get((credential, where))
+        if auth is None:
+            auth = self._authenticator(credential, where)
+            self._authenticators[credential, where] = auth
+        shared = project.enterprise_project_id or ""
+        return Account(project.id, region.endpoint, auth, shared, tenant.id, region=project.region, flavor=region.flavor)
+
+    def _authenticator(self, credential: AccessKey | IamUser, where: str) -> Authenticator:
+        """`where`: what keys are derived for, or IAM's endpoint."""
+        if isinstance(credential, AccessKey):
+            return AccessKeyAuth(credential, self._clock, where)
+        transport = self._shares.of(where, f"{credential.domain}/{credential.user}")
+        return TokenAuth(credential, where, transport, breakers=self._breakers, clock=self._clock, random=random.random)
 
     def _fetched(self, settings: IssuerSettings) -> FetchedKeys:
         assert settings.jwks.url is not None

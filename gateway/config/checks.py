@@ -3,6 +3,7 @@
 They are looked for in what was written, not in validated settings: a typo elsewhere must not hide them.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from gateway.config.problems import KeyPath, did_you_mean, path_text
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.rpc.settings import ServerSettings
 
+_REGION_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _OWN: Final = {"tenant": "this tenant", "project": "one of the tenant's projects", "principal": "one of the tenant's callers"}
 
 
@@ -23,6 +25,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
     yield from unique([(("issuers", name, "issuer"), mapping(each).get("issuer")) for name, each in mapping(data.get("issuers")).items()], "issuer")
     yield from unique(values_of(tenants, "id"), "tenant")
     yield from _shared(projects)
+    yield from _regions(mapping(upstream.get("regions")))
     for path, project in projects:
         yield from _references(path, project, upstream)
     for path, tenant in tenants:
@@ -66,6 +69,16 @@ def _shared(projects: list[Entry]) -> Found:
         yield from unique(parts, "project", "Tenants that share a project need a part of it each. Give it another one")
 
 
+def _regions(regions: Mapping[str, Any]) -> Found:
+    """Addresses of a cloud's own are made with the region's id."""
+    for name, region in regions.items():
+        if mapping(region).get("endpoint") is None and not _REGION_ID.fullmatch(str(name)):
+            yield (
+                ("upstream", "regions", name),
+                "has no endpoint and is no region's id, such as cn-north-4, of which its cloud's could be made. Set endpoint",
+            )
+
+
 def _project_key(project: Mapping[str, Any]) -> str:
     """As `Project.key`, of what was written."""
     part = project.get("enterprise_project_id")
@@ -80,7 +93,8 @@ def _references(path: KeyPath, project: Mapping[str, Any], upstream: Mapping[str
     name = str(project.get("region"))
     region = mapping(mapping(upstream.get("regions")).get(name))
     credential = mapping(mapping(upstream.get("credentials")).get(str(project.get("credential"))))
-    if region and credential.get("kind") == "password" and region.get("iam_endpoint") is None:
+    own = region.get("endpoint") is None
+    if region and credential.get("kind") == "password" and region.get("iam_endpoint") is None and not own:
         need = f"Set upstream.regions.{name}.iam_endpoint"
         yield (*path, "credential"), f"is a password credential, and region {name} has no IAM endpoint to fetch tokens from. {need}"
 

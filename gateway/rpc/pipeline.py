@@ -121,11 +121,15 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
 
 
 async def identified(call: Call, context: Context) -> None:
-    """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same."""
+    """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same.
+
+    An operation that the project's cloud does not have is refused here, too, before anything is read, counted or recorded for it.
+    """
     metadata = _metadata(context)
     call.principal = await _principal(call.snapshot, context, metadata)
     call.log_fields["tenant"] = call.principal.tenant.id
     call.project = identity.choose_project(call.principal, call.binding, metadata)
+    call.snapshot.accounts[call.project.key].flavor.check(call.binding)
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:

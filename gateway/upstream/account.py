@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.upstream.auth import Authenticator
+from gateway.upstream.flavors import HUAWEI, Flavor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,9 @@ class Account:
     tenant: str = ""
     others: tuple["Account", ...] = ()
     """The tenant's other projects, where replicas may go."""
+    region: str = ""
+    flavor: Flavor = HUAWEI
+    """The cloud that the region belongs to."""
 
     def of_tenant(self, project_id: str) -> "Account | None":
         """The account of one of the tenant's projects; None for all others."""

@@ -60,11 +60,13 @@ class AccessKeyAuth:
 
     The cloud refuses signatures 15 minutes off. The offset is learnt from the Date of answers: one over 30 s is applied, one over
     60 s is also worth a warning, one over 24 h is not believed. Generations count the offsets that were learnt.
+
+    `scope`: region and service, such as `eu-de/cbr`, where the cloud wants a key that is derived for them.
     """
 
-    def __init__(self, credential: AccessKey, clock: Clock) -> None:
+    def __init__(self, credential: AccessKey, clock: Clock, scope: str = "") -> None:
         self._credential = credential
-        self._signer = Signer(credential.access_key, credential.secret_key.reveal())
+        self._signer = Signer(credential.access_key, credential.secret_key.reveal(), scope)
         self._clock = clock
         self._offset_s = 0.0
         self._generation = 0

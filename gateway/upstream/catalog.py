@@ -33,6 +33,10 @@ class Catalog:
     def __iter__(self) -> Iterator[Binding]:
         return iter(self.bindings.values())
 
+    def services(self) -> list[str]:
+        """Full names of their services."""
+        return list(dict.fromkeys(binding.descriptor.containing_service.full_name for binding in self))
+
 
 def compile_catalog(
     descriptors: Iterable[ServiceDescriptor],

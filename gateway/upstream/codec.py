@@ -361,7 +361,7 @@ class Codecs:
         if is_map(fd):
             return Reader(fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True)
         one_too = form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY
-        message = _is_planned(fd)
+        message = is_planned(fd)
         leaves = message and EXTRA not in _message(fd).fields_by_name
         plan = self.plan(_message(fd)) if message else None
         return Reader(fd.name, self._single_reader(fd), raw, message, leaves, many=fd.is_repeated, one_too=one_too, plan=plan)
@@ -430,7 +430,7 @@ def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:
     return write_enum
 
 
-def _is_planned(fd: FieldDescriptor) -> bool:
+def is_planned(fd: FieldDescriptor) -> bool:
     """Whether the field's values are messages of ours, each read by its plan."""
     return fd.type == _F.TYPE_MESSAGE and _type_name(fd) not in _WELL_KNOWN
 

@@ -59,8 +59,7 @@ class Ownership:
         _check_projects(binding, request, account)
         if not account.enterprise_project_id:
             return request
-        if not within_reach(binding):
-            raise _shared(f"{binding.rpc} reaches the whole project")
+        check_reach(binding, account)
         for field in binding.id_fields:
             if field.refers in _UNKNOWABLE and (given := next(field.ids(request), None)):
                 raise _shared(f"CBR does not tell whose the id in {given.path} is")
@@ -102,6 +101,12 @@ def within_reach(binding: Binding) -> bool:
         or (field.refers in KNOWN and (field.in_path or not binding.paging))
         for field in binding.id_fields
     )
+
+
+def check_reach(binding: Binding, account: Account) -> None:
+    """Raises PROJECT_SHARED for an RPC that cannot be kept to the tenant's part of the account's project."""
+    if account.enterprise_project_id and not binding.for_administrators and not within_reach(binding):
+        raise _shared(f"{binding.rpc} reaches the whole project")
 
 
 def _check_projects(binding: Binding, request: Message, account: Account) -> None:

@@ -1,13 +1,14 @@
 """What the calling side can be told: regions, credentials and the transport."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gateway.secret import SecretReference, named
 from gateway.upstream.credentials import AccessKey, IamUser
+from gateway.upstream.flavors import FLAVORS, Flavor
 from gateway.upstream.http import TransportSettings, tls_context
 
 
@@ -28,15 +29,36 @@ def _endpoint(value: str) -> str:
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
+def _flavor(value: str) -> str:
+    if value not in FLAVORS:
+        raise ValueError(f"is not a cloud that the gateway knows. Known are {', '.join(FLAVORS)}; docs/clouds.md says what another one takes")
+    return value
+
+
+class Region(NamedTuple):
+    """A region's cloud, and where its services are; `iam_endpoint` is empty where it is not known."""
+
+    flavor: Flavor
+    endpoint: str
+    iam_endpoint: str
+
+
 class RegionSettings(BaseModel):
     """Where a region's services are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    endpoint: Endpoint = Field(description="CBR of the region.")
+    flavor: Annotated[str, AfterValidator(_flavor)] = Field(default="huawei", description="The region's cloud, `huawei` or `otc`: docs/clouds.md.")
+    endpoint: Endpoint | None = Field(default=None, description="CBR of the region, where it is not the one that its cloud has for the region's id.")
     iam_endpoint: Endpoint | None = Field(
-        default=None, description="IAM of the region. Needed where a project of the region uses a password credential."
+        default=None, description="IAM of the region. Needed with `endpoint` where a project of the region uses a password credential."
     )
+
+    def region(self, name: str) -> Region:
+        """The region of that id. Passwords go to the cloud's own IAM only where CBR is the cloud's own, too."""
+        flavor = FLAVORS[self.flavor]
+        own_iam = flavor.iam_endpoint.format(region=name) if self.endpoint is None else ""
+        return Region(flavor, self.endpoint or flavor.endpoint.format(region=name), self.iam_endpoint or own_iam)
 
 
 class AccessKeySettings(BaseModel):

@@ -2,6 +2,7 @@
 
 Source: Huawei Cloud API Signing Guide, and the vendor's Python SDK for what the guide leaves open: every header without `_`
 in its name is signed, the signed path always ends with `/`, and inner blanks of header values are kept.
+With a scope the key is derived for a day, a region and a service. Source: clients of Open Telekom Cloud.
 """
 
 import hashlib
@@ -20,10 +21,17 @@ _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
 class Signer:
-    """Signs with one access key. The secret is made ready once: to do so for each request gives other threads the turn each time."""
+    """Signs with one access key. The secret is made ready once: to do so for each request gives other threads the turn each time.
 
-    def __init__(self, access_key: str, secret_key: str) -> None:
+    `scope`: `region/service` where the cloud wants a key that is derived for them and the day.
+    """
+
+    def __init__(self, access_key: str, secret_key: str, scope: str = "") -> None:
         self._access_key = access_key
+        self._secret_key = secret_key
+        self._scope = scope
+        self._within = ""
+        """What the key below is derived for; empty for the secret itself."""
         self._mac = hmac.new(secret_key.encode(), digestmod=hashlib.sha256)
 
     def sign(self, method: str, path: str, query: Iterable[tuple[str, str]], headers: Mapping[str, str], body: bytes) -> str:
@@ -37,9 +45,23 @@ class Signer:
         lines = "\n".join([f"{name}:{value}" for name, value in signed.items()])
         pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
         canonical = f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{_body_hash(body, signed)}"
+        date = signed[_DATE]
+        who, within = self._credential(date[:8])
         mac = self._mac.copy()
-        mac.update(f"{_ALGORITHM}\n{signed[_DATE]}\n{_hex_sha256(canonical.encode())}".encode())
-        return f"{_ALGORITHM} Access={self._access_key}, SignedHeaders={names}, Signature={mac.hexdigest()}"
+        mac.update(f"{_ALGORITHM}\n{date}\n{within}{_hex_sha256(canonical.encode())}".encode())
+        return f"{_ALGORITHM} {who}, SignedHeaders={names}, Signature={mac.hexdigest()}"
+
+    def _credential(self, day: str) -> tuple[str, str]:
+        """How the header names the key, and what is signed of its scope; the key is made anew on another day."""
+        if not self._scope:
+            return f"Access={self._access_key}", ""
+        within = f"{day}/{self._scope}/sdk_request"
+        if within != self._within:
+            key = f"SDK{self._secret_key}".encode()
+            for part in within.split("/"):
+                key = hmac.digest(key, part.encode(), hashlib.sha256)
+            self._within, self._mac = within, hmac.new(key, digestmod=hashlib.sha256)
+        return f"Credential={self._access_key}/{within}", f"{within}\n"
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,8 @@ from gateway.upstream.budget import Budgets
 from gateway.upstream.catalog import load_catalog
 from tests.harness import World, config_for
 
-BINDINGS = {rpc: binding for rpc, binding in load_catalog().bindings.items() if not binding.custom}
+CATALOG = load_catalog()
+BINDINGS = {rpc: binding for rpc, binding in CATALOG.bindings.items() if not binding.custom}
 
 
 def _with_own_project(value: Any) -> Any:
@@ -98,7 +99,7 @@ def failure_of(error: grpc.aio.AioRpcError) -> Failure:
 
 def message_for(rpc: str, fields: Mapping[str, Any] | Message) -> Message:
     """A request from its JSON form with proto names."""
-    return fields if isinstance(fields, Message) else json_format.ParseDict(dict(fields), BINDINGS[rpc].request_type())
+    return fields if isinstance(fields, Message) else json_format.ParseDict(dict(fields), CATALOG[rpc].request_type())
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Caller:
         method = self.channel.unary_unary(
             f"/cbrgateway.v1.{rpc}",
             request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=BINDINGS[rpc].response_type.FromString,
+            response_deserializer=CATALOG[rpc].response_type.FromString,
         )
         return method(message_for(rpc, fields), timeout=timeout_s, metadata=self.metadata)
 

@@ -277,6 +277,14 @@ def test_authorities_of_the_cloud_are_tried_before_the_start(here: Path, content
 
 
 UPSTREAM_MISTAKES = {
+    "no region's id": (
+        ("  credentials:", "    North 4: {}\n  credentials:"),
+        "upstream.regions.North 4 (gateway.yaml:4): has no endpoint and is no region's id, such as cn-north-4, of which its cloud's could be made. ",
+    ),
+    "cloud": (
+        ('{endpoint: "https://cbr.example"}', "{flavor: aws}"),
+        "upstream.regions.cn-north-4.flavor (gateway.yaml:3): is not a cloud that the gateway knows. Known are huawei, otc; ",
+    ),
     "scheme": (("https://cbr.example", "ftp://cbr.example"), "upstream.regions.cn-north-4.endpoint (gateway.yaml:3): is not an endpoint. "),
     "path": (("https://cbr.example", "https://cbr.example/v3"), "upstream.regions.cn-north-4.endpoint (gateway.yaml:3): is not an endpoint. "),
     "password in URL": (("https://", "https://u:canary-secret@"), "upstream.regions.cn-north-4.endpoint (gateway.yaml:3): is not an endpoint. "),

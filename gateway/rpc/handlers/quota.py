@@ -136,6 +136,7 @@ class QuotaHandlers:
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field, request = request.WhichOneof("change"), unmarked(request)
         rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
+        call.snapshot.accounts[scope.project].flavor.check(self.changes.reader.catalog[rpc])
         limits = self.changes.overrides.limits
         read = deltas.read_first(rpc, limits, scope)
         current = None

@@ -10,6 +10,7 @@ from huaweicloudsdkcore.signer.signer import Signer as VendorSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator import signing
 from gateway.upstream.sign import Signer
 
 VECTORS = json.loads(Path(__file__).with_name("sign_vectors.json").read_text(encoding="utf-8"))
@@ -58,3 +59,16 @@ def test_any_request_is_signed_as_the_vendors_sdk_signs_it(*, method, path, quer
 def test_a_request_without_a_date_is_not_signed():
     with pytest.raises(KeyError):
         Signer("AK", "SK").sign("GET", "/", [], {"Host": "cbr.example"}, b"")
+
+
+def test_a_key_that_is_derived_for_a_scope_is_what_the_cloud_derives():
+    signer, path, body = Signer("AK", "SK", "eu-de/cbr"), "/v3/p/vaults", b'{"a": 1}'
+    for day in ("20250131", "20250131", "20250201"):
+        headers = {"Host": "cbr.example", "X-Sdk-Date": f"{day}T080910Z", "Content-Type": "application/json"}
+        claimed = signer.sign("POST", path, [("b", "2")], headers, body)
+        assert claimed.startswith(f"SDK-HMAC-SHA256 Credential=AK/{day}/eu-de/cbr/sdk_request, SignedHeaders=content-type;host;x-sdk-date, ")
+        claim = signing.claim_of(claimed)
+        arrival = signing.Arrival("POST", path, "b=2", {name.lower(): value for name, value in headers.items()}, body)
+        assert claim is not None
+        assert signing.matches(arrival, claim, "SK")
+        assert not signing.matches(arrival, claim, "SK2")

@@ -268,6 +268,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A fault of this gateway. ErrorInfo metadata `errorId` names the log entry.
     What to do: report the error id to the gateway's operator.
     """
+    ERROR_REASON_CLOUD_UNSUPPORTED: _ErrorReason.ValueType  # 92
+    """UNIMPLEMENTED. The cloud of the call's project does not have the operation of CBR that the RPC calls, so nothing was sent. ErrorInfo metadata `flavor`
+    names the cloud, `operation` the operation.
+    What to do: do without it in this project; `FeatureService/GetCloudFeatures` tells beforehand which RPCs work there.
+    """
     ERROR_REASON_UNIMPLEMENTED: _ErrorReason.ValueType  # 64
     """UNIMPLEMENTED. The gateway does not have this RPC.
     What to do: check the service and method name, and the versions of caller and gateway.
@@ -526,6 +531,11 @@ What to do: repeat; another replica, or the restarted process, answers.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 63
 """INTERNAL. A fault of this gateway. ErrorInfo metadata `errorId` names the log entry.
 What to do: report the error id to the gateway's operator.
+"""
+ERROR_REASON_CLOUD_UNSUPPORTED: ErrorReason.ValueType  # 92
+"""UNIMPLEMENTED. The cloud of the call's project does not have the operation of CBR that the RPC calls, so nothing was sent. ErrorInfo metadata `flavor`
+names the cloud, `operation` the operation.
+What to do: do without it in this project; `FeatureService/GetCloudFeatures` tells beforehand which RPCs work there.
 """
 ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 64
 """UNIMPLEMENTED. The gateway does not have this RPC.

@@ -23,11 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from cbrgateway.v1 import errors_pb2 as cbrgateway_dot_v1_dot_errors__pb2
 from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
+from cbrgateway.v1 import types_pb2 as cbrgateway_dot_v1_dot_types__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x62rgateway/v1/feature.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x15\n\x13ListFeaturesRequest\"K\n\x14ListFeaturesResponse\x12\x33\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\"[\n\x11GetFeatureRequest\x12\x46\n\x0b\x66\x65\x61ture_key\x18\x01 \x01(\tB1\xbaH\x03\xc8\x01\x01\xc2\x80\x19\'a word of the vendor\'s list of features\"H\n\x12GetFeatureResponse\x12\x32\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\x32\xdc\x02\n\x0e\x46\x65\x61tureService\x12\xa0\x01\n\x0cListFeatures\x12\".cbrgateway.v1.ListFeaturesRequest\x1a#.cbrgateway.v1.ListFeaturesResponse\"G\x90\x02\x01\x8a\x80\x19@\n\x1d/v3/{project_id}/cbr-features*\x0cListFeatures2\x11\x63\x62r:features:list\x12\xa6\x01\n\nGetFeature\x12 .cbrgateway.v1.GetFeatureRequest\x1a!.cbrgateway.v1.GetFeatureResponse\"S\x90\x02\x01\x8a\x80\x19L\n+/v3/{project_id}/cbr-features/{feature_key}*\x0bShowFeature2\x10\x63\x62r:features:getB\xc0\x01\n\x11\x63om.cbrgateway.v1B\x0c\x46\x65\x61tureProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x62rgateway/v1/feature.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x63\x62rgateway/v1/errors.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x15\n\x13ListFeaturesRequest\"K\n\x14ListFeaturesResponse\x12\x33\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\"[\n\x11GetFeatureRequest\x12\x46\n\x0b\x66\x65\x61ture_key\x18\x01 \x01(\tB1\xbaH\x03\xc8\x01\x01\xc2\x80\x19\'a word of the vendor\'s list of features\"H\n\x12GetFeatureResponse\x12\x32\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x90\x80\x19\x06\xc8\x80\x19\x01\"\x19\n\x17GetCloudFeaturesRequest\"\x8e\x02\n\x18GetCloudFeaturesResponse\x12\x0e\n\x06\x66lavor\x18\x01 \x01(\t\x12\x12\n\ncloud_name\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\'\n\x04rpcs\x18\x04 \x03(\x0b\x32\x19.cbrgateway.v1.RpcSupport\x12*\n\x06limits\x18\x05 \x01(\x0b\x32\x1a.cbrgateway.v1.CloudLimits\x12\x33\n\x0e\x63harging_modes\x18\x06 \x03(\x0e\x32\x1b.cbrgateway.v1.ChargingMode\x12\x1c\n\x14vault_tags_on_create\x18\x07 \x01(\x08\x12\x16\n\x0e\x63reates_marked\x18\x08 \x01(\x08\"|\n\nRpcSupport\x12\x0b\n\x03rpc\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x11\n\tavailable\x18\x03 \x01(\x08\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.cbrgateway.v1.ErrorReason\x12\x0f\n\x07message\x18\x05 \x01(\t\"]\n\x0b\x43loudLimits\x12\x16\n\x0emax_vault_tags\x18\x01 \x01(\x05\x12\x1a\n\x12min_vault_size_gib\x18\x02 \x01(\x05\x12\x1a\n\x12max_vault_size_gib\x18\x03 \x01(\x05\x32\xe4\x03\n\x0e\x46\x65\x61tureService\x12\xa0\x01\n\x0cListFeatures\x12\".cbrgateway.v1.ListFeaturesRequest\x1a#.cbrgateway.v1.ListFeaturesResponse\"G\x90\x02\x01\x8a\x80\x19@\n\x1d/v3/{project_id}/cbr-features*\x0cListFeatures2\x11\x63\x62r:features:list\x12\xa6\x01\n\nGetFeature\x12 .cbrgateway.v1.GetFeatureRequest\x1a!.cbrgateway.v1.GetFeatureResponse\"S\x90\x02\x01\x8a\x80\x19L\n+/v3/{project_id}/cbr-features/{feature_key}*\x0bShowFeature2\x10\x63\x62r:features:get\x12\x85\x01\n\x10GetCloudFeatures\x12&.cbrgateway.v1.GetCloudFeaturesRequest\x1a\'.cbrgateway.v1.GetCloudFeaturesResponse\" \x90\x02\x01\x8a\x80\x19\x19\x32\x15\x63\x62rgateway:clouds:getX\x01\x42\xc0\x01\n\x11\x63om.cbrgateway.v1B\x0c\x46\x65\x61tureProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,14 +47,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATURESERVICE'].methods_by_name['ListFeatures']._serialized_options = b'\220\002\001\212\200\031@\n\035/v3/{project_id}/cbr-features*\014ListFeatures2\021cbr:features:list'
   _globals['_FEATURESERVICE'].methods_by_name['GetFeature']._loaded_options = None
   _globals['_FEATURESERVICE'].methods_by_name['GetFeature']._serialized_options = b'\220\002\001\212\200\031L\n+/v3/{project_id}/cbr-features/{feature_key}*\013ShowFeature2\020cbr:features:get'
-  _globals['_LISTFEATURESREQUEST']._serialized_start=134
-  _globals['_LISTFEATURESREQUEST']._serialized_end=155
-  _globals['_LISTFEATURESRESPONSE']._serialized_start=157
-  _globals['_LISTFEATURESRESPONSE']._serialized_end=232
-  _globals['_GETFEATUREREQUEST']._serialized_start=234
-  _globals['_GETFEATUREREQUEST']._serialized_end=325
-  _globals['_GETFEATURERESPONSE']._serialized_start=327
-  _globals['_GETFEATURERESPONSE']._serialized_end=399
-  _globals['_FEATURESERVICE']._serialized_start=402
-  _globals['_FEATURESERVICE']._serialized_end=750
+  _globals['_FEATURESERVICE'].methods_by_name['GetCloudFeatures']._loaded_options = None
+  _globals['_FEATURESERVICE'].methods_by_name['GetCloudFeatures']._serialized_options = b'\220\002\001\212\200\031\0312\025cbrgateway:clouds:getX\001'
+  _globals['_LISTFEATURESREQUEST']._serialized_start=189
+  _globals['_LISTFEATURESREQUEST']._serialized_end=210
+  _globals['_LISTFEATURESRESPONSE']._serialized_start=212
+  _globals['_LISTFEATURESRESPONSE']._serialized_end=287
+  _globals['_GETFEATUREREQUEST']._serialized_start=289
+  _globals['_GETFEATUREREQUEST']._serialized_end=380
+  _globals['_GETFEATURERESPONSE']._serialized_start=382
+  _globals['_GETFEATURERESPONSE']._serialized_end=454
+  _globals['_GETCLOUDFEATURESREQUEST']._serialized_start=456
+  _globals['_GETCLOUDFEATURESREQUEST']._serialized_end=481
+  _globals['_GETCLOUDFEATURESRESPONSE']._serialized_start=484
+  _globals['_GETCLOUDFEATURESRESPONSE']._serialized_end=754
+  _globals['_RPCSUPPORT']._serialized_start=756
+  _globals['_RPCSUPPORT']._serialized_end=880
+  _globals['_CLOUDLIMITS']._serialized_start=882
+  _globals['_CLOUDLIMITS']._serialized_end=975
+  _globals['_FEATURESERVICE']._serialized_start=978
+  _globals['_FEATURESERVICE']._serialized_end=1462
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,13 @@
 isort:skip_file
 """
 
+from cbrgateway.v1 import errors_pb2 as _errors_pb2
+from cbrgateway.v1 import types_pb2 as _types_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -105,3 +109,144 @@ class GetFeatureResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetFeatureResponse: _TypeAlias = GetFeatureResponse  # noqa: Y015
+
+@_typing.final
+class GetCloudFeaturesRequest(_message.Message):
+    """Request of GetCloudFeatures. It has no fields: the project is the call's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCloudFeaturesRequest: _TypeAlias = GetCloudFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class GetCloudFeaturesResponse(_message.Message):
+    """Response of GetCloudFeatures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAVOR_FIELD_NUMBER: _builtins.int
+    CLOUD_NAME_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    RPCS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CHARGING_MODES_FIELD_NUMBER: _builtins.int
+    VAULT_TAGS_ON_CREATE_FIELD_NUMBER: _builtins.int
+    CREATES_MARKED_FIELD_NUMBER: _builtins.int
+    flavor: _builtins.str
+    """The cloud, as the gateway's configuration names it, such as `huawei` or `otc`."""
+    cloud_name: _builtins.str
+    """The cloud's own name, such as `Open Telekom Cloud`."""
+    region: _builtins.str
+    """Region of the project."""
+    vault_tags_on_create: _builtins.bool
+    """Whether a vault can be created with tags."""
+    creates_marked: _builtins.bool
+    """Whether the gateway marks what it creates, so that a create whose answer was lost is found again (docs/quotas.md)."""
+    @_builtins.property
+    def rpcs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RpcSupport]:
+        """Every RPC of the gateway, by name."""
+
+    @_builtins.property
+    def limits(self) -> Global___CloudLimits:
+        """What the cloud's manual allows. CBR may have other limits for an account."""
+
+    @_builtins.property
+    def charging_modes(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.ChargingMode.ValueType]:
+        """How vaults can be paid for."""
+
+    def __init__(
+        self,
+        *,
+        flavor: _builtins.str = ...,
+        cloud_name: _builtins.str = ...,
+        region: _builtins.str = ...,
+        rpcs: _abc.Iterable[Global___RpcSupport] | None = ...,
+        limits: Global___CloudLimits | None = ...,
+        charging_modes: _abc.Iterable[_types_pb2.ChargingMode.ValueType] | None = ...,
+        vault_tags_on_create: _builtins.bool = ...,
+        creates_marked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charging_modes", b"charging_modes", "cloud_name", b"cloud_name", "creates_marked", b"creates_marked", "flavor", b"flavor", "limits", b"limits", "region", b"region", "rpcs", b"rpcs", "vault_tags_on_create", b"vault_tags_on_create"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCloudFeaturesResponse: _TypeAlias = GetCloudFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class RpcSupport(_message.Message):
+    """Whether an RPC works for the caller in the project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RPC_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    rpc: _builtins.str
+    """The RPC, such as `VaultService/CreateVault`."""
+    operation: _builtins.str
+    """The operation of CBR that it calls. Empty for RPCs of the gateway's own."""
+    available: _builtins.bool
+    """Whether it can be called. Each call may still fail for other causes."""
+    reason: _errors_pb2.ErrorReason.ValueType
+    """The reason with which a call ends, where it is not available: CLOUD_UNSUPPORTED, ADMINISTRATOR_ONLY, PERMISSION_MISSING or PROJECT_SHARED."""
+    message: _builtins.str
+    """The message of that error."""
+    def __init__(
+        self,
+        *,
+        rpc: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        available: _builtins.bool = ...,
+        reason: _errors_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "message", b"message", "operation", b"operation", "reason", b"reason", "rpc", b"rpc"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RpcSupport: _TypeAlias = RpcSupport  # noqa: Y015
+
+@_typing.final
+class CloudLimits(_message.Message):
+    """Limits that a cloud's manual names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_VAULT_TAGS_FIELD_NUMBER: _builtins.int
+    MIN_VAULT_SIZE_GIB_FIELD_NUMBER: _builtins.int
+    MAX_VAULT_SIZE_GIB_FIELD_NUMBER: _builtins.int
+    max_vault_tags: _builtins.int
+    """Tags of a vault."""
+    min_vault_size_gib: _builtins.int
+    """Size of a vault, at least."""
+    max_vault_size_gib: _builtins.int
+    """Size of a vault, at most."""
+    def __init__(
+        self,
+        *,
+        max_vault_tags: _builtins.int = ...,
+        min_vault_size_gib: _builtins.int = ...,
+        max_vault_size_gib: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_vault_size_gib", b"max_vault_size_gib", "max_vault_tags", b"max_vault_tags", "min_vault_size_gib", b"min_vault_size_gib"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloudLimits: _TypeAlias = CloudLimits  # noqa: Y015

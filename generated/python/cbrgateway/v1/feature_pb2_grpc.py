@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class FeatureServiceStub:
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
@@ -48,24 +48,36 @@ class FeatureServiceStub:
                 request_serializer=cbrgateway_dot_v1_dot_feature__pb2.GetFeatureRequest.SerializeToString,
                 response_deserializer=cbrgateway_dot_v1_dot_feature__pb2.GetFeatureResponse.FromString,
                 _registered_method=True)
+        self.GetCloudFeatures = channel.unary_unary(
+                '/cbrgateway.v1.FeatureService/GetCloudFeatures',
+                request_serializer=cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesResponse.FromString,
+                _registered_method=True)
 
 
 class FeatureServiceServicer:
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
     """
 
     def ListFeatures(self, request, context):
-        """Returns all features. Errors: UPSTREAM_PERMISSION.
+        """Returns all features, as CBR tells them. GetCloudFeatures tells which RPCs work. Errors: UPSTREAM_PERMISSION, CLOUD_UNSUPPORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFeature(self, request, context):
-        """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know.
+        """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know, CLOUD_UNSUPPORTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCloudFeatures(self, request, context):
+        """Tells which cloud the call's project is in, which RPCs work there for this caller, and what else a client may want to know beforehand. CBR is not asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +96,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     request_deserializer=cbrgateway_dot_v1_dot_feature__pb2.GetFeatureRequest.FromString,
                     response_serializer=cbrgateway_dot_v1_dot_feature__pb2.GetFeatureResponse.SerializeToString,
             ),
+            'GetCloudFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCloudFeatures,
+                    request_deserializer=cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cbrgateway.v1.FeatureService', rpc_method_handlers)
@@ -93,7 +110,7 @@ def add_FeatureServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FeatureService:
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
@@ -143,6 +160,33 @@ class FeatureService:
             '/cbrgateway.v1.FeatureService/GetFeature',
             cbrgateway_dot_v1_dot_feature__pb2.GetFeatureRequest.SerializeToString,
             cbrgateway_dot_v1_dot_feature__pb2.GetFeatureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCloudFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cbrgateway.v1.FeatureService/GetCloudFeatures',
+            cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_feature__pb2.GetCloudFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

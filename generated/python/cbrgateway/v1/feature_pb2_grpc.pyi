@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FeatureServiceStub:
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
@@ -38,13 +38,15 @@ class FeatureServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FeatureServiceAsyncStub: ...
     ListFeatures: _grpc.UnaryUnaryMultiCallable[_feature_pb2.ListFeaturesRequest, _feature_pb2.ListFeaturesResponse]
-    """Returns all features. Errors: UPSTREAM_PERMISSION."""
+    """Returns all features, as CBR tells them. GetCloudFeatures tells which RPCs work. Errors: UPSTREAM_PERMISSION, CLOUD_UNSUPPORTED."""
     GetFeature: _grpc.UnaryUnaryMultiCallable[_feature_pb2.GetFeatureRequest, _feature_pb2.GetFeatureResponse]
-    """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know."""
+    """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know, CLOUD_UNSUPPORTED."""
+    GetCloudFeatures: _grpc.UnaryUnaryMultiCallable[_feature_pb2.GetCloudFeaturesRequest, _feature_pb2.GetCloudFeaturesResponse]
+    """Tells which cloud the call's project is in, which RPCs work there for this caller, and what else a client may want to know beforehand. CBR is not asked."""
 
 @_typing.type_check_only
 class FeatureServiceAsyncStub(FeatureServiceStub):
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
@@ -52,12 +54,14 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListFeatures: _aio.UnaryUnaryMultiCallable[_feature_pb2.ListFeaturesRequest, _feature_pb2.ListFeaturesResponse]  # type: ignore[assignment]
-    """Returns all features. Errors: UPSTREAM_PERMISSION."""
+    """Returns all features, as CBR tells them. GetCloudFeatures tells which RPCs work. Errors: UPSTREAM_PERMISSION, CLOUD_UNSUPPORTED."""
     GetFeature: _aio.UnaryUnaryMultiCallable[_feature_pb2.GetFeatureRequest, _feature_pb2.GetFeatureResponse]  # type: ignore[assignment]
-    """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know."""
+    """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know, CLOUD_UNSUPPORTED."""
+    GetCloudFeatures: _aio.UnaryUnaryMultiCallable[_feature_pb2.GetCloudFeaturesRequest, _feature_pb2.GetCloudFeaturesResponse]  # type: ignore[assignment]
+    """Tells which cloud the call's project is in, which RPCs work there for this caller, and what else a client may want to know beforehand. CBR is not asked."""
 
 class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Features: what CBR can do in this region and project, such as replication.
+    """Features: what CBR can do in this region and project, such as replication; and which RPCs work in its cloud.
 
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PROJECT_DENIED, FIELD_INVALID, UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE, UPSTREAM_UNAVAILABLE, DEADLINE_TOO_SHORT); comments name the others.
@@ -69,7 +73,7 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_pb2.ListFeaturesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_pb2.ListFeaturesResponse, _abc.Awaitable[_feature_pb2.ListFeaturesResponse]]:
-        """Returns all features. Errors: UPSTREAM_PERMISSION."""
+        """Returns all features, as CBR tells them. GetCloudFeatures tells which RPCs work. Errors: UPSTREAM_PERMISSION, CLOUD_UNSUPPORTED."""
 
     @_abc_1.abstractmethod
     def GetFeature(
@@ -77,6 +81,14 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_pb2.GetFeatureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_pb2.GetFeatureResponse, _abc.Awaitable[_feature_pb2.GetFeatureResponse]]:
-        """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know."""
+        """Returns one feature. Errors: FIELD_INVALID also for a key that CBR does not know, CLOUD_UNSUPPORTED."""
+
+    @_abc_1.abstractmethod
+    def GetCloudFeatures(
+        self,
+        request: _feature_pb2.GetCloudFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_pb2.GetCloudFeaturesResponse, _abc.Awaitable[_feature_pb2.GetCloudFeaturesResponse]]:
+        """Tells which cloud the call's project is in, which RPCs work there for this caller, and what else a client may want to know beforehand. CBR is not asked."""
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

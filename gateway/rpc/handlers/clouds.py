@@ -1,0 +1,57 @@
+"""FeatureService/GetCloudFeatures: which cloud the call's project is in, and which RPCs work there. Nothing is asked of CBR."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from cbrgateway.v1 import feature_pb2, types_pb2
+from google.protobuf.message import Message
+
+from gateway.errors import GatewayError
+from gateway.rpc.call import Call, Handler
+from gateway.upstream.account import Account
+from gateway.upstream.catalog import Catalog
+from gateway.upstream.declaration import Binding
+from gateway.upstream.ownership import check_reach
+
+CLOUD_RPCS: Final = ("FeatureService/GetCloudFeatures",)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudHandlers:
+    """The handlers, by RPC. `markers`: the operator wants what is created to be marked."""
+
+    catalog: Catalog
+    markers: bool
+
+    def by_rpc(self) -> dict[str, Handler]:
+        return {CLOUD_RPCS[0]: self.get_cloud_features}
+
+    async def get_cloud_features(self, call: Call, _request: Message) -> Message:
+        assert call.project is not None
+        account = call.snapshot.accounts[call.project.key]
+        flavor = account.flavor
+        return feature_pb2.GetCloudFeaturesResponse(
+            flavor=flavor.key,
+            cloud_name=flavor.name,
+            region=account.region,
+            rpcs=[_support(binding, call, account) for binding in self.catalog],
+            limits=feature_pb2.CloudLimits(**msgspec.structs.asdict(flavor.limits)),
+            charging_modes=[types_pb2.ChargingMode.Value(f"CHARGING_MODE_{mode.upper()}") for mode in flavor.create.charging_modes],
+            vault_tags_on_create=flavor.create.tags,
+            creates_marked=self.markers and flavor.create.tags and flavor.create.descriptions,
+        )
+
+
+def _support(binding: Binding, call: Call, account: Account) -> feature_pb2.RpcSupport:
+    """Whether the caller could make the call, by the very checks that a call meets, in their order."""
+    support = feature_pb2.RpcSupport(rpc=binding.rpc, operation=binding.operation, available=True)
+    try:
+        assert call.principal is not None
+        call.principal.grant.check(binding)
+        account.flavor.check(binding)
+        if binding.operation:
+            check_reach(binding, account)
+    except GatewayError as error:
+        support.available, support.reason, support.message = False, error.reason, error.message
+    return support

@@ -1,0 +1,116 @@
+"""Makes the reads of a survey, one after the other, in a few projects of each region."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.online import Place, places, reading
+from gateway.reasons import reason_name
+from gateway.rpc import validation
+from gateway.survey.answers import Answer, Tap
+from gateway.survey.reads import Found, requests, wanting
+from gateway.upstream.catalog import load_catalog
+from gateway.upstream.declaration import Binding
+from gateway.upstream.flavors import Flavor
+from gateway.upstream.reader import UpstreamReader
+
+_PROJECTS: Final = 3
+"""Of one region."""
+_CALLS: Final = 12
+"""Of one RPC in one project; a list takes a few requests to see its end."""
+_KEPT: Final = 10
+"""Answers of one RPC in one project."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What one project's reads came to. `failed`, `unmade`: RPC -> why. `unreadable`: operation, message, key and problem -> how often."""
+
+    flavor: Flavor
+    answers: list[Answer] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unmade: dict[str, str] = field(default_factory=dict)
+    unreadable: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+
+    def hear(self, answer: Answer) -> None:
+        if sum(known.binding is answer.binding for known in self.answers) < _KEPT and answer not in self.answers:
+            self.answers.append(answer)
+
+
+async def survey(config: Config, within_s: float) -> list[Visit]:
+    """One visit for each of a few projects of every region. Reads for which no time is left are among its `unmade`."""
+    visits: list[Visit] = []
+
+    def hear(answer: Answer) -> None:
+        visits[-1].hear(answer)
+
+    def drifted(operation: str, message: str, key: str, problem: str) -> None:
+        if problem:
+            visits[-1].unreadable[operation, message, key, problem] += 1
+
+    catalog = load_catalog(on_drift=drifted)
+
+    try:
+        async with asyncio.timeout(within_s), reading(config, catalog, lambda transport: Tap(transport, catalog, hear)) as reader:
+            for place in _chosen(places(config)):
+                visits.append(Visit(reader.known(place.project).flavor))
+                await _visit(reader, place.project, visits[-1])
+    except TimeoutError:
+        for visit in visits[-1:]:
+            called = {answer.binding.rpc for answer in visit.answers}
+            visit.unmade |= {binding.rpc: "no time was left" for binding in _reads(catalog) if binding.rpc not in called | visit.unmade.keys()}
+    return visits
+
+
+def _chosen(everywhere: Iterable[Place]) -> Iterable[Place]:
+    seen: Counter[str] = Counter()
+    for place in everywhere:
+        seen[place.region] += 1
+        if seen[place.region] <= _PROJECTS:
+            yield place
+
+
+def _reads(catalog: Iterable[Binding]) -> list[Binding]:
+    return [binding for binding in catalog if binding.reads and binding.path]
+
+
+async def _visit(reader: UpstreamReader, project: str, visit: Visit) -> None:
+    """First the reads that need no id, then, round by round, those for which answers have brought one."""
+    found = Found(reader.catalog)
+    left = [binding for binding in _reads(reader.catalog) if _there(binding, visit)]
+    while ready := [binding for binding in left if not wanting(binding, found)]:
+        left = [binding for binding in left if binding not in ready]
+        heard = len(visit.answers)
+        for binding in ready:
+            await _read(reader, project, visit, binding, found)
+        for answer in visit.answers[heard:]:
+            found.learn(answer)
+    visit.unmade |= {binding.rpc: f"needs {wanting(binding, found)}, which no answer has shown" for binding in left}
+
+
+def _there(binding: Binding, visit: Visit) -> bool:
+    try:
+        visit.flavor.check(binding)
+    except GatewayError as error:
+        visit.unmade[binding.rpc] = error.message
+        return False
+    return True
+
+
+async def _read(reader: UpstreamReader, project: str, visit: Visit, binding: Binding, found: Found) -> None:
+    for number, fields in enumerate(requests(binding, found)):
+        if number == _CALLS:
+            return
+        try:
+            validation.parse(binding, binding.request_type(**fields).SerializeToString())
+        except GatewayError as error:
+            visit.unmade[binding.rpc] = error.message
+            return
+        try:
+            await reader.answer(binding.rpc, project, fields)
+        except GatewayError as error:
+            visit.failed[binding.rpc] = reason_name(error.reason)
