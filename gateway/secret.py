@@ -115,7 +115,7 @@ def masked(text: str) -> str:
 
 
 def _plain(text: str) -> bool:
-    return len(text) < _SHORTEST or (len(text) <= _LONGEST and all(_WORD.fullmatch(word) for word in _GAPS.split(text) if word))
+    return len(text) < _SHORTEST or (len(text) <= _LONGEST and all(len(word) < _SHORTEST or _WORD.fullmatch(word) for word in _GAPS.split(text)))
 
 
 def named(path: Path) -> str:

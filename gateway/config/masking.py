@@ -20,11 +20,11 @@ _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "id": _ID,
     "default_project": _ID,
     "enterprise_project_id": _PART,
-    "subject": re.compile(f"{_ID.pattern}(/{_PART.pattern})?"),
+    "subject": re.compile(f"{_ID.pattern}(/{_PART.pattern})?|{_PART.pattern}"),
     "sha256": _HASH,
     "api_key": _HASH,
 }
-"""What may stand at these keys although it looks like a secret: ids of CBR, and the hashes of API keys."""
+"""What may stand at these keys although it looks like a secret: ids of CBR, what issuers call people, and the hashes of API keys."""
 
 
 def public(text: str, path: KeyPath) -> str:

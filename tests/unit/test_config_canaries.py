@@ -303,6 +303,7 @@ def test_a_path_is_covered_however_it_is_written(form: str) -> None:
     ("text", "expected"),
     [
         ("cn-north-4", None),
+        ("b2b-k8s-prod", None),
         ("cbr.cn-north-4.myhuaweicloud.com:443", None),
         ("/etc/cbr-gateway/tls/server.crt", None),
         ("system:serviceaccount:prod:gateway", None),
