@@ -1,5 +1,6 @@
 """Certificates that every client would refuse are refused by `check` and at the start, with their file's key and line."""
 
+import contextlib
 import datetime as dt
 import shutil
 from dataclasses import dataclass
@@ -71,8 +72,21 @@ def made(
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(certificates, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    with contextlib.chdir(folder):
+        _write_all()
+    return folder
+
+
+def _write_all() -> None:
     root, other, old = made("root", ca=True, usage=SIGNS), made("other", ca=True), made("old", begins=-2 * DAY, ends=-DAY)
     middle = made("middle", root, ca=True, usage=SIGNS)
     leaf = made("leaf", middle, ca=False, usage=PROVES, extended=ExtendedKeyUsageOID.SERVER_AUTH)
@@ -100,7 +114,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made("bottom", half).write(half, name="half")
     Path("both.crt").write_bytes(old.pem + root.pem)
     Path("none.crt").write_bytes(old.pem + leaf.pem)
-    return tmp_path
 
 
 SERVER, CALLERS, CLOUD = "server.tls.certificate_file", "server.tls.client_ca_file", "upstream.transport.ca_file"

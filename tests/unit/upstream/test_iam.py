@@ -13,8 +13,10 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, TransportSettings
 from gateway.upstream.iam import TokenAuth
+from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 from tests.fakes import SteppedClock
+from tests.functional.calls import until
 from tests.unit.upstream.raw_server import answer, raw_server
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -305,6 +307,36 @@ async def test_a_caller_waits_no_longer_than_its_deadline(auth, iam):
     assert caught.value.reason == UNREACHABLE
     assert await token(auth) == "token-1"
     assert len(iam.requests) == 1
+
+
+async def test_an_iam_that_hangs_for_one_user_leaves_connections_for_the_others(clock):
+    async def answers(connection):
+        while (request := await connection.request()) is not None:
+            await asyncio.sleep(60 * (b'"sick"' in request))
+            await connection.send(answer(json.dumps({"token": LIFE}).encode(), "201 Created", "X-Subject-Token: token\r\n"))
+
+    transport = open_transport(TransportSettings(max_connections=4))
+    shares, breakers = Shares(transport, 4), Breakers(clock, lambda: 0.5)
+    async with raw_server(answers) as server:
+        sick, well = (
+            TokenAuth(
+                IamUser(user, Secret("x"), "account"),
+                server.origin,
+                shares.of(server.origin, user),
+                breakers=breakers,
+                clock=clock,
+                random=lambda: 0.5,
+            )
+            for user in ("sick", "well")
+        )
+        waiting = [asyncio.create_task(token(sick, f"project-{number}")) for number in range(10)]
+        await until(lambda: len(server.requests) == 2)
+        assert [await token(well, f"project-{number}") for number in range(5)] == ["token"] * 5
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await sick.aclose()
+        await transport.aclose()
 
 
 async def test_an_iam_that_is_down_opens_its_breaker(transport, clock):
