@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from benchmarks import payloads
 from benchmarks.runtime import run
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

@@ -29,6 +29,7 @@ from gateway.limits.limits import Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
+from gateway.operations import load_catalog
 from gateway.reload import Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
@@ -45,7 +46,7 @@ from gateway.state import Heartbeat, State, Store, StoreDown, open_store
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
-from gateway.upstream.catalog import Catalog, load_catalog
+from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.drift import Drift
 from gateway.upstream.exchange import ChangeResult

@@ -175,7 +175,8 @@ def check(
 ) -> None:
     """Check the configuration and every declaration; report all problems."""
     from gateway.config import ConfigError  # noqa: PLC0415
-    from gateway.upstream.catalog import DeclarationError, load_catalog  # noqa: PLC0415
+    from gateway.operations import load_catalog  # noqa: PLC0415
+    from gateway.upstream.catalog import DeclarationError  # noqa: PLC0415
 
     if report_file is not None and not online:
         raise click.UsageError("--report needs --online: what it tells is asked of CBR")
@@ -322,7 +323,7 @@ def keys_new(key_id: str) -> None:
 def bindings(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
     """List every RPC with the CBR call it makes."""
     from gateway import explain  # noqa: PLC0415
-    from gateway.upstream.catalog import load_catalog  # noqa: PLC0415
+    from gateway.operations import load_catalog  # noqa: PLC0415
 
     with _reported():
         catalog = load_catalog()
@@ -337,7 +338,7 @@ def bindings(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command lin
 def explain_rpc(rpc: str) -> None:
     """Explain one RPC: what it does and calls, its fields, rules and errors."""
     from gateway import explain  # noqa: PLC0415
-    from gateway.upstream.catalog import load_catalog  # noqa: PLC0415
+    from gateway.operations import load_catalog  # noqa: PLC0415
 
     with _reported():
         catalog = load_catalog()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from google.protobuf.message import Message
 
 from gateway import failpoint
 from gateway.changes import evidence
@@ -31,6 +32,7 @@ from gateway.limits.recount import Recounter
 from gateway.limits.settings import QuotaSettings
 from gateway.state import OPEN, Heartbeat, OperationView, State, Store, StoreDown
 from gateway.upstream.client import OPERATION_CAP_S
+from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import ChangeResult
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.retry import READ_CAP_S
@@ -268,18 +270,14 @@ class Recovery:
 
     # What deletes free -----------------------------------------------------------------------------------------------------------
 
-    def give_back(self, rpc: str, project: str, request: Any, amounts: Mapping[str, int], fence: int | None) -> None:  # noqa: ANN401
+    def give_back(self, binding: Binding, project: str, request: Message, amounts: Mapping[str, int], fence: int | None) -> None:
         """Frees `amounts` (counter -> negative) once the object of a delete is gone; should that be missed, the next recount tells."""
-        match rpc:
-            case "VaultService/DeleteVault":
-                name, read, fields = request.vault_id, "VaultService/GetVault", {"vault_id": request.vault_id}
-            case "PolicyService/DeletePolicy":
-                name, read, fields = request.policy_id, "PolicyService/GetPolicy", {"policy_id": request.policy_id}
-            case _:
-                raise AssertionError(rpc)
-        self._start(f"gone-{name}", self._give_back(name, (read, project, fields), amounts, fence))
+        gone = binding.traits.gone
+        assert gone is not None, binding.rpc
+        name = gone.id_of(request)
+        self._start(f"gone-{name}", self._give_back(name, (gone.rpc, project, gone.fields(request)), amounts, fence))
 
-    async def _give_back(self, name: str, where: tuple[str, str, dict[str, object]], amounts: Mapping[str, int], fence: int | None) -> None:
+    async def _give_back(self, name: str, where: tuple[str, str, Mapping[str, object]], amounts: Mapping[str, int], fence: int | None) -> None:
         for delay_s in (0.0, 0.2, 0.5, *POLLS_S[1:]):
             await self.clock.sleep(delay_s)
             try:

@@ -29,13 +29,13 @@ from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, UpstreamFacts, Violation
 from gateway.limits import deltas, refusals
 from gateway.limits.admission import note_shadow
-from gateway.limits.deltas import ResourceDelta
-from gateway.limits.limits import Applied, Kind, Limits, Metric, Scope
+from gateway.limits.limits import Applied, Kind, Limits, Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.limits.slots import ConcurrencySlots
 from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
 from gateway.upstream.account import Account
+from gateway.upstream.amounts import Metric, ResourceDelta
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import ChangeObserver, ChangeResult
@@ -143,18 +143,18 @@ class ChangeRunner:
     def _grows(self, change: Change) -> bool:
         """Whether a limit is on what the change may let grow."""
         limits, scope = self.overrides.limits, change.scope
-        if deltas.read_first(change.binding.rpc, limits, scope):
+        if deltas.read_first(change.binding, limits, scope):
             return change.binding.method != "DELETE"
-        return bool(deltas.priced(deltas.deltas(change.binding.rpc, change.request, None), limits, scope, self.clock.time()))
+        return bool(deltas.priced(deltas.deltas(change.binding, change.request, None), limits, scope, self.clock.time()))
 
     async def _plan(self, change: Change, limits: Limits, deadline: Deadline) -> _Plan:
-        rpc, scope = change.binding.rpc, change.scope
-        if deltas.expands_itself(rpc, change.request):
+        scope = change.scope
+        if deltas.expands_itself(change.binding, change.request):
             capped = refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
             if capped:
                 raise refusals.grows_alone(capped[0])
         current, fence = await self._current(change, limits)
-        wanted = deltas.deltas(rpc, change.request, current)
+        wanted = deltas.deltas(change.binding, change.request, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
@@ -167,11 +167,9 @@ class ChangeRunner:
 
     async def _current(self, change: Change, limits: Limits) -> tuple[Message | None, int | None]:
         """The object as it is now where the amounts depend on it, and a fence from before it was read."""
-        read = deltas.read_first(change.binding.rpc, limits, change.scope)
-        if read != "VaultService/GetVault":
-            return None, await self.store.fence() if change.binding.rpc in deltas.GIVES_BACK else None
-        fence = await self.store.fence()
-        return await self.reader.read(read, change.scope.project, {"vault_id": deltas.vault_of(change.request)}), fence
+        read = deltas.read_first(change.binding, limits, change.scope)
+        fence = await self.store.fence() if read or deltas.gives_back(change.binding) else None
+        return await self.reader.read(read.rpc, change.scope.project, read.fields(change.request)) if read else None, fence
 
     async def counted(self, wanted: Sequence[ResourceDelta], priced: Sequence[tuple[Charge, Applied]], project: str, deadline: Deadline) -> None:
         """Growth waits until it is known how much there is. Raises QUOTA_STORE_DOWN when that cannot be known or is not in time, and StoreDown."""
@@ -313,7 +311,9 @@ class ChangeRunner:
         if result is ChangeResult.DONE and message is not None:
             note = self.submissions.carried_out(plan.operation, message, facts.request_id) if change.binding.asynchronous else b""
             response = message.SerializeToString()
-            await self.ledger.end(op_id, Ending(result, response if len(response) <= _RESPONSE_CAP else None, deltas.created_id(message), note))
+            await self.ledger.end(
+                op_id, Ending(result, response if len(response) <= _RESPONSE_CAP else None, deltas.created_id(change.binding, message), note)
+            )
         else:
             await self.ledger.end(op_id, Ending(result))
         works = result is ChangeResult.DONE or (result is ChangeResult.UNKNOWN and change.slots.lasting)
@@ -322,8 +322,8 @@ class ChangeRunner:
         if result is ChangeResult.UNKNOWN:
             self.recovery.watch(op_id)
         if result is not ChangeResult.NOTHING and plan.give_back:
-            self.recovery.give_back(change.binding.rpc, change.scope.project, change.request, plan.give_back, plan.fence)
-        elif result is ChangeResult.DONE and change.binding.rpc == "VaultService/UpdateVault":
+            self.recovery.give_back(change.binding, change.scope.project, change.request, plan.give_back, plan.fence)
+        elif result is ChangeResult.DONE and change.binding.traits.resize and not change.binding.orders:
             self.recounter.soon()
 
 

@@ -1,7 +1,7 @@
 """What CBR shows of a change: the tasks among which its own must be, its time, and whether what it deleted is gone."""
 
 import math
-from typing import Any, Final
+from typing import Any
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,15 +9,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.changes.correlation import ALWAYS, RULES, Claim, Search, Task
 from gateway.changes.record import OperationDetail
 from gateway.upstream.reader import UpstreamReader
-
-_OBJECTS: Final = {
-    "VaultService/DeleteVault": ("VaultService/GetVault", "vault_id"),
-    "BackupService/DeleteBackup": ("BackupService/GetBackup", "backup_id"),
-    "PolicyService/DeletePolicy": ("PolicyService/GetPolicy", "policy_id"),
-    "OrganizationPolicyService/DeleteOrganizationPolicy": ("OrganizationPolicyService/GetOrganizationPolicy", "organization_policy_id"),
-    "AgentService/UnregisterAgent": ("AgentService/GetAgent", "agent_id"),
-}
-"""RPCs whose success also shows by an object that is gone: RPC -> the read, and its field."""
 
 
 def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Any = None) -> Search:  # noqa: ANN401 - the response of any asynchronous RPC
@@ -60,15 +51,10 @@ def found_at(reader: UpstreamReader, project: str) -> float:
     return math.inf if now is None else now.earliest
 
 
-def leaves_nothing(rpc: str) -> bool:
-    """Whether the success of a change also shows by an object that is gone."""
-    return rpc in _OBJECTS
-
-
 async def gone(reader: UpstreamReader, rpc: str, trace: OperationDetail) -> bool:
     """Whether what a change was to delete is no longer there; False for all other changes. Raises GatewayError, and KeyError as `listed`."""
-    if rpc not in _OBJECTS:
+    binding = reader.catalog[rpc]
+    shown_by = binding.traits.gone
+    if shown_by is None:
         return False
-    read, name = _OBJECTS[rpc]
-    request: Any = reader.catalog[rpc].request_type.FromString(trace.request)
-    return await reader.read(read, trace.project, {name: getattr(request, name)}) is None
+    return await reader.read(shown_by.rpc, trace.project, shown_by.fields(binding.request_type.FromString(trace.request))) is None

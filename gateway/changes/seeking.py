@@ -16,7 +16,7 @@ from gateway.changes.claims import Claims, Entry
 from gateway.changes.correlation import ALWAYS, Claim, Finding, Task
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note
-from gateway.changes.search import age_s, found_at, gone, leaves_nothing, listed, listed_since
+from gateway.changes.search import age_s, found_at, gone, listed, listed_since
 from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -208,7 +208,7 @@ class Seeker:
 
     def _has_news(self, each: _Sought, entry: Entry) -> bool:
         """Where no task fits, no other change matters."""
-        return bool(each.seen) or leaves_nothing(entry.op.rpc) or each.stage != self._stage(each, entry)
+        return bool(each.seen) or self._claims.reader.catalog[entry.op.rpc].traits.gone is not None or each.stage != self._stage(each, entry)
 
     async def _judged(self, each: _Sought, entry: Entry) -> None:
         """One that cannot be judged now keeps nobody from the others."""

@@ -9,10 +9,11 @@ import structlog
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.limits import refusals
-from gateway.limits.limits import COST, Applied, Metric, Scope, method_class
+from gateway.limits.limits import COST, Applied, Scope, method_class
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.slots import LEASE_S, ConcurrencySlots
 from gateway.state import Refused, Store, StoreDown
+from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -7,9 +7,10 @@ what the configuration assumes.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.limits.limits import Limits, Metric, Scope, project_count
+from gateway.limits.limits import Limits, Scope, project_count
 from gateway.reasons import Reason
 from gateway.state import Total
+from gateway.upstream.amounts import Metric
 
 
 @dataclass(frozen=True, slots=True)

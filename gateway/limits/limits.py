@@ -13,6 +13,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from gateway.state import Bucket, Slot
+from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
 
 DAY_S: Final = 86_400
@@ -25,22 +26,6 @@ class Kind(Enum):
     CONCURRENCY = "concurrency"
     STOCK = "stock"
     VOLUME = "volume"
-
-
-class Metric(StrEnum):
-    """What a limit limits."""
-
-    REQUESTS = "requests"
-    CONCURRENT_CHANGES = "concurrent_changes"
-    CONCURRENT_RESTORES = "concurrent_restores"
-    VAULTS = "vaults"
-    POLICIES = "policies"
-    MEMBERS_PER_BACKUP = "members_per_backup"
-    CAPACITY_GIB = "capacity_gib"
-    GROWTH_GIB_PER_DAY = "growth_gib_per_day"
-    CHECKPOINTS_PER_DAY = "checkpoints_per_day"
-    REPLICATIONS_PER_DAY = "replications_per_day"
-    OPEN_STREAMS = "open_streams"
 
 
 KIND_OF: Final[Mapping[Metric, Kind]] = {
@@ -82,16 +67,12 @@ class MethodClass(StrEnum):
 
 
 COST: Final[Mapping[MethodClass, int]] = {MethodClass.READ: 1, MethodClass.LIST: 2, MethodClass.CHANGE: 5, MethodClass.RESTORE: 10}
-_HEAVY: Final = frozenset({"BackupService/RestoreBackup", "BackupService/ReplicateBackup", "CheckpointService/ReplicateCheckpoint"})
-_STAYING: Final = frozenset({"TaskService/WatchTasks", "TaskService/WaitTask"})
-"""RPCs that stay open until something happens."""
-_RESTORES: Final = frozenset({"BackupService/RestoreBackup"})
 
 
 def method_class(binding: Binding) -> MethodClass:
     if binding.reads:
         return MethodClass.LIST if binding.paging else MethodClass.READ
-    return MethodClass.RESTORE if binding.rpc in _HEAVY else MethodClass.CHANGE
+    return MethodClass.RESTORE if binding.traits.heavy else MethodClass.CHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +187,8 @@ class Limits:
 
     def slots(self, scope: Scope, binding: Binding) -> list[Applied]:
         """The slots that a call takes while it runs."""
-        if binding.rpc in _STAYING:
-            return self.applied(Metric.OPEN_STREAMS, scope)
-        if binding.reads:
-            return []
-        found = self.applied(Metric.CONCURRENT_CHANGES, scope)
-        return found + self.applied(Metric.CONCURRENT_RESTORES, scope) if binding.rpc in _RESTORES else found
+        every = () if binding.reads else (Metric.CONCURRENT_CHANGES,)
+        return [applied for metric in (*every, *binding.traits.slots) for applied in self.applied(metric, scope)]
 
     def stock(self, scopes: Sequence[Scope]) -> dict[Metric, dict[str, list[Scope]]]:
         """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that count towards it."""

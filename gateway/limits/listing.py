@@ -5,23 +5,20 @@ A list may be late: the store counts every change of the last while beside it, u
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Generic, TypeVar
 
-from gateway.limits import deltas
-from gateway.limits.limits import Metric
+from gateway.upstream.amounts import Metric, Resize, Sharing
 from gateway.upstream.marker import MARKER
 
-RESIZES: Final = frozenset({"VaultService/UpdateVault", "OrderService/ChangeOrder", "OrderService/UpdateOrder"})
-SHARES: Final = frozenset({"BackupShareService/AddBackupMembers", "BackupShareService/DeleteBackupMember"})
+Change = TypeVar("Change", Resize, Sharing)
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
-    """A change that was carried out lately, with its request."""
+class Recent(Generic[Change]):
+    """A change that was carried out lately."""
 
     id: str
-    rpc: str
-    request: Any
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +38,35 @@ class Listing:
         counted = [vault for vault in self.vaults or () if key not in reserved.get(_maker(vault), ())]
         return len(counted) if metric is Metric.VAULTS else sum(vault.billing.size_gib for vault in counted)
 
-    def shown(self, reserved: Collection[str], recent: Sequence[Recent]) -> set[str]:
+    def shown(self, reserved: Collection[str], recent: Sequence[Recent[Resize]]) -> set[str]:
         """Ids of objects, and of changes, that need not be counted beside the listing: it is none of them an open operation's work."""
         vaults = [vault for vault in self.vaults or () if _maker(vault) not in reserved]
         makers = {_maker(vault) for vault in vaults} - {""}
         return {vault.id for vault in vaults} | {policy.id for policy in self.policies or ()} | makers | self._resized(recent)
 
-    def _resized(self, recent: Sequence[Recent]) -> set[str]:
+    def _resized(self, recent: Sequence[Recent[Resize]]) -> set[str]:
         """Of the changes of one vault's size in their order: the last whose size it has reached, and all before."""
         sizes = {vault.id: vault.billing.size_gib for vault in self.vaults or ()}
         shown: set[str] = set()
         waiting: dict[str, list[str]] = {}
-        for change in recent:
-            size, vault_id = deltas.size_of(change.request), deltas.vault_of(change.request)
+        for each in recent:
+            size, vault_id = each.change.size_gib, each.change.vault_id
             if size is not None and vault_id in sizes:
-                waiting.setdefault(vault_id, []).append(change.id)
+                waiting.setdefault(vault_id, []).append(each.id)
                 if size <= sizes[vault_id]:
                     shown.update(waiting.pop(vault_id))
         return shown
 
 
-def shared(recent: Sequence[Recent], backup_id: str, members: Collection[str]) -> set[str]:
+def shared(recent: Sequence[Recent[Sharing]], backup_id: str, members: Collection[str]) -> set[str]:
     """The changes by which a backup was shared that the list of its members shows, or that were undone since."""
     shown, over = set(), set(members)
-    for change in reversed(recent):
-        if change.request.backup_id == backup_id:
-            if change.rpc == "BackupShareService/DeleteBackupMember":
-                over.add(change.request.member_id)
-            elif not change.request.domains and over.issuperset(change.request.project_ids):
-                shown.add(change.id)
+    for each in reversed(recent):
+        change = each.change
+        if change.backup_id == backup_id:
+            over |= change.removed
+            if not (change.removed or change.accounts) and over.issuperset(change.added):
+                shown.add(each.id)
     return shown
 
 

@@ -10,8 +10,8 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.limits.counts import Problem
-from gateway.limits.limits import Metric
 from gateway.limits.listing import Listing
+from gateway.upstream.amounts import Metric
 from gateway.upstream.reader import UpstreamReader, unlisted
 
 _AT_ONCE: Final = 8

@@ -22,11 +22,13 @@ from gateway import failpoint
 from gateway.clock import Clock
 from gateway.limits import refusals
 from gateway.limits.counts import Counts, Standing
-from gateway.limits.limits import Limits, Metric, Scope
-from gateway.limits.listing import RESIZES, SHARES, Listing, Recent, shared
+from gateway.limits.limits import Limits, Scope
+from gateway.limits.listing import Change, Listing, Recent, shared
 from gateway.limits.lists import Lists
 from gateway.state import OPEN, OperationView, Store
+from gateway.upstream.amounts import Metric, Resize
 from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.traits import AnyTraits
 
 _TOGETHER_S: Final = 0.2
 """Projects that are listed at about the same time are told to the store together; a slow one holds up no other."""
@@ -153,7 +155,7 @@ class Recounter:
 
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
         """Counts the members of one backup. Raises GatewayError or StoreDown."""
-        recent = await self._recent(SHARES)
+        recent = await self._recent(lambda traits: traits.shares)
         fence = await self.store.fence()
         rows = await self.reader.rows("BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id)
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
@@ -211,7 +213,7 @@ class Recounter:
         """Raises StoreDown."""
         lists: dict[asyncio.Task[Listing], str] = {}
         try:
-            recent = await self._recent(RESIZES)
+            recent = await self._recent(lambda traits: traits.resize)
             fence = await self.store.fence()
             failpoint.reach("after_fence")
             lists = {asyncio.create_task(self.lists.of(project, self.counts.parts.get(project, {}))): project for project in projects}
@@ -229,7 +231,7 @@ class Recounter:
                 if under_way := self._counting.pop(project, None):
                     under_way.set()
 
-    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent]) -> None:
+    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent[Resize]]) -> None:
         counts, epoch = self.counts, self._epoch
         reserved = {op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)}
         found = {
@@ -247,6 +249,7 @@ class Recounter:
             self.known |= found.keys()
             self._note_ready(totals)
 
-    async def _recent(self, rpcs: Collection[str]) -> list[Recent]:
-        ops = [op for op in await self.store.committed_within(self.settle_s) if op.rpc in rpcs]
-        return [Recent(op.id, op.rpc, self.request_of(op)) for op in ops]
+    async def _recent(self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]) -> list[Recent[Change]]:
+        """The latest changes of one kind, in their order."""
+        ops, known = await self.store.committed_within(self.settle_s), self.reader.catalog.bindings
+        return [Recent(op.id, change(self.request_of(op))) for op in ops if op.rpc in known and (change := kind(known[op.rpc].traits))]

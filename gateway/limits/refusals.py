@@ -9,9 +9,10 @@ from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError, QuotaViolation
 from gateway.limits.counts import Problem
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Metric, day_of
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, day_of
 from gateway.reasons import Reason, reason_name
 from gateway.state import Shortage, Taken
+from gateway.upstream.amounts import Metric
 
 STORE_RETRY_S: Final = 1.0
 UNCOUNTED_RETRY_S: Final = 5.0

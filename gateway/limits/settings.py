@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gateway.limits.limits import COST, KIND_OF, PRIVATE_LEVELS, Kind, Level, Limit, MethodClass, Metric
+from gateway.limits.limits import COST, KIND_OF, PRIVATE_LEVELS, Kind, Level, Limit, MethodClass
+from gateway.upstream.amounts import Metric
 
 _NOT_BY_PRINCIPAL = frozenset({Metric.VAULTS, Metric.POLICIES, Metric.CAPACITY_GIB})
 

@@ -9,11 +9,11 @@ from typing import Final
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.online import Place, places, reading
+from gateway.operations import load_catalog
 from gateway.reasons import reason_name
 from gateway.rpc import validation
 from gateway.survey.answers import Answer, Tap
 from gateway.survey.reads import Found, requests, wanting
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.declaration import Binding
 from gateway.upstream.flavors import Flavor
 from gateway.upstream.reader import UpstreamReader

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import cbrgateway.v1
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 from gateway.upstream.codec import Codecs
 from gateway.upstream.declaration import Binding, Declaration, OnDrift, unheard
 from gateway.upstream.rules import RULES, SET_RULES
+from gateway.upstream.trait_rules import trait_problems
+from gateway.upstream.traits import AnyTraits
 
 
 class DeclarationError(Exception):
@@ -33,6 +36,10 @@ class Catalog:
     def __iter__(self) -> Iterator[Binding]:
         return iter(self.bindings.values())
 
+    def asked_by(self, request: Message) -> Binding:
+        """The RPC whose request it is."""
+        return next(binding for binding in self if binding.request_type is type(request))
+
     def services(self) -> list[str]:
         """Full names of their services."""
         return list(dict.fromkeys(binding.descriptor.containing_service.full_name for binding in self))
@@ -42,8 +49,9 @@ def compile_catalog(
     descriptors: Iterable[ServiceDescriptor],
     handlers: Collection[str] | None = (),
     on_drift: OnDrift = unheard,
+    traits: Collection[AnyTraits] = (),
 ) -> Catalog:
-    """Checks and compiles the declarations of services. Raises DeclarationError.
+    """Checks and compiles the declarations of services, with the traits of their RPCs. Raises DeclarationError.
 
     `handlers`: names of the RPCs with a handler written by hand; None: not checked, for those who only read the catalog.
     """
@@ -51,13 +59,15 @@ def compile_catalog(
     problems = [f"{d.rpc}: {text}" for d in declarations for rule in RULES for text in rule(d)]
     for rule in SET_RULES:
         problems.extend(rule(declarations))
+    problems.extend(trait_problems({d.rpc: d for d in declarations}, traits))
     if handlers is not None:
         problems.extend(_handlers(declarations, handlers))
     if problems:
         raise DeclarationError(problems)
     codecs = Codecs()
     calls = {(d.verb, d.path) for d in declarations}
-    return Catalog({d.rpc: d.compile(codecs, calls, on_drift) for d in declarations})
+    by_rpc = {each.rpc: each for each in traits}
+    return Catalog({d.rpc: d.compile(codecs, calls, on_drift, by_rpc.get(d.rpc)) for d in declarations})
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:
@@ -66,14 +76,6 @@ def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) ->
         yield f"{rpc}: is custom and has no handler"
     for rpc in sorted(set(handlers) - custom):
         yield f"{rpc}: has a handler and is not declared custom"
-
-
-def load_catalog(
-    handlers: Collection[str] | None = None,
-    on_drift: OnDrift = unheard,
-) -> Catalog:
-    """The catalog of this package's own services. Raises DeclarationError."""
-    return compile_catalog(own_services(), handlers, on_drift)
 
 
 def own_services() -> list[ServiceDescriptor]:

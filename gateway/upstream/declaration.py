@@ -21,6 +21,7 @@ from gateway.upstream import codec
 from gateway.upstream.codec import Codecs, MessagePlan
 from gateway.upstream.id_fields import IdField, id_fields
 from gateway.upstream.quoting import encoded
+from gateway.upstream.traits import AnyTraits
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
@@ -107,6 +108,7 @@ class Binding:
     """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
     id_fields: tuple[IdField, ...]
     on_drift: OnDrift
+    traits: AnyTraits
 
     @property
     def for_administrators(self) -> bool:
@@ -227,7 +229,7 @@ class Declaration:
             return RetryClass.NEVER
         return RetryClass.CONVERGE if self.level == MethodOptions.IDEMPOTENT else RetryClass.CREATE
 
-    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]], on_drift: OnDrift) -> Binding:
+    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]], on_drift: OnDrift, traits: AnyTraits | None) -> Binding:
         """The Binding. The declaration must have no problems. `calls`: verb and path of all declarations."""
         option = self.option
         segments = tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT)
@@ -253,6 +255,7 @@ class Declaration:
             paths_of_keys=_paths_of_keys(self.request),
             id_fields=id_fields(self.request, frozenset(segment.variable for segment in segments)),
             on_drift=on_drift,
+            traits=traits or AnyTraits(rpc=self.rpc),
         )
 
     def _segment(self, variable: str, calls: Collection[tuple[str, str]]) -> Segment:

@@ -19,7 +19,7 @@ from gateway.audit.levels import Level
 from gateway.audit.own import own_record
 from gateway.audit.record import ascii_json
 from gateway.audit.redact import MAX_ITEMS, Redactor
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from tests.audit.scenes import SCHEMA, VALID
 
 ROOT = Path(__file__).parents[2]

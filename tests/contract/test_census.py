@@ -4,7 +4,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 
 CENSUS = Path(__file__).parents[1] / "census"
 OPERATIONS = 74

@@ -8,8 +8,8 @@ from buf.validate import validate_pb2
 from cbrgateway.v1 import options_pb2
 from google.protobuf import json_format
 
+from gateway.operations import load_catalog
 from gateway.upstream import codec
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()

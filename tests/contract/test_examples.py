@@ -12,8 +12,8 @@ from google.protobuf import json_format
 
 from gateway.clock import SystemClock
 from gateway.errors import GatewayError
+from gateway.operations import load_catalog
 from gateway.upstream import strict_json
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.declaration import IN_BODY, query_pairs
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.values import ProtocolError

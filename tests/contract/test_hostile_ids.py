@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.upstream.account import Account
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.client import _http_request
 from gateway.upstream.declaration import query_pairs
 from tests.unit.upstream.messages import messages

@@ -7,8 +7,8 @@ from buf.validate import validate_pb2
 from google.protobuf import json_format
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.rpc.validation import parse
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.reference import fields_together
 
 CATALOG = load_catalog()

@@ -18,9 +18,9 @@ from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.truth import Entry
 from gateway.app import App, open_app
 from gateway.clock import SystemClock
+from gateway.operations import load_catalog
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
-from gateway.upstream.catalog import load_catalog
 from tests.harness import World, config_for
 
 CATALOG = load_catalog()

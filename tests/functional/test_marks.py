@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from emulator.routes import tags as emulated_tags
 from emulator.transitions import Mode, Pace
 from gateway.changes import unmarked
+from gateway.operations import load_catalog
 from gateway.upstream import strict_json
-from gateway.upstream.catalog import load_catalog
 from tests.functional import stage
 from tests.functional.calls import caller, failure_of
 from tests.harness import running_gateway

@@ -23,10 +23,10 @@ from emulator import settings as emulated
 from emulator.server import EmbeddedServer, running_emulator, server_config
 from emulator.transitions import Mode, Pace
 from gateway.config import Config
+from gateway.operations import load_catalog
 from gateway.survey.fixtures import fixtures, write
 from gateway.survey.report import HIDDEN, report
 from gateway.survey.run import survey
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.outcome import SUCCESS
 from tests.harness import REGION, running_gateway, tenant_entry
 from tests.isolation.tenants import stock

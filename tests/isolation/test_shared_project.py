@@ -10,7 +10,7 @@ from cbrgateway.v1 import quota_pb2, quota_pb2_grpc
 from google.protobuf import json_format
 
 from emulator import settings as emulated
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from gateway.upstream.codec import rows_field
 from gateway.upstream.ownership import within_reach
 from tests.functional import stage

@@ -19,7 +19,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.settings import DATABASES_PROJECT_ID
 from gateway.changes.bounds import Listed, Unseen, Wait, unseen
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, caller, forget, tenant_for
 from tests.quota.scenes import limit, new_vault, outcome, posts
 from tests.quota.test_clocks import AFTER, BEFORE, checkpoint, gateway, lose, policy, restore, until_ended

@@ -3,8 +3,11 @@
 import pytest
 from cbrgateway.v1 import backup_share_pb2, order_pb2, types_pb2, vault_pb2
 
-from gateway.limits.limits import Metric
 from gateway.limits.listing import Listing, Recent, shared
+from gateway.operations.backup_share import ADD_BACKUP_MEMBERS, DELETE_BACKUP_MEMBER
+from gateway.operations.order import CHANGE_ORDER
+from gateway.operations.vault import UPDATE_VAULT
+from gateway.upstream.amounts import Metric, Resize
 
 
 def vault(size, vault_id="v", maker=""):
@@ -16,7 +19,8 @@ def resizes(*sizes):
     """By update and by order, as o-0, o-1 and so on."""
     updates = [vault_pb2.UpdateVaultRequest(vault_id="v", vault={"billing": {"size_gib": size}}) for size in sizes]
     orders = [order_pb2.ChangeOrderRequest(resource_id="v", product_info={"resource_size_gib": size}) for size in sizes]
-    return [Recent(f"o-{n}", "", update if n % 2 else order) for n, (update, order) in enumerate(zip(updates, orders, strict=True))]
+    wanted = [UPDATE_VAULT.resize(update) if n % 2 else CHANGE_ORDER.resize(orders[n]) for n, update in enumerate(updates)]
+    return [Recent(f"o-{n}", each) for n, each in enumerate(wanted)]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +40,8 @@ def test_a_new_size_is_shown_once_the_vault_has_reached_it(listed, sizes, shown)
 
 
 def test_a_change_that_gives_no_size_or_another_vault_is_passed_over():
-    renamed = Recent("o-1", "", vault_pb2.UpdateVaultRequest(vault_id="v", vault={"name": "another"}))
-    foreign = Recent("o-2", "", vault_pb2.UpdateVaultRequest(vault_id="w", vault={"billing": {"size_gib": 1}}))
+    renamed = Recent("o-1", UPDATE_VAULT.resize(vault_pb2.UpdateVaultRequest(vault_id="v", vault={"name": "another"})))
+    foreign = Recent("o-2", Resize("w", 1))
     assert Listing([vault(50)], None).shown((), [renamed, foreign]) == {"v"}
 
 
@@ -52,11 +56,12 @@ def test_what_an_open_operation_made_is_counted_by_its_reservation_alone():
 
 def add(op_id, *projects, backup="b", **more):
     request = backup_share_pb2.AddBackupMembersRequest(backup_id=backup, project_ids=projects, **more)
-    return Recent(op_id, "BackupShareService/AddBackupMembers", request)
+    return Recent(op_id, ADD_BACKUP_MEMBERS.shares(request))
 
 
 def remove(project):
-    return Recent("gone", "BackupShareService/DeleteBackupMember", backup_share_pb2.DeleteBackupMemberRequest(backup_id="b", member_id=project))
+    request = backup_share_pb2.DeleteBackupMemberRequest(backup_id="b", member_id=project)
+    return Recent("gone", DELETE_BACKUP_MEMBER.shares(request))
 
 
 def test_a_share_is_shown_once_all_its_members_are_listed_or_were_removed_after_it():

@@ -8,7 +8,7 @@ from cbrgateway.v1 import checkpoint_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.app import open_app
 from gateway.changes.correlation import RULES
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from tests.functional.calls import failure_of
 from tests.harness import World, config_for
 from tests.tasks.works import (

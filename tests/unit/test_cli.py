@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gateway.cli import main
+from gateway.operations import load_catalog
 from gateway.tenants import key_hash
-from gateway.upstream.catalog import load_catalog
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "example.yaml"

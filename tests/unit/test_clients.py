@@ -15,7 +15,7 @@ from cbrgateway.v1 import quota_pb2, vault_pb2
 from clients.frame import build, service_config, vectors
 from clients.frame.languages import ROOT, languages
 from clients.frame.unpack import unpack
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 
 LANGUAGES = languages()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from gateway.upstream.retry import READ_CAP_S, Deadline, attempt_timeout
 
 ROOT = Path(__file__).resolve().parents[2]

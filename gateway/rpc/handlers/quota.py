@@ -3,7 +3,7 @@
 Limits that are shared between tenants are shown to administrators only: their use would tell one tenant about the others.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.limits import deltas, refusals
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Metric, day_of
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, day_of
 from gateway.limits.recount import Recounter
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
@@ -25,25 +25,12 @@ from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, OperationView, State, Usage
 from gateway.state.parts import in_parts
+from gateway.upstream.amounts import Metric
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
 QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
 """In the order of the proto, which the handlers below follow."""
-
-CHECKED: Final[Mapping[str, str]] = {
-    "create_vault": "VaultService/CreateVault",
-    "update_vault": "VaultService/UpdateVault",
-    "order_vault": "VaultService/OrderVault",
-    "create_policy": "PolicyService/CreatePolicy",
-    "add_backup_members": "BackupShareService/AddBackupMembers",
-    "create_checkpoint": "CheckpointService/CreateCheckpoint",
-    "change_order": "OrderService/ChangeOrder",
-    "update_order": "OrderService/UpdateOrder",
-    "replicate_checkpoint": "CheckpointService/ReplicateCheckpoint",
-    "replicate_backup": "BackupService/ReplicateBackup",
-}
-"""Every change by which something grows that a limit of count, capacity or volume could be on."""
 
 
 def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a generated enum
@@ -135,14 +122,12 @@ class QuotaHandlers:
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field, request = request.WhichOneof("change"), unmarked(request)
-        rpc, change, scope = CHECKED[field], getattr(request, field), call.quota_scope
-        call.snapshot.accounts[scope.project].flavor.check(self.changes.reader.catalog[rpc])
-        limits = self.changes.overrides.limits
-        read = deltas.read_first(rpc, limits, scope)
-        current = None
-        if read == "VaultService/GetVault":
-            current = await self.changes.reader.read(read, scope.project, {"vault_id": deltas.vault_of(change)})
-        wanted = deltas.deltas(rpc, change, current)
+        change, scope, reader = getattr(request, field), call.quota_scope, self.changes.reader
+        binding, limits = reader.catalog.asked_by(change), self.changes.overrides.limits
+        call.snapshot.accounts[scope.project].flavor.check(binding)
+        read = deltas.read_first(binding, limits, scope)
+        current = await reader.read(read.rpc, scope.project, read.fields(change)) if read else None
+        wanted = deltas.deltas(binding, change, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
         await self.changes.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
         found = await self.changes.store.usage([charge.key for charge, _ in priced])
@@ -153,7 +138,7 @@ class QuotaHandlers:
             allowed = applied.limit.shadow or used.committed + used.reserved + charge.amount <= applied.limit.value
             usage = _usage(charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}", _public(applied, call), told)
             verdicts.append(quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed))
-        expands = deltas.expands_itself(rpc, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
+        expands = deltas.expands_itself(binding, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
         return quota_pb2.CheckQuotaResponse(
             allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts, warnings=_warnings(call, request)
         )

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.rpc import identity
 from gateway.rpc.identity import AUTHORIZATION, PROJECT, choose_project, single
 from gateway.tenants import ApiKey, Grant, Principal, Project, Tenant, TenantDirectory, key_hash
-from gateway.upstream.catalog import load_catalog
 
 KEY = "cbrgw_" + "k" * 43
 SHA = key_hash(KEY)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.rpc.settings import ServerLimits
 from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.reference import allowed_values
 from tests.unit.upstream.messages import messages
 

@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.tenants import Grant
 from gateway.tenants.grant import whole_kind
-from gateway.upstream.catalog import load_catalog
 
 CATALOG = load_catalog()
 OUTSIDE = {f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.upstream import codec, strict_json, values
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.codec import Codecs, ProtocolError
 from tests.unit.upstream.messages import FIRST_SECOND, LAST_SECOND, as_struct, json_values, messages, text, types_below
 

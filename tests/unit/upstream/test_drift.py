@@ -5,7 +5,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from gateway.upstream.drift import MAX_KEY_CHARS, MAX_KEYS, Drift
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
+from gateway.operations import load_catalog
 from gateway.rpc.status import to_status
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.faults import UpstreamError, codes, error_in_success, read_error, to_gateway_error
 from gateway.upstream.lookup import named_in_body
 

@@ -7,7 +7,7 @@ from cbrgateway.v1 import types_pb2
 from pydantic import ValidationError
 
 from gateway.errors import GatewayError
-from gateway.upstream.catalog import load_catalog
+from gateway.operations import load_catalog
 from gateway.upstream.flavors import FLAVORS
 from gateway.upstream.settings import RegionSettings
 

@@ -11,8 +11,8 @@ from cbrgateway.v1 import errors_pb2, options_pb2
 from emulator.errors import ApiError
 from emulator.paging import Paging
 from gateway.errors import GatewayError
+from gateway.operations import load_catalog
 from gateway.upstream import paging
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.trail import NOTHING, _identity, row_id
 from tests.fakes import SteppedClock
 

@@ -4,8 +4,8 @@ import pytest
 from google.protobuf import json_format
 
 from gateway.errors import GatewayError, reason_name
+from gateway.operations import load_catalog
 from gateway.upstream import codec, read_back
-from gateway.upstream.catalog import load_catalog
 from gateway.upstream.declaration import RetryClass
 
 CATALOG = load_catalog()

@@ -3,7 +3,8 @@
 import pytest
 from cbrgateway.v1 import backup_pb2, protectability_pb2, vault_pb2
 
-from gateway.upstream.catalog import load_catalog, own_services
+from gateway.operations import load_catalog
+from gateway.upstream.catalog import own_services
 from gateway.upstream.declaration import Declaration, RetryClass, query_pairs
 from gateway.upstream.rules import RULES, reachable
 

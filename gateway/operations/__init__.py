@@ -1,0 +1,28 @@
+"""What the gateway knows of each RPC that its declaration does not say: one file per service, one constant per RPC.
+
+A file holds every fact of its service's RPCs; a new file, and a new constant, are found by themselves. Nothing below imports from here: the catalog
+puts each RPC's traits into its Binding.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Collection
+from typing import Final
+
+from gateway.upstream.catalog import Catalog, compile_catalog, own_services
+from gateway.upstream.declaration import OnDrift, unheard
+from gateway.upstream.traits import AnyTraits, Traits
+
+
+def _all() -> tuple[AnyTraits, ...]:
+    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Traits))
+
+
+TRAITS: Final = _all()
+"""Of every RPC that has some."""
+
+
+def load_catalog(handlers: Collection[str] | None = None, on_drift: OnDrift = unheard) -> Catalog:
+    """The catalog of this package's own services, with their traits. Raises DeclarationError."""
+    return compile_catalog(own_services(), handlers, on_drift, TRAITS)

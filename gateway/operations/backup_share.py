@@ -1,0 +1,24 @@
+"""BackupShareService."""
+
+from typing import Final
+
+from cbrgateway.v1 import backup_share_pb2 as pb
+
+from gateway.upstream.amounts import Metric, ResourceDelta, Sharing
+from gateway.upstream.traits import Deltas, Traits
+
+
+def _members(request: pb.AddBackupMembersRequest, _current: object) -> Deltas:
+    return (ResourceDelta(Metric.MEMBERS_PER_BACKUP, len(request.project_ids) + len(request.domains), request.backup_id),)
+
+
+ADD_BACKUP_MEMBERS: Final = Traits[pb.AddBackupMembersRequest, pb.AddBackupMembersResponse](
+    rpc="BackupShareService/AddBackupMembers",
+    deltas=_members,
+    shares=lambda request: Sharing(request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)),
+)
+
+DELETE_BACKUP_MEMBER: Final = Traits[pb.DeleteBackupMemberRequest, pb.DeleteBackupMemberResponse](
+    rpc="BackupShareService/DeleteBackupMember",
+    shares=lambda request: Sharing(request.backup_id, removed=frozenset({request.member_id})),
+)

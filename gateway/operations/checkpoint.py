@@ -1,0 +1,20 @@
+"""CheckpointService."""
+
+from typing import Final
+
+from cbrgateway.v1 import checkpoint_pb2
+
+from gateway.operations.growth import one
+from gateway.upstream.amounts import Metric
+from gateway.upstream.traits import Traits
+
+CREATE_CHECKPOINT: Final = Traits[checkpoint_pb2.CreateCheckpointRequest, checkpoint_pb2.CreateCheckpointResponse](
+    rpc="CheckpointService/CreateCheckpoint",
+    deltas=one(Metric.CHECKPOINTS_PER_DAY),
+)
+
+REPLICATE_CHECKPOINT: Final = Traits[checkpoint_pb2.ReplicateCheckpointRequest, checkpoint_pb2.ReplicateCheckpointResponse](
+    rpc="CheckpointService/ReplicateCheckpoint",
+    heavy=True,
+    deltas=one(Metric.REPLICATIONS_PER_DAY),
+)

@@ -1,0 +1,65 @@
+"""VaultService."""
+
+from typing import Final
+
+from cbrgateway.v1 import vault_pb2
+
+from gateway.operations.growth import grown, size_first
+from gateway.upstream.amounts import Metric, Resize, ResourceDelta
+from gateway.upstream.traits import Deltas, ObjectRead, ReadFirst, Traits
+
+
+def _added(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, _current: object) -> Deltas:
+    size = request.vault.billing.size_gib
+    return ResourceDelta(Metric.VAULTS, 1), ResourceDelta(Metric.CAPACITY_GIB, size), ResourceDelta(Metric.GROWTH_GIB_PER_DAY, size)
+
+
+def _created(response: vault_pb2.CreateVaultResponse) -> str:
+    if response.HasField("vault"):
+        return response.vault.id
+    return response.orders[0].resource_id if response.orders else ""
+
+
+CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
+    rpc="VaultService/CreateVault",
+    deltas=_added,
+    expands=lambda request: request.vault.auto_expand,
+    created_id=_created,
+)
+
+ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
+    rpc="VaultService/OrderVault",
+    deltas=_added,
+    expands=lambda request: request.vault.auto_expand,
+    created_id=lambda response: response.orders[0].resource_id if response.orders else "",
+)
+
+
+def _resized(request: vault_pb2.UpdateVaultRequest) -> Resize:
+    billing = request.vault.billing
+    return Resize(request.vault_id, billing.size_gib if billing.HasField("size_gib") else None)
+
+
+UPDATE_VAULT: Final = Traits[vault_pb2.UpdateVaultRequest, vault_pb2.UpdateVaultResponse](
+    rpc="VaultService/UpdateVault",
+    deltas=grown(_resized),
+    read_first=size_first(_resized),
+    resize=_resized,
+    expands=lambda request: request.vault.auto_expand,
+)
+
+
+def _removed(_request: vault_pb2.DeleteVaultRequest, current: vault_pb2.GetVaultResponse | None) -> Deltas:
+    if current is None:
+        return ()
+    return ResourceDelta(Metric.VAULTS, -1), ResourceDelta(Metric.CAPACITY_GIB, -current.vault.billing.size_gib)
+
+
+_DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest]("VaultService/GetVault", "vault_id", lambda request: request.vault_id)
+
+DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVaultResponse](
+    rpc="VaultService/DeleteVault",
+    deltas=_removed,
+    read_first=ReadFirst(shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
+    gone=_DELETED_VAULT,
+)

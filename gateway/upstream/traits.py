@@ -1,0 +1,69 @@
+"""What has to be known of an RPC that its declaration does not say: one value per RPC, filled in `gateway.operations`, used as `binding.traits`.
+
+A trait that is left out says that the RPC needs none. Whether all that an RPC needs is there is checked at the start (trait_rules.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+Deltas: TypeAlias = Sequence[ResourceDelta]
+
+
+@dataclass(frozen=True)
+class ObjectRead(Generic[Request]):
+    """The read that shows the object of a request. `field`: of the read's request, and the id that goes there."""
+
+    rpc: str
+    field: str
+    id_of: Callable[[Request], str]
+
+    def fields(self, request: Request) -> Mapping[str, object]:
+        return {self.field: self.id_of(request)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFirst(Generic[Request]):
+    """The object on which the amounts of a change depend, read only where there is a limit on one of the metrics."""
+
+    shown_by: ObjectRead[Request]
+    metrics: frozenset[Metric]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits(Generic[Request, Response]):
+    """Everything below is about one RPC.
+
+    heavy       costs its caller's rate as much as a restore
+    slots       metrics of concurrency of which a call takes a slot, beside the one of every change
+    deltas      from the request and the object as it is now (None: not found, or not read) to the amounts by which limits are used
+    read_first  that object
+    resize      the new size of a vault
+    shares      with whom a backup is shared
+    expands     whether the vault would grow by itself, so that no limit on capacity could hold
+    created_id  from the response to the id of what was created
+    gone        the read that no longer shows an object once the change has deleted it
+    """
+
+    rpc: str
+    heavy: bool = False
+    slots: tuple[Metric, ...] = ()
+    deltas: Callable[[Request, Any], Deltas] | None = None
+    read_first: ReadFirst[Request] | None = None
+    resize: Callable[[Request], Resize] | None = None
+    shares: Callable[[Request], Sharing] | None = None
+    expands: Callable[[Request], bool] | None = None
+    created_id: Callable[[Response], str] | None = None
+    gone: ObjectRead[Request] | None = None
+
+
+AnyObjectRead: TypeAlias = ObjectRead[Any]
+AnyTraits: TypeAlias = Traits[Any, Any]
+"""Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its type."""

@@ -1,0 +1,81 @@
+"""One wrong trait per rule, each with the exact text that an author gets to read."""
+
+import dataclasses
+
+import pytest
+
+from gateway.operations import TRAITS
+from gateway.upstream import trait_rules
+from gateway.upstream.amounts import Metric
+from gateway.upstream.catalog import DeclarationError, compile_catalog, own_services
+from gateway.upstream.traits import ObjectRead, ReadFirst, Traits
+
+OWN = {each.rpc: each for each in TRAITS}
+DELETE_VAULT, UPDATE_VAULT, GET_VAULT = "VaultService/DeleteVault", "VaultService/UpdateVault", "VaultService/GetVault"
+
+
+def text_of(_message):
+    return ""
+
+
+BAD = {
+    f"{GET_VAULT}: has no side effects and cannot have the trait created_id": (GET_VAULT, {"created_id": text_of}),
+    f"{GET_VAULT}: has no side effects and cannot have the trait heavy": (GET_VAULT, {"heavy": True}),
+    f"{DELETE_VAULT}: the trait gone reads 'VaultService/UpdateVault', which is not an RPC without side effects": (
+        DELETE_VAULT,
+        {"gone": ObjectRead(UPDATE_VAULT, "vault_id", text_of)},
+    ),
+    f"{DELETE_VAULT}: the trait gone reads 'VaultService/ShowVault', which is not an RPC without side effects": (
+        DELETE_VAULT,
+        {"gone": ObjectRead("VaultService/ShowVault", "vault_id", text_of)},
+    ),
+    f"{UPDATE_VAULT}: the trait read_first sets 'id', which is not a field of GetVaultRequest": (
+        UPDATE_VAULT,
+        {"read_first": ReadFirst(shown_by=ObjectRead(GET_VAULT, "id", text_of), metrics=frozenset({Metric.VAULTS}))},
+    ),
+    f"{UPDATE_VAULT}: has the trait read_first and needs deltas, the amounts that depend on what is read": (
+        UPDATE_VAULT,
+        {"deltas": None, "resize": None},
+    ),
+    f"{UPDATE_VAULT}: has the trait resize and needs deltas, the amounts by which it grows": (UPDATE_VAULT, {"deltas": None, "read_first": None}),
+    f"{DELETE_VAULT}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (DELETE_VAULT, {"gone": None}),
+}
+
+
+def changed(rpc, members):
+    """All traits, with other ones for one RPC."""
+    own = OWN.get(rpc) or Traits(rpc=rpc)
+    return [*(each for each in TRAITS if each.rpc != rpc), dataclasses.replace(own, **members)]
+
+
+def problems(traits):
+    try:
+        compile_catalog(own_services(), None, traits=traits)
+    except DeclarationError as error:
+        return set(error.problems)
+    return set()
+
+
+def test_our_own_traits_are_right():
+    assert problems(TRAITS) == set()
+
+
+@pytest.mark.parametrize(("want", "bad"), BAD.items())
+def test_a_wrong_trait_is_refused_with_exactly_these_words(want, bad):
+    assert problems(changed(*bad)) == {want}
+
+
+def test_traits_of_no_rpc_and_two_of_one_are_refused():
+    assert problems([*TRAITS, Traits(rpc="VaultService/ShowVault")]) == {"VaultService/ShowVault: has traits and is not declared"}
+    assert problems([*TRAITS, Traits(rpc=UPDATE_VAULT, heavy=True)]) == {f"{UPDATE_VAULT}: has traits in two places; join them"}
+
+
+def test_all_wrong_traits_are_named_at_once():
+    wrong = [Traits(rpc="VaultService/ShowVault"), *changed(DELETE_VAULT, {"gone": None})]
+    assert len(problems(wrong)) == 2
+
+
+@pytest.mark.parametrize("rule", trait_rules.TRAIT_RULES, ids=lambda rule: rule.__name__.removeprefix("_"))
+def test_every_rule_has_a_bad_trait_that_needs_it(rule, monkeypatch):
+    monkeypatch.setattr(trait_rules, "TRAIT_RULES", tuple(each for each in trait_rules.TRAIT_RULES if each is not rule))
+    assert any(problems(changed(*bad)) != {want} for want, bad in BAD.items())
