@@ -226,7 +226,7 @@ class ChangeRunner:
         return change.scope.project if change.binding.asynchronous else ""
 
     def _marks(self, change: Change) -> bool:
-        return self.markers and can_mark(change.binding.rpc, change.request)
+        return self.markers and can_mark(change.binding, change.request)
 
     async def _begin(self, change: Change, plan: _Plan, deadline: Deadline) -> Begun:
         """As the store's, but waits for the same request that is under way."""
@@ -264,7 +264,7 @@ class ChangeRunner:
 
     async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
         op_id = plan.operation.id
-        request = marked(change.request, op_id) if self._marks(change) else change.request
+        request = marked(change.binding, change.request, op_id) if self._marks(change) else change.request
         heartbeat, begun = self.recovery.heartbeat, self.clock.time()
         term = heartbeat.term
         change.slots.enter()

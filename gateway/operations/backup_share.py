@@ -5,7 +5,8 @@ from typing import Final
 from cbrgateway.v1 import backup_share_pb2 as pb
 
 from gateway.upstream.amounts import Metric, ResourceDelta, Sharing
-from gateway.upstream.traits import Deltas, Traits
+from gateway.upstream.read_back import within
+from gateway.upstream.traits import Deltas, Fields, ReadBack, Traits
 
 
 def _members(request: pb.AddBackupMembersRequest, _current: object) -> Deltas:
@@ -16,6 +17,17 @@ ADD_BACKUP_MEMBERS: Final = Traits[pb.AddBackupMembersRequest, pb.AddBackupMembe
     rpc="BackupShareService/AddBackupMembers",
     deltas=_members,
     shares=lambda request: Sharing(request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)),
+)
+
+
+def _member_updated(change: ReadBack[pb.UpdateBackupMemberRequest, pb.GetBackupMemberResponse]) -> Fields | None:
+    member = change.observed.member
+    return {"member": member} if within(change.sent, change.read.get("member", {}), member.DESCRIPTOR) else None
+
+
+UPDATE_BACKUP_MEMBER: Final = Traits[pb.UpdateBackupMemberRequest, pb.UpdateBackupMemberResponse](
+    rpc="BackupShareService/UpdateBackupMember",
+    read_back=_member_updated,
 )
 
 DELETE_BACKUP_MEMBER: Final = Traits[pb.DeleteBackupMemberRequest, pb.DeleteBackupMemberResponse](

@@ -4,14 +4,41 @@ from typing import Final
 
 from cbrgateway.v1 import policy_pb2
 
+from gateway.errors import field_invalid
 from gateway.operations.growth import one
 from gateway.upstream.amounts import Metric
+from gateway.upstream.lookup import POLICY_MARK
 from gateway.upstream.traits import ObjectRead, Traits
+
+
+def _check_name(request: policy_pb2.CreatePolicyRequest | policy_pb2.UpdatePolicyRequest, enterprise_project: str) -> None:
+    mark = POLICY_MARK.format(enterprise_project)
+    if request.policy.name and not request.policy.name.startswith(mark):
+        why = "since the project is shared and only its name tells whose a policy is"
+        raise field_invalid("policy.name", f"must begin with {mark}, {why}", "owner")
+
 
 CREATE_POLICY: Final = Traits[policy_pb2.CreatePolicyRequest, policy_pb2.CreatePolicyResponse](
     rpc="PolicyService/CreatePolicy",
     deltas=one(Metric.POLICIES),
     created_id=lambda response: response.policy.id,
+    harmless=True,
+    check_owner=_check_name,
+)
+
+UPDATE_POLICY: Final = Traits[policy_pb2.UpdatePolicyRequest, policy_pb2.UpdatePolicyResponse](
+    rpc="PolicyService/UpdatePolicy",
+    check_owner=_check_name,
+)
+
+
+def _theirs(row: policy_pb2.Policy, enterprise_project: str) -> bool:
+    return row.name.startswith(POLICY_MARK.format(enterprise_project))
+
+
+LIST_POLICIES: Final = Traits[policy_pb2.ListPoliciesRequest, policy_pb2.ListPoliciesResponse](
+    rpc="PolicyService/ListPolicies",
+    sieve=_theirs,
 )
 
 DELETE_POLICY: Final = Traits[policy_pb2.DeletePolicyRequest, policy_pb2.DeletePolicyResponse](

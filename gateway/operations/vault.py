@@ -6,7 +6,9 @@ from cbrgateway.v1 import vault_pb2
 
 from gateway.operations.growth import grown, size_first
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
-from gateway.upstream.traits import Deltas, ObjectRead, ReadFirst, Traits
+from gateway.upstream.marker import MARKER, MAX_TAGS
+from gateway.upstream.read_back import within
+from gateway.upstream.traits import Deltas, Fields, Mark, ObjectRead, ReadBack, ReadFirst, Traits
 
 
 def _added(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, _current: object) -> Deltas:
@@ -20,11 +22,16 @@ def _created(response: vault_pb2.CreateVaultResponse) -> str:
     return response.orders[0].resource_id if response.orders else ""
 
 
+def _mark(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, op_id: str) -> None:
+    request.vault.tags.add(key=MARKER, value=op_id)
+
+
 CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
     rpc="VaultService/CreateVault",
     deltas=_added,
     expands=lambda request: request.vault.auto_expand,
     created_id=_created,
+    mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
 )
 
 ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
@@ -32,6 +39,7 @@ ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultRes
     deltas=_added,
     expands=lambda request: request.vault.auto_expand,
     created_id=lambda response: response.orders[0].resource_id if response.orders else "",
+    mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
 )
 
 
@@ -62,4 +70,19 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     deltas=_removed,
     read_first=ReadFirst(shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
     gone=_DELETED_VAULT,
+)
+
+
+def _alerts_updated(change: ReadBack[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.ListVaultsResponse]) -> Fields | None:
+    """Only a read that holds every vault of the project shows anything; of no vaults it shows nothing."""
+    vaults = change.observed.vaults
+    if not vaults or len(vaults) != change.observed.total_size:
+        return None
+    done = all(within(change.sent["vault"], now, vaults[0].DESCRIPTOR) for now in change.read["vaults"])
+    return {"updated_vault_ids": [vault.id for vault in vaults]} if done else None
+
+
+UPDATE_ALL_VAULT_ALERTS: Final = Traits[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.UpdateAllVaultAlertsResponse](
+    rpc="VaultService/UpdateAllVaultAlerts",
+    read_back=_alerts_updated,
 )

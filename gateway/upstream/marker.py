@@ -1,7 +1,10 @@
 """The mark that shows which operation made an object: a tag of a new vault, the description of a new checkpoint."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
+
+from google.protobuf.message import Message
+
+from gateway.upstream.declaration import Binding
 
 MARKER: Final = "gw-op"
 """Tag that the gateway sets on vaults that it creates; callers must not."""
@@ -14,32 +17,17 @@ def description(op_id: str) -> str:
     return f"{MARKER} {op_id}"
 
 
-def _vault_has_room(request: Any) -> bool:  # noqa: ANN401 - one concrete message each
-    return len(request.vault.tags) < MAX_TAGS
-
-
-def _checkpoint_has_room(request: Any) -> bool:  # noqa: ANN401
-    return not request.checkpoint.parameters.HasField("description")
-
-
-_ROOM: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "VaultService/CreateVault": _vault_has_room,
-    "VaultService/OrderVault": _vault_has_room,
-    "CheckpointService/CreateCheckpoint": _checkpoint_has_room,
-}
-
-
-def can_mark(rpc: str, request: Any) -> bool:  # noqa: ANN401 - any request
+def can_mark(binding: Binding, request: Message) -> bool:
     """Whether what the change creates can carry a mark beside what the caller wants."""
-    return rpc in _ROOM and _ROOM[rpc](request)
+    mark = binding.traits.mark
+    return mark is not None and mark.has_room(request)
 
 
-def marked(request: Any, op_id: str) -> Any:  # noqa: ANN401
+def marked(binding: Binding, request: Message, op_id: str) -> Message:
     """A copy of a request that `can_mark`, with the mark."""
-    copy = type(request)()
+    copy = binding.request_type()
     copy.CopyFrom(request)
-    if "vault" in copy.DESCRIPTOR.fields_by_name:
-        copy.vault.tags.add(key=MARKER, value=op_id)
-    else:
-        copy.checkpoint.parameters.description = description(op_id)
+    mark = binding.traits.mark
+    assert mark is not None, binding.rpc
+    mark.put(copy, op_id)
     return copy

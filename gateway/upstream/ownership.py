@@ -12,37 +12,21 @@ A foreign object and a missing one end in the same error, which is made here. No
 enterprise project in the vendor's console at any time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-from cbrgateway.v1 import backup_pb2, errors_pb2, options_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError, Resource, Violation, field_invalid
 from gateway.upstream.account import Account
 from gateway.upstream.declaration import Binding
 from gateway.upstream.id_fields import Id
-from gateway.upstream.lookup import KNOWN, POLICY_MARK, Lookup, Read
+from gateway.upstream.lookup import KNOWN, Lookup, Read
 from gateway.upstream.retry import Deadline
 
 _UNKNOWABLE: Final = frozenset({options_pb2.REFERS_AGENT, options_pb2.REFERS_ORGANIZATION_POLICY, options_pb2.REFERS_ORDER})
 """CBR does not tell which enterprise project these belong to."""
-_HARMLESS: Final = frozenset(
-    {
-        "FeatureService/ListFeatures",
-        "FeatureService/GetFeature",
-        "ProtectabilityService/GetReplicationCapabilities",
-        # What it makes is the tenant's by its name.
-        "PolicyService/CreatePolicy",
-    }
-)
-_SIEVES: Final[Mapping[str, Callable[[Any, str], bool]]] = {
-    "PolicyService/ListPolicies": lambda row, enterprise_project: row.name.startswith(POLICY_MARK.format(enterprise_project)),
-    "ProtectabilityService/ListProtectables": lambda row, enterprise_project: (
-        not row.protectable.HasField("vault") or row.protectable.vault.enterprise_project_id == enterprise_project
-    ),
-}
-"""Whether a row is the tenant's, or nobody's."""
 _EVERYWHERE: Final = "all_granted_eps"
 
 
@@ -63,7 +47,8 @@ class Ownership:
         for field in binding.id_fields:
             if field.refers in _UNKNOWABLE and (given := next(field.ids(request), None)):
                 raise _shared(f"CBR does not tell whose the id in {given.path} is")
-        _check_names(binding, request, account)
+        if binding.traits.check_owner is not None:
+            binding.traits.check_owner(request, account.enterprise_project_id)
         return _stamped(binding, request, account)
 
     async def check(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> None:
@@ -86,15 +71,15 @@ class Ownership:
     def sieve(self, binding: Binding, account: Account, keep: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
         """Which rows of a list to keep that has to be read whole: those that `keep` wants and that are the tenant's; None: CBR filters."""
         own = account.enterprise_project_id
-        if not own or binding.rpc not in _SIEVES:
+        theirs = binding.traits.sieve
+        if not own or theirs is None:
             return keep
-        theirs = _SIEVES[binding.rpc]
         return lambda row: theirs(row, own) and (keep is None or keep(row))
 
 
 def within_reach(binding: Binding) -> bool:
     """Whether an RPC can be kept to a part of a project."""
-    if binding.rpc in _HARMLESS or binding.rpc in _SIEVES:
+    if binding.traits.harmless or binding.traits.sieve is not None:
         return True
     return any(
         (field.refers == options_pb2.REFERS_ENTERPRISE_PROJECT and not field.many)
@@ -123,19 +108,6 @@ def _check_projects(binding: Binding, request: Message, account: Account) -> Non
                 )
             if binding.paging and there.enterprise_project_id:
                 raise _shared(f"{binding.rpc} reaches the whole of the project in {each.path}")
-
-
-def _check_names(binding: Binding, request: Any, account: Account) -> None:  # noqa: ANN401 - any request message
-    match binding.rpc:
-        case "PolicyService/CreatePolicy" | "PolicyService/UpdatePolicy":
-            mark = POLICY_MARK.format(account.enterprise_project_id)
-            if request.policy.name and not request.policy.name.startswith(mark):
-                why = "since the project is shared and only its name tells whose a policy is"
-                raise field_invalid("policy.name", f"must begin with {mark}, {why}", "owner")
-        case "BackupService/ListBackups":
-            if request.own_type not in {backup_pb2.BACKUP_OWN_TYPE_UNSPECIFIED, backup_pb2.BACKUP_OWN_TYPE_PRIVATE}:
-                why = "backups are shared with the whole project, which is not this tenant's alone"
-                raise field_invalid("own_type", f"must be left out: {why}", "owner")
 
 
 def _stamped(binding: Binding, request: Message, account: Account) -> Message:

@@ -5,7 +5,7 @@ A token holds where the next page starts: marks of the rows shown last, by which
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,10 +26,8 @@ from gateway.upstream.windows import Longest, Source, Window
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
-_SMALLER: Final[Mapping[str, int]] = {"ProtectabilityService/ListProtectables": 50}
-"""The most rows per page where the vendor's manual promises fewer than MAX_SIZE."""
 _MOST: Final = 1000
-"""The most rows that CBR answers at once."""
+"""The most rows that CBR answers at once, mostly."""
 TOKEN_LIFE_S: Final = 72 * 3600
 _SKEW_S: Final = 300
 """How far the clock of the replica that made a token may be ahead of ours."""
@@ -163,7 +161,7 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
     """The page that a request asks for. Raises PAGE_TOKEN_MISMATCH."""
     owner = owner_of(binding, request, scope)
     place = tokens.read(request.page_token, owner).place
-    size = min(request.page_size or DEFAULT_SIZE, max_size(binding.rpc))
+    size = min(request.page_size or DEFAULT_SIZE, max_size(binding))
     return Page(binding, place, size, lambda after: tokens.make(after, owner))
 
 
@@ -239,10 +237,10 @@ class _Reader:
 
 def _source(binding: Binding, read: _Reader) -> Source:
     ways = len(WAYS) if binding.paging == options_pb2.PAGING_MARKER else len(WAYS) - 1
-    usual = max_size(binding.rpc)
-    return Source(read, ways, usual, most=_SMALLER.get(binding.rpc, _MOST))
+    usual = max_size(binding)
+    return Source(read, ways, usual, most=binding.traits.max_rows or _MOST)
 
 
-def max_size(rpc: str) -> int:
+def max_size(binding: Binding) -> int:
     """The most rows on one page of a list; larger page sizes count as this one."""
-    return _SMALLER.get(rpc, MAX_SIZE)
+    return min(binding.traits.max_rows or MAX_SIZE, MAX_SIZE)

@@ -6,7 +6,7 @@ To add a rule: write the function, add it to TRAIT_RULES, and add a bad example 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from gateway.upstream.declaration import Declaration
+from gateway.upstream.declaration import Declaration, RetryClass
 from gateway.upstream.traits import AnyTraits
 
 Declared = Mapping[str, Declaration]
@@ -16,7 +16,7 @@ TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]
 
 def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if d.reads:
-        for name in ("deltas", "read_first", "resize", "shares", "expands", "created_id", "gone"):
+        for name in ("deltas", "read_first", "resize", "shares", "expands", "created_id", "gone", "read_back", "mark"):
             if getattr(traits, name) is not None:
                 yield f"has no side effects and cannot have the trait {name}"
         if traits.heavy:
@@ -43,7 +43,20 @@ def _amounts(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]
         yield "is a DELETE with deltas and needs gone, the read that shows when they are given back"
 
 
-TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts)
+def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
+    if traits.read_back is not None and not d.option.read_back:
+        yield "has the trait read_back and does not declare read_back, the RPC to read"
+    if traits.mark is not None and d.retry_class() not in {RetryClass.CREATE, RetryClass.NEVER}:
+        yield f"has the trait mark, and a {d.verb} that may be sent twice creates nothing that needs one"
+
+
+def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
+    for name in ("max_rows", "sieve"):
+        if getattr(traits, name) is not None and not d.option.paging:
+            yield f"has the trait {name}, which is only for what is paged"
+
+
+TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _lists)
 
 
 def trait_problems(declared: Declared, traits: Iterable[AnyTraits]) -> Iterator[str]:

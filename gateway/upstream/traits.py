@@ -10,11 +10,16 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
+from gateway.upstream.values import Json
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
+Observed = TypeVar("Observed", bound=Message)
+
 Deltas: TypeAlias = Sequence[ResourceDelta]
+Fields: TypeAlias = Mapping[str, Any]
+"""Constructor arguments of a response."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,24 @@ class ReadFirst(Generic[Request]):
     metrics: frozenset[Metric]
 
 
+@dataclass(frozen=True)
+class ReadBack(Generic[Request, Observed]):
+    """A change and what was read afterwards, both as messages and as CBR's JSON."""
+
+    request: Request
+    observed: Observed
+    sent: dict[str, Json]
+    read: dict[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark(Generic[Request]):
+    """The mark of its operation on what a change creates (marker.py): whether there is room beside what the caller wants, and how it is set."""
+
+    has_room: Callable[[Request], bool]
+    put: Callable[[Request, str], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits(Generic[Request, Response]):
     """Everything below is about one RPC.
@@ -50,6 +73,14 @@ class Traits(Generic[Request, Response]):
     expands     whether the vault would grow by itself, so that no limit on capacity could hold
     created_id  from the response to the id of what was created
     gone        the read that no longer shows an object once the change has deleted it
+    read_back   from what was read after the change to its response; None: the change is not in force. For what read_back.py cannot tell by itself
+    mark        of what it creates
+    max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises fewer than for others
+
+    In a project that tenants share (ownership.py):
+    harmless    what it shows or makes is nobody's, or tells by itself whose it is
+    sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or nobody's
+    check_owner raises FIELD_INVALID for what a tenant of an enterprise project must not ask for
     """
 
     rpc: str
@@ -62,6 +93,12 @@ class Traits(Generic[Request, Response]):
     expands: Callable[[Request], bool] | None = None
     created_id: Callable[[Response], str] | None = None
     gone: ObjectRead[Request] | None = None
+    read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
+    mark: Mark[Request] | None = None
+    max_rows: int | None = None
+    harmless: bool = False
+    sieve: Callable[[Any, str], bool] | None = None
+    check_owner: Callable[[Request, str], None] | None = None
 
 
 AnyObjectRead: TypeAlias = ObjectRead[Any]

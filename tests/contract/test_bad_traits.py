@@ -8,9 +8,10 @@ from gateway.operations import TRAITS
 from gateway.upstream import trait_rules
 from gateway.upstream.amounts import Metric
 from gateway.upstream.catalog import DeclarationError, compile_catalog, own_services
-from gateway.upstream.traits import ObjectRead, ReadFirst, Traits
+from gateway.upstream.traits import Mark, ObjectRead, ReadFirst, Traits
 
 OWN = {each.rpc: each for each in TRAITS}
+CREATE_VAULT = "VaultService/CreateVault"
 DELETE_VAULT, UPDATE_VAULT, GET_VAULT = "VaultService/DeleteVault", "VaultService/UpdateVault", "VaultService/GetVault"
 
 
@@ -39,6 +40,12 @@ BAD = {
     ),
     f"{UPDATE_VAULT}: has the trait resize and needs deltas, the amounts by which it grows": (UPDATE_VAULT, {"deltas": None, "read_first": None}),
     f"{DELETE_VAULT}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (DELETE_VAULT, {"gone": None}),
+    f"{CREATE_VAULT}: has the trait read_back and does not declare read_back, the RPC to read": (CREATE_VAULT, {"read_back": text_of}),
+    f"{UPDATE_VAULT}: has the trait mark, and a PUT that may be sent twice creates nothing that needs one": (
+        UPDATE_VAULT,
+        {"mark": Mark(has_room=bool, put=lambda _request, _op_id: None)},
+    ),
+    f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (GET_VAULT, {"max_rows": 50}),
 }
 
 

@@ -11,7 +11,7 @@ from gateway.upstream import paging
 from gateway.upstream.trail import row_id
 from tests.fakes import SteppedClock
 from tests.functional import stage
-from tests.functional.calls import arrived, caller
+from tests.functional.calls import BINDINGS, arrived, caller
 
 ROWS = 23
 
@@ -116,7 +116,7 @@ async def test_every_row_comes_once(world, payments, shelf_of, size, count):
     expected = shelf.fill(count)
     pages = await walk(payments, shelf, size)
     assert joined(pages) == expected
-    assert max(map(len, pages)) == min(size or 50, paging.max_size(shelf.rpc), count)
+    assert max(map(len, pages)) == min(size or 50, paging.max_size(BINDINGS[shelf.rpc]), count)
 
 
 @every_list

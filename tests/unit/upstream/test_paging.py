@@ -338,7 +338,7 @@ def test_a_token_of_a_replica_whose_clock_is_ahead_is_good(ahead_s, good):
 @pytest.mark.parametrize(("rpc", "first", "most"), [("ProtectabilityService/ListProtectables", 50, 50), ("BackupService/ListBackups", 50, 204)])
 def test_no_more_rows_are_asked_for_than_cbr_promises(rpc, first, most):
     (binding,) = (b for b in LISTS if b.rpc == rpc)
-    for size, least in ((0, first), (5000, paging.max_size(rpc))):
+    for size, least in ((0, first), (5000, paging.max_size(binding))):
         asked = []
         shelf = Shelf(binding, items(230))
 
