@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from cbrgateway.v1 import errors_pb2
 
-from gateway.changes.correlation import Claim, Hits, Search, Task, hits
+from gateway.changes.correlation import Claim, Hits, hits
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note, OperationDetail, claim
 from gateway.changes.search import listed_since, search_of
@@ -20,6 +20,7 @@ from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationView, State, Store
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.remote_clock import RemoteClock
+from gateway.upstream.task_search import Search, Task
 
 _BEFORE_S: Final = 120.0
 """Tasks that began up to this long before a change tell how late CBR lists them."""

@@ -1,4 +1,4 @@
-"""Correlation: which tasks a change started. Pure: from a request and its answer to a search, and from tasks to a finding.
+"""Correlation: which tasks a change started. Pure: from a search (upstream/task_search.py, made by the RPC's trait `search`) and tasks to a finding.
 
 CBR takes no token of a caller, and many answers name no task. Evidence, best first:
 
@@ -8,14 +8,14 @@ CBR takes no token of a caller, and many answers name no task. Evidence, best fi
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from cbrgateway.v1 import task_pb2, types_pb2
 
 from gateway.upstream.remote_clock import latest
+from gateway.upstream.task_search import Search, Task, subjects_of
 
 ALWAYS: Final = -math.inf
 """When a change began of which that is not known, or cannot be compared with CBR's times: it may have started any task, but none for sure."""
@@ -26,153 +26,6 @@ AMBIGUOUS: Final = int(types_pb2.SUBMISSION_STATE_AMBIGUOUS)
 OUTCOME_UNKNOWN: Final = int(types_pb2.SUBMISSION_STATE_OUTCOME_UNKNOWN)
 NOT_STARTED: Final = int(types_pb2.SUBMISSION_STATE_NOT_STARTED)
 UNDECIDED: Final = int(types_pb2.SUBMISSION_STATE_UNDECIDED)
-
-Task = Any
-"""A task_pb2.Task."""
-
-
-class Search(msgspec.Struct, frozen=True):
-    """What a change's tasks look like. Empty members say nothing. Kept in the store, so that any replica can go on with it.
-
-    `subjects`: what the change is made to; each has one task, and one task can have several of them. `countable`: whether tasks name all their
-    subjects, so that one can tell when all are there.
-    """
-
-    kinds: tuple[int, ...]
-    subjects: tuple[str, ...] = ()
-    countable: bool = True
-    named: tuple[str, ...] = ()
-    vault_id: str = ""
-    checkpoint_id: str = ""
-    policy_id: str = ""
-    target_id: str = ""
-    destination_project_id: str = ""
-
-    @property
-    def proven(self) -> bool:
-        """Whether what fits is the change's own for sure."""
-        return bool(self.named or self.checkpoint_id)
-
-    def fits(self, task: Task) -> bool:
-        if self.named:
-            return task.id in self.named
-        if task.type not in self.kinds or self.vault_id not in {"", task.vault_id}:
-            return False
-        if self.checkpoint_id:
-            return bool(task.checkpoint_id == self.checkpoint_id)
-        details = task.details
-        return (
-            task.policy_id == self.policy_id
-            # One that was skipped belongs to no checkpoint, and the answer has told of it.
-            and (task.type != task_pb2.TASK_TYPE_BACKUP or bool(task.checkpoint_id))
-            and self.target_id in {"", details.resource.id, details.restore.target_resource_id}
-            and self.destination_project_id in {"", details.replication.destination_project_id}
-            and (not self.subjects or not subjects_of(task).isdisjoint(self.subjects))
-        )
-
-
-_SUBJECTS: Final[Mapping[int, Callable[[Task], Iterable[str]]]] = {
-    task_pb2.TASK_TYPE_BACKUP: lambda task: (task.details.resource.id,),
-    task_pb2.TASK_TYPE_COPY: lambda task: (task.details.replication.source_backup_id,),
-    task_pb2.TASK_TYPE_REPLICATION: lambda task: (task.details.replication.source_backup_id,),
-    task_pb2.TASK_TYPE_RESTORE: lambda task: (task.details.restore.backup_id,),
-    task_pb2.TASK_TYPE_DELETE: lambda task: (task.details.delete.backup_id,),
-    task_pb2.TASK_TYPE_SYNC: lambda task: (task.details.resource.id, task.vault_id),
-    task_pb2.TASK_TYPE_VAULT_DELETE: lambda task: (task.vault_id,),
-    task_pb2.TASK_TYPE_REMOVE_RESOURCE: lambda task: (task.details.resource.id, *(each.id for each in task.details.remove_resources.resources)),
-    task_pb2.TASK_TYPE_MIGRATE_RESOURCES: lambda task: (task.details.resource.id,),
-    # The type of a change of expiration is not published; its details tell it from others.
-    task_pb2.TASK_TYPE_OTHER: lambda task: (task.vault_id,) if task.details.HasField("update_expiration") else (),
-}
-
-
-def subjects_of(task: Task) -> set[str]:
-    """What a task works on, named as requests name it."""
-    return {subject for subject in _SUBJECTS.get(task.type, lambda _task: ())(task) if subject}
-
-
-# From a call to its search ---------------------------------------------------------------------------------------------------------
-
-_REPLICATIONS: Final = (task_pb2.TASK_TYPE_REPLICATION, task_pb2.TASK_TYPE_COPY)
-
-
-def _checkpoint(request: Any, answer: Any) -> Search:  # noqa: ANN401 - one concrete message each
-    wanted, kinds = request.checkpoint, (task_pb2.TASK_TYPE_BACKUP,)
-    parameters = wanted.parameters
-    asked = {*parameters.resource_ids, *(resource.id for resource in parameters.resource_details)}
-    if answer is None or not answer.checkpoint.id:
-        return Search(kinds, tuple(sorted(asked)), countable=bool(asked), vault_id=wanted.vault_id, policy_id=parameters.policy_id)
-    vault = answer.checkpoint.vault
-    backed_up = (asked or {resource.id for resource in vault.resources}) - {resource.id for resource in vault.skipped_resources}
-    return Search(kinds, tuple(sorted(backed_up)), countable=bool(backed_up), vault_id=wanted.vault_id, checkpoint_id=answer.checkpoint.id)
-
-
-def _restore(request: Any, answer: Any) -> Search:  # noqa: ANN401
-    target = request.restore.server_id or request.restore.volume_id or request.restore.resource_id
-    return Search((task_pb2.TASK_TYPE_RESTORE,), (request.backup_id,), named=_ids(answer and answer.task_id), target_id=target)
-
-
-def _backup_deleted(request: Any, _answer: Any) -> Search:  # noqa: ANN401
-    return Search((task_pb2.TASK_TYPE_DELETE,), (request.backup_id,))
-
-
-def _backup_replicated(request: Any, _answer: Any) -> Search:  # noqa: ANN401
-    return Search(_REPLICATIONS, (request.backup_id,), destination_project_id=request.replicate.destination_project_id)
-
-
-def _vault_replicated(request: Any, answer: Any) -> Search:  # noqa: ANN401
-    wanted = request.replicate
-    backups = tuple(each.backup_id for each in answer.replication.backups) if answer else ()
-    return Search(*(_REPLICATIONS, backups, bool(backups)), vault_id=wanted.vault_id, destination_project_id=wanted.destination_project_id)
-
-
-def _backups_synchronised(request: Any, answer: Any) -> Search:  # noqa: ANN401
-    ids = _ids(*(each.task_id for each in answer.sync)) if answer else ()
-    return Search((task_pb2.TASK_TYPE_SYNC,), tuple(sorted({each.resource_id for each in request.sync})), named=ids)
-
-
-def _vault_synchronised(request: Any, answer: Any) -> Search:  # noqa: ANN401
-    return Search((task_pb2.TASK_TYPE_SYNC,), (request.sync.vault_id,), named=_ids(answer and answer.sync.task_id))
-
-
-def _expiration(request: Any, answer: Any) -> Search:  # noqa: ANN401
-    return Search((task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=_ids(answer and answer.task_id))
-
-
-def _vault_deleted(request: Any, _answer: Any) -> Search:  # noqa: ANN401
-    return Search((task_pb2.TASK_TYPE_VAULT_DELETE,), (request.vault_id,))
-
-
-def _removal(request: Any, _answer: Any) -> Search:  # noqa: ANN401
-    return Search((task_pb2.TASK_TYPE_REMOVE_RESOURCE,), tuple(sorted(set(request.resource_ids))), vault_id=request.vault_id)
-
-
-def _migration(request: Any, _answer: Any) -> Search:  # noqa: ANN401
-    # Whether CBR makes one task for each resource or one for all is not published, nor where the task would name them.
-    return Search((task_pb2.TASK_TYPE_MIGRATE_RESOURCES,), tuple(sorted(set(request.resource_ids))), countable=False, vault_id=request.vault_id)
-
-
-def _ids(*found: str | None) -> tuple[str, ...]:
-    return tuple(each for each in found if each)
-
-
-RULES: Final[Mapping[str, Callable[[Any, Any], Search]]] = {
-    "CheckpointService/CreateCheckpoint": _checkpoint,
-    "CheckpointService/ReplicateCheckpoint": _vault_replicated,
-    "CheckpointService/SyncCheckpoint": _vault_synchronised,
-    "BackupService/RestoreBackup": _restore,
-    "BackupService/DeleteBackup": _backup_deleted,
-    "BackupService/ReplicateBackup": _backup_replicated,
-    "BackupService/SyncBackups": _backups_synchronised,
-    "VaultService/DeleteVault": _vault_deleted,
-    "VaultService/RemoveVaultResources": _removal,
-    "VaultService/MigrateVaultResources": _migration,
-    "VaultService/UpdateBackupExpiration": _expiration,
-}
-"""RPC -> from its request and its answer (None: not known) to the search. One for each asynchronous RPC; a test holds it against the protos."""
-
-
-# From tasks to a finding -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.changes.bounds import Listed, Unseen, listed, unseen
 from gateway.changes.case import Case
-from gateway.changes.correlation import Task, subjects_of
 from gateway.changes.namesakes import KINDS, Verdict, judge, shows
 from gateway.changes.search import gone
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.marker import MARKER, description
+from gateway.upstream.task_search import Task
 
 _MOST_IDS: Final = 3
 _CREATE_CHECKPOINT: Final = "CheckpointService/CreateCheckpoint"
@@ -123,29 +123,8 @@ async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
     if case.op.rpc == _CREATE_CHECKPOINT:
         seen = await case.reader.read("CheckpointService/GetCheckpoint", case.project, {"checkpoint_id": tasks[0].checkpoint_id})
         return case.response(checkpoint=seen.checkpoint) if seen else None
-    known = _ANSWERS.get(case.op.rpc)
+    known = case.binding.traits.answer
     return case.response(**known(case.request, tasks)) if known else None
-
-
-def _removed(request: Any, tasks: Sequence[Task]) -> dict[str, object]:  # noqa: ANN401 - a concrete message
-    leaving = set().union(*(subjects_of(task) for task in tasks))
-    return {"removed_resource_ids": [each for each in request.resource_ids if each in leaving]}
-
-
-def _expiring(_request: Any, tasks: Sequence[Task]) -> dict[str, object]:  # noqa: ANN401
-    told = tasks[0].details.update_expiration
-    return {"affected_backups_count": told.affected_backups_count, "new_expiration_date": told.expiration_date, "task_id": tasks[0].id}
-
-
-_ANSWERS: Final[Mapping[str, Callable[[Any, Sequence[Task]], dict[str, object]]]] = {
-    "BackupService/RestoreBackup": lambda _request, tasks: {"task_id": tasks[0].id},
-    "BackupService/DeleteBackup": lambda _request, _tasks: {},
-    "CheckpointService/SyncCheckpoint": lambda _request, tasks: {"sync": {"task_id": tasks[0].id, "vault_id": tasks[0].vault_id}},
-    "VaultService/DeleteVault": lambda _request, _tasks: {},
-    "VaultService/RemoveVaultResources": _removed,
-    "VaultService/UpdateBackupExpiration": _expiring,
-}
-"""RPC -> the fields of its response, from the request and the tasks."""
 
 
 async def _changed_mode(case: Case) -> Evidence:

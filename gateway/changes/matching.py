@@ -7,7 +7,7 @@ likely; `Claim.may_own` tells.
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
-from gateway.changes.correlation import Search, Task, subjects_of
+from gateway.upstream.task_search import Search, Task, subjects_of
 
 Key: TypeAlias = tuple[str | int, ...]
 

@@ -6,11 +6,12 @@ import msgspec
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim, Search
+from gateway.changes.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.remote_clock import RemoteClock, Span
+from gateway.upstream.task_search import Search
 
 
 class OperationDetail(msgspec.Struct, frozen=True):

@@ -4,16 +4,20 @@ import math
 from typing import Any
 
 from cbrgateway.v1 import task_pb2
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.changes.correlation import ALWAYS, RULES, Claim, Search, Task
+from gateway.changes.correlation import ALWAYS, Claim
 from gateway.changes.record import OperationDetail
 from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.task_search import Search, Task
 
 
-def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Any = None) -> Search:  # noqa: ANN401 - the response of any asynchronous RPC
+def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Message | None = None) -> Search:
     """What the tasks of an operation look like. `answer`: None where it is not known."""
-    return RULES[rpc](reader.catalog[rpc].request_type.FromString(trace.request), answer)
+    binding = reader.catalog[rpc]
+    assert binding.traits.search is not None, rpc
+    return binding.traits.search(binding.request_type.FromString(trace.request), answer)
 
 
 async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list[Task], bool]:

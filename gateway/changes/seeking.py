@@ -13,7 +13,7 @@ import structlog
 
 from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
-from gateway.changes.correlation import ALWAYS, Claim, Finding, Task
+from gateway.changes.correlation import ALWAYS, Claim, Finding
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note
 from gateway.changes.search import age_s, found_at, gone, listed, listed_since
@@ -21,6 +21,7 @@ from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.state import OPEN, StoreDown
+from gateway.upstream.task_search import Task
 
 LOOKS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses between looks; the last one is repeated, by all at the same moments."""

@@ -18,7 +18,6 @@ from cbrgateway.v1 import errors_pb2, types_pb2
 
 from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
-from gateway.changes.correlation import Task
 from gateway.changes.holding import Holdings
 from gateway.changes.record import Note, OperationDetail, shown, skipped_in, submission
 from gateway.changes.search import age_s, found_at, search_of
@@ -29,6 +28,7 @@ from gateway.errors import GatewayError, Resource
 from gateway.state import Heartbeat, Operation, OperationView, Store, StoreDown
 from gateway.state.parts import in_parts
 from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.task_search import Task
 
 _PICK_UP_S: Final = 15.0
 _REACH_S: Final = 1800.0
@@ -73,10 +73,13 @@ class Submissions:
     async def get(self, submission_id: str, tenant: str, project: str) -> types_pb2.Submission:
         """Raises SUBMISSION_NOT_FOUND, also for one of another tenant or project; StoreDown."""
         op = await self.store.operation(submission_id)
-        if op is None or op.rpc not in correlation.RULES or op.tenant != tenant or OperationDetail.of(op.detail).project != project:
+        if op is None or not self._asynchronous(op.rpc) or op.tenant != tenant or OperationDetail.of(op.detail).project != project:
             text = "There is no such submission in this project; submissions are kept for 24 hours after their change ended."
             raise GatewayError(errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND, text, resource=Resource("submission", submission_id))
         return _shown(op)
+
+    def _asynchronous(self, rpc: str) -> bool:
+        return rpc in self.reader.catalog.bindings and self.reader.catalog[rpc].asynchronous
 
     async def recent(self, tenant: str, project: str, before: str, most: int) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
         """Those before a position (empty: all), newest first, each with its own; `most` are read at first. Raises StoreDown."""

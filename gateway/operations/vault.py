@@ -1,13 +1,16 @@
 """VaultService."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import task_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
+from gateway.operations.tasks import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.marker import MARKER, MAX_TAGS
 from gateway.upstream.read_back import within
+from gateway.upstream.task_search import Search, Task
 from gateway.upstream.traits import Deltas, Fields, Mark, ObjectRead, ReadBack, ReadFirst, Traits
 
 
@@ -70,6 +73,8 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     deltas=_removed,
     read_first=ReadFirst(shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
     gone=_DELETED_VAULT,
+    search=lambda request, _answer: Search((task_pb2.TASK_TYPE_VAULT_DELETE,), (request.vault_id,)),
+    answer=lambda _request, _tasks: {},
 )
 
 
@@ -85,4 +90,16 @@ def _alerts_updated(change: ReadBack[vault_pb2.UpdateAllVaultAlertsRequest, vaul
 UPDATE_ALL_VAULT_ALERTS: Final = Traits[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.UpdateAllVaultAlertsResponse](
     rpc="VaultService/UpdateAllVaultAlerts",
     read_back=_alerts_updated,
+)
+
+
+def _expiring(_request: vault_pb2.UpdateBackupExpirationRequest, tasks: Sequence[Task]) -> Fields:
+    told = tasks[0].details.update_expiration
+    return {"affected_backups_count": told.affected_backups_count, "new_expiration_date": told.expiration_date, "task_id": tasks[0].id}
+
+
+UPDATE_BACKUP_EXPIRATION: Final = Traits[vault_pb2.UpdateBackupExpirationRequest, vault_pb2.UpdateBackupExpirationResponse](
+    rpc="VaultService/UpdateBackupExpiration",
+    search=lambda request, answer: Search((task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)),
+    answer=_expiring,
 )

@@ -1,10 +1,12 @@
 """VaultService: the resources that a vault protects."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from cbrgateway.v1 import types_pb2, vault_pb2
+from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
 
 from gateway.upstream.read_back import cannot_tell, within
+from gateway.upstream.task_search import Search, Task, subjects_of
 from gateway.upstream.traits import Fields, ReadBack, Traits
 
 
@@ -49,9 +51,18 @@ def _removed(change: ReadBack[vault_pb2.RemoveVaultResourcesRequest, vault_pb2.G
     return None if _staying(change.observed.vault).keys() & set(wanted) else {"removed_resource_ids": wanted}
 
 
+def _removing(request: vault_pb2.RemoveVaultResourcesRequest, tasks: Sequence[Task]) -> Fields:
+    leaving: set[str] = set().union(*(subjects_of(task) for task in tasks))
+    return {"removed_resource_ids": [each for each in request.resource_ids if each in leaving]}
+
+
 REMOVE_VAULT_RESOURCES: Final = Traits[vault_pb2.RemoveVaultResourcesRequest, vault_pb2.RemoveVaultResourcesResponse](
     rpc="VaultService/RemoveVaultResources",
     read_back=_removed,
+    search=lambda request, _answer: Search(
+        (task_pb2.TASK_TYPE_REMOVE_RESOURCE,), tuple(sorted(set(request.resource_ids))), vault_id=request.vault_id
+    ),
+    answer=_removing,
 )
 
 
@@ -65,4 +76,16 @@ def _auto_protect_set(change: ReadBack[vault_pb2.SetVaultResourcesRequest, vault
 SET_VAULT_RESOURCES: Final = Traits[vault_pb2.SetVaultResourcesRequest, vault_pb2.SetVaultResourcesResponse](
     rpc="VaultService/SetVaultResources",
     read_back=_auto_protect_set,
+)
+
+
+def _migrating(request: vault_pb2.MigrateVaultResourcesRequest, _answer: object) -> Search:
+    # Whether CBR makes one task for each resource or one for all is not published, nor where the task would name them.
+    subjects = tuple(sorted(set(request.resource_ids)))
+    return Search((task_pb2.TASK_TYPE_MIGRATE_RESOURCES,), subjects, countable=False, vault_id=request.vault_id)
+
+
+MIGRATE_VAULT_RESOURCES: Final = Traits[vault_pb2.MigrateVaultResourcesRequest, vault_pb2.MigrateVaultResourcesResponse](
+    rpc="VaultService/MigrateVaultResources",
+    search=_migrating,
 )

@@ -50,13 +50,22 @@ def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
         yield f"has the trait mark, and a {d.verb} that may be sent twice creates nothing that needs one"
 
 
+def _tasks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
+    if d.option.asynchronous and not d.reads and traits.search is None:
+        yield "is asynchronous and needs the trait search, by which the tasks are found that it starts"
+    if traits.search is not None and not d.option.asynchronous:
+        yield "has the trait search and is not asynchronous"
+    if traits.answer is not None and traits.search is None:
+        yield "has the trait answer and needs search, by which the tasks are found that show the response"
+
+
 def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     for name in ("max_rows", "sieve"):
         if getattr(traits, name) is not None and not d.option.paging:
             yield f"has the trait {name}, which is only for what is paged"
 
 
-TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _lists)
+TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _tasks, _lists)
 
 
 def trait_problems(declared: Declared, traits: Iterable[AnyTraits]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
+from gateway.upstream.task_search import Search, Task
 from gateway.upstream.values import Json
 
 Request = TypeVar("Request", bound=Message)
@@ -74,6 +75,8 @@ class Traits(Generic[Request, Response]):
     created_id  from the response to the id of what was created
     gone        the read that no longer shows an object once the change has deleted it
     read_back   from what was read after the change to its response; None: the change is not in force. For what read_back.py cannot tell by itself
+    search      from the request and its response (None: not known) to what the tasks that it starts look like
+    answer      from the request and those tasks to the response, as far as they show it
     mark        of what it creates
     max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises fewer than for others
 
@@ -94,6 +97,8 @@ class Traits(Generic[Request, Response]):
     created_id: Callable[[Response], str] | None = None
     gone: ObjectRead[Request] | None = None
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
+    search: Callable[[Request, Response | None], Search] | None = None
+    answer: Callable[[Request, Sequence[Task]], Fields] | None = None
     mark: Mark[Request] | None = None
     max_rows: int | None = None
     harmless: bool = False

@@ -11,7 +11,7 @@ from gateway.upstream.catalog import DeclarationError, compile_catalog, own_serv
 from gateway.upstream.traits import Mark, ObjectRead, ReadFirst, Traits
 
 OWN = {each.rpc: each for each in TRAITS}
-CREATE_VAULT = "VaultService/CreateVault"
+CREATE_VAULT, DELETE_BACKUP = "VaultService/CreateVault", "BackupService/DeleteBackup"
 DELETE_VAULT, UPDATE_VAULT, GET_VAULT = "VaultService/DeleteVault", "VaultService/UpdateVault", "VaultService/GetVault"
 
 
@@ -44,6 +44,15 @@ BAD = {
     f"{UPDATE_VAULT}: has the trait mark, and a PUT that may be sent twice creates nothing that needs one": (
         UPDATE_VAULT,
         {"mark": Mark(has_room=bool, put=lambda _request, _op_id: None)},
+    ),
+    f"{DELETE_BACKUP}: is asynchronous and needs the trait search, by which the tasks are found that it starts": (
+        DELETE_BACKUP,
+        {"search": None, "answer": None},
+    ),
+    f"{CREATE_VAULT}: has the trait search and is not asynchronous": (CREATE_VAULT, {"search": text_of}),
+    f"{CREATE_VAULT}: has the trait answer and needs search, by which the tasks are found that show the response": (
+        CREATE_VAULT,
+        {"answer": text_of},
     ),
     f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (GET_VAULT, {"max_rows": 50}),
 }

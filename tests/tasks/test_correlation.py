@@ -3,11 +3,15 @@
 import pytest
 from cbrgateway.v1 import checkpoint_pb2, task_pb2, types_pb2
 
-from gateway.changes.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, RULES, Claim, Search, at_once, hits, judge
+from gateway.changes.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, Claim, at_once, hits, judge
+from gateway.operations import TRAITS
+from gateway.upstream.task_search import Search
 
 NOW = 1_738_310_950
 REMOVAL = Search((task_pb2.TASK_TYPE_REMOVE_RESOURCE,), ("r1",), vault_id="v")
 MINE = Claim("mine", REMOVAL, NOW)
+
+SEARCHES = {each.rpc: each.search for each in TRAITS if each.search}
 
 
 def task(name, *resources, at=NOW, **more):
@@ -81,7 +85,7 @@ def checkpoint(*skipped, asked=()):
     request = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": "v", "parameters": {"resource_ids": asked}})
     vault = {"resources": [{"id": "r1"}, {"id": "r2"}], "skipped_resources": [{"id": each} for each in skipped]}
     answer = checkpoint_pb2.CreateCheckpointResponse(checkpoint={"id": "c", "vault": vault})
-    return RULES["CheckpointService/CreateCheckpoint"](request, answer)
+    return SEARCHES["CheckpointService/CreateCheckpoint"](request, answer)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
-from gateway.changes.correlation import Claim, Search
+from gateway.changes.correlation import Claim
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import OperationDetail
 from gateway.state import Operation
+from gateway.upstream.task_search import Search
 from tests.functional.calls import arrived, order
 from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
