@@ -44,14 +44,21 @@ def _reaching(command: _Command) -> _Command:
 @click.option("--submission", "submission_ids", multiple=True, metavar="ID", help="The tasks of this submission; may be repeated.")
 @click.option("--vault", "vault_id", default="", metavar="ID", help="Tasks in this vault.")
 @click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
-@click.option("--patience", "patience_s", default=30.0, show_default=True, metavar="SECONDS", help="How long the gateway may be out of reach.")
+@click.option(
+    "--reconnect-timeout",
+    "reconnect_timeout_s",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the gateway may be out of reach.",
+)
 @_reaching
 def watch(
     task_ids: tuple[str, ...],
     submission_ids: tuple[str, ...],
     vault_id: str,
     as_json: bool,  # noqa: FBT001 - a flag of the command line
-    patience_s: float,
+    reconnect_timeout_s: float,
     **reaching: Any,  # noqa: ANN401 - as declared in _reaching
 ) -> None:
     """Show tasks until all are final; without ids those that run now.
@@ -74,7 +81,7 @@ def watch(
     view = Bars(console) if console.is_terminal else Lines(console)
     try:
         with _channel(**reaching) as channel, view:
-            for event in watch_tasks(TaskServiceStub(channel), wanted, patience_s=patience_s):
+            for event in watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s):
                 tally.count(event)
                 if as_json:
                     _print_json(event)

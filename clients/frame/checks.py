@@ -9,7 +9,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "error": "a wrong field gives a typed error: reason, field path, call id",
     "retry": "the answer of a create is lost: the client repeats it with the same request_id, and CBR sees one create",
     "quota": "a limit's refusal is typed, and the call goes through after the delay that it names",
-    "patience": "a change that a limit has refused is repeated with the request_id that it had: clients/frame/script.py",
+    "retry-when-limited": "a change that a limit has refused is repeated with the request_id that it had: clients/frame/script.py",
     "watch": "a backup is watched to its end while the gateway is restarted: one terminal event, and it is a success",
     "resume": "the watch goes on through cuts, silence, expired tokens and missing events, and tells each state once: clients/frame/script.py",
     "vectors": "every vector of clients/vectors.json is read and written back",

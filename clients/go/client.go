@@ -165,8 +165,8 @@ func (s typedStream) RecvMsg(message any) error {
 	return typed(s.ClientStream.RecvMsg(message), s.target, "")
 }
 
-// patientID is the key of the request_id that Patiently keeps for its change.
-type patientID struct{}
+// retriedID is the key of the request_id that RetryWhenLimited keeps for its change.
+type retriedID struct{}
 
 // withRequestID answers the request of a change with its request_id filled, and the id. The caller's own message stays as it is: used again for another
 // change it must not carry the id of this one.
@@ -179,7 +179,7 @@ func withRequestID(ctx context.Context, method string, request proto.Message) (a
 		return request, given
 	}
 	filled := proto.Clone(request)
-	id, kept := ctx.Value(patientID{}).(string)
+	id, kept := ctx.Value(retriedID{}).(string)
 	if !kept {
 		id = rand.Text()
 	}

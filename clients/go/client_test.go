@@ -179,7 +179,7 @@ func TestQuota(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	began := time.Now()
-	if err = Patiently(ctx, list); err != nil {
+	if err = RetryWhenLimited(ctx, list); err != nil {
 		t.Fatal(err)
 	}
 	if waited := time.Since(began); waited < e.RetryDelay/2 {
@@ -188,15 +188,15 @@ func TestQuota(t *testing.T) {
 	passed(t, "quota")
 }
 
-func TestPatience(t *testing.T) {
+func TestRetryWhenLimited(t *testing.T) {
 	connection, err := Connect(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), Plaintext())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer connection.Close()
 	vaults := cbr.NewVaultServiceClient(connection)
-	err = Patiently(context.Background(), func(ctx context.Context) error {
-		made, err := vaults.CreateVault(ctx, newVault("go-patience"))
+	err = RetryWhenLimited(context.Background(), func(ctx context.Context) error {
+		made, err := vaults.CreateVault(ctx, newVault("go-limited"))
 		if err == nil && made.Vault.Id != "made" {
 			t.Error(made)
 		}
@@ -205,7 +205,7 @@ func TestPatience(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passed(t, "patience")
+	passed(t, "retry-when-limited")
 }
 
 func TestHeaders(t *testing.T) {

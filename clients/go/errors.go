@@ -120,12 +120,12 @@ func isAboutCertificate(message string) bool {
 	return strings.Contains(message, "tls: failed to verify certificate") || strings.Contains(message, "x509:")
 }
 
-// Patiently makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and ctx has time for it.
+// RetryWhenLimited makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and ctx has time for it.
 //
 // The call must use the context that it gets and make one change at most: all tries have one request_id, by which the gateway knows a change that it has
 // made already. It may have: a limit can refuse the repeat, by gRPC, of a change whose answer was lost.
-func Patiently(ctx context.Context, call func(context.Context) error) error {
-	ctx = context.WithValue(ctx, patientID{}, rand.Text())
+func RetryWhenLimited(ctx context.Context, call func(context.Context) error) error {
+	ctx = context.WithValue(ctx, retriedID{}, rand.Text())
 	for {
 		err := call(ctx)
 		var refused *Error

@@ -20,7 +20,7 @@ const (
 	defaultHeartbeat = 20 * time.Second
 	firstPause       = 200 * time.Millisecond
 	longestPause     = 20 * time.Second
-	patience         = time.Minute // Without a sign of life for longer, the next failure but the first ends the watch.
+	reconnectTimeout = time.Minute // Without a sign of life for longer, the next failure but the first ends the watch.
 	maxRemembered    = 10_000      // Tasks whose last revision is known. One that was forgotten may be told twice.
 )
 
@@ -163,7 +163,7 @@ func (w *watch) ended(ctx context.Context, err error) (pause time.Duration, gap 
 		return 0, &cbr.WatchTasksResponse{Event: &cbr.WatchTasksResponse_Gap{Gap: &cbr.WatchGap{Reason: e.Error()}}}, nil
 	}
 	// The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-	if ctx.Err() != nil || !w.isCut(e) || w.failures > 0 && time.Since(w.heard) > patience {
+	if ctx.Err() != nil || !w.isCut(e) || w.failures > 0 && time.Since(w.heard) > reconnectTimeout {
 		return 0, nil, e
 	}
 	pause = min(longestPause, firstPause<<min(w.failures, 10))

@@ -25,19 +25,19 @@ def watch(request, stage):
     player, gateway = stage
     player.requests.clear()
 
-    def blocking(seen, wanted, patience_s):
+    def blocking(seen, wanted, reconnect_timeout_s):
         with gateway.channel() as channel:
-            seen.extend(watch_tasks(TaskServiceStub(channel), wanted, patience_s=patience_s))
+            seen.extend(watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s))
 
-    async def carry_out(*scripts, wanted=None, patience_s=10.0):
+    async def carry_out(*scripts, wanted=None, reconnect_timeout_s=10.0):
         player.scripts[:] = list(scripts)
         seen = []
         try:
             if request.param == "blocking":
-                await asyncio.to_thread(blocking, seen, wanted, patience_s)
+                await asyncio.to_thread(blocking, seen, wanted, reconnect_timeout_s)
             else:
                 async with gateway.aio_channel() as channel:
-                    async for event in aio.watch_tasks(TaskServiceStub(channel), wanted, patience_s=patience_s):
+                    async for event in aio.watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s):
                         seen.append(event)  # noqa: PERF401 - what came before an error counts, too
         except CallError as error:
             return shown(seen), error
@@ -130,7 +130,7 @@ async def test_raises_what_will_not_pass(watch, stage, refusal):
 
 
 async def test_gives_up_after_hearing_nothing_for_too_long(watch, stage):
-    _, error = await watch(*[(refuse(code_pb2.UNAVAILABLE),)] * 20, patience_s=0.3)
+    _, error = await watch(*[(refuse(code_pb2.UNAVAILABLE),)] * 20, reconnect_timeout_s=0.3)
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     player, _ = stage
     assert 1 < len(player.requests) < 20

@@ -75,7 +75,7 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
     assert run(image, "explain", "CreateVault").returncode == 0
-    assert run(image, "tasks", "watch", "--plaintext", "--address", "127.0.0.1:1", "--patience", "0").returncode == 3
+    assert run(image, "tasks", "watch", "--plaintext", "--address", "127.0.0.1:1", "--reconnect-timeout", "0").returncode == 3
 
 
 def test_the_image_has_no_emulator_and_no_commands_of_it(image: Path) -> None:

@@ -146,7 +146,7 @@ async def test_who_comes_with_many_others_gets_in(tmp_path):
 
 async def begun(stub):
     """Returns once the watch has its snapshot."""
-    async with contextlib.aclosing(watch_tasks(stub, patience_s=60)) as events:
+    async with contextlib.aclosing(watch_tasks(stub, reconnect_timeout_s=60)) as events:
         async for event in events:
             if event.HasField("snapshot_end"):
                 return

@@ -87,7 +87,7 @@ async def watched(address, ledger):
         while True:
             wanted = task_pb2.WatchTasksRequest(resume_token=token)
             wanted.heartbeat_interval.FromSeconds(5)
-            async with contextlib.aclosing(watch_tasks(stub, wanted, patience_s=120)) as events:
+            async with contextlib.aclosing(watch_tasks(stub, wanted, reconnect_timeout_s=120)) as events:
                 async for event in events:
                     news = ledger.seen(event)
                     token = event.resume_token or token

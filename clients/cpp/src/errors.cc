@@ -142,7 +142,7 @@ grpc::Status Explained(const grpc::Status& status, const std::string& address, c
   return {status.error_code(), message, packed.SerializeAsString()};
 }
 
-grpc::Status Patiently(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call) {
+grpc::Status RetryWhenLimited(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call) {
   const SharedRequestId of_all_tries;
   while (true) {
     grpc::ClientContext context;

@@ -16,7 +16,7 @@ using google::protobuf::util::TimeUtil;
 constexpr std::chrono::seconds kDefaultHeartbeat{20};
 constexpr milliseconds kFirstPause{200};
 constexpr std::chrono::seconds kLongestPause{20};
-constexpr std::chrono::minutes kPatience{1};  // Without a sign of life for longer, the next failure ends the watch.
+constexpr std::chrono::minutes kReconnectTimeout{1};  // Without a sign of life for longer, the next failure ends the watch.
 constexpr std::size_t kMaxRemembered = 10'000;  // Tasks whose last revision is known. One that was forgotten may be told twice.
 
 }  // namespace
@@ -91,7 +91,7 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
     return next;
   }
   // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-  if (!IsCut(why, error.kind == Kind::kAnswered) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kPatience)) {
+  if (!IsCut(why, error.kind == Kind::kAnswered) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kReconnectTimeout)) {
     return {.over = true, .status = why};
   }
   return {.pause = std::max(Backoff(), error.retry_delay)};

@@ -135,20 +135,20 @@ TEST(Gateway, Quota) {
   const auto began = std::chrono::steady_clock::now();
   const auto vaults = VaultService::NewStub(channel);
   v1::ListVaultsResponse response;
-  status = Patiently(system_clock::now() + seconds(30), [&](grpc::ClientContext* context) { return vaults->ListVaults(context, {}, &response); });
+  status = RetryWhenLimited(system_clock::now() + seconds(30), [&](grpc::ClientContext* context) { return vaults->ListVaults(context, {}, &response); });
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_GE(std::chrono::steady_clock::now() - began, error.retry_delay / 2);
   Passed("quota");
 }
 
-TEST(Gateway, Patience) {
+TEST(Gateway, RetryWhenLimited) {
   const auto vaults = VaultService::NewStub(Connect(Given("SCRIPT_ADDRESS"), {.plaintext = true}));
-  const auto request = NewVault("cpp-patience");
+  const auto request = NewVault("cpp-limited");
   v1::CreateVaultResponse response;
-  const auto status = Patiently(system_clock::now() + seconds(30), [&](auto* context) { return vaults->CreateVault(context, request, &response); });
+  const auto status = RetryWhenLimited(system_clock::now() + seconds(30), [&](auto* context) { return vaults->CreateVault(context, request, &response); });
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.vault().id(), "made");
-  Passed("patience");
+  Passed("retry-when-limited");
 }
 
 TEST(Gateway, WrongKey) {

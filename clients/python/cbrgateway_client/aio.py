@@ -9,20 +9,20 @@ import grpc
 from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.patience import delay_s, one_change
 from cbrgateway_client.resume import Resumption, lost
+from cbrgateway_client.retry import delay_s, one_change
 
 if TYPE_CHECKING:
     from cbrgateway.v1.task_pb2_grpc import TaskServiceAsyncStub  # exists for type checkers only
 
-__all__ = ["patiently", "watch_tasks"]
+__all__ = ["retry_when_limited", "watch_tasks"]
 
 Answer = TypeVar("Answer")
 
 
-async def patiently(call: Callable[[], Awaitable[Answer]], *, patience_s: float = 60) -> Answer:
-    """As `cbrgateway_client.patiently`."""
-    end = time.monotonic() + patience_s
+async def retry_when_limited(call: Callable[[], Awaitable[Answer]], *, timeout_s: float = 60) -> Answer:
+    """As `cbrgateway_client.retry_when_limited`."""
+    end = time.monotonic() + timeout_s
     with one_change():
         while True:
             try:
@@ -32,10 +32,10 @@ async def patiently(call: Callable[[], Awaitable[Answer]], *, patience_s: float 
 
 
 async def watch_tasks(
-    stub: "TaskServiceAsyncStub", request: task_pb2.WatchTasksRequest | None = None, *, patience_s: float = 60
+    stub: "TaskServiceAsyncStub", request: task_pb2.WatchTasksRequest | None = None, *, reconnect_timeout_s: float = 60
 ) -> AsyncIterator[task_pb2.WatchTasksResponse]:
     """As `cbrgateway_client.watch_tasks`. Leave it early through `contextlib.aclosing`, or the stream stays open until it is collected."""
-    memory = Resumption(request or task_pb2.WatchTasksRequest(), patience_s)
+    memory = Resumption(request or task_pb2.WatchTasksRequest(), reconnect_timeout_s)
     while True:
         call = stub.WatchTasks(memory.opened())
         error: CallError | None = None

@@ -10,19 +10,19 @@ from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.patience import delay_s, one_change
 from cbrgateway_client.resume import Resumption, lost
+from cbrgateway_client.retry import delay_s, one_change
 
 Answer = TypeVar("Answer")
 
 
-def patiently(call: Callable[[], Answer], *, patience_s: float = 60) -> Answer:
-    """Makes a call, and again after the delay that the gateway asks for, as long as a limit refuses it and `patience_s` allows.
+def retry_when_limited(call: Callable[[], Answer], *, timeout_s: float = 60) -> Answer:
+    """Makes a call, and again after the delay that the gateway asks for, as long as a limit refuses it and `timeout_s` allows.
 
     `call` makes one change at most: all tries have the same request_id, yours or a new one. That makes it safe, since the answer of a change may be
     lost, and a limit refuse the repeat.
     """
-    end = time.monotonic() + patience_s
+    end = time.monotonic() + timeout_s
     with one_change():
         while True:
             try:
@@ -32,16 +32,16 @@ def patiently(call: Callable[[], Answer], *, patience_s: float = 60) -> Answer:
 
 
 def watch_tasks(
-    stub: TaskServiceStub, request: task_pb2.WatchTasksRequest | None = None, *, patience_s: float = 60
+    stub: TaskServiceStub, request: task_pb2.WatchTasksRequest | None = None, *, reconnect_timeout_s: float = 60
 ) -> Iterator[task_pb2.WatchTasksResponse]:
     """Follows tasks until all are final (`end_when_all_terminal`) or the loop is left; through cuts and restarts of the gateway.
 
     Yields every event but `stream_end` and those of a task that came before, by its id and revision. Each has a `resume_token`; a request with the
     last one goes on from there, also in another process. Handle `gap`: events may be missing, a snapshot follows.
 
-    Raises CallError for a refusal, and when nothing was heard for longer than `patience_s` and the next try fails, too.
+    Raises CallError for a refusal, and when nothing was heard for longer than `reconnect_timeout_s` and the next try fails, too.
     """
-    memory = Resumption(request or task_pb2.WatchTasksRequest(), patience_s)
+    memory = Resumption(request or task_pb2.WatchTasksRequest(), reconnect_timeout_s)
     while True:
         call = stub.WatchTasks(memory.opened())
         error: CallError | None = None

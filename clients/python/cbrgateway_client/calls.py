@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.patience import new_request_id
+from cbrgateway_client.retry import new_request_id
 
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request", bound=Message)

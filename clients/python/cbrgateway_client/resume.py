@@ -8,7 +8,7 @@
 | RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost streams are still taken for a while |
 | INTERNAL or UNKNOWN that is not from the gateway | the same: something in between broke the stream |
 | OUT_OF_RANGE, when the watch has a token | a `gap` for the caller, and a new stream that begins with a snapshot |
-| anything else, or no sign of life for longer than the caller's patience | the error is raised |
+| anything else, or no sign of life for longer than `reconnect_timeout_s` | the error is raised |
 """
 
 import random
@@ -47,13 +47,13 @@ class Resumption:
     def __init__(
         self,
         request: task_pb2.WatchTasksRequest,
-        patience_s: float,
+        reconnect_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._request = task_pb2.WatchTasksRequest()
         self._request.CopyFrom(request)
-        self._patience_s, self._clock, self._jitter = patience_s, clock, jitter
+        self._reconnect_timeout_s, self._clock, self._jitter = reconnect_timeout_s, clock, jitter
         self._heard_at = clock()
         self._failures = 0
         self._sequence = 0
@@ -101,7 +101,7 @@ class Resumption:
             self._revisions.clear()
             return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
         # The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-        if not self._is_cut(error) or (self._failures and self._clock() - self._heard_at > self._patience_s):
+        if not self._is_cut(error) or (self._failures and self._clock() - self._heard_at > self._reconnect_timeout_s):
             raise error
         self._failures += 1
         pause_s = self._jitter(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)))

@@ -16,7 +16,7 @@ from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
-from cbrgateway_client import CallError, Gateway, Kind, aio, patiently, watch_tasks
+from cbrgateway_client import CallError, Gateway, Kind, aio, retry_when_limited, watch_tasks
 from google.protobuf.duration_pb2 import Duration
 
 LIST = vault_pb2.ListVaultsRequest()
@@ -127,20 +127,20 @@ def test_quota(passed):
         error = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [stub.ListVaults(LIST) for _ in range(50)], "RATE_LIMIT")
         assert error.quota_violations[0].quota_metric == "requests"
         assert error.retry_delay_s > 0
-        patiently(lambda: stub.ListVaults(LIST))
-        failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [patiently(lambda: stub.ListVaults(LIST), patience_s=0) for _ in range(50)])
+        retry_when_limited(lambda: stub.ListVaults(LIST))
+        failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [retry_when_limited(lambda: stub.ListVaults(LIST), timeout_s=0) for _ in range(50)])
     passed()
 
 
-def test_patience(passed):
+def test_retry_when_limited(passed):
     with scripted().channel() as channel:
         stub = VaultServiceStub(channel)
-        assert patiently(lambda: stub.CreateVault(new_vault("python-patience"))).vault.id == "made"
+        assert retry_when_limited(lambda: stub.CreateVault(new_vault("python-limited"))).vault.id == "made"
 
     async def likewise():
         async with scripted().aio_channel() as channel:
             stub = VaultServiceStub(channel)
-            return await asyncio.gather(*(aio.patiently(lambda n=n: stub.CreateVault(new_vault(f"python-patience-{n}"))) for n in range(3)))
+            return await asyncio.gather(*(aio.retry_when_limited(lambda n=n: stub.CreateVault(new_vault(f"python-limited-{n}"))) for n in range(3)))
 
     assert [made.vault.id for made in asyncio.run(likewise())] == ["made"] * 3
     passed()

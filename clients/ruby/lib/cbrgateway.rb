@@ -38,7 +38,7 @@ module CbrGateway
   # @param seconds [Numeric] the time for all of it
   # @yield the call
   # @return what the block returns
-  def self.patiently(seconds)
+  def self.retry_when_limited(seconds)
     ends_at = now + seconds
     outer = request_id
     Thread.current[:cbrgateway_request_id] ||= SecureRandom.uuid
@@ -56,7 +56,7 @@ module CbrGateway
   end
 
   # @api private
-  # @return [String, nil] the id of the change that {patiently} makes
+  # @return [String, nil] the id of the change that {retry_when_limited} makes
   def self.request_id
     Thread.current[:cbrgateway_request_id]
   end

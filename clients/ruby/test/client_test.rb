@@ -66,16 +66,16 @@ class ClientTest < Minitest::Test
     assert_operator error.retry_delay, :>, 0
     assert_equal(["requests"], error.quotas.map { |quota| quota[:quota_metric] })
     began = CbrGateway.now
-    CbrGateway.patiently(30) { limited.list_vaults(ListVaultsRequest.new) }
+    CbrGateway.retry_when_limited(30) { limited.list_vaults(ListVaultsRequest.new) }
     assert_operator CbrGateway.now - began, :>, error.retry_delay / 2
     passed "quota"
   end
 
-  def test_patience
-    made = CbrGateway.patiently(30) { script.stub(VaultService).create_vault(new_vault("ruby-patience")) }
+  def test_retry_when_limited
+    made = CbrGateway.retry_when_limited(30) { script.stub(VaultService).create_vault(new_vault("ruby-limited")) }
     assert_equal "made", made.vault.id
     assert_nil CbrGateway.request_id
-    passed "patience"
+    passed "retry-when-limited"
   end
 
   def test_watch

@@ -16,19 +16,19 @@
 mod connection;
 mod error;
 mod gateway;
-mod patiently;
 mod policy;
 mod request_id;
 mod resumption;
 mod retry;
+mod retry_when_limited;
 mod watch;
 
 pub use connection::Connection;
 pub use error::{Error, Failure, Kind};
 pub use gateway::Gateway;
-pub use patiently::patiently;
 pub use proto::{cbrgateway::v1, google};
 pub use request_id::DESCRIPTORS;
+pub use retry_when_limited::retry_when_limited;
 pub use watch::Watch;
 
 // The libraries whose types are in this API, in the versions that fit it.

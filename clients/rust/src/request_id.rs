@@ -16,7 +16,7 @@ const FIELD: &str = "request_id";
 const PREFIX: usize = 5;
 
 tokio::task_local! {
-    /// The id of the change that is being tried, where `patiently` tries it.
+    /// The id of the change that is being tried, where `retry_when_limited` tries it.
     static OF_ALL_TRIES: String;
 }
 

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Where nothing has come for so long since a failure, the next one ends the watch. Not since the last event: a stream may be
 /// silent for longer before that counts as a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Tasks whose last revision is known. One that was forgotten may be told twice.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -129,7 +129,7 @@ impl Resumption {
             self.forget();
             return Ok(Next::Gap(WatchGap { reason: error.to_string(), ..WatchGap::default() }));
         }
-        if !self.is_cut(&error) || self.failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+        if !self.is_cut(&error) || self.failing.get_or_insert_with(Instant::now).elapsed() > RECONNECT_TIMEOUT {
             return Err(error);
         }
         let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures.min(10)));

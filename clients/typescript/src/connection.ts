@@ -19,7 +19,7 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
 import { GatewayError } from "./errors.js";
-import { newRequestId } from "./patience.js";
+import { newRequestId } from "./retry.js";
 
 /** How long each RPC may take and which are repeated. */
 const SERVICE_CONFIG = readFileSync(new URL("../../service_config.json", import.meta.url), "utf8");

@@ -6,5 +6,5 @@
  */
 export { connect, Gateway, type CallOptions, type Client, type ConnectOptions } from "./connection.js";
 export { GatewayError, type Kind } from "./errors.js";
-export { patiently } from "./patience.js";
+export { retryWhenLimited } from "./retry.js";
 export { watchTasks } from "./watch.js";

@@ -20,7 +20,7 @@ const DEFAULT_HEARTBEAT_MS = 20_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 20_000;
 /** Without a sign of life for longer, the next failure ends the watch. */
-const PATIENCE_MS = 60_000;
+const RECONNECT_TIMEOUT_MS = 60_000;
 /** Tasks whose last revision is known. One that was forgotten may be told twice. */
 const MAX_REMEMBERED = 10_000;
 
@@ -100,7 +100,7 @@ class Watch {
       return 0;
     }
     // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-    if (!this.#isCut(why) || (this.#failures > 0 && Date.now() - this.#heardAt > PATIENCE_MS)) throw why;
+    if (!this.#isCut(why) || (this.#failures > 0 && Date.now() - this.#heardAt > RECONNECT_TIMEOUT_MS)) throw why;
     const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures++, 10));
     return Math.max(Math.random() * longest, why.retryDelayMs);
   }

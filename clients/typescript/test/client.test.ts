@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
 import { status } from "@grpc/grpc-js";
 
-import { connect, GatewayError, patiently, watchTasks, type ConnectOptions, type Gateway } from "../src/index.js";
+import { connect, GatewayError, retryWhenLimited, watchTasks, type ConnectOptions, type Gateway } from "../src/index.js";
 import { CheckpointResourceSchema, CheckpointService, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
 import { ErrorReason } from "../src/gen/cbrgateway/v1/errors_pb.js";
 import { TaskSchema, TaskService, TaskStatus, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
@@ -114,16 +114,16 @@ check(
     assert(error.retryDelayMs > 0);
     assert.equal(error.quotas[0]?.quotaMetric, "requests");
     const began = Date.now();
-    await patiently(30_000, list);
+    await retryWhenLimited(30_000, list);
     assert(Date.now() - began > error.retryDelayMs / 2);
   },
   { apiKey: given("LIMITED_KEY") },
 );
 
 check(
-  "patience",
+  "retry-when-limited",
   async (gateway) => {
-    const { vault } = await patiently(30_000, () => gateway.client(VaultService).createVault(newVault("ts-patience")));
+    const { vault } = await retryWhenLimited(30_000, () => gateway.client(VaultService).createVault(newVault("ts-limited")));
     assert.equal(vault?.id, "made");
   },
   { address: given("SCRIPT_ADDRESS"), plaintext: true },

@@ -65,7 +65,7 @@ struct Error : std::exception {
 /// The function makes one call, in the thread in which it runs. If that is a change without a request_id, all tries get the same one: the change may have
 /// been made already, when its answer was lost and a limit refused gRPC's own repeat. Two changes in one function would share the id.
 ///
-///     Patiently(deadline, [&](grpc::ClientContext* context) { return vaults->ListVaults(context, request, &response); });
-grpc::Status Patiently(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
+///     RetryWhenLimited(deadline, [&](grpc::ClientContext* context) { return vaults->ListVaults(context, request, &response); });
+grpc::Status RetryWhenLimited(std::chrono::system_clock::time_point deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
 
 }  // namespace cbrgateway

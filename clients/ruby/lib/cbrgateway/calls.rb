@@ -10,7 +10,7 @@ module CbrGateway
   module Calls
     # The request of a change with a request_id, in a copy if it had none: used again for another change the caller's message must not carry the id of
     # this one. In the request of a read it is a filter. gRPC repeats a call with the same bytes, so all its attempts have the same id; so do the tries of
-    # {CbrGateway.patiently}.
+    # {CbrGateway.retry_when_limited}.
     def self.identified(method, request)
       return request if Descriptors::READS.include?(method) || !request.respond_to?(:request_id) || !request.request_id.empty?
 

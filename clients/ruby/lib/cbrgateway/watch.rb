@@ -22,7 +22,7 @@ module CbrGateway
     FIRST_PAUSE_S = 0.2
     LONGEST_PAUSE_S = 20
     # Without a sign of life for longer, the next failure ends the watch.
-    PATIENCE_S = 60
+    RECONNECT_TIMEOUT_S = 60
     # Tasks whose last revision is known. One that was forgotten may be told twice.
     MAX_REMEMBERED = 10_000
 
@@ -118,7 +118,7 @@ module CbrGateway
       failure ||= Error.lost("it ended without stream_end")
       return begin_anew(failure) if failure.code == OUT_OF_RANGE && !@request.resume_token.empty?
       # The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-      raise failure if @under_way.closed? || !cut?(failure) || (@failures.positive? && CbrGateway.now - @heard_at > PATIENCE_S)
+      raise failure if @under_way.closed? || !cut?(failure) || (@failures.positive? && CbrGateway.now - @heard_at > RECONNECT_TIMEOUT_S)
 
       longest_s = [LONGEST_PAUSE_S, FIRST_PAUSE_S * (2**[@failures, 10].min)].min
       @failures += 1

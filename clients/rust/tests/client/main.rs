@@ -13,7 +13,7 @@ use cbrgateway::v1::protectability_service_client::ProtectabilityServiceClient;
 use cbrgateway::v1::task_service_client::TaskServiceClient;
 use cbrgateway::v1::vault_service_client::VaultServiceClient;
 use cbrgateway::v1::watch_tasks_response::Event;
-use cbrgateway::{Error, Gateway, Kind, Watch, patiently};
+use cbrgateway::{Error, Gateway, Kind, Watch, retry_when_limited};
 use stage::{ask, connect, failed, gateway, new_vault, passed, pem, script, told};
 use tokio::time::timeout;
 
@@ -81,7 +81,7 @@ async fn quota() -> Result<(), Error> {
     assert_eq!(metrics, ["requests"]);
     let delay = error.retry_delay.expect("the gateway asks for a delay");
     let began = Instant::now();
-    let listed = patiently(Duration::from_secs(30), || {
+    let listed = retry_when_limited(Duration::from_secs(30), || {
         let mut vaults = vaults.clone();
         async move { vaults.list_vaults(list()).await }
     });
@@ -92,14 +92,14 @@ async fn quota() -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn patience() -> Result<(), Error> {
+async fn limited() -> Result<(), Error> {
     let vaults = VaultServiceClient::new(script().connect()?);
-    let made = patiently(Duration::from_secs(10), || {
+    let made = retry_when_limited(Duration::from_secs(10), || {
         let mut vaults = vaults.clone();
-        async move { vaults.create_vault(new_vault("rust-patience")).await }
+        async move { vaults.create_vault(new_vault("rust-limited")).await }
     });
     assert_eq!(made.await?.into_inner().vault.expect("a vault was made").id, "made");
-    passed("patience");
+    passed("retry-when-limited");
     Ok(())
 }
 

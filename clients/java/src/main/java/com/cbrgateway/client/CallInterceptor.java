@@ -23,7 +23,7 @@ import java.util.function.Supplier;
  * the same request_id.
  */
 final class CallInterceptor implements ClientInterceptor {
-  /** The request_id that {@link Gateway#patiently} keeps for its change. */
+  /** The request_id that {@link Gateway#retryWhenLimited} keeps for its change. */
   static final Context.Key<String> REQUEST_ID = Context.key("cbrgateway-request-id");
 
   private static final Metadata.Key<String> AUTHORIZATION = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);

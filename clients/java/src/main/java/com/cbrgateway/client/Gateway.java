@@ -71,7 +71,7 @@ public final class Gateway implements AutoCloseable {
    * <p>The call must make one change at most, from the thread that it runs in: all tries have one request_id, by which the gateway knows a change that it has made already. It may have: a
    * limit can refuse the repeat, by gRPC, of a change whose answer was lost.
    */
-  public static <T> T patiently(Duration time, Supplier<T> call) throws InterruptedException {
+  public static <T> T retryWhenLimited(Duration time, Supplier<T> call) throws InterruptedException {
     Instant end = Instant.now().plus(time);
     Context change = Context.current().withValue(CallInterceptor.REQUEST_ID, UUID.randomUUID().toString());
     while (true) {

@@ -26,7 +26,7 @@ public final class TaskWatch {
   private static final Duration LONGEST_PAUSE = Duration.ofSeconds(20);
 
   /** Without a sign of life for longer, the next failure ends the watch. */
-  private static final Duration PATIENCE = Duration.ofMinutes(1);
+  private static final Duration RECONNECT_TIMEOUT = Duration.ofMinutes(1);
 
   /** Tasks whose last revision is known. One that was forgotten may be told twice. */
   private static final int MAX_REMEMBERED = 10_000;
@@ -160,7 +160,7 @@ public final class TaskWatch {
 
   private Duration again(GatewayException why) throws GatewayException {
     // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-    if (!isCut(why) || failures > 0 && System.nanoTime() - heardNs > PATIENCE.toNanos()) {
+    if (!isCut(why) || failures > 0 && System.nanoTime() - heardNs > RECONNECT_TIMEOUT.toNanos()) {
       throw why;
     }
     long longest = Math.min(LONGEST_PAUSE.toMillis(), FIRST_PAUSE.toMillis() << Math.min(failures, 10));

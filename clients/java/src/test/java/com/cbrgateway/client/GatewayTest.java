@@ -89,7 +89,7 @@ class GatewayTest {
       assertEquals(ErrorReason.ERROR_REASON_RATE_LIMIT, e.reason(), e.getMessage());
       assertTrue(e.retryDelay().toMillis() > 0);
       assertEquals("requests", e.quotas().get(0).getQuotaMetric());
-      ListVaultsResponse listed = Gateway.patiently(Duration.ofSeconds(30), () -> vaults(gateway).listVaults(LIST));
+      ListVaultsResponse listed = Gateway.retryWhenLimited(Duration.ofSeconds(30), () -> vaults(gateway).listVaults(LIST));
       assertTrue(listed.isInitialized());
     }
     Stage.passed("quota");
@@ -109,12 +109,12 @@ class GatewayTest {
   }
 
   @Test
-  void patience() throws Exception {
+  void retryWhenLimited() throws Exception {
     try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect()) {
-      var made = Gateway.patiently(Duration.ofSeconds(30), () -> vaults(gateway).createVault(Stage.newVault("java-patience", 100)));
+      var made = Gateway.retryWhenLimited(Duration.ofSeconds(30), () -> vaults(gateway).createVault(Stage.newVault("java-limited", 100)));
       assertEquals("made", made.getVault().getId());
     }
-    Stage.passed("patience");
+    Stage.passed("retry-when-limited");
   }
 
   @Test

@@ -20,7 +20,7 @@ export function newRequestId(): string {
  * The closure makes one change at most: all tries have the same request_id, yours or a new one. That makes it safe, since the answer of a change may be lost, and a limit refuse the
  * repeat.
  */
-export function patiently<T>(timeMs: number, call: () => Promise<T>): Promise<T> {
+export function retryWhenLimited<T>(timeMs: number, call: () => Promise<T>): Promise<T> {
   const end = Date.now() + timeMs;
   return sharedRequestId.run(newRequestId(), async () => {
     for (;;) {

@@ -13,9 +13,9 @@ use crate::{Error, request_id};
 /// id reaches calls of the task that awaits this, not of tasks that `call` spawns: those need an id that was made before.
 ///
 /// ```no_run
-/// # use cbrgateway::{Connection, Error, patiently, v1};
+/// # use cbrgateway::{Connection, Error, retry_when_limited, v1};
 /// # async fn listed(connection: Connection) -> Result<(), Error> {
-/// let listed = patiently(std::time::Duration::from_secs(60), || {
+/// let listed = retry_when_limited(std::time::Duration::from_secs(60), || {
 ///     let mut vaults = v1::vault_service_client::VaultServiceClient::new(connection.clone());
 ///     async move { vaults.list_vaults(v1::ListVaultsRequest::default()).await }
 /// });
@@ -27,7 +27,7 @@ use crate::{Error, request_id};
 /// # Errors
 ///
 /// The refusal that there was no time to wait for, or any other error of the call.
-pub async fn patiently<T, E, A>(within: Duration, mut call: impl FnMut() -> A) -> Result<T, Error>
+pub async fn retry_when_limited<T, E, A>(within: Duration, mut call: impl FnMut() -> A) -> Result<T, Error>
 where
     A: Future<Output = Result<T, E>>,
     Error: From<E>,
