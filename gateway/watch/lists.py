@@ -47,15 +47,16 @@ class Lists:
         return found
 
     async def newest(self) -> Listed:
-        """The newest tasks. A page proves nothing of the rest unless it is in order."""
+        """The newest tasks, at least all that CBR may go on listing late. A page proves nothing of the rest unless it is in order."""
         page = await self._page({"page_size": _PAGE})
         tasks = list(page.tasks)
         if not page.next_page_token:
             return _listed(tasks, 0)
         moments = [created_us(task) for task in tasks]
-        if moments == sorted(moments, reverse=True):
+        since_us = max(moments) - self.lag_us
+        if moments == sorted(moments, reverse=True) and moments[-1] < since_us:
             return _listed(tasks, moments[-1] + 1)
-        return await self.since(max(moments) - self.lag_us)
+        return await self.since(since_us)
 
     async def since(self, since_us: int) -> Listed:
         """All tasks created since then."""

@@ -1,5 +1,7 @@
 """What watchers saw, and everything that is wrong with it."""
 
+import asyncio
+
 from cbrgateway.v1 import task_pb2
 
 FINAL = {
@@ -28,6 +30,8 @@ class Ledger:
         self.opened = []
         """The token of each stream that was opened."""
         self.ends = {}
+        self.begun = asyncio.Event()
+        """A snapshot was complete: from now on no end may be missed."""
         self.problems = []
         self.gaps = 0
         self._revisions = {}
@@ -48,7 +52,9 @@ class Ledger:
     def seen(self, event):
         """Whether it is the end of a task, and news."""
         kind, task = event.WhichOneof("event"), task_in(event)
-        if kind == "gap":
+        if kind == "snapshot_end":
+            self.begun.set()
+        elif kind == "gap":
             self.gaps += 1
         elif kind == "removed":
             self._complain(f"{event.removed.task_id} is said to be gone")

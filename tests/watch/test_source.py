@@ -245,3 +245,15 @@ async def test_a_task_that_cannot_be_read_keeps_nobody_from_the_others(world):
         await waiting.until("removed")
     assert seen.kinds == ["snapshot_task", "snapshot_end", "terminal"]
     assert waiting.kinds[:2] == ["snapshot_end", "source_status"]
+
+
+async def test_a_task_that_is_listed_late_is_told_however_many_newer_ones_there_were_at_the_start(world):
+    """It was begun before the newest 200, so that a first page of the list does not reach back to it."""
+    for _ in range(250):
+        end_task(world, start_task(world))
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+        late = start_task(world)
+        late.created_at -= 30
+        end_task(world, late, "failed")
+        assert (await seen.until("terminal")).task.id == late.id
