@@ -82,13 +82,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a change asks for, priced by the limits that it meets."""
+    """What a change asks for, priced by the limits that it meets. `life`: of the store's data, before it was known how much there is."""
 
     operation: Operation
     wanted: Sequence[ResourceDelta]
     priced: Sequence[tuple[Charge, Applied]]
     give_back: dict[str, int]
     fence: int | None
+    life: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class ChangeRunner:
         current, fence = await self._current(change, limits)
         wanted = deltas.deltas(change.binding, change.request, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
+        life = self.recounter.life
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
             operation=self._operation(change, deltas.charges_of(wanted, priced, scope), deadline, *await self._before(change, deadline)),
@@ -163,6 +165,7 @@ class ChangeRunner:
             priced=priced,
             give_back=deltas.credits_of(wanted, limits, scope),
             fence=fence,
+            life=life,
         )
 
     async def _current(self, change: Change, limits: Limits) -> tuple[Message | None, int | None]:
@@ -230,8 +233,12 @@ class ChangeRunner:
 
     async def _begin(self, change: Change, plan: _Plan, deadline: Deadline) -> Begun:
         """As the store's, but waits for the same request that is under way."""
-        pause_s = _FIRST_LOOK_S
+        pause_s, life = _FIRST_LOOK_S, plan.life
         while True:
+            while life != self.recounter.life:
+                # The store may have lost its data since, and with them how much there is.
+                life = self.recounter.life
+                await self.counted(plan.wanted, plan.priced, change.scope.project, deadline)
             begun = await self.ledger.begin(plan.operation)
             if not isinstance(begun, InProgress) or self.client.released or deadline.left_s(self.clock.monotonic()) < pause_s:
                 return begun
@@ -239,8 +246,7 @@ class ChangeRunner:
             if known is not None and undecided(known):
                 return begun
             await self.clock.sleep(pause_s)
-            # The store may have lost its data meanwhile.
-            await self.counted(plan.wanted, plan.priced, change.scope.project, deadline)
+            await self.recounter.check_epoch()
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:

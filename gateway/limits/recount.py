@@ -25,7 +25,7 @@ from gateway.limits.counts import Counts, Standing
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.listing import Change, Listing, Recent, shared
 from gateway.limits.lists import Lists
-from gateway.state import OPEN, OperationView, Store
+from gateway.state import OPEN, OperationView, Store, StoreDown
 from gateway.upstream.amounts import Metric, Resize
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.traits import AnyTraits
@@ -61,10 +61,16 @@ class Recounter:
     """Counts of projects that were taken in this life of the store."""
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
+    life: int = 0
+    """How many lives of the store's data have been seen: another number says that they may be lost, and what was counted with them."""
     _counts: Counts | None = None
     _recalled: bool = False
     _epoch: str = ""
+    """Of this life."""
+    _restored: int = 0
+    """The last life that knows what this process has sent."""
     _count_from: float = -math.inf
+    """No count that began earlier is taken in, and nothing grows before."""
     _counting: dict[str, asyncio.Event] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -104,13 +110,13 @@ class Recounter:
         wanted = own.union(keys)
         if self.ready.issuperset(wanted):
             return
-        if (left_s := self._count_from - self.clock.monotonic()) > 0:
-            raise refusals.data_lost(left_s)
+        self._check_wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(time_left_s, 0)):
                 await self._make_ready(keys, own)
         if self.ready.issuperset(wanted):
             return
+        self._check_wait()
         for part in sorted(own - self.known):
             if problem := self.lists.problems.get(part):
                 raise refusals.uncounted(problem)
@@ -134,34 +140,57 @@ class Recounter:
     async def check_epoch(self) -> None:
         """A store that lost its data has to be counted anew. Raises StoreDown."""
         epoch = await self.store.epoch()
-        if epoch == self._epoch:
+        if epoch != self._epoch:
+            self._begin_life(epoch)
+        if self._restored == self.life:
             return
-        self.ready.clear()
-        self.known.clear()
-        self._recalled = False
         async with self._noticing:
-            if epoch == self._epoch:
+            if self._restored == self.life:
                 return
+            life, lost = self.life, self.life > 1
             # What was sent before the data began may be recorded nowhere, and CBR may take so long to show it.
-            wait_s = self.settle_s - await self.store.age_s()
-            if self._epoch:
-                wait_s = max(wait_s, self.notice_s)
+            wait_s = max(self.settle_s - await self.store.age_s(), self.notice_s if lost else 0)
             if wait_s > 0:
                 log.error("the store lost data, or is new; growth under limits waits", seconds=round(wait_s, 1))
+            if life == self.life:
                 self._count_from = self.clock.monotonic() + wait_s
-            if self._epoch:
+            if lost:
                 await self.restore()
-            self._epoch = epoch
+            self._restored = life
+
+    def _begin_life(self, epoch: str) -> None:
+        """At once, so that no count under way is taken for one of this life."""
+        self._epoch = epoch
+        self.life += 1
+        self._count_from = self.clock.monotonic() + max(self.settle_s, self.notice_s)
+        self._recalled = False
+        self.ready.clear()
+        self.known.clear()
 
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
-        """Counts the members of one backup. Raises GatewayError or StoreDown."""
+        """Counts the members of one backup. Raises QUOTA_STORE_DOWN while nothing may grow, another GatewayError, or StoreDown."""
+        await self.check_epoch()
+        self._check_wait()
+        began = self.clock.monotonic()
         recent = await self._recent(lambda traits: traits.shares)
         fence = await self.store.fence()
         rows = await self.reader.rows("BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id)
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
+        await self._check_still(began)
         await self.store.recount(dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s)
 
     # Below -----------------------------------------------------------------------------------------------------------------------
+
+    def _check_wait(self) -> None:
+        """Raises QUOTA_STORE_DOWN while it is too early to count."""
+        if (left_s := self._count_from - self.clock.monotonic()) > 0:
+            raise refusals.data_lost(left_s)
+
+    async def _check_still(self, began: float) -> None:
+        """Right before a count is told, which the store then takes for its present life. Raises StoreDown if the count began too early for that."""
+        await self.check_epoch()
+        if began < self._count_from:
+            raise StoreDown("a count began before the data of the store were lost, or too soon after")
 
     async def _make_ready(self, keys: Collection[str], own: Collection[str]) -> None:
         """Counts what was never counted; of others' projects only what nobody has tried yet."""
@@ -183,9 +212,9 @@ class Recounter:
         """What earlier processes, or others, have counted is known. Raises StoreDown."""
         async with self._recalling:
             if not self._recalled:
-                epoch, parts = self._epoch, list(self.counts.project_of)
+                life, parts = self.life, list(self.counts.project_of)
                 found = await self.store.usage(parts)
-                if epoch == self._epoch:
+                if life == self.life:
                     self.known |= {part for part in parts if found[part].counted_at is not None}
                     self._recalled = True
 
@@ -211,6 +240,7 @@ class Recounter:
 
     async def _count(self, projects: Collection[str]) -> None:
         """Raises StoreDown."""
+        began = self.clock.monotonic()
         lists: dict[asyncio.Task[Listing], str] = {}
         try:
             recent = await self._recent(lambda traits: traits.resize)
@@ -221,7 +251,7 @@ class Recounter:
                 await asyncio.wait(lists, return_when=asyncio.FIRST_COMPLETED)
                 done, _ = await asyncio.wait(lists, timeout=_TOGETHER_S)
                 listed = {lists.pop(task): task.result() for task in done}
-                await self._tell(listed, fence, recent)
+                await self._tell(listed, fence, recent, began)
                 for project in listed:
                     self._counting.pop(project).set()
         finally:
@@ -231,8 +261,8 @@ class Recounter:
                 if under_way := self._counting.pop(project, None):
                     under_way.set()
 
-    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent[Resize]]) -> None:
-        counts, epoch = self.counts, self._epoch
+    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent[Resize]], began: float) -> None:
+        counts = self.counts
         reserved = {op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)}
         found = {
             part: listing.amount(metric, part, reserved)
@@ -243,9 +273,10 @@ class Recounter:
         seen = {known for listing in listed.values() for known in listing.shown(reserved, recent)}
         failpoint.reach("after_listing")
         totals = counts.above(listed)
+        await self._check_still(began)
         await self.store.recount(found, fence, seen, self.settle_s, totals)
         failpoint.reach("after_recount")
-        if epoch == self._epoch:
+        if began >= self._count_from:
             self.known |= found.keys()
             self._note_ready(totals)
 

@@ -329,14 +329,9 @@ class ValkeyStore:
         return float(seconds + microseconds / 1e6)
 
     async def epoch(self) -> str:
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.set(f"{self._base}:epoch", uuid.uuid4().hex, nx=True)
-            pipe.get(f"{self._base}:epoch")
-            # Another run of the server may have come back without its last writes, and a replica never had them.
-            pipe.info("server")
-            _, epoch, server = await self._ask(pipe.execute)
+        epoch, life = await self._run("epoch", uuid.uuid4().hex)
         self._epoch = epoch.decode()
-        return f"{self._epoch}.{server.get('run_id', '')}"
+        return str(life.decode())
 
     async def age_s(self) -> float:
         return float(await self._run("age"))

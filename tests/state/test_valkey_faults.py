@@ -182,7 +182,7 @@ async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
         await asyncio.sleep(0.3)
         await store.sweep()
     left = {word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")}
-    assert left == {"{cbrgw}:epoch", "{cbrgw}:sequence", "{cbrgw}:counter:vaults"}
+    assert left == {"{cbrgw}:epoch", "{cbrgw}:first", "{cbrgw}:sequence", "{cbrgw}:counter:vaults"}
 
 
 async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(own_valkey: ValkeyProcess):

@@ -9,9 +9,15 @@ local function at(name) return base .. ':' .. name end
 local function whole(number) return string.format('%.0f', number + 0) end
 local function exact(number) return string.format('%.17g', number) end
 local function operation_at(id) return at('operation:' .. id) end
+local function number_at(name) return tonumber(redis.call('GET', at(name)) or '0') end
 local function counter_at(name) return at('counter:' .. name) end
 
 local function adjustment_at(resource, name) return at('adjustment:' .. cjson.encode({resource, name})) end
+
+-- Names this life of the data. Another run of the server may have come back without its last writes, and a replica never had them.
+local function life()
+  return (redis.call('GET', at('epoch')) or '') .. '.' .. string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+end
 
 local OPEN = {RESERVED = 1, SENT = 1, UNKNOWN = 1}
 

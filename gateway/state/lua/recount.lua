@@ -1,8 +1,8 @@
 -- fence, counts [[key, counted], ...], seen ids, settle_s, totals [[key, [part, ...], assumed], ...]
 local fence = tonumber(ARGV[1])
--- A listing that began before the data were lost.
-if fence > tonumber(redis.call('GET', at('sequence')) or '0') then return {'emptied'} end
 local seen, counted, late = {}, cjson.decode(ARGV[2]), {}
+-- A listing that began before the data were lost, all of them or the last.
+if #counted > 0 and (fence < number_at('first') or fence > number_at('sequence')) then return {'emptied'} end
 for _, id in ipairs(cjson.decode(ARGV[3])) do seen[id] = true end
 for _, pair in ipairs(counted) do late[pair[1]] = 0 end
 
