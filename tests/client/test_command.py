@@ -101,7 +101,7 @@ async def test_says_why_there_is_no_answer(stage):
     assert await command(address) == (3, "", "Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n")
     code, _, err = await command(address)
     assert (code, err.splitlines()[-1]) == (2, "Error: INVALID_ARGUMENT (FIELD_INVALID): as scripted")
-    code, _, err = await command(f"127.0.0.1:{free_port()}", "--reconnect-timeout", "--reconnect-timeout", "0.1")
+    code, _, err = await command(f"127.0.0.1:{free_port()}", "--reconnect-timeout", "0.1")
     assert code == 3
     assert err.startswith("Error: UNAVAILABLE: ")
     assert (await command(address, "--task", "a", "--submission", "b"))[0] == 2
