@@ -25,8 +25,6 @@ from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.remote_clock import RemoteClock
 
 _TIMES: Final = 2.0
-_SHOWN_BY_NOTHING: Final = frozenset({"BackupShareService/AddBackupMembers", "OrganizationPolicyService/CreateOrganizationPolicy"})
-"""What somebody else may have done as well, without a trace of who it was."""
 
 
 class Unseen(Enum):
@@ -38,7 +36,7 @@ class Unseen(Enum):
 
 def unseen(binding: Binding) -> Unseen:
     """What must never be sent twice is not given up by itself: that nothing is shown is no proof that is good enough."""
-    undecided = binding.retry_class is RetryClass.NEVER or binding.rpc in _SHOWN_BY_NOTHING
+    undecided = binding.retry_class is RetryClass.NEVER or binding.traits.untraceable
     return Unseen.UNDECIDED if undecided else Unseen.NOT_DONE
 
 

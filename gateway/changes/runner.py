@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from gateway.changes.ledger import Ending, Ledger
-from gateway.changes.namesakes import KINDS, topic
+from gateway.changes.namesakes import name_in, named, topic
 from gateway.changes.record import OperationDetail, undecided
 from gateway.changes.recovery import Recovery
 from gateway.changes.room import Room
@@ -186,12 +186,12 @@ class ChangeRunner:
     async def _before(self, change: Change, deadline: Deadline) -> tuple[Span | None, tuple[str, ...] | None]:
         """CBR's time, and the namesakes of what will be created, where its outcome may have to be told from them; None for what is not known."""
         project, found = change.scope.project, None
-        kind = None if self._marks(change) or not self.recovery.settings.recovery else KINDS.get(change.binding.rpc)
+        creates = None if self._marks(change) or not self.recovery.settings.recovery else change.binding.traits.creates
         asks = change.binding.asynchronous and (self.recovery.settings.recovery or self.submissions.settings.correlate)
         with contextlib.suppress(TimeoutError, GatewayError, KeyError):
             async with asyncio.timeout(deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE):
-                if kind is not None:
-                    found = tuple(row.id for row in await kind.named(self.reader, project, kind.name(change.request)))
+                if creates is not None:
+                    found = tuple(row.id for row in await named(creates, self.reader, project, name_in(creates, change.request)))
                 elif asks:
                     await self.reader.time(project)
         return self.client.remote_clock(change.account.endpoint).now(), found
@@ -224,7 +224,7 @@ class ChangeRunner:
         )
 
     def _topic(self, change: Change) -> str:
-        if change.binding.rpc in KINDS:
+        if change.binding.traits.creates is not None:
             return topic(change.account.project_id)
         return change.scope.project if change.binding.asynchronous else ""
 

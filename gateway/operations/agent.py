@@ -1,11 +1,25 @@
 """AgentService."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cbrgateway.v1 import agent_pb2
 
 from gateway.upstream.read_back import cannot_tell
-from gateway.upstream.traits import Fields, ObjectRead, ReadBack, Traits
+from gateway.upstream.shown import shows
+from gateway.upstream.traits import Fields, ObjectRead, Proof, Proven, ReadBack, Traits
+
+
+def _registered(seen: Sequence[ReadBack[agent_pb2.RegisterAgentRequest, agent_pb2.GetAgentResponse]]) -> Proven | None:
+    (change,) = seen
+    agent = change.observed.agent
+    return Proven({"agent": agent}) if shows(change.sent["agent"], change.read["agent"], agent.DESCRIPTOR) else None
+
+
+REGISTER_AGENT: Final = Traits[agent_pb2.RegisterAgentRequest, agent_pb2.RegisterAgentResponse](
+    rpc="AgentService/RegisterAgent",
+    proof=Proof(rpc="AgentService/GetAgent", field="agent_id", ids=lambda request: [request.agent.agent_id], proven=_registered),
+)
 
 
 def _paths(agent: agent_pb2.Agent) -> set[str]:

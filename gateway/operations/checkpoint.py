@@ -9,7 +9,7 @@ from gateway.operations.tasks import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.marker import description
 from gateway.upstream.task_search import Search
-from gateway.upstream.traits import Mark, Traits
+from gateway.upstream.traits import Mark, ObjectRead, Result, Traits
 
 
 def _mark(request: checkpoint_pb2.CreateCheckpointRequest, op_id: str) -> None:
@@ -27,10 +27,17 @@ def _backing_up(request: checkpoint_pb2.CreateCheckpointRequest, answer: checkpo
     return Search(kinds, tuple(sorted(backed_up)), countable=bool(backed_up), vault_id=wanted.vault_id, checkpoint_id=answer.checkpoint.id)
 
 
+_RESULT: Final = Result[checkpoint_pb2.GetCheckpointResponse](
+    shown_by=ObjectRead("CheckpointService/GetCheckpoint", "checkpoint_id", lambda task: task.checkpoint_id),
+    response=lambda seen: {"checkpoint": seen.checkpoint},
+)
+
 CREATE_CHECKPOINT: Final = Traits[checkpoint_pb2.CreateCheckpointRequest, checkpoint_pb2.CreateCheckpointResponse](
     rpc="CheckpointService/CreateCheckpoint",
     deltas=one(Metric.CHECKPOINTS_PER_DAY),
     search=_backing_up,
+    description=lambda request: request.checkpoint.parameters.description,
+    result=_RESULT,
     mark=Mark(has_room=lambda request: not request.checkpoint.parameters.HasField("description"), put=_mark),
 )
 

@@ -9,6 +9,7 @@ from gateway.upstream.traits import ObjectRead, Traits
 CREATE_ORGANIZATION_POLICY: Final = Traits[pb.CreateOrganizationPolicyRequest, pb.CreateOrganizationPolicyResponse](
     rpc="OrganizationPolicyService/CreateOrganizationPolicy",
     created_id=lambda response: response.policy.id,
+    untraceable=True,
 )
 
 DELETE_ORGANIZATION_POLICY: Final = Traits[pb.DeleteOrganizationPolicyRequest, pb.DeleteOrganizationPolicyResponse](

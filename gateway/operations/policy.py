@@ -8,7 +8,7 @@ from gateway.errors import field_invalid
 from gateway.operations.growth import one
 from gateway.upstream.amounts import Metric
 from gateway.upstream.lookup import POLICY_MARK
-from gateway.upstream.traits import ObjectRead, Traits
+from gateway.upstream.traits import Creation, ObjectRead, Traits
 
 
 def _check_name(request: policy_pb2.CreatePolicyRequest | policy_pb2.UpdatePolicyRequest, enterprise_project: str) -> None:
@@ -18,10 +18,19 @@ def _check_name(request: policy_pb2.CreatePolicyRequest | policy_pb2.UpdatePolic
         raise field_invalid("policy.name", f"must begin with {mark}, {why}", "owner")
 
 
+_MADE: Final = Creation[policy_pb2.Policy](
+    listing="PolicyService/ListPolicies",
+    rows="policies",
+    member="policy",
+    made=lambda policy: policy.trigger.properties.start_time,
+    response=lambda policy: {"policy": policy},
+)
+
 CREATE_POLICY: Final = Traits[policy_pb2.CreatePolicyRequest, policy_pb2.CreatePolicyResponse](
     rpc="PolicyService/CreatePolicy",
     deltas=one(Metric.POLICIES),
     created_id=lambda response: response.policy.id,
+    creates=_MADE,
     harmless=True,
     check_owner=_check_name,
 )

@@ -1,9 +1,9 @@
 """VaultService."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from cbrgateway.v1 import task_pb2, vault_pb2
+from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
 from gateway.operations.tasks import ids
@@ -11,7 +11,7 @@ from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.marker import MARKER, MAX_TAGS
 from gateway.upstream.read_back import within
 from gateway.upstream.task_search import Search, Task
-from gateway.upstream.traits import Deltas, Fields, Mark, ObjectRead, ReadBack, ReadFirst, Traits
+from gateway.upstream.traits import Creation, Deltas, Fields, Mark, ObjectRead, Proof, Proven, ReadBack, ReadFirst, Traits
 
 
 def _added(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, _current: object) -> Deltas:
@@ -29,11 +29,23 @@ def _mark(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, o
     request.vault.tags.add(key=MARKER, value=op_id)
 
 
+def _made(response: Callable[[types_pb2.Vault], Fields]) -> Creation[types_pb2.Vault]:
+    return Creation(
+        listing="VaultService/ListVaults",
+        rows="vaults",
+        member="vault",
+        made=lambda vault: vault.create_time,
+        response=response,
+        filters_names=True,
+    )
+
+
 CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
     rpc="VaultService/CreateVault",
     deltas=_added,
     expands=lambda request: request.vault.auto_expand,
     created_id=_created,
+    creates=_made(lambda vault: {"vault": vault}),
     mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
 )
 
@@ -42,6 +54,7 @@ ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultRes
     deltas=_added,
     expands=lambda request: request.vault.auto_expand,
     created_id=lambda response: response.orders[0].resource_id if response.orders else "",
+    creates=_made(lambda vault: {"orders": [{"order_id": vault.billing.order_id, "resource_id": vault.id}]}),
     mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
 )
 
@@ -102,4 +115,19 @@ UPDATE_BACKUP_EXPIRATION: Final = Traits[vault_pb2.UpdateBackupExpirationRequest
     rpc="VaultService/UpdateBackupExpiration",
     search=lambda request, answer: Search((task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)),
     answer=_expiring,
+)
+
+
+def _pre_paid(seen: Sequence[ReadBack[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.GetVaultResponse]]) -> Proven | None:
+    """A pre-paid vault shows that it was changed: an order for one that is pre-paid already is refused."""
+    billings = [each.observed.vault.billing for each in seen]
+    if any(billing.charging_mode != types_pb2.CHARGING_MODE_PRE_PAID for billing in billings):
+        return None
+    orders = {billing.order_id for billing in billings}
+    return Proven({"order_id": orders.pop()} if len(orders) == 1 else None)
+
+
+CHANGE_VAULT_CHARGING_MODE: Final = Traits[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.ChangeVaultChargingModeResponse](
+    rpc="VaultService/ChangeVaultChargingMode",
+    proof=Proof(rpc="VaultService/GetVault", field="vault_id", ids=lambda request: request.vault_ids, proven=_pre_paid),
 )

@@ -3,29 +3,36 @@
 To add a rule: write the function, add it to TRAIT_RULES, and add a bad example with its message to tests/contract/test_bad_traits.py.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.upstream.declaration import Declaration, RetryClass
-from gateway.upstream.traits import AnyTraits
+from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits
 
 Declared = Mapping[str, Declaration]
 TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]
 """Answers one text for each breach, from an RPC, its traits, and all RPCs by name."""
 
 
+_FOR_READS: Final = frozenset({"rpc", "slots", "max_rows", "harmless", "sieve", "check_owner"})
+
+
 def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if d.reads:
-        for name in ("deltas", "read_first", "resize", "shares", "expands", "created_id", "gone", "read_back", "mark"):
-            if getattr(traits, name) is not None:
-                yield f"has no side effects and cannot have the trait {name}"
-        if traits.heavy:
-            yield "has no side effects and cannot have the trait heavy"
+        for field in dataclasses.fields(traits):
+            if field.name not in _FOR_READS and getattr(traits, field.name) != field.default:
+                yield f"has no side effects and cannot have the trait {field.name}"
 
 
 def _object_reads(_d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
-    shown_by = {"gone": traits.gone, "read_first": traits.read_first.shown_by if traits.read_first else None}
-    for name, read in shown_by.items():
+    reads: dict[str, AnyObjectRead | AnyProof | None] = {
+        "gone": traits.gone,
+        "read_first": traits.read_first.shown_by if traits.read_first else None,
+        "result": traits.result.shown_by if traits.result else None,
+        "proof": traits.proof,
+    }
+    for name, read in reads.items():
         if read is None:
             continue
         if read.rpc not in all_ or not all_[read.rpc].reads:
@@ -55,8 +62,30 @@ def _tasks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
         yield "is asynchronous and needs the trait search, by which the tasks are found that it starts"
     if traits.search is not None and not d.option.asynchronous:
         yield "has the trait search and is not asynchronous"
-    if traits.answer is not None and traits.search is None:
-        yield "has the trait answer and needs search, by which the tasks are found that show the response"
+    for name in ("answer", "result", "description"):
+        if getattr(traits, name) is not None and traits.search is None:
+            yield f"has the trait {name} and needs search, by which the tasks are found that it is about"
+
+
+def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
+    creates = traits.creates
+    if creates is None:
+        return
+    if creates.listing not in all_ or not all_[creates.listing].option.paging:
+        yield f"the trait creates lists {creates.listing!r}, which is not an RPC with pages"
+    elif creates.rows not in all_[creates.listing].method.output_type.fields_by_name:
+        yield f"the trait creates has the rows {creates.rows!r}, which is not a field of {all_[creates.listing].method.output_type.name}"
+    if creates.member not in d.request.fields_by_name:
+        yield f"the trait creates has the member {creates.member!r}, which is not a field of {d.request.name}"
+    for name in ("deltas", "created_id"):
+        if getattr(traits, name) is None:
+            yield f"has the trait creates and needs {name}, since what it makes is counted"
+
+
+def _evidence(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
+    once = d.verb and not d.reads and d.retry_class() in {RetryClass.CREATE, RetryClass.NEVER}
+    if once and not (traits.search or traits.creates or traits.proof or traits.untraceable):
+        yield "is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable"
 
 
 def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
@@ -65,7 +94,7 @@ def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
             yield f"has the trait {name}, which is only for what is paged"
 
 
-TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _tasks, _lists)
+TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _tasks, _created, _evidence, _lists)
 
 
 def trait_problems(declared: Declared, traits: Iterable[AnyTraits]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
 from gateway.upstream.task_search import Search, Task
@@ -17,6 +18,9 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 Observed = TypeVar("Observed", bound=Message)
+Row = TypeVar("Row", bound=Message)
+Request_co = TypeVar("Request_co", bound=Message, covariant=True)
+Observed_co = TypeVar("Observed_co", bound=Message, covariant=True)
 
 Deltas: TypeAlias = Sequence[ResourceDelta]
 Fields: TypeAlias = Mapping[str, Any]
@@ -44,13 +48,53 @@ class ReadFirst(Generic[Request]):
 
 
 @dataclass(frozen=True)
-class ReadBack(Generic[Request, Observed]):
+class ReadBack(Generic[Request_co, Observed_co]):
     """A change and what was read afterwards, both as messages and as CBR's JSON."""
 
-    request: Request
-    observed: Observed
+    request: Request_co
+    observed: Observed_co
     sent: dict[str, Json]
     read: dict[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Creation(Generic[Row]):
+    """What a create makes, as a list of CBR shows it. `rows`: of the answer to `listing`; `member`: of the request, which holds what is made.
+
+    `made`: when CBR says that a row was made; `response`: of the create that made it; `filters_names`: whether the list can be asked for one name.
+    """
+
+    listing: str
+    rows: str
+    member: str
+    made: Callable[[Row], Timestamp]
+    response: Callable[[Row], Fields]
+    filters_names: bool = False
+
+
+@dataclass(frozen=True)
+class Proven:
+    """`response`: None where a read shows that the change was carried out, and not what came of it."""
+
+    response: Fields | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof(Generic[Request, Observed]):
+    """Objects that show by their state that a change was carried out; one that is not there shows that it was not. None: they do not show it."""
+
+    rpc: str
+    field: str
+    ids: Callable[[Request], Sequence[str]]
+    proven: Callable[[Sequence[ReadBack[Request, Observed]]], Proven | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Generic[Observed]):
+    """The object that a task names and that shows the response of the change which started the task."""
+
+    shown_by: ObjectRead[Task]
+    response: Callable[[Observed], Fields]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +121,13 @@ class Traits(Generic[Request, Response]):
     read_back   from what was read after the change to its response; None: the change is not in force. For what read_back.py cannot tell by itself
     search      from the request and its response (None: not known) to what the tasks that it starts look like
     answer      from the request and those tasks to the response, as far as they show it
+    result      the object that shows it instead
+    description what the backups of those tasks have as their description, by which they are told from others
+
+    Where it is not known whether a change was carried out (changes/evidence.py):
+    creates     what it makes, which is then looked for
+    proof       objects that show it by their state
+    untraceable nothing shows it, or whether it was somebody else; a person has to look
     mark        of what it creates
     max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises fewer than for others
 
@@ -99,6 +150,11 @@ class Traits(Generic[Request, Response]):
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
     search: Callable[[Request, Response | None], Search] | None = None
     answer: Callable[[Request, Sequence[Task]], Fields] | None = None
+    result: Result[Any] | None = None
+    description: Callable[[Request], str] | None = None
+    creates: Creation[Any] | None = None
+    proof: Proof[Request, Any] | None = None
+    untraceable: bool = False
     mark: Mark[Request] | None = None
     max_rows: int | None = None
     harmless: bool = False
@@ -106,6 +162,8 @@ class Traits(Generic[Request, Response]):
     check_owner: Callable[[Request, str], None] | None = None
 
 
+AnyCreation: TypeAlias = Creation[Any]
+AnyProof: TypeAlias = Proof[Any, Any]
 AnyObjectRead: TypeAlias = ObjectRead[Any]
 AnyTraits: TypeAlias = Traits[Any, Any]
 """Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its type."""

@@ -8,13 +8,15 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2
 from grpc_tools import protoc
 
 from gateway.upstream import catalog, rules
 from gateway.upstream.catalog import DeclarationError, compile_catalog
+from gateway.upstream.declaration import rpc_name
+from gateway.upstream.traits import Traits
 
 ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).with_name("bad")
@@ -38,10 +40,16 @@ def notes(file, word):
     return re.findall(rf"^// {word}: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
 
 
+def traits_of(services):
+    """As many as every change needs."""
+    changes = [method for service in services for method in service.methods if method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS]
+    return [Traits(rpc=rpc_name(method), untraceable=True) for method in changes]
+
+
 def problems(pool, file):
     services = pool.FindFileByName(file.name).services_by_name.values()
     with pytest.raises(DeclarationError) as caught:
-        compile_catalog(services, handlers=notes(file, "handlers"))
+        compile_catalog(services, handlers=notes(file, "handlers"), traits=traits_of(services))
     assert all(text in str(caught.value) for text in caught.value.problems)
     return list(caught.value.problems)
 
@@ -55,7 +63,7 @@ def test_a_bad_declaration_is_refused_with_exactly_these_words(pool, file):
 def test_all_mistakes_of_all_files_are_named_at_once(pool):
     services = [service for file in FILES for service in pool.FindFileByName(file.name).services_by_name.values()]
     with pytest.raises(DeclarationError) as caught:
-        compile_catalog(services)
+        compile_catalog(services, traits=traits_of(services))
     wanted = {text for file in FILES for text in notes(file, "want") if not notes(file, "handlers")}
     assert wanted <= set(caught.value.problems)
 
@@ -75,7 +83,8 @@ def test_every_rule_has_a_bad_proto_that_needs_it(pool, rule, monkeypatch):
 
 def problems_or_none(pool, file):
     try:
-        compile_catalog(pool.FindFileByName(file.name).services_by_name.values(), handlers=notes(file, "handlers"))
+        services = pool.FindFileByName(file.name).services_by_name.values()
+        compile_catalog(services, handlers=notes(file, "handlers"), traits=traits_of(services))
     except DeclarationError as error:
         return list(error.problems)
     return []

@@ -50,9 +50,26 @@ BAD = {
         {"search": None, "answer": None},
     ),
     f"{CREATE_VAULT}: has the trait search and is not asynchronous": (CREATE_VAULT, {"search": text_of}),
-    f"{CREATE_VAULT}: has the trait answer and needs search, by which the tasks are found that show the response": (
+    f"{CREATE_VAULT}: has the trait answer and needs search, by which the tasks are found that it is about": (
         CREATE_VAULT,
         {"answer": text_of},
+    ),
+    f"{CREATE_VAULT}: the trait creates lists 'VaultService/GetVault', which is not an RPC with pages": (
+        CREATE_VAULT,
+        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, listing=GET_VAULT)},
+    ),
+    f"{CREATE_VAULT}: the trait creates has the rows 'policies', which is not a field of ListVaultsResponse": (
+        CREATE_VAULT,
+        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, rows="policies")},
+    ),
+    f"{CREATE_VAULT}: the trait creates has the member 'policy', which is not a field of CreateVaultRequest": (
+        CREATE_VAULT,
+        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, member="policy")},
+    ),
+    f"{CREATE_VAULT}: has the trait creates and needs created_id, since what it makes is counted": (CREATE_VAULT, {"created_id": None}),
+    f"{CREATE_VAULT}: is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable": (
+        CREATE_VAULT,
+        {"creates": None},
     ),
     f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (GET_VAULT, {"max_rows": 50}),
 }
