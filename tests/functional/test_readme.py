@@ -31,7 +31,7 @@ DOCUMENTS = (
 )
 NOT_RUN = {
     "README.md": 3,
-    "CONTRIBUTING.md": 2,
+    "CONTRIBUTING.md": 4,
     "docs/clients.md": 1,
     "docs/errors.md": 0,
     "docs/operations.md": 1,
