@@ -1,6 +1,6 @@
-"""What the gateway knows of each RPC that its declaration does not say: one file per service, one constant per RPC.
+"""What the gateway knows of each RPC that its declaration does not say: one file per service (several for a large one), one constant per RPC.
 
-A file holds every fact of its service's RPCs; a new file, and a new constant, are found by themselves. Nothing below imports from here: the catalog
+A constant holds every fact of its RPC; a new file, and a new constant, are found by themselves. Nothing below imports from here: the catalog
 puts each RPC's traits into its Binding.
 """
 

@@ -6,7 +6,7 @@ from cbrgateway.v1 import backup_pb2, task_pb2
 
 from gateway.errors import field_invalid
 from gateway.operations.growth import one
-from gateway.operations.tasks import REPLICATIONS, ids
+from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.task_search import Search
 from gateway.upstream.traits import ObjectRead, Traits

@@ -5,7 +5,7 @@ from typing import Final
 from cbrgateway.v1 import checkpoint_pb2, task_pb2
 
 from gateway.operations.growth import one
-from gateway.operations.tasks import REPLICATIONS, ids
+from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.marker import description
 from gateway.upstream.task_search import Search

@@ -6,7 +6,7 @@ from typing import Final
 from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
-from gateway.operations.tasks import ids
+from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.marker import MARKER, MAX_TAGS
 from gateway.upstream.read_back import within
