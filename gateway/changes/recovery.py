@@ -40,7 +40,8 @@ from gateway.upstream.retry import READ_CAP_S
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 REFRESH_S: Final = 1.0
 """Time between two looks at whether the store is still the one that was known, and at the limits in it."""
-_LOOKS_AT_ONCE: Final = 4
+_LOOKS_AT_ONCE: Final = 32
+"""Those of one project share its lists, so that CBR is asked for few of them however many looks there are."""
 _ORPHAN_S: Final = OPERATION_CAP_S + 30.0
 """After this a SENT operation has no process that still works on it, whatever else is known of that."""
 

@@ -1,7 +1,7 @@
 """What CBR shows of a change: the tasks among which its own must be, its time, and whether what it deleted is gone."""
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
@@ -11,6 +11,9 @@ from gateway.changes.correlation import ALWAYS, Claim
 from gateway.changes.record import OperationDetail
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Search, Task
+
+_GRAIN_S: Final = 60.0
+"""Changes that began together find their tasks in one list."""
 
 
 def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Message | None = None) -> Search:
@@ -35,8 +38,8 @@ async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list
 
 
 async def listed_since(reader: UpstreamReader, project: str, began: float) -> tuple[list[Task], bool]:
-    """All tasks of a project since that moment by CBR's clock. Answers and raises as `listed`."""
-    since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began))}
+    """All tasks of a project since that moment by CBR's clock, or a little longer. Answers and raises as `listed`."""
+    since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began // _GRAIN_S * _GRAIN_S))}
     return await reader.understood("TaskService/ListTasks", project, "tasks", since)
 
 

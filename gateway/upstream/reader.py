@@ -14,6 +14,7 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.remote_clock import RemoteClock, Span
+from gateway.upstream.shared_reads import SharedReads
 from gateway.upstream.trail import row_id
 
 _PAGE_SIZE: Final = 200
@@ -27,6 +28,7 @@ class UpstreamReader:
         self.catalog = catalog
         self._client = client
         self._account = account
+        self._shared = SharedReads()
 
     async def read(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any | None:  # noqa: ANN401 - the response of any read
         """The response; None when the object does not exist. Raises GatewayError."""
@@ -43,14 +45,24 @@ class UpstreamReader:
         return (await self._client.call(binding, binding.request_type(**fields), self.known(project), _SCOPE, None, on_bad_row=on_bad_row)).message
 
     async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
-        """Every row of a list, once. Raises GatewayError when any page fails, or a row cannot be read: neither is a list without them."""
-        return await self._rows(rpc, project, rows, fields, None)
+        """Every row of a list, once. Raises GatewayError when any page fails, or a row cannot be read: neither is a list without them.
+
+        Those who ask at the same time may get the same rows: nobody changes them.
+        """
+        return await self._shared.answer(self._name("rows", rpc, project, fields), lambda: self._rows(rpc, project, rows, fields, None))
 
     async def understood(self, rpc: str, project: str, rows: str, fields: Mapping[str, object]) -> tuple[list[Any], bool]:
         """As `rows`, but without those that cannot be understood; and whether there were none."""
-        bad: list[str] = []
-        found = await self._rows(rpc, project, rows, fields, lambda row_id, _problem: bad.append(row_id))
-        return found, not bad
+
+        async def read() -> tuple[list[Any], bool]:
+            bad: list[str] = []
+            found = await self._rows(rpc, project, rows, fields, lambda row_id, _problem: bad.append(row_id))
+            return found, not bad
+
+        return await self._shared.answer(self._name("understood", rpc, project, fields), read)
+
+    def _name(self, how: str, rpc: str, project: str, fields: Mapping[str, object]) -> tuple[str, str, str, bytes]:
+        return how, rpc, project, self.catalog[rpc].request_type(**fields).SerializeToString(deterministic=True)
 
     async def _rows(self, rpc: str, project: str, rows: str, fields: Mapping[str, object], on_bad_row: OnBadRow | None) -> list[Any]:
         found: dict[object, Any] = {}

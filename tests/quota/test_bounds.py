@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from emulator.settings import DATABASES_PROJECT_ID
 from gateway.changes.bounds import Listed, Unseen, Wait, unseen
 from gateway.operations import load_catalog
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, caller, forget, tenant_for
+from tests.quota.fleet import create
+from tests.quota.oracle import agreed
 from tests.quota.scenes import limit, new_vault, outcome, posts
 from tests.quota.test_clocks import AFTER, BEFORE, checkpoint, gateway, lose, policy, restore, until_ended
 from tests.tasks.test_settling import ordered
@@ -258,3 +261,21 @@ async def test_a_delete_whose_object_is_gone_is_done():
         assert (await outcome(world, policies.DeletePolicy, request)).reason == "OUTCOME_UNKNOWN"
         again = await until_ended(world, policies.DeletePolicy, request)
         assert (again.reason, again.trailers.get("replayed")) == ("OK", "true")
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+async def test_outcomes_that_are_open_together_are_told_by_a_few_lists(when):
+    """After an outage hundreds may be final at the same moment: told one after the other, the last would come long after it was promised."""
+    many = 60
+    async with gateway(0, settle_s=3, limits=[limit("vaults", "tenant", 1000)]) as world:
+        assert (await create(world, 0)).reason == "OK"
+        world.emulator.state.faults.add({"kind": "delay", "seconds": 0.3, "match": {"operation": "ListVault"}, "times": None})
+        # All are on their way before the first is cut: after a few the breaker lets no more out.
+        for fault in ({"kind": "delay", "seconds": 1}, {"kind": "cut", "when": when}):
+            world.emulator.state.faults.add({**fault, "match": {"operation": "CreateVault"}, "times": None})
+        ended = await asyncio.gather(*(create(world, n) for n in range(1, many + 1)))
+        lost = Counter(each.reason for each in ended)["OUTCOME_UNKNOWN"]
+        assert lost > many / 2
+        await agreed(world)
+        assert len(posts(world, "ListVault")) < lost / 2
+        assert len(posts(world, committed=True)) == (1 if when == BEFORE else lost + 1)
