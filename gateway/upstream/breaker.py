@@ -2,7 +2,8 @@
 
 This one counts calls: for a host, those that come to no connection; for one operation on one object, those that end in a 5xx or in silence.
 What many of these have in common is watched by group.py, and breakers.py puts all of them in a row. The state is local to the process.
-Answers of other kinds are successes, 429 too (it paces one project), and a call that was cancelled says nothing.
+Answers of other kinds are successes, 429 too (it paces one project). A call that was cancelled says nothing, nor does an answer that is larger
+than the gateway takes.
 
 After its pause a breaker lets three probes through; three successes close it, one failure opens it again. Only reads may be
 probes (and IAM's own calls for IAM). So an open breaker for writes watches the reads of its host instead: three of them that

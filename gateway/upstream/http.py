@@ -99,7 +99,14 @@ class Lost(Unanswered):
 
 
 class TooLarge(Lost):
-    """The answer's body is over MAX_BODY_BYTES, counted after decompression."""
+    """The answer's body is over MAX_BODY_BYTES, counted after decompression. That is a limit of ours: it does not speak against the host."""
+
+    @property
+    def advice(self) -> str:
+        return ""
+
+    def blames_host(self, full_s: float) -> bool:  # noqa: ARG002 - of Unanswered
+        return False
 
 
 @lru_cache(maxsize=256)

@@ -28,6 +28,10 @@ DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200
 _MOST: Final = 1000
 """The most rows that CBR answers at once, mostly."""
+_MAX_BYTES: Final = 3 * 1024 * 1024
+"""Of the rows on one page: with what else is in an answer less than the 4 MiB that clients take unless told otherwise."""
+_ROW_OVERHEAD: Final = 8
+"""Bytes at most that a row takes besides its own: the field's number and its length."""
 TOKEN_LIFE_S: Final = 72 * 3600
 _SKEW_S: Final = 300
 """How far the clock of the replica that made a token may be ahead of ours."""
@@ -149,6 +153,7 @@ class Page:
         return answer
 
     def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
+        found = found.first(_fitting(found.rows))
         _fill(response, self.binding, found.rows, total)
         response.ClearField("next_page_token")
         if not found.ended:
@@ -174,6 +179,16 @@ async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any l
     response = reader.last()
     _fill(response, binding, rows, len(rows))
     return response
+
+
+def _fitting(rows: Sequence[Message]) -> int:
+    """How many of the first rows one answer takes; one in any case."""
+    taken = 0
+    for index, row in enumerate(rows):
+        taken += row.ByteSize() + _ROW_OVERHEAD
+        if taken > _MAX_BYTES and index:
+            return index
+    return len(rows)
 
 
 def sifted(binding: Binding, everything: Any, keep: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any list response

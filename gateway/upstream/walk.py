@@ -55,6 +55,12 @@ class Step:
         """Where one stands after it."""
         return Place(before.then(self.rows), self.way, self.cursors[-1], self.longest)
 
+    def first(self, count: int) -> "Step":
+        """Its first rows; the others are left for the next step."""
+        if count >= len(self.rows):
+            return self
+        return replace(self, rows=self.rows[:count], cursors=self.cursors[:count], ended=False)
+
 
 def rest(rows: Sequence[Message], place: Place, size: int) -> Step:
     """The rows after a place, of a list that is there as a whole."""

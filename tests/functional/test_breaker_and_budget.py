@@ -9,6 +9,7 @@ import grpc
 from emulator.settings import PAYMENTS_PROJECT_ID
 from gateway.app import open_app
 from gateway.upstream.breakers import Breakers
+from gateway.upstream.http import MAX_BODY_BYTES
 from gateway.upstream.settings import RegionSettings
 from tests.fakes import SteppedClock
 from tests.functional import stage
@@ -121,3 +122,12 @@ async def test_callers_in_a_hurry_open_no_breaker_for_the_others(world, payments
     answers = await asyncio.gather(*(payments(LIST, {}, timeout_s=0.6) for _ in range(40)))
     assert all(isinstance(answer, Failure) for answer in answers)
     assert not isinstance(await caller(world, "databases")("VaultService/GetVaultSummary"), Failure)
+
+
+async def test_answers_that_are_too_large_open_no_breaker(world, payments):
+    """How much the gateway takes is a limit of its own."""
+    order(world, "status", LIST, status=200, body={"vaults": [], "padding": "x" * MAX_BODY_BYTES}, times=None)
+    answers = await offer(payments, LIST, {"page_size": 1}, count=25)
+    assert {answer.reason for answer in answers} == {"UPSTREAM_PROTOCOL"}
+    world.emulator.state.faults.remove()
+    await payments.ok(LIST)

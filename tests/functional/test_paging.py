@@ -177,6 +177,17 @@ async def test_who_deletes_each_page_through_the_gateway_sees_every_vault(world,
     assert found == order
 
 
+@pytest.mark.parametrize("shelf_of", [vaults, policies, backups], ids=lambda shelf: shelf.__name__)
+async def test_pages_are_as_large_as_any_client_takes(world, payments, shelf_of):
+    """4 MiB, unless a client is told otherwise."""
+    shelf = await shelf_of(payments, world)
+    shelf.pattern = replace(shelf.pattern, name="x" * 200 * 1024)
+    expected = shelf.fill(25)
+    pages = await walk(payments, shelf, 25)
+    assert joined(pages) == expected
+    assert len(pages) == 2  # noqa: PLR2004 - of 15 and 10 rows
+
+
 @pytest.mark.parametrize("missing", ["empty", "bad_request", "not_found", "start"])
 @pytest.mark.parametrize("offset", ["rows", "pages", "ignored"])
 @pytest.mark.parametrize("shelf_of", sorted(MARKER, key=lambda shelf: shelf.__name__), ids=lambda shelf: shelf.__name__)
