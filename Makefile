@@ -30,6 +30,9 @@ run: $(STAMPS)/run ## Start the gateway before an emulated CBR (development only
 demo: $(STAMPS)/run ## Tell the whole story against a gateway of its own: vault, backup, restore, share, mistakes
 	@$(BIN)/cbr-gateway demo
 
+.PHONY: tools
+tools: $(STAMPS)/dev ## Install the development tools, such as buf, pytest and ruff, into .venv/bin
+
 .PHONY: test
 test: $(STAMPS)/dev ## Run all tests, four at once: they wait more than they compute
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
@@ -117,12 +120,12 @@ $(BIN)/python:
 
 # pip looks for nothing on the network when the very versions are there.
 $(STAMPS)/run: requirements.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml | $(BIN)/python
-	@echo 'Installing what the gateway needs into $(VENV)'
+	@echo 'Installing what the gateway needs into $(VENV): this takes a minute or two, once'
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable devstack
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run
-	@echo 'Installing the development tools into $(VENV)'
+	@echo 'Installing the development tools into $(VENV): this takes a minute or two, once'
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -1,5 +1,6 @@
 """Runs what the documents tell a reader to run, as a reader would: against a real `cbr-gateway dev`, with the answers that they show.
 
+A ```sh block is pasted into a shell, a ```python block into an interactive interpreter, where a line without text ends a block.
 In a ```console block a line that begins with `$ ` is a command, the following lines are its answer; `...` stands for anything.
 What a ```python block prints may stand below it, after the words "which prints".
 A block that cannot run here has a comment `<!-- not run here: why -->` in front of it.
@@ -32,17 +33,17 @@ DOCUMENTS = (
 NOT_RUN = {
     "README.md": 3,
     "CONTRIBUTING.md": 4,
-    "docs/clients.md": 1,
+    "docs/clients.md": 3,
     "docs/errors.md": 0,
     "docs/operations.md": 1,
-    "docs/real-cbr.md": 1,
+    "docs/real-cbr.md": 2,
     "clients/python/README.md": 1,
 }
 """How many blocks of a document cannot run here. A new one needs a reason and a look at this table."""
 
 _BLOCK = re.compile(
     r"(?:<!-- not run here: (?P<why>[^\n]+) -->\n)?"
-    r"```(?P<language>console|python)\n(?P<text>.*?)```"
+    r"```(?P<language>console|python|sh)\n(?P<text>.*?)```"
     r"(?:\n\nwhich prints\n\n```text\n(?P<answer>.*?)```)?",
     re.DOTALL,
 )
@@ -117,14 +118,15 @@ def executable(name: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     """A copy of what commands may read and write."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     return tmp_path
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.why_not], ids=str)
 def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) -> None:
     text = re.sub("|".join(addresses), lambda found: addresses[found[0]], block.text)
-    if block.language == "python":
-        output = run([sys.executable, "-W", "error", "-c", text], checkout)
+    if block.language != "console":
+        output = run(["bash", "-eu"], checkout, text) if block.language == "sh" else pasted(text, checkout)
         assert pattern(block.answer).match(output), f"{block}: is shown with\n{block.answer}\nand printed\n{output}"
         return
     commands, answers = zip(*steps(text), strict=True)
@@ -134,11 +136,23 @@ def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) 
         assert not shown or pattern(shown).match(got), f"{block}: {command}\nis shown with the answer\n{shown}\nand got\n{got}"
 
 
-def run(command: list[str], folder: Path) -> str:
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    ended = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=50, check=False)
+def run(command: list[str], folder: Path, typed: str = "") -> str:
+    ended = end_of(command, folder, typed)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+def pasted(text: str, folder: Path) -> str:
+    """What an interactive interpreter prints for a program. After an error it goes on, so errors are looked for beside its prompts."""
+    ended = end_of([sys.executable, "-W", "error", "-i", "-q"], folder, f"{text}\n")
+    assert not re.sub(r"(>>>|\.\.\.) ", "", ended.stderr).strip(), ended.stderr
+    return ended.stdout
+
+
+def end_of(command: list[str], folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    env = os.environ | {"PATH": path} | ({"PYTHONWARNINGS": "error"} if typed else {})
+    return subprocess.run(command, cwd=folder, env=env, input=typed, capture_output=True, text=True, timeout=50, check=False)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -151,5 +165,5 @@ def test_few_blocks_are_not_run(document: str) -> None:
 def test_no_block_is_overlooked(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     assert text.count("```") == 2 * (
-        len(blocks(document)) + len(re.findall(r"^ *```(?:text|yaml|proto|sh|go|java|typescript|rust|cpp|ruby|cmake|toml|xml)$", text, re.MULTILINE))
+        len(blocks(document)) + len(re.findall(r"^ *```(?:text|yaml|proto|go|java|typescript|rust|cpp|ruby|cmake|toml|xml)$", text, re.MULTILINE))
     )
