@@ -1,6 +1,7 @@
 """What `make clients` puts into dist for languages without a client here is enough to generate one, and leaves out what only the gateway reads."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,18 @@ def test_it_generates_our_package_and_the_details_of_errors(generated):
 def test_the_code_imports_no_options_of_the_gateway(generated):
     texts = [path.read_text(encoding="utf-8") for path in generated.rglob("*.pyi")]
     assert not [text for text in texts if "validate_pb2" in text or "options_pb2" in text]
+
+
+def test_protoc_takes_the_set_as_the_page_on_clients_says(tmp_path):
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\$ (.+ --descriptor_set_in=(?:\\\n|.)+)$", page, re.MULTILINE)
+    (tmp_path / "protos").symlink_to(ROOT / "protos")
+    descriptors.write(tmp_path / "dist" / "cbrgateway.binpb")
+    imports = "from cbrgateway.v1 import vault_pb2, vault_pb2_grpc; print(vault_pb2.__file__)"
+    script = f"{command}\nPYTHONPATH=own/code own/bin/python -c '{imports}'".replace("own/bin/python", sys.executable)
+    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == tmp_path / "own" / "code" / "cbrgateway" / "v1" / "vault_pb2.py"
 
 
 def test_the_set_for_clients_has_the_comments_and_no_options():
