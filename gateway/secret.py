@@ -17,6 +17,8 @@ from typing import Annotated, Any, Final
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from gateway.regular_file import read_file
+
 _HOW = "Name where it is kept: {env: NAME} or {file: PATH}"
 _EDGES: Final = " \t\r\n"
 _STRAY: Final = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
@@ -93,7 +95,7 @@ def cleaned(text: str, what: str) -> str:
 def read_secret_file(path: Path) -> str:
     """The secret that a file holds alone. Raises ValueError with a sentence about what is wrong."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"secret file {path} is not UTF-8 text. Put the secret alone into it") from error
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.regular_file import read_file
 from gateway.tenants import Issuer, IssuerSettings, Project, Snapshot, Tenant, TenantDirectory
 from gateway.tenants.keys import FetchedKeys, FileKeys
 from gateway.upstream.account import Account
@@ -93,7 +94,7 @@ class Snapshots:
 def key_files(config: Config) -> dict[str, FileKeys]:
     """The keys of the issuers whose keys are in a file. Raises OSError or ValueError for a file that has just been changed."""
     files = {name: settings.jwks.file for name, settings in config.issuers.items() if settings.jwks.file is not None}
-    return {name: FileKeys(path.read_bytes()) for name, path in files.items()}
+    return {name: FileKeys(read_file(path)) for name, path in files.items()}
 
 
 def version(config: Config) -> str:

@@ -18,6 +18,7 @@ from gateway.audit.header import record_header
 from gateway.audit.own import PRODUCT, SELF
 from gateway.audit.settings import OtlpSettings
 from gateway.audit.shipping import Unsent
+from gateway.regular_file import read_file
 
 _SCOPE: Final = "cbrgateway.audit"
 _PORT: Final = 4317
@@ -35,7 +36,7 @@ class OtlpCollector:
         where = urlsplit(settings.endpoint)
         target = where.netloc if where.port is not None else f"{where.netloc}:{_PORT}"
         if where.scheme == "https":
-            authorities = settings.ca_file.read_bytes() if settings.ca_file is not None else None
+            authorities = read_file(settings.ca_file) if settings.ca_file is not None else None
             self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(authorities))
         else:
             self._channel = grpc.insecure_channel(target)

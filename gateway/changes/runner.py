@@ -127,7 +127,7 @@ class ChangeRunner:
                 note_shadow([shortage.key for shortage in would_refuse])
                 return await self._carry_out(change, plan, deadline)
             case Replay(None):
-                text = "The change with this request_id was carried out, and its answer was too long to be kept; read the object."
+                text = "The change with this request_id was carried out, but its answer is not kept (too long, or no longer shown); read it."
                 raise GatewayError(errors_pb2.ERROR_REASON_EXISTS, text)
             case Replay(bytes(stored)):
                 return Answer(change.binding.response_type.FromString(stored), replayed=True)

@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.audit.settings import AuditSettings
 from gateway.config.problems import KeyPath
+from gateway.regular_file import read_file
 from gateway.rpc.settings import TlsSettings
 from gateway.upstream.http import TransportSettings
 
@@ -44,7 +45,7 @@ def _read(file: Path | None, path: KeyPath, problems: _Problems) -> Found:
     if file is None:
         return
     try:
-        for text in problems(x509.load_pem_x509_certificates(file.read_bytes())):
+        for text in problems(x509.load_pem_x509_certificates(read_file(file))):
             yield path, text
     except (OSError, ValueError) as error:
         yield path, f"cannot be read as certificates in PEM: {getattr(error, 'strerror', None) or 'not PEM'}. Give the path of such a file"

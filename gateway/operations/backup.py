@@ -1,5 +1,7 @@
 """BackupService."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from cbrgateway.v1 import backup_pb2, task_pb2
@@ -8,8 +10,8 @@ from gateway.errors import field_invalid
 from gateway.operations.growth import one
 from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
-from gateway.upstream.task_search import Search
-from gateway.upstream.traits import ObjectRead, Traits
+from gateway.upstream.task_search import Search, Task, subjects_of
+from gateway.upstream.traits import Fields, ObjectRead, Traits
 
 
 def _check_private(request: backup_pb2.ListBackupsRequest, _enterprise_project: str) -> None:
@@ -37,11 +39,19 @@ RESTORE_BACKUP: Final = Traits[backup_pb2.RestoreBackupRequest, backup_pb2.Resto
     answer=lambda _request, tasks: {"task_id": tasks[0].id},
 )
 
+
+def _replication(request: backup_pb2.ReplicateBackupRequest, _tasks: Sequence[Task]) -> Fields:
+    wanted = request.replicate
+    asked = {fd.name: value for fd, value in wanted.ListFields() if fd.name in backup_pb2.BackupReplication.DESCRIPTOR.fields_by_name}
+    return {"replication": {**asked, "backup_id": request.backup_id}}
+
+
 REPLICATE_BACKUP: Final = Traits[backup_pb2.ReplicateBackupRequest, backup_pb2.ReplicateBackupResponse](
     rpc="BackupService/ReplicateBackup",
     heavy=True,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=lambda request, _answer: Search(REPLICATIONS, (request.backup_id,), destination_project_id=request.replicate.destination_project_id),
+    answer=_replication,
 )
 
 DELETE_BACKUP: Final = Traits[backup_pb2.DeleteBackupRequest, backup_pb2.DeleteBackupResponse](
@@ -57,7 +67,20 @@ def _synchronising(request: backup_pb2.SyncBackupsRequest, answer: backup_pb2.Sy
     return Search((task_pb2.TASK_TYPE_SYNC,), tuple(sorted({each.resource_id for each in request.sync})), named=named)
 
 
+def _synchronised(request: backup_pb2.SyncBackupsRequest, tasks: Sequence[Task]) -> Fields:
+    """A task names the resource only: of a resource with several backups nobody can tell which task is whose."""
+    working = {subject: task.id for task in tasks for subject in subjects_of(task)}
+    alone = Counter(each.resource_id for each in request.sync)
+    return {
+        "sync": [
+            {"backup_id": each.backup_id, "task_id": working.get(each.resource_id, "") if alone[each.resource_id] == 1 else ""}
+            for each in request.sync
+        ]
+    }
+
+
 SYNC_BACKUPS: Final = Traits[backup_pb2.SyncBackupsRequest, backup_pb2.SyncBackupsResponse](
     rpc="BackupService/SyncBackups",
     search=_synchronising,
+    answer=_synchronised,
 )

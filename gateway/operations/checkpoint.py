@@ -1,5 +1,6 @@
 """CheckpointService."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cbrgateway.v1 import checkpoint_pb2, task_pb2
@@ -8,8 +9,8 @@ from gateway.operations.growth import one
 from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.marker import description
-from gateway.upstream.task_search import Search
-from gateway.upstream.traits import Mark, ObjectRead, Result, Traits
+from gateway.upstream.task_search import Search, Task
+from gateway.upstream.traits import Fields, Mark, ObjectRead, Result, Traits
 
 
 def _mark(request: checkpoint_pb2.CreateCheckpointRequest, op_id: str) -> None:
@@ -49,11 +50,18 @@ def _replicating(request: checkpoint_pb2.ReplicateCheckpointRequest, answer: che
     return Search(REPLICATIONS, backups, countable=bool(backups), vault_id=wanted.vault_id, destination_project_id=destination)
 
 
+def _replication(request: checkpoint_pb2.ReplicateCheckpointRequest, _tasks: Sequence[Task]) -> Fields:
+    """What was asked for; which backups the replication takes only CBR's own answer tells."""
+    known = checkpoint_pb2.CheckpointReplication.DESCRIPTOR.fields_by_name
+    return {"replication": {fd.name: value for fd, value in request.replicate.ListFields() if fd.name in known}}
+
+
 REPLICATE_CHECKPOINT: Final = Traits[checkpoint_pb2.ReplicateCheckpointRequest, checkpoint_pb2.ReplicateCheckpointResponse](
     rpc="CheckpointService/ReplicateCheckpoint",
     heavy=True,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=_replicating,
+    answer=_replication,
 )
 
 SYNC_CHECKPOINT: Final = Traits[checkpoint_pb2.SyncCheckpointRequest, checkpoint_pb2.SyncCheckpointResponse](

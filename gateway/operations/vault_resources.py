@@ -88,4 +88,5 @@ def _migrating(request: vault_pb2.MigrateVaultResourcesRequest, _answer: object)
 MIGRATE_VAULT_RESOURCES: Final = Traits[vault_pb2.MigrateVaultResourcesRequest, vault_pb2.MigrateVaultResourcesResponse](
     rpc="VaultService/MigrateVaultResources",
     search=_migrating,
+    answer=lambda request, _tasks: {"migrated_resources": list(request.resource_ids)},
 )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 from grpc_channelz.v1 import channelz
 
+from gateway.regular_file import read_file
 from gateway.rpc.health import Health
 from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
@@ -92,8 +93,8 @@ class Servers:
 
 
 def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
-    pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
+    roots = read_file(tls.client_ca_file) if tls.client_ca_file else None
+    pair = (read_file(tls.key_file), read_file(tls.certificate_file))
     return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.regular_file import read_file
 from gateway.secret import named
 
 MAX_PORT = 65535
@@ -23,7 +24,7 @@ def _address(value: str) -> str:
 
 def _readable(value: Path) -> Path:
     try:
-        value.read_bytes()
+        read_file(value)
     except OSError as error:
         raise ValueError(f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this user may read") from error
     return value

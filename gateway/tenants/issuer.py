@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.regular_file import read_file
 from gateway.secret import named
 from gateway.tenants.jwks import KeySetError, read_keys
 
@@ -26,7 +27,7 @@ def _keys_url(value: str) -> str:
 
 def _key_file(value: Path) -> Path:
     try:
-        read_keys(value.read_bytes())
+        read_keys(read_file(value))
     except OSError as error:
         raise ValueError(f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this user may read") from error
     except KeySetError as error:

@@ -18,6 +18,7 @@ from typing import Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.regular_file import read_file
 from gateway.upstream.breaker import Verdict
 from gateway.upstream.connect_failure import ConnectFailure
 
@@ -215,6 +216,10 @@ class TransportSettings(BaseModel):
 
 def tls_context(settings: TransportSettings) -> ssl.SSLContext:
     """TLS 1.2 or newer, names checked. Raises OSError when the file cannot be read."""
-    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    try:
+        own = read_file(settings.ca_file).decode("ascii") if settings.ca_file else None
+    except UnicodeDecodeError:
+        raise ssl.SSLError(0, "not PEM") from None
+    context = ssl.create_default_context(cadata=own)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -60,6 +60,8 @@ def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
 def _tasks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if d.option.asynchronous and not d.reads and traits.search is None:
         yield "is asynchronous and needs the trait search, by which the tasks are found that it starts"
+    if traits.search is not None and traits.answer is None and traits.result is None:
+        yield "has the trait search and needs answer or result, which make up the response where CBR's own was lost"
     if traits.search is not None and not d.option.asynchronous:
         yield "has the trait search and is not asynchronous"
     for name in ("answer", "result", "description"):

@@ -49,7 +49,11 @@ BAD = {
         DELETE_BACKUP,
         {"search": None, "answer": None},
     ),
-    f"{CREATE_VAULT}: has the trait search and is not asynchronous": (CREATE_VAULT, {"search": text_of}),
+    f"{DELETE_BACKUP}: has the trait search and needs answer or result, which make up the response where CBR's own was lost": (
+        DELETE_BACKUP,
+        {"answer": None},
+    ),
+    f"{CREATE_VAULT}: has the trait search and is not asynchronous": (CREATE_VAULT, {"search": text_of, "answer": text_of}),
     f"{CREATE_VAULT}: has the trait answer and needs search, by which the tasks are found that it is about": (
         CREATE_VAULT,
         {"answer": text_of},

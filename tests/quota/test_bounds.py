@@ -128,10 +128,10 @@ def spare(fields):
     return fields | {"request_id": "lost"}
 
 
-async def lost(world, rpc):
-    """The end of a change whose every request is cut before CBR does anything, and that of its last repeat."""
+async def lost(world, rpc, when=BEFORE):
+    """The end of a change whose every request is cut on that side of what CBR does, and that of its last repeat."""
     binding, who = BINDINGS[rpc], caller(world, tenant_for(rpc))
-    fault = world.emulator.state.faults.add({"kind": "cut", "when": BEFORE, "match": {"operation": binding.operation}, "times": None})
+    fault = world.emulator.state.faults.add({"kind": "cut", "when": when, "match": {"operation": binding.operation}, "times": None})
     first = await who(rpc, spare(REQUESTS[rpc]), timeout_s=3)
     world.emulator.state.faults.remove(fault.id)
     forget(world.app)
@@ -160,6 +160,19 @@ async def test_every_change_comes_to_its_end_by_the_time_that_its_error_names():
         if unseen(load_catalog()[rpc]) is Unseen.UNDECIDED:
             assert isinstance(last, Failure), rpc
             assert last.reason == "OUTCOME_UNDECIDED", rpc
+
+
+WORKS = [rpc for rpc in CHANGES if load_catalog()[rpc].asynchronous]
+
+
+async def test_what_started_work_is_answered_again_once_its_task_is_seen():
+    """The answer was lost; what the tasks show makes up another one, with as much as they tell."""
+    async with gateway(0) as world:
+        ends = dict(zip(WORKS, await asyncio.gather(*(lost(world, rpc, AFTER) for rpc in WORKS)), strict=True))
+    found = {rpc: last for rpc, (first, last, _) in ends.items() if isinstance(first, Failure)}
+    assert len(found) > 4
+    assert not {rpc: last.reason for rpc, last in found.items() if isinstance(last, Failure) and last.reason == "EXISTS"}
+    assert any(not isinstance(last, Failure) for last in found.values())
 
 
 async def undecided(world, method, request):

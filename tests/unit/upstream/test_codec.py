@@ -452,7 +452,7 @@ def with_news(descriptor, place, places):
     for fd in descriptor.fields:
         if codec.required(fd) == options_pb2.REQUIRED_ONE_OF:
             answer[codec.json_key(fd)] = 1
-        if codec._is_planned(fd) and not codec.is_map(fd) and fd.name not in codec.GATEWAY_FIELDS and place.count(".") < 4:
+        if codec.is_planned(fd) and not codec.is_map(fd) and fd.name not in codec.GATEWAY_FIELDS and place.count(".") < 4:
             key = codec.json_key(fd)
             part = with_news(fd.message_type, f"{place}.{key}" if place else key, places)
             answer[key] = [part] if fd.is_repeated else part
@@ -464,7 +464,7 @@ def kept_news(message):
     for fd, value in message.ListFields():
         if fd.name == codec.EXTRA:
             yield from texts(json_format.MessageToDict(value))
-        elif codec._is_planned(fd) and not codec.is_map(fd):
+        elif codec.is_planned(fd) and not codec.is_map(fd):
             for part in value if fd.is_repeated else [value]:
                 yield from kept_news(part)
 
