@@ -60,13 +60,14 @@ class _Reads:
         """It was not sent yet."""
         self._before: list[UpstreamFacts] = []
 
-    async def read(self, extra: dict[str, Json]) -> Message:
-        """The answer to the next call. Raises GatewayError."""
+    async def read(self, extra: dict[str, Json], on_bad_row: OnBadRow | None = None) -> Message:
+        """The answer to the next call. Raises GatewayError. `on_bad_row`: hears of each of its rows that cannot be understood."""
         if self.exchange.attempts:
             self._before.append(self.exchange.facts())
         if extra or not self._first:
             self.exchange = self._start(extra)
         self._first = False
+        self.exchange.on_bad_row = on_bad_row
         message = await self.exchange.run(self._deadline, self._deadline)
         self._clear(message)
         return message
@@ -167,22 +168,17 @@ class Client:
         bounded = self._ownership.bounded(binding, request, account)
         page = paging.plan_page(binding, bounded, self._tokens, scope) if binding.paging else None
 
-        def exchange(extra: dict[str, Json]) -> Exchange:
-            made = self._exchange(binding, bounded, account, extra, None)
-            made.on_bad_row = on_bad_row
-            return made
-
-        reads = _Reads(exchange, deadline, clear)
+        reads = _Reads(lambda extra: self._exchange(binding, bounded, account, extra, None), deadline, clear)
         self._admitted(reads.exchange)
         try:
             with self._waits.begin(reads.shutting_down):
                 await self._ownership.check(binding, bounded, account, deadline)
                 if page is None:
-                    message = await reads.read({})
+                    message = await reads.read({}, on_bad_row)
                 elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
-                    message = page.cut(paging.sifted(binding, await paging.whole(binding, reads.read), sieve))
+                    message = await page.sifted(reads.read, sieve, on_bad_row)
                 else:
-                    message = await page.fetch(reads.read)
+                    message = await page.fetch(reads.read, on_bad_row)
         except asyncio.CancelledError:
             on_left(reads.facts())
             raise

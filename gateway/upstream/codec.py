@@ -202,9 +202,9 @@ class MessagePlan:
             raise ProtocolError("must be an object")
         found = self._members(value, report)
         for name in self.required:
-            if name not in found:
+            if found.get(name, "") == "":
                 raise ProtocolError(f"has no usable {name}")
-        if self.required_one_of and not any(name in found for name in self.required_one_of):
+        if self.required_one_of and all(found.get(name, "") == "" for name in self.required_one_of):
             raise ProtocolError(f"has no usable {' or '.join(self.required_one_of)}")
         return found
 

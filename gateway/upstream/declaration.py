@@ -21,6 +21,7 @@ from gateway.upstream import codec
 from gateway.upstream.codec import Codecs, MessagePlan
 from gateway.upstream.id_fields import IdField, id_fields
 from gateway.upstream.quoting import encoded
+from gateway.upstream.rows import UnreadableRow, unreadable_row
 from gateway.upstream.traits import AnyTraits
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
@@ -30,8 +31,8 @@ _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 _PROJECT: Final = "project_id"
 IN_BODY: Final = frozenset({"POST", "PUT"})
 
-OnBadRow: TypeAlias = Callable[[str, str], None]
-"""Hears of a row that cannot be understood: its id, empty where it has none, and what is wrong with it."""
+OnBadRow: TypeAlias = Callable[[UnreadableRow], None]
+"""Hears of a row that cannot be understood."""
 
 
 OnDrift = Callable[[str, str, str, str], None]
@@ -146,13 +147,13 @@ class Binding:
         return self.response_type(**found)
 
     def _name_bad_rows(self, value: dict[str, Json], on_bad_row: OnBadRow) -> None:
-        key, reader = next((key, reader) for key, reader in self.response_plan.readers.items() if reader.name == self.response_plan.rows)
-        for row in value[key]:
+        plan = self.response_plan
+        key, reader = next((key, reader) for key, reader in plan.readers.items() if reader.name == plan.rows and key in value)
+        for index, row in enumerate(value[key]):
             try:
                 reader.single(row, codec.unheard)
             except ProtocolError as error:
-                named = row.get("id") if type(row) is dict else None
-                on_bad_row(named if type(named) is str else "", str(error))
+                on_bad_row(unreadable_row(index, row, str(error)))
 
     def members(self, request: Message) -> dict[str, Json]:
         """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for a value without a form there."""

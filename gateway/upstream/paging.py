@@ -16,8 +16,9 @@ from google.protobuf.message import Message
 from gateway.clock import Clock
 from gateway.errors import AnswerTooLarge, GatewayError, Violation
 from gateway.seal import Seal
-from gateway.upstream.codec import rows_field
-from gateway.upstream.declaration import Binding
+from gateway.upstream.codec import UNREADABLE_ROWS, rows_field
+from gateway.upstream.declaration import Binding, OnBadRow
+from gateway.upstream.rows import Row, UnreadableRow, in_order, readable
 from gateway.upstream.trail import Trail
 from gateway.upstream.values import Json
 from gateway.upstream.walk import Place, Step, everything, rest, step
@@ -108,8 +109,8 @@ def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
     return hashlib.sha256(material).digest()[:_OWNER_BYTES]
 
 
-ReadOne = Callable[[dict[str, Json]], Awaitable[Any]]
-"""Makes one call of a list to CBR; takes what is added to its query or body."""
+ReadOne = Callable[[dict[str, Json], OnBadRow], Awaitable[Any]]
+"""Makes one call of a list to CBR; takes what is added to its query or body, and who hears of the rows that the response lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,19 @@ class Page:
     size: int
     token: Callable[[Place], str]
 
-    async def fetch(self, read: ReadOne) -> Message:
-        """Read from CBR, by as few calls as it takes. Raises GatewayError."""
+    async def fetch(self, read: ReadOne, on_bad_row: OnBadRow | None = None) -> Message:
+        """Read from CBR, by as few calls as it takes. Raises GatewayError. `on_bad_row`: hears of rows that cannot be understood."""
         if self.binding.paging == options_pb2.PAGING_SLICED:
-            return self.cut(await whole(self.binding, read))
-        reader = _Reader(self.binding, read)
+            return await self.sifted(read, lambda _row: True, on_bad_row)
+        reader = _Reader(self.binding, read, on_bad_row)
         found = await step(_source(self.binding, reader), self.place, self.size)
-        return self._filled(reader.last(), found, found.total)
+        return self._filled(reader.last, found, found.total)
+
+    async def sifted(self, read: ReadOne, keep: Callable[[Any], bool], on_bad_row: OnBadRow | None = None) -> Message:
+        """Cut out of those rows of the whole list that are to be kept; of one that cannot be read nobody knows whether it is."""
+        reader = _Reader(self.binding, read, on_bad_row)
+        rows = [row for row in await reader.all() if isinstance(row, UnreadableRow) or keep(row)]
+        return self._filled(reader.last, rest(rows, self.place, self.size), len(readable(rows)))
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response
         """Cut out of a response that holds all rows."""
@@ -173,35 +180,27 @@ def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) ->
 async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any list response
     """All rows of a list in one response. Raises GatewayError."""
     reader = _Reader(binding, read)
-    shown = await reader({}) if binding.paging == options_pb2.PAGING_SLICED else None
-    # A list that CBR shows as a whole has more rows than it shows only if it pages it after all.
-    rows = shown.rows if shown and (shown.total or 0) <= len(shown.rows) else await everything(_source(binding, reader))
-    response = reader.last()
-    _fill(response, binding, rows, len(rows))
-    return response
+    rows = await reader.all()
+    _fill(reader.last, binding, rows, len(readable(rows)))
+    return reader.last
 
 
-def _fitting(rows: Sequence[Message]) -> int:
+def _fitting(rows: Sequence[Row]) -> int:
     """How many of the first rows one answer takes; one in any case."""
     taken = 0
     for index, row in enumerate(rows):
-        taken += row.ByteSize() + _ROW_OVERHEAD
+        taken += 0 if isinstance(row, UnreadableRow) else row.ByteSize() + _ROW_OVERHEAD
         if taken > _MAX_BYTES and index:
             return index
     return len(rows)
 
 
-def sifted(binding: Binding, everything: Any, keep: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any list response
-    """A response that holds all rows, with only those to keep."""
-    kept = [row for row in getattr(everything, rows_field(binding.descriptor.output_type)) if keep(row)]
-    _fill(everything, binding, kept, len(kept))
-    return everything
-
-
-def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int | None) -> None:  # noqa: ANN401 - any list response
+def _fill(response: Any, binding: Binding, rows: Sequence[Row], total: int | None) -> None:  # noqa: ANN401 - any list response
     kept = getattr(response, rows_field(binding.descriptor.output_type))
     del kept[:]
-    kept.extend(rows)
+    kept.extend(readable(rows))
+    if UNREADABLE_ROWS in response.DESCRIPTOR.fields_by_name:
+        response.unreadable_rows = len(rows) - len(kept)
     if "total_size" in response.DESCRIPTOR.fields_by_name:
         response.ClearField("total_size")
         if total is not None:
@@ -209,33 +208,33 @@ def _fill(response: Any, binding: Binding, rows: Sequence[Message], total: int |
 
 
 class _Reader:
-    """Reads windows of one list."""
+    """Reads windows of one list. `last`: the newest response, for what it says beside its rows."""
 
-    def __init__(self, binding: Binding, read: ReadOne) -> None:
-        self._binding, self._read = binding, read
+    def __init__(self, binding: Binding, read: ReadOne, on_bad_row: OnBadRow | None = None) -> None:
+        self._binding, self._read, self._on_bad_row = binding, read, on_bad_row
         self._rows = rows_field(binding.descriptor.output_type)
         self._most: int | None = None
-        self._unreadable = 0
-        self._last: Any = None
+        self.last: Any = None
 
-    def last(self) -> Any:  # noqa: ANN401 - any list response
-        """The newest response, for what it says beside its rows, with all rows counted that could not be read."""
-        self._last.unreadable_rows = self._unreadable
-        return self._last
+    async def all(self) -> list[Row]:
+        """Every row of the list. A list that CBR shows as a whole has more rows than it shows only if it pages it after all."""
+        shown = await self({}) if self._binding.paging == options_pb2.PAGING_SLICED else None
+        if shown and (shown.total or 0) <= len(shown.rows):
+            return list(shown.rows)
+        return await everything(_source(self._binding, self))
 
     async def __call__(self, ask: dict[str, int | str]) -> Window:
-        response, limit = await self._window(ask)
-        self._last = response
-        rows = list(getattr(response, self._rows))
-        if response.unreadable_rows and not rows and not (ask.keys() <= {"limit"} and response.unreadable_rows < int(ask.get("limit", 0))):
-            # It would look like the end of the list, which only a first page that is not full is.
-            text = "No row of a page that CBR answers can be read; report it to the gateway's operator."
-            raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
-        self._unreadable += response.unreadable_rows
+        bad: list[UnreadableRow] = []
+        response, limit = await self._window(ask, bad.append)
+        self.last = response
+        if self._on_bad_row is not None:
+            for row in bad:
+                self._on_bad_row(row)
+        rows = in_order(getattr(response, self._rows), bad)
         counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField("total_size")
-        return Window(rows, response.total_size if counted else None, response.unreadable_rows, limit)
+        return Window(rows, response.total_size if counted else None, limit)
 
-    async def _window(self, ask: dict[str, int | str]) -> tuple[Any, int | None]:
+    async def _window(self, ask: dict[str, int | str], on_bad_row: OnBadRow) -> tuple[Any, int | None]:
         """The answer, and how many rows were asked for in the end: of rows that are too large together, fewer at once."""
         in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         while True:
@@ -243,7 +242,7 @@ class _Reader:
             limit = int(limited["limit"]) if "limit" in limited else None
             try:
                 asked = {name: str(value) for name, value in limited.items()} if in_body else dict(limited)
-                return await self._read(asked), limit
+                return await self._read(asked, on_bad_row), limit
             except AnswerTooLarge:
                 if limit is None or limit <= 1:
                     raise

@@ -14,8 +14,8 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.remote_clock import RemoteClock, Span
+from gateway.upstream.rows import UnreadableRow, row_id
 from gateway.upstream.shared_reads import SharedReads
-from gateway.upstream.trail import row_id
 
 _PAGE_SIZE: Final = 200
 _SCOPE: Final = "gateway/itself"
@@ -55,8 +55,8 @@ class UpstreamReader:
         """As `rows`, but without those that cannot be understood; and whether there were none."""
 
         async def read() -> tuple[list[Any], bool]:
-            bad: list[str] = []
-            found = await self._rows(rpc, project, rows, fields, lambda row_id, _problem: bad.append(row_id))
+            bad: list[UnreadableRow] = []
+            found = await self._rows(rpc, project, rows, fields, bad.append)
             return found, not bad
 
         return await self._shared.answer(self._name("understood", rpc, project, fields), read)

@@ -6,14 +6,10 @@ rows takes under 100 marks.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
-from google.protobuf.message import Message
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
+from gateway.upstream.rows import Row, row_id
 
 _EACH: Final = 32
 _SHARE: Final = 8
@@ -37,13 +33,13 @@ class Trail:
     shown: int = 0
     marks: bytes = b""
 
-    def then(self, rows: Sequence[Message]) -> "Trail":
+    def then(self, rows: Sequence[Row]) -> "Trail":
         """The trail after more rows."""
         marks = self._marks() | {self.shown + index: _mark(row) for index, row in enumerate(rows)}
         shown = self.shown + len(rows)
         return Trail(shown, b"".join(marks[number] for number in _kept(shown)))
 
-    def newest_in(self, rows: Sequence[Message], expected: int | None, *, all_marks: bool = False) -> Hit | None:
+    def newest_in(self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False) -> Hit | None:
         """The newest row shown that is among these, of the last 32. `expected`: the index at which the last of all should be.
 
         `all_marks`: also of the rows before those, which only a list that is there as a whole can tell.
@@ -59,7 +55,7 @@ class Trail:
                 return Hit(index, number, expected=False)
         return None
 
-    def number_of(self, row: Message) -> int:
+    def number_of(self, row: Row) -> int:
         """The number of a row, the last one of several; -1 if no mark of it is kept."""
         return self._numbers().get(_mark(row), -1)
 
@@ -89,19 +85,5 @@ def _split(marks: bytes) -> Iterable[bytes]:
     return (marks[start : start + _MARK_BYTES] for start in range(0, len(marks), _MARK_BYTES))
 
 
-def _mark(row: Message) -> bytes:
+def _mark(row: Row) -> bytes:
     return blake2b(row_id(row).encode(), digest_size=_MARK_BYTES).digest()
-
-
-def row_id(row: Message) -> str:
-    """What tells a row from the others: its `id`, else all of its keys together, else its first field."""
-    return "\0".join(getattr(row, name) for name in _identity(cast("Descriptor", row.DESCRIPTOR)))
-
-
-@cache
-def _identity(row: "Descriptor") -> tuple[str, ...]:
-    """Names of the text fields that make up a row's identity."""
-    if "id" in row.fields_by_name:
-        return ("id",)
-    texts = [fd.name for fd in row.fields if fd.type == fd.TYPE_STRING and not fd.is_repeated]
-    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(texts[:1])

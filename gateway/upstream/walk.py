@@ -6,6 +6,8 @@ and whatever was deleted or inserted meanwhile. A window that shows no such row 
 way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list that can be read in no way
 ends as UPSTREAM_PROTOCOL.
 
+A row that cannot be read is a row here as any other, told from the others by its JSON.
+
 Windows that cannot overlap, as pages that are counted, join if the first still ends with the same row once the second was read.
 
 The end is behind a window that is shorter than another was, when CBR's count or an empty window confirms it; or behind one that is joined to an
@@ -17,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
-from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
+from gateway.upstream.rows import Row
 from gateway.upstream.trail import NOTHING, Trail
 from gateway.upstream.ways import BY_NUMBER, BY_ROW, OVERLAP, WAYS, Cursor
 from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen, Source
@@ -44,7 +46,7 @@ class Place:
 class Step:
     """The next rows, each with its cursor; `total` as CBR counts. `ended`: there are no more."""
 
-    rows: Sequence[Message]
+    rows: Sequence[Row]
     cursors: Sequence[Cursor]
     way: int
     total: int | None
@@ -62,7 +64,7 @@ class Step:
         return replace(self, rows=self.rows[:count], cursors=self.cursors[:count], ended=False)
 
 
-def rest(rows: Sequence[Message], place: Place, size: int) -> Step:
+def rest(rows: Sequence[Row], place: Place, size: int) -> Step:
     """The rows after a place, of a list that is there as a whole."""
     first = 0
     if place.trail.shown and (hit := place.trail.newest_in(rows, int(place.cursor) - 1, all_marks=True)):
@@ -90,9 +92,9 @@ async def step(source: Source, place: Place, size: int) -> Step:
         raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text) from None
 
 
-async def everything(source: Source) -> list[Message]:
+async def everything(source: Source) -> list[Row]:
     """All rows. Raises GatewayError."""
-    found: list[Message] = []
+    found: list[Row] = []
     place = Place()
     while True:
         some = await step(source, place, source.usual)
@@ -112,7 +114,7 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
-        if hit is None or hit.number < best or (hit.number == best and not way.may_repeat(seen.at, hit.index)):
+        if hit is None or hit.number < best or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index)):
             raise LostError
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
         ended = seen.counted_to_end(expected=hit.expected)
@@ -120,8 +122,8 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
             return _cut(reader, seen, hit.index + 1, size, ended=ended)
         last = not more and (seen.reaches_end or closer is None)
         after = await reader.read(way.following(seen.at, seen.rows)) if last else None
-        if after and seen.reaches_end and not after.rows:
-            return _cut(reader, after, 0, size, ended=True)
+        if after and seen.reaches_end and _adds_nothing(after, trail):
+            return _cut(reader, after, len(after.rows), size, ended=True)
         if closer is not None:
             seen = await reader.read(closer)
         elif after and trail.newest_in(after.rows, way.index(after.at, place.cursor)):
@@ -130,6 +132,15 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
             return await _joined(reader, seen, after, size)
         best = hit.number
     raise LostError
+
+
+def _adds_nothing(after: Seen, trail: Trail) -> bool:
+    """Whether the window after another is empty, but for what it has to repeat."""
+    last = len(after.rows) - 1
+    if last < 0:
+        return True
+    hit = trail.newest_in(after.rows[last:], None)
+    return after.reaches_end and hit is not None and hit.number == trail.shown - 1 and WAYS[after.way].may_repeat(after.at, after.rows, last)
 
 
 async def _joined(reader: Reader, seen: Seen, after: Seen, size: int) -> Step:
@@ -159,7 +170,7 @@ def _limit(source: Source, place: Place, size: int) -> int:
 async def _search(source: Source, way: int, place: Place, size: int) -> Step:
     """Reads the list from its start until it shows the last row of the trail, or to its end for the newest one that is still there."""
     trail, best = place.trail, -1
-    after: list[tuple[Message, Cursor]] = []
+    after: list[tuple[Row, Cursor]] = []
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
         some = await _advance(source, here, source.usual)

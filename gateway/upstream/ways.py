@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from google.protobuf.message import Message
-
-from gateway.upstream.trail import row_id
+from gateway.upstream.rows import Row, marker_of
 
 OVERLAP: Final = 4
 """Rows of the page before that are read again."""
@@ -25,10 +23,10 @@ class Way(Protocol):
     def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
         """Its parameters."""
 
-    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:
+    def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
         """The window after one with these rows."""
 
-    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:
+    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:
         """Where the row with that index is."""
 
     def first(self, window: Cursor) -> int | None:
@@ -40,7 +38,7 @@ class Way(Protocol):
     def closer(self, window: Cursor, index: int) -> Cursor | None:
         """The window that begins with the row at an index of this one, where the way can name it and it is another one."""
 
-    def may_repeat(self, window: Cursor, index: int) -> bool:
+    def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:
         """Whether the newest row shown may be at that index of a window, though it was in the one read before."""
 
 
@@ -56,10 +54,10 @@ class _ByRow:
     def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
         return {"limit": limit, "offset": window} if window else {"limit": limit}
 
-    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:
+    def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
         return int(window) + len(rows)
 
-    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:  # noqa: ARG002
+    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:  # noqa: ARG002
         return int(window) + index + 1
 
     def first(self, window: Cursor) -> int | None:
@@ -71,7 +69,7 @@ class _ByRow:
     def closer(self, window: Cursor, index: int) -> Cursor | None:
         return int(window) + index if index else None
 
-    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
+    def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:  # noqa: ARG002
         return index == 0
 
 
@@ -86,10 +84,10 @@ class _ByNumber:
     def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
         return {"limit": limit, "offset": window} if window else {"limit": limit}
 
-    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:  # noqa: ARG002
+    def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:  # noqa: ARG002
         return int(window) + 1
 
-    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:  # noqa: ARG002
+    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:  # noqa: ARG002
         return window
 
     def first(self, window: Cursor) -> int | None:
@@ -101,12 +99,15 @@ class _ByNumber:
     def closer(self, window: Cursor, index: int) -> Cursor | None:  # noqa: ARG002
         return None
 
-    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
+    def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:  # noqa: ARG002
         return window == 1
 
 
 class _ByMarker:
-    """`marker` is the id of the row before the window. A cursor is that of the window which begins with the last row shown."""
+    """`marker` is the id of the row before the window. A cursor is that of the window which begins with the last row shown.
+
+    Behind a row without an id a window begins earlier: with the rows after the last one that has one.
+    """
 
     start: Cursor = ""
 
@@ -116,11 +117,11 @@ class _ByMarker:
     def ask(self, window: Cursor, limit: int) -> dict[str, int | str]:
         return {"limit": limit, "marker": window} if window else {"limit": limit}
 
-    def following(self, window: Cursor, rows: Sequence[Message]) -> Cursor:  # noqa: ARG002
-        return row_id(rows[-1])
+    def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
+        return self.cursor(window, rows, len(rows))
 
-    def cursor(self, window: Cursor, rows: Sequence[Message], index: int) -> Cursor:
-        return row_id(rows[index - 1]) if index else window
+    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:
+        return next(filter(None, map(marker_of, reversed(rows[:index]))), window)
 
     def first(self, window: Cursor) -> int | None:
         return None if window else 0
@@ -131,8 +132,8 @@ class _ByMarker:
     def closer(self, window: Cursor, index: int) -> Cursor | None:  # noqa: ARG002
         return None
 
-    def may_repeat(self, window: Cursor, index: int) -> bool:  # noqa: ARG002
-        return False
+    def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:  # noqa: ARG002
+        return not any(map(marker_of, rows[: index + 1]))
 
 
 WAYS: Final[tuple[Way, ...]] = (_ByRow(), _ByNumber(), _ByMarker())

@@ -4,24 +4,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from gateway.errors import GatewayError
-from gateway.upstream.trail import row_id
+from gateway.upstream.rows import Row, row_id
 from gateway.upstream.ways import OVERLAP, WAYS, Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What CBR answered. `total`: the rows of the whole list by its count; None: it did not say.
+    """What CBR answered: all rows, also those that cannot be read. `total`: the rows of the whole list by its count; None: it did not say.
 
-    `unreadable`: how many rows it held besides. `limit`: how many were asked for, where these are fewer than were wished for.
+    `limit`: how many were asked for, where these are fewer than were wished for.
     """
 
-    rows: Sequence[Message]
+    rows: Sequence[Row]
     total: int | None
-    unreadable: int = 0
     limit: int | None = None
 
 
@@ -71,7 +69,7 @@ class Seen:
     as_before: bool
 
     @property
-    def rows(self) -> Sequence[Message]:
+    def rows(self) -> Sequence[Row]:
         return self.window.rows
 
     def cursors(self, first: int, last: int) -> list[Cursor]:
@@ -115,7 +113,7 @@ class Reader:
             if at == way.start or error.code not in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
                 raise
             raise LostError from error
-        limit, length = window.limit or self._limit, len(window.rows) + window.unreadable
+        limit, length = window.limit or self._limit, len(window.rows)
         reaches_end = length < self.longest.rows and limit >= self.longest.limit
         longest = self.longest
         as_before = longest.rows == longest.limit >= limit - OVERLAP and window.total == longest.total

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.errors import GatewayError
 from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.rows import UnreadableRow
 from gateway.watch.row import created_us
 
 _PAGE: Final = 200
@@ -52,6 +53,8 @@ class Lists:
         tasks = list(page.tasks)
         if not page.next_page_token:
             return _listed(tasks, 0)
+        if not tasks:
+            return await self.since(0)
         moments = [created_us(task) for task in tasks]
         since_us = max(moments) - self.lag_us
         if moments == sorted(moments, reverse=True) and moments[-1] < since_us:
@@ -77,9 +80,11 @@ class Lists:
                 return tasks, not token
 
     async def _page(self, asked: dict[str, object]) -> Any:  # noqa: ANN401 - a ListTasksResponse
-        def note(task_id: str, problem: str) -> None:
-            text = f"What CBR lists of the task is not what its API describes: {problem}; report it to the gateway's operator."
-            self._bad[task_id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+        def note(row: UnreadableRow) -> None:
+            if not row.id:
+                return  # Nobody can name it.
+            text = f"What CBR lists of the task is not what its API describes: {row.problem}; report it to the gateway's operator."
+            self._bad[row.id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
 
         return await self.reader.answer("TaskService/ListTasks", self.project, asked, note)
 

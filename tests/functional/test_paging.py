@@ -8,7 +8,7 @@ import pytest
 from emulator.ids import seeded
 from emulator.paging import Paging
 from gateway.upstream import paging
-from gateway.upstream.trail import row_id
+from gateway.upstream.rows import row_id
 from tests.fakes import SteppedClock
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, arrived, caller

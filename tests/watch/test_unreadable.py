@@ -276,3 +276,22 @@ async def test_waiting_in_a_project_that_is_not_served_any_more_is_refused_at_on
     await until(lambda: arrived(world, LIST))
     with configured(world, accounts={}):
         assert (await refused(waiting)).reason == "PROJECT_DENIED"
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+async def test_wherever_in_the_list_a_row_without_an_id_stands_the_other_tasks_are_told(world, monkeypatch, bad):
+    tasks, real = [start_task(world) for _ in range(3)], shown_tasks.task_view
+    monkeypatch.setattr(shown_tasks, "task_view", lambda of, task: real(of, task) | ({"id": ""} if task.id == tasks[bad].id else {}))
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+    assert set(seen.tasks("snapshot_task")) == {task.id for task in tasks} - {tasks[bad].id}
+    assert seen.of("source_status") == seen.of("removed") == []
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+async def test_wherever_in_the_list_a_row_without_a_status_stands_the_other_tasks_are_told(world, monkeypatch, bad):
+    tasks = [start_task(world) for _ in range(3)]
+    misspelt(monkeypatch, tasks[bad].id)
+    async with watching(world) as seen:
+        await seen.until("snapshot_end")
+    assert set(seen.tasks("snapshot_task")) == {task.id for task in tasks} - {tasks[bad].id}

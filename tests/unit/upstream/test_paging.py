@@ -13,7 +13,8 @@ from emulator.paging import Paging
 from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import paging
-from gateway.upstream.trail import NOTHING, _identity, row_id
+from gateway.upstream.rows import identity, row_id
+from gateway.upstream.trail import NOTHING
 from tests.fakes import SteppedClock
 
 LISTS = [binding for binding in load_catalog() if binding.paging]
@@ -58,7 +59,7 @@ class Shelf:
 
     def __post_init__(self):
         self.rows_of = next(f for f in self.binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
-        self.identity = _identity(self.rows_of.message_type)
+        self.identity = identity(self.rows_of.message_type)
         free = [f for f in self.rows_of.message_type.fields if f.type in {f.TYPE_STRING, f.TYPE_INT64} and f.name not in self.identity]
         self.mark = min(free, key=lambda f: (f.type != f.TYPE_STRING, f.is_repeated))
 
@@ -70,7 +71,7 @@ class Shelf:
         mark = getattr(row, self.mark.name)
         return int(mark[0] if self.mark.is_repeated else mark)
 
-    async def read(self, ask):
+    async def read(self, ask, _on_bad_row=None):
         self.reads += 1
         if self.within:
             self.within(self)
@@ -206,7 +207,7 @@ def test_lists_that_are_shown_as_a_whole_tell_how_many_rows_there_are():
 def test_a_list_that_cbr_shows_as_a_whole_and_counts_more_of_is_paged_after_all(binding):
     shelf = Shelf(binding, items(30), Paging(cap=7))
 
-    async def read(ask):
+    async def read(ask, _on_bad_row):
         return await shelf.read({"limit": 1000} | ask)
 
     shown = asyncio.run(paging.whole(binding, read))
@@ -342,7 +343,7 @@ def test_no_more_rows_are_asked_for_than_cbr_promises(rpc, first, most):
         asked = []
         shelf = Shelf(binding, items(230))
 
-        async def read(ask, shelf=shelf, asked=asked):
+        async def read(ask, _on_bad_row, shelf=shelf, asked=asked):
             asked.append(ask["limit"])
             return await Shelf.read(shelf, ask)
 
