@@ -73,7 +73,7 @@ def first_page(binding, request, answer):
         return {}, answer
     asked = []
 
-    async def read(ask):
+    async def read(ask, _on_bad_row):
         asked.append(ask)
         return answer
 
