@@ -1,14 +1,16 @@
 """Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with what is in force, where a caller sets some fields.
 
-What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either.
+What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either. Where the read
+does not show the part as an object nobody knows what is in force, and nothing is sent, unless the caller set every field.
 """
 
 from collections.abc import Iterator
 
-from cbrgateway.v1 import options_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway.errors import GatewayError
 from gateway.upstream import codec
 from gateway.upstream.declaration import Binding
 from gateway.upstream.values import Json
@@ -25,16 +27,37 @@ def in_force(read: Binding, answer: Json, shown: Message) -> dict[str, Json]:
 
 
 def completed(binding: Binding, request: Message, read: Binding, now: dict[str, Json]) -> dict[str, Json]:
-    """The members of a change with its parts filled up from `now`, the `in_force` of the object. What the caller set stands as it is."""
+    """The members of a change with its parts filled up from `now`, the `in_force` of the object. What the caller set stands as it is.
+
+    Raises UPSTREAM_PROTOCOL where a part is not shown.
+    """
     members = binding.members(request)
     for path in _parts(request, ()):
         part, whole = members, _shown(read.descriptor.output_type, now, path)
         for fd in path:
             part = part[codec.json_key(fd)]
-        own = {codec.json_key(fd) for fd in _inside(path[-1]).fields if fd.GetOptions().Extensions[options_pb2.answer_only]}
-        for key in whole.keys() - own - part.keys():
-            part[key] = whole[key]
+        own = {codec.json_key(fd): _set_by_cbr(fd) for fd in _inside(path[-1]).fields}
+        if type(whole) is not dict:
+            if not all(set_by_cbr or key in part for key, set_by_cbr in own.items()):
+                raise _not_shown(read, path)
+            continue
+        for key in whole.keys() - part.keys():
+            if not own.get(key):
+                part[key] = whole[key]
     return members
+
+
+def _set_by_cbr(fd: FieldDescriptor) -> bool:
+    return bool(fd.GetOptions().Extensions[options_pb2.answer_only])
+
+
+def _not_shown(read: Binding, path: tuple[FieldDescriptor, ...]) -> GatewayError:
+    field = ".".join(fd.name for fd in path)
+    text = (
+        f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an object, so that the update would lose the settings "
+        "which it does not name. Nothing was sent; repeat later, or set every field of it."
+    )
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, metadata={"field": field})
 
 
 def _parts(request: Message, above: tuple[FieldDescriptor, ...]) -> Iterator[tuple[FieldDescriptor, ...]]:
@@ -48,11 +71,11 @@ def _parts(request: Message, above: tuple[FieldDescriptor, ...]) -> Iterator[tup
             yield from _parts(value, (*above, fd))
 
 
-def _shown(descriptor: Descriptor, now: dict[str, Json], path: tuple[FieldDescriptor, ...]) -> dict[str, Json]:
-    """The part under the same names in what is in force."""
+def _shown(descriptor: Descriptor, now: Json, path: tuple[FieldDescriptor, ...]) -> Json:
+    """The part under the same names in what is in force; what is no object if it is not shown."""
     for fd in path:
         twin = descriptor.fields_by_name[fd.name]
-        descriptor, now = _inside(twin), now.get(codec.json_key(twin), {})
+        descriptor, now = _inside(twin), now.get(codec.json_key(twin)) if type(now) is dict else None
     return now
 
 

@@ -74,6 +74,9 @@ async def test_an_update_whose_answer_is_lost_is_settled_by_what_was_asked(world
     assert len(arrived(world, "PolicyService/UpdatePolicy")) == 1
 
 
+BOTH = pytest.mark.parametrize(
+    ("service", "part"), [("Policy", "operation_definition"), ("OrganizationPolicy", "policy_operation_definition")], ids=["policy", "organization"]
+)
 NEWER = {
     "max_backups": 9,
     "timezone": "UTC+08:00",
@@ -88,9 +91,7 @@ NEWER = {
 """A definition of a later version of CBR, with a count that nobody can read."""
 
 
-@pytest.mark.parametrize(
-    ("service", "part"), [("Policy", "operation_definition"), ("OrganizationPolicy", "policy_operation_definition")], ids=["policy", "organization"]
-)
+@BOTH
 async def test_what_this_version_does_not_know_of_a_definition_stays(world, service, part):
     rpc = f"{service}Service/{{}}{service}".format
     known = {f"{'organization_' if service != 'Policy' else ''}policy_id": "p"}
@@ -101,6 +102,50 @@ async def test_what_this_version_does_not_know_of_a_definition_stays(world, serv
     (sent,) = arrived(world, rpc("Update"))
     kept = {key: value for key, value in NEWER.items() if key not in {"created_by", "none"}}
     assert json.loads(sent.body)["policy"] == {part: kept | {"max_backups": 5, "enable_acceleration": True}}
+
+
+ABSENT = object()
+
+
+async def updated(world, service, part, shown, definition):
+    """How the update of a definition ends of which CBR shows this, and what was sent."""
+    rpc = f"{service}Service/{{}}{service}".format
+    known = {f"{'organization_' if service != 'Policy' else ''}policy_id": "p"}
+    policy = {"id": "p"} if shown is ABSENT else {"id": "p", part: shown}
+    order(world, "status", rpc("Get"), status=200, body={"policy": policy}, times=None)
+    order(world, "status", rpc("Update"), status=200, body={"policy": {"id": "p"}})
+    ended = await caller(world, tenant_for(rpc("Update")))(rpc("Update"), known | {"policy": {part: definition}})
+    return ended, [json.loads(sent.body)["policy"][part] for sent in arrived(world, rpc("Update"))]
+
+
+@BOTH
+@pytest.mark.parametrize("shown", [ABSENT, None, [], ["x"], "text", "", 5, True], ids=lambda shown: "absent" if shown is ABSENT else repr(shown))
+async def test_nothing_is_sent_where_the_definition_that_would_be_replaced_is_not_shown(world, service, part, shown):
+    refused, sent = await updated(world, service, part, shown, {"max_backups": 5})
+    assert sent == []
+    assert refused.reason == "UPSTREAM_PROTOCOL"
+    assert f"policy.{part} cannot be read now" in refused.message
+    assert "Nothing was sent" in refused.message
+
+
+@BOTH
+async def test_a_definition_without_settings_is_filled_up_from_nothing(world, service, part):
+    _, sent = await updated(world, service, part, {}, {"max_backups": 5})
+    assert sent == [{"max_backups": 5}]
+
+
+WHOLE = {
+    **{f"{each}_backups": 1 for each in ("day", "week", "month", "year")},
+    **{"timezone": "UTC+08:00", "max_backups": 5, "retention_duration_days": -1, "full_backup_interval": -1},
+    **{"destination_project_id": "0605767b5780d5762fc5c0118072a564", "destination_region": "r", "enable_acceleration": False},
+    **{"cross_account_urn": "urn", "advanced_retention_rules": {}},
+}
+
+
+@BOTH
+async def test_who_sets_every_field_of_a_definition_needs_none_to_be_shown(world, service, part):
+    _, sent = await updated(world, service, part, None, WHOLE)
+    assert sent == [WHOLE]
 
 
 async def test_an_update_of_a_part_of_an_organizations_definition_keeps_the_rest(world):

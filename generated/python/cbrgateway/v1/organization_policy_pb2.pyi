@@ -427,7 +427,7 @@ class OrganizationPolicyPatch(_message.Message):
     """Part of the organization that the policy shall hold for, in CBR's words, at most 255 characters."""
     @_builtins.property
     def policy_operation_definition(self) -> _types_pb2.PolicyOperationDefinition:
-        """New retention and, for replication, destination."""
+        """New retention and, for replication, destination. As `PolicyPatch.operation_definition`."""
 
     @_builtins.property
     def policy_trigger(self) -> _types_pb2.PolicyTriggerSpec:

@@ -423,7 +423,8 @@ class PolicyPatch(_message.Message):
     def operation_definition(self) -> _types_pb2.PolicyOperationDefinition:
         """New retention and, for replication, destination. Fields of it that are not set stay: they are read and sent along. To end a retention, set it to CBR's
         word for none: -1 for `max_backups` and `retention_duration_days`, 0 for the long-term counts, an empty message for `advanced_retention_rules`.
-        `advanced_retention_rules` is replaced as a whole. Who else changes the definition between read and change is overwritten.
+        `advanced_retention_rules` is replaced as a whole. Who else changes the definition between read and change is overwritten. Where CBR does not show the
+        definition, the update is refused (UPSTREAM_PROTOCOL) unless every field of it is set.
         The region cannot change while the policy is associated with a vault.
         """
 
