@@ -1,7 +1,7 @@
 """Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with what is in force, where a caller sets some fields.
 
-What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either. Where the read
-does not show the part as an object nobody knows what is in force, and nothing is sent, unless the caller set every field.
+What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either. Where the
+read does not show the part as an object nobody knows what is in force, and nothing is sent, unless the caller set every field.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def _set_by_cbr(fd: FieldDescriptor) -> bool:
 def _not_shown(read: Binding, path: tuple[FieldDescriptor, ...]) -> GatewayError:
     field = ".".join(fd.name for fd in path)
     text = (
-        f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an object, so that the update would lose the settings "
+        f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an object, so that the change would lose the settings "
         "which it does not name. Nothing was sent; repeat later, or set every field of it."
     )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, metadata={"field": field})

@@ -136,9 +136,15 @@ async def test_a_definition_without_settings_is_filled_up_from_nothing(world, se
 
 WHOLE = {
     **{f"{each}_backups": 1 for each in ("day", "week", "month", "year")},
-    **{"timezone": "UTC+08:00", "max_backups": 5, "retention_duration_days": -1, "full_backup_interval": -1},
-    **{"destination_project_id": "0605767b5780d5762fc5c0118072a564", "destination_region": "r", "enable_acceleration": False},
-    **{"cross_account_urn": "urn", "advanced_retention_rules": {}},
+    "timezone": "UTC+08:00",
+    "max_backups": 5,
+    "retention_duration_days": -1,
+    "full_backup_interval": -1,
+    "destination_project_id": "0605767b5780d5762fc5c0118072a564",
+    "destination_region": "r",
+    "enable_acceleration": False,
+    "cross_account_urn": "urn",
+    "advanced_retention_rules": {},
 }
 
 
