@@ -40,6 +40,7 @@ _MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
 """The first second of the year 1 and the last of the year 9999, between which Timestamp is defined."""
 _A_SECOND: Final = 1_000_000_000
+_COMPACT_DATE: Final = len("YYYYMMDD")
 _EXACT: Final = 2**53
 """Up to here a double holds every whole number."""
 _LARGEST: Final = sys.float_info.max
@@ -116,10 +117,13 @@ def _number(value: Json) -> Json:
 def read_timestamp(value: Json) -> Json:
     """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is UTC. Source: recorded traffic.
 
-    Seconds or milliseconds since 1970 where a number stands in its place: more seconds than the year 9999 has are milliseconds.
+    Seconds or milliseconds since 1970 where a number stands in its place, also in text of nine digits or more: more seconds than the year 9999 has
+    are milliseconds.
     """
     if type(value) is not str:
         return _read_epoch(value)
+    if _counts_from_1970(value):
+        return _read_epoch(_number(value))
     if not value:
         return None
     try:
@@ -130,6 +134,12 @@ def read_timestamp(value: Json) -> Json:
     # Not moment.timestamp(): a float would lose microseconds.
     since = moment - _EPOCH
     return _in_range(since.days * 86400 + since.seconds, since.microseconds * 1000)
+
+
+def _counts_from_1970(text: str) -> bool:
+    """Whether it is a number too long for a compact date, of which Python's ISO parser would take the first eight digits for one."""
+    digits = text.partition(".")[0]
+    return len(digits) > _COMPACT_DATE and digits.isdigit()
 
 
 def _read_epoch(value: Json) -> Json:
@@ -148,10 +158,12 @@ def _in_range(seconds: int, nanos: int) -> Json:
 
 
 def read_date(value: Json) -> Json:
+    """`2025-03-25`, or a time as seconds or milliseconds since 1970, then its day in UTC."""
     if value == "":
         return None
+    text = read_string(value)
     try:
-        day = date.fromisoformat(read_string(value))
+        day = (_EPOCH + timedelta(seconds=_read_epoch(_number(text))["seconds"])).date() if _counts_from_1970(text) else date.fromisoformat(text)
     except ValueError as error:
         raise ProtocolError("must be a date as YYYY-MM-DD") from error
     return {"year": day.year, "month": day.month, "day": day.day}

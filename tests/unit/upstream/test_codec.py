@@ -1,5 +1,6 @@
 """The codec over every message type of the API: what it writes it reads back, and nothing that comes in breaks it."""
 
+from datetime import UTC, datetime
 from functools import cache
 
 import msgspec
@@ -148,6 +149,22 @@ def test_times_are_read_as_json_format_reads_them(moment, zone, separator):
     except ValueError:
         return  # Shifted by its zone out of the years 1 to 9999.
     assert timestamp_pb2.Timestamp(**values.read_timestamp(written)) == wanted
+
+
+@given(st.integers(100_000_000, LAST_SECOND), st.integers(0, 999))
+def test_a_text_of_many_digits_is_a_time_since_1970_and_no_compact_date(seconds, millis):
+    millis_text = f"{seconds}{millis:03}"
+    assert values.read_timestamp(str(seconds)) == values.read_timestamp(seconds) == {"seconds": seconds, "nanos": 0}
+    if int(millis_text) > LAST_SECOND:
+        assert values.read_timestamp(millis_text) == values.read_timestamp(int(millis_text))
+    day = datetime.fromtimestamp(seconds, UTC)
+    assert values.read_date(str(seconds)) == values.read_date(seconds) == {"year": day.year, "month": day.month, "day": day.day}
+
+
+def test_compact_dates_are_read():
+    assert values.read_date("20240401") == values.read_date(20240401) == {"year": 2024, "month": 4, "day": 1}
+    assert values.read_timestamp("20240401")["seconds"] == values.read_timestamp("2024-04-01")["seconds"]
+    assert values.read_date("1712010310") == values.read_date("1712010310123") == values.read_date("2024-04-01")
 
 
 @given(st.dictionaries(text, json_values, max_size=4))
