@@ -29,7 +29,13 @@ class Listing:
     policies: Sequence[Any] | None
 
     def knows(self, metric: Metric) -> bool:
-        return (self.policies if metric is Metric.POLICIES else self.vaults) is not None
+        """Whether the amount can be told: of sizes only if every vault shows its own."""
+        listed = self.policies if metric is Metric.POLICIES else self.vaults
+        return listed is not None and (metric is not Metric.CAPACITY_GIB or not self.without_size())
+
+    def without_size(self) -> list[str]:
+        """Ids of vaults whose size is missing or could not be read. No vault has a size of 0."""
+        return [vault.id for vault in self.vaults or () if vault.billing.size_gib <= 0]
 
     def amount(self, metric: Metric, key: str, reserved: Mapping[str, Collection[str]]) -> int:
         """What counts towards a counter, without the vaults for which open operations hold a reservation on it. `reserved`: operation -> counters."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from cbrgateway.v1 import errors_pb2
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -39,29 +40,41 @@ class Lists:
         policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
         vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
         async with self._turns:
-            return Listing(
+            listing = Listing(
                 await self._rows(vaults, project, "VaultService/ListVaults", "vaults"),
                 await self._rows(policies, project, "PolicyService/ListPolicies", "policies"),
             )
+        known = {part for part, metric in parts.items() if listing.knows(metric)}
+        if unsized := [part for part in vaults if part not in known and listing.vaults is not None]:
+            self._note_problem(unsized, project, _without_size(listing.without_size()))
+        for part in known:
+            self.problems.pop(part, None)
+        return listing
 
     async def _rows(self, parts: Sequence[str], project: str, rpc: str, rows: str) -> list[Any] | None:
         """One list of a project, for the counts that need it; None when there are none, or it cannot be read."""
         if not parts:
             return None
         try:
-            found = await self.reader.rows(rpc, project, rows)
+            return await self.reader.rows(rpc, project, rows)
         except KeyError:
             # It was taken out of the configuration just now.
             return None
         except GatewayError as error:
             self._note_problem(parts, project, error)
             return None
-        for part in parts:
-            self.problems.pop(part, None)
-        return found
 
     def _note_problem(self, parts: Sequence[str], project: str, error: GatewayError) -> None:
         log.warning("a project cannot be counted now", project=project, error=str(error))
         for part in parts:
             before = self.problems.get(part)
             self.problems[part] = Problem(project, error.reason, unlisted(error), before.since if before else self.clock.time())
+
+
+def _without_size(vaults: Sequence[str]) -> GatewayError:
+    more = f" and {len(vaults) - 1} more" if len(vaults) > 1 else ""
+    text = (
+        f"CBR lists the vault {vaults[0]}{more} without a size that can be read, so that nobody can say how much capacity there is; "
+        "report it to the gateway's operator."
+    )
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)

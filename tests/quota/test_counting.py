@@ -67,6 +67,25 @@ async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault,
         assert (await create(world, 6, "databases")).reason == "RESOURCE_COUNT_LIMIT"
 
 
+@pytest.mark.parametrize("billing", [{"billing": {"size": "many"}}, {"billing": {"size": None}}, {"billing": "x"}, {}], ids=repr)
+async def test_a_vault_without_a_size_that_can_be_read_stops_the_growth_of_capacity_only(billing):
+    async with gateway(limit("capacity_gib", "tenant", 100), limit("vaults", "tenant", 100)) as world:
+        listed = {"vaults": [{"id": f"v{n}", "name": "n", **(billing if n else {"billing": {"size": 10}})} for n in range(3)], "count": 3}
+        hide(world, PAYMENTS, {"kind": "status", "status": 200, "body": listed})
+        refused = await create(world, 1)
+        assert refused.reason == "QUOTA_STORE_DOWN"
+        known = refused.details["ErrorInfo"]
+        assert (known.metadata["cause"], known.metadata["project"]) == ("UPSTREAM_PROTOCOL", PAYMENTS)
+        shown = await usages(world)
+        (problem,) = shown["capacity_gib:tenant:payments"].count_problems
+        assert "lists the vault v1 and 1 more without a size" in problem.message
+        counted = shown["vaults:tenant:payments"]
+        assert (counted.count_state, counted.used) == (quota_pb2.COUNT_STATE_COUNTED, 3)
+        assert not posts(world)
+        world.emulator.state.faults.remove()
+        assert (await create(world, 2)).reason == "OK"
+
+
 async def test_usages_tell_which_project_cannot_be_counted_to_whom_it_concerns():
     async with gateway(limit("vaults", "global", 9), limit("vaults", "tenant", 5), limit("policies", "tenant", 5)) as world:
         hide(world, DATABASES)
