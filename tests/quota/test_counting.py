@@ -76,7 +76,7 @@ async def test_a_vault_without_a_size_that_can_be_read_stops_the_growth_of_capac
         assert refused.reason == "QUOTA_STORE_DOWN"
         known = refused.details["ErrorInfo"]
         assert (known.metadata["cause"], known.metadata["project"]) == ("UPSTREAM_PROTOCOL", PAYMENTS)
-        shown = await usages(world)
+        shown = await usages(world, "payments")
         (problem,) = shown["capacity_gib:tenant:payments"].count_problems
         assert "lists the vault v1 and 1 more without a size" in problem.message
         counted = shown["vaults:tenant:payments"]
