@@ -97,14 +97,15 @@ def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
     if item.refusal is not None:
         raise service_error(int(item.refusal[0].rpartition(".")[2]), item.refusal[2])
     owner = world.vault_of(vault.project_id, item.id)
-    extra = wish.get("extra_info", {})
+    bound = vault.resources.get(item.id)
+    # Without a selection the one that it has stays; empty lists are one that leaves nothing out.
+    extra = wish.get("extra_info") or (bound.extra_info if bound else {})
     size = protected_size(item, extra)
     if owner is None:
         return BoundResource(item.id, item.type, item.name, size, extra)
     if owner.id != vault.id:
         raise service_error(6103, "Resource already in other vault.")
-    bound = vault.resources[item.id]
-    if bound.extra_info == extra:
+    if bound is None or bound.extra_info == extra:
         raise service_error(6103, "Resource is in the vault.")
     return replace(bound, size=size, extra_info=extra)
 

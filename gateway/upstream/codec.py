@@ -68,6 +68,12 @@ def empty(descriptor: FieldDescriptor) -> int:
     return int(descriptor.GetOptions().Extensions[options_pb2.empty])
 
 
+@cache
+def answer_only(descriptor: FieldDescriptor) -> bool:
+    """Whether only CBR sets the field: it is read and never written, so what a caller sends back of an answer has no effect."""
+    return bool(descriptor.GetOptions().Extensions[options_pb2.answer_only])
+
+
 def words(enum: EnumDescriptor) -> dict[int, str]:
     """The vendor's word of each value but UNSPECIFIED and OTHER, by number."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
@@ -350,7 +356,8 @@ class Codecs:
             if form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY:
                 plan.whole_body = fd.name
             raw = raw_sibling(descriptor, fd)
-            plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
+            if not answer_only(fd):
+                plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
             if not _is_null(fd):
                 plan.readers |= dict.fromkeys(filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw))
         plan.always_sent = _keys(descriptor, options_pb2.EMPTY_SENT)

@@ -36,7 +36,7 @@ def completed(binding: Binding, request: Message, read: Binding, now: dict[str, 
         part, whole = members, _shown(read.descriptor.output_type, now, path)
         for fd in path:
             part = part[codec.json_key(fd)]
-        own = {codec.json_key(fd): _set_by_cbr(fd) for fd in _inside(path[-1]).fields}
+        own = {codec.json_key(fd): codec.answer_only(fd) for fd in _inside(path[-1]).fields}
         if type(whole) is not dict:
             if not all(set_by_cbr or key in part for key, set_by_cbr in own.items()):
                 raise _not_shown(read, path)
@@ -45,10 +45,6 @@ def completed(binding: Binding, request: Message, read: Binding, now: dict[str, 
             if not own.get(key):
                 part[key] = whole[key]
     return members
-
-
-def _set_by_cbr(fd: FieldDescriptor) -> bool:
-    return bool(fd.GetOptions().Extensions[options_pb2.answer_only])
 
 
 def _not_shown(read: Binding, path: tuple[FieldDescriptor, ...]) -> GatewayError:

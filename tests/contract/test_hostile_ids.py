@@ -29,6 +29,8 @@ BAD = [
     "../..",
     "%2e%2e",
     "%2E.",
+    "50%",
+    "%%32e",
     "a/b",
     "a%2fb",
     "a\\b",
@@ -49,7 +51,7 @@ BAD = [
     "\u202e",
     "a" * 129,
 ]
-TAG_KEYS = {"a#b", "a;b", "a&b", "a:b", "a@b", "é", "\u2025", "\uff0e\uff0e", "\u202e"}
+TAG_KEYS = {"50%", "a#b", "a;b", "a&b", "a:b", "a@b", "é", "\u2025", "\uff0e\uff0e", "\u202e"}
 """Of the bad ids those that CBR allows as keys of tags: one encoded segment each."""
 ids = st.sampled_from(BAD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True)
 
@@ -88,7 +90,7 @@ def assert_safe(binding, path):
         plain = unquote(segment)
         assert plain not in {"", ".", ".."}
         assert unquote(plain) == plain, "decoding twice would change it"
-        assert not set(plain) & set("/\\%=\r\n\t\x00")
+        assert not set(plain) & set("/\\=\r\n\t\x00")
         assert declared == "{key}" or not set(plain) & set("?#;&@: ")
     assert urlsplit(f"https://cbr.example{path}").path == path
 

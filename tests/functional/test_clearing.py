@@ -36,6 +36,16 @@ async def test_an_update_of_a_part_of_the_definition_keeps_the_rest(payments):
     assert definition(shown.policy) == LADDER | {"max_backups": 5}
 
 
+async def test_a_definition_that_was_read_can_be_sent_back(world, payments):
+    known = await policy_id(payments)
+    shown = (await payments.ok("PolicyService/GetPolicy", {"policy_id": known})).policy.operation_definition
+    shown.created_by = "customer"
+    patch = {"policy_id": known, "policy": {"operation_definition": json_format.MessageToDict(shown, preserving_proto_field_name=True)}}
+    await payments.ok("PolicyService/UpdatePolicy", patch)
+    (sent,) = arrived(world, "PolicyService/UpdatePolicy")
+    assert "created_by" not in sent.body
+
+
 async def test_a_retention_ends_where_the_caller_says_so(payments):
     known = await policy_id(payments)
     patch = {"policy_id": known, "policy": {"operation_definition": {"retention_duration_days": -1, "day_backups": 0, "max_backups": 5}}}
@@ -80,7 +90,7 @@ BOTH = pytest.mark.parametrize(
 NEWER = {
     "max_backups": 9,
     "timezone": "UTC+08:00",
-    "created_by": "customer",
+    "created_by": {"kind": "customer"},
     "day_backups": "many",
     "enable_acceleration": "true",
     "keep_last": 3,
@@ -181,6 +191,31 @@ async def test_a_server_bound_again_with_other_disks_left_out_is_settled_by_its_
         (now,) = (await payments.ok("VaultService/GetVault", {"vault_id": vault.id})).vault.resources
         assert list(now.extra_info.exclude_volumes) == shown
         assert [each.id for each in now.extra_info.include_volumes] == [each["id"] for each in selection.get("include_volumes", [])]
+
+
+async def test_a_server_bound_again_without_a_selection_keeps_its_own(world, payments):
+    item = next(each for each in world.emulator.state.world.protectables.values() if each.kind == "server" and len(each.children) > 1)
+    server, left_out = {"id": item.id, "type": item.type}, [item.children[0].id]
+    spec = {"name": "v", "billing": BILLING, "resources": [server | {"extra_info": {"exclude_volumes": left_out}}]}
+    vault = (await payments.ok("VaultService/CreateVault", {"vault": spec})).vault
+    await payments("VaultService/AddVaultResources", {"vault_id": vault.id, "resources": [server]})
+    (now,) = (await payments.ok("VaultService/GetVault", {"vault_id": vault.id})).vault.resources
+    assert list(now.extra_info.exclude_volumes) == left_out
+
+
+async def test_a_tag_whose_key_holds_a_percent_sign_is_set_and_deleted(payments):
+    vault = (await payments.ok("VaultService/CreateVault", {"vault": {"name": "v", "billing": BILLING}})).vault
+    known = {"vault_id": vault.id}
+    for key in ("50%", "%", "%2e%2e", "a%2fb"):
+        await payments.ok("VaultService/CreateVaultTag", known | {"tag": {"key": key, "value": "v"}})
+    for key in ("50%", "%"):
+        await payments.ok("VaultService/DeleteVaultTag", known | {"key": key})
+    refused = await payments.fails("VaultService/DeleteVaultTag", known | {"key": "%2e%2e"})
+    assert (refused.reason, refused.fields) == ("FIELD_INVALID", ["key"])
+    assert "BatchUpdateVaultTags" in refused.message
+    rest = [{"key": key, "value": "v"} for key in ("%2e%2e", "a%2fb")]
+    await payments.ok("VaultService/BatchUpdateVaultTags", known | {"action": "TAG_ACTION_DELETE", "tags": rest})
+    assert not (await payments.ok("VaultService/ListVaultTags", known)).tags
 
 
 @pytest.mark.parametrize("rules", [{}, {"tags": []}])

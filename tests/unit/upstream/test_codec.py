@@ -34,10 +34,10 @@ def through_json(value):
 
 
 def without_nulls(message):
-    """The message as CBR's JSON can tell it: a field that stands for null reads as unset."""
+    """The message as CBR's JSON can tell it: a field that stands for null reads as unset, and one that only CBR sets is not written."""
     for field, value in list(message.ListFields()):
         null_value = field.message_type is not None and field.message_type.name == "Value" and not field.is_repeated and value.HasField("null_value")
-        if codec._is_null(field) or null_value:
+        if codec._is_null(field) or null_value or codec.answer_only(field):
             message.ClearField(field.name)
         elif field.message_type is not None and field.message_type.file.package == "cbrgateway.v1":
             for item in value if field.is_repeated else [value]:

@@ -456,7 +456,9 @@ required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions
 empty: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Empty.ValueType]
 """What it means to CBR that the field of a change is not set, or empty."""
 answer_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
-"""True for a field that only CBR sets: what it answered is not sent back when the rest of the message is, and a rule refuses it of a caller."""
+"""True for a field that only CBR sets: it is never sent, whether a caller sets it or CBR answered it, so that an answer can be sent back as it is
+(output only in AIP-203).
+"""
 unsure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
 """Ids of those of the field's rules (buf.validate) for which sources disagree or which none confirms, such as `repeated.max_items`. What breaks one is not
 refused, since CBR may take it: CheckQuota warns. The evidence of every rule is in tests/census/fields/rules.toml.

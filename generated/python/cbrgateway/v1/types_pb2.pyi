@@ -392,7 +392,7 @@ class Tag(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Key, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone. Unique within a vault.
+    """Key, 1 to 36 characters without control characters, any of `= * < > \\ , | /` and spaces at its ends; not `.` or `..` alone. Unique within a vault.
     The vendor's manual recommends Chinese characters, letters, digits, `-` and `_`.
     """
     value: _builtins.str
@@ -966,7 +966,7 @@ class PolicyOperationDefinition(_message.Message):
     cross_account_urn: _builtins.str
     """Resource name of a vault in another account that receives the replicas."""
     created_by: _builtins.str
-    """Who made the policy, such as `customer`. Set by CBR."""
+    """Who made the policy, such as `customer`. Set by CBR; in a request it has no effect."""
     @_builtins.property
     def advanced_retention_rules(self) -> Global___AdvancedRetentionRules:
         """Finer rules for weekly, monthly and yearly retention."""

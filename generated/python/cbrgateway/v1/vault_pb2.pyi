@@ -1466,7 +1466,7 @@ class UpdateBackupExpirationRequest(_message.Message):
     """
     @_builtins.property
     def expiration_date(self) -> _date_pb2.Date:
-        """Day on which the backups shall expire."""
+        """Day on which the backups shall expire. The vendor's SDKs call it mandatory, its manual does not; what CBR does without it is not known."""
 
     def __init__(
         self,
@@ -2030,7 +2030,9 @@ class DeleteVaultTagRequest(_message.Message):
     vault_id: _builtins.str
     """Id of the vault."""
     key: _builtins.str
-    """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | / %` and spaces at its ends; not `.` or `..` alone."""
+    """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | /` and spaces at its ends; not `.` or `..` alone. It becomes a part
+    of a URL: a key with `%` and two hexadecimal digits can only be deleted with BatchUpdateVaultTags.
+    """
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
