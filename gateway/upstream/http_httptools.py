@@ -127,14 +127,9 @@ class _Host:
 
     async def _connected(self) -> Connection:
         sock = await start_connection(await self._addresses(), happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop)
-        try:
-            name = self._name if self._tls else None
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._loop, self._gone), sock=sock, ssl=self._tls, server_hostname=name
-            )
-        except BaseException:
-            sock.close()
-            raise
+        name = self._name if self._tls else None
+        # From here on the socket is the loop's to close, whatever happens: closed here, its number could be another's while the loop still has it.
+        _, connection = await self._loop.create_connection(lambda: Connection(self._loop, self._gone), sock=sock, ssl=self._tls, server_hostname=name)
         return connection
 
     def _gone(self, connection: Connection) -> None:
