@@ -4,12 +4,13 @@ Of the last 32 rows each has its mark, of the 32 before them every fourth, of th
 rows takes under 100 marks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from gateway.upstream.rows import Row, row_id
+from gateway.upstream.rows import Row, UnreadableRow, row_id
 
 _EACH: Final = 32
 _SHARE: Final = 8
@@ -46,18 +47,35 @@ class Trail:
         """
         marks = [_mark(row) for row in rows]
         places = {mark: index for index, mark in reversed(list(enumerate(marks)))}
-        known = self._marks()
+        known, alike = self._marks(), self._alike(rows, marks)
+        shift = None if expected is None else expected - (self.shown - 1)
         for number in reversed(known if all_marks else list(known)[-_EACH:]):
-            own = -1 if expected is None else expected - (self.shown - 1 - number)
-            if 0 <= own < len(marks) and marks[own] == known[number]:
+            own = -1 if shift is None else number + shift
+            if 0 <= own < len(marks) and marks[own] == known[number] and (own not in alike or self._confirmed(marks[:own], own - number, alike)):
                 return Hit(own, number, expected=True)
-            if (index := places.get(known[number])) is not None:
+            if (index := places.get(known[number])) is not None and index not in alike:
                 return Hit(index, number, expected=False)
         return None
 
-    def number_of(self, row: Row) -> int:
-        """The number of a row, the last one of several; -1 if no mark of it is kept."""
-        return self._numbers().get(_mark(row), -1)
+    def number_of(self, row: Row, index: int) -> int:
+        """The number of a row, the last one of several; -1 if no mark of it is kept. `index`: in its list; a row without an id has no other."""
+        mark = _mark(row)
+        if not isinstance(row, UnreadableRow) or row.id:
+            return self._numbers().get(mark, -1)
+        return index if self._marks().get(index) == mark else -1
+
+    def _alike(self, rows: Sequence[Row], marks: Sequence[bytes]) -> frozenset[int]:
+        """Indices of rows that nothing tells from others: they have no id, and the same JSON. Where one of them is proves nothing by itself."""
+        bare = [index for index, row in enumerate(rows) if isinstance(row, UnreadableRow) and not row.id]
+        if not bare:
+            return frozenset()
+        here, shown = Counter(marks), Counter(self._marks().values())
+        return frozenset(index for index in bare if here[marks[index]] > 1 or shown[marks[index]] > 1)
+
+    def _confirmed(self, marks: Sequence[bytes], shift: int, alike: Collection[int]) -> bool:
+        """Whether a row that differs from others stands where it should, too."""
+        known = self._marks()
+        return any(index not in alike and known.get(index - shift) == mark for index, mark in enumerate(marks))
 
     def _marks(self) -> dict[int, bytes]:
         return dict(zip(_kept(self.shown), _split(self.marks), strict=True))

@@ -174,8 +174,8 @@ async def _search(source: Source, way: int, place: Place, size: int) -> Step:
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
         some = await _advance(source, here, source.usual)
-        for row, cursor in zip(some.rows, some.cursors, strict=True):
-            number = trail.number_of(row)
+        for index, (row, cursor) in enumerate(zip(some.rows, some.cursors, strict=True), here.trail.shown):
+            number = trail.number_of(row, index)
             if number > best:
                 best, after = number, []
             elif len(after) <= size:

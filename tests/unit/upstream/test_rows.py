@@ -107,7 +107,7 @@ def test_a_list_that_heeds_markers_alone_goes_on_behind_a_row_without_an_id(plac
     assert shown(BACKUPS, rows, Paging(offset="ignored", cap=5, count="none"), 5) == ([row["id"] for row in rows if row["id"]], len(places))
 
 
-@pytest.mark.parametrize("offset", ["rows"])
+@pytest.mark.parametrize("offset", ["rows", "pages", "pages_from_0"])
 def test_a_list_of_rows_that_are_all_alike_ends(offset):
     """Nothing tells them from each other: the list may end as an error, but never without rows that can be read."""
     for places, count, cap, size in itertools.product(PLACES.values(), ("total", "none"), (1000, 5), (2, 10)):
