@@ -30,6 +30,7 @@ from gateway.upstream.declaration import Binding, OnBadRow, RetryClass
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NoPlace, NotSent, TooLarge, Transport, always
 from gateway.upstream.lookup import named_in_body
+from gateway.upstream.orders import keep_ids
 from gateway.upstream.outcome import Attempt, Next, Outcome, judge, what_next
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.retry import Deadline, RetryKind
@@ -299,9 +300,11 @@ class Exchange:
         if attempt.value is None:
             return attempt, None
         try:
-            return attempt, self.binding.response(attempt.value, self.on_bad_row)
+            message = self.binding.response(attempt.value, self.on_bad_row)
+            keep_ids(message, attempt.order_ids)
         except ProtocolError as error:
             return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)), None
+        return attempt, message
 
     def _end(self, kind: RetryKind | None, message: Message | None) -> Message:
         if message is not None:

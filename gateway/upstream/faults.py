@@ -17,7 +17,7 @@ from google.rpc import code_pb2
 
 from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
 from gateway.reasons import REASONS, reason_of
-from gateway.upstream import error_body, orders, strict_json
+from gateway.upstream import error_body, strict_json
 from gateway.upstream.declaration import Binding
 
 CLIENT_ERROR: Final = range(400, 500)
@@ -46,7 +46,7 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
     504: ("UPSTREAM_UNAVAILABLE", "CBR did not answer in time"),
 }
-_BY_WRAPPER: Final = {"overLimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")}
+_BY_WRAPPER: Final = {"overlimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")}
 _DO: Final[Mapping[str, str]] = {
     "UPSTREAM_CREDENTIALS": "ask the gateway's operator to check its credentials and clock",
     "UPSTREAM_PERMISSION": "have the IAM action granted to the gateway's credential",
@@ -121,7 +121,7 @@ class UpstreamError:
         """Whether the answer is the cloud's own refusal. A status by itself, or a code of unknown origin, may be anybody's."""
         if self.vanished or self.code in codes().nothing_was_done.get(self.status, ()):
             return True
-        ours = self.is_own or (self.wrapper in _OWN_WRAPPERS and self.code == str(self.status))
+        ours = self.is_own or (wrapper_word(self.wrapper) in OWN_WRAPPERS and self.code == str(self.status))
         return ours and self.status in CLIENT_ERROR
 
     @property
@@ -133,9 +133,19 @@ class UpstreamError:
 _CODE_KEYS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
 _OWN_CODES: Final = ("BackupService.", "CBC.", "PAP5.")
 """Of CBR, of the billing system behind orders, and of IAM's identity policies."""
-_OWN_WRAPPERS: Final = frozenset({"unauthorized", "badRequest", "itemNotFound", "forbidden", "error", "conflictingRequest", "overLimit"})
-"""Of the older services and of IAM, as OpenStack names them; the code inside repeats the HTTP status."""
+OWN_WRAPPERS: Final = frozenset(
+    {
+        *("error", "unauthorized", "forbidden", "badrequest", "itemnotfound", "notfound", "badmethod"),
+        *("conflictingrequest", "conflict", "overlimit", "badmediatype", "unprocessableentity"),
+    }
+)
+"""Of the older services and of IAM, as OpenStack names them, see `wrapper_word`; the code inside repeats the HTTP status."""
 _PRESENTABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def wrapper_word(key: str) -> str:
+    """A wrapper's key without what differs between services: `HTTPBadRequest` is `badRequest`."""
+    return key.lower().replace("_", "").removeprefix("http")
 
 
 def presentable(word: str) -> str:
@@ -155,42 +165,6 @@ def read_error(status: int, body: bytes) -> UpstreamError:
                 if candidate.get(code_key) is not None:
                     return UpstreamError(status, presentable(str(candidate[code_key])), str(candidate.get(text_key) or "")[:512], wrapper)
     return UpstreamError(status)
-
-
-def error_in_success(value: object, status: int) -> UpstreamError | None:
-    """The error that a 2xx answer of an order carries in its body, if it does."""
-    if not isinstance(value, dict):
-        return None
-    text = str(value.get("errText") or value.get("retMsg") or "")[:512]
-    told = orders.word(value.get("error_code")) or orders.word(value.get("retCode"))
-    if told or orders.refused(value):
-        return UpstreamError(status, presentable(told), text)
-    return None
-
-
-_NO_ERROR: Final = frozenset({"", "0", "200", "ok", "success"})
-
-
-def error_document(value: object, status: int) -> UpstreamError | None:
-    """The error in a 2xx answer of the shapes that others have: a code and its text, at the top or inside one of the known wrappers.
-
-    Source: none; but they must not pass as success.
-    """
-    if not isinstance(value, dict):
-        return None
-    for wrapper, candidate in (("", value), *((wrapper, value[wrapper]) for wrapper in _OWN_WRAPPERS if wrapper in value)):
-        if not isinstance(candidate, dict):
-            return UpstreamError(status, text=str(candidate)[:512], wrapper=wrapper) if candidate else None
-        for code_key, text_key in _CODE_KEYS:
-            code = candidate.get(code_key)
-            if (
-                type(code) in {str, int}
-                and str(code).lower() not in _NO_ERROR
-                and orders.word(code)
-                and (text_key in candidate or code_key != "code")
-            ):
-                return UpstreamError(status, presentable(str(code)), str(candidate.get(text_key) or "")[:512], wrapper)
-    return None
 
 
 def to_gateway_error(
@@ -240,7 +214,8 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
         return _INSIDE_SUCCESS[binding.orders]
     if error.status < 400:  # noqa: PLR2004
         return "UPSTREAM_PROTOCOL", "CBR answered with a redirect, which is never followed"
-    if plain := _BY_WRAPPER.get(error.wrapper) or _BY_STATUS.get(error.status):
+    by_wrapper = None if error.throttled else _BY_WRAPPER.get(wrapper_word(error.wrapper))
+    if plain := by_wrapper or _BY_STATUS.get(error.status):
         return plain
     return ("UPSTREAM_UNAVAILABLE", "CBR is not available") if error.status >= 500 else ("FIELD_INVALID", "CBR refused the request")  # noqa: PLR2004
 

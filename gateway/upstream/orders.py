@@ -3,23 +3,30 @@
 `subscribeResult` is a number in one source and a text in another, and so is `retCode`; both are read in both forms.
 """
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final, cast
 
-from gateway.upstream.values import Json
+from google.protobuf.message import Message
+
+from gateway.upstream.result_codes import is_success
+from gateway.upstream.values import Json, ProtocolError
 
 _PREFIX: Final = "CBC."
-_FAILED: Final = (0, "0")
-_NAMES: Final = ("orderId", "orders")
+_RESULT: Final = "subscribeResult"
+_FAILED: Final = frozenset({"0", "false", "failed", "fail"})
+_PLACED: Final = frozenset({"1", "true", "success", "succeeded"})
+_ID_NAMES: Final = ("orderId", "order_id", "orderIds", "order_ids", "orderID")
+_LINES: Final = ("orders", "order")
 _MAX_IDS: Final = 100
 """An order is for at most so many vaults."""
 
 
 def word(code: Json) -> str:
     """A result code as the billing system's public table writes it, such as `CBC.0156`; empty for a success, whose code there is `CBC.0000`."""
-    text = str(code or "")
-    number = text.removeprefix(_PREFIX)
-    if not number.strip("0"):
+    if is_success(code):
         return ""
+    text = str(code)
+    number = text.removeprefix(_PREFIX)
     return f"{_PREFIX}{number}" if number.isascii() and number.isdigit() else text
 
 
@@ -27,20 +34,69 @@ def refused(answer: Json) -> bool:
     """Whether every subscription in an answer has failed and no vault came of it. One that has succeeded is a change that was made."""
     if not isinstance(answer, dict) or answer.get("vault"):
         return False
-    results = [line.get("subscribeResult") for line in _lines(answer)]
-    told = [result for result in results if result not in (None, "")]
-    return bool(told) and all(result in _FAILED for result in told)
+    results = _results(answer)
+    return bool(results) and _FAILED.issuperset(results)
+
+
+def placed(answer: Json) -> bool:
+    """Whether a subscription in an answer has succeeded."""
+    return isinstance(answer, dict) and not _PLACED.isdisjoint(_results(answer))
 
 
 def order_ids(answer: Json) -> tuple[str, ...]:
     """The ids of all orders in an answer, each once."""
-    if not isinstance(answer, dict) or answer.keys().isdisjoint(_NAMES):
+    if not isinstance(answer, dict) or answer.keys().isdisjoint((*_ID_NAMES, *_LINES)):
         return ()
-    found = [answer.get("orderId"), *(line.get("orderId") for line in _lines(answer))]
-    texts = (str(each) for each in found if isinstance(each, str | int) and not isinstance(each, bool))
-    return tuple(dict.fromkeys(text for text in texts if text))[:_MAX_IDS]
+    found = (*_named(answer), *(text for name in _LINES for line in _listed(answer.get(name)) for text in _of_line(line)))
+    return tuple(dict.fromkeys(filter(None, found)))[:_MAX_IDS]
 
 
-def _lines(answer: dict[str, Json]) -> list[dict[str, Json]]:
-    lines = answer.get("orders")
-    return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
+    """Give each order that an answer names a place in the response to it. Raises ProtocolError where there is none."""
+    fields = response.DESCRIPTOR.fields_by_name
+    known = cast("Any", response)
+    if "orders" in fields:
+        held = {line.order_id for line in known.orders} | {text for line in known.orders for text in line.extra_fields.values() if type(text) is str}
+        for lost in ids:
+            if lost not in held:
+                known.orders.add(order_id=lost)
+    elif "order_id" in fields and ids:
+        known.order_id = known.order_id or ids[0]
+        if set(ids) != {known.order_id}:
+            raise ProtocolError("names orders that have no place in the response")
+
+
+def _of_line(line: Json) -> Iterator[str]:
+    """The ids in a line of orders: those that it names, or the line itself. A word such as `none` is no id."""
+    if isinstance(line, dict):
+        yield from _named(line)
+    else:
+        yield from (text for text in _texts(line) if any(map(str.isdigit, text)))
+
+
+def _named(held: dict[str, Json]) -> Iterator[str]:
+    for name in _ID_NAMES:
+        yield from _texts(held.get(name))
+
+
+def _texts(held: Json) -> Iterator[str]:
+    for item in _listed(held):
+        if isinstance(item, str | int) and not isinstance(item, bool):
+            yield str(item)
+
+
+def _listed(held: Json) -> list[Json]:
+    return held if isinstance(held, list) else [held]
+
+
+def _results(answer: dict[str, Json]) -> list[str]:
+    """The outcome of each subscription in an answer, as text; empty where a line does not tell it."""
+    told = _listed(answer["orders"]) if answer.get("orders") else []
+    if _RESULT in answer:
+        told = [answer, *told]
+    return [_result(line.get(_RESULT) if isinstance(line, dict) else None) for line in told]
+
+
+def _result(value: Json) -> str:
+    text = "" if value is None else str(value).strip().lower().removesuffix(".0")
+    return text.lstrip("0") or "0" if text.isdecimal() else text

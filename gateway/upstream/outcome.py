@@ -23,7 +23,8 @@ from typing import Any, Final
 from gateway.upstream import strict_json
 from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
-from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, error_document, error_in_success, presentable, read_error
+from gateway.upstream.error_in_success import error_document, order_error, shows_success
+from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, presentable, read_error
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.orders import order_ids
 
@@ -86,10 +87,11 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
     except strict_json.NotJson as problem:
         return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
     orders = tuple(filter(None, map(presentable, order_ids(value))))
-    if (refusal := error_in_success(value, status)) is not None:
-        return Attempt(Outcome.DEFINITE, error=refusal, request_id=request_id, status=status, order_ids=orders)
-    if (found := error_document(value, status)) is not None:
-        certain = reads or found.is_own
+    refusal = order_error(value, status)
+    found = refusal or error_document(value, status)
+    if found is not None:
+        # Beside what was made an error is a contradiction, which proves neither.
+        certain = reads or ((refusal is not None or found.is_own) and not shows_success(value))
         return Attempt(Outcome.DEFINITE if certain else Outcome.AMBIGUOUS, error=found, request_id=request_id, status=status, order_ids=orders)
     # Nothing, in whatever form: whether that is enough, the declaration of the response says.
     plain = {} if value in (None, "") else value

@@ -408,3 +408,24 @@ async def test_the_id_of_an_order_is_told_where_the_rest_cannot_be_read(world):
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
     if isinstance(answer, Failure):
         assert (answer.reason, answer.facts["orderIds"]) == ("OUTCOME_UNKNOWN", "CS2611281503ABC")
+
+
+@pytest.mark.parametrize("body", [{"orders": [], "orderId": "CS1"}, {"orders": ["CS1"]}, {"orders": {"orderId": "CS1"}}, {"order_id": "CS1"}])
+@pytest.mark.parametrize("rpc", ORDERING)
+async def test_the_id_of_an_order_is_told_wherever_it_stands(world, rpc, body):
+    order(world, "status", rpc, status=200, body=body)
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=False))
+    told = answer.facts["orderIds"] if isinstance(answer, Failure) else ",".join(line.order_id for line in answer.orders)
+    assert told == "CS1"
+
+
+async def test_what_was_made_is_answered_with_the_orders_beside_it(world):
+    rpc = "VaultService/CreateVault"
+    order(world, "status", rpc, status=200, body={"vault": {"id": "v"}, "orderId": "CS1", "error_code": 200, "code": 201, "message": "created"})
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=False))
+    assert (answer.vault.id, [line.order_id for line in answer.orders]) == ("v", ["CS1"])
+
+
+async def test_a_list_beside_an_error_is_not_empty(world):
+    order(world, "status", "VaultService/ListVaults", status=200, body={"vaults": [], "count": 0, "error": {"message": "db down"}})
+    assert (await caller(world).fails("VaultService/ListVaults", {})).reason == "UPSTREAM_PROTOCOL"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
 from gateway.operations import load_catalog
 from gateway.rpc.status import to_status
-from gateway.upstream.faults import UpstreamError, codes, error_in_success, read_error, to_gateway_error
+from gateway.upstream.error_in_success import order_error
+from gateway.upstream.faults import UpstreamError, codes, read_error, to_gateway_error
 from gateway.upstream.lookup import named_in_body
 
 CATALOG = load_catalog()
@@ -128,7 +129,7 @@ def test_a_code_that_could_hold_anything_is_dropped(code):
     for error in (read_error(400, json.dumps(body).encode()) for body in bodies):
         assert error.code == ""
         assert len(error.text) <= 512
-    assert error_in_success({"retCode": code}, 200).code == ""
+    assert order_error({"retCode": code}, 200).code == ""
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_parameter_that_the_text_names_becomes_a_field_path(rpc, text, paths, 
     ],
 )
 def test_an_error_inside_a_success_is_found(value, code):
-    error = error_in_success(value, 200)
+    error = order_error(value, 200)
     assert (error.code if error else None) == code
 
 
@@ -250,13 +251,15 @@ def test_the_older_services_say_what_is_busy_and_which_limit_is_reached():
     assert names(busy) == ("RESOURCE_BUSY", "ABORTED")
     full = answered(413, {"overLimit": {"code": 413, "message": "m"}}, "VaultService/CreateVault")
     assert names(full) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
+    throttled = answered(429, {"overLimit": {"code": 429, "message": "m"}}, "VaultService/CreateVault")
+    assert names(throttled) == ("UPSTREAM_THROTTLED", "UNAVAILABLE")
 
 
 def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
     binding = CATALOG["OrderService/ChangeOrder"]
-    refused = error_in_success({"retCode": 1, "errText": "no money"}, 200)
+    refused = order_error({"retCode": 1, "errText": "no money"}, 200)
     assert names(to_gateway_error(refused, binding, FACTS, {}, {})) == ("ORDER_REFUSED", "FAILED_PRECONDITION")
-    limit = error_in_success({"error_code": "BackupService.6133"}, 200)
+    limit = order_error({"error_code": "BackupService.6133"}, 200)
     assert names(to_gateway_error(limit, binding, FACTS, {}, {})) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
 
 
@@ -335,6 +338,15 @@ def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
         (409, {"conflictingRequest": {"code": 5, "message": "m"}}, False),
         (413, {"overLimit": {"code": 413, "message": "m", "retryAfter": 3}}, True),
         (413, {"overLimit": {"message": "m"}}, False),
+        *((409, {wrapper: {"code": 409, "message": "m"}}, True) for wrapper in ("conflict", "Conflict", "HTTPConflict")),
+        *((404, {wrapper: {"code": "404", "message": "m"}}, True) for wrapper in ("NotFound", "HTTPNotFound", "itemnotfound")),
+        *((400, {wrapper: {"code": 400, "message": "m"}}, True) for wrapper in ("badRequest", "HTTPBadRequest")),
+        (405, {"badMethod": {"code": 405, "message": "m"}}, True),
+        (415, {"badMediaType": {"code": 415, "message": "m"}}, True),
+        (422, {"unprocessableEntity": {"code": 422, "message": "m"}}, True),
+        (409, {"Conflict": {"message": "m"}}, False),
+        (404, {"NotFound": {"code": 409, "message": "m"}}, False),
+        (500, {"computeFault": {"code": 500, "message": "m"}}, False),
         (401, {"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, True),
         (404, {"itemNotFound": {"code": "5", "message": "m"}}, False),
         (404, {"code": 404, "message": "no route"}, False),

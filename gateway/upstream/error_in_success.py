@@ -1,0 +1,102 @@
+"""What a 2xx answer says of itself in its body: that the call failed after all, or that something was made. Pure.
+
+Errors stand there in the billing system's form, or in one that error answers have. There is no source for the latter; but they must not pass
+as success.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.upstream import orders
+from gateway.upstream.faults import OWN_WRAPPERS, UpstreamError, codes, presentable, wrapper_word
+from gateway.upstream.result_codes import is_success
+from gateway.upstream.values import Json
+
+_CODES: Final = ("error_code", "errorCode", "errCode", "errcode", "err_code")
+_CODE: Final = "code"
+_ERROR_TEXTS: Final = ("error_msg", "errorMsg", "error_message", "errorMessage", "errMsg", "errmsg", "err_msg")
+"""Texts that only errors have."""
+_TEXTS: Final = (*_ERROR_TEXTS, "message", "msg", "title", "detail", "details", "reason")
+_MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
+_WRAPPERS: Final = OWN_WRAPPERS | {
+    *("serviceunavailable", "notimplemented", "methodnotallowed", "requestentitytoolarge", "toomanyrequests", "quotaexceeded"),
+    *("buildinprogress", "badgateway", "gatewaytimeout", "preconditionfailed", "gone"),
+}
+_WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
+_FAILED_STATUSES: Final = frozenset(map(str, range(400, 600)))
+
+
+def order_error(value: Json, status: int) -> UpstreamError | None:
+    """The error that a 2xx answer of an order carries in its body, if it does."""
+    if not isinstance(value, dict):
+        return None
+    text = str(value.get("errText") or value.get("retMsg") or "")[:512]
+    told = orders.word(value.get("error_code")) or orders.word(value.get("retCode"))
+    if told or orders.refused(value):
+        return UpstreamError(status, presentable(told), text)
+    return None
+
+
+def error_document(value: Json, status: int) -> UpstreamError | None:
+    """The error in a 2xx answer of the shapes that others have, at the top or inside one of the known wrappers."""
+    if not isinstance(value, dict):
+        return None
+    found = (_inside(status, wrapper, held) for wrapper, held in _wrapped(value))
+    return _at_top(status, value) or next(filter(None, found), None)
+
+
+def shows_success(value: Json) -> bool:
+    """Whether an answer holds an object with its id, or an order that was placed: something was made, whatever else stands there."""
+    if not isinstance(value, dict):
+        return False
+    plain = (held for key, held in value.items() if not _is_wrapper(key) and isinstance(held, dict))
+    return orders.placed(value) or any(held.get("id") or held.get("agent_id") for held in plain)
+
+
+def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
+    for code in (value.get(key) for key in _CODES):
+        if not is_success(code):
+            return _error(status, code, value)
+    code = value.get(_CODE)
+    if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
+        return _error(status, code, value)
+    return None if all(is_success(value.get(key)) for key in _ERROR_TEXTS) else _error(status, "", value)
+
+
+def _inside(status: int, wrapper: str, held: Json) -> UpstreamError | None:
+    """The error below a key whose name says that there is one, unless all that stands there says that there is none."""
+    if isinstance(held, list):
+        held = next((item for item in held if not is_success(item)), None)
+    if not isinstance(held, dict):
+        return None if is_success(held) else UpstreamError(status, text=str(held)[:512], wrapper=wrapper)
+    told = [code for code in (held.get(key) for key in (*_CODES, _CODE)) if code not in (None, "")]
+    if told:
+        code = next((code for code in told if not is_success(code)), None)
+        return None if code is None else _error(status, code, held, wrapper)
+    return None if all(map(is_success, held.values())) else _error(status, "", held, wrapper)
+
+
+def _error(status: int, code: Json, held: dict[str, Json], wrapper: str = "") -> UpstreamError:
+    text = next((str(held[key]) for key in _TEXTS if held.get(key)), "")
+    return UpstreamError(status, presentable(str(code)), text[:512], wrapper)
+
+
+def _is_error_code(code: Json) -> bool:
+    """Whether a code needs no text beside it to be known as an error's."""
+    word = str(code).removesuffix(".0")
+    return UpstreamError(0, word).is_own or word in codes().known or word in _FAILED_STATUSES
+
+
+def _wrapped(value: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+    for key, held in value.items():
+        if _is_wrapper(key) or (len(value) == 1 and _is_error_object(held)):
+            yield key, held
+
+
+def _is_wrapper(key: str) -> bool:
+    word = wrapper_word(key)
+    return word in _WRAPPERS or word.endswith(_WRAPPER_ENDINGS)
+
+
+def _is_error_object(held: Json) -> bool:
+    return isinstance(held, dict) and bool(held) and held.keys() <= _MEMBERS and not held.keys().isdisjoint(_TEXTS)
