@@ -39,7 +39,7 @@ test: $(STAMPS)/dev ## Run all tests, four at once: they wait more than they com
 
 .PHONY: soak-quota
 soak-quota: $(STAMPS)/dev ## Run the tests of limits, repeats and crashes with full numbers; takes half an hour
-	@QUOTA_SOAK=1 $(BIN)/python -m pytest tests/quota tests/state/test_model.py
+	@QUOTA_SOAK=1 $(BIN)/python -m pytest --timeout 1800 tests/quota tests/state/test_model.py
 
 .PHONY: soak-watch
 soak-watch: $(STAMPS)/dev ## Run the tests of streams with full numbers; takes a quarter of an hour, and prints figures
@@ -48,7 +48,7 @@ soak-watch: $(STAMPS)/dev ## Run the tests of streams with full numbers; takes a
 
 .PHONY: soak-audit
 soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers
-	@AUDIT_SOAK=10 $(BIN)/python -m pytest tests/audit
+	@AUDIT_SOAK=10 $(BIN)/python -m pytest --timeout 900 tests/audit
 
 .PHONY: check
 check: generated lint types protos docker ## All checks but the tests

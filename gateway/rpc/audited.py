@@ -91,20 +91,20 @@ def local_change(handler: Handler) -> Handler:
     """A change of the gateway's own state leaves the records that a change at CBR does."""
 
     async def changing(call: Call, request: Message) -> Message:
-        fate, response = ChangeResult.NOTHING, None
+        result, response = ChangeResult.NOTHING, None
         try:
             for observer in call.observers:
                 await observer.on_send()
-            fate = ChangeResult.UNKNOWN
+            result = ChangeResult.UNKNOWN
             response = await handler(call, request)
-            fate = ChangeResult.DONE
+            result = ChangeResult.DONE
         except GatewayError as error:
             if error.code != code_pb2.UNAVAILABLE:
-                fate = ChangeResult.NOTHING
+                result = ChangeResult.NOTHING
             raise
         finally:
             for observer in call.observers:
-                await observer.on_end(fate, response, call.upstream)
+                await observer.on_end(result, response, call.upstream)
         return response
 
     return changing
@@ -124,13 +124,13 @@ def unknown_rpc(recorder: Recorder, name: str, call_id: str, context: Context) -
 
 @dataclass(slots=True)
 class _Trail:
-    """The records of one call. `intended`: an intent was, or may have been, written. `fate`: what became of the change, once that is known."""
+    """The records of one call. `intended`: an intent was, or may have been, written. `result`: what became of the change, once that is known."""
 
     call: Call
     recorder: Recorder
     context: Context
     intended: bool = False
-    fate: str = ""
+    result: str = ""
     finished: bool = False
     shown_at: float | None = None
     started: bool = False
@@ -152,11 +152,11 @@ class _Trail:
         failpoint.reach("after_intent")
         return True
 
-    async def on_end(self, fate: ChangeResult, _message: Message | None, _facts: UpstreamFacts) -> None:
-        self.fate = fate.name
+    async def on_end(self, result: ChangeResult, _message: Message | None, _facts: UpstreamFacts) -> None:
+        self.result = result.name
         failpoint.reach("before_outcome")
         if self.finished and self.intended:
-            self.recorder.audit.settled(self.call.id, self.fate)
+            self.recorder.audit.settled(self.call.id, self.result)
 
     def finish(self) -> None:
         """The call has ended. Never fails."""
@@ -212,7 +212,7 @@ class _Trail:
             duration_ms=round((time.monotonic() - call.started) * 1000),
             upstream=call.upstream,
             stream=Stream(messages=call.messages) if call.messages is not None else None,
-            fate=self.fate or (PENDING if self.intended and code is not None else ""),
+            fate=self.result or (PENDING if self.intended and code is not None else ""),
         )
 
     def _caller(self) -> Caller:

@@ -1,6 +1,6 @@
 """Reads a list of CBR from where the caller stands, whatever rule CBR follows when it cuts the list into windows.
 
-No rule is believed; a rule only tells where to look. What is believed is that a window shows rows as they follow each other in the list at one
+No rule is trusted; a rule only tells where to look. What is taken for granted is that a window shows rows as they follow each other in the list at one
 moment, in an order that does not change. So what follows in a window behind a row that was shown comes next, wherever that window was looked for,
 and whatever was deleted or inserted meanwhile. A window that shows no such row proves nothing: then the list is searched from its start, in each
 way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list that can be read in no way
@@ -11,7 +11,7 @@ A row that cannot be read is a row here as any other, told from the others by it
 Windows that cannot overlap, as pages that are counted, join if the first still ends with the same row once the second was read.
 
 The end is behind a window that is shorter than another was, when CBR's count or an empty window confirms it; or behind one that is joined to an
-empty one. CBR's count alone is believed of a window at the start of the list, and of one where nothing at all has changed.
+empty one. CBR's count alone is trusted of a window at the start of the list, and of one where nothing at all has changed.
 """
 
 from collections.abc import Sequence

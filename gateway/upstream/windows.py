@@ -83,8 +83,8 @@ class Seen:
         """
         way, length = WAYS[self.way], len(self.rows)
         start = way.first(self.at)
-        believed = self.reaches_end or self.at == way.start or (expected and self.as_before)
-        return believed and start is not None and length < self.limit and self.window.total == start + length
+        trusted = self.reaches_end or self.at == way.start or (expected and self.as_before)
+        return trusted and start is not None and length < self.limit and self.window.total == start + length
 
     def steady(self, after: "Seen") -> bool | None:
         """Whether rows came or went between this window and the one after it, as the counts tell; None if they do not."""

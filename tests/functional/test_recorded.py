@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cbrgateway.v1 import options_pb2
 from google.protobuf import json_format
 
 from gateway.upstream import codec, strict_json
@@ -65,9 +66,11 @@ def shown(response):
 
 
 def kept(message):
-    """The leaves of what a message and its parts keep beyond their fields."""
+    """The leaves of what a message and its parts keep beyond their fields, and of what only CBR sets."""
     for fd, value in message.ListFields():
-        if fd.name == codec.EXTRA:
+        if fd.GetOptions().Extensions[options_pb2.answer_only]:
+            yield from plain(value)
+        elif fd.name == codec.EXTRA:
             yield from leaves(json_format.MessageToDict(value))
         elif fd.message_type is not None and not codec.is_map(fd):
             for part in value if fd.is_repeated else [value]:

@@ -15,6 +15,7 @@ from gateway.secret import Secret
 from gateway.state import Admitted, Bucket, Charge, Refused, Store, StoreDown, StoreSettings, open_store, valkey_rules
 from gateway.state.valkey_rules import RULES, rule_of
 from tests.functional.calls import until
+from tests.ports import free_port
 from tests.quota.fleet import create, until_ok
 from tests.quota.scenes import gateway, limit
 from tests.state.address import Address
@@ -138,7 +139,7 @@ async def test_a_server_that_reads_its_data(tmp_path):
 async def test_a_node_of_a_cluster_that_does_not_serve(tmp_path):
     server = ValkeyProcess(tmp_path)
     try:
-        server.start("--cluster-enabled", "yes")
+        server.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
         async with opened(server.url) as store:
             await refused_as(store, "CLUSTERDOWN")
             assert server.command("CLUSTER ADDSLOTSRANGE 0 16383").startswith(b"+OK")

@@ -198,9 +198,10 @@ async def test_a_token_from_the_future_is_refused_and_one_too_old_means_a_gap(wo
     assert (failed.code, failed.reason) == ("OUT_OF_RANGE", "RESUME_TOKEN_EXPIRED")
     task = start_task(world)
     async with watching(world, resume_token=old, include_snapshot=False) as seen:
-        await seen.until("snapshot_end")
-    assert seen.kinds == ["gap", "snapshot_task", "snapshot_end"]
-    assert seen.tasks("snapshot_task") == [task.id]
+        # What was last polled may be a little older than the task.
+        await until(lambda: task.id in {*seen.tasks("snapshot_task"), *seen.tasks("update")})
+    assert seen.kinds[0] == "gap"
+    assert "snapshot_end" in seen.kinds
 
 
 async def test_more_than_is_kept_means_a_gap(key):
