@@ -1,6 +1,6 @@
 """Reads a list of CBR from where the caller stands, whatever rule CBR follows when it cuts the list into windows.
 
-No rule is trusted; a rule only tells where to look. What is taken for granted is that a window shows rows as they follow each other in the list at one
+No rule is trusted; a rule only tells where to look. What is assumed is that a window shows rows as they follow each other in the list at one
 moment, in an order that does not change. So what follows in a window behind a row that was shown comes next, wherever that window was looked for,
 and whatever was deleted or inserted meanwhile. A window that shows no such row proves nothing: then the list is searched from its start, in each
 way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list that can be read in no way
