@@ -182,4 +182,4 @@ class Connection(asyncio.Protocol):
         if now + _CLOCK_STEP_S < self._due_at:
             self._set_timer()
         else:
-            self.fail(Lost("no complete answer came (time ran out)", patience_s=now - self._began))
+            self.fail(Lost("no complete answer came (time ran out)", given_s=now - self._began))

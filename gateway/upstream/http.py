@@ -35,11 +35,11 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Unanswered(Exception):  # noqa: N818 - a statement about the request, which is what callers ask for
-    """No complete answer came. `patience_s`: where the time ran out, the seconds that the host itself was given; None where it failed by itself."""
+    """No complete answer came. `given_s`: where the time ran out, the seconds that the host itself was given; None where it failed by itself."""
 
-    def __init__(self, message: str, *, patience_s: float | None = None) -> None:
+    def __init__(self, message: str, *, given_s: float | None = None) -> None:
         super().__init__(message)
-        self.patience_s = patience_s
+        self.given_s = given_s
 
     @property
     def advice(self) -> str:
@@ -48,7 +48,7 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
 
     @property
     def timed_out(self) -> bool:
-        return self.patience_s is not None
+        return self.given_s is not None
 
     def verdict(self, full_s: float) -> Verdict:
         """What this says to the breakers. `full_s`: the time that a host is given at most."""
@@ -58,7 +58,7 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
 
     def blames_host(self, full_s: float) -> bool:
         """Whether this speaks against the host: it failed, or stayed silent for (nearly) `full_s`; a hurried caller or our own pool does not."""
-        return self.patience_s is None or self.patience_s >= _NEARLY * full_s
+        return self.given_s is None or self.given_s >= _NEARLY * full_s
 
 
 class NotSent(Unanswered):
@@ -67,17 +67,17 @@ class NotSent(Unanswered):
     `connect`: why there was no connection, where that is what failed.
     """
 
-    def __init__(self, message: str, *, patience_s: float | None = None, connect: ConnectFailure | None = None) -> None:
-        super().__init__(message, patience_s=patience_s)
+    def __init__(self, message: str, *, given_s: float | None = None, connect: ConnectFailure | None = None) -> None:
+        super().__init__(message, given_s=given_s)
         self.connect = connect
 
     @classmethod
     def out_of_time(cls, spent_s: float, allowed_s: float, full_s: float) -> Self:
         """No connection in time. `allowed_s`: what the host had for it; where that is all it ever gets, `full_s`, its silence speaks against it."""
         if spent_s < _ALMOST_ALL * allowed_s:
-            return cls("no connection was made (time ran out)", patience_s=spent_s)
-        patience_s = None if allowed_s == full_s else spent_s
-        return cls(f"no connection came about in {spent_s:.1f} s", patience_s=patience_s, connect=ConnectFailure.SILENT)
+            return cls("no connection was made (time ran out)", given_s=spent_s)
+        given_s = None if allowed_s == full_s else spent_s
+        return cls(f"no connection came about in {spent_s:.1f} s", given_s=given_s, connect=ConnectFailure.SILENT)
 
     @property
     def advice(self) -> str:
@@ -88,7 +88,7 @@ class NoPlace(NotSent):
     """The caller's own share of the connections is taken, by calls that the host is slow to answer."""
 
     def __init__(self) -> None:
-        super().__init__("no place came free in the tenant's share of the connections", patience_s=0.0)
+        super().__init__("no place came free in the tenant's share of the connections", given_s=0.0)
 
 
 class Lost(Unanswered):

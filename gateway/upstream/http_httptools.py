@@ -56,7 +56,7 @@ class HttptoolsTransport:
             connection = host.idle() or await host.connect(ends_at, self.connect_timeout_s if connect_s is None else connect_s)
             if not may_write():
                 host.keep(connection)
-                raise NotSent("called back before the request was written", patience_s=0)
+                raise NotSent("called back before the request was written", given_s=0)
             response = await connection.ask(written, began, ends_at)
             host.keep(connection)
             return response
@@ -91,7 +91,7 @@ class _Host:
             async with asyncio.timeout_at(ends_at):
                 await self.places.acquire()
         except TimeoutError as error:
-            raise NotSent("no connection became free in time", patience_s=0) from error
+            raise NotSent("no connection became free in time", given_s=0) from error
 
     def idle(self) -> Connection | None:
         while self._idle:

@@ -89,7 +89,7 @@ class _Flight:
         """What it proves that the time is up."""
         spent_s = time.monotonic() - self.began
         if self.written:
-            return Lost("no complete answer came (time ran out)", patience_s=spent_s)
+            return Lost("no complete answer came (time ran out)", given_s=spent_s)
         return NotSent.out_of_time(spent_s, self.connect_s if self.connecting else math.inf, self.full_s)
 
     def failed(self, error: BaseException) -> Unanswered:
@@ -147,7 +147,7 @@ class HttpxTransport:
             async with asyncio.timeout(timeout_s):
                 await host.places.acquire()
         except TimeoutError as error:
-            raise NotSent("no connection became free in time", patience_s=0) from error
+            raise NotSent("no connection became free in time", given_s=0) from error
         left_s = max(ends_at - time.monotonic(), 0.001)
         timer = asyncio.timeout(left_s)
         full_s = self.connect_timeout_s
@@ -201,7 +201,7 @@ async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flig
         finally:
             await response.aclose()
     except _GivenUpError as error:
-        raise NotSent("called back before the request was written", patience_s=0) from error
+        raise NotSent("called back before the request was written", given_s=0) from error
     except httpx.TransportError as error:
         raise (flight.ran_out() if isinstance(error, httpx.TimeoutException) else flight.failed(error)) from error
     return HttpResponse(response.status_code, headers, body)
