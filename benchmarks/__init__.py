@@ -1,1 +1,3 @@
-"""What the gateway costs, measured as ratios against what a caller would otherwise do: `python -m benchmarks`."""
+"""What the gateway costs, measured as ratios against what a caller would otherwise do:
+`python -m benchmarks`.
+"""

@@ -1,4 +1,6 @@
-"""`python -m benchmarks`: measures, prints one table, and writes the figures to benchmarks/results/."""
+"""`python -m benchmarks`: measures, prints one table, and writes the figures to
+benchmarks/results/.
+"""
 
 import sys
 import time
@@ -15,19 +17,36 @@ _RESULTS = Path(__file__).parent / "results"
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="One short round of about a minute, to see that everything runs; its figures are rough.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="One short round of about a minute, to see that everything runs; its figures are rough.",
+)
 def main(*, quick: bool) -> None:
-    """Measure the gateway against what a caller would otherwise do. Takes up to five minutes and two cores."""
+    """Measure the gateway against what a caller would otherwise do.
+
+    Takes up to five minutes and two cores.
+    """
     if not sys.platform.startswith("linux"):
-        raise click.ClickException("the CPU time of other processes is read from /proc: run this on Linux, in a container for example")
+        raise click.ClickException(
+            "the CPU time of other processes is read from /proc: run this on Linux, in a container"
+            " for example"
+        )
     begun = time.monotonic()
-    run = plan.carry_out(plan.QUICK if quick else plan.FULL, lambda text: click.echo(text, err=True))
+    run = plan.carry_out(
+        plan.QUICK if quick else plan.FULL, lambda text: click.echo(text, err=True)
+    )
     goals = [*verdicts(run.figures, run.start_s), *streams.verdicts(run.streams, run.overload)]
     click.echo(report.table(run, goals))
     _RESULTS.mkdir(exist_ok=True)
     file = _RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{'-quick' if quick else ''}.json"
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(report.document(run, goals)), indent=2))
-    click.echo(f"\n{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}, {time.monotonic() - begun:.0f} s")
+    file.write_bytes(
+        msgspec.json.format(msgspec.json.encode(report.document(run, goals)), indent=2)
+    )
+    click.echo(
+        f"\n{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file},"
+        f" {time.monotonic() - begun:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""Thousands of watchers, and callers who call more than a gateway can answer. They are made of plain frames, so that the gateway is what is measured.
+"""Thousands of watchers, and callers who call more than a gateway can answer.
 
-Run in a process of its own: `python -m benchmarks.audience ADDRESS`. It obeys lines of its input and answers each with one line of JSON.
+They are made of plain frames, so that the gateway is what is measured.
 
-    open COUNT AT_ONCE    opens streams, so many at a time: how many began, how many were refused, and how long it took
+Run in a process of its own: `python -m benchmarks.audience ADDRESS`. It obeys lines of its input
+and answers each with one line of JSON.
+
+    open COUNT AT_ONCE    opens streams, so many at a time: how many began, how many were refused,
+                          and how long it took
     keep COUNT            closes all but so many
     measure SECONDS       events that arrived meanwhile, and how long after the gateway saw them
-    flood RATE SECONDS    GetVault so often a second, answered or not, each with a deadline of a second: what was answered, and how fast
+    flood RATE SECONDS    GetVault so often a second, answered or not, each with a deadline of a
+                          second: what was answered, and how fast
 """
 
 import asyncio
@@ -24,7 +29,9 @@ from benchmarks.payloads import VAULT_ID
 from benchmarks.runtime import run
 
 Kind = TypeVar("Kind", bound=Frames)
-_WATCH: Final = task_pb2.WatchTasksRequest(heartbeat_interval=Duration(seconds=60)).SerializeToString()
+_WATCH: Final = task_pb2.WatchTasksRequest(
+    heartbeat_interval=Duration(seconds=60)
+).SerializeToString()
 _GET: Final = vault_pb2.GetVaultRequest(vault_id=VAULT_ID).SerializeToString()
 _OPEN_S: Final = 60.0
 _TICK_S: Final = 0.005
@@ -32,7 +39,10 @@ _FLOOD_CONNECTIONS: Final = 50
 
 
 class Watchers(Frames):
-    """Up to 100 streams. `events`: the delay in seconds of every message after the first of a stream."""
+    """Up to 100 streams.
+
+    `events`: the delay in seconds of every message after the first of a stream.
+    """
 
     def __init__(self, address: str, changed: asyncio.Event) -> None:
         super().__init__(address, "TaskService/WatchTasks", _WATCH)
@@ -98,14 +108,21 @@ class Audience:
         added: list[Watchers] = []
         for start in range(0, count, at_once):
             left = min(count - start, at_once)
-            some = [await self._connected(Watchers(self._address, self._changed)) for _ in range(0, left, PER_CONNECTION)]
+            some = [
+                await self._connected(Watchers(self._address, self._changed))
+                for _ in range(0, left, PER_CONNECTION)
+            ]
             for number in range(left):
                 some[number // PER_CONNECTION].call()
             await self._settled(some, left)
             added += some
         self._watchers += added
         seconds = time.monotonic() - begun
-        return {"began": sum(len(each.begun) for each in added), "refused": sum(len(each.refused) for each in added), "seconds": seconds}
+        return {
+            "began": sum(len(each.begun) for each in added),
+            "refused": sum(len(each.refused) for each in added),
+            "seconds": seconds,
+        }
 
     async def _settled(self, some: list[Watchers], count: int) -> None:
         with contextlib.suppress(TimeoutError):
@@ -139,7 +156,10 @@ class Audience:
         for caller in callers:
             caller.transport.abort()
         found = _spread([took_s for caller in callers for took_s in caller.took_s])
-        return found | {"refused": sum(caller.refused for caller in callers), "per_s": found["count"] / seconds}
+        return found | {
+            "refused": sum(caller.refused for caller in callers),
+            "per_s": found["count"] / seconds,
+        }
 
     async def _connected(self, calls: Kind) -> Kind:
         host, _, port = self._address.rpartition(":")
@@ -157,7 +177,12 @@ async def main() -> None:
     print("ready", flush=True)
     while order := await asyncio.to_thread(sys.stdin.readline):
         name, *numbers = order.split()
-        known = {"open": audience.open, "keep": audience.keep, "measure": audience.measure, "flood": audience.flood}
+        known = {
+            "open": audience.open,
+            "keep": audience.keep,
+            "measure": audience.measure,
+            "flood": audience.flood,
+        }
         answer = await known[name](*map(int, numbers))
         print(json.dumps(answer), flush=True)
 

@@ -1,8 +1,10 @@
 """A cloud with tasks that one can start: the emulator.
 
-Run in a process of its own: `python -m benchmarks.cloud`; the first line of its output is its address.
+Run in a process of its own: `python -m benchmarks.cloud`; the first line of its output is its
+address.
 
-It obeys lines of its input: `task SECONDS` starts a task that takes so long. Each answer is how often tasks have been listed.
+It obeys lines of its input: `task SECONDS` starts a task that takes so long. Each answer is how
+often tasks have been listed.
 """
 
 import asyncio
@@ -18,7 +20,9 @@ from emulator.transitions import Pace
 
 async def main() -> None:
     account = replace(DEFAULT_ACCOUNTS[0], projects=(Project(PROJECT_ID, "bench", "local"),))
-    async with running_emulator(settings=EmulatorSettings(accounts=(account,), auth=False)) as cloud:
+    async with running_emulator(
+        settings=EmulatorSettings(accounts=(account,), auth=False)
+    ) as cloud:
         print(cloud.base_url.removeprefix("http://"), flush=True)
         tasks = cloud.state.world.tasks
         while order := await asyncio.to_thread(sys.stdin.readline):
@@ -31,12 +35,20 @@ async def main() -> None:
                     enterprise_project_id="0",
                     provider_id="0daac4c5-6707-4851-97ba-169e36266b66",
                     vault=("69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a", "vault"),
-                    resource={"id": "resource", "type": "OS::Nova::Server", "name": "resource", "extra_info": {}},
+                    resource={
+                        "id": "resource",
+                        "type": "OS::Nova::Server",
+                        "name": "resource",
+                        "extra_info": {},
+                    },
                     part="backup",
                     details={"backup_id": "", "backup_name": "backup", "incremental": "false"},
                     enter=lambda _status: None,
                 )
-            print(sum(entry.operation == "ListOpLogs" for entry in cloud.state.truth.entries()), flush=True)
+            print(
+                sum(entry.operation == "ListOpLogs" for entry in cloud.state.truth.entries()),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

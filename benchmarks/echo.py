@@ -1,6 +1,7 @@
 """The floor: a bare grpc.aio server that answers fixed bytes of the right size and calls nobody.
 
-Run in a process of its own: `python -m benchmarks.echo`; the first line of its output is its address.
+Run in a process of its own: `python -m benchmarks.echo`; the first line of its output is its
+address.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +27,9 @@ async def main() -> None:
         "ListVaults": grpc.unary_unary_rpc_method_handler(_always(many.SerializeToString())),
     }
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("cbrgateway.v1.VaultService", methods),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("cbrgateway.v1.VaultService", methods),)
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)

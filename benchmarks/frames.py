@@ -1,4 +1,5 @@
-"""gRPC as plain HTTP/2 frames: callers that cost so little that thousands of them fit beside the gateway that is measured.
+"""gRPC as plain HTTP/2 frames: callers that cost so little that thousands of them fit beside the
+gateway that is measured.
 
 No header of an answer is decoded: an answer has a message, or it is a refusal.
 """
@@ -26,7 +27,12 @@ _FRAME_HEAD: Final = 9
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes((kind, flags))
+        + struct.pack(">I", stream)
+        + payload
+    )
 
 
 def literal(name: str, value: str) -> bytes:
@@ -35,7 +41,10 @@ def literal(name: str, value: str) -> bytes:
 
 
 class Frames(asyncio.Protocol):
-    """One connection to a gateway, for calls of one RPC with one message. `deadline`: as gRPC writes it, such as `1S`; empty for none."""
+    """One connection to a gateway, for calls of one RPC with one message.
+
+    `deadline`: as gRPC writes it, such as `1S`; empty for none.
+    """
 
     def __init__(self, address: str, rpc: str, message: bytes, deadline: str = "") -> None:
         headers = {
@@ -59,7 +68,9 @@ class Frames(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         window = struct.pack(">I", _LARGEST_WINDOW - _FIRST_WINDOW)
         settings = struct.pack(">HI", 4, _LARGEST_WINDOW)
-        self.transport.write(_PREFACE + frame(_SETTINGS, 0, 0, settings) + frame(_WINDOW, 0, 0, window))
+        self.transport.write(
+            _PREFACE + frame(_SETTINGS, 0, 0, settings) + frame(_WINDOW, 0, 0, window)
+        )
 
     def call(self) -> int:
         """Sends one call and returns the number of its stream."""
@@ -74,7 +85,11 @@ class Frames(asyncio.Protocol):
             length = int.from_bytes(data[start : start + 3], "big")
             if len(data) - start < _FRAME_HEAD + length:
                 break
-            kind, flags, stream = data[start + 3], data[start + 4], int.from_bytes(data[start + 5 : start + 9], "big")
+            kind, flags, stream = (
+                data[start + 3],
+                data[start + 4],
+                int.from_bytes(data[start + 5 : start + 9], "big"),
+            )
             payload = data[start + _FRAME_HEAD : start + _FRAME_HEAD + length]
             start += _FRAME_HEAD + length
             if kind == DATA and payload:

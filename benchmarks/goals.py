@@ -7,7 +7,10 @@ from typing import Final
 from benchmarks.load import Sample
 
 Figures = Mapping[tuple[str, str], Sample]
-"""(subject, case) -> its sample: `("gateway httptools", "get:8")`. The subjects are those of `benchmarks.plan`."""
+"""(subject, case) -> its sample: `("gateway httptools", "get:8")`.
+
+The subjects are those of `benchmarks.plan`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +42,103 @@ _CPU, _CALLER, _P50 = "server_cpu_us", "caller_cpu_us", "p50_ms"
 START_LIMIT_S: Final = 1.5
 
 GOALS: Final = (
-    Goal("gateway CPU per GetVault / bare grpc.aio echo", (GATEWAY, "get:8", _CPU), ("echo", "get:8", _CPU), 3.0),
-    Goal("gateway CPU per GetVault / naive gateway", (GATEWAY, "get:8", _CPU), ("naive", "get:8", _CPU), 0.35),
-    Goal("gateway CPU per GetVault / a direct httpx call in the caller", (GATEWAY, "get:8", _CPU), ("direct httpx", "get:8", _CALLER), 0.75),
-    Goal("caller CPU per GetVault, generated client / vendor's SDK", ("client sync", "get:1", _CALLER), ("vendor SDK", "get:1", _CALLER), 0.16),
-    Goal("caller CPU per ListVaults, generated client / vendor's SDK", ("client sync", "list:1", _CALLER), ("vendor SDK", "list:1", _CALLER), 0.04),
-    Goal("gateway CPU per GetVault, limits in a file / no limits", (FILE, "get:8", _CPU), (GATEWAY, "get:8", _CPU), 1.3),
-    Goal("gateway CPU per GetVault, limits in a Valkey / no limits", (VALKEY, "get:8", _CPU), (GATEWAY, "get:8", _CPU), 2.0),
-    Goal("gateway CPU per CreateVault, limits in a file / no limits", (FILE, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 1.8),
-    Goal("gateway CPU per CreateVault, limits in a Valkey / no limits", (VALKEY, "create:8", _CPU), (GATEWAY, "create:8", _CPU), 3.0),
-    Goal("gateway CPU per GetVault, audited / not audited", ("gateway audited", "get:8", _CPU), (GATEWAY, "get:8", _CPU), 1.3),
-    Goal("gateway CPU per CreateVault, audited / not audited", ("gateway audited", "create:8", _CPU), (GATEWAY, "create:8", _CPU), 1.5),
-    Goal("p50 of CreateVault, 1 in flight, audited / not audited", ("gateway audited", "create:1", _P50), (GATEWAY, "create:1", _P50), 1.5),
-    Goal("p50 of GetVault, 1 in flight / a direct httpx call", (GATEWAY, "get:1", _P50), ("direct httpx", "get:1", _P50), 0.8),
+    Goal(
+        "gateway CPU per GetVault / bare grpc.aio echo",
+        (GATEWAY, "get:8", _CPU),
+        ("echo", "get:8", _CPU),
+        3.0,
+    ),
+    Goal(
+        "gateway CPU per GetVault / naive gateway",
+        (GATEWAY, "get:8", _CPU),
+        ("naive", "get:8", _CPU),
+        0.35,
+    ),
+    Goal(
+        "gateway CPU per GetVault / a direct httpx call in the caller",
+        (GATEWAY, "get:8", _CPU),
+        ("direct httpx", "get:8", _CALLER),
+        0.75,
+    ),
+    Goal(
+        "caller CPU per GetVault, generated client / vendor's SDK",
+        ("client sync", "get:1", _CALLER),
+        ("vendor SDK", "get:1", _CALLER),
+        0.16,
+    ),
+    Goal(
+        "caller CPU per ListVaults, generated client / vendor's SDK",
+        ("client sync", "list:1", _CALLER),
+        ("vendor SDK", "list:1", _CALLER),
+        0.04,
+    ),
+    Goal(
+        "gateway CPU per GetVault, limits in a file / no limits",
+        (FILE, "get:8", _CPU),
+        (GATEWAY, "get:8", _CPU),
+        1.3,
+    ),
+    Goal(
+        "gateway CPU per GetVault, limits in a Valkey / no limits",
+        (VALKEY, "get:8", _CPU),
+        (GATEWAY, "get:8", _CPU),
+        2.0,
+    ),
+    Goal(
+        "gateway CPU per CreateVault, limits in a file / no limits",
+        (FILE, "create:8", _CPU),
+        (GATEWAY, "create:8", _CPU),
+        1.8,
+    ),
+    Goal(
+        "gateway CPU per CreateVault, limits in a Valkey / no limits",
+        (VALKEY, "create:8", _CPU),
+        (GATEWAY, "create:8", _CPU),
+        3.0,
+    ),
+    Goal(
+        "gateway CPU per GetVault, audited / not audited",
+        ("gateway audited", "get:8", _CPU),
+        (GATEWAY, "get:8", _CPU),
+        1.3,
+    ),
+    Goal(
+        "gateway CPU per CreateVault, audited / not audited",
+        ("gateway audited", "create:8", _CPU),
+        (GATEWAY, "create:8", _CPU),
+        1.5,
+    ),
+    Goal(
+        "p50 of CreateVault, 1 in flight, audited / not audited",
+        ("gateway audited", "create:1", _P50),
+        (GATEWAY, "create:1", _P50),
+        1.5,
+    ),
+    Goal(
+        "p50 of GetVault, 1 in flight / a direct httpx call",
+        (GATEWAY, "get:1", _P50),
+        ("direct httpx", "get:1", _P50),
+        0.8,
+    ),
 )
 
 
 def verdicts(figures: Figures, start_s: float) -> list[Verdict]:
     """Each goal with its value. Raises KeyError for a figure that was not measured."""
-    found = [Verdict(goal.text, _value(figures, goal.subject) / _value(figures, goal.against), goal.limit) for goal in GOALS]
-    return [*found, Verdict("start of `cbr-gateway serve` to the first answered call, seconds", start_s, START_LIMIT_S)]
+    found = [
+        Verdict(
+            goal.text, _value(figures, goal.subject) / _value(figures, goal.against), goal.limit
+        )
+        for goal in GOALS
+    ]
+    return [
+        *found,
+        Verdict(
+            "start of `cbr-gateway serve` to the first answered call, seconds",
+            start_s,
+            START_LIMIT_S,
+        ),
+    ]
 
 
 def _value(figures: Figures, of: tuple[str, str, str]) -> float:

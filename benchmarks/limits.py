@@ -1,4 +1,6 @@
-"""Limits as a platform with several tenants may have them, high enough to refuse nothing, and where they are kept."""
+"""Limits as a platform with several tenants may have them, high enough to refuse nothing, and where
+they are kept.
+"""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +16,15 @@ _LIMITS: Final = (
 
 def with_file(directory: Path) -> dict[str, Any]:
     """Sections of the configuration: kept in a file of the process."""
-    return {"limits": list(_LIMITS), "state": {"kind": "sqlite", "path": str(directory / "state.db")}}
+    return {
+        "limits": list(_LIMITS),
+        "state": {"kind": "sqlite", "path": str(directory / "state.db")},
+    }
 
 
 def with_valkey() -> dict[str, Any]:
     """As above, kept in the Valkey whose address is in the environment variable BENCH_VALKEY."""
-    return {"limits": list(_LIMITS), "state": {"kind": "valkey", "url": {"env": "BENCH_VALKEY"}, "timeout_s": 5}}
+    return {
+        "limits": list(_LIMITS),
+        "state": {"kind": "valkey", "url": {"env": "BENCH_VALKEY"}, "timeout_s": 5},
+    }

@@ -1,7 +1,9 @@
-"""The caller: keeps a fixed number of calls in flight for a fixed time, and reads the CPU time that both sides spent meanwhile.
+"""The caller: keeps a fixed number of calls in flight for a fixed time, and reads the CPU time that
+both sides spent meanwhile.
 
-Run in a process of its own: `python -m benchmarks.load WAY ADDRESS SERVER_PID SETTLE_S MEASURE_S CASE...`, a CASE is `get:8`, `list:1` or `create:8`.
-Each line of its output is one Sample as JSON, in the order of the cases. Ways to call: see `benchmarks.ways`.
+Run in a process of its own: `python -m benchmarks.load WAY ADDRESS SERVER_PID SETTLE_S MEASURE_S
+CASE...`, a CASE is `get:8`, `list:1` or `create:8`. Each line of its output is one Sample as JSON,
+in the order of the cases. Ways to call: see `benchmarks.ways`.
 """
 
 import asyncio
@@ -43,7 +45,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one case came to. CPU is in microseconds per call; `server_cpu_us` is 0 where the server is only the stub."""
+    """What one case came to.
+
+    CPU is in microseconds per call; `server_cpu_us` is 0 where the server is only the stub.
+    """
 
     way: str
     case: str
@@ -102,8 +107,13 @@ class Reading:
         return cls(time.perf_counter(), _own_cpu_s(), cpu_s_of(server_pid) if server_pid else 0.0)
 
 
-def sample(way: str, case: Case, spans: list[tuple[float, float]], first: Reading, last: Reading) -> Sample:
-    """Of the calls that ended between the two readings. Raises ValueError when there are fewer than two."""
+def sample(
+    way: str, case: Case, spans: list[tuple[float, float]], first: Reading, last: Reading
+) -> Sample:
+    """Of the calls that ended between the two readings.
+
+    Raises ValueError when there are fewer than two.
+    """
     took = [(end - begun) * 1000 for begun, end in spans if first.at < end <= last.at]
     if len(took) < _FEWEST:
         raise ValueError(f"{way} {case}: only {len(took)} calls ended while it was measured")
@@ -120,12 +130,19 @@ def sample(way: str, case: Case, spans: list[tuple[float, float]], first: Readin
     )
 
 
-async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measure_s: float) -> Sample:
-    """Loads the server with one case: for `measure_s`, or longer where no two calls end in that time."""
+async def measure(
+    way: Way, case: Case, server_pid: int, settle_s: float, measure_s: float
+) -> Sample:
+    """Loads the server with one case: for `measure_s`, or longer where no two calls end in that
+    time.
+    """
     tally = Tally()
     call = way.calls[case.workload]
     if isinstance(call, SyncCall):
-        threads = [Thread(target=tally.work_in_thread, args=(call,), daemon=True) for _ in range(case.in_flight)]
+        threads = [
+            Thread(target=tally.work_in_thread, args=(call,), daemon=True)
+            for _ in range(case.in_flight)
+        ]
         for thread in threads:
             thread.start()
     else:
@@ -133,7 +150,8 @@ async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measur
     await asyncio.sleep(settle_s)
     first = Reading.take(server_pid)
     last = first
-    # On a busy machine the time may be too short for any call to end: a figure wants two of them, whatever it takes.
+    # On a busy machine the time may be too short for any call to end: a figure wants two of them,
+    # whatever it takes.
     while tally.ended_since(first.at) < _FEWEST and last.at - first.at < _TIMEOUT_S:
         await asyncio.sleep(measure_s)
         last = Reading.take(server_pid)
@@ -146,10 +164,14 @@ async def measure(way: Way, case: Case, server_pid: int, settle_s: float, measur
     return sample(way.name, case, tally.spans, first, last)
 
 
-async def main(name: str, address: str, server_pid: str, settle_s: str, measure_s: str, *cases: str) -> None:
+async def main(
+    name: str, address: str, server_pid: str, settle_s: str, measure_s: str, *cases: str
+) -> None:
     async with open_way(name, address) as way:
         for case in cases:
-            found = await measure(way, Case.parse(case), int(server_pid), float(settle_s), float(measure_s))
+            found = await measure(
+                way, Case.parse(case), int(server_pid), float(settle_s), float(measure_s)
+            )
             print(msgspec.json.encode(found).decode(), flush=True)
 
 

@@ -31,8 +31,15 @@ def vaults() -> dict[str, Any]:
 
 
 def checkpoint() -> dict[str, Any]:
-    """`{"checkpoint": {...}}` as CreateCheckpoint answers it, of a vault with two protected servers."""
-    vault = {"id": VAULT_ID, "name": "orders-000", "resources": [_named(0), _named(1)], "skipped_resources": []}
+    """`{"checkpoint": {...}}` as CreateCheckpoint answers it, of a vault with two protected
+    servers.
+    """
+    vault = {
+        "id": VAULT_ID,
+        "name": "orders-000",
+        "resources": [_named(0), _named(1)],
+        "skipped_resources": [],
+    }
     return {
         "checkpoint": {
             "id": CHECKPOINT_ID,

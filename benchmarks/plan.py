@@ -1,6 +1,7 @@
 """What is measured, in which order.
 
-Subjects take turns within a round, so that a slow minute of the machine hits all of them; of the rounds, the medians count.
+Subjects take turns within a round, so that a slow minute of the machine hits all of them; of the
+rounds, the medians count.
 """
 
 import tempfile
@@ -25,7 +26,9 @@ from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
 from benchmarks.streams import Overload, Streams
 from benchmarks.ways import API_KEY
 
-_ALL: Final = tuple(f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64))
+_ALL: Final = tuple(
+    f"{workload}:{in_flight}" for workload in ("get", "list") for in_flight in (1, 8, 64)
+)
 _ONE: Final = ("get:1", "list:1")
 _CREATE: Final = "create:8"
 _CHANGES: Final = ("create:1", _CREATE)
@@ -35,7 +38,10 @@ _STARTS_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a run takes: seconds of each case, and rounds over all of them. `streams`: how many are opened."""
+    """How long a run takes: seconds of each case, and rounds over all of them.
+
+    `streams`: how many are opened.
+    """
 
     rounds: int
     settle_s: float
@@ -74,7 +80,9 @@ SUBJECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run found: medians of the rounds, the best start, what streams cost; the audit log's records a second, by how many wait."""
+    """Everything that one run found: medians of the rounds, the best start, what streams cost; the
+    audit log's records a second, by how many wait.
+    """
 
     figures: dict[tuple[str, str], Sample]
     start_s: float
@@ -93,31 +101,45 @@ def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
                 for found in _measured(subject, servers[subject.server], pace):
                     samples.setdefault((subject.name, found.case), []).append(found)
         tell("overload")
-        overload = streams.flooded(servers["httptools"].address, middle(samples["gateway httptools", "get:64"]).calls_per_s)
+        overload = streams.flooded(
+            servers["httptools"].address, middle(samples["gateway httptools", "get:64"]).calls_per_s
+        )
         tell("starts")
         start_s = min(restart() for _ in range(pace.starts))
     tell("the audit log by itself")
     with tempfile.TemporaryDirectory() as directory:
         durable = commits(Path(directory), pace.measure_s)
     found = streams.carry_out(pace.streams, tell)
-    return Run({key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload, durable)
+    return Run(
+        {key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload, durable
+    )
 
 
 def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:
     of_server = subject.server != "stub"
-    output = processes.load(subject.way, server, subject.cases, pace.settle_s, pace.measure_s, of_server=of_server)
+    output = processes.load(
+        subject.way, server, subject.cases, pace.settle_s, pace.measure_s, of_server=of_server
+    )
     return [msgspec.json.decode(line, type=Sample) for line in output.splitlines()]
 
 
 def middle(rounds: list[Sample]) -> Sample:
     """Each figure's median on its own."""
-    numbers = {name: median(getattr(each, name) for each in rounds) for name in Sample.__slots__ if name not in {"way", "case", "calls"}}
-    return Sample(way=rounds[0].way, case=rounds[0].case, calls=sum(each.calls for each in rounds), **numbers)
+    numbers = {
+        name: median(getattr(each, name) for each in rounds)
+        for name in Sample.__slots__
+        if name not in {"way", "case", "calls"}
+    }
+    return Sample(
+        way=rounds[0].way, case=rounds[0].case, calls=sum(each.calls for each in rounds), **numbers
+    )
 
 
 @contextmanager
 def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
-    """All servers, idle until they are called, and a function that starts one more gateway and tells how long it took."""
+    """All servers, idle until they are called, and a function that starts one more gateway and
+    tells how long it took.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stub = stack.enter_context(processes.module("stub", core=LOAD_CORE))
@@ -126,17 +148,30 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
             "stub": stub,
             "echo": stack.enter_context(processes.module("echo", core=SERVER_CORE)),
             "naive": stack.enter_context(processes.module("naive", stub.address, core=SERVER_CORE)),
-            "httptools": stack.enter_context(processes.gateway(directory, stub.address, "httptools")),
+            "httptools": stack.enter_context(
+                processes.gateway(directory, stub.address, "httptools")
+            ),
             "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
-            "sqlite": stack.enter_context(processes.gateway(directory, stub.address, "httptools", limits.with_file(directory))),
-            "valkey": stack.enter_context(processes.gateway(directory, stub.address, "httptools", limits.with_valkey(), BENCH_VALKEY=valkey)),
+            "sqlite": stack.enter_context(
+                processes.gateway(directory, stub.address, "httptools", limits.with_file(directory))
+            ),
+            "valkey": stack.enter_context(
+                processes.gateway(
+                    directory, stub.address, "httptools", limits.with_valkey(), BENCH_VALKEY=valkey
+                )
+            ),
             "audited": stack.enter_context(processes.audited(directory, stub.address)),
         }
         yield servers, lambda: _start_s(directory, stub.address)
 
 
 def _start_s(directory: Path, upstream: str) -> float:
-    with processes.gateway(directory, upstream, "auto") as server, grpc.insecure_channel(server.address) as channel:
+    with (
+        processes.gateway(directory, upstream, "auto") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
         metadata = (("authorization", f"Bearer {API_KEY}"),)
-        VaultServiceStub(channel).GetVault(vault_pb2.GetVaultRequest(vault_id=VAULT_ID), metadata=metadata, timeout=_STARTS_S)
+        VaultServiceStub(channel).GetVault(
+            vault_pb2.GetVaultRequest(vault_id=VAULT_ID), metadata=metadata, timeout=_STARTS_S
+        )
         return monotonic() - server.begun

@@ -1,7 +1,7 @@
 """The processes of one measurement: who runs what, on which core.
 
-The server that is measured has a core for itself; its caller and the stub share another. On one core alone, or where processes cannot be pinned,
-everything runs anywhere, and the report says so.
+The server that is measured has a core for itself; its caller and the stub share another. On one
+core alone, or where processes cannot be pinned, everything runs anywhere, and the report says so.
 """
 
 import hashlib
@@ -58,7 +58,9 @@ def _pinned(core: int) -> Iterator[None]:
 @contextmanager
 def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
     """Runs `python -m benchmarks.<name>`, which prints its address."""
-    with _running([sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdout=subprocess.PIPE) as (process, begun):
+    with _running(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdout=subprocess.PIPE
+    ) as (process, begun):
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         if not address:
@@ -85,7 +87,9 @@ class Servant:
 def servant(name: str, *arguments: str, core: int) -> Iterator[Servant]:
     """Runs `python -m benchmarks.<name>`, which takes orders."""
     pipe = subprocess.PIPE
-    with _running([sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdin=pipe, stdout=pipe) as (process, _):
+    with _running(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdin=pipe, stdout=pipe
+    ) as (process, _):
         assert process.stdin is not None
         assert process.stdout is not None
         yield Servant(process.stdout.readline().decode().strip(), process)
@@ -93,17 +97,29 @@ def servant(name: str, *arguments: str, core: int) -> Iterator[Servant]:
 
 
 @contextmanager
-def gateway(directory: Path, upstream: str, transport: str, sections: Mapping[str, Any] | None = None, **more: str) -> Iterator[Server]:
-    """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in `directory`.
+def gateway(
+    directory: Path,
+    upstream: str,
+    transport: str,
+    sections: Mapping[str, Any] | None = None,
+    **more: str,
+) -> Iterator[Server]:
+    """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in
+    `directory`.
 
     `sections`: of its configuration beside the usual ones; `more`: of its environment.
     """
-    name = "-".join((transport, *(sections or {}), (sections or {}).get("state", {}).get("kind", "plain")))
+    name = "-".join(
+        (transport, *(sections or {}), (sections or {}).get("state", {}).get("kind", "plain"))
+    )
     config, log = directory / f"{name}.yaml", directory / f"{name}.log"
     config.write_text(yaml.safe_dump(_configuration(upstream, transport) | dict(sections or {})))
     environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key", **more}
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
-    with log.open("wb") as stream, _running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun):
+    with (
+        log.open("wb") as stream,
+        _running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun),
+    ):
         yield Server(_address_in(log, process), process.pid, begun)
 
 
@@ -111,7 +127,17 @@ def gateway(directory: Path, upstream: str, transport: str, sections: Mapping[st
 def valkey(directory: Path) -> Iterator[str]:
     """A Valkey that keeps nothing on the disk; its address. It shares the core of the callers."""
     socket = directory / "valkey.sock"
-    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)]
+    command = [
+        str(get_binary_path()),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--dir",
+        str(directory),
+    ]
     with _running(command, LOAD_CORE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         ends_at = time.monotonic() + _START_S
         while not socket.exists():
@@ -124,19 +150,47 @@ def valkey(directory: Path) -> Iterator[str]:
 def audited(directory: Path, upstream: str) -> AbstractContextManager[Server]:
     """The same with an audit log in files."""
     audit = {"directory": str(directory / "audit"), "key": {"env": "BENCH_AUDIT_KEY"}}
-    return gateway(directory, upstream, "httptools", {"audit": audit}, BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log")
+    return gateway(
+        directory,
+        upstream,
+        "httptools",
+        {"audit": audit},
+        BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log",
+    )
 
 
-def load(way: str, server: Server, cases: Sequence[str], settle_s: float, measure_s: float, *, of_server: bool) -> bytes:
+def load(
+    way: str,
+    server: Server,
+    cases: Sequence[str],
+    settle_s: float,
+    measure_s: float,
+    *,
+    of_server: bool,
+) -> bytes:
     """The output of one caller. `of_server`: whether the server's CPU is of interest, too."""
     pid = str(server.pid if of_server else 0)
-    command = [sys.executable, "-m", "benchmarks.load", way, server.address, pid, str(settle_s), str(measure_s), *cases]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.load",
+        way,
+        server.address,
+        pid,
+        str(settle_s),
+        str(measure_s),
+        *cases,
+    ]
     with _pinned(LOAD_CORE):
         return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 
 
 @contextmanager
-def _running(command: Sequence[str], core: int, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], float]]:  # noqa: ANN401 - as Popen's
+def _running(
+    command: Sequence[str],
+    core: int,
+    **options: Any,  # noqa: ANN401 - any message or value
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     begun = time.monotonic()
     with _pinned(core):
         process = subprocess.Popen(command, **options)
@@ -168,12 +222,25 @@ def _configuration(upstream: str, transport: str) -> dict[str, Any]:
     project = {"id": PROJECT_ID, "region": "local", "credential": "main"}
     key = {"id": "bench", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}
     return {
-        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, "drain_grace_s": 1},
+        "server": {
+            "listen": "127.0.0.1:0",
+            "health_listen": "127.0.0.1:0",
+            "drain_delay_s": 0,
+            "drain_grace_s": 1,
+        },
         "upstream": {
             "transport": {"transport": transport},
             "regions": {"local": {"endpoint": f"http://{upstream}"}},
-            "credentials": {"main": {"kind": "access_key", "access_key": {"env": "BENCH_AK"}, "secret_key": {"env": "BENCH_SK"}}},
+            "credentials": {
+                "main": {
+                    "kind": "access_key",
+                    "access_key": {"env": "BENCH_AK"},
+                    "secret_key": {"env": "BENCH_SK"},
+                }
+            },
         },
-        "tenants": [{"id": "bench", "default_project": PROJECT_ID, "projects": [project], "api_keys": [key]}],
+        "tenants": [
+            {"id": "bench", "default_project": PROJECT_ID, "projects": [project], "api_keys": [key]}
+        ],
         "log": {"format": "json"},
     }

@@ -1,4 +1,6 @@
-"""What streams cost: many watchers of one project on one process, idle and at one event a second."""
+"""What streams cost: many watchers of one project on one process, idle and at one event a
+second.
+"""
 
 import tempfile
 import time
@@ -30,7 +32,9 @@ _KIB_LIMIT, _CORE_LIMIT, _POLLS_LIMIT, _FEW_LIMIT_MS, _MANY_LIMIT_MS = 30.0, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """With so many streams and one event a second: shares of a core, milliseconds from the poll to the watcher, and polls of CBR meanwhile."""
+    """With so many streams and one event a second: shares of a core, milliseconds from the poll to
+    the watcher, and polls of CBR meanwhile.
+    """
 
     streams: int
     core_share: float
@@ -52,7 +56,9 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """`times` as many calls a second as the gateway answers when 64 are in flight: what share of those it still answers, and how fast."""
+    """`times` as many calls a second as the gateway answers when 64 are in flight: what share of
+    those it still answers, and how fast.
+    """
 
     times: int
     share: float
@@ -61,7 +67,10 @@ class Overload:
 
 
 def flooded(address: str, peak_per_s: float) -> Overload:
-    """Calls that do not wait for each other, each with a deadline of a second. What is refused is refused by gRPC, see `max_pending_requests`."""
+    """Calls that do not wait for each other, each with a deadline of a second.
+
+    What is refused is refused by gRPC, see `max_pending_requests`.
+    """
     with processes.servant("audience", address, core=LOAD_CORE) as callers:
         found = _ask(callers, f"flood {round(_FLOOD * peak_per_s)} {_FLOOD_S}")
     return Overload(_FLOOD, found["per_s"] / peak_per_s, found["p50_ms"], found["p99_ms"])
@@ -69,8 +78,14 @@ def flooded(address: str, peak_per_s: float) -> Overload:
 
 def carry_out(many: int, tell: Callable[[str], None]) -> Streams:
     """About a minute long with 10,000 streams."""
-    with tempfile.TemporaryDirectory() as folder, processes.servant("cloud", core=LOAD_CORE) as cloud:
-        sections = {"watch": {"busy_s": 1, "idle_s": _IDLE_S}, "limits": [{"metric": "open_streams", "value": 2 * many}]}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        processes.servant("cloud", core=LOAD_CORE) as cloud,
+    ):
+        sections = {
+            "watch": {"busy_s": 1, "idle_s": _IDLE_S},
+            "limits": [{"metric": "open_streams", "value": 2 * many}],
+        }
         with (
             processes.gateway(Path(folder), cloud.greeting, "auto", sections) as server,
             processes.servant("audience", server.address, core=LOAD_CORE) as audience,
@@ -78,7 +93,9 @@ def carry_out(many: int, tell: Callable[[str], None]) -> Streams:
             return _measured(many, tell, cloud, server, audience)
 
 
-def _measured(many: int, tell: Callable[[str], None], cloud: Servant, server: Server, audience: Servant) -> Streams:
+def _measured(
+    many: int, tell: Callable[[str], None], cloud: Servant, server: Server, audience: Servant
+) -> Streams:
     _ask(audience, "open 1 1")
     before_kib = _resident_kib(server.pid)
     tell(f"streams: {many} are opened")
@@ -97,7 +114,9 @@ def _measured(many: int, tell: Callable[[str], None], cloud: Servant, server: Se
         levels.append(_level(streams, cloud, server, audience))
     _ask(audience, "keep 0")
     burst = _ask(audience, f"open {_BURST} {_BURST}")
-    return Streams(tuple(levels), opened["began"] / opened["seconds"], stream_kib, idle, int(burst["refused"]))
+    return Streams(
+        tuple(levels), opened["began"] / opened["seconds"], stream_kib, idle, int(burst["refused"])
+    )
 
 
 def _level(streams: int, cloud: Servant, server: Server, audience: Servant) -> Level:
@@ -128,24 +147,47 @@ def verdicts(found: Streams, overload: Overload) -> list[Verdict]:
     many, few, one = found.levels
     return [
         Verdict(f"memory of one of {many.streams} streams, KiB", found.stream_kib, _KIB_LIMIT),
-        Verdict(f"share of a core, one event a second to each of {many.streams}", many.core_share, _CORE_LIMIT),
+        Verdict(
+            f"share of a core, one event a second to each of {many.streams}",
+            many.core_share,
+            _CORE_LIMIT,
+        ),
         Verdict(f"one event to {few.streams} watchers, p99, ms", few.p99_ms, _FEW_LIMIT_MS),
         Verdict(f"one event to {many.streams} watchers, p50, ms", many.p50_ms, _MANY_LIMIT_MS),
-        Verdict(f"polls of CBR, {many.streams} watchers / 1 watcher", many.polls / one.polls, _POLLS_LIMIT),
-        Verdict(f"calls answered with 64 in flight / at {overload.times} times as many", 1 / max(overload.share, 1e-9), _FLOOD_LIMIT),
-        Verdict(f"GetVault at {overload.times} times as many calls, p99, ms", overload.p99_ms, _FLOOD_LIMIT_MS),
+        Verdict(
+            f"polls of CBR, {many.streams} watchers / 1 watcher",
+            many.polls / one.polls,
+            _POLLS_LIMIT,
+        ),
+        Verdict(
+            f"calls answered with 64 in flight / at {overload.times} times as many",
+            1 / max(overload.share, 1e-9),
+            _FLOOD_LIMIT,
+        ),
+        Verdict(
+            f"GetVault at {overload.times} times as many calls, p99, ms",
+            overload.p99_ms,
+            _FLOOD_LIMIT_MS,
+        ),
     ]
 
 
 def table(found: Streams, overload: Overload) -> str:
     """Plain text."""
-    lines = [f"{'streams':>10}{'core':>8}{'p50 ms':>10}{'p99 ms':>10}{'polls':>8}   one event a second, {_POLLS} s"]
-    lines += [f"{x.streams:>10}{x.core_share:>8.1%}{x.p50_ms:>10.1f}{x.p99_ms:>10.1f}{x.polls:>8}" for x in found.levels]
+    lines = [f"{'streams':>10}{'core':>8}{'p50 ms':>10}{'p99 ms':>10}{'polls':>8}   for {_POLLS} s"]
+    lines += [
+        f"{x.streams:>10}{x.core_share:>8.1%}{x.p50_ms:>10.1f}{x.p99_ms:>10.1f}{x.polls:>8}"
+        for x in found.levels
+    ]
     many = found.levels[0].streams
     lines.append(
-        f"{many} idle streams: {found.stream_kib:.1f} KiB each, {found.idle_core_share:.1%} of a core; opened at {found.opened_per_s:.0f} a second"
+        f"{many} idle streams: {found.stream_kib:.1f} KiB each, {found.idle_core_share:.1%} of a"
+        f" core; opened at {found.opened_per_s:.0f} a second"
     )
     lines.append(f"{_BURST} streams opened at once: {found.refused} refused")
-    answered = f"{overload.share:.0%} of the calls answered otherwise, p50 {overload.p50_ms:.0f} ms, p99 {overload.p99_ms:.0f} ms"
+    answered = (
+        f"{overload.share:.0%} of the calls answered otherwise, p50 {overload.p50_ms:.0f} ms, p99"
+        f" {overload.p99_ms:.0f} ms"
+    )
     lines.append(f"{overload.times} times as many calls as can be answered: {answered}")
     return "\n".join(lines)

@@ -1,9 +1,13 @@
-"""An upstream that costs next to nothing: it answers fixed bytes, so that what is measured is the gateway.
+"""An upstream that costs next to nothing: it answers fixed bytes, so that what is measured is the
+gateway.
 
-Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its address.
+Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its
+address.
 
-    GET /v3/...         as CBR answers; POST as it answers CreateVault and CreateCheckpoint; no task is ever listed
-    GET /canonical/...  the same vaults in the spelling that protobuf's json_format reads, for the naive gateway
+    GET /v3/...         as CBR answers; POST as it answers CreateVault and CreateCheckpoint; no task
+                        is ever listed
+    GET /canonical/...  the same vaults in the spelling that protobuf's json_format reads, for the
+                        naive gateway
 """
 
 import asyncio
@@ -24,7 +28,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Upstream(asyncio.Protocol):
-    """Requests, also several in one read, answered in order; what their bodies say is not looked at."""
+    """Requests, also several in one read, answered in order; what their bodies say is not looked
+    at.
+    """
 
     def __init__(self, answers: dict[bytes, bytes]) -> None:
         self._answers = answers
@@ -51,10 +57,15 @@ class Upstream(asyncio.Protocol):
     def _answer_to(self, method: bytes, path: bytes) -> bytes:
         base = path[: path.index(b"/", 1)]
         if path.endswith(b"/checkpoints"):
-            return self._answers[base + b"/checkpoint"].replace(payloads.CHECKPOINT_ID.encode(), payloads.checkpoint_id(next(self._numbers)).encode())
+            return self._answers[base + b"/checkpoint"].replace(
+                payloads.CHECKPOINT_ID.encode(),
+                payloads.checkpoint_id(next(self._numbers)).encode(),
+            )
         if path.endswith(b"/operation-logs"):
             # With the time, from which the gateway learns CBR's clock.
-            return self._answers[base + b"/tasks"].replace(b"\r\n", f"\r\nDate: {formatdate(usegmt=True)}\r\n".encode(), 1)
+            return self._answers[base + b"/tasks"].replace(
+                b"\r\n", f"\r\nDate: {formatdate(usegmt=True)}\r\n".encode(), 1
+            )
         one = method == b"POST" or not path.endswith(b"/vaults")
         return self._answers[base + (b"/one" if one else b"/many")]
 
@@ -62,16 +73,23 @@ class Upstream(asyncio.Protocol):
 def messages() -> tuple[Message, Message]:
     """The responses of GetVault and ListVaults that the gateway makes of the payloads."""
     catalog = load_catalog()
-    return catalog["VaultService/GetVault"].response(payloads.vault()), catalog["VaultService/ListVaults"].response(payloads.vaults())
+    return catalog["VaultService/GetVault"].response(payloads.vault()), catalog[
+        "VaultService/ListVaults"
+    ].response(payloads.vaults())
 
 
 def _answer(body: bytes) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: 5f0c3a6be1d24c55\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id:"
+        f" 5f0c3a6be1d24c55\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 
 def _canonical(message: Message) -> bytes:
-    return json_format.MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
+    return json_format.MessageToJson(
+        message, preserving_proto_field_name=True, indent=None
+    ).encode()
 
 
 async def main() -> None:
@@ -84,7 +102,9 @@ async def main() -> None:
         b"/canonical/one": _answer(_canonical(one)),
         b"/canonical/many": _answer(_canonical(many)),
     }
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(answers), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Upstream(answers), "127.0.0.1", 0
+    )
     print(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 

@@ -1,7 +1,9 @@
-"""What a change costs the gateway while many submissions are open: their tasks are never listed, so that none of them ends.
+"""What a change costs the gateway while many submissions are open: their tasks are never listed, so
+that none of them ends.
 
-`python -m benchmarks.submissions` measures by itself, in about three minutes: CPU per change at a rate that leaves the process idle most of the time,
-so that what it does for those that are open counts as well.
+`python -m benchmarks.submissions` measures by itself, in about three minutes: CPU per change at a
+rate that leaves the process idle most of the time, so that what it does for those that are open
+counts as well.
 """
 
 import asyncio
@@ -35,7 +37,10 @@ _METADATA: Final = (("authorization", f"Bearer {API_KEY}"),)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """CPU in microseconds per change, with few and with many submissions open. `kind`: of the store."""
+    """CPU in microseconds per change, with few and with many submissions open.
+
+    `kind`: of the store.
+    """
 
     kind: str
     few_us: float
@@ -43,7 +48,11 @@ class Costs:
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict(f"gateway CPU per CreateCheckpoint, {MANY} submissions open / {FEW}, {self.kind}", self.many_us / self.few_us, 1.2)
+        return Verdict(
+            f"gateway CPU per CreateCheckpoint, {MANY} submissions open / {FEW}, {self.kind}",
+            self.many_us / self.few_us,
+            1.2,
+        )
 
 
 class _Caller:
@@ -98,11 +107,17 @@ def carry_out(seconds: float, tell: Callable[[str], None]) -> list[Costs]:
             ]
             for kind, sections, environ in stores:
                 tell(f"open submissions, {kind}")
-                with processes.gateway(directory, stub.address, "httptools", {"state": sections["state"]}, **environ) as server:
+                with processes.gateway(
+                    directory, stub.address, "httptools", {"state": sections["state"]}, **environ
+                ) as server:
                     found.append(asyncio.run(_measured(kind, server.address, server.pid, seconds)))
     return found
 
 
 if __name__ == "__main__":
     for costs in carry_out(float(sys.argv[1]) if sys.argv[1:] else _LEAST_S, print):
-        print(f"{costs.kind}: {costs.few_us:.0f} us at {FEW} open, {costs.many_us:.0f} us at {MANY}; ratio {costs.verdict.value:.2f}", flush=True)
+        print(
+            f"{costs.kind}: {costs.few_us:.0f} us at {FEW} open, {costs.many_us:.0f} us at {MANY};"
+            f" ratio {costs.verdict.value:.2f}",
+            flush=True,
+        )

@@ -68,7 +68,10 @@ async def _grpc(address: str) -> AsyncIterator[Calls]:
 
     async with grpc.aio.insecure_channel(address) as channel:
         stub = VaultServiceStub(channel)
-        one, many = vault_pb2.GetVaultRequest(vault_id=VAULT_ID), vault_pb2.ListVaultsRequest(page_size=ROWS)
+        one, many = (
+            vault_pb2.GetVaultRequest(vault_id=VAULT_ID),
+            vault_pb2.ListVaultsRequest(page_size=ROWS),
+        )
         new = vault_pb2.CreateVaultRequest(vault=NEW_VAULT)
         yield {
             "get": lambda: stub.GetVault(one, metadata=_METADATA, timeout=_TIMEOUT_S),
@@ -85,7 +88,10 @@ def _grpc_sync(address: str) -> Iterator[Calls]:
 
     with grpc.insecure_channel(address) as channel:
         stub = VaultServiceStub(channel)
-        one, many = vault_pb2.GetVaultRequest(vault_id=VAULT_ID), vault_pb2.ListVaultsRequest(page_size=ROWS)
+        one, many = (
+            vault_pb2.GetVaultRequest(vault_id=VAULT_ID),
+            vault_pb2.ListVaultsRequest(page_size=ROWS),
+        )
         yield {
             "get": SyncCall(lambda: stub.GetVault(one, metadata=_METADATA, timeout=_TIMEOUT_S)),
             "list": SyncCall(lambda: stub.ListVaults(many, metadata=_METADATA, timeout=_TIMEOUT_S)),
@@ -96,13 +102,18 @@ def _grpc_sync(address: str) -> Iterator[Calls]:
 async def _httpx(address: str) -> AsyncIterator[Calls]:
     import httpx  # noqa: PLC0415
 
-    async with httpx.AsyncClient(base_url=f"http://{address}", headers={"X-Auth-Token": "a-token"}, timeout=_TIMEOUT_S) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://{address}", headers={"X-Auth-Token": "a-token"}, timeout=_TIMEOUT_S
+    ) as client:
 
         async def get(path: str) -> object:
             answer = await client.get(path)
             return answer.raise_for_status().json()
 
-        yield {"get": lambda: get(f"/v3/{PROJECT_ID}/vaults/{VAULT_ID}"), "list": lambda: get(f"/v3/{PROJECT_ID}/vaults?limit={ROWS}")}
+        yield {
+            "get": lambda: get(f"/v3/{PROJECT_ID}/vaults/{VAULT_ID}"),
+            "list": lambda: get(f"/v3/{PROJECT_ID}/vaults?limit={ROWS}"),
+        }
 
 
 def _sdk(address: str) -> Calls:
@@ -110,7 +121,12 @@ def _sdk(address: str) -> Calls:
     from huaweicloudsdkcore.auth.credentials import BasicCredentials  # noqa: PLC0415
 
     credentials = BasicCredentials("AKOFTHEBENCHMARK", "a-secret-key", PROJECT_ID)
-    client = CbrClient.new_builder().with_endpoint(f"http://{address}").with_credentials(credentials).build()
+    client = (
+        CbrClient.new_builder()
+        .with_endpoint(f"http://{address}")
+        .with_credentials(credentials)
+        .build()
+    )
     return {
         "get": SyncCall(lambda: client.show_vault(ShowVaultRequest(vault_id=VAULT_ID))),
         "list": SyncCall(lambda: client.list_vault(ListVaultRequest(limit=ROWS))),

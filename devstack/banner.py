@@ -52,13 +52,27 @@ AUDIT_KEY, AUDIT_ANCHORS = "key", "anchors"
 """Files beside the log."""
 
 
-def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant], audit: Path | None = None) -> str:
+def banner(
+    address: str,
+    health: str,
+    emulator: str,
+    tenants: Sequence[DevTenant],
+    audit: Path | None = None,
+) -> str:
     """The text, without a line feed at its end. The first call is that of the first tenant."""
     table = "\n".join(
-        f"    {each.api_key:<20}  project {each.project_id} in {each.region}{', administrator' * each.administrator}" for each in tenants
+        f"    {each.api_key:<20}  project {each.project_id} in"
+        f" {each.region}{', administrator' * each.administrator}"
+        for each in tenants
     )
     buf, command = _beside("buf"), _beside("cbr-gateway") or "cbr-gateway"
-    shown = "" if audit is None else _AUDIT.format(command=command, directory=_typed(audit), key=AUDIT_KEY, anchors=AUDIT_ANCHORS)
+    shown = (
+        ""
+        if audit is None
+        else _AUDIT.format(
+            command=command, directory=_typed(audit), key=AUDIT_KEY, anchors=AUDIT_ANCHORS
+        )
+    )
     return _TEXT.format(
         rule=_RULE,
         address=address,
@@ -76,7 +90,9 @@ def banner(address: str, health: str, emulator: str, tenants: Sequence[DevTenant
 
 
 def _beside(program: str) -> str:
-    """A program of the running environment, as one would type it here; empty when it is not installed."""
+    """A program of the running environment, as one would type it here; empty when it is not
+    installed.
+    """
     path = Path(sys.executable).with_name(program)
     return _typed(path) if path.exists() else ""
 

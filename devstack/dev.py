@@ -1,6 +1,8 @@
-"""`cbr-gateway dev`: a gateway before an emulated CBR, in one process, for a developer's own machine.
+"""`cbr-gateway dev`: a gateway before an emulated CBR, in one process, for a developer's own
+machine.
 
-Its API keys are printed and public, so it refuses to listen where other machines could reach it, unless told otherwise.
+Its API keys are printed and public, so it refuses to listen where other machines could reach it,
+unless told otherwise.
 """
 
 import asyncio
@@ -17,7 +19,10 @@ LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "
 
 
 def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
-    """The address itself. Raises UsageError for one that is malformed or reaches further than this machine."""
+    """The address itself.
+
+    Raises UsageError for one that is malformed or reaches further than this machine.
+    """
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - `--help` answers without it
 
     from gateway.rpc.settings import Address  # noqa: PLC0415
@@ -25,11 +30,14 @@ def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
     try:
         TypeAdapter(Address).validate_python(address)
     except ValidationError as failure:
-        raise click.UsageError(f"{flag}: {address!r} {failure.errors()[0]['ctx']['error']}") from failure
+        raise click.UsageError(
+            f"{flag}: {address!r} {failure.errors()[0]['ctx']['error']}"
+        ) from failure
     host = address.rpartition(":")[0].strip("[]")
     if not allow_remote and not _loopback(host):
         raise click.UsageError(
-            f"{flag}: {address} can be reached from other machines, and the keys of this gateway are public. Use 127.0.0.1, or add --allow-remote"
+            f"{flag}: {address} can be reached from other machines, and the keys of this gateway"
+            " are public. Use 127.0.0.1, or add --allow-remote"
         )
     return address
 
@@ -42,13 +50,21 @@ def _loopback(host: str) -> bool:
 
 
 def _taken(addresses: Iterable[str]) -> Iterator[str]:
-    """Those that cannot be listened on. Tried together, so that one address given twice is found, too, and all of them are named at once."""
+    """Those that cannot be listened on.
+
+    Tried together, so that one address given twice is found, too, and all of them are named at
+    once.
+    """
     with contextlib.ExitStack() as held:
         for address in addresses:
             host, _, port = address.rpartition(":")
             host = host.strip("[]")
             try:
-                held.enter_context(socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET))
+                held.enter_context(
+                    socket.create_server(
+                        (host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+                    )
+                )
             except OSError:
                 yield address
 
@@ -57,7 +73,8 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     """One line for each flag whose address is taken."""
     return click.ClickException(
         "\n".join(
-            f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
+            f"cannot listen on {address}: the port is taken, or the address is not one of this"
+            f" machine. Choose another one with {flag}"
             for flag, address in flags.items()
             if address in taken
         )
@@ -65,7 +82,14 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
 
 
 @click.command()
-@click.option("--listen", default=LISTEN, show_default=True, envvar="CBR_GATEWAY_SERVER__LISTEN", show_envvar=True, help="Address of the services.")
+@click.option(
+    "--listen",
+    default=LISTEN,
+    show_default=True,
+    envvar="CBR_GATEWAY_SERVER__LISTEN",
+    show_envvar=True,
+    help="Address of the services.",
+)
 @click.option(
     "--health-listen",
     default=HEALTH_LISTEN,
@@ -82,15 +106,42 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     show_envvar=True,
     help="Address of the emulated CBR.",
 )
-@click.option("--task-seconds", default=4.0, show_default=True, type=click.FloatRange(min=0), help="How long a backup or restore takes.")
-@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
-@click.option("--audit", type=click.Path(file_okay=False, path_type=Path), help="Keep an audit log in this directory, with a key of its own.")
+@click.option(
+    "--task-seconds",
+    default=4.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="How long a backup or restore takes.",
+)
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What is logged.",
+)
+@click.option(
+    "--audit",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep an audit log in this directory, with a key of its own.",
+)
 @click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
 def dev(
-    *, listen: str, health_listen: str, emulator_listen: str, task_seconds: float, log_level: str, audit: Path | None, allow_remote: bool
+    *,
+    listen: str,
+    health_listen: str,
+    emulator_listen: str,
+    task_seconds: float,
+    log_level: str,
+    audit: Path | None,
+    allow_remote: bool,
 ) -> None:
     """Run a gateway before an emulated CBR. For development only."""
-    flags = {"--emulator-listen": emulator_listen, "--listen": listen, "--health-listen": health_listen}
+    flags = {
+        "--emulator-listen": emulator_listen,
+        "--listen": listen,
+        "--health-listen": health_listen,
+    }
     for flag, address in flags.items():
         _checked(flag, address, allow_remote=allow_remote)
     if taken := list(_taken(flags.values())):
@@ -104,7 +155,16 @@ def dev(
 
     stderr.install()
     try:
-        asyncio.run(run_stack(listen, health_listen, emulator_listen, task_s=task_seconds, log_level=log_level, audit=audit))
+        asyncio.run(
+            run_stack(
+                listen,
+                health_listen,
+                emulator_listen,
+                task_s=task_seconds,
+                log_level=log_level,
+                audit=audit,
+            )
+        )
     except Unusable as unusable:
         raise click.ClickException(str(unusable)) from unusable
     except AddressTaken as late:

@@ -14,7 +14,10 @@ _STOP_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A process that serves, and what it printed so far. `emulator` is a URL, the others are `host:port`."""
+    """A process that serves, and what it printed so far.
+
+    `emulator` is a URL, the others are `host:port`.
+    """
 
     process: subprocess.Popen[str]
     address: str
@@ -25,8 +28,15 @@ class Launched:
 
 @contextlib.contextmanager
 def launched(*options: str) -> Iterator[Launched]:
-    """Runs `cbr-gateway dev` with further options until the block ends. Raises RuntimeError if it ends before it serves."""
-    free = [part for flag in ("--listen", "--health-listen", "--emulator-listen") for part in (flag, "127.0.0.1:0")]
+    """Runs `cbr-gateway dev` with further options until the block ends.
+
+    Raises RuntimeError if it ends before it serves.
+    """
+    free = [
+        part
+        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for part in (flag, "127.0.0.1:0")
+    ]
     command = [sys.executable, "-m", "gateway", "dev", *free, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
         try:

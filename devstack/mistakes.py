@@ -24,12 +24,22 @@ _DETAILS: Final = (
 )
 
 
-def make_mistakes(caller: Caller, screen: Screen, server: protectability_pb2.Protectable, other_vault_id: str) -> None:
-    """`server` is in a vault, and that is not the other one. Raises Surprise for any answer but the right refusal."""
+def make_mistakes(
+    caller: Caller, screen: Screen, server: protectability_pb2.Protectable, other_vault_id: str
+) -> None:
+    """`server` is in a vault, and that is not the other one.
+
+    Raises Surprise for any answer but the right refusal.
+    """
     screen.step(f"A mistake: {server.name} into a second vault")
     resource = types_pb2.ResourceRef(id=server.id, type=server.type)
     add = vault_pb2.AddVaultResourcesRequest(vault_id=other_vault_id, resources=[resource])
-    _refused(screen, lambda: caller.vaults.AddVaultResources(add), grpc.StatusCode.FAILED_PRECONDITION, "RESOURCE_IN_OTHER_VAULT")
+    _refused(
+        screen,
+        lambda: caller.vaults.AddVaultResources(add),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "RESOURCE_IN_OTHER_VAULT",
+    )
 
     screen.step("A mistake: a vault of 5 GiB")
     billing = vault_pb2.BillingSpec(
@@ -38,16 +48,30 @@ def make_mistakes(caller: Caller, screen: Screen, server: protectability_pb2.Pro
         protect_type=types_pb2.PROTECT_TYPE_BACKUP,
         size_gib=5,
     )
-    create = vault_pb2.CreateVaultRequest(vault=vault_pb2.VaultSpec(name="too-small", billing=billing))
-    _refused(screen, lambda: caller.vaults.CreateVault(create), grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    create = vault_pb2.CreateVaultRequest(
+        vault=vault_pb2.VaultSpec(name="too-small", billing=billing)
+    )
+    _refused(
+        screen,
+        lambda: caller.vaults.CreateVault(create),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "FIELD_INVALID",
+    )
 
     screen.step(f"A mistake: the project of the tenant {DATABASES.name}")
     project = (("x-cbr-project-id", DATABASES.project_id),)
     call = vault_pb2.ListVaultsRequest()
-    _refused(screen, lambda: caller.vaults.ListVaults(call, metadata=project), grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED")
+    _refused(
+        screen,
+        lambda: caller.vaults.ListVaults(call, metadata=project),
+        grpc.StatusCode.PERMISSION_DENIED,
+        "PROJECT_DENIED",
+    )
 
 
-def _refused(screen: Screen, call: Callable[[], Message], code: grpc.StatusCode, reason: str) -> None:
+def _refused(
+    screen: Screen, call: Callable[[], Message], code: grpc.StatusCode, reason: str
+) -> None:
     """Makes a call that must be refused in this way, and shows the refusal."""
     try:
         call()
@@ -62,13 +86,18 @@ def _refused(screen: Screen, call: Callable[[], Message], code: grpc.StatusCode,
         screen.say(f"message  {status.message}")
         for line in _details(status.details):
             screen.say(f"details  {line}")
-        expect((error.code(), info.reason) == (code, reason), f"it should have been {code.name}, {reason}")
+        expect(
+            (error.code(), info.reason) == (code, reason),
+            f"it should have been {code.name}, {reason}",
+        )
     else:
         raise Surprise(f"the call was not refused with {reason}")
 
 
 def _details(packed: Iterable[Any]) -> list[str]:
-    """One line for each detail besides ErrorInfo and RequestInfo: `BadRequest: field_violations { ... }`."""
+    """One line for each detail besides ErrorInfo and RequestInfo:
+    `BadRequest: field_violations { ... }`.
+    """
     lines = []
     for detail in packed:
         for kind in _DETAILS:

@@ -1,4 +1,6 @@
-"""What the demonstration shows: numbered steps, facts below them, progress bars on a terminal and plain lines elsewhere."""
+"""What the demonstration shows: numbered steps, facts below them, progress bars on a terminal and
+plain lines elsewhere.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +22,9 @@ class Screen:
     def step(self, title: str) -> None:
         """The heading of the next step."""
         self._steps += 1
-        self._console.print(f"\n{self._steps}. {title}", style="bold", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            f"\n{self._steps}. {title}", style="bold", markup=False, highlight=False, soft_wrap=True
+        )
 
     def say(self, text: str) -> None:
         """One fact of the current step."""
@@ -32,7 +36,13 @@ class Screen:
         if not self._console.is_terminal:
             yield self._lines(title)
             return
-        columns = (TextColumn("   {task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("   {task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self._console) as bars:
             bar = bars.add_task(title, total=100, state="")
             yield lambda percent, state: bars.update(bar, completed=percent, state=state)

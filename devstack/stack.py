@@ -39,8 +39,13 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
-def configuration(endpoint: str, listen: str, health_listen: str, log_level: str, audit: Path | None) -> Config:
-    """A gateway whose regions are all at `endpoint`. Raises Unusable for a directory `audit` that cannot be used."""
+def configuration(
+    endpoint: str, listen: str, health_listen: str, log_level: str, audit: Path | None
+) -> Config:
+    """A gateway whose regions are all at `endpoint`.
+
+    Raises Unusable for a directory `audit` that cannot be used.
+    """
     data = {
         "server": {
             "listen": listen,
@@ -50,10 +55,21 @@ def configuration(endpoint: str, listen: str, health_listen: str, log_level: str
             "drain_grace_s": _DRAIN_GRACE_S,
         },
         "upstream": {
-            "regions": {region: {"endpoint": endpoint, "iam_endpoint": endpoint} for region in {tenant.region for tenant in TENANTS}},
+            "regions": {
+                region: {"endpoint": endpoint, "iam_endpoint": endpoint}
+                for region in {tenant.region for tenant in TENANTS}
+            },
             "credentials": {
-                "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
-                "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
+                "main": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK"},
+                    "secret_key": {"env": "SK"},
+                },
+                "second": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK2"},
+                    "secret_key": {"env": "SK2"},
+                },
             },
         },
         "tenants": [_entry(tenant) for tenant in TENANTS],
@@ -70,13 +86,21 @@ def _entry(tenant: DevTenant) -> dict[str, Any]:
         "id": tenant.name,
         "administrator": tenant.administrator,
         "default_project": tenant.project_id,
-        "projects": [{"id": tenant.project_id, "region": tenant.region, "credential": "second" if tenant.administrator else "main"}],
+        "projects": [
+            {
+                "id": tenant.project_id,
+                "region": tenant.region,
+                "credential": "second" if tenant.administrator else "main",
+            }
+        ],
         "api_keys": [{"id": "dev", "sha256": key_hash(tenant.api_key)}],
     }
 
 
 def _audit(directory: Path) -> dict[str, Any]:
-    """A log that lives longer than this process: so does its key, which lies beside it here, and nowhere else should."""
+    """A log that lives longer than this process: so does its key, which lies beside it here, and
+    nowhere else should.
+    """
     key = directory / AUDIT_KEY
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,17 +110,37 @@ def _audit(directory: Path) -> dict[str, Any]:
         # There from the start, so that the printed command works at once.
         (directory / AUDIT_ANCHORS).touch(mode=0o600)
     except OSError as error:
-        raise Unusable(f"{directory} cannot be used: {error.strerror}. Choose another directory with --audit") from error
-    return {"directory": str(directory), "key": {"file": str(key)}, "writer": "dev", "anchors": str(directory / AUDIT_ANCHORS)}
+        raise Unusable(
+            f"{directory} cannot be used: {error.strerror}. Choose another directory with --audit"
+        ) from error
+    return {
+        "directory": str(directory),
+        "key": {"file": str(key)},
+        "writer": "dev",
+        "anchors": str(directory / AUDIT_ANCHORS),
+    }
 
 
-async def run_stack(listen: str, health_listen: str, emulator_listen: str, *, task_s: float, log_level: str, audit: Path | None) -> None:
-    """Serves until SIGTERM or SIGINT. Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for `audit`."""
+async def run_stack(
+    listen: str,
+    health_listen: str,
+    emulator_listen: str,
+    *,
+    task_s: float,
+    log_level: str,
+    audit: Path | None,
+) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for `audit`.
+    """
     host, _, port = emulator_listen.rpartition(":")
     settings = emulated.EmulatorSettings(pace=Pace(duration_s=task_s))
     async with contextlib.AsyncExitStack() as stack:
         try:
-            cloud = await stack.enter_async_context(running_emulator(host.strip("[]"), int(port), settings=settings))
+            cloud = await stack.enter_async_context(
+                running_emulator(host.strip("[]"), int(port), settings=settings)
+            )
         except OSError as error:
             raise AddressTaken(emulator_listen) from error
 

@@ -15,9 +15,11 @@ from emulator.world import World
 
 
 def run_policy(emulator: Emulator, policy_id: str) -> list[str]:
-    """Do what the scheduler would do for every vault of the policy; return the ids of the new tasks.
+    """Do what the scheduler would do for every vault of the policy; return the ids of the new
+    tasks.
 
-    LookupError for an unknown policy. Faults that match operation `RunPolicy` decide how the tasks end.
+    LookupError for an unknown policy. Faults that match operation `RunPolicy` decide how the tasks
+    end.
     """
     world = emulator.world
     world.tasks.settle()
@@ -45,7 +47,15 @@ def _run_replication(world: World, vault: Vault, policy: Policy, outcome: Outcom
             continue
         if all(record.destination_region != project.region for record in backup.records):
             days = policy.definition.get("retention_duration_days", -1)
-            replicate(world, backup, project, destination, policy_id=policy.id, retention_days=days, outcome=outcome)
+            replicate(
+                world,
+                backup,
+                project,
+                destination,
+                policy_id=policy.id,
+                retention_days=days,
+                outcome=outcome,
+            )
 
 
 def _run_backup(world: World, vault: Vault, policy: Policy, outcome: Outcome | None) -> None:
@@ -70,14 +80,18 @@ def prune(world: World, vault: Vault, policy: Policy) -> None:
         mine = [
             backup
             for backup in world.backups_in(vault.id)
-            if backup.resource_id == resource_id and backup.policy_id == policy.id and backup.status == "available"
+            if backup.resource_id == resource_id
+            and backup.policy_id == policy.id
+            and backup.status == "available"
         ]
         for backup in mine[: max(0, len(mine) - limit)]:
             work.delete_backup(world, backup, policy_id=policy.id)
 
 
 def pay_order(emulator: Emulator, order_id: str) -> str:
-    """Pay an open order and return the id of the vault that appears; LookupError if there is none."""
+    """Pay an open order and return the id of the vault that appears; LookupError if there is
+    none.
+    """
     order = emulator.world.orders.get(order_id)
     if order is None or order.vault is None:
         raise LookupError("no such open order")
@@ -87,7 +101,8 @@ def pay_order(emulator: Emulator, order_id: str) -> str:
 
 
 def register_image(emulator: Emulator, backup_id: str, project_id: str) -> str:
-    """Register a backup as an image of its owner or of a project it is shared with; return the image id.
+    """Register a backup as an image of its owner or of a project it is shared with; return the
+    image id.
 
     LookupError if the project cannot see the backup.
     """

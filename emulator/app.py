@@ -1,7 +1,8 @@
 """The server as an ASGI application: arrival, faults, credentials, handler, reply.
 
-`Emulator` holds all state; `FrontDoor` carries one request through it. A handler runs to its end without a pause, so a
-request is committed completely or not at all, and the faults around it know on which side of the commit they are.
+`Emulator` holds all state; `FrontDoor` carries one request through it. A handler runs to its end
+without a pause, so a request is committed completely or not at all, and the faults around it know
+on which side of the commit they are.
 """
 
 import asyncio
@@ -33,7 +34,12 @@ from emulator.wire import Reply, Wire
 def build_app(settings: EmulatorSettings | None = None) -> Starlette:
     """Return the application; its `state.emulator` is the Emulator behind it."""
     emulator = Emulator(settings or EmulatorSettings())
-    app = Starlette(routes=[Mount("/_emulator", routes=control_routes(emulator)), Mount("/", app=FrontDoor(emulator))])
+    app = Starlette(
+        routes=[
+            Mount("/_emulator", routes=control_routes(emulator)),
+            Mount("/", app=FrontDoor(emulator)),
+        ]
+    )
     app.state.emulator = emulator
     return app
 
@@ -48,8 +54,13 @@ class FrontDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         body = await _read(receive)
-        raw_path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        raw_path, query = (
+            scope["raw_path"].decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+        )
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         arrival = Arrival(scope["method"], raw_path, query, headers, body)
         found = self._router.find(arrival.method, raw_path)
         recorded = b"" if found is not None and found[0].public else body
@@ -57,16 +68,22 @@ class FrontDoor:
         entry = self._emulator.truth.open(arrival.method, target, headers, recorded)
         entry.request_id = self._emulator.ids.request()
         try:
-            await self._serve(arrival, found, entry, Wire(send, scope.get("state", {}).get("transport")))
+            await self._serve(
+                arrival, found, entry, Wire(send, scope.get("state", {}).get("transport"))
+            )
         finally:
             entry.replied_at = time.time()
 
-    async def _serve(self, arrival: Arrival, found: tuple[Route, dict[str, str]] | None, entry: Entry, wire: Wire) -> None:
+    async def _serve(
+        self, arrival: Arrival, found: tuple[Route, dict[str, str]] | None, entry: Entry, wire: Wire
+    ) -> None:
         route, params = found or (None, {})
         entry.operation = route.operation if route is not None else None
         entry.project_id = params.get("project_id")
         path = route.path if route is not None else None
-        striking = self._emulator.faults.take(entry.operation, arrival.method, path, entry.project_id, params.values())
+        striking = self._emulator.faults.take(
+            entry.operation, arrival.method, path, entry.project_id, params.values()
+        )
         entry.faults = [fault.kind for fault in striking]
         await _delays(striking, BEFORE)
         before = next((fault for fault in striking if _ends_before_commit(fault)), None)
@@ -124,7 +141,9 @@ class FrontDoor:
             entry.reply = answer.payload
         return reply
 
-    def _admit(self, arrival: Arrival, route: Route, params: dict[str, str], striking: list[Fault]) -> Call:
+    def _admit(
+        self, arrival: Arrival, route: Route, params: dict[str, str], striking: list[Fault]
+    ) -> Call:
         emulator = self._emulator
         caller = None if route.public else self._identify(arrival, params)
         project = None
@@ -134,7 +153,9 @@ class FrontDoor:
         if not emulator.throttle.admits(scope, route.operation):
             limit = emulator.settings.throttle_rps
             message = f"policy user over ratelimit,limit:{limit},time:1 second"
-            raise gateway_error(429, "APIGW.0308", f"The throttling threshold has been reached: {message}")
+            raise gateway_error(
+                429, "APIGW.0308", f"The throttling threshold has been reached: {message}"
+            )
         return Call(
             world=emulator.world,
             auth=emulator.auth,
@@ -155,9 +176,21 @@ class FrontDoor:
             return Caller(owner or emulator.settings.accounts[0], None)
         return emulator.auth.identify(arrival, emulator.clock.front())
 
-    def _reply(self, status: int, payload: object, headers: tuple[tuple[str, str], ...], request_id: str) -> Reply:
-        body = b"" if payload is None else payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
-        return Reply(status, _live_headers(self._emulator.clock, request_id, headers, empty=payload is None), body)
+    def _reply(
+        self, status: int, payload: object, headers: tuple[tuple[str, str], ...], request_id: str
+    ) -> Reply:
+        body = (
+            b""
+            if payload is None
+            else payload
+            if isinstance(payload, bytes)
+            else msgspec.json.encode(payload)
+        )
+        return Reply(
+            status,
+            _live_headers(self._emulator.clock, request_id, headers, empty=payload is None),
+            body,
+        )
 
 
 REDIRECTIONS = range(300, 400)
@@ -172,7 +205,9 @@ LIVE_HEADERS = (
 )
 
 
-def _live_headers(clock: Clock, request_id: str, extra: tuple[tuple[str, str], ...], *, empty: bool) -> list[tuple[bytes, bytes]]:
+def _live_headers(
+    clock: Clock, request_id: str, extra: tuple[tuple[str, str], ...], *, empty: bool
+) -> list[tuple[bytes, bytes]]:
     headers = [(b"date", clock.http_date()), (b"x-request-id", request_id.encode()), *LIVE_HEADERS]
     if not empty:
         headers.append((b"content-type", b"application/json"))
@@ -198,11 +233,15 @@ def _json(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
-        raise ApiError(400, {"badRequest": {"code": "BackupService.9900", "message": "Malformed JSON."}}) from None
+        raise ApiError(
+            400, {"badRequest": {"code": "BackupService.9900", "message": "Malformed JSON."}}
+        ) from None
 
 
 async def _delays(striking: list[Fault], when: str) -> None:
-    seconds = sum(fault.seconds for fault in striking if fault.kind == "delay" and fault.when == when)
+    seconds = sum(
+        fault.seconds for fault in striking if fault.kind == "delay" and fault.when == when
+    )
     if seconds:
         await asyncio.sleep(seconds)
 
@@ -222,9 +261,19 @@ def _instead(fault: Fault) -> tuple[int, object, tuple[tuple[str, str], ...]]:
         return status, None, (("location", fault.location), *headers)
     if isinstance(fault.body, str):
         return fault.status, fault.body.encode(), headers
-    return fault.status, fault.body if fault.body is not None else _usual_body(fault.status), headers
+    return (
+        fault.status,
+        fault.body if fault.body is not None else _usual_body(fault.status),
+        headers,
+    )
 
 
 def _usual_body(status: int) -> JsonObject:
-    codes = {429: "APIGW.0308", 500: "APIGW.0601", 502: "APIGW.0202", 503: "APIGW.0613", 504: "APIGW.0203"}
+    codes = {
+        429: "APIGW.0308",
+        500: "APIGW.0601",
+        502: "APIGW.0202",
+        503: "APIGW.0613",
+        504: "APIGW.0203",
+    }
     return {"error_msg": "Injected by the emulator.", "error_code": codes.get(status, "APIGW.0201")}

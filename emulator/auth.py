@@ -67,11 +67,17 @@ class Authenticator:
         self._check_date(headers.get("x-sdk-date", ""), now)
         if not matches(arrival, claim, secret_key):
             canonical = canonical_request(arrival, claim.names)
-            raise _refused("verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|"))
+            raise _refused(
+                "verify aksk signature fail, canonicalRequest:" + canonical.replace("\n", "|")
+            )
         project_id = headers.get("x-project-id")
-        return Caller(account, next((each for each in account.projects if each.id == project_id), None))
+        return Caller(
+            account, next((each for each in account.projects if each.id == project_id), None)
+        )
 
-    def _owner(self, access_key: str, security_token: str | None, now: float) -> tuple[Account, str]:
+    def _owner(
+        self, access_key: str, security_token: str | None, now: float
+    ) -> tuple[Account, str]:
         account = self._by_key.get(access_key)
         if account is not None:
             return account, account.secret_key
@@ -101,8 +107,12 @@ class Authenticator:
             raise gateway_error(401, "APIGW.0303", message)
 
     def project(self, caller: Caller, project_id: str) -> Project:
-        """Return the project of a path, or refuse: a foreign project, or another one than the token's."""
+        """Return the project of a path, or refuse: a foreign project, or another one than the
+        token's.
+        """
         project = next((each for each in caller.account.projects if each.id == project_id), None)
         if project is None or caller.project not in {None, project}:
-            raise gateway_error(403, "APIGW.0310", "The project is not available to these credentials")
+            raise gateway_error(
+                403, "APIGW.0310", "The project is not available to these credentials"
+            )
         return project

@@ -1,4 +1,6 @@
-"""Backups, checkpoints and operation logs as replies show them, with every key seen in live traffic."""
+"""Backups, checkpoints and operation logs as replies show them, with every key seen in live
+traffic.
+"""
 
 from typing import Any
 
@@ -10,7 +12,9 @@ from emulator.world import World
 JsonObject = dict[str, Any]
 
 
-def backup_view(world: World, backup: Backup, *, detail: bool = False, records: bool = False, viewer: str = "") -> JsonObject:
+def backup_view(
+    world: World, backup: Backup, *, detail: bool = False, records: bool = False, viewer: str = ""
+) -> JsonObject:
     """Return a backup as the project `viewer` sees it, without one as its owner does.
 
     `detail` is ShowBackup (children, records, enterprise project), lists leave those out.
@@ -38,9 +42,15 @@ def backup_view(world: World, backup: Backup, *, detail: bool = False, records: 
         "protected_at": naive(backup.protected_at),
         "updated_at": naive(backup.updated_at),
         "expired_at": naive(backup.expired_at),
-        "children": [backup_view(world, child, viewer=viewer) for child in backup.children] if detail else [],
+        "children": (
+            [backup_view(world, child, viewer=viewer) for child in backup.children]
+            if detail
+            else []
+        ),
         "extend_info": _extend_info(world, backup),
-        "replication_records": [_record_view(world, record) for record in (backup.records if detail or records else ())],
+        "replication_records": [
+            _record_view(world, record) for record in (backup.records if detail or records else ())
+        ],
     }
     if detail:
         view["enterprise_project_id"] = backup.enterprise_project_id
@@ -48,7 +58,9 @@ def backup_view(world: World, backup: Backup, *, detail: bool = False, records: 
 
 
 def seen_in(world: World, backup: Backup, viewer: str) -> str:
-    """Return the vault that a project sees a backup in: who has accepted a share sees the vault it was accepted into."""
+    """Return the vault that a project sees a backup in: who has accepted a share sees the vault it
+    was accepted into.
+    """
     member = world.member_of(backup, viewer) if viewer not in {"", backup.project_id} else None
     return (member.vault_id if member is not None else None) or backup.vault_id
 
@@ -64,7 +76,9 @@ def _extend_info(world: World, backup: Backup) -> JsonObject:
         "progress": world.tasks.progress(task) if task is not None else None,
         "snapshot_id": backup.snapshot_id,
         "support_lld": True,
-        "supported_restore_mode": None if not whole_server else "backup" if backup.protected_at else "na",
+        "supported_restore_mode": (
+            None if not whole_server else "backup" if backup.protected_at else "na"
+        ),
         "system_disk": backup.bootable and not whole_server,
         "is_multi_az": False,
         "encrypted_algorithm": None,
@@ -112,7 +126,9 @@ def _record_view(world: World, record: ReplicationRecord) -> JsonObject:
 
 
 def checkpoint_view(checkpoint: Checkpoint, *, created: bool) -> JsonObject:
-    """Return a checkpoint; the answer to its creation has skipped_resources and extra_info, later reads have not."""
+    """Return a checkpoint; the answer to its creation has skipped_resources and extra_info, later
+    reads have not.
+    """
     vault: JsonObject = {
         "id": checkpoint.vault_id,
         "name": checkpoint.vault_name,

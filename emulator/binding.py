@@ -1,4 +1,6 @@
-"""Rules for vaults and the resources in them: who fits where, how much fits, what a new vault looks like."""
+"""Rules for vaults and the resources in them: who fits where, how much fits, what a new vault looks
+like.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -66,7 +68,10 @@ def new_vault(call: Call, body: JsonObject) -> Vault:
 
 
 def bind(world: World, vault: Vault, wishes: list[JsonObject]) -> None:
-    """Add resources to a vault, all or none. Refuses with 6102, 6103, 6104, 6100, 6108, 6302, 71xx."""
+    """Add resources to a vault, all or none.
+
+    Refuses with 6102, 6103, 6104, 6100, 6108, 6302, 71xx.
+    """
     ids = [wish["id"] for wish in wishes]
     if len(set(ids)) != len(ids):
         raise service_error(6104, "Duplicate resource.")
@@ -85,7 +90,9 @@ def bind(world: World, vault: Vault, wishes: list[JsonObject]) -> None:
 def require_capacity(world: World, vault: Vault, needed: int) -> None:
     """Refuse with 6108 what is beyond the size of a vault; only if capacity is strict."""
     if world.settings.strict_capacity and needed > vault.size:
-        raise service_error(6108, f"The vault of {vault.size} GB cannot hold resources of {needed} GB.")
+        raise service_error(
+            6108, f"The vault of {vault.size} GB cannot hold resources of {needed} GB."
+        )
 
 
 def _fitting(world: World, vault: Vault, wish: JsonObject) -> BoundResource:
@@ -119,7 +126,11 @@ def protected_size(item: Protectable, extra: dict[str, Any]) -> int:
     included = [each["id"] for each in extra.get("include_volumes", [])]
     for unknown in (set(excluded) | set(included)) - set(disks):
         raise service_error(7000, f"The disk {unknown} does not exist.")
-    kept = [size for disk, size in disks.items() if disk not in excluded and (not included or disk in included)]
+    kept = [
+        size
+        for disk, size in disks.items()
+        if disk not in excluded and (not included or disk in included)
+    ]
     return sum(kept)
 
 
@@ -137,8 +148,13 @@ def require_usable(vault: Vault) -> None:
         raise service_error(6112, f"Vault status is illegal, allow status: {', '.join(USABLE)}.")
 
 
-def attach_policy(world: World, vault: Vault, policy_id: str, destination_vault_id: str | None) -> None:
-    """Bind a policy to a vault; it replaces one of the same type. Refuses with 6000, 6118, 6119, 6120, 6127."""
+def attach_policy(
+    world: World, vault: Vault, policy_id: str, destination_vault_id: str | None
+) -> None:
+    """Bind a policy to a vault; it replaces one of the same type.
+
+    Refuses with 6000, 6118, 6119, 6120, 6127.
+    """
     policy = world.policy(vault.project_id, policy_id)
     if vault.protect_type != "backup":
         raise service_error(6127, "The policy does not fit the vault.")
@@ -147,7 +163,9 @@ def attach_policy(world: World, vault: Vault, policy_id: str, destination_vault_
             raise service_error(6122, "Resources of this vault cannot be replicated.")
         if destination_vault_id is None:
             raise invalid("destination_vault_id", "is required for a replication policy")
-        destination = replica_vault(world, policy.definition["destination_project_id"], destination_vault_id)
+        destination = replica_vault(
+            world, policy.definition["destination_project_id"], destination_vault_id
+        )
         destination_vault_id = destination.id
     elif destination_vault_id is not None:
         raise invalid("destination_vault_id", "is for replication policies")
@@ -158,7 +176,9 @@ def attach_policy(world: World, vault: Vault, policy_id: str, destination_vault_
 
 
 def replica_vault(world: World, project_id: str, vault_id: str) -> Vault:
-    """Return the vault in another project that is to take replicas; 6118, 6119 or 6120 otherwise."""
+    """Return the vault in another project that is to take replicas; 6118, 6119 or 6120
+    otherwise.
+    """
     vault = world.vaults.get(vault_id)
     if vault is None or vault.project_id != project_id:
         raise service_error(6120, "The destination vault does not exist.")

@@ -13,7 +13,9 @@ from emulator.transitions import Mode, Pace
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=18774, show_default=True, help="Port to listen on.")
 @click.option("--seed", default=1, show_default=True, help="Source of all generated ids.")
-@click.option("--auth/--no-auth", default=True, show_default=True, help="Check signatures and tokens.")
+@click.option(
+    "--auth/--no-auth", default=True, show_default=True, help="Check signatures and tokens."
+)
 @click.option(
     "--transitions",
     type=click.Choice([mode.value for mode in Mode]),
@@ -21,10 +23,18 @@ from emulator.transitions import Mode, Pace
     show_default=True,
     help="What makes asynchronous work advance.",
 )
-@click.option("--duration", default=4.0, show_default=True, help="Seconds a task takes (transitions: time).")
-@click.option("--reads", default=3, show_default=True, help="Reads a task takes (transitions: reads).")
-@click.option("--strict-capacity", is_flag=True, help="Let vaults refuse resources beyond their size.")
-@click.option("--throttle", type=int, default=None, help="Requests per second, project and operation.")
+@click.option(
+    "--duration", default=4.0, show_default=True, help="Seconds a task takes (transitions: time)."
+)
+@click.option(
+    "--reads", default=3, show_default=True, help="Reads a task takes (transitions: reads)."
+)
+@click.option(
+    "--strict-capacity", is_flag=True, help="Let vaults refuse resources beyond their size."
+)
+@click.option(
+    "--throttle", type=int, default=None, help="Requests per second, project and operation."
+)
 @click.option("--freeze-clock", is_flag=True, help="Move emulator time only by the control API.")
 @click.option("--empty", is_flag=True, help="Start without servers, disks and file shares.")
 def main(

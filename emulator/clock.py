@@ -1,8 +1,9 @@
 """Emulator time: wall time plus what the control API added.
 
-Two readings. `now` stamps objects and moves work; it can be stepped or frozen. `front` is the clock of the API gateway:
-it checks signatures and fills the Date header; it only ever differs from wall time by a skew set on purpose, so that
-stepping `now` by an hour does not make every signature look old.
+Two readings. `now` stamps objects and moves work; it can be stepped or frozen. `front` is the clock
+of the API gateway: it checks signatures and fills the Date header; it only ever differs from wall
+time by a skew set on purpose, so that stepping `now` by an hour does not make every signature look
+old.
 """
 
 import time
@@ -11,7 +12,10 @@ from email.utils import formatdate
 
 
 class Clock:
-    """A settable clock; all values are seconds since 1970. `ahead_s`: by how much it is ahead of this machine's clock from the start."""
+    """A settable clock; all values are seconds since 1970.
+
+    `ahead_s`: by how much it is ahead of this machine's clock from the start.
+    """
 
     def __init__(self, *, frozen: bool = False, ahead_s: float = 0.0) -> None:
         self._offset_s = ahead_s
@@ -28,7 +32,9 @@ class Clock:
         return time.time() + self.skew_s
 
     def step(self, seconds: float) -> None:
-        """Move emulator time; negative steps are refused with ValueError, since objects would come from the future."""
+        """Move emulator time; negative steps are refused with ValueError, since objects would come
+        from the future.
+        """
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self._offset_s += seconds
@@ -55,7 +61,9 @@ def naive(moment: float | None) -> str | None:
     """Format as the service does: UTC, microseconds, no zone (`2025-03-25T06:32:07.951164`)."""
     if moment is None:
         return None
-    return datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return (
+        datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    )
 
 
 def zulu(moment: float) -> str:

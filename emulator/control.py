@@ -1,4 +1,6 @@
-"""The control API under `/_emulator`: what a test may do that no customer can. It asks for no credentials.
+"""The control API under `/_emulator`: what a test may do that no customer can.
+
+It asks for no credentials.
 
 Refusals are 400 (what was wrong with the request) or 404, as `{"error": …}`.
 """
@@ -67,7 +69,10 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
 
 
 async def _body(request: Request, check: Check = fields.mapping) -> dict[str, Any]:
-    """The body as `check` lets it pass. Raises ApiError or ValueError, both with a text for people."""
+    """The body as `check` lets it pass.
+
+    Raises ApiError or ValueError, both with a text for people.
+    """
     raw = await request.body()
     try:
         body = json.loads(raw) if raw else {}
@@ -79,7 +84,11 @@ async def _body(request: Request, check: Check = fields.mapping) -> dict[str, An
 
 _SECONDS = fields.number(-1e9, 1e9)
 _CLOCK = fields.record(step_s=_SECONDS, frozen=fields.boolean, skew_s=_SECONDS)
-_PACE = fields.record(mode=fields.word(*(mode.value for mode in Mode)), reads=fields.integer(0), duration_s=fields.number(0, 1e9))
+_PACE = fields.record(
+    mode=fields.word(*(mode.value for mode in Mode)),
+    reads=fields.integer(0),
+    duration_s=fields.number(0, 1e9),
+)
 _IMAGE = fields.record(backup_id=Need(fields.text(1)), project_id=Need(fields.text(1)))
 _WISHES = fields.many(
     fields.record(
@@ -107,7 +116,9 @@ class Control:
         return Response(status_code=204)
 
     async def seed(self, request: Request) -> Response:
-        """Add resources: `{"project_id", "servers": [{…}] or 3, "disks": …, "turbos": …, "workspaces": …}`."""
+        """Add resources: `{"project_id", "servers": [{…}] or 3, "disks": …, "turbos": …,
+        "workspaces": …}`.
+        """
         body = await _body(request)
         world = self._emulator.world
         project = world.projects.get(str(body.pop("project_id", "")))
@@ -116,7 +127,11 @@ class Control:
         made: dict[str, list[Any]] = {}
         for plural, wishes in body.items():
             kind = plural.removesuffix("s")
-            todo = _WISHES(wishes, plural) if isinstance(wishes, list) else [{}] * _COUNT(wishes, plural)
+            todo = (
+                _WISHES(wishes, plural)
+                if isinstance(wishes, list)
+                else [{}] * _COUNT(wishes, plural)
+            )
             items = [add_resource(world, project, kind, wish) for wish in todo]
             made[plural] = [protectable_view(world, item) for item in items]
         return JSONResponse(made)
@@ -124,7 +139,14 @@ class Control:
     async def show_clock(self, _request: Request) -> Response:
         """Return `now`, `front` (seconds since 1970), `skew_s`, `frozen`."""
         clock = self._emulator.clock
-        return JSONResponse({"now": clock.now(), "front": clock.front(), "skew_s": clock.skew_s, "frozen": clock.frozen})
+        return JSONResponse(
+            {
+                "now": clock.now(),
+                "front": clock.front(),
+                "skew_s": clock.skew_s,
+                "frozen": clock.frozen,
+            }
+        )
 
     async def set_clock(self, request: Request) -> Response:
         """Take `step_s`, `frozen`, `skew_s`, in any combination."""
@@ -184,7 +206,9 @@ class Control:
 
     async def list_truth(self, request: Request) -> Response:
         """Return the entries after `since` (a seq; default 0)."""
-        entries = self._emulator.truth.entries(_SINCE([request.query_params.get("since", "0")], "since"))
+        entries = self._emulator.truth.entries(
+            _SINCE([request.query_params.get("since", "0")], "since")
+        )
         payload = msgspec.json.encode({"entries": [entry_view(entry) for entry in entries]})
         return Response(payload, media_type="application/json")
 
@@ -194,22 +218,30 @@ class Control:
         return Response(status_code=204)
 
     async def run_policy(self, request: Request) -> Response:
-        """Do now what the policy would do at its next time; return the ids of the tasks it started."""
+        """Do now what the policy would do at its next time; return the ids of the tasks it
+        started.
+        """
         tasks = actions.run_policy(self._emulator, request.path_params["policy_id"])
         return JSONResponse({"operation_log_ids": tasks})
 
     async def pay_order(self, request: Request) -> Response:
         """Pay an open order; the vault it waits for appears."""
-        return JSONResponse({"vault_id": actions.pay_order(self._emulator, request.path_params["order_id"])})
+        return JSONResponse(
+            {"vault_id": actions.pay_order(self._emulator, request.path_params["order_id"])}
+        )
 
     async def register_image(self, request: Request) -> Response:
-        """Take `backup_id` and `project_id`: that project registers an image, which then guards the backup."""
+        """Take `backup_id` and `project_id`: that project registers an image, which then guards the
+        backup.
+        """
         body = await _body(request, _IMAGE)
         image_id = actions.register_image(self._emulator, body["backup_id"], body["project_id"])
         return JSONResponse({"image_id": image_id}, 201)
 
     async def delete_resource(self, request: Request) -> Response:
-        """Delete a server, disk or file share as its owner would; a vault that holds it lists it as `deleted`."""
+        """Delete a server, disk or file share as its owner would; a vault that holds it lists it as
+        `deleted`.
+        """
         actions.delete_resource(self._emulator, request.path_params["resource_id"])
         return Response(status_code=204)
 

@@ -12,7 +12,9 @@ Source: error tables of the service (BackupService.NNNN) and of the API gateway 
 
 from http import HTTPStatus
 
-NOT_FOUND = frozenset({4001, 6000, 6002, 6105, 6200, 6217, 6302, 6402, 6500, 6501, 6601, 6705, 7000, 7100, 7202})
+NOT_FOUND = frozenset(
+    {4001, 6000, 6002, 6105, 6200, 6217, 6302, 6402, 6500, 6501, 6601, 6705, 7000, 7100, 7202}
+)
 INTERNAL = frozenset({2, 1006, 4004, 4005, 4006, 4007, 6132, 6137, 7009, 8400, 9910, 9998})
 """Codes the table gives status 500; all the others not named here are 400."""
 
@@ -29,7 +31,11 @@ class ApiError(Exception):
     @property
     def text(self) -> str:
         """The message of CBR or its API gateway alone."""
-        return str(self._payload["error_msg"]) if isinstance(self._payload, dict) and "error_msg" in self._payload else ""
+        return (
+            str(self._payload["error_msg"])
+            if isinstance(self._payload, dict) and "error_msg" in self._payload
+            else ""
+        )
 
     def payload(self, request_id: str) -> object:
         """Return the JSON body; errors of the API gateway repeat the request id."""
@@ -62,7 +68,9 @@ def gateway_error(status: int, code: str, message: str) -> ApiError:
 
 def no_such_api() -> ApiError:
     """Return the answer for an unknown path or method."""
-    return gateway_error(404, "APIGW.0101", "The API does not exist or has not been published in the environment")
+    return gateway_error(
+        404, "APIGW.0101", "The API does not exist or has not been published in the environment"
+    )
 
 
 def malformed_url() -> ApiError:

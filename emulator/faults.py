@@ -1,8 +1,9 @@
 """Faults on order: which request suffers what.
 
-A fault matches requests by operation, method, path template, project and object (all given parts must match), skips the first
-`nth - 1` matches, strikes `times` times (null: for ever), each time with `probability`. Several faults may strike one
-request: delays add up, of the others the first that was added wins. The JSON form is described in README.md.
+A fault matches requests by operation, method, path template, project and object (all given parts
+must match), skips the first `nth - 1` matches, strikes `times` times (null: for ever), each time
+with `probability`. Several faults may strike one request: delays add up, of the others the first
+that was added wins. The JSON form is described in README.md.
 """
 
 import difflib
@@ -38,7 +39,13 @@ KINDS = (
 
 _FAULT = fields.record(
     kind=Need(fields.word(*KINDS)),
-    match=fields.record(operation=fields.text(1), method=fields.text(1), path=fields.text(1), project_id=fields.text(1), object=fields.text(1)),
+    match=fields.record(
+        operation=fields.text(1),
+        method=fields.text(1),
+        path=fields.text(1),
+        project_id=fields.text(1),
+        object=fields.text(1),
+    ),
     nth=fields.integer(1),
     times=fields.nullable(fields.integer(1)),
     probability=fields.number(0, 1),
@@ -78,8 +85,18 @@ class Fault:
     code: str
     message: str
 
-    def matches(self, operation: str | None, method: str, path: str | None, project_id: str | None, objects: Collection[str]) -> bool:
-        """Return whether a request is of the kind this fault waits for. `objects`: the ids in its path."""
+    def matches(
+        self,
+        operation: str | None,
+        method: str,
+        path: str | None,
+        project_id: str | None,
+        objects: Collection[str],
+    ) -> bool:
+        """Return whether a request is of the kind this fault waits for.
+
+        `objects`: the ids in its path.
+        """
         return (
             self.operation in {None, operation}
             and self.method in {None, method}
@@ -139,23 +156,39 @@ class FaultPlan:
         return fault
 
     def _know(self, operation: str | None) -> None:
-        """Refuse a name that no request has: such a fault would wait for ever, and its test pass for nothing."""
+        """Refuse a name that no request has: such a fault would wait for ever, and its test pass
+        for nothing.
+        """
         if operation is None or operation in self._operations:
             return
         near = difflib.get_close_matches(operation, self._operations, n=1)
-        hint = f"did you mean {near[0]}?" if near else "it is the vendor's name, such as CreateVault"
+        hint = (
+            f"did you mean {near[0]}?" if near else "it is the vendor's name, such as CreateVault"
+        )
         raise ValueError(f"match.operation {operation} is not an operation; {hint}")
 
-    def take(self, operation: str | None, method: str, path: str | None, project_id: str | None, objects: Collection[str] = ()) -> list[Fault]:
+    def take(
+        self,
+        operation: str | None,
+        method: str,
+        path: str | None,
+        project_id: str | None,
+        objects: Collection[str] = (),
+    ) -> list[Fault]:
         """Return the faults that strike this request and count them as used."""
         if not self._pending:
             return []
         striking = []
         for pending in self._pending:
-            if not pending.fault.matches(operation, method, path, project_id, objects) or self._spent(pending):
+            if not pending.fault.matches(
+                operation, method, path, project_id, objects
+            ) or self._spent(pending):
                 continue
             pending.seen += 1
-            if pending.seen < pending.fault.nth or self._random.random() >= pending.fault.probability:
+            if (
+                pending.seen < pending.fault.nth
+                or self._random.random() >= pending.fault.probability
+            ):
                 continue
             pending.struck += 1
             striking.append(pending.fault)
@@ -190,7 +223,9 @@ class FaultPlan:
     def remove(self, fault_id: str | None = None) -> int:
         """Remove one fault, or all of them; return how many went."""
         before = len(self._pending)
-        self._pending = [each for each in self._pending if fault_id is not None and each.fault.id != fault_id]
+        self._pending = [
+            each for each in self._pending if fault_id is not None and each.fault.id != fault_id
+        ]
         return before - len(self._pending)
 
 

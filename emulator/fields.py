@@ -1,9 +1,9 @@
 # ruff: noqa: ANN401 - nothing is known of a JSON value before it is checked here
 """Checks of request bodies and queries, written as values.
 
-A check takes a JSON value and its dotted name, and returns the value or raises the parameter error that names it.
-JSON null counts as absent everywhere but under `nullable`. Unknown keys are refused: the service answers
-"invalid key …" to them, and a client that misspells a key must not pass here.
+A check takes a JSON value and its dotted name, and returns the value or raises the parameter error
+that names it. JSON null counts as absent everywhere but under `nullable`. Unknown keys are refused:
+the service answers "invalid key …" to them, and a client that misspells a key must not pass here.
 """
 
 import re
@@ -36,7 +36,9 @@ def text(low: int = 0, high: int | None = None, pattern: str = "") -> Check:
         if not isinstance(value, str):
             raise invalid(name, "must be a string")
         if len(value) < low or (high is not None and len(value) > high):
-            raise invalid(name, f"length {len(value)} is not in {low}..{'' if high is None else high}")
+            raise invalid(
+                name, f"length {len(value)} is not in {low}..{'' if high is None else high}"
+            )
         if compiled is not None and not compiled.fullmatch(value):
             raise invalid(name, "has characters that are not allowed")
         return value
@@ -50,7 +52,9 @@ def integer(low: int | None = None, high: int | None = None, *special: int) -> C
     def check(value: Any, name: str) -> Any:
         if not isinstance(value, int) or isinstance(value, bool):
             raise invalid(name, "must be an integer")
-        if value not in special and ((low is not None and value < low) or (high is not None and value > high)):
+        if value not in special and (
+            (low is not None and value < low) or (high is not None and value > high)
+        ):
             raise invalid(name, f"{value} is out of range")
         return value
 
@@ -61,7 +65,11 @@ def number(low: float, high: float) -> Check:
     """Accept any number of low..high."""
 
     def check(value: Any, name: str) -> Any:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
             raise invalid(name, f"must be a number of {low}..{high}")
         return value
 
@@ -106,7 +114,9 @@ def many(item: Check, low: int = 0, high: int | None = None) -> Check:
         if not isinstance(value, list):
             raise invalid(name, "must be a list")
         if len(value) < low or (high is not None and len(value) > high):
-            raise invalid(name, f"{len(value)} items, allowed are {low}..{'' if high is None else high}")
+            raise invalid(
+                name, f"{len(value)} items, allowed are {low}..{'' if high is None else high}"
+            )
         return [item(each, f"{name}[{index}]") for index, each in enumerate(value)]
 
     return check

@@ -1,6 +1,8 @@
-"""Where ids come from: one seeded source for objects, one for requests, and names for seeded resources.
+"""Where ids come from: one seeded source for objects, one for requests, and names for seeded
+resources.
 
-Objects and requests draw from separate sources, so the ids of objects depend only on the objects made before.
+Objects and requests draw from separate sources, so the ids of objects depend only on the objects
+made before.
 """
 
 import random
@@ -42,5 +44,7 @@ class Ids:
 
 
 def seeded(*names: str) -> str:
-    """Return the id of a resource that exists from the start; it depends on its names only, never on the seed."""
+    """Return the id of a resource that exists from the start; it depends on its names only, never
+    on the seed.
+    """
     return str(uuid.uuid5(SEEDED_NAMESPACE, "/".join(names)))

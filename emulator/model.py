@@ -1,4 +1,6 @@
-"""What the emulated service knows: one dataclass per kind of object. Times are seconds of emulator time.
+"""What the emulated service knows: one dataclass per kind of object.
+
+Times are seconds of emulator time.
 
 These are records, not views: what a reply shows of them is decided in `views`.
 """
@@ -7,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SERVER, VOLUME, TURBO = "OS::Nova::Server", "OS::Cinder::Volume", "OS::Sfs::Turbo"
-WORKSPACE, NATIVE, BARE_METAL = "OS::Workspace::DesktopV2", "OS::Native::Server", "OS::Ironic::BareMetalServer"
+WORKSPACE, NATIVE, BARE_METAL = (
+    "OS::Workspace::DesktopV2",
+    "OS::Native::Server",
+    "OS::Ironic::BareMetalServer",
+)
 RESOURCE_TYPES = (SERVER, VOLUME, BARE_METAL, NATIVE, TURBO, WORKSPACE)
 OBJECT_TYPES = ("server", "disk", "turbo", "workspace", "vmware", "rds", "file")
 
@@ -26,9 +32,13 @@ HYBRID_PROVIDER = "a13639de-00be-4e94-af30-26912d75e4a2"
 
 PRODUCTS: dict[str, Product] = {
     "server": Product(SERVER_PROVIDER, "vault.backup.server.normal", (SERVER, BARE_METAL)),
-    "disk": Product("d1603440-187d-4516-af25-121250c7cc97", "vault.backup.volume.normal", (VOLUME,)),
+    "disk": Product(
+        "d1603440-187d-4516-af25-121250c7cc97", "vault.backup.volume.normal", (VOLUME,)
+    ),
     "turbo": Product("3f3c3220-245c-4805-b811-758870015881", "vault.backup.turbo.normal", (TURBO,)),
-    "workspace": Product("86a80900-71bf-4961-956a-d52df944f84a", "vault.backup.server.normal", (WORKSPACE,)),
+    "workspace": Product(
+        "86a80900-71bf-4961-956a-d52df944f84a", "vault.backup.server.normal", (WORKSPACE,)
+    ),
     "vmware": Product(HYBRID_PROVIDER, "vault.hybrid.server.normal", (NATIVE,)),
     "rds": Product(SERVER_PROVIDER, "vault.backup.database.normal", ()),
     "file": Product(HYBRID_PROVIDER, "vault.backup.server.normal", (NATIVE,)),
@@ -122,7 +132,9 @@ class Vault:
     def spec_code(self) -> str:
         """`billing.spec_code`."""
         if self.protect_type == "replication":
-            return f"vault.replication.{'turbo' if self.object_type == 'turbo' else 'server'}.normal"
+            return (
+                f"vault.replication.{'turbo' if self.object_type == 'turbo' else 'server'}.normal"
+            )
         return self.product.spec_code
 
     @property
@@ -240,7 +252,9 @@ class Policy:
 
 @dataclass(slots=True)
 class OrganizationPolicy:
-    """A policy that an organization hands to its accounts; `body` holds the fields as the client sent them."""
+    """A policy that an organization hands to its accounts; `body` holds the fields as the client
+    sent them.
+    """
 
     id: str
     domain_id: str

@@ -1,4 +1,7 @@
-"""How lists are cut into pages. What the manual leaves open, and what a client must survive anyway, can be set."""
+"""How lists are cut into pages.
+
+What the manual leaves open, and what a client must survive anyway, can be set.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,24 +32,44 @@ class Paging:
     short: bool = False
     """Pages hold half of the rows that `limit` asks for."""
     count: Count = "total"
-    """What `count` tells: the rows that match, those of the page, five less or more than match; or it is left out."""
+    """What `count` tells: the rows that match, those of the page, five less or more than match; or
+    it is left out.
+    """
 
     vaults: Order = "newest_first"
-    """The order of lists of vaults. Newest first is that of every recorded list with several rows."""
+    """The order of lists of vaults.
+
+    Newest first is that of every recorded list with several rows.
+    """
 
     def ordered(self, vaults: list[Any]) -> list[Any]:
         """The vaults, which come oldest first, in the order of their lists."""
         return vaults[::-1] if self.vaults == "newest_first" else vaults
 
-    def cut(self, items: Sequence[Any], limit: int, offset: int, marker: str | None = None) -> tuple[Sequence[Any], int | None]:
-        """The rows of one page of `items` (anything with an id), and the count that is told with them."""
+    def cut(
+        self, items: Sequence[Any], limit: int, offset: int, marker: str | None = None
+    ) -> tuple[Sequence[Any], int | None]:
+        """The rows of one page of `items` (anything with an id), and the count that is told with
+        them.
+        """
         limit = min((limit + 1) // 2 if self.short else limit, self.cap)
         shown = items[self._after(items, marker) :][self._skipped(limit, offset) :][:limit]
-        told = {"total": len(items), "page": len(shown), "less": max(len(items) - 5, 0), "more": len(items) + 5, "none": None}
+        told = {
+            "total": len(items),
+            "page": len(shown),
+            "less": max(len(items) - 5, 0),
+            "more": len(items) + 5,
+            "none": None,
+        }
         return shown, told[self.count]
 
     def _skipped(self, limit: int, offset: int) -> int:
-        return {"rows": offset, "pages": max(offset - 1, 0) * limit, "pages_from_0": offset * limit, "ignored": 0}[self.offset]
+        return {
+            "rows": offset,
+            "pages": max(offset - 1, 0) * limit,
+            "pages_from_0": offset * limit,
+            "ignored": 0,
+        }[self.offset]
 
     def _after(self, items: Sequence[Any], marker: str | None) -> int:
         """The place of the row after the marker."""
@@ -60,7 +83,10 @@ class Paging:
         return place if place is not None else 0 if self.missing_marker == "start" else len(items)
 
     def changed(self, wishes: JsonObject) -> "Paging":
-        """These rules with others for those that `wishes` names. ValueError or ApiError says what is wrong."""
+        """These rules with others for those that `wishes` names.
+
+        ValueError or ApiError says what is wrong.
+        """
         return replace(self, **_WISHES(wishes, ""))
 
 

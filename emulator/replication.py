@@ -1,4 +1,6 @@
-"""Asynchronous work that brings backups in from elsewhere: replicas from another region, images from a hybrid store."""
+"""Asynchronous work that brings backups in from elsewhere: replicas from another region, images
+from a hybrid store.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,11 @@ def check_replicable(world: World, backup: Backup, destination: Project, vault: 
     if backup.image_type == "replication":
         raise service_error(1002, "A replica cannot be replicated again.")
     if backup.resource_type != TURBO and not any(child.bootable for child in backup.children):
-        raise service_error(1003, "Only backups of file systems, and of servers with their system disk, can be replicated.")
+        raise service_error(
+            1003,
+            "Only backups of file systems, and of servers with their system disk, can be"
+            " replicated.",
+        )
     if backup.status != "available":
         raise service_error(6216, "The backup is in use.")
     if any(_blocks(record, destination) for record in backup.records):
@@ -43,7 +49,9 @@ def replicate(
     retention_days: int = -1,
     outcome: Outcome | None = None,
 ) -> ReplicationRecord:
-    """Start copying a backup into a vault of another region; the replica appears there when the task succeeds."""
+    """Start copying a backup into a vault of another region; the replica appears there when the
+    task succeeds.
+    """
     record = ReplicationRecord(
         id=world.ids.new(),
         created_at=world.clock.now(),
@@ -62,7 +70,9 @@ def replicate(
     def enter(status: str) -> None:
         record.status = OBJECT_STATES["replication"][status]
         if status == SUCCESS and vault.id in world.vaults:
-            _land(world, record, vault, name, description=description, retention_days=retention_days)
+            _land(
+                world, record, vault, name, description=description, retention_days=retention_days
+            )
         elif status in FINAL and outcome is not None:
             record.fail_code, record.fail_reason = outcome.code, outcome.message
 
@@ -104,7 +114,15 @@ def _details(record: ReplicationRecord, name: str) -> dict[str, Any]:
     }
 
 
-def _land(world: World, record: ReplicationRecord, vault: Vault, name: str, *, description: str | None, retention_days: int) -> None:
+def _land(
+    world: World,
+    record: ReplicationRecord,
+    vault: Vault,
+    name: str,
+    *,
+    description: str | None,
+    retention_days: int,
+) -> None:
     """Create the replica with its checkpoint, and list its server in the destination vault."""
     source, now = record.source, world.clock.now()
 
@@ -142,7 +160,9 @@ def _land(world: World, record: ReplicationRecord, vault: Vault, name: str, *, d
             protect_status=None,
         ),
     )
-    world.checkpoints[record.destination_checkpoint_id] = _checkpoint_of(replica, vault, retention_days)
+    world.checkpoints[record.destination_checkpoint_id] = _checkpoint_of(
+        replica, vault, retention_days
+    )
     world.put_backup(replica)
 
 

@@ -1,7 +1,8 @@
 """Routes and how a path finds one.
 
-Rules of the vendor's paths: a literal segment beats a parameter (`/vaults/summary` before `/vaults/{vault_id}`), no
-trailing slash, and a known path with another method is as unknown as an unknown path.
+Rules of the vendor's paths: a literal segment beats a parameter (`/vaults/summary` before
+`/vaults/{vault_id}`), no trailing slash, and a known path with another method is as unknown as an
+unknown path.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -59,7 +60,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler returns when status or headers depend on the request; others return the JSON body alone."""
+    """What a handler returns when status or headers depend on the request; others return the JSON
+    body alone.
+    """
 
     status: int
     payload: object
@@ -114,7 +117,10 @@ class Router:
             node.routes[route.method] = route
 
     def find(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
-        """Return the route and its decoded path parameters, or None. `raw_path` is as sent, without the query."""
+        """Return the route and its decoded path parameters, or None.
+
+        `raw_path` is as sent, without the query.
+        """
         if not raw_path.startswith("/"):
             return None
         segments = raw_path[1:].split("/")
@@ -122,7 +128,11 @@ class Router:
         if route is None:
             return None
         names = route.path.strip("/").split("/")
-        params = {name[1:-1]: unquote(segment) for name, segment in zip(names, segments, strict=True) if name.startswith("{")}
+        params = {
+            name[1:-1]: unquote(segment)
+            for name, segment in zip(names, segments, strict=True)
+            if name.startswith("{")
+        }
         return route, params
 
 
@@ -139,14 +149,18 @@ def _walk(node: _Node, method: str, segments: list[str], depth: int) -> Route | 
 
 
 def page(call: Call, items: list[Any]) -> tuple[list[Any], JsonObject]:
-    """Cut one page out of `items` (anything with an id); return it and the `count`, `limit`, `offset` of the reply.
+    """Cut one page out of `items` (anything with an id); return it and the `count`, `limit`,
+    `offset` of the reply.
 
-    `marker` is the id of the last item of the page before. `count` is the number of items that match the filter, on all pages;
-    it may be left out (emulator/paging.py).
+    `marker` is the id of the last item of the page before. `count` is the number of items that
+    match the filter, on all pages; it may be left out (emulator/paging.py).
     """
     limit, offset = call.query.get("limit", 1000), call.query.get("offset", 0)
     shown, count = call.world.paging.cut(items, limit, offset, call.query.get("marker"))
-    return list(shown), ({} if count is None else {"count": count}) | {"limit": limit, "offset": offset}
+    return list(shown), ({} if count is None else {"count": count}) | {
+        "limit": limit,
+        "offset": offset,
+    }
 
 
 def only_count(totals: JsonObject) -> JsonObject:
@@ -163,7 +177,9 @@ def visible(call: Call, items: Iterable[Any]) -> list[Any]:
 
 
 def in_order(items: list[Any], sort: str | None, keys: Collection[str]) -> list[Any]:
-    """Return `items` sorted by `key[:asc|desc],…` (descending without a word), or as they are without a wish."""
+    """Return `items` sorted by `key[:asc|desc],…` (descending without a word), or as they are
+    without a wish.
+    """
     for part in reversed(sort.split(",") if sort else []):
         key, _, direction = part.strip().partition(":")
         if key not in keys or direction not in {"", "asc", "desc"}:

@@ -1,4 +1,6 @@
-"""Resources that exist without anybody having made them: servers with disks, loose disks, file shares, desktops."""
+"""Resources that exist without anybody having made them: servers with disks, loose disks, file
+shares, desktops.
+"""
 
 from typing import Any
 
@@ -24,14 +26,17 @@ def seed_world(world: World) -> None:
 
 
 def add_resource(world: World, project: Project, kind: str, wish: dict[str, Any]) -> Protectable:
-    """Add one resource: `wish` may hold id, name, size (GB), volumes (GB each, servers only), encrypted.
+    """Add one resource: `wish` may hold id, name, size (GB), volumes (GB each, servers only),
+    encrypted.
 
     Raises ValueError for an unknown kind or a name the project already has.
     """
     if kind not in TYPES:
         raise ValueError(f"unknown kind {kind}, known are {', '.join(TYPES)}")
     wish = {
-        "name": f"{kind}-{sum(1 for each in world.protectables.values() if each.kind == kind) + 1:04d}",
+        "name": (
+            f"{kind}-{sum(1 for each in world.protectables.values() if each.kind == kind) + 1:04d}"
+        ),
         **wish,
     }
     return _add(world, project, kind, wish)

@@ -1,7 +1,8 @@
-"""Running the emulator on a real socket: by itself, or inside a program that has its own event loop.
+"""Running the emulator on a real socket: by itself, or inside a program that has its own event
+loop.
 
-The faults that cut connections need the transport of the connection; the protocol classes below hand it to the
-application in `scope["state"]`.
+The faults that cut connections need the transport of the connection; the protocol classes below
+hand it to the application in `scope["state"]`.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ class TransparentProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Remember the transport for all requests of this connection."""
         super().connection_made(transport)
         self.app_state: dict[str, Any] = {**self.app_state, "transport": transport}
-        # Head and body leave in two writes; without this the second waits 40 ms for the client's acknowledgement.
+        # Head and body leave in two writes; without this the second waits 40 ms for the client's
+        # acknowledgement.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -54,7 +56,9 @@ class EmbeddedServer(uvicorn.Server):
         await self.stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, give open requests a moment, cancel the rest, drop the connections."""
+        """Close the listeners, give open requests a moment, cancel the rest, drop the
+        connections.
+        """
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -111,9 +115,11 @@ async def running_emulator(
     settings: EmulatorSettings | None = None,
     **changes: Any,  # noqa: ANN401 - as the settings have them
 ) -> AsyncIterator[RunningEmulator]:
-    """Serve in the current event loop until the block ends; `changes` are fields of EmulatorSettings.
+    """Serve in the current event loop until the block ends; `changes` are fields of
+    EmulatorSettings.
 
-    The socket listens before the block starts. At the end open requests get a moment, then they are cancelled.
+    The socket listens before the block starts. At the end open requests get a moment, then they are
+    cancelled.
     """
     app = build_app(replace(settings or EmulatorSettings(), **changes))
     listener = socket.create_server((host, port))

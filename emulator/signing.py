@@ -1,8 +1,9 @@
 """Request signatures: what is signed, and with which key.
 
-Sources: "Signing algorithm" of the API gateway manual (SDK-HMAC-SHA256); the vendor's SDKs (V11-HMAC-SHA256, whose key is
-derived from the secret key for a day, a region and a service); OpenStack-style clients (SDK-HMAC-SHA256 with `Credential=`,
-whose key is derived in four steps). SDKs differ in the order of repeated query values: sorted, or as they were given.
+Sources: "Signing algorithm" of the API gateway manual (SDK-HMAC-SHA256); the vendor's SDKs
+(V11-HMAC-SHA256, whose key is derived from the secret key for a day, a region and a service);
+OpenStack-style clients (SDK-HMAC-SHA256 with `Credential=`, whose key is derived in four steps).
+SDKs differ in the order of repeated query values: sorted, or as they were given.
 """
 
 import hashlib
@@ -23,7 +24,9 @@ AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it came in; path and query are still encoded, header names are in lower case."""
+    """One request as it came in; path and query are still encoded, header names are in lower
+    case.
+    """
 
     method: str
     raw_path: str
@@ -39,7 +42,9 @@ class Claim:
     algorithm: str
     access_key: str
     scope: str
-    """`date/region/service`, of the four-step key with `/sdk_request` behind; empty if the secret key itself signs."""
+    """`date/region/service`, of the four-step key with `/sdk_request` behind; empty if the secret
+    key itself signs.
+    """
     names: tuple[str, ...]
     """The signed headers."""
     signature: str
@@ -53,20 +58,35 @@ def claim_of(header: str) -> Claim | None:
     algorithm, scope = match["algorithm"], match["scope"] or ""
     if (algorithm == DERIVED) != bool(scope and not scope.endswith(STEPS_END)):
         return None
-    return Claim(algorithm, match["access"] or match["key"], scope, tuple(match["names"].split(";")), match["signature"])
+    return Claim(
+        algorithm,
+        match["access"] or match["key"],
+        scope,
+        tuple(match["names"].split(";")),
+        match["signature"],
+    )
 
 
 def matches(arrival: Arrival, claim: Claim, secret_key: str) -> bool:
-    """Return whether the claim was signed with this secret key, whatever the order of repeated query values."""
+    """Return whether the claim was signed with this secret key, whatever the order of repeated
+    query values.
+    """
     date = arrival.headers.get("x-sdk-date", "")
     if claim.scope and not claim.scope.startswith(f"{date[:8]}/"):
         return False
-    orders = (canonical_request(arrival, claim.names, as_given=as_given) for as_given in (False, True))
-    return any(hmac.compare_digest(signature(secret_key, date, canonical, claim), claim.signature) for canonical in orders)
+    orders = (
+        canonical_request(arrival, claim.names, as_given=as_given) for as_given in (False, True)
+    )
+    return any(
+        hmac.compare_digest(signature(secret_key, date, canonical, claim), claim.signature)
+        for canonical in orders
+    )
 
 
 def canonical_request(arrival: Arrival, names: tuple[str, ...], *, as_given: bool = False) -> str:
-    """Return the six parts that are signed, joined by line feeds; `as_given` keeps the order of repeated query values."""
+    """Return the six parts that are signed, joined by line feeds; `as_given` keeps the order of
+    repeated query values.
+    """
     headers, body = arrival.headers, arrival.body
     path = "/".join(_encode(unquote(segment)) for segment in arrival.raw_path.split("/"))
     pairs = [pair.partition("=")[::2] for pair in arrival.raw_query.split("&") if pair]
@@ -88,9 +108,16 @@ def canonical_request(arrival: Arrival, names: tuple[str, ...], *, as_given: boo
 
 
 def signature(secret_key: str, date: str, canonical: str, claim: Claim | None = None) -> str:
-    """Return the hex signature of a canonical request, with the key that the claim's scope asks for."""
+    """Return the hex signature of a canonical request, with the key that the claim's scope asks
+    for.
+    """
     scope = claim.scope if claim is not None else ""
-    parts = (claim.algorithm if claim is not None else PLAIN, date, *([scope] if scope else []), hashlib.sha256(canonical.encode()).hexdigest())
+    parts = (
+        claim.algorithm if claim is not None else PLAIN,
+        date,
+        *([scope] if scope else []),
+        hashlib.sha256(canonical.encode()).hexdigest(),
+    )
     return _hmac(_key(secret_key, claim), "\n".join(parts)).hex()
 
 
@@ -98,7 +125,9 @@ def _key(secret_key: str, claim: Claim | None) -> bytes:
     if claim is None or not claim.scope:
         return secret_key.encode()
     if claim.algorithm == DERIVED:  # HKDF (RFC 5869), one block; its hex text is the key
-        return _hmac(_hmac(claim.access_key.encode(), secret_key), f"{claim.scope}\x01").hex().encode()
+        return (
+            _hmac(_hmac(claim.access_key.encode(), secret_key), f"{claim.scope}\x01").hex().encode()
+        )
     key = f"SDK{secret_key}".encode()
     for part in claim.scope.split("/"):
         key = _hmac(key, part)

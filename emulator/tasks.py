@@ -1,8 +1,8 @@
 """Tasks: what the service calls operation logs, and the engine that moves them.
 
-A task changes state in three ways only: `settle` (time went by), `read` (somebody looked at it) and `start` (it was born
-skipped). Each change calls the task's `enter` function with the new status, which is how backups, vaults and resources
-follow.
+A task changes state in three ways only: `settle` (time went by), `read` (somebody looked at it) and
+`start` (it was born skipped). Each change calls the task's `enter` function with the new status,
+which is how backups, vaults and resources follow.
 """
 
 import heapq
@@ -12,7 +12,17 @@ from typing import Any
 
 from emulator.clock import Clock
 from emulator.ids import Ids
-from emulator.transitions import RUNNING, SKIPPED, STAGES, SUCCESS, WAITING, Mode, Pace, progress, stage
+from emulator.transitions import (
+    RUNNING,
+    SKIPPED,
+    STAGES,
+    SUCCESS,
+    WAITING,
+    Mode,
+    Pace,
+    progress,
+    stage,
+)
 
 Enter = Callable[[str], None]
 
@@ -38,7 +48,9 @@ class Task:
     vault_id: str | None
     vault_name: str | None
     resource: dict[str, Any]
-    """`extra_info.resource`: {"id", "type", "name"} and mostly "extra_info": null, or what was left out of the backup."""
+    """`extra_info.resource`: {"id", "type", "name"} and mostly "extra_info": null, or what was left
+    out of the backup.
+    """
     part: str
     """Key of the type's own part in `extra_info`, for example `remove_resources`."""
     details: dict[str, Any]
@@ -86,7 +98,9 @@ class Tasks:
         policy_id: str | None = None,
         checkpoint_id: str | None = None,
     ) -> Task:
-        """Create a task and put it in its first state; a task whose outcome is `skipped` ends here."""
+        """Create a task and put it in its first state; a task whose outcome is `skipped` ends
+        here.
+        """
         now = self._clock.now()
         task = Task(
             id=self._ids.new(),

@@ -1,7 +1,8 @@
 """How asynchronous work moves: the only table that says which state follows which.
 
-A piece of work runs from 0.0 to 1.0. What share of it is done comes from the pace (at once, per read, by time); what
-clients see at that share comes from `STAGES`, and what the object it works on shows comes from `OBJECT_STATES`.
+A piece of work runs from 0.0 to 1.0. What share of it is done comes from the pace (at once, per
+read, by time); what clients see at that share comes from `STAGES`, and what the object it works on
+shows comes from `OBJECT_STATES`.
 """
 
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ OBJECT_STATES: dict[str, dict[str, str]] = {
 }
 """Status of the backup (or replication record) while its task has the given status.
 
-Source: status enums of the v3 API; that the waiting_* words belong to waiting tasks is read from their names."""
+Source: status enums of the v3 API; that the waiting_* words belong to waiting tasks is read from
+their names.
+"""
 
 ROUNDING = 1e-6
 

@@ -1,7 +1,8 @@
 """The truth log: what really arrived here and what really happened, whatever the client was told.
 
-One entry per request outside `/_emulator`, in order of arrival, kept without secrets. An entry is open (no status, no
-`replied_at`) until the request is over; a request that never got an answer ends with status null and `replied_at` set.
+One entry per request outside `/_emulator`, in order of arrival, kept without secrets. An entry is
+open (no status, no `replied_at`) until the request is over; a request that never got an answer ends
+with status null and `replied_at` set.
 """
 
 import time
@@ -32,7 +33,9 @@ class Entry:
     """Whether the request changed the state."""
     status: int | None = None
     reply: Any = None
-    """JSON of the answer the service made for a request that changed the state, even if it was never sent."""
+    """JSON of the answer the service made for a request that changed the state, even if it was
+    never sent.
+    """
     replied_at: float | None = None
 
 

@@ -1,6 +1,7 @@
 """Asynchronous work on vaults: removal, resources that leave or move, new expiry dates.
 
-Like `work`: nothing is checked here but the calendar; each function starts a task and lets it change the state.
+Like `work`: nothing is checked here but the calendar; each function starts a task and lets it
+change the state.
 """
 
 from datetime import datetime
@@ -17,7 +18,12 @@ from emulator.world import World
 def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
     """Start removing a vault with all its backups."""
     total = sum(1 for _ in world.backups_in(vault.id))
-    details = {"fail_count": 0, "total_count": total, "fail_delete_count": 0, "total_delete_count": total}
+    details = {
+        "fail_count": 0,
+        "total_count": total,
+        "fail_delete_count": 0,
+        "total_delete_count": total,
+    }
 
     def enter(status: str) -> None:
         if status not in FINAL:
@@ -38,7 +44,12 @@ def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
         provider_id=vault.product.provider_id,
         enterprise_project_id=vault.enterprise_project_id,
         vault=(vault.id, vault.name),
-        resource={"id": vault.id, "type": types[0] if types else "", "name": vault.name, "extra_info": None},
+        resource={
+            "id": vault.id,
+            "type": types[0] if types else "",
+            "name": vault.name,
+            "extra_info": None,
+        },
         part="vault_delete",
         details=details,
         enter=enter,
@@ -47,7 +58,9 @@ def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
     )
 
 
-def remove_resources(world: World, vault: Vault, resources: list[BoundResource], outcome: Outcome | None) -> Task:
+def remove_resources(
+    world: World, vault: Vault, resources: list[BoundResource], outcome: Outcome | None
+) -> Task:
     """Start taking resources out of a vault; their backups go with them."""
     details: dict[str, Any] = {
         "fail_count": 0,
@@ -83,7 +96,13 @@ def remove_resources(world: World, vault: Vault, resources: list[BoundResource],
     )
 
 
-def migrate_resources(world: World, source: Vault, destination: Vault, resources: list[BoundResource], outcome: Outcome | None) -> Task:
+def migrate_resources(
+    world: World,
+    source: Vault,
+    destination: Vault,
+    resources: list[BoundResource],
+    outcome: Outcome | None,
+) -> Task:
     """Start moving resources and their backups into another vault."""
     moving = {resource.id for resource in resources}
 
@@ -109,7 +128,9 @@ def migrate_resources(world: World, source: Vault, destination: Vault, resources
             "fail_count": 0,
             "total_count": len(resources),
             "destination_vault_id": destination.id,
-            "resources": [{"id": each.id, "type": each.type, "name": each.name} for each in resources],
+            "resources": [
+                {"id": each.id, "type": each.type, "name": each.name} for each in resources
+            ],
         },
         enter=enter,
         outcome=outcome,
@@ -118,7 +139,9 @@ def migrate_resources(world: World, source: Vault, destination: Vault, resources
 
 
 def day_start(date: str, time_zone: str) -> float:
-    """Return the first moment of a day (`YYYY-MM-DD`, `UTC+08:00`) in seconds; 9900 for a day that does not exist."""
+    """Return the first moment of a day (`YYYY-MM-DD`, `UTC+08:00`) in seconds; 9900 for a day that
+    does not exist.
+    """
     try:
         return datetime.fromisoformat(f"{date}T00:00:00{time_zone.removeprefix('UTC')}").timestamp()
     except ValueError:
@@ -134,7 +157,9 @@ def change_expiry(
     *,
     outcome: Outcome | None,
 ) -> Task:
-    """Start giving backups a new expiry; the vendor does not publish the type of this log, so it is a guess."""
+    """Start giving backups a new expiry; the vendor does not publish the type of this log, so it is
+    a guess.
+    """
 
     def enter(status: str) -> None:
         if status == SUCCESS:

@@ -1,4 +1,6 @@
-"""Objects as replies show them: the full set of keys seen in live traffic, more than the published models have."""
+"""Objects as replies show them: the full set of keys seen in live traffic, more than the published
+models have.
+"""
 
 from typing import Any
 
@@ -18,7 +20,10 @@ JsonObject = dict[str, Any]
 
 
 def vault_view(world: World, vault: Vault) -> JsonObject:
-    """Return a vault. Source: `Vault` plus the observed keys supplier, cross_account, frozen and so on."""
+    """Return a vault.
+
+    Source: `Vault` plus the observed keys supplier, cross_account, frozen and so on.
+    """
     per_resource: dict[str, tuple[int, int]] = {}
     used = 0
     for backup in world.backups_in(vault.id):
@@ -29,7 +34,10 @@ def vault_view(world: World, vault: Vault) -> JsonObject:
         "id": vault.id,
         "name": vault.name,
         "description": vault.description,
-        "resources": [_bound_view(resource, *per_resource.get(resource.id, (0, 0))) for resource in vault.resources.values()],
+        "resources": [
+            _bound_view(resource, *per_resource.get(resource.id, (0, 0)))
+            for resource in vault.resources.values()
+        ],
         "provider_id": vault.product.provider_id,
         "created_at": naive(vault.created_at),
         "project_id": vault.project_id,
@@ -162,7 +170,9 @@ def _detail(item: Protectable) -> JsonObject:
 def policy_view(world: World, policy: Policy, *, created: bool = False) -> JsonObject:
     """Return a policy; right after creation `associated_vaults` is null."""
     associated = [
-        {"vault_id": vault.id, "destination_vault_id": vault.policies[policy.id]} for vault in world.vaults.values() if policy.id in vault.policies
+        {"vault_id": vault.id, "destination_vault_id": vault.policies[policy.id]}
+        for vault in world.vaults.values()
+        if policy.id in vault.policies
     ]
     return {
         "id": policy.id,

@@ -17,7 +17,10 @@ class Reply:
 
 
 class Wire:
-    """The way back to one client. Without a transport (in-process ASGI) a cut raises ConnectionResetError instead."""
+    """The way back to one client.
+
+    Without a transport (in-process ASGI) a cut raises ConnectionResetError instead.
+    """
 
     def __init__(self, send: Send, transport: asyncio.Transport | None) -> None:
         self._send = send
@@ -56,14 +59,16 @@ class Wire:
         headers = list(reply.headers)
         if reply.status != HTTPStatus.NO_CONTENT:
             headers.append((b"content-length", str(len(reply.body)).encode()))
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send(
+            {"type": "http.response.start", "status": reply.status, "headers": headers}
+        )
 
     async def _body(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     @staticmethod
     async def _until_lost() -> None:
-        # The server hears of the closed connection on a later turn of the loop; returning earlier would make it
-        # complain about a missing answer.
+        # The server hears of the closed connection on a later turn of the loop; returning earlier
+        # would make it complain about a missing answer.
         for _ in range(3):
             await asyncio.sleep(0)

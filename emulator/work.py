@@ -1,7 +1,8 @@
-"""Asynchronous work: what a backup, restore, delete, replication, sync does while its task moves, and at its end.
+"""Asynchronous work: what a backup, restore, delete, replication, sync does while its task moves,
+and at its end.
 
-Each function checks nothing about the request (routes do that); it changes the state to "under way", starts the task
-with a function that follows it, and returns what the reply needs.
+Each function checks nothing about the request (routes do that); it changes the state to "under
+way", starts the task with a function that follows it, and returns what the reply needs.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,12 +42,27 @@ class BackupOrder:
 
 def resource_ref(resource: BoundResource) -> dict[str, Any]:
     """Return `extra_info.resource` of a task."""
-    return {"id": resource.id, "type": resource.type, "name": resource.name, "extra_info": resource.extra_info or None}
+    return {
+        "id": resource.id,
+        "type": resource.type,
+        "name": resource.name,
+        "extra_info": resource.extra_info or None,
+    }
 
 
-def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], order: BackupOrder, outcome: Outcome | None) -> Checkpoint:
+def make_checkpoint(
+    world: World,
+    vault: Vault,
+    resources: list[BoundResource],
+    order: BackupOrder,
+    outcome: Outcome | None,
+) -> Checkpoint:
     """Start one backup per resource; busy resources are skipped and get a task that says so."""
-    name = order.name or f"{vault.backup_name_prefix or ('autobk' if order.auto_trigger else 'manualbk')}_{world.ids.suffix()}"
+    name = (
+        order.name
+        or (vault.backup_name_prefix or ("autobk" if order.auto_trigger else "manualbk"))
+        + f"_{world.ids.suffix()}"
+    )
     checkpoint = Checkpoint(
         id=world.ids.new(),
         project_id=vault.project_id,
@@ -60,7 +76,13 @@ def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], 
     )
     world.checkpoints[checkpoint.id] = checkpoint
     for resource in resources:
-        skip = GONE if resource.protect_status == "deleted" else BUSY if world.tasks.busy(resource.id) else outcome
+        skip = (
+            GONE
+            if resource.protect_status == "deleted"
+            else BUSY
+            if world.tasks.busy(resource.id)
+            else outcome
+        )
         if skip is not None and skip.status == SKIPPED:
             _skip_backup(world, checkpoint, resource, order, skip)
         else:
@@ -70,7 +92,13 @@ def make_checkpoint(world: World, vault: Vault, resources: list[BoundResource], 
     return checkpoint
 
 
-def _skip_backup(world: World, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder, outcome: Outcome) -> None:
+def _skip_backup(
+    world: World,
+    checkpoint: Checkpoint,
+    resource: BoundResource,
+    order: BackupOrder,
+    outcome: Outcome,
+) -> None:
     checkpoint.skipped.append(
         {
             "id": resource.id,
@@ -152,8 +180,13 @@ def _backup_details(backup: Backup) -> dict[str, Any]:
     }
 
 
-def _new_backup(world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder) -> Backup:
-    earlier = any(each.resource_id == resource.id and each.status == "available" for each in world.backups_in(vault.id))
+def _new_backup(
+    world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder
+) -> Backup:
+    earlier = any(
+        each.resource_id == resource.id and each.status == "available"
+        for each in world.backups_in(vault.id)
+    )
     incremental = order.incremental and earlier
     item = world.protectables.get(resource.id)
     now = checkpoint.created_at
@@ -186,7 +219,11 @@ def _new_backup(world: World, vault: Vault, checkpoint: Checkpoint, resource: Bo
     backup = make(resource, vault.product.provider_id, None)
     for disk in _included_disks(item, resource):
         child = make(disk, backup.provider_id, backup.id)
-        child.bootable, child.encrypted, child.snapshot_id = disk.bootable, disk.encrypted, world.ids.new()
+        child.bootable, child.encrypted, child.snapshot_id = (
+            disk.bootable,
+            disk.encrypted,
+            world.ids.new(),
+        )
         backup.children.append(child)
     return backup
 
@@ -196,7 +233,11 @@ def _included_disks(item: Protectable | None, resource: BoundResource) -> Iterab
         return ()
     excluded = resource.extra_info.get("exclude_volumes", ())
     included = [each["id"] for each in resource.extra_info.get("include_volumes", ())]
-    return [disk for disk in item.children if disk.id not in excluded and (not included or disk.id in included)]
+    return [
+        disk
+        for disk in item.children
+        if disk.id not in excluded and (not included or disk.id in included)
+    ]
 
 
 def _set_status(world: World, backup: Backup, status: str) -> None:
@@ -221,11 +262,22 @@ def _of(world: World, backup: Backup) -> dict[str, Any]:
         "provider_id": backup.provider_id,
         "enterprise_project_id": backup.enterprise_project_id,
         "vault": (backup.vault_id, vault.name if vault is not None else None),
-        "resource": {"id": backup.resource_id, "type": backup.resource_type, "name": backup.resource_name, "extra_info": None},
+        "resource": {
+            "id": backup.resource_id,
+            "type": backup.resource_type,
+            "name": backup.resource_name,
+            "extra_info": None,
+        },
     }
 
 
-def restore(world: World, backup: Backup, target: Protectable, bound: BoundResource | None, outcome: Outcome | None) -> Task:
+def restore(
+    world: World,
+    backup: Backup,
+    target: Protectable,
+    bound: BoundResource | None,
+    outcome: Outcome | None,
+) -> Task:
     """Start writing a backup over `target`."""
 
     def enter(status: str) -> None:
@@ -250,7 +302,9 @@ def restore(world: World, backup: Backup, target: Protectable, bound: BoundResou
     )
 
 
-def delete_backup(world: World, backup: Backup, outcome: Outcome | None = None, policy_id: str | None = None) -> Task:
+def delete_backup(
+    world: World, backup: Backup, outcome: Outcome | None = None, policy_id: str | None = None
+) -> Task:
     """Start removing a backup."""
 
     def enter(status: str) -> None:

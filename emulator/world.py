@@ -1,7 +1,8 @@
 """The state of the emulated service, and the look-ups every route needs.
 
-One world serves all projects: sharing and replication cross them. Look-ups by id take the caller's project and refuse
-foreign objects exactly like missing ones. Nothing here is async, so each handler is atomic.
+One world serves all projects: sharing and replication cross them. Look-ups by id take the caller's
+project and refuse foreign objects exactly like missing ones. Nothing here is async, so each handler
+is atomic.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ class World:
         self.paging = settings.paging
         self.tasks = Tasks(clock, ids, settings.pace)
         self.projects: dict[str, Project] = {project.id: project for project in settings.projects()}
-        self.account_of: dict[str, Account] = {project.id: account for account in settings.accounts for project in account.projects}
+        self.account_of: dict[str, Account] = {
+            project.id: account for account in settings.accounts for project in account.projects
+        }
         self.protectables: dict[str, Protectable] = {}
         self.vaults: dict[str, Vault] = {}
         self.backups: dict[str, Backup] = {}
@@ -62,7 +65,9 @@ class World:
         return vault
 
     def backup(self, project_id: str, backup_id: str, *, shared: bool = False) -> Backup:
-        """Return the backup; `shared` admits the projects it is shared with. 401 or 6200 otherwise."""
+        """Return the backup; `shared` admits the projects it is shared with. 401 or 6200
+        otherwise.
+        """
         if not UUID.fullmatch(backup_id):
             raise malformed_url()
         backup = self.backups.get(backup_id)
@@ -105,7 +110,9 @@ class World:
             (
                 vault
                 for vault in self.vaults.values()
-                if vault.project_id == project_id and vault.protect_type != "replication" and resource_id in vault.resources
+                if vault.project_id == project_id
+                and vault.protect_type != "replication"
+                and resource_id in vault.resources
             ),
             None,
         )

@@ -1,1 +1,3 @@
-"""CBR Gateway: a gRPC service in front of the Huawei Cloud CBR (Cloud Backup and Recovery) REST API."""
+"""CBR Gateway: a gRPC service in front of the Huawei Cloud CBR (Cloud Backup and Recovery) REST
+API.
+"""

@@ -6,7 +6,10 @@ from gateway.signals import Signals
 
 
 def run() -> None:
-    """Runs the command line. `serve` hears signals first of all, since loading the rest takes a while."""
+    """Runs the command line.
+
+    `serve` hears signals first of all, since loading the rest takes a while.
+    """
     signals = Signals()
     if sys.argv[1:2] == ["serve"]:
         with signals.installed():

@@ -1,4 +1,7 @@
-"""The composition root: the only place where the parts of a gateway are made and joined. What was opened is closed when a later step fails."""
+"""The composition root: the only place where the parts of a gateway are made and joined.
+
+What was opened is closed when a later step fails.
+"""
 
 import asyncio
 import contextlib
@@ -91,7 +94,10 @@ class App:
 
 @contextlib.asynccontextmanager
 async def open_app(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
-    """A running gateway. Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without draining.
+    """A running gateway.
+
+    Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without
+    draining.
 
     `load` reads the configuration anew, for reloads; without it there are none.
     """
@@ -113,27 +119,60 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
 
         client = Client(catalog, shares, breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
-        audit = await stack.enter_async_context(open_audit(config.audit, store, lambda: _clocks(client, store)))
+        audit = await stack.enter_async_context(
+            open_audit(config.audit, store, lambda: _clocks(client, store))
+        )
         reader = UpstreamReader(catalog, client, account_of)
-        submissions = _submissions(config, Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"), reader, current)
-        quota = _Quota(config, submissions, client, on_end=lambda op_id, result: audit.settled(op_id, result.name))
+        submissions = _submissions(
+            config,
+            Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"),
+            reader,
+            current,
+        )
+        quota = _Quota(
+            config,
+            submissions,
+            client,
+            on_end=lambda op_id, result: audit.settled(op_id, result.name),
+        )
         await quota.recovery.start()
         await _settle(audit, store)
 
         if audit.on:
             await _follow_tasks(stack, submissions, audit)
         enricher = TaskEnricher(submissions.of_task, lambda error: to_status(error, ""))
-        source = Source(reader, enricher.add, submissions.observe, lambda error: to_status(error, ""))
+        source = Source(
+            reader, enricher.add, submissions.observe, lambda error: to_status(error, "")
+        )
         poll_lease = PollLease(store, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s)
-        hub = Hub(source, config.watch, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us), clock, poll_lease)
+        hub = Hub(
+            source,
+            config.watch,
+            ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us),
+            clock,
+            poll_lease,
+        )
         stack.callback(submissions.subscribe(hub.hear))
         watching = WatchHandlers(hub, submissions)
-        own = QuotaHandlers(quota.changes, tokens, clock).by_rpc() | TaskHandlers(submissions, tokens).by_rpc() | watching.by_rpc()
-        unary = {rpc: handler if catalog[rpc].reads else local_change(handler) for rpc, handler in own.items()}
+        own = (
+            QuotaHandlers(quota.changes, tokens, clock).by_rpc()
+            | TaskHandlers(submissions, tokens).by_rpc()
+            | watching.by_rpc()
+        )
+        unary = {
+            rpc: handler if catalog[rpc].reads else local_change(handler)
+            for rpc, handler in own.items()
+        }
         forward = Forward(client, quota.changes, enricher, hub)
-        serving = Serving(current, quota.admission, Recorder.of(audit, config.audit.networks, catalog))
-        custom = Custom(unary | CloudHandlers(catalog, config.quota.markers).by_rpc(), watching.streams_by_rpc())
-        servers = Servers(config.server, handlers(catalog, serving, forward.carry_out, custom), catalog.services())
+        serving = Serving(
+            current, quota.admission, Recorder.of(audit, config.audit.networks, catalog)
+        )
+        custom = Custom(
+            unary | CloudHandlers(catalog, config.quota.markers).by_rpc(), watching.streams_by_rpc()
+        )
+        servers = Servers(
+            config.server, handlers(catalog, serving, forward.carry_out, custom), catalog.services()
+        )
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
@@ -149,14 +188,22 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         reloader = Reloader(read, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
-        yield App(catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader)
+        yield App(
+            catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader
+        )
 
 
-async def _follow_tasks(stack: contextlib.AsyncExitStack, submissions: Submissions, audit: Audit) -> None:
+async def _follow_tasks(
+    stack: contextlib.AsyncExitStack, submissions: Submissions, audit: Audit
+) -> None:
     """Has the audit log told how the work ends that changes have started."""
 
     def tell(end: TaskEnd) -> None:
-        audit.task_ended(Task(uid=end.task_id, type=end.type, status=end.status, submission=end.submission), end.tenant, end.rpc)
+        audit.task_ended(
+            Task(uid=end.task_id, type=end.type, status=end.status, submission=end.submission),
+            end.tenant,
+            end.rpc,
+        )
 
     ends = TaskEnds(submissions.store, submissions.reader, submissions.clock, tell)
     stack.callback(submissions.subscribe(ends.hear))
@@ -164,17 +211,27 @@ async def _follow_tasks(stack: contextlib.AsyncExitStack, submissions: Submissio
 
 
 def _catalog() -> Catalog:
-    """Of all RPCs. With it the other files are read that the first call to need them would read: a disk that hangs must hold up no call."""
+    """Of all RPCs.
+
+    With it the other files are read that the first call to need them would read: a disk that hangs
+    must hold up no call.
+    """
     codes()
     validation.prepare()
     return load_catalog((*CLOUD_RPCS, *QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_drift=Drift())
 
 
 def _token_key(config: Config) -> bytes:
-    return config.page_token_key.reveal().encode() if config.page_token_key else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
+    return (
+        config.page_token_key.reveal().encode()
+        if config.page_token_key
+        else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
+    )
 
 
-def _submissions(config: Config, heartbeat: Heartbeat, reader: UpstreamReader, current: Current) -> Submissions:
+def _submissions(
+    config: Config, heartbeat: Heartbeat, reader: UpstreamReader, current: Current
+) -> Submissions:
     def projects() -> Collection[str]:
         return current.snapshot.accounts.keys()
 
@@ -184,16 +241,32 @@ def _submissions(config: Config, heartbeat: Heartbeat, reader: UpstreamReader, c
 class _Quota:
     """The parts of the quota, joined; and what a reload changes for them."""
 
-    def __init__(self, config: Config, submissions: Submissions, client: Client, *, on_end: Callable[[str, ChangeResult], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        submissions: Submissions,
+        client: Client,
+        *,
+        on_end: Callable[[str, ChangeResult], None],
+    ) -> None:
         store, reader, clock = submissions.store, submissions.reader, submissions.clock
         self._scopes = _scopes(config)
         self._overrides = LimitOverrides(Limits(config.all_limits()), store)
         ledger = Ledger(store, on_end, clock, config.quota.settle_s)
-        # A look at the store that fails takes its time, too; the rest is for machines that are busy.
+        # A look at the store that fails takes its time, too; the rest is for machines that are
+        # busy.
         notice_s = 5 * REFRESH_S + config.state.answer_timeout_s
         read = (lambda: self._scopes, lambda: self._overrides.limits)
         recounter = Recounter(
-            *(store, reader, Lists(reader, clock), clock, *read, config.quota.assumed, config.quota.settle_s),
+            *(
+                store,
+                reader,
+                Lists(reader, clock),
+                clock,
+                *read,
+                config.quota.assumed,
+                config.quota.settle_s,
+            ),
             restore=ledger.restore,
             request_of=lambda op: request_of(op, reader.catalog),
             notice_s=notice_s,
@@ -226,7 +299,11 @@ class _Quota:
 
 def _scopes(config: Config) -> list[Scope]:
     """Whose limits a project's contents count towards."""
-    return [Scope(project.credential, tenant.id, project.key, "") for tenant in config.tenants for project in tenant.projects]
+    return [
+        Scope(project.credential, tenant.id, project.key, "")
+        for tenant in config.tenants
+        for project in tenant.projects
+    ]
 
 
 async def _clocks(client: Client, store: Store) -> list[float]:
@@ -239,7 +316,9 @@ async def _clocks(client: Client, store: Store) -> list[float]:
 
 
 async def _settle(audit: Audit, store: Store) -> None:
-    """Tells the audit log the ends that the store knows and an earlier process had no time to record."""
+    """Tells the audit log the ends that the store knows and an earlier process had no time to
+    record.
+    """
     open_changes = set(audit.unsettled)
     if not open_changes:
         return
@@ -250,7 +329,10 @@ async def _settle(audit: Audit, store: Store) -> None:
         return
     for op in ended:
         if op.id in open_changes:
-            audit.settled(op.id, (ChangeResult.DONE if op.state is State.COMMITTED else ChangeResult.NOTHING).name)
+            audit.settled(
+                op.id,
+                (ChangeResult.DONE if op.state is State.COMMITTED else ChangeResult.NOTHING).name,
+            )
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -1,4 +1,7 @@
-"""`cbr-gateway audit`: to verify a log, to read it, and to search it. None of them needs a gateway, or a configuration."""
+"""`cbr-gateway audit`: to verify a log, to read it, and to search it.
+
+None of them needs a gateway, or a configuration.
+"""
 
 import json
 import re
@@ -19,8 +22,12 @@ if TYPE_CHECKING:
 
 _AGE: Final = re.compile(r"([0-9]+)([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_directory = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-_json_lines = click.option("--json", "as_json", is_flag=True, help="The records themselves, one JSON object a line.")
+_directory = click.argument(
+    "directory", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+_json_lines = click.option(
+    "--json", "as_json", is_flag=True, help="The records themselves, one JSON object a line."
+)
 
 
 @click.group()
@@ -30,11 +37,28 @@ def audit() -> None:
 
 @audit.command()
 @_directory
-@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="File with the log's key, audit.key.")
-@click.option("--writer", "writers", multiple=True, metavar="NAME", help="Only this log; may be given several times.")
-@click.option("--anchors", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with its anchors, or a log that holds them.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="File with the log's key, audit.key.",
+)
+@click.option(
+    "--writer",
+    "writers",
+    multiple=True,
+    metavar="NAME",
+    help="Only this log; may be given several times.",
+)
+@click.option(
+    "--anchors",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with its anchors, or a log that holds them.",
+)
 def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: Path | None) -> None:
-    """Check that every record is there, in order, and as it was written; name the first that is not."""
+    """Check that every record is there, in order, and as it was written; name the first that is
+    not.
+    """
     from gateway.audit.anchors import AnchorFile  # noqa: PLC0415 - `--help` answers without it
     from gateway.audit.chain import Keys  # noqa: PLC0415
     from gateway.audit.verify import verify as verified  # noqa: PLC0415
@@ -50,23 +74,37 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
         raise click.ClickException(f"{error.filename} cannot be read: {error.strerror}") from error
     for each in verdicts:
         click.echo(
-            f"{each.writer}: BAD  {each.bad}" if each.bad else f"{each.writer}: good, {each.records} records, the last is {each.head.sequence}"
+            f"{each.writer}: BAD  {each.bad}"
+            if each.bad
+            else f"{each.writer}: good, {each.records} records, the last is {each.head.sequence}"
         )
         for note in each.notes:
             click.echo(f"  {note}")
     if not verdicts:
         raise click.ClickException(f"{directory} holds no {'such ' if writers else ''}log")
     if anchors is not None and not known:
-        raise click.ClickException(f"{anchors} holds no anchor. Give the file that audit.anchors names, or what `audit anchors` prints")
+        raise click.ClickException(
+            f"{anchors} holds no anchor. Give the file that audit.anchors names, or what `audit"
+            " anchors` prints"
+        )
     if not known:
-        click.echo("Without anchors nobody sees whether the end of a log was cut off: give --anchors")
+        click.echo(
+            "Without anchors nobody sees whether the end of a log was cut off: give --anchors"
+        )
     if any(each.bad for each in verdicts):
         raise click.exceptions.Exit(1)
 
 
 @audit.command()
 @_directory
-@click.option("--lines", "-n", default=20, show_default=True, type=click.IntRange(min=0), help="How many of the last records to begin with.")
+@click.option(
+    "--lines",
+    "-n",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many of the last records to begin with.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
 @_json_lines
 def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
@@ -82,10 +120,26 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
 @audit.command()
 @_directory
 @click.option("--tenant", default="", help="Records of this tenant.")
-@click.option("--operation", default="", metavar="TEXT", help="Records of RPCs whose name holds the text, such as DeleteVault.")
+@click.option(
+    "--operation",
+    default="",
+    metavar="TEXT",
+    help="Records of RPCs whose name holds the text, such as DeleteVault.",
+)
 @click.option("--resource", default="", metavar="ID", help="Records about the object of this id.")
-@click.option("--call", "uid", default="", metavar="ID", help="All records of one call: the id in its trailer x-request-id.")
-@click.option("--since", default="", metavar="TIME", help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d.")
+@click.option(
+    "--call",
+    "uid",
+    default="",
+    metavar="ID",
+    help="All records of one call: the id in its trailer x-request-id.",
+)
+@click.option(
+    "--since",
+    default="",
+    metavar="TIME",
+    help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d.",
+)
 @click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself.")
 @_json_lines
 def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> None:
@@ -123,16 +177,23 @@ def anchors(config_file: Path) -> None:
             return (await store.anchors()).values()
 
     try:
-        found = asyncio.run(kept(validated(read_layers(config_file, os.environ, {}), os.environ).state))
+        found = asyncio.run(
+            kept(validated(read_layers(config_file, os.environ, {}), os.environ).state)
+        )
     except ConfigError as problem:
         raise click.ClickException(str(problem)) from problem
     except StoreDown as down:
-        raise click.ClickException(f"{down}. A store in a file can be read while its gateway does not run") from down
+        raise click.ClickException(
+            f"{down}. A store in a file can be read while its gateway does not run"
+        ) from down
     anchors = list(anchors_in(found))
     for each in anchors:
         click.echo(line_of(each), nl=False)
     if not anchors:
-        raise click.ClickException("the store keeps no anchors. Is it the one that the gateway uses, and has the gateway audited into files?")
+        raise click.ClickException(
+            "the store keeps no anchors. Is it the one that the gateway uses, and has the gateway"
+            " audited into files?"
+        )
 
 
 @audit.command()
@@ -145,13 +206,19 @@ def schema() -> None:
 
 @contextmanager
 def _unreadable() -> "Iterator[Unreadable]":
-    """Names each file that cannot be read, once, and ends with exit code 1 if there was one: what is shown then is not all there is."""
+    """Names each file that cannot be read, once, and ends with exit code 1 if there was one: what
+    is shown then is not all there is.
+    """
     told: set[str] = set()
 
     def unreadable(segment: "SegmentFile", error: OSError) -> None:
         if segment.path.name not in told:
             told.add(segment.path.name)
-            click.echo(f"{segment.path} cannot be read: {error.strerror}. Its records are left out; `cbr-gateway audit verify` says more", err=True)
+            click.echo(
+                f"{segment.path} cannot be read: {error.strerror}. Its records are left out;"
+                " `cbr-gateway audit verify` says more",
+                err=True,
+            )
 
     try:
         yield unreadable
@@ -159,7 +226,9 @@ def _unreadable() -> "Iterator[Unreadable]":
         # Whoever reads what is shown has seen enough.
         raise
     except OSError as error:
-        raise click.ClickException(f"{error.filename or 'the log'} cannot be read: {error.strerror}") from error
+        raise click.ClickException(
+            f"{error.filename or 'the log'} cannot be read: {error.strerror}"
+        ) from error
     if told:
         raise click.exceptions.Exit(1)
 
@@ -180,6 +249,9 @@ def _moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no time. Write it as 2026-11-23T08:00Z, or an age as 90m, 12h or 7d", param_hint="--since") from None
+        raise click.BadParameter(
+            f"{text!r} is no time. Write it as 2026-11-23T08:00Z, or an age as 90m, 12h or 7d",
+            param_hint="--since",
+        ) from None
     # Without a zone it is the local time of whoever asks.
     return round(moment.timestamp() * 1000)

@@ -1,4 +1,6 @@
-"""Work that may hang, such as reading files that may be on a network: off the event loop, and in no way of the process's end."""
+"""Work that may hang, such as reading files that may be on a network: off the event loop, and in no
+way of the process's end.
+"""
 
 import asyncio
 import threading
@@ -10,7 +12,11 @@ T = TypeVar("T")
 
 
 async def in_background(work: Callable[[], T]) -> T:
-    """What `work` returns or raises. Unlike asyncio.to_thread its thread is its own: one that hangs holds up neither other work nor the end."""
+    """What `work` returns or raises.
+
+    Unlike asyncio.to_thread its thread is its own: one that hangs holds up neither other work nor
+    the end.
+    """
     done: Future[T] = Future()
 
     def run() -> None:

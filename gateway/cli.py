@@ -1,7 +1,8 @@
 """The command `cbr-gateway`. Exit codes: 0 fine, 1 a problem was found, 2 wrong usage.
 
-Nothing heavier than click is imported before a command needs it, so that `--help` answers at once. Other packages add commands through the entry
-point group `cbr_gateway.commands`; one that cannot be loaded says so when it is called, and disturbs nothing else.
+Nothing heavier than click is imported before a command needs it, so that `--help` answers at once.
+Other packages add commands through the entry point group `cbr_gateway.commands`; one that cannot be
+loaded says so when it is called, and disturbs nothing else.
 """
 
 import json
@@ -67,10 +68,16 @@ main.add_command(tasks)
 
 
 def _configured(command: _Command) -> _Command:
-    """The options that a configuration is made from; each flag lies over the file and the environment."""
+    """The options that a configuration is made from; each flag lies over the file and the
+    environment.
+    """
     options = (
         click.option(
-            "--config", "config_file", type=click.Path(path_type=Path), envvar="CBR_GATEWAY_CONFIG", help="YAML file [env: CBR_GATEWAY_CONFIG]."
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            envvar="CBR_GATEWAY_CONFIG",
+            help="YAML file [env: CBR_GATEWAY_CONFIG].",
         ),
         click.option("--listen", metavar="HOST:PORT", help="Address of the gRPC services."),
         click.option("--health-listen", metavar="HOST:PORT", help="Address of the health service."),
@@ -96,7 +103,14 @@ def _reported() -> Iterator[None]:
 
 def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config, Layers]":
     """The configuration and what it was made of. Raises ConfigError."""
-    from gateway.config import FILE_VARIABLE, FLAGS, ConfigError, Problem, read_layers, validated  # noqa: PLC0415
+    from gateway.config import (  # noqa: PLC0415 - only when it is needed
+        FILE_VARIABLE,
+        FLAGS,
+        ConfigError,
+        Problem,
+        read_layers,
+        validated,
+    )
 
     names = {key: flag.removeprefix("--").replace("-", "_") for key, flag in FLAGS.items()}
     overrides = {key: flags[name] for key, name in names.items() if flags[name] is not None}
@@ -106,20 +120,32 @@ def _loaded(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config
     except ConfigError as report:
         if config_file is not None:
             raise
-        # The environment alone may be a configuration; where it is not, a forgotten file is the likely cause.
-        hint = f"name one with --config FILE, or in the environment variable {FILE_VARIABLE}. Begin with a copy of config/example.yaml"
-        raise ConfigError([Problem((), "no configuration file was given", hint), *report.problems], report.tenants_dir) from None
+        # The environment alone may be a configuration; where it is not, a forgotten file is the
+        # likely cause.
+        hint = (
+            f"name one with --config FILE, or in the environment variable {FILE_VARIABLE}. Begin"
+            " with a copy of config/example.yaml"
+        )
+        raise ConfigError(
+            [Problem((), "no configuration file was given", hint), *report.problems],
+            report.tenants_dir,
+        ) from None
 
 
 def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config, Layers]":
-    """The configuration, its certificates looked at, too, and what it was made of. Raises ConfigError."""
+    """The configuration, its certificates looked at, too, and what it was made of.
+
+    Raises ConfigError.
+    """
     import datetime as dt  # noqa: PLC0415
 
     from gateway.config import ConfigError, Problem  # noqa: PLC0415
     from gateway.config.certificates import out_of_service  # noqa: PLC0415
 
     config, layers = _loaded(config_file, flags)
-    found = out_of_service(config.server.tls, config.upstream.transport, config.audit, dt.datetime.now(dt.UTC))
+    found = out_of_service(
+        config.server.tls, config.upstream.transport, config.audit, dt.datetime.now(dt.UTC)
+    )
     if problems := [Problem(path, layers.source(path), text) for path, text in found]:
         raise ConfigError(problems)
     return config, layers
@@ -129,10 +155,14 @@ def _usable_now(config_file: Path | None, flags: dict[str, object]) -> "tuple[Co
 @_configured
 @click.pass_obj
 def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags: object) -> None:
-    """Serve until SIGTERM or SIGINT. SIGHUP reads tenants, issuers, regions and credentials anew."""
+    """Serve until SIGTERM or SIGINT.
+
+    SIGHUP reads tenants, issuers, regions and credentials anew.
+    """
     with _reported():
         config, layers = _usable_now(config_file, flags)
-        # grpc's core writes lines of its own form to standard error; what matters in them reaches us as errors.
+        # grpc's core writes lines of its own form to standard error; what matters in them reaches
+        # us as errors.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
         from asyncio import Runner  # noqa: PLC0415
@@ -145,7 +175,9 @@ def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags:
 
         try:
             with Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(serve(config, load=lambda: _loaded(config_file, flags)[0], signals=signals))
+                runner.run(
+                    serve(config, load=lambda: _loaded(config_file, flags)[0], signals=signals)
+                )
         except (AddressInUse, Unusable, StoreDown) as problem:
             raise click.ClickException(masking(layers).of(str(problem))) from problem
 
@@ -161,11 +193,26 @@ def _loop_factory() -> Callable[[], Any] | None:
 
 @main.command()
 @_configured
-@click.option("--online", is_flag=True, help="Also sign in to CBR with every credential, and list in every project. Changes nothing.")
 @click.option(
-    "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="With --online: write how answers differ from the description."
+    "--online",
+    is_flag=True,
+    help="Also sign in to CBR with every credential, and list in every project. Changes nothing.",
 )
-@click.option("--timeout", "within_s", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds for all answers of --online.")
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --online: write how answers differ from the description.",
+)
+@click.option(
+    "--timeout",
+    "within_s",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    help="Seconds for all answers of --online.",
+)
 def check(
     config_file: Path | None,
     online: bool,  # noqa: FBT001 - a flag of the command line
@@ -198,7 +245,10 @@ def check(
         "tenant": len(config.tenants),
         "project": sum(len(tenant.projects) for tenant in config.tenants),
     }
-    click.echo("OK: " + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items()))
+    click.echo(
+        "OK: "
+        + ", ".join(f"{count} {thing}{'s' * (count != 1)}" for thing, count in counts.items())
+    )
     if report_file is not None:
         _write_report(config, report_file, within_s)
     if online:
@@ -221,12 +271,17 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
         lines = "\n".join(f"  {problem}" for problem in problems)
         reports.append(f"{len(problems)} problem{'s' * (len(problems) != 1)} with CBR:\n{lines}")
     if config.state.kind == "valkey":
-        from gateway.state.valkey import problem_with  # noqa: PLC0415 - its library is installed for it only
+        from gateway.state.valkey import (  # noqa: PLC0415 - only when it is needed
+            problem_with,
+        )
 
         reports += filter(None, [asyncio.run(problem_with(config.state, SystemClock()))])
     if reports:
         raise click.ClickException(masking(layers).of("\n".join(reports)))
-    click.echo(f"OK: every credential is accepted, and vaults, policies and tasks can be listed in {len(places(config))} projects")
+    click.echo(
+        "OK: every credential is accepted, and vaults, policies and tasks can be listed in"
+        f" {len(places(config))} projects"
+    )
 
 
 def _write_report(config: "Config", file: Path, within_s: float) -> None:
@@ -236,10 +291,17 @@ def _write_report(config: "Config", file: Path, within_s: float) -> None:
     try:
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     except OSError as problem:
-        raise click.ClickException(f"{file}: {problem.strerror}. Name a file that can be written") from problem
-    count = sum(len(operation["differences"]) for cloud in found["clouds"] for operation in cloud["operations"])
+        raise click.ClickException(
+            f"{file}: {problem.strerror}. Name a file that can be written"
+        ) from problem
+    count = sum(
+        len(operation["differences"])
+        for cloud in found["clouds"]
+        for operation in cloud["operations"]
+    )
     click.echo(
-        f"{count} difference{'s' * (count != 1)} from the description in {file}. It holds no ids, names, addresses or values: please send it in"
+        f"{count} difference{'s' * (count != 1)} from the description in {file}. It holds no ids,"
+        " names, addresses or values: please send it in"
     )
 
 
@@ -256,8 +318,22 @@ def _surveyed(config: "Config", within_s: float) -> "list[Visit]":
 
 @main.command()
 @_configured
-@click.option("--out", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A folder that is empty or not there yet.")
-@click.option("--timeout", "within_s", type=click.FloatRange(1, 3600), default=120.0, show_default=True, help="Seconds for all answers.")
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="A folder that is empty or not there yet.",
+)
+@click.option(
+    "--timeout",
+    "within_s",
+    type=click.FloatRange(1, 3600),
+    default=120.0,
+    show_default=True,
+    help="Seconds for all answers.",
+)
 def record(config_file: Path | None, folder: Path, within_s: float, **flags: object) -> None:
     """Record what CBR answers to reads, as sanitised files for tests. Changes nothing."""
     from gateway.survey.fixtures import empty, fixtures, write  # noqa: PLC0415
@@ -269,8 +345,13 @@ def record(config_file: Path | None, folder: Path, within_s: float, **flags: obj
         files = fixtures(_surveyed(config, within_s))
         write(files, folder)
     except OSError as problem:
-        raise click.ClickException(f"{folder}: {problem.strerror or problem}. Name a folder that is empty or not there yet") from problem
-    click.echo(f"{len(files)} answers in {folder}. Ids, names, addresses and free text are replaced; look them over before you pass them on")
+        raise click.ClickException(
+            f"{folder}: {problem.strerror or problem}. Name a folder that is empty or not there yet"
+        ) from problem
+    click.echo(
+        f"{len(files)} answers in {folder}. Ids, names, addresses and free text are replaced; look"
+        " them over before you pass them on"
+    )
 
 
 @main.group()
@@ -302,7 +383,13 @@ def keys() -> None:
 
 
 @keys.command("new")
-@click.option("--id", "key_id", default="new-key", show_default=True, help="Name of the key in the configuration.")
+@click.option(
+    "--id",
+    "key_id",
+    default="new-key",
+    show_default=True,
+    help="Name of the key in the configuration.",
+)
 def keys_new(key_id: str) -> None:
     """Make an API key. It is shown once; the configuration keeps its hash only."""
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
@@ -312,7 +399,9 @@ def keys_new(key_id: str) -> None:
     try:
         TypeAdapter(Identifier).validate_python(key_id)
     except ValidationError as failure:
-        raise click.BadParameter(f"{key_id!r} {failure.errors()[0]['ctx']['error']}", param_hint="--id") from failure
+        raise click.BadParameter(
+            f"{key_id!r} {failure.errors()[0]['ctx']['error']}", param_hint="--id"
+        ) from failure
     key, sha256 = new_api_key()
     click.echo(f"# The key, for the caller alone: metadata `authorization: Bearer <key>`.\n{key}\n")
     click.echo(f'# Lines for the `api_keys` of its tenant:\n- id: "{key_id}"\n  sha256: "{sha256}"')
@@ -347,15 +436,34 @@ def explain_rpc(rpc: str) -> None:
             click.echo("\n".join(explain.explained(binding)))
         case []:
             near = explain.near(rpc, catalog.bindings)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "`cbr-gateway bindings` lists them all."
+            hint = (
+                f"Did you mean {' or '.join(near)}?"
+                if near
+                else "`cbr-gateway bindings` lists them all."
+            )
             raise click.BadParameter(f"no RPC {rpc!r}. {hint}", param_hint="RPC")
         case several:
-            raise click.BadParameter(f"{rpc!r} may be {' or '.join(b.rpc for b in several)}", param_hint="RPC")
+            raise click.BadParameter(
+                f"{rpc!r} may be {' or '.join(b.rpc for b in several)}", param_hint="RPC"
+            )
 
 
 @main.command()
-@click.option("--address", default="127.0.0.1:50052", show_default=True, metavar="HOST:PORT", help="Address of the health service.")
-@click.option("--timeout", "timeout_s", default=2.0, show_default=True, metavar="SECONDS", help="Time for the answer.")
+@click.option(
+    "--address",
+    default="127.0.0.1:50052",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address of the health service.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for the answer.",
+)
 def healthcheck(address: str, timeout_s: float) -> None:
     """Ask a running gateway whether it serves: exit code 0 when it does. For container probes."""
     import grpc  # noqa: PLC0415
@@ -364,7 +472,9 @@ def healthcheck(address: str, timeout_s: float) -> None:
     # The proxy variables of a container are not meant for a probe of the container itself.
     with grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=timeout_s
+            )
         except grpc.RpcError as error:
             raise click.ClickException(f"{address}: {error.code().name}") from error
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
@@ -376,4 +486,7 @@ def healthcheck(address: str, timeout_s: float) -> None:
 @main.command("version")
 def show_version() -> None:
     """Print the version of the gateway and of what it stands on."""
-    click.echo(f"cbr-gateway {version('cbr-gateway')} (grpcio {version('grpcio')}, protobuf {version('protobuf')})")
+    click.echo(
+        f"cbr-gateway {version('cbr-gateway')} (grpcio {version('grpcio')}, protobuf"
+        f" {version('protobuf')})"
+    )

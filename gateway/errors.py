@@ -5,8 +5,9 @@
       Resource              the object that the error is about
       UpstreamFacts         what is known of the CBR calls made before the error
 
-A GatewayError's message is public: it is built from fixed sentences and the caller's own input, never from CBR's texts, host names, credentials,
-other tenants' data or exceptions of libraries. Every other exception that reaches the edge becomes INTERNAL with an error id and no text.
+A GatewayError's message is public: it is built from fixed sentences and the caller's own input,
+never from CBR's texts, host names, credentials, other tenants' data or exceptions of libraries.
+Every other exception that reaches the edge becomes INTERNAL with an error id and no text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,11 @@ from gateway.reasons import REASONS, Reason, reason_name
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule. `subject`: a proto field path (`vault.billing.size_gib`), a precondition's object or a limit; `rule`: a stable word."""
+    """One broken rule.
+
+    `subject`: a proto field path (`vault.billing.size_gib`), a precondition's object or a limit;
+    `rule`: a stable word.
+    """
 
     subject: str
     description: str
@@ -28,7 +33,10 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class QuotaViolation(Violation):
-    """A limit of this gateway that did not allow what was asked. `subject`: whose limit; `rule`: the limit's name."""
+    """A limit of this gateway that did not allow what was asked.
+
+    `subject`: whose limit; `rule`: the limit's name.
+    """
 
     metric: str = ""
     dimensions: Mapping[str, str] = field(default_factory=dict)
@@ -47,8 +55,9 @@ class Resource:
 class UpstreamFacts:
     """What is known of the CBR calls behind one gateway call.
 
-    `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no answer has come; `yes`, since one has.
-    `http_status`, `code` and `request_id` are those of the last attempt, and empty when that one had no answer. `seconds`: what all attempts took.
+    `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no
+    answer has come; `yes`, since one has. `http_status`, `code` and `request_id` are those of the
+    last attempt, and empty when that one had no answer. `seconds`: what all attempts took.
     `order_ids`: orders that its answer names.
     """
 
@@ -78,7 +87,9 @@ class UpstreamFacts:
 
 @dataclass(slots=True, eq=False)
 class GatewayError(Exception):
-    """A failure with a published reason and a public message of one or two sentences: what is wrong, and what to do."""
+    """A failure with a published reason and a public message of one or two sentences: what is
+    wrong, and what to do.
+    """
 
     reason: Reason
     message: str
@@ -99,7 +110,9 @@ class GatewayError(Exception):
 
 
 class AnswerTooLarge(GatewayError):  # noqa: N818 - what has happened, as its callers read it
-    """UPSTREAM_PROTOCOL for an answer that is larger than one may be: of a list, fewer rows at once can be asked for."""
+    """UPSTREAM_PROTOCOL for an answer that is larger than one may be: of a list, fewer rows at once
+    can be asked for.
+    """
 
 
 def field_invalid(path: str, description: str, rule: str = "") -> GatewayError:

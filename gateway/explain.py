@@ -15,10 +15,19 @@ _WIDTH: Final = 120
 
 
 def found(name: str, bindings: Mapping[str, Binding]) -> list[Binding]:
-    """The RPCs that a name may mean: `CreateVault`, `VaultService.CreateVault`, a full name, in any case, or the vendor's word for the operation."""
+    """The RPCs that a name may mean: `CreateVault`, `VaultService.CreateVault`, a full name, in any
+    case, or the vendor's word for the operation.
+    """
     wanted = name.strip("/").replace("/", ".").lower()
-    full = {f"{b.descriptor.containing_service.full_name}.{b.descriptor.name}".lower(): b for b in bindings.values()}
-    ours = [binding for known, binding in full.items() if known == wanted or known.endswith(f".{wanted}")]
+    full = {
+        f"{b.descriptor.containing_service.full_name}.{b.descriptor.name}".lower(): b
+        for b in bindings.values()
+    }
+    ours = [
+        binding
+        for known, binding in full.items()
+        if known == wanted or known.endswith(f".{wanted}")
+    ]
     return ours or [binding for binding in bindings.values() if binding.operation.lower() == wanted]
 
 
@@ -45,7 +54,10 @@ def row(binding: Binding) -> dict[str, str | bool]:
 def table(bindings: Iterable[Binding]) -> Iterator[str]:
     """Aligned columns under a head."""
     columns = ("rpc", "verb", "path", "operation", "class")
-    rows: list[Mapping[str, str | bool]] = [{column: column.upper() for column in columns}, *(row(binding) for binding in bindings)]
+    rows: list[Mapping[str, str | bool]] = [
+        {column: column.upper() for column in columns},
+        *(row(binding) for binding in bindings),
+    ]
     widths = {column: max(len(str(line[column])) for line in rows) for column in columns}
     for line in rows:
         yield "  ".join(f"{line[column]:<{widths[column]}}" for column in columns).rstrip()
@@ -65,7 +77,10 @@ def explained(binding: Binding) -> Iterator[str]:
     yield from _section("Answer", reference.response_fields(binding, comments))
     errors = list(reference.errors_named(comment, comments))
     if errors:
-        yield from ("", "Errors of its own (every call may also end with those named at its service)")
+        yield from (
+            "",
+            "Errors of its own (every call may also end with those named at its service)",
+        )
     for error in errors:
         yield f"  {error.reason} ({code_pb2.Code.Name(error.code)})"
         yield from _wrapped(error.comment, "      ")
@@ -104,4 +119,11 @@ def _field(field: FieldReference) -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

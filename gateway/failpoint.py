@@ -1,10 +1,12 @@
-"""Named places at which a test can hurt the process: `CBR_GATEWAY_FAILPOINT=after_begin=kill`, or several with commas between.
+"""Named places at which a test can hurt the process: `CBR_GATEWAY_FAILPOINT=after_begin=kill`, or
+several with commas between.
 
     kill    ends the process at once, as `kill -9` does
     sleep   blocks the thread for a second, as a disk or a machine in trouble does
     raise   fails here, as a mistake in the code would
 
-Without the variable nothing happens at any of them. The configuration is not valid while the variable names a place or an action that does not exist.
+Without the variable nothing happens at any of them. The configuration is not valid while the
+variable names a place or an action that does not exist.
 """
 
 import os

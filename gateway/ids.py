@@ -1,6 +1,7 @@
 """Ids of calls and of what they make: 128 random bits as 32 hex digits.
 
-They are drawn from the system for many at once: a question to the system is dear where other threads wait to run.
+They are drawn from the system for many at once: a question to the system is dear where other
+threads wait to run.
 """
 
 import os

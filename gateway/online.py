@@ -1,4 +1,6 @@
-"""`check --online`: whether each credential and project of a configuration works, told by reads alone."""
+"""`check --online`: whether each credential and project of a configuration works, told by reads
+alone.
+"""
 
 import asyncio
 import random
@@ -22,7 +24,11 @@ from gateway.upstream.reader import UpstreamReader, unlisted
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
-LISTS: Final = {"vaults": "VaultService/ListVaults", "policies": "PolicyService/ListPolicies", "tasks": "TaskService/ListTasks"}
+LISTS: Final = {
+    "vaults": "VaultService/ListVaults",
+    "policies": "PolicyService/ListPolicies",
+    "tasks": "TaskService/ListTasks",
+}
 """What the gateway itself lists: to count, to find lost changes, and for those who watch."""
 _AT_ONCE: Final = 16
 
@@ -37,7 +43,10 @@ class Place:
     project: str
 
     def __str__(self) -> str:
-        return f"credential {self.credential}, region {self.region}, project {self.project} of tenant {self.tenant}"
+        return (
+            f"credential {self.credential}, region {self.region}, project {self.project} of tenant"
+            f" {self.tenant}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +62,36 @@ class Problem:
 
 
 def places(config: Config) -> list[Place]:
-    return [Place(project.credential, project.region, tenant.id, project.key) for tenant in config.tenants for project in tenant.projects]
+    return [
+        Place(project.credential, project.region, tenant.id, project.key)
+        for tenant in config.tenants
+        for project in tenant.projects
+    ]
 
 
 async def look(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
-    """One row of each list of each project, many at once; whatever has not answered within the time is a problem, too."""
+    """One row of each list of each project, many at once; whatever has not answered within the time
+    is a problem, too.
+    """
     async with reading(config, catalog) as reader:
         turns = asyncio.Semaphore(_AT_ONCE)
-        tasks = {place: asyncio.create_task(_look(reader, place, turns)) for place in places(config)}
+        tasks = {
+            place: asyncio.create_task(_look(reader, place, turns)) for place in places(config)
+        }
         try:
             if tasks:
                 await asyncio.wait(tasks.values(), timeout=within_s)
-            late = f"No answer within {within_s:g} s. Check the endpoint and the way to it, or give it more time: --timeout."
-            return [problem for place, task in tasks.items() for problem in (task.result() if task.done() else [Problem(place, "anything", late)])]
+            late = (
+                f"No answer within {within_s:g} s. Check the endpoint and the way to it, or give it"
+                " more time: --timeout."
+            )
+            return [
+                problem
+                for place, task in tasks.items()
+                for problem in (
+                    task.result() if task.done() else [Problem(place, "anything", late)]
+                )
+            ]
         finally:
             for task in tasks.values():
                 task.cancel()
@@ -88,7 +114,9 @@ async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) 
 
 @asynccontextmanager
 async def reading(
-    config: Config, catalog: Catalog, around: Callable[[Transport], Transport] = lambda transport: transport
+    config: Config,
+    catalog: Catalog,
+    around: Callable[[Transport], Transport] = lambda transport: transport,
 ) -> AsyncIterator[UpstreamReader]:
     """Reads by what is configured. `around`: what lies between the client and the transport."""
     clock = SystemClock()
@@ -98,7 +126,9 @@ async def reading(
     snapshots = Snapshots(transport, shares, breakers, clock)
     try:
         accounts = snapshots.build(config, key_files(config)).accounts
-        yield UpstreamReader(catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get)
+        yield UpstreamReader(
+            catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get
+        )
     finally:
         await snapshots.aclose()
         await transport.aclose()

@@ -13,7 +13,9 @@ from gateway.config import Config
 from gateway.signals import Signals
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
-"""For Python's garbage collector: with its usual thresholds it walks through all objects of thousands of streams at each poll."""
+"""For Python's garbage collector: with its usual thresholds it walks through all objects of
+thousands of streams at each poll.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -48,17 +50,25 @@ class _Wishes:
 
 
 async def serve(
-    config: Config, ready: Callable[[App], None] | None = None, load: Callable[[], Config] | None = None, signals: Signals | None = None
+    config: Config,
+    ready: Callable[[App], None] | None = None,
+    load: Callable[[], Config] | None = None,
+    signals: Signals | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. While it starts, the first one ends it.
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining.
 
-    `ready` is called once calls can be answered. With `load`, SIGHUP and changes in `tenants_dir` make it read the configuration anew.
+    While it starts, the first one ends it.
+
+    `ready` is called once calls can be answered. With `load`, SIGHUP and changes in `tenants_dir`
+    make it read the configuration anew.
     """
     telemetry.configure(config.log)
     task = asyncio.current_task()
     assert task is not None
     wishes = _Wishes(task)
-    with (signals or Signals()).heard_on(asyncio.get_running_loop(), wishes.end, wishes.reload if load is not None else None):
+    with (signals or Signals()).heard_on(
+        asyncio.get_running_loop(), wishes.end, wishes.reload if load is not None else None
+    ):
         try:
             async with open_app(config, load) as app:
                 wishes.started(app)
@@ -76,13 +86,21 @@ async def serve(
 
 
 def _tell(app: App, config: Config) -> None:
-    # What is alive now lives as long as the process; without this, every full collection walks all of it again.
+    # What is alive now lives as long as the process; without this, every full collection walks all
+    # of it again.
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    known = {"rpcs": len(app.catalog.bindings), "config": app.current.snapshot.version, "audit": config.audit.kind}
+    known = {
+        "rpcs": len(app.catalog.bindings),
+        "config": app.current.snapshot.version,
+        "audit": config.audit.kind,
+    }
     log.info("serving", address=app.address, health=app.health_address, **known)
     if config.page_token_key is None:
-        log.warning("page_token_key is not set: page and resume tokens end with this process, and no other replica takes them")
+        log.warning(
+            "page_token_key is not set: page and resume tokens end with this process, and no other"
+            " replica takes them"
+        )
 
 
 async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:

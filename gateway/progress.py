@@ -1,4 +1,6 @@
-"""How events of WatchTasks look to people: a bar for each task on a terminal, a line for each change elsewhere; and what came of it all."""
+"""How events of WatchTasks look to people: a bar for each task on a terminal, a line for each
+change elsewhere; and what came of it all.
+"""
 
 from collections import Counter
 from types import TracebackType
@@ -6,9 +8,23 @@ from typing import Final, Self
 
 from cbrgateway.v1 import task_pb2, types_pb2
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
-_FINAL: Final = frozenset({task_pb2.TASK_STATUS_SUCCEEDED, task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_TIMED_OUT, task_pb2.TASK_STATUS_SKIPPED})
+_FINAL: Final = frozenset(
+    {
+        task_pb2.TASK_STATUS_SUCCEEDED,
+        task_pb2.TASK_STATUS_FAILED,
+        task_pb2.TASK_STATUS_TIMED_OUT,
+        task_pb2.TASK_STATUS_SKIPPED,
+    }
+)
 _DONE_PERCENT: Final = 100
 
 
@@ -33,7 +49,11 @@ def _note_in(event: task_pb2.WatchTasksResponse) -> str:
             return _note_on_removal(event.removed)
         case "source_status":
             name, status = event.source_status.task_id or "CBR", event.source_status
-            return f"{name} can be read again." if status.healthy else f"{name} cannot be read: {status.failure.message}"
+            return (
+                f"{name} can be read again."
+                if status.healthy
+                else f"{name} cannot be read: {status.failure.message}"
+            )
         case "submission":
             return _note_on(event.submission)
     return ""
@@ -42,8 +62,14 @@ def _note_in(event: task_pb2.WatchTasksResponse) -> str:
 def _note_on_removal(removed: task_pb2.TaskRemoval) -> str:
     name = removed.task_id or removed.submission_id
     if removed.reason == task_pb2.TASK_REMOVAL_REASON_UNREADABLE:
-        return f"{name} is not waited for any more, since it cannot be read: {removed.failure.message}"
-    return f"{name} is not known." if removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND else f"{name} is gone."
+        return (
+            f"{name} is not waited for any more, since it cannot be read: {removed.failure.message}"
+        )
+    return (
+        f"{name} is not known."
+        if removed.reason == task_pb2.TASK_REMOVAL_REASON_NOT_FOUND
+        else f"{name} is gone."
+    )
 
 
 def _note_on(submission: types_pb2.Submission) -> str:
@@ -54,7 +80,10 @@ def _note_on(submission: types_pb2.Submission) -> str:
         notes.append("no work was started.")
     if submission.state == types_pb2.SUBMISSION_STATE_UNDECIDED:
         notes.append(f"it cannot be told whether CBR has it: {submission.state_reason}.")
-    if left_out := ", ".join(f"{each.name or each.id} ({each.reason or each.code})" for each in submission.skipped_resources):
+    if left_out := ", ".join(
+        f"{each.name or each.id} ({each.reason or each.code})"
+        for each in submission.skipped_resources
+    ):
         notes.append(f"CBR left out {left_out}.")
     return f"{submission.id}: {' '.join(notes)}" if notes else ""
 
@@ -65,7 +94,9 @@ def state(task: task_pb2.Task) -> str:
 
 
 def _word(task: task_pb2.Task) -> str:
-    return task.status_raw or task_pb2.TaskStatus.Name(task.status).removeprefix("TASK_STATUS_").lower().replace("_", " ")
+    return task.status_raw or task_pb2.TaskStatus.Name(task.status).removeprefix(
+        "TASK_STATUS_"
+    ).lower().replace("_", " ")
 
 
 def percent(task: task_pb2.Task) -> int:
@@ -74,7 +105,9 @@ def percent(task: task_pb2.Task) -> int:
 
 
 def _title(task: task_pb2.Task) -> str:
-    kind = task.type_raw or task_pb2.TaskType.Name(task.type).removeprefix("TASK_TYPE_").lower().replace("_", " ")
+    kind = task.type_raw or task_pb2.TaskType.Name(task.type).removeprefix(
+        "TASK_TYPE_"
+    ).lower().replace("_", " ")
     return f"{kind} {task.details.resource.name or task.vault_name or task.id}"
 
 
@@ -94,7 +127,11 @@ class Tally:
             self._states[event.submission.id] = "not started"
         elif event.submission.state == types_pb2.SUBMISSION_STATE_UNDECIDED:
             self._states[event.submission.id] = "undecided"
-        for resource in event.submission.skipped_resources if event.submission.state != types_pb2.SUBMISSION_STATE_NOT_STARTED else ():
+        for resource in (
+            event.submission.skipped_resources
+            if event.submission.state != types_pb2.SUBMISSION_STATE_NOT_STARTED
+            else ()
+        ):
             self._states[f"{event.submission.id}/{resource.id}"] = "left out"
 
     @property
@@ -103,7 +140,12 @@ class Tally:
 
     def summary(self) -> str:
         """Such as `3 succeeded, 1 failed`."""
-        return ", ".join(f"{number} {state}" for state, number in Counter(self._states.values()).items()) or "no task is running"
+        return (
+            ", ".join(
+                f"{number} {state}" for state, number in Counter(self._states.values()).items()
+            )
+            or "no task is running"
+        )
 
 
 class Lines:
@@ -115,12 +157,21 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Nothing is held."""
 
     def show(self, event: task_pb2.WatchTasksResponse) -> None:
         task = task_in(event)
-        if text := f"{task.id}  {_title(task)}: {percent(task)} %, {state(task)}" if task else _note_in(event):
+        if text := (
+            f"{task.id}  {_title(task)}: {percent(task)} %, {state(task)}"
+            if task
+            else _note_in(event)
+        ):
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -142,7 +193,12 @@ class Bars:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._progress.stop()
 
     def show(self, event: task_pb2.WatchTasksResponse) -> None:
@@ -152,5 +208,7 @@ class Bars:
                 self._progress.console.print(note, markup=False, highlight=False, soft_wrap=True)
             return
         if task.id not in self._bars:
-            self._bars[task.id] = self._progress.add_task(_title(task), total=_DONE_PERCENT, state="")
+            self._bars[task.id] = self._progress.add_task(
+                _title(task), total=_DONE_PERCENT, state=""
+            )
         self._progress.update(self._bars[task.id], completed=percent(task), state=state(task))

@@ -1,4 +1,6 @@
-"""The published reasons of errors, and what errors.proto declares of each: gRPC code, who refuses, and whether clients are held to the delay."""
+"""The published reasons of errors, and what errors.proto declares of each: gRPC code, who refuses,
+and whether clients are held to the delay.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +13,14 @@ from google.rpc import code_pb2
 Reason: TypeAlias = errors_pb2.ErrorReason.ValueType
 
 _PREFIX: Final = "ERROR_REASON_"
-_NEVER_RAISED: Final = frozenset({errors_pb2.ERROR_REASON_UNSPECIFIED, errors_pb2.ERROR_REASON_OTHER})
+_NEVER_RAISED: Final = frozenset(
+    {errors_pb2.ERROR_REASON_UNSPECIFIED, errors_pb2.ERROR_REASON_OTHER}
+)
 _REFUSALS: Final[Mapping[int, frozenset[options_pb2.Refusal.ValueType]]] = {
     code_pb2.UNAUTHENTICATED: frozenset({options_pb2.REFUSAL_ACCESS}),
-    code_pb2.PERMISSION_DENIED: frozenset({options_pb2.REFUSAL_ACCESS, options_pb2.REFUSAL_UPSTREAM}),
+    code_pb2.PERMISSION_DENIED: frozenset(
+        {options_pb2.REFUSAL_ACCESS, options_pb2.REFUSAL_UPSTREAM}
+    ),
     code_pb2.RESOURCE_EXHAUSTED: frozenset({options_pb2.REFUSAL_LIMIT}),
 }
 """Who may refuse with a code; with every other one nobody does."""
@@ -24,7 +30,10 @@ _REPEATED: Final = frozenset({code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What follows from a reason. `refusal`: a value of Refusal. `pushback`: the delay is sent as `grpc-retry-pushback-ms`, too."""
+    """What follows from a reason.
+
+    `refusal`: a value of Refusal. `pushback`: the delay is sent as `grpc-retry-pushback-ms`, too.
+    """
 
     code: code_pb2.Code.ValueType
     refusal: options_pb2.Refusal.ValueType
@@ -73,13 +82,22 @@ def _problems(value: EnumValueDescriptor) -> Iterator[str]:
     allowed = _REFUSALS.get(declared.code, frozenset({options_pb2.REFUSAL_UNSPECIFIED}))
     if declared.refusal not in allowed:
         names = " or ".join(options_pb2.Refusal.Name(each) for each in sorted(allowed))
-        yield f"has the code {code} and the refusal {options_pb2.Refusal.Name(declared.refusal)}; it must be {names}"
+        yield (
+            f"has the code {code} and the refusal {options_pb2.Refusal.Name(declared.refusal)}; it"
+            f" must be {names}"
+        )
     if declared.pushback and declared.code not in _REPEATED:
-        yield f"has pushback and the code {code}, with which a call must not be repeated; some clients would"
+        yield (
+            f"has pushback and the code {code}, with which a call must not be repeated; some"
+            " clients would"
+        )
 
 
 REASONS: Final = read(errors_pb2.ErrorReason.DESCRIPTOR)
-"""Of every reason that is raised. OUTCOME_UNKNOWN alone may be raised with another code (UNAVAILABLE)."""
+"""Of every reason that is raised.
+
+OUTCOME_UNKNOWN alone may be raised with another code (UNAVAILABLE).
+"""
 
 
 def reason_name(reason: Reason) -> str:

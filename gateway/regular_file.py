@@ -1,4 +1,7 @@
-"""Reads of small files that operators name: certificates, keys, secrets. What is no such file is refused, and never waited for."""
+"""Reads of small files that operators name: certificates, keys, secrets.
+
+What is no such file is refused, and never waited for.
+"""
 
 import errno
 import os
@@ -10,7 +13,9 @@ _MOST: Final = 4 * 1024 * 1024
 
 
 def read_file(path: Path) -> bytes:
-    """Raises OSError, also for a pipe, a device or a directory, which could keep its reader waiting, and for more than 4 MiB."""
+    """Raises OSError, also for a pipe, a device or a directory, which could keep its reader
+    waiting, and for more than 4 MiB.
+    """
     # Without this flag opening a pipe waits for its writer.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

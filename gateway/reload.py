@@ -1,7 +1,8 @@
 """Taking over a changed configuration while calls go on.
 
-Everything is read and checked first; then one assignment makes it the configuration of all calls that begin from then on. A configuration with any
-mistake is not taken over, not even in part: the old one goes on, and the log names every mistake.
+Everything is read and checked first; then one assignment makes it the configuration of all calls
+that begin from then on. A configuration with any mistake is not taken over, not even in part: the
+old one goes on, and the log names every mistake.
 """
 
 import asyncio
@@ -24,7 +25,18 @@ _GIVE_UP_S: Final = 30.0
 _HANGING: Final = 4
 """How many reads that do not end are left behind before no other one is begun."""
 _KEPT: Final = "configuration not taken over, the old one stays"
-_LIVE: Final = frozenset({"tenants", "tenants_dir", "limits", "issuers", "upstream.regions", "upstream.credentials", "audit.policy", "log.level"})
+_LIVE: Final = frozenset(
+    {
+        "tenants",
+        "tenants_dir",
+        "limits",
+        "issuers",
+        "upstream.regions",
+        "upstream.credentials",
+        "audit.policy",
+        "log.level",
+    }
+)
 
 Read = tuple[Config, Mapping[str, FileKeys]]
 """A configuration, and what the files of keys hold that it names."""
@@ -37,9 +49,19 @@ class _GivenUp(Exception):  # noqa: N818 - says what is the case
 
 
 class Reloader:
-    """Loads the configuration anew when told to, or when the directory of tenants changes. `load` raises ConfigError."""
+    """Loads the configuration anew when told to, or when the directory of tenants changes.
 
-    def __init__(self, first: Read, load: Callable[[], Config], snapshots: Snapshots, current: Current, taken: Callable[[Config], None]) -> None:
+    `load` raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        first: Read,
+        load: Callable[[], Config],
+        snapshots: Snapshots,
+        current: Current,
+        taken: Callable[[Config], None],
+    ) -> None:
         """`first`: what is in use now."""
         config, _ = first
         self._started_with = config
@@ -56,7 +78,10 @@ class Reloader:
         self._watches: dict[Path, DirectoryWatch] = {}
 
     def ask(self) -> None:
-        """Reload soon; several wishes at once are one. Safe in a signal handler of the event loop."""
+        """Reload soon; several wishes at once are one.
+
+        Safe in a signal handler of the event loop.
+        """
         self._told = True
         self._asked.set()
 
@@ -78,7 +103,10 @@ class Reloader:
             self._follow(set())
 
     async def reload(self, *, told: bool = True) -> None:
-        """Takes over what is now configured, or keeps what there is. Never raises. `told`: an answer is expected, even if nothing has changed."""
+        """Takes over what is now configured, or keeps what there is.
+
+        Never raises. `told`: an answer is expected, even if nothing has changed.
+        """
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
@@ -100,19 +128,32 @@ class Reloader:
             self._follow(self._in_use)
             told = told or self._last != (config, keys)
             self._last = config, keys
-            (log.info if told else log.debug)("configuration active", version=snapshot.version, before=before.version, tenants=snapshot.tenants)
+            (log.info if told else log.debug)(
+                "configuration active",
+                version=snapshot.version,
+                before=before.version,
+                tenants=snapshot.tenants,
+            )
             if told and (late := sorted(_changed(self._started_with, config))):
                 log.warning("settings that were changed need a restart", keys=late)
 
     async def _read_in_time(self) -> Read:
-        """Raises _GivenUp where it does not end: then its thread is left behind, and what it still finds counts for nothing."""
+        """Raises _GivenUp where it does not end: then its thread is left behind, and what it still
+        finds counts for nothing.
+        """
         if len(self._hanging) >= _HANGING:
-            raise _GivenUp("the configuration is not read while earlier reads of it do not end: look for a disk that hangs. The old one stays")
+            raise _GivenUp(
+                "the configuration is not read while earlier reads of it do not end: look for a"
+                " disk that hangs. The old one stays"
+            )
         reading = asyncio.ensure_future(in_background(self._read))
         if not (await asyncio.wait({reading}, timeout=_GIVE_UP_S))[0]:
             self._hanging.add(reading)
             reading.add_done_callback(self._freed)
-            raise _GivenUp("reading the configuration does not end and is given up: look for a disk that hangs. The old one stays")
+            raise _GivenUp(
+                "reading the configuration does not end and is given up: look for a disk that"
+                " hangs. The old one stays"
+            )
         return await reading
 
     def _freed(self, reading: "asyncio.Future[Read]") -> None:
@@ -152,5 +193,9 @@ def _changed(old: BaseModel, new: BaseModel, prefix: str = "") -> set[str]:
     for name in type(old).model_fields:
         key, before, after = f"{prefix}{name}", getattr(old, name), getattr(new, name)
         if key not in _LIVE and before != after:
-            keys |= _changed(before, after, f"{key}.") if isinstance(before, BaseModel) and type(before) is type(after) else {key}
+            keys |= (
+                _changed(before, after, f"{key}.")
+                if isinstance(before, BaseModel) and type(before) is type(after)
+                else {key}
+            )
     return keys

@@ -1,6 +1,8 @@
-"""Words that only this gateway can have written: signed, and readable by every replica with the same key.
+"""Words that only this gateway can have written: signed, and readable by every replica with the
+same key.
 
-A seal is made for one purpose. What was signed for another one, such as a page token shown as a resume token, is not believed.
+A seal is made for one purpose. What was signed for another one, such as a page token shown as a
+resume token, is not believed.
 """
 
 import base64
@@ -17,7 +19,10 @@ class Seal:
         self._key = hmac.digest(key, purpose.encode(), "sha256")
 
     def write(self, payload: bytes) -> str:
-        """The payload and its signature, in URL-safe characters. The payload can be read by anyone."""
+        """The payload and its signature, in URL-safe characters.
+
+        The payload can be read by anyone.
+        """
         return base64.b64encode(self._mac(payload) + payload, altchars=b"-_").decode()
 
     def read(self, text: str) -> bytes | None:

@@ -1,10 +1,13 @@
-"""Secrets: wrapped so that no log line, repr or traceback shows them, and named in the configuration instead of written there.
+"""Secrets: wrapped so that no log line, repr or traceback shows them, and named in the
+configuration instead of written there.
 
-The configuration is shown, diffed and mounted freely: it says `{env: NAME}` or `{file: PATH}`, and the secret is read when it is loaded. Validation
-takes the environment from its context: `{"environ": {...}}`.
+The configuration is shown, diffed and mounted freely: it says `{env: NAME}` or `{file: PATH}`, and
+the secret is read when it is loaded. Validation takes the environment from its context:
+`{"environ": {...}}`.
 
-What stands where a name belongs may be the secret itself, pasted into the wrong place. So the name of a secret is shown only once something bears it,
-and anything else that was configured only as far as it reads like a name: `masked`.
+What stands where a name belongs may be the secret itself, pasted into the wrong place. So the name
+of a secret is shown only once something bears it, and anything else that was configured only as far
+as it reads like a name: `masked`.
 """
 
 import difflib
@@ -22,13 +25,33 @@ from gateway.regular_file import read_file
 _HOW = "Name where it is kept: {env: NAME} or {file: PATH}"
 _EDGES: Final = " \t\r\n"
 _STRAY: Final = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
-"""Unicode's categories of characters that nobody sees: controls, byte order marks, no-break and zero-width spaces, line separators, no characters."""
-_BLANK: Final = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFFA0)))
+"""Unicode's categories of characters that nobody sees: controls, byte order marks, no-break and
+zero-width spaces, line separators, no characters.
+"""
+_BLANK: Final = frozenset(
+    map(
+        chr,
+        (
+            0x34F,
+            0x115F,
+            0x1160,
+            0x17B4,
+            0x17B5,
+            *range(0x180B, 0x1810),
+            0x2800,
+            0x3164,
+            *range(0xFE00, 0xFE10),
+            0xFFA0,
+        ),
+    )
+)
 """Fillers and the like, which are in other categories."""
 _LONGEST: Final = 200
 _SHORTEST: Final = 4
 _GAPS: Final = re.compile(r"[-_./:@,*<>\[\]~ ]+")
-_WORD: Final = re.compile(r"[A-Za-z][a-z]{0,15}[0-9]{0,5}|[A-Z]{1,16}[0-9]{0,5}|([A-Z][a-z]{1,15}){2,4}|[0-9]{1,8}[a-z]{0,2}")
+_WORD: Final = re.compile(
+    r"[A-Za-z][a-z]{0,15}[0-9]{0,5}|[A-Z]{1,16}[0-9]{0,5}|([A-Z][a-z]{1,15}){2,4}|[0-9]{1,8}[a-z]{0,2}"
+)
 _USER: Final = re.compile(r"//[^/@\s]*@")
 _URL: Final = re.compile(r"([a-z]+://[^/?#]*)([^?#]*)(.*)", re.DOTALL)
 MASK: Final = "***"
@@ -63,7 +86,10 @@ class Secret:
 
 
 def _resolved(value: object, info: ValidationInfo) -> Secret:
-    """The secret that a reference names. No message carries the value: a literal may well be the secret itself."""
+    """The secret that a reference names.
+
+    No message carries the value: a literal may well be the secret itself.
+    """
     match value:
         case Secret():
             return value
@@ -77,10 +103,11 @@ def _resolved(value: object, info: ValidationInfo) -> Secret:
 
 
 def cleaned(text: str, what: str) -> str:
-    """A secret as it was read from `what`, without the white space that editors and `echo` put around it.
+    """A secret as it was read from `what`, without the white space that editors and `echo` put
+    around it.
 
-    Raises ValueError if nothing is left, or if it holds a character that cannot be seen: such a secret was copied badly, and whoever checks it
-    would only call it wrong.
+    Raises ValueError if nothing is left, or if it holds a character that cannot be seen: such a
+    secret was copied badly, and whoever checks it would only call it wrong.
     """
     secret = text.strip(_EDGES)
     if not secret:
@@ -88,7 +115,10 @@ def cleaned(text: str, what: str) -> str:
     for place, character in enumerate(secret, start=1):
         if character != " " and (character in _BLANK or unicodedata.category(character) in _STRAY):
             name = unicodedata.name(character, "CONTROL CHARACTER")
-            raise ValueError(f"{what} holds U+{ord(character):04X} ({name}) as character {place} of {len(secret)}. Remove it")
+            raise ValueError(
+                f"{what} holds U+{ord(character):04X} ({name}) as character {place} of"
+                f" {len(secret)}. Remove it"
+            )
     return secret
 
 
@@ -97,16 +127,23 @@ def read_secret_file(path: Path) -> str:
     try:
         text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"secret file {path} is not UTF-8 text. Put the secret alone into it") from error
+        raise ValueError(
+            f"secret file {path} is not UTF-8 text. Put the secret alone into it"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         what = f"secret file {path}" if _exists(path) else "the secret file named here"
-        raise ValueError(f"{what} cannot be read: {reason}. Give the path of a file that this user may read") from error
+        raise ValueError(
+            f"{what} cannot be read: {reason}. Give the path of a file that this user may read"
+        ) from error
     return cleaned(text, f"secret file {path}")
 
 
 def masked(text: str) -> str:
-    """The text, if it reads like a name, an address or a path: words with few digits. Of a URL the parts that do, of anything else a mask."""
+    """The text, if it reads like a name, an address or a path: words with few digits.
+
+    Of a URL the parts that do, of anything else a mask.
+    """
     text = _USER.sub(f"//{MASK}@", text)
     if _plain(text) or (text.startswith("/") and _exists(Path(text))):
         return text
@@ -117,11 +154,16 @@ def masked(text: str) -> str:
 
 
 def _plain(text: str) -> bool:
-    return len(text) < _SHORTEST or (len(text) <= _LONGEST and all(len(word) < _SHORTEST or _WORD.fullmatch(word) for word in _GAPS.split(text)))
+    return len(text) < _SHORTEST or (
+        len(text) <= _LONGEST
+        and all(len(word) < _SHORTEST or _WORD.fullmatch(word) for word in _GAPS.split(text))
+    )
 
 
 def named(path: Path) -> str:
-    """A path as an error may show it: not what is none, such as a key that was pasted in place of its file's name."""
+    """A path as an error may show it: not what is none, such as a key that was pasted in place of
+    its file's name.
+    """
     text = masked(str(path))
     return "what stands here is no path" if text == MASK else text
 
@@ -145,15 +187,29 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Secret:
 class _Reference:
     """Teaches pydantic that a Secret is written as a reference."""
 
-    def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(_resolved)
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         def reference(key: str, what: str) -> dict[str, Any]:
             text = {"type": "string", "minLength": 1, "description": what}
-            return {"type": "object", "properties": {key: text}, "required": [key], "additionalProperties": False}
+            return {
+                "type": "object",
+                "properties": {key: text},
+                "required": [key],
+                "additionalProperties": False,
+            }
 
-        return {"oneOf": [reference("env", "Name of an environment variable."), reference("file", "Path of a file that holds the secret alone.")]}
+        return {
+            "oneOf": [
+                reference("env", "Name of an environment variable."),
+                reference("file", "Path of a file that holds the secret alone."),
+            ]
+        }
 
 
 SecretReference = Annotated[Secret, _Reference()]

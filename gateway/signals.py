@@ -1,6 +1,8 @@
-"""The signals of a process's life, from its first steps to its last: none kills it halfway, and none is forgotten.
+"""The signals of a process's life, from its first steps to its last: none kills it halfway, and
+none is forgotten.
 
-SIGTERM, SIGINT   the end: at once while it starts, in order once it serves, and without further waiting the second time
+SIGTERM, SIGINT   the end: at once while it starts, in order once it serves, and without further
+                  waiting the second time
 SIGHUP            reads the configuration anew: once it serves, however early it was asked for
 
 Until `installed` has begun each of them kills the process, so this module imports next to nothing.
@@ -19,7 +21,10 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """What signals have asked for so far. Outside of `installed` and `heard_on` they do as Python has it."""
+    """What signals have asked for so far.
+
+    Outside of `installed` and `heard_on` they do as Python has it.
+    """
 
     def __init__(self) -> None:
         self._ended = False
@@ -27,26 +32,39 @@ class Signals:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """An end leaves by SystemExit, wherever the main thread is, once; and a reload is remembered. After it, all are ignored."""
+        """An end leaves by SystemExit, wherever the main thread is, once; and a reload is
+        remembered. After it, all are ignored.
+        """
         try:
             for number in _ENDING:
                 signal.signal(number, self._end)
             signal.signal(signal.SIGHUP, self._ask_reload)
             yield
         finally:
-            # The end of the interpreter takes handlers away, but leaves a signal that is ignored as it is.
+            # The end of the interpreter takes handlers away, but leaves a signal that is ignored as
+            # it is.
             for number in (*_ENDING, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
-    def heard_on(self, loop: "asyncio.AbstractEventLoop", end: Callable[[], None], reload: Callable[[], None] | None) -> Iterator[None]:
-        """Has the loop call these, for what was asked before, too. Without `reload`, SIGHUP stays as it is."""
+    def heard_on(
+        self,
+        loop: "asyncio.AbstractEventLoop",
+        end: Callable[[], None],
+        reload: Callable[[], None] | None,
+    ) -> Iterator[None]:
+        """Has the loop call these, for what was asked before, too.
+
+        Without `reload`, SIGHUP stays as it is.
+        """
 
         def note_end() -> None:
             self._ended = True
             end()
 
-        wishes = dict.fromkeys(_ENDING, note_end) | ({signal.SIGHUP: reload} if reload is not None else {})
+        wishes = dict.fromkeys(_ENDING, note_end) | (
+            {signal.SIGHUP: reload} if reload is not None else {}
+        )
         before = {number: signal.getsignal(number) for number in wishes}
         for number, wish in wishes.items():
             loop.add_signal_handler(number, wish)

@@ -1,6 +1,7 @@
 """From a configuration to the snapshot that calls work with.
 
-What holds state lives on from one snapshot to the next where the configuration says the same: tokens of IAM, the cloud's clock, keys of issuers.
+What holds state lives on from one snapshot to the next where the configuration says the same:
+tokens of IAM, the cloud's clock, keys of issuers.
 """
 
 import hashlib
@@ -26,9 +27,15 @@ _SERVICE = "cbr"
 
 
 class Snapshots:
-    """Makes snapshots. Those of one process share their transport. For IAM, who has a share of the connections is the IAM user."""
+    """Makes snapshots.
 
-    def __init__(self, transport: Transport, shares: Shares, breakers: Breakers, clock: Clock) -> None:
+    Those of one process share their transport. For IAM, who has a share of the connections is the
+    IAM user.
+    """
+
+    def __init__(
+        self, transport: Transport, shares: Shares, breakers: Breakers, clock: Clock
+    ) -> None:
         self._transport = transport
         self._shares = shares
         self._breakers = breakers
@@ -37,16 +44,34 @@ class Snapshots:
         self._keys: dict[str, FetchedKeys] = {}
 
     def build(self, config: Config, key_files: Mapping[str, FileKeys]) -> Snapshot:
-        """The snapshot of a valid configuration, whose files were read before. Nothing is fetched yet.
+        """The snapshot of a valid configuration, whose files were read before.
+
+        Nothing is fetched yet.
 
         What no later snapshot uses is let go; calls that still use it keep it alive.
         """
-        accounts = {key: account for tenant in config.tenants for key, account in self._accounts(config, tenant).items()}
-        issuers = [Issuer(name, settings, key_files.get(name) or self._fetched(settings)) for name, settings in config.issuers.items()]
-        used = {id(account.auth) for account in accounts.values()} | {id(issuer.keys) for issuer in issuers}
-        self._authenticators = {key: auth for key, auth in self._authenticators.items() if id(auth) in used}
+        accounts = {
+            key: account
+            for tenant in config.tenants
+            for key, account in self._accounts(config, tenant).items()
+        }
+        issuers = [
+            Issuer(name, settings, key_files.get(name) or self._fetched(settings))
+            for name, settings in config.issuers.items()
+        ]
+        used = {id(account.auth) for account in accounts.values()} | {
+            id(issuer.keys) for issuer in issuers
+        }
+        self._authenticators = {
+            key: auth for key, auth in self._authenticators.items() if id(auth) in used
+        }
         self._keys = {url: keys for url, keys in self._keys.items() if id(keys) in used}
-        return Snapshot(version(config), len(config.tenants), TenantDirectory(config.tenants, issuers, self._clock), accounts)
+        return Snapshot(
+            version(config),
+            len(config.tenants),
+            TenantDirectory(config.tenants, issuers, self._clock),
+            accounts,
+        )
 
     async def aclose(self) -> None:
         """Ends what the last snapshot does in the background."""
@@ -58,10 +83,17 @@ class Snapshots:
     def _accounts(self, config: Config, tenant: Tenant) -> dict[str, Account]:
         """Those of one tenant, each knowing the others."""
         own = {project.key: self._account(config, tenant, project) for project in tenant.projects}
-        return {key: replace(account, others=tuple(other for other in own.values() if other is not account)) for key, account in own.items()}
+        return {
+            key: replace(
+                account, others=tuple(other for other in own.values() if other is not account)
+            )
+            for key, account in own.items()
+        }
 
     def _account(self, config: Config, tenant: Tenant, project: Project) -> Account:
-        """Projects that share a credential share its authenticator, as far as the region's IAM or way of signing is the same."""
+        """Projects that share a credential share its authenticator, as far as the region's IAM or
+        way of signing is the same.
+        """
         region = config.upstream.regions[project.region].region(project.region)
         credential = config.upstream.credentials[project.credential].credential()
         if isinstance(credential, AccessKey):
@@ -73,14 +105,29 @@ class Snapshots:
             auth = self._authenticator(credential, where)
             self._authenticators[credential, where] = auth
         shared = project.enterprise_project_id or ""
-        return Account(project.id, region.endpoint, auth, shared, tenant.id, region=project.region, flavor=region.flavor)
+        return Account(
+            project.id,
+            region.endpoint,
+            auth,
+            shared,
+            tenant.id,
+            region=project.region,
+            flavor=region.flavor,
+        )
 
     def _authenticator(self, credential: AccessKey | IamUser, where: str) -> Authenticator:
         """`where`: what keys are derived for, or IAM's endpoint."""
         if isinstance(credential, AccessKey):
             return AccessKeyAuth(credential, self._clock, where)
         transport = self._shares.of(where, f"{credential.domain}/{credential.user}")
-        return TokenAuth(credential, where, transport, breakers=self._breakers, clock=self._clock, random=random.random)
+        return TokenAuth(
+            credential,
+            where,
+            transport,
+            breakers=self._breakers,
+            clock=self._clock,
+            random=random.random,
+        )
 
     def _fetched(self, settings: IssuerSettings) -> FetchedKeys:
         assert settings.jwks.url is not None
@@ -92,12 +139,28 @@ class Snapshots:
 
 
 def key_files(config: Config) -> dict[str, FileKeys]:
-    """The keys of the issuers whose keys are in a file. Raises OSError or ValueError for a file that has just been changed."""
-    files = {name: settings.jwks.file for name, settings in config.issuers.items() if settings.jwks.file is not None}
+    """The keys of the issuers whose keys are in a file.
+
+    Raises OSError or ValueError for a file that has just been changed.
+    """
+    files = {
+        name: settings.jwks.file
+        for name, settings in config.issuers.items()
+        if settings.jwks.file is not None
+    }
     return {name: FileKeys(read_file(path)) for name, path in files.items()}
 
 
 def version(config: Config) -> str:
-    """The first digits of a hash of everything that a reload can change. Secrets are left out: a hash of one is a hint."""
-    parts = (config.tenants, config.limits, config.issuers, config.upstream.regions, config.upstream.credentials)
+    """The first digits of a hash of everything that a reload can change.
+
+    Secrets are left out: a hash of one is a hint.
+    """
+    parts = (
+        config.tenants,
+        config.limits,
+        config.issuers,
+        config.upstream.regions,
+        config.upstream.credentials,
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:_VERSION_DIGITS]

@@ -1,9 +1,12 @@
 """Standard error that nobody waits for.
 
-Its reader may be slow, or gone for good: a pipe then takes about 64 KiB, and whoever writes next waits, be it the event loop. So what is written goes
-into a queue of bounded size, and a thread takes it from there. What has no room is lost and counted; once there is room again a line says how much.
+Its reader may be slow, or gone for good: a pipe then takes about 64 KiB, and whoever writes next
+waits, be it the event loop. So what is written goes into a queue of bounded size, and a thread
+takes it from there. What has no room is lost and counted; once there is room again a line says how
+much.
 
-The descriptor stays as it is. Other processes share it, and would meet a pipe that does not wait for its reader, too.
+The descriptor stays as it is. Other processes share it, and would meet a pipe that does not wait
+for its reader, too.
 """
 
 import atexit
@@ -42,7 +45,9 @@ class QueuedOutput(io.RawIOBase):
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._full = False
-        """From the moment when the queue has no room until it is half empty: lines are lost in stretches, with one notice for each."""
+        """From the moment when the queue has no room until it is half empty: lines are lost in
+        stretches, with one notice for each.
+        """
         self._lost = 0
         self._untold = 0
         self._torn = False
@@ -82,7 +87,10 @@ class QueuedOutput(io.RawIOBase):
         return len(piece)
 
     def end(self, within_s: float = _CLOSE_S) -> None:
-        """Writes what waits, as far as the reader takes it in time. What is written later is lost."""
+        """Writes what waits, as far as the reader takes it in time.
+
+        What is written later is lost.
+        """
         with self._bell:
             self._ending = True
             self._bell.notify()
@@ -93,7 +101,8 @@ class QueuedOutput(io.RawIOBase):
         self._lost += lines
         self._untold += lines
 
-    # The thread -------------------------------------------------------------------------------------------------------------------
+    # The thread
+    # ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while piece := self._next():
@@ -146,7 +155,8 @@ class QueuedOutput(io.RawIOBase):
 
 
 def install() -> QueuedOutput | None:
-    """Puts a queue before standard error until the process ends: for logs, warnings, tracebacks and whatever else Python writes there.
+    """Puts a queue before standard error until the process ends: for logs, warnings, tracebacks and
+    whatever else Python writes there.
 
     None where there is no standard error: it was closed.
     """
@@ -154,7 +164,9 @@ def install() -> QueuedOutput | None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
         return None
     output = QueuedOutput(sys.stderr.fileno())
-    sys.stderr = io.TextIOWrapper(output, encoding=sys.stderr.encoding, errors="backslashreplace", write_through=True)
+    sys.stderr = io.TextIOWrapper(
+        output, encoding=sys.stderr.encoding, errors="backslashreplace", write_through=True
+    )
     # After the traceback of an exception that nobody caught.
     atexit.register(output.end)
     return output

@@ -1,4 +1,7 @@
-"""`cbr-gateway tasks`: a caller of a running gateway, at a terminal or in a script. It stands on the client package, as any other caller."""
+"""`cbr-gateway tasks`: a caller of a running gateway, at a terminal or in a script.
+
+It stands on the client package, as any other caller.
+"""
 
 import json
 from collections.abc import Callable
@@ -26,10 +29,31 @@ def _reaching(command: _Command) -> _Command:
     """The options that say where the gateway is and who asks."""
     file = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
     options = (
-        click.option("--address", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Address of the gateway."),
-        click.option("--api-key-file", type=file, help=f"File with the API key or token; else it is taken from the environment: {_KEY_VARIABLE}."),
-        click.option("--project", "project_id", default="", metavar="ID", help="Project to act in, for tenants that have several."),
-        click.option("--plaintext", is_flag=True, help="Do not encrypt, for a gateway on this machine."),
+        click.option(
+            "--address",
+            default="127.0.0.1:50051",
+            show_default=True,
+            metavar="HOST:PORT",
+            help="Address of the gateway.",
+        ),
+        click.option(
+            "--api-key-file",
+            type=file,
+            help=(
+                "File with the API key or token; else it is taken from the environment:"
+                f" {_KEY_VARIABLE}."
+            ),
+        ),
+        click.option(
+            "--project",
+            "project_id",
+            default="",
+            metavar="ID",
+            help="Project to act in, for tenants that have several.",
+        ),
+        click.option(
+            "--plaintext", is_flag=True, help="Do not encrypt, for a gateway on this machine."
+        ),
         click.option("--ca-file", type=file, help="Authorities (PEM) that vouch for the gateway."),
         click.option("--certificate-file", type=file, help="Certificate (PEM) of the caller."),
         click.option("--key-file", type=file, help="Its key (PEM)."),
@@ -41,7 +65,13 @@ def _reaching(command: _Command) -> _Command:
 
 @tasks.command()
 @click.option("--task", "task_ids", multiple=True, metavar="ID", help="This task; may be repeated.")
-@click.option("--submission", "submission_ids", multiple=True, metavar="ID", help="The tasks of this submission; may be repeated.")
+@click.option(
+    "--submission",
+    "submission_ids",
+    multiple=True,
+    metavar="ID",
+    help="The tasks of this submission; may be repeated.",
+)
 @click.option("--vault", "vault_id", default="", metavar="ID", help="Tasks in this vault.")
 @click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
 @click.option(
@@ -63,8 +93,8 @@ def watch(
 ) -> None:
     """Show tasks until all are final; without ids those that run now.
 
-    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource was left out; 2 wrong usage;
-    3 the gateway refused or could not be reached.
+    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource
+    was left out; 2 wrong usage; 3 the gateway refused or could not be reached.
     """
     from cbrgateway.v1 import task_pb2  # noqa: PLC0415 - `--help` answers without them
     from cbrgateway.v1.task_pb2_grpc import TaskServiceStub  # noqa: PLC0415
@@ -75,13 +105,17 @@ def watch(
 
     if task_ids and submission_ids:
         raise click.UsageError("--task and --submission cannot be combined.")
-    chosen = task_pb2.TaskFilter(task_ids=task_ids, submission_ids=submission_ids, vault_id=vault_id)
+    chosen = task_pb2.TaskFilter(
+        task_ids=task_ids, submission_ids=submission_ids, vault_id=vault_id
+    )
     wanted = task_pb2.WatchTasksRequest(filter=chosen, end_when_all_terminal=True)
     tally, console = Tally(), Console()
     view = Bars(console) if console.is_terminal else Lines(console)
     try:
         with _channel(**reaching) as channel, view:
-            for event in watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s):
+            for event in watch_tasks(
+                TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s
+            ):
                 tally.count(event)
                 if as_json:
                     _print_json(event)
@@ -95,7 +129,14 @@ def watch(
         raise click.exceptions.Exit(_NOT_ALL_SUCCEEDED)
 
 
-def _channel(*, address: str, api_key_file: Path | None, project_id: str, plaintext: bool, **files: Path | None) -> Any:  # noqa: ANN401 - grpc's
+def _channel(
+    *,
+    address: str,
+    api_key_file: Path | None,
+    project_id: str,
+    plaintext: bool,
+    **files: Path | None,
+) -> Any:  # noqa: ANN401 - grpc's
     import os  # noqa: PLC0415
 
     from cbrgateway_client import Gateway  # noqa: PLC0415
@@ -104,7 +145,11 @@ def _channel(*, address: str, api_key_file: Path | None, project_id: str, plaint
 
     set_to = os.environ.get(_KEY_VARIABLE, "")
     try:
-        credential = read_secret_file(api_key_file) if api_key_file else set_to and cleaned(set_to, f"environment variable {_KEY_VARIABLE}")
+        credential = (
+            read_secret_file(api_key_file)
+            if api_key_file
+            else set_to and cleaned(set_to, f"environment variable {_KEY_VARIABLE}")
+        )
         gateway = Gateway(address, credential, project_id, plaintext, **files)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -122,7 +167,11 @@ def _print_json(event: Any) -> None:  # noqa: ANN401 - a message
 def _refusal(error: "CallError") -> click.ClickException:
     import grpc  # noqa: PLC0415
 
-    return click.UsageError(str(error)) if error.code() is grpc.StatusCode.INVALID_ARGUMENT else _Refused(str(error))
+    return (
+        click.UsageError(str(error))
+        if error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        else _Refused(str(error))
+    )
 
 
 class _Refused(click.ClickException):

@@ -1,9 +1,10 @@
 """Logs: one line on standard error for each event, whatever the strings in it hold.
 
-Callers and CBR choose some of these strings. So JSON lines are pure ASCII (the standard library's encoder escapes control characters, U+2028 and
-lone surrogates, where faster ones fail or pass them on), console lines have everything unprintable escaped, and objects are shown by their repr,
-which for a Secret is `Secret(***)`. A line of plain values in printable ASCII, as most are, needs nothing of this and is encoded by the fast one.
-Records of libraries that use `logging` take the same way.
+Callers and CBR choose some of these strings. So JSON lines are pure ASCII (the standard library's
+encoder escapes control characters, U+2028 and lone surrogates, where faster ones fail or pass them
+on), console lines have everything unprintable escaped, and objects are shown by their repr, which
+for a Secret is `Secret(***)`. A line of plain values in printable ASCII, as most are, needs nothing
+of this and is encoded by the fast one. Records of libraries that use `logging` take the same way.
 """
 
 import contextlib
@@ -23,9 +24,16 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 _TALKATIVE: Final = ("httpx", "watchfiles")
-"""Libraries that tell at info, in their own words, what the gateway's own events say: each request with its URL, each change of a file."""
+"""Libraries that tell at info, in their own words, what the gateway's own events say: each request
+with its URL, each change of a file.
+"""
 _TRACEBACKS = ("exception", "stack")
 _ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
 """Made once: json.dumps with arguments makes one per line."""
@@ -35,7 +43,9 @@ _PLAIN: Final = frozenset({str, int, float, bool, NoneType})
 _PRINTABLE: Final = re.compile(rb"[ -~]*")
 
 
-CALL_FIELDS: Final[ContextVar[Mapping[str, object] | None]] = ContextVar("call_fields", default=None)
+CALL_FIELDS: Final[ContextVar[Mapping[str, object] | None]] = ContextVar(
+    "call_fields", default=None
+)
 """Of the call whose work is under way: every line that is written meanwhile has them."""
 
 
@@ -44,12 +54,18 @@ class LogSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least important events that are logged.")
-    format: Literal["json", "console", "auto"] = Field(default="auto", description="auto: console on a terminal, json elsewhere.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important events that are logged."
+    )
+    format: Literal["json", "console", "auto"] = Field(
+        default="auto", description="auto: console on a terminal, json elsewhere."
+    )
 
 
 class _Steady:
-    """A stream whose failures stay its own: a disk that is full must not end calls, nor the thread that waits for room."""
+    """A stream whose failures stay its own: a disk that is full must not end calls, nor the thread
+    that waits for room.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -64,11 +80,18 @@ class _Steady:
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Sends the events of structlog and the records of `logging` to `stream` (standard error). Replaces what was configured before."""
+    """Sends the events of structlog and the records of `logging` to `stream` (standard error).
+
+    Replaces what was configured before.
+    """
     out = sys.stderr if stream is None else stream
     level = _LEVELS[settings.level]
     as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
-    render: list[Processor] = [_json_line] if as_json else [_printable, structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0)]
+    render: list[Processor] = (
+        [_json_line]
+        if as_json
+        else [_printable, structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0)]
+    )
     shared: list[Processor] = [
         add_call,
         structlog.processors.add_log_level,
@@ -98,11 +121,16 @@ def _set_libraries(level: int) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
-def _capture_logging(out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]) -> None:
+def _capture_logging(
+    out: TextIO, level: int, shared: Sequence[Processor], render: Sequence[Processor]
+) -> None:
     handler = logging.StreamHandler(_Steady(out))
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared], processors=[remove_meta, *render])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[remove_meta, *render],
+        )
     )
     root = logging.getLogger()
     root.handlers = [handler]
@@ -138,12 +166,21 @@ def _second(since_1970: int) -> str:
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Escapes what a terminal would act on. A traceback keeps its line feeds: it is many lines by nature."""
-    return {key: _escaped(value, keep="\n" if key in _TRACEBACKS else "") for key, value in event.items()}
+    """Escapes what a terminal would act on.
+
+    A traceback keeps its line feeds: it is many lines by nature.
+    """
+    return {
+        key: _escaped(value, keep="\n" if key in _TRACEBACKS else "")
+        for key, value in event.items()
+    }
 
 
 def _escaped(value: object, keep: str) -> str:
     text = value if isinstance(value, str) else repr(value)
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )

@@ -1,4 +1,6 @@
-"""Generates docs/audit-events.md, the catalogue of what is audited, and docs/audit.schema.json from the code that makes the records."""
+"""Generates docs/audit-events.md, the catalogue of what is audited, and docs/audit.schema.json from
+the code that makes the records.
+"""
 
 import argparse
 import json
@@ -15,7 +17,16 @@ from gateway.audit.chain import Head, Keys, seal
 from gateway.audit.events import CATALOGUE, Event
 from gateway.audit.levels import Level
 from gateway.audit.own import own_record
-from gateway.audit.record import Anchor, Displaced, OpenIntent, Previous, Segment, Stream, Task, schema
+from gateway.audit.record import (
+    Anchor,
+    Displaced,
+    OpenIntent,
+    Previous,
+    Segment,
+    Stream,
+    Task,
+    schema,
+)
 from gateway.errors import UpstreamFacts
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -44,8 +55,12 @@ def _rpc(rpc: str, permission: str, call: tuple[str, str, str], level: Level) ->
 
 
 _ONE: Final = "/v3/{project_id}/vaults/{vault_id}"
-_READ: Final = _rpc("VaultService/GetVault", "cbr:vaults:get", ("GET", _ONE, "ShowVault"), Level.METADATA)
-_CHANGE: Final = _rpc("VaultService/DeleteVault", "cbr:vaults:delete", ("DELETE", _ONE, "DeleteVault"), Level.REQUEST)
+_READ: Final = _rpc(
+    "VaultService/GetVault", "cbr:vaults:get", ("GET", _ONE, "ShowVault"), Level.METADATA
+)
+_CHANGE: Final = _rpc(
+    "VaultService/DeleteVault", "cbr:vaults:delete", ("DELETE", _ONE, "DeleteVault"), Level.REQUEST
+)
 _WATCH: Final = _rpc("TaskService/WatchTasks", "cbr:tasks:list", ("", "", ""), Level.METADATA)
 _VAULT: Final = (("vault", "0daac4c5-6707-4851-97ba-169e36266b66"),)
 _CALLER: Final = Caller(
@@ -59,7 +74,12 @@ _CALLER: Final = Caller(
     region="cn-north-4",
     decision="Allowed",
 )
-_STRANGER: Final = Caller(ip="198.51.100.9", port=40112, credential="hmac:b0a1d2c3e4f5061728394a5b6c7d8e9f", decision="Denied")
+_STRANGER: Final = Caller(
+    ip="198.51.100.9",
+    port=40112,
+    credential="hmac:b0a1d2c3e4f5061728394a5b6c7d8e9f",
+    decision="Denied",
+)
 _ANSWERED: Final = UpstreamFacts(1, "yes", 200, "", "b74990d40953e7d8adf608106894a19c", 0.031)
 _DELETED: Final = UpstreamFacts(1, "yes", 204, "", "d05ce9bd804bbab398354d657fef4c10", 0.048)
 
@@ -72,41 +92,82 @@ def _examples() -> Mapping[Event, bytes]:
     """The body of one record of each kind."""
     about = {"subject": _UID, "tenant": "payments", "operation": "VaultService/DeleteVault"}
     place = Previous(segment=11, sequence=4092, mac=_MAC)
-    anchor = Anchor(writer="gateway-0", segment=12, sequence=4711, mac=_MAC, time=round(_TIME * 1000), signature=_MAC[::-1])
+    anchor = Anchor(
+        writer="gateway-0",
+        segment=12,
+        sequence=4711,
+        mac=_MAC,
+        time=round(_TIME * 1000),
+        signature=_MAC[::-1],
+    )
     header = Segment(
-        writer="gateway-0", number=12, previous=place, open=(OpenIntent(uid=_UID, operation="VaultService/DeleteVault", tenant="payments"),)
+        writer="gateway-0",
+        number=12,
+        previous=place,
+        open=(OpenIntent(uid=_UID, operation="VaultService/DeleteVault", tenant="payments"),),
     )
     request = {"vault_id": _VAULT[0][1]}
     watched = _call(_WATCH, quota="allowed", stream=Stream(messages=0))
     calls = {
-        events.READ_ENDED: _call(_READ, resources=_VAULT, quota="allowed", code=0, duration_ms=36, upstream=_ANSWERED),
-        events.CALL_REFUSED: _call(_READ, _STRANGER, code=16, reason="CREDENTIALS_INVALID", duration_ms=1),
-        events.CHANGE_INTENDED: _call(_CHANGE, resources=_VAULT, request_id="order-4711", request=request, quota="allowed"),
+        events.READ_ENDED: _call(
+            _READ, resources=_VAULT, quota="allowed", code=0, duration_ms=36, upstream=_ANSWERED
+        ),
+        events.CALL_REFUSED: _call(
+            _READ, _STRANGER, code=16, reason="CREDENTIALS_INVALID", duration_ms=1
+        ),
+        events.CHANGE_INTENDED: _call(
+            _CHANGE, resources=_VAULT, request_id="order-4711", request=request, quota="allowed"
+        ),
         events.CHANGE_ENDED: _call(
-            _CHANGE, resources=_VAULT, request_id="order-4711", quota="allowed", code=0, duration_ms=54, upstream=_DELETED, fate="DONE"
+            _CHANGE,
+            resources=_VAULT,
+            request_id="order-4711",
+            quota="allowed",
+            code=0,
+            duration_ms=54,
+            upstream=_DELETED,
+            fate="DONE",
         ),
         events.STREAM_STARTED: watched,
         events.STREAM_PROGRESSED: _call(_WATCH, quota="allowed", stream=Stream(messages=120)),
-        events.STREAM_ENDED: _call(_WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260)),
+        events.STREAM_ENDED: _call(
+            _WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260)
+        ),
     }
-    task = Task(uid="4827f2da-b008-4507-ab7d-42d0df5ed912", type="VAULT_DELETE", status="SUCCEEDED", submission=_UID)
+    task = Task(
+        uid="4827f2da-b008-4507-ab7d-42d0df5ed912",
+        type="VAULT_DELETE",
+        status="SUCCEEDED",
+        submission=_UID,
+    )
     own = {
         events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **about, fate="DONE"),
         events.CHANGE_UNRESOLVED: own_record(events.CHANGE_UNRESOLVED, **about, fate="UNKNOWN"),
         events.STREAM_UNRESOLVED: own_record(
-            events.STREAM_UNRESOLVED, subject=_UID, tenant="payments", operation="TaskService/WatchTasks", fate="UNKNOWN"
+            events.STREAM_UNRESOLVED,
+            subject=_UID,
+            tenant="payments",
+            operation="TaskService/WatchTasks",
+            fate="UNKNOWN",
         ),
         events.TASK_ENDED: own_record(events.TASK_ENDED, **about, task=task),
         events.LOG_OPENED: own_record(events.LOG_OPENED, segment=header),
         events.LOG_CLOSED: own_record(events.LOG_CLOSED),
         events.LOG_RECOVERED: own_record(events.LOG_RECOVERED, lost=3),
-        events.LOG_REPAIRED: own_record(events.LOG_REPAIRED, torn_bytes=211, torn_file="gateway-0.00000011.jsonl.torn-90112"),
+        events.LOG_REPAIRED: own_record(
+            events.LOG_REPAIRED, torn_bytes=211, torn_file="gateway-0.00000011.jsonl.torn-90112"
+        ),
         events.SEGMENTS_REMOVED: own_record(events.SEGMENTS_REMOVED, removed=place),
         events.CLOCK_STEPPED_BACK: own_record(events.CLOCK_STEPPED_BACK, back_ms=3_600_000),
-        events.SEGMENT_DISPLACED: own_record(events.SEGMENT_DISPLACED, displaced=Displaced(segment=11, sequence=4092, cause="was removed")),
+        events.SEGMENT_DISPLACED: own_record(
+            events.SEGMENT_DISPLACED,
+            displaced=Displaced(segment=11, sequence=4092, cause="was removed"),
+        ),
         events.CHECKPOINT: own_record(events.CHECKPOINT, anchor=anchor),
     }
-    return {event: calls[event].body(event) if event in calls else own[event] for event in CATALOGUE}
+    return {
+        event: calls[event].body(event) if event in calls else own[event] for event in CATALOGUE
+    }
 
 
 def lines() -> list[tuple[Event, bytes]]:
@@ -114,9 +175,13 @@ def lines() -> list[tuple[Event, bytes]]:
     found, head = [], Head(4711)
     for event, body in _examples().items():
         fixed = re.sub(
-            rb'"uid":"[0-9a-f]{32}","event_code"', b'"uid":"%s","event_code"' % uuid.uuid5(uuid.NAMESPACE_OID, event.code).hex.encode(), body
+            rb'"uid":"[0-9a-f]{32}","event_code"',
+            b'"uid":"%s","event_code"' % uuid.uuid5(uuid.NAMESPACE_OID, event.code).hex.encode(),
+            body,
         )
-        fixed = re.sub(rb'"time":[0-9]{13},"message"', b'"time":%d,"message"' % round(_TIME * 1000), fixed)
+        fixed = re.sub(
+            rb'"time":[0-9]{13},"message"', b'"time":%d,"message"' % round(_TIME * 1000), fixed
+        )
         line, head = seal(_KEYS.chain, head, fixed)
         found.append((event, line))
     return found
@@ -124,20 +189,30 @@ def lines() -> list[tuple[Event, bytes]]:
 
 def page() -> str:
     """The whole page."""
-    rows = "".join(f"| [`{event.code}`](#{event.code.lower()}) | {event.name} | {event.stage} | {event.text} |\n" for event in CATALOGUE)
-    return "".join((_INTRODUCTION, "| code | name | stage | when |\n|---|---|---|---|\n", rows, *_sections()))
+    rows = "".join(
+        f"| [`{event.code}`](#{event.code.lower()}) | {event.name} | {event.stage} |"
+        f" {event.text} |\n"
+        for event in CATALOGUE
+    )
+    return "".join(
+        (_INTRODUCTION, "| code | name | stage | when |\n|---|---|---|---|\n", rows, *_sections())
+    )
 
 
 def _sections() -> Iterator[str]:
     for event, line in lines():
         members = json.loads(line)
-        shown = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in members.items())
+        shown = ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in members.items()
+        )
         yield f"\n## {event.code}\n\n{event.name}. {event.text}\n\n```json\n{{\n{shown}\n}}\n```\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if a committed file is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="fail if a committed file is out of date"
+    )
     check = parser.parse_args().check
     for path, text in ((PAGE, page()), (SCHEMA, json.dumps(schema(), indent=2) + "\n")):
         if not check:

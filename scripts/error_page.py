@@ -1,6 +1,7 @@
 """Writes docs/errors.md from the comments and options of errors.proto and the table of CBR's codes.
 
-So the page cannot drift from the code: change the comment, run `make generate`. `make check` fails when the committed page is out of date.
+So the page cannot drift from the code: change the comment, run `make generate`. `make check` fails
+when the committed page is out of date.
 """
 
 import argparse
@@ -21,7 +22,9 @@ _RETRY: Final[Mapping[str, str]] = {
     "INVALID_ARGUMENT": "Repeating the same call cannot help: change the request.",
     "OUT_OF_RANGE": "The place to go on from is not there any more: begin anew, without it.",
     "UNAUTHENTICATED": "Repeating the same call cannot help: change the API key.",
-    "PERMISSION_DENIED": "Repeating the same call cannot help, until somebody grants what is missing.",
+    "PERMISSION_DENIED": (
+        "Repeating the same call cannot help, until somebody grants what is missing."
+    ),
     "NOT_FOUND": "Repeating the same call cannot help, unless the object is still being made.",
     "FAILED_PRECONDITION": "Repeat only after the named condition has changed.",
     "ALREADY_EXISTS": "Repeating cannot help; use what exists.",
@@ -30,12 +33,17 @@ _RETRY: Final[Mapping[str, str]] = {
     "UNKNOWN": "Do not repeat before you have read the object.",
     "INTERNAL": "Something that a caller cannot mend.",
     "DEADLINE_EXCEEDED": "Repeat with more time.",
-    "RESOURCE_EXHAUSTED": "Repeat with exponential backoff, unless gRPC itself refused a message that is too large: that never passes.",
+    "RESOURCE_EXHAUSTED": (
+        "Repeat with exponential backoff, unless gRPC itself refused a message that is too large:"
+        " that never passes."
+    ),
     "UNIMPLEMENTED": "Repeating cannot help.",
 }
 _DENIED: Final = "The audit log has the decision `Denied`."
 _LIMITED: Final = "The audit log has `quota: refused`."
-_PUSHBACK: Final = "gRPC clients that repeat calls by themselves keep the delay (`grpc-retry-pushback-ms`)."
+_PUSHBACK: Final = (
+    "gRPC clients that repeat calls by themselves keep the delay (`grpc-retry-pushback-ms`)."
+)
 _INTRODUCTION: Final = """\
 <!-- Written by scripts/error_page.py. Do not edit: change the comments and options in protos/cbrgateway/v1/errors.proto and run `make generate`. -->
 # Errors
@@ -66,7 +74,8 @@ from grpc_status import rpc_status
 with grpc.insecure_channel("127.0.0.1:50051") as channel:
     try:
         vault_pb2_grpc.VaultServiceStub(channel).GetVault(
-            vault.GetVaultRequest(vault_id="97ba169e-4851-6707-0daa-36266b660ac4"), metadata=[("authorization", "Bearer dev-key-payments")]
+            vault.GetVaultRequest(vault_id="97ba169e-4851-6707-0daa-36266b660ac4"),
+            metadata=[("authorization", "Bearer dev-key-payments")],
         )
     except grpc.RpcError as error:
         info = error_details_pb2.ErrorInfo()
@@ -74,7 +83,8 @@ with grpc.insecure_channel("127.0.0.1:50051") as channel:
         found = status is not None and any(detail.Unpack(info) for detail in status.details)
         print(error.code().name, error.details())
         if found:
-            print(info.reason, "sent:", info.metadata["sent"], "CBR's code:", info.metadata["upstreamCode"])
+            sent, code = info.metadata["sent"], info.metadata["upstreamCode"]
+            print(info.reason, "sent:", sent, "CBR's code:", code)
 ```
 
 which prints
@@ -117,17 +127,31 @@ def page() -> str:
 
 
 def _contents(codes: Mapping[str, list[str]]) -> str:
-    rows = (f"| [{code}](#code-{code.lower()}) | {', '.join(f'[`{r}`](#{r.lower()})' for r in reasons)} |\n" for code, reasons in codes.items())
+    rows = (
+        f"| [{code}](#code-{code.lower()}) |"
+        f" {', '.join(f'[`{r}`](#{r.lower()})' for r in reasons)} |\n"
+        for code, reasons in codes.items()
+    )
     return "| gRPC code | reasons |\n|---|---|\n" + "".join(rows)
 
 
 def _reason(reason: str, comments: Mapping[str, str]) -> str:
     comment = comments[f"{errors_pb2.ErrorReason.DESCRIPTOR.full_name}.ERROR_REASON_{reason}"]
     meaning, _, todo = comment.partition(_TODO)
-    codes = [f"`{code}`" for code, known in upstream_codes().known.items() if known.reason == reason]
+    codes = [
+        f"`{code}`" for code, known in upstream_codes().known.items() if known.reason == reason
+    ]
     led = f"\n**CBR's codes:** {', '.join(codes)}.\n" if codes else ""
     failure = REASONS[reason_of(reason)]
-    facts = [text for holds, text in ((failure.denied, _DENIED), (failure.limited, _LIMITED), (failure.pushback, _PUSHBACK)) if holds]
+    facts = [
+        text
+        for holds, text in (
+            (failure.denied, _DENIED),
+            (failure.limited, _LIMITED),
+            (failure.pushback, _PUSHBACK),
+        )
+        if holds
+    ]
     follows = f"\n{' '.join(facts)}\n" if facts else ""
     return f"\n### {reason}\n\n{meaning.strip()}\n\n**{_TODO}** {todo.strip()}\n{follows}{led}"
 
@@ -139,7 +163,9 @@ def _rows() -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the committed page is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="fail if the committed page is out of date"
+    )
     if not parser.parse_args().check:
         PAGE.write_text(page(), encoding="utf-8")
     elif PAGE.read_text(encoding="utf-8") != page():

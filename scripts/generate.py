@@ -1,10 +1,13 @@
 """Generates the committed Python stubs and the descriptor set from `protos/`.
 
-Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the installed googleapis-common-protos, buf/validate from
-the hash-locked source package in `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as well.
-From the result come the page docs/errors.md, the catalogue and schema of audit records, and the service config and the test vectors of the clients.
+Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the
+installed googleapis-common-protos, buf/validate from the hash-locked source package in
+`protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as
+well. From the result come the page docs/errors.md, the catalogue and schema of audit records, and
+the service config and the test vectors of the clients.
 
-Run `make generate` after every change below `protos/`; `make check` fails when the committed result is out of date.
+Run `make generate` after every change below `protos/`; `make check` fails when the committed result
+is out of date.
 """
 
 import argparse
@@ -20,7 +23,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 CACHE = ROOT / ".cache" / "third-party"
-GOOGLE = ("google/type/date.proto", "google/rpc/code.proto", "google/rpc/status.proto", "google/rpc/error_details.proto")
+GOOGLE = (
+    "google/type/date.proto",
+    "google/rpc/code.proto",
+    "google/rpc/status.proto",
+    "google/rpc/error_details.proto",
+)
 
 
 def lay_out_third_party() -> None:
@@ -34,11 +42,23 @@ def lay_out_third_party() -> None:
     if not validate.exists():
         download = CACHE / "download"
         lock = PROTOS / "third-party.lock"
-        fetch = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--require-hashes"]
-        subprocess.run([sys.executable, "-m", *fetch, "-r", str(lock), "-d", str(download)], check=True)
+        fetch = [
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--require-hashes",
+        ]
+        subprocess.run(
+            [sys.executable, "-m", *fetch, "-r", str(lock), "-d", str(download)], check=True
+        )
         (archive,) = download.glob("protovalidate-*.tar.gz")
         with tarfile.open(archive) as source:
-            (member,) = (m for m in source.getmembers() if m.name.endswith("/buf/validate/validate.proto"))
+            (member,) = (
+                m for m in source.getmembers() if m.name.endswith("/buf/validate/validate.proto")
+            )
             content = source.extractfile(member)
             assert content is not None
             validate.parent.mkdir(parents=True, exist_ok=True)
@@ -47,10 +67,14 @@ def lay_out_third_party() -> None:
 
 def protoc(*arguments: str) -> None:
     """Runs the protoc of grpcio-tools with our own and the third-party protos on its path."""
-    from grpc_tools import protoc as compiler  # noqa: PLC0415 - only needed once the cache is laid out
+    from grpc_tools import (  # noqa: PLC0415 - only when it is needed
+        protoc as compiler,
+    )
 
     # protoc looks for its plugins on the path; they are installed beside this interpreter.
-    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    os.environ["PATH"] = os.pathsep.join(
+        (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    )
     include = Path(compiler.__file__).parent / "_proto"
     paths = [PROTOS, CACHE / "protovalidate", CACHE / "google", include]
     code = compiler.main(["protoc", *(f"-I{path}" for path in paths), *arguments])
@@ -59,7 +83,9 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(out: Path) -> None:
-    """Writes `out/python` (modules and type stubs) and `out/cbrgateway.binpb` (descriptor set with comments)."""
+    """Writes `out/python` (modules and type stubs) and `out/cbrgateway.binpb` (descriptor set with
+    comments).
+    """
     python = out / "python"
     if python.exists():
         shutil.rmtree(python)
@@ -76,7 +102,13 @@ def generate(out: Path) -> None:
     for useless in python.rglob("*_pb2_grpc.py*"):
         if "Stub" not in useless.read_text():
             useless.unlink()
-    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'cbrgateway.binpb'}", *own, *GOOGLE)
+    protoc(
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={out / 'cbrgateway.binpb'}",
+        *own,
+        *GOOGLE,
+    )
 
 
 def differs(left: Path, right: Path) -> list[str]:
@@ -93,17 +125,23 @@ def differs(left: Path, right: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the committed result is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="fail if the committed result is out of date"
+    )
     check = parser.parse_args().check
     lay_out_third_party()
     out = ROOT / ".cache" / "generated" if check else ROOT / "generated"
     out.mkdir(parents=True, exist_ok=True)
     generate(out)
     if check and (stale := differs(ROOT / "generated", out)):
-        raise SystemExit("generated code is out of date, run `make generate`:\n  " + "\n  ".join(stale))
+        raise SystemExit(
+            "generated code is out of date, run `make generate`:\n  " + "\n  ".join(stale)
+        )
     # In interpreters of their own, which load the stubs as they are now.
     for made in ("scripts.error_page", "scripts.audit_page", "clients.frame.files"):
-        ended = subprocess.run([sys.executable, "-m", made, *(["--check"] if check else [])], cwd=ROOT, check=False)
+        ended = subprocess.run(
+            [sys.executable, "-m", made, *(["--check"] if check else [])], cwd=ROOT, check=False
+        )
         if ended.returncode:
             raise SystemExit(ended.returncode)
 

@@ -8,13 +8,17 @@ from tests.identities import authority
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The many short ones last: they fill the workers' time while one of the long ones still waits for something."""
+    """The many short ones last: they fill the workers' time while one of the long ones still waits
+    for something.
+    """
     items.sort(key=lambda item: item.nodeid.startswith(("tests/contract/", "tests/unit/")))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def trusts_little(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One authority is trusted: no test needs the machine's hundreds, and reading them costs each start of a gateway a tenth of a second."""
+    """One authority is trusted: no test needs the machine's hundreds, and reading them costs each
+    start of a gateway a tenth of a second.
+    """
     file = tmp_path_factory.mktemp("trusted") / "ca.pem"
     file.write_bytes(authority().pem)
     os.environ["SSL_CERT_FILE"] = str(file)

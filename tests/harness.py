@@ -1,4 +1,5 @@
-"""Real parts for tests: the emulator over HTTP, the gateway over gRPC, both on free ports of 127.0.0.1.
+"""Real parts for tests: the emulator over HTTP, the gateway over gRPC, both on free ports of
+127.0.0.1.
 
 async with running_gateway() as world:
     vaults = world.stub(VaultServiceStub)
@@ -26,14 +27,19 @@ TENANTS: Mapping[str, tuple[str, str]] = {
     "standby": (emulated.STANDBY_PROJECT_ID, STANDBY_REGION),
     "admin": (emulated.RESEARCH_PROJECT_ID, REGION),
 }
-"""Tenant -> its project and region. The API key of a tenant is `key-of-<tenant>`; `admin` is the administrator, with an account of its own."""
+"""Tenant -> its project and region.
+
+The API key of a tenant is `key-of-<tenant>`; `admin` is the administrator, with an account of its
+own.
+"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class World:
     """A running gateway with the emulator behind it.
 
-    Without the repr of all that is in it: asyncio's runner writes that out, several times per test, only to throw it away.
+    Without the repr of all that is in it: asyncio's runner writes that out, several times per test,
+    only to throw it away.
     """
 
     app: App
@@ -54,24 +60,49 @@ def tenant_entry(name: str) -> dict[str, Any]:
         "id": name,
         "administrator": name == "admin",
         "default_project": project,
-        "projects": [{"id": project, "region": region, "credential": "second" if name == "admin" else "main"}],
-        "api_keys": [{"id": "test", "sha256": hashlib.sha256(f"key-of-{name}".encode()).hexdigest()}],
+        "projects": [
+            {"id": project, "region": region, "credential": "second" if name == "admin" else "main"}
+        ],
+        "api_keys": [
+            {"id": "test", "sha256": hashlib.sha256(f"key-of-{name}".encode()).hexdigest()}
+        ],
     }
 
 
 def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **server: Any) -> Config:
-    """A configuration whose regions are all at `endpoint`; `server` overrides server settings, `sections` adds whole sections."""
+    """A configuration whose regions are all at `endpoint`; `server` overrides server settings,
+    `sections` adds whole sections.
+    """
     data = {
-        "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "reflection": True, "drain_delay_s": 0, "drain_grace_s": 2, **server},
+        "server": {
+            "listen": "127.0.0.1:0",
+            "health_listen": "127.0.0.1:0",
+            "reflection": True,
+            "drain_delay_s": 0,
+            "drain_grace_s": 2,
+            **server,
+        },
         "upstream": {
-            "regions": {region: {"endpoint": endpoint, "iam_endpoint": endpoint} for region in (REGION, STANDBY_REGION)},
+            "regions": {
+                region: {"endpoint": endpoint, "iam_endpoint": endpoint}
+                for region in (REGION, STANDBY_REGION)
+            },
             "credentials": {
-                "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
-                "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
+                "main": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK"},
+                    "secret_key": {"env": "SK"},
+                },
+                "second": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK2"},
+                    "secret_key": {"env": "SK2"},
+                },
             },
         },
         "tenants": [tenant_entry(name) for name in TENANTS],
-        # Vaults of two runs compare equal without the tag that names the run's operation; and CBR sees nothing but what callers ask for.
+        # Vaults of two runs compare equal without the tag that names the run's operation; and CBR
+        # sees nothing but what callers ask for.
         "quota": {"markers": False, "recovery": False},
         "tasks": {"correlate": False},
         **(sections or {}),
@@ -87,9 +118,14 @@ def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **serve
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    server: Mapping[str, Any] | None = None, sections: Mapping[str, Any] | None = None, **emulator: Any
+    server: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Any] | None = None,
+    **emulator: Any,
 ) -> AsyncIterator[World]:
-    """The gateway before a fresh emulator. `sections`: parts of the configuration; `emulator`: settings of the emulator."""
+    """The gateway before a fresh emulator.
+
+    `sections`: parts of the configuration; `emulator`: settings of the emulator.
+    """
     async with (
         running_emulator(**emulator) as fake_cbr,
         open_app(config_for(fake_cbr.base_url, sections, **(server or {}))) as app,

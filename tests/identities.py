@@ -1,4 +1,6 @@
-"""Issuers of tokens and certificate authorities for tests: real keys, real signatures, and ways to make both wrong."""
+"""Issuers of tokens and certificate authorities for tests: real keys, real signatures, and ways to
+make both wrong.
+"""
 
 import base64
 import hashlib
@@ -36,10 +38,16 @@ def claims(now: float, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (good | changes).items() if value is not DROP}
 
 
-def signed(key: RSAKey | ECKey, payload: Mapping[str, Any] | bytes, algorithm: str, **header: Any) -> str:
+def signed(
+    key: RSAKey | ECKey, payload: Mapping[str, Any] | bytes, algorithm: str, **header: Any
+) -> str:
     """A token that `key` really signed, whatever it says."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    head = {name: value for name, value in ({"alg": algorithm, "kid": key.kid, "typ": "JWT"} | header).items() if value is not DROP}
+    head = {
+        name: value
+        for name, value in ({"alg": algorithm, "kid": key.kid, "typ": "JWT"} | header).items()
+        if value is not DROP
+    }
     signing = f"{b64(json.dumps(head).encode())}.{b64(body)}"
     signature = jws.JWSRegistry.algorithms[algorithm].sign(signing.encode(), key)
     return f"{signing}.{b64(signature)}"
@@ -75,7 +83,9 @@ def authority(name: str = "authority") -> Pair:
     return _pair(name, None, (), timedelta(days=1), ca=True)
 
 
-def certificate(issuer: Pair, *names: x509.GeneralName, lasts: timedelta = timedelta(days=1)) -> Pair:
+def certificate(
+    issuer: Pair, *names: x509.GeneralName, lasts: timedelta = timedelta(days=1)
+) -> Pair:
     """A certificate for `names`; one that lasts for a negative time has expired."""
     return _pair("holder", issuer, names, lasts, ca=False)
 
@@ -88,7 +98,14 @@ def uri(text: str) -> x509.GeneralName:
     return x509.UniformResourceIdentifier(text)
 
 
-def _pair(name: str, issuer: Pair | None, names: tuple[x509.GeneralName, ...], lasts: timedelta, *, ca: bool) -> Pair:
+def _pair(
+    name: str,
+    issuer: Pair | None,
+    names: tuple[x509.GeneralName, ...],
+    lasts: timedelta,
+    *,
+    ca: bool,
+) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

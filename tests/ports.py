@@ -7,7 +7,9 @@ import weakref
 
 
 def free_port() -> int:
-    """Of 127.0.0.1, and below those that systems give out by themselves: no other test takes it before the process does, or while it is down."""
+    """Of 127.0.0.1, and below those that systems give out by themselves: no other test takes it
+    before the process does, or while it is down.
+    """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe:
@@ -19,7 +21,9 @@ def free_port() -> int:
 
 
 def held_port(owner: object) -> int:
-    """Of 127.0.0.1, and given to nobody else as long as `owner` lives, also while the process that listens there is down."""
+    """Of 127.0.0.1, and given to nobody else as long as `owner` lives, also while the process that
+    listens there is down.
+    """
     holder = socket.socket()
     # With it a server can listen there all the same, as long as no other one does.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,6 @@
-"""`python -m clients.frame build|test [language...]`: what `make clients` and `make test-clients` run."""
+"""`python -m clients.frame build|test [language...]`: what `make clients` and `make test-clients`
+run.
+"""
 
 import argparse
 import sys
@@ -10,7 +12,11 @@ from clients.frame.languages import languages
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m clients.frame", description=__doc__)
     parser.add_argument("what", choices=["build", "test"])
-    parser.add_argument("languages", nargs="*", help="those of clients/languages.toml; all of them, if none is named")
+    parser.add_argument(
+        "languages",
+        nargs="*",
+        help="those of clients/languages.toml; all of them, if none is named",
+    )
     asked = parser.parse_args()
     found = build.present(languages(asked.languages))
     build.build_descriptors()

@@ -20,15 +20,24 @@ class Failed(Exception):  # noqa: N818 - says what is the case
 
 
 def present(languages: Iterable[Language]) -> list[Language]:
-    """Those whose tools are here. In CI all must be; elsewhere the others are left out, and loudly."""
+    """Those whose tools are here.
+
+    In CI all must be; elsewhere the others are left out, and loudly.
+    """
     found: list[Language] = []
     absent: list[Language] = []
     for language in languages:
         (absent if language.missing() else found).append(language)
     for language in absent:
-        print(f"*** SKIPPED {language.name}: {', '.join(language.missing())}; Debian has it in {' '.join(language.packages)} ***")
+        print(
+            f"*** SKIPPED {language.name}: {', '.join(language.missing())}; Debian has it in"
+            f" {' '.join(language.packages)} ***"
+        )
     if absent and os.environ.get("CI"):
-        raise SystemExit(f"CI must build every client, and cannot build {', '.join(language.name for language in absent)}")
+        raise SystemExit(
+            "CI must build every client, and cannot build"
+            f" {', '.join(language.name for language in absent)}"
+        )
     return found
 
 
@@ -58,20 +67,40 @@ def _install(language: Language) -> None:
         stamp.write_text(wanted, encoding="utf-8")
 
 
-def run(language: Language, commands: Sequence[Command], more: Mapping[str, str] | None = None, timeout_s: float = 600) -> None:
-    """Runs commands of a language in its tree. Raises Failed at the first that does not end well, or in time."""
-    path = os.pathsep.join((str(language.cache / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
+def run(
+    language: Language,
+    commands: Sequence[Command],
+    more: Mapping[str, str] | None = None,
+    timeout_s: float = 600,
+) -> None:
+    """Runs commands of a language in its tree.
+
+    Raises Failed at the first that does not end well, or in time.
+    """
+    path = os.pathsep.join(
+        (str(language.cache / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+    )
     environ = os.environ | {"PATH": path} | dict(language.environ) | dict(more or {})
     for command in commands:
         # A group of its own, so that what a build tool has started ends with it.
-        process = subprocess.Popen(command, cwd=language.tree, env=environ, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=language.tree,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired as late:
-            raise Failed(f"{language.name}: `{shlex.join(command)}` has not ended after {timeout_s:g} s") from late
+            raise Failed(
+                f"{language.name}: `{shlex.join(command)}` has not ended after {timeout_s:g} s"
+            ) from late
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if code:
-            raise Failed(f"{language.name}: `{shlex.join(command)}` has ended with exit code {code}")
+            raise Failed(
+                f"{language.name}: `{shlex.join(command)}` has ended with exit code {code}"
+            )

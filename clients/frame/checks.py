@@ -1,4 +1,7 @@
-"""What is checked in every language. A test that has passed makes an empty file of its check's name in the folder CBR_TEST_RESULTS."""
+"""What is checked in every language.
+
+A test that has passed makes an empty file of its check's name in the folder CBR_TEST_RESULTS.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,11 +10,23 @@ CHECKS: Final[Mapping[str, str]] = {
     "unary": "a vault is created, read, listed and deleted over TLS with an API key",
     "token": "a call with a JWT that a function supplies",
     "error": "a wrong field gives a typed error: reason, field path, call id",
-    "retry": "the answer of a create is lost: the client repeats it with the same request_id, and CBR sees one create",
+    "retry": (
+        "the answer of a create is lost: the client repeats it with the same request_id, and CBR"
+        " sees one create"
+    ),
     "quota": "a limit's refusal is typed, and the call goes through after the delay that it names",
-    "retry-when-limited": "a change that a limit has refused is repeated with the request_id that it had: clients/frame/script.py",
-    "watch": "a backup is watched to its end while the gateway is restarted: one terminal event, and it is a success",
-    "resume": "the watch goes on through cuts, silence, expired tokens and missing events, and tells each state once: clients/frame/script.py",
+    "retry-when-limited": (
+        "a change that a limit has refused is repeated with the request_id that it had:"
+        " clients/frame/script.py"
+    ),
+    "watch": (
+        "a backup is watched to its end while the gateway is restarted: one terminal event, and it"
+        " is a success"
+    ),
+    "resume": (
+        "the watch goes on through cuts, silence, expired tokens and missing events, and tells each"
+        " state once: clients/frame/script.py"
+    ),
     "vectors": "every vector of clients/vectors.json is read and written back",
     "wrong-key": "an unknown API key is UNAUTHENTICATED, with its reason",
     "wrong-ca": "a gateway whose certificate is not trusted: the error says so",

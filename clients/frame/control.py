@@ -1,11 +1,15 @@
-"""What a client's test asks the stage to do, over plain HTTP with plain answers, so that every language can ask without a library.
+"""What a client's test asks the stage to do, over plain HTTP with plain answers, so that every
+language can ask without a library.
 
 All are POST; parameters are in the query:
 
-/fault?operation=CreateVault&kind=cut&when=after_commit&times=1   a fault of the emulator; more keys are passed on as they are
+/fault?operation=CreateVault&kind=cut&when=after_commit&times=1   a fault of the emulator; more keys
+    are passed on as they are
 /calm                                                              no faults any more
-/requests?operation=CreateVault&containing=my-vault                answers how many requests of this operation had the text in their body
-/restart                                                           the gateway ends and starts again at its address
+/requests?operation=CreateVault&containing=my-vault                answers how many requests of this
+    operation had the text in their body
+/restart                                                           the gateway ends and starts again
+    at its address
 """
 
 import http.server
@@ -40,8 +44,14 @@ class Control:
     def answer(self, path: str, query: Mapping[str, str]) -> str:
         """Raises KeyError for a path or parameter that is not there."""
         if path == "/fault":
-            fault = {key: json.loads(value) if key in _NUMBERS else value for key, value in query.items() if key != "operation"}
-            return self._emulator("POST", "/faults", fault | {"match": {"operation": query["operation"]}})
+            fault = {
+                key: json.loads(value) if key in _NUMBERS else value
+                for key, value in query.items()
+                if key != "operation"
+            }
+            return self._emulator(
+                "POST", "/faults", fault | {"match": {"operation": query["operation"]}}
+            )
         if path == "/calm":
             return self._emulator("DELETE", "/faults")
         if path == "/requests":
@@ -53,10 +63,18 @@ class Control:
 
     def _count(self, operation: str, containing: str) -> int:
         entries = json.loads(self._emulator("GET", "/truth"))["entries"]
-        return sum(entry["operation"] == operation and containing in entry["body"] for entry in entries)
+        return sum(
+            entry["operation"] == operation and containing in entry["body"] for entry in entries
+        )
 
     def _emulator(self, method: str, path: str, body: Mapping[str, object] | None = None) -> str:
-        reply = httpx.request(method, f"{self._servers.emulator}/_emulator{path}", json=body, timeout=10, trust_env=False)
+        reply = httpx.request(
+            method,
+            f"{self._servers.emulator}/_emulator{path}",
+            json=body,
+            timeout=10,
+            trust_env=False,
+        )
         return reply.raise_for_status().text
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
@@ -66,7 +84,10 @@ class Control:
             def do_POST(self) -> None:
                 asked = urllib.parse.urlsplit(self.path)
                 try:
-                    status, text = 200, control.answer(asked.path, dict(urllib.parse.parse_qsl(asked.query)))
+                    status, text = (
+                        200,
+                        control.answer(asked.path, dict(urllib.parse.parse_qsl(asked.query))),
+                    )
                 except Exception as failure:  # noqa: BLE001 - the test that asked shows it
                     status, text = 500, repr(failure)
                 self.send_response(status)

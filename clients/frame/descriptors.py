@@ -1,4 +1,6 @@
-"""The descriptor set for clients, `dist/cbrgateway.binpb`, without what the gateway alone reads: no client needs `buf/validate` or our options."""
+"""The descriptor set for clients, `dist/cbrgateway.binpb`, without what the gateway alone reads: no
+client needs `buf/validate` or our options.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -11,14 +13,21 @@ from clients.frame.languages import DIST, ROOT
 COMPLETE: Final = ROOT / "generated" / "cbrgateway.binpb"
 STRIPPED: Final = DIST / "cbrgateway.binpb"
 _SERVER_ONLY: Final = frozenset(
-    {"buf/validate/validate.proto", "cbrgateway/v1/options.proto", "google/protobuf/descriptor.proto", "google/rpc/code.proto"}
+    {
+        "buf/validate/validate.proto",
+        "cbrgateway/v1/options.proto",
+        "google/protobuf/descriptor.proto",
+        "google/rpc/code.proto",
+    }
 )
 
 
 def load() -> FileDescriptorSet:
     """All files that a client is made of, with comments, and without the options."""
     complete = FileDescriptorSet.FromString(COMPLETE.read_bytes())
-    return FileDescriptorSet(file=[_stripped(file) for file in complete.file if file.name not in _SERVER_ONLY])
+    return FileDescriptorSet(
+        file=[_stripped(file) for file in complete.file if file.name not in _SERVER_ONLY]
+    )
 
 
 def write(target: Path = STRIPPED) -> None:

@@ -1,4 +1,6 @@
-"""`python -m clients.frame.files [--check]`: writes the files that all clients share, or fails when they are out of date."""
+"""`python -m clients.frame.files [--check]`: writes the files that all clients share, or fails when
+they are out of date.
+"""
 
 import argparse
 
@@ -8,7 +10,9 @@ from clients.frame.languages import ROOT
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if a committed file is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="fail if a committed file is out of date"
+    )
     check = parser.parse_args().check
     for made in (service_config, vectors):
         if not check:

@@ -76,8 +76,14 @@ class Language:
 
     def missing(self) -> list[str]:
         """What is not here, in words."""
-        programs = [f"{program} is not on the path" for program in self.programs if shutil.which(program) is None]
-        return programs or [f"`{shlex.join(probe)}` fails" for probe in self.probes if _fails(probe)]
+        programs = [
+            f"{program} is not on the path"
+            for program in self.programs
+            if shutil.which(program) is None
+        ]
+        return programs or [
+            f"`{shlex.join(probe)}` fails" for probe in self.probes if _fails(probe)
+        ]
 
     def fingerprint(self) -> str:
         """Changes with everything that decides which tools are installed."""
@@ -95,21 +101,43 @@ def languages(wanted: Sequence[str] = ()) -> list[Language]:
     """Those that are wanted, or all. Raises SystemExit for a name without a section."""
     sections = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     if unknown := [name for name in wanted if name not in sections]:
-        raise SystemExit(f"no such language: {', '.join(unknown)}. There are: {', '.join(sections)}")
-    return [_language(name, section) for name, section in sections.items() if not wanted or name in wanted]
+        raise SystemExit(
+            f"no such language: {', '.join(unknown)}. There are: {', '.join(sections)}"
+        )
+    return [
+        _language(name, section)
+        for name, section in sections.items()
+        if not wanted or name in wanted
+    ]
 
 
 def _language(name: str, section: Mapping[str, Any]) -> Language:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cache = _CACHE / name
-    places = {"root": ROOT, "cache": cache, "tree": cache / "tree", "dist": DIST, "release": project["version"]}
-    names = {key: str(value) for key, value in places.items()} | {key.replace("-", "_"): pin for key, pin in section["pins"].items()}
+    places = {
+        "root": ROOT,
+        "cache": cache,
+        "tree": cache / "tree",
+        "dist": DIST,
+        "release": project["version"],
+    }
+    names = {key: str(value) for key, value in places.items()} | {
+        key.replace("-", "_"): pin for key, pin in section["pins"].items()
+    }
 
     def filled(value: Any) -> Any:  # noqa: ANN401 - what TOML can hold
         if isinstance(value, str):
             return _Names(value).substitute(names)
         if isinstance(value, list):
             return [filled(each) for each in value]
-        return {key: filled(each) for key, each in value.items()} if isinstance(value, dict) else value
+        return (
+            {key: filled(each) for key, each in value.items()} if isinstance(value, dict) else value
+        )
 
-    return Language(name=name, **{key: filled(value) for key, value in ({"google": False, "probes": []} | dict(section)).items()})
+    return Language(
+        name=name,
+        **{
+            key: filled(value)
+            for key, value in ({"google": False, "probes": []} | dict(section)).items()
+        },
+    )

@@ -1,4 +1,6 @@
-"""Packs the files of a tree into a zip, below a folder of a given name. The example is left out: it is a project of its own.
+"""Packs the files of a tree into a zip, below a folder of a given name.
+
+The example is left out: it is a project of its own.
 
 `python -m clients.frame.pack TREE ZIP FOLDER`, for languages whose tools make no such package.
 """
@@ -16,7 +18,11 @@ def pack(tree: Path, target: Path, folder: str) -> None:
     names = json.loads((tree.parent / PLACED).read_text(encoding="utf-8"))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
         for name in (name for name in names if not name.startswith("example/")):
-            out.writestr(zipfile.ZipInfo(f"{folder}/{name}"), (tree / name).read_bytes(), zipfile.ZIP_DEFLATED)
+            out.writestr(
+                zipfile.ZipInfo(f"{folder}/{name}"),
+                (tree / name).read_bytes(),
+                zipfile.ZIP_DEFLATED,
+            )
 
 
 if __name__ == "__main__":

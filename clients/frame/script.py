@@ -1,10 +1,12 @@
-"""A gateway that plays a script: WatchTasks streams that break in every way that a client's loop must survive, one after the other.
+"""A gateway that plays a script: WatchTasks streams that break in every way that a client's loop
+must survive, one after the other.
 
-The stream is refused with FAILED_PRECONDITION if the client comes back with another token than that of the last event it was sent. A watch of the
-vault `refused` is refused outright.
+The stream is refused with FAILED_PRECONDITION if the client comes back with another token than that
+of the last event it was sent. A watch of the vault `refused` is refused outright.
 
-CreateVault is refused by a limit at first. When it comes again, for the vault of the same name, it is made if it has the request_id that it had, and
-refused with FAILED_PRECONDITION if it has another one: the first try may have been made and its answer lost, before a limit refused gRPC's repeat.
+CreateVault is refused by a limit at first. When it comes again, for the vault of the same name, it
+is made if it has the request_id that it had, and refused with FAILED_PRECONDITION if it has another
+one: the first try may have been made and its answer lost, before a limit refused gRPC's repeat.
 """
 
 import threading
@@ -22,13 +24,21 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
 _Event = task_pb2.WatchTasksResponse
-SEEN: Final = "snapshot_task 1, snapshot_end, update 2, update 3, gap, snapshot_task 3, snapshot_end, heartbeat, heartbeat, terminal 4"
-"""What the caller of a loop gets to see: kinds of events, with the revision where there is a task."""
+SEEN: Final = (
+    "snapshot_task 1, snapshot_end, update 2, update 3, gap, snapshot_task 3, snapshot_end,"
+    " heartbeat, heartbeat, terminal 4"
+)
+"""What the caller of a loop gets to see: kinds of events, with the revision where there is a
+task.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """One stream: its events, and how it ends. The token of an event is `<number of the stream>.<sequence>`."""
+    """One stream: its events, and how it ends.
+
+    The token of an event is `<number of the stream>.<sequence>`.
+    """
 
     events: Sequence[_Event]
     end: grpc.StatusCode | None = grpc.StatusCode.OK
@@ -43,7 +53,9 @@ def _task(revision: int) -> task_pb2.Task:
 
 
 def _end(reason: task_pb2.StreamEndReason.ValueType) -> _Event:
-    return _Event(stream_end=task_pb2.StreamEnd(reason=reason, retry_delay=Duration(nanos=50_000_000)))
+    return _Event(
+        stream_end=task_pb2.StreamEnd(reason=reason, retry_delay=Duration(nanos=50_000_000))
+    )
 
 
 def _update(revision: int) -> _Event:
@@ -54,11 +66,16 @@ _SNAPSHOT_END: Final = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=1
 _HEARTBEAT: Final = _Event(heartbeat=task_pb2.WatchHeartbeat())
 _TERMINAL: Final = _Event(terminal=task_pb2.TaskUpdate(task=_task(4)))
 _SCRIPT: Final[Sequence[_Stream]] = (
-    _Stream([_Event(snapshot_task=_task(1)), _SNAPSHOT_END, _update(2)], grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
+    _Stream(
+        [_Event(snapshot_task=_task(1)), _SNAPSHOT_END, _update(2)],
+        grpc.StatusCode.UNAVAILABLE,
+        "UPSTREAM_UNAVAILABLE",
+    ),
     # What was seen comes again; then the gateway says that the stream has lived long enough.
     _Stream([_update(2), _update(3), _end(task_pb2.STREAM_END_REASON_LIFETIME)], resumes="1.3"),
     _Stream([], grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED", resumes="2.3"),
-    # A new snapshot, told whole, since after a gap nothing that was known counts; then silence, which heartbeats are there to tell from quiet.
+    # A new snapshot, told whole, since after a gap nothing that was known counts; then silence,
+    # which heartbeats are there to tell from quiet.
     _Stream([_Event(snapshot_task=_task(3)), _SNAPSHOT_END], end=None),
     # Silence from the beginning, before gRPC's headers.
     _Stream([], end=None, resumes="4.2"),
@@ -75,28 +92,48 @@ class _Player:
         self._next = 0
         self._refused: dict[str, str] = {}
 
-    def create_vault(self, request: vault_pb2.CreateVaultRequest, context: grpc.ServicerContext) -> vault_pb2.CreateVaultResponse:
+    def create_vault(
+        self, request: vault_pb2.CreateVaultRequest, context: grpc.ServicerContext
+    ) -> vault_pb2.CreateVaultResponse:
         name = request.vault.name
         if name not in self._refused:
             self._refused[name] = request.request_id
             delay = RetryInfo(retry_delay=Duration(nanos=50_000_000))
-            self._abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT", "as the script says", delay)
+            self._abort(
+                context,
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "RATE_LIMIT",
+                "as the script says",
+                delay,
+            )
         if not request.request_id or request.request_id != self._refused[name]:
-            told = f"the create came again with the request_id {request.request_id!r} instead of {self._refused[name]!r}"
+            told = (
+                f"the create came again with the request_id {request.request_id!r} instead of"
+                f" {self._refused[name]!r}"
+            )
             self._abort(context, grpc.StatusCode.FAILED_PRECONDITION, "STATE_INVALID", told)
         return vault_pb2.CreateVaultResponse(vault=types_pb2.Vault(id="made", name=name))
 
-    def watch(self, request: task_pb2.WatchTasksRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.WatchTasksResponse]:
+    def watch(
+        self, request: task_pb2.WatchTasksRequest, context: grpc.ServicerContext
+    ) -> Iterator[task_pb2.WatchTasksResponse]:
         if request.filter.vault_id == "refused":
-            self._abort(context, grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED", "as the script says")
+            self._abort(
+                context, grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED", "as the script says"
+            )
         stream, number = _SCRIPT[self._next], self._next + 1
         if request.resume_token != stream.resumes:
-            told = f"stream {number} was opened with the token {request.resume_token!r} instead of {stream.resumes!r}"
+            told = (
+                f"stream {number} was opened with the token {request.resume_token!r} instead of"
+                f" {stream.resumes!r}"
+            )
             self._abort(context, grpc.StatusCode.FAILED_PRECONDITION, "STATE_INVALID", told)
         self._next = number
         for sequence, event in enumerate(stream.events, start=1):
             if event.WhichOneof("event"):
-                sent = task_pb2.WatchTasksResponse(resume_token=f"{number}.{sequence}", sequence=sequence)
+                sent = task_pb2.WatchTasksResponse(
+                    resume_token=f"{number}.{sequence}", sequence=sequence
+                )
                 sent.MergeFrom(event)
                 yield sent
         if stream.end is None:
@@ -107,7 +144,13 @@ class _Player:
             self._abort(context, stream.end, stream.reason, "as the script says")
 
     @staticmethod
-    def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str, *details: Message) -> None:
+    def _abort(
+        context: grpc.ServicerContext,
+        code: grpc.StatusCode,
+        reason: str,
+        text: str,
+        *details: Message,
+    ) -> None:
         status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=text)
         for detail in (error_details_pb2.ErrorInfo(reason=reason, domain="cbrgateway"), *details):
             status.details.add().Pack(detail)
@@ -121,17 +164,24 @@ class Script:
         self._server = grpc.server(ThreadPoolExecutor(4))
         player = _Player()
         watch = grpc.unary_stream_rpc_method_handler(
-            player.watch, task_pb2.WatchTasksRequest.FromString, task_pb2.WatchTasksResponse.SerializeToString
+            player.watch,
+            task_pb2.WatchTasksRequest.FromString,
+            task_pb2.WatchTasksResponse.SerializeToString,
         )
         create = grpc.unary_unary_rpc_method_handler(
-            player.create_vault, vault_pb2.CreateVaultRequest.FromString, vault_pb2.CreateVaultResponse.SerializeToString
+            player.create_vault,
+            vault_pb2.CreateVaultRequest.FromString,
+            vault_pb2.CreateVaultResponse.SerializeToString,
         )
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
             "TaskService": {"WatchTasks": watch},
             "VaultService": {"CreateVault": create},
         }
         self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(f"cbrgateway.v1.{name}", methods) for name, methods in services.items()]
+            [
+                grpc.method_handlers_generic_handler(f"cbrgateway.v1.{name}", methods)
+                for name, methods in services.items()
+            ]
         )
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()

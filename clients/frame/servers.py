@@ -1,4 +1,6 @@
-"""The stage of the clients' tests: an emulated CBR and a gateway with TLS, limits and an issuer of tokens, in processes of their own."""
+"""The stage of the clients' tests: an emulated CBR and a gateway with TLS, limits and an issuer of
+tokens, in processes of their own.
+"""
 
 import contextlib
 import ipaddress
@@ -47,13 +49,29 @@ class Servers:
     def start(self) -> None:
         port = self.emulator.rpartition(":")[2]
         self._run("emulator", "emulator", "--port", port, "--duration", "2")
-        self._run("gateway", "gateway", "serve", "--config", str(self.folder / "gateway.yaml"), "--log-level", "warning")
+        self._run(
+            "gateway",
+            "gateway",
+            "serve",
+            "--config",
+            str(self.folder / "gateway.yaml"),
+            "--log-level",
+            "warning",
+        )
         self._wait_until_it_serves()
 
     def restart(self) -> None:
         """Ends the gateway as an operator would, and starts it again at the same address."""
         self._end("gateway")
-        self._run("gateway", "gateway", "serve", "--config", str(self.folder / "gateway.yaml"), "--log-level", "warning")
+        self._run(
+            "gateway",
+            "gateway",
+            "serve",
+            "--config",
+            str(self.folder / "gateway.yaml"),
+            "--log-level",
+            "warning",
+        )
         self._wait_until_it_serves()
 
     def stop(self) -> None:
@@ -74,10 +92,16 @@ class Servers:
 
     def _run(self, name: str, *arguments: str) -> None:
         path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
-        secrets = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "PAGE_TOKEN_KEY": "a key for tests, and for nothing else"}
+        secrets = {
+            "AK": emulated.ACCESS_KEY,
+            "SK": emulated.SECRET_KEY,
+            "PAGE_TOKEN_KEY": "a key for tests, and for nothing else",
+        }
         environ = os.environ | {"PYTHONPATH": path} | secrets
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log)
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log
+            )
 
     def _end(self, name: str) -> None:
         process = self.processes.pop(name)
@@ -89,25 +113,38 @@ class Servers:
             process.wait()
 
     def _wait_until_it_serves(self) -> None:
-        """Raises RuntimeError when the gateway does not come up in time; the last lines of its log are in the message."""
+        """Raises RuntimeError when the gateway does not come up in time; the last lines of its log
+        are in the message.
+        """
         until = time.monotonic() + _START_S
-        with grpc.insecure_channel(self.health, options=(("grpc.enable_http_proxy", 0),)) as channel:
+        with grpc.insecure_channel(
+            self.health, options=(("grpc.enable_http_proxy", 0),)
+        ) as channel:
             while time.monotonic() < until and self.processes["gateway"].poll() is None:
                 with contextlib.suppress(grpc.RpcError):
-                    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1, wait_for_ready=True)
+                    answer = health_pb2_grpc.HealthStub(channel).Check(
+                        health_pb2.HealthCheckRequest(), timeout=1, wait_for_ready=True
+                    )
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
-        raise RuntimeError(f"the gateway does not serve:\n{(self.folder / 'gateway.log').read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(
+            "the gateway does not"
+            f" serve:\n{(self.folder / 'gateway.log').read_text(errors='replace')[-2000:]}"
+        )
 
 
 @contextlib.contextmanager
 def running_servers(folder: Path) -> Iterator[Servers]:
     """Fresh servers, their files below `folder`."""
-    address, health, emulator = (f"127.0.0.1:{port}" for port in (free_port(), free_port(), free_port()))
+    address, health, emulator = (
+        f"127.0.0.1:{port}" for port in (free_port(), free_port(), free_port())
+    )
     # Bound and not listening: a connection is refused, and nobody else gets the port.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        servers = Servers(folder, address, health, f"http://{emulator}", f"127.0.0.1:{closed.getsockname()[1]}")
+        servers = Servers(
+            folder, address, health, f"http://{emulator}", f"127.0.0.1:{closed.getsockname()[1]}"
+        )
         _write_files(servers)
         try:
             servers.start()
@@ -143,13 +180,28 @@ def _configuration(servers: Servers) -> Mapping[str, Any]:
             "health_listen": servers.health,
             "drain_delay_s": 0,
             "drain_grace_s": 2,
-            "tls": {"certificate_file": str(folder / "server.crt"), "key_file": str(folder / "server.key")},
+            "tls": {
+                "certificate_file": str(folder / "server.crt"),
+                "key_file": str(folder / "server.key"),
+            },
         },
         "upstream": {
             "regions": {_REGION: {"endpoint": servers.emulator, "iam_endpoint": servers.emulator}},
-            "credentials": {"main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}},
+            "credentials": {
+                "main": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK"},
+                    "secret_key": {"env": "SK"},
+                }
+            },
         },
-        "issuers": {"test": {"issuer": ISSUER, "audience": AUDIENCE, "jwks": {"file": str(folder / "keys.json")}}},
+        "issuers": {
+            "test": {
+                "issuer": ISSUER,
+                "audience": AUDIENCE,
+                "jwks": {"file": str(folder / "keys.json")},
+            }
+        },
         # What a watch was given before a restart is good after it.
         "page_token_key": {"env": "PAGE_TOKEN_KEY"},
         "state": {"kind": "sqlite", "path": str(folder / "state.db")},

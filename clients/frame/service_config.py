@@ -1,7 +1,9 @@
-"""Writes clients/service_config.json, the gRPC service config that every client ships: deadlines and retries of each RPC.
+"""Writes clients/service_config.json, the gRPC service config that every client ships: deadlines
+and retries of each RPC.
 
-Reads may be repeated. Changes may be repeated where they have a `request_id`, which the clients fill: the gateway carries a repeated change out once.
-Streams have neither: the clients' loops open them again. `make generate` writes the file, `make check` fails when it is out of date.
+Reads may be repeated. Changes may be repeated where they have a `request_id`, which the clients
+fill: the gateway carries a repeated change out once. Streams have neither: the clients' loops open
+them again. `make generate` writes the file, `make check` fails when it is out of date.
 """
 
 import json
@@ -14,7 +16,8 @@ from clients.frame import descriptors
 from clients.frame.languages import CLIENTS
 
 FILE: Final = CLIENTS / "service_config.json"
-# With room for several attempts, of which each ends after 10 s for a read and after 30 s for a change at the latest.
+# With room for several attempts, of which each ends after 10 s for a read and after 30 s for a
+# change at the latest.
 _READ_TIMEOUT: Final = "20s"
 _CHANGE_TIMEOUT: Final = "60s"
 # A call that waits for as long as it is asked to, at most 60 s.
@@ -58,13 +61,21 @@ def service_config() -> dict[str, Any]:
 def text() -> str:
     """One line for each RPC, so that a change shows as one."""
     one_line = json.dumps(service_config())
-    broken = one_line.replace('{"service"', '\n    {"service"').replace('], "timeout"', '\n  ], "timeout"').replace('{"name"', '\n  {"name"')
+    broken = (
+        one_line.replace('{"service"', '\n    {"service"')
+        .replace('], "timeout"', '\n  ], "timeout"')
+        .replace('{"name"', '\n  {"name"')
+    )
     return broken.replace(", \n", ",\n") + "\n"
 
 
 def _methods() -> Iterator[tuple[str, MethodDescriptorProto, DescriptorProto]]:
     files = descriptors.load().file
-    messages = {f".{file.package}.{message.name}": message for file in files for message in file.message_type}
+    messages = {
+        f".{file.package}.{message.name}": message
+        for file in files
+        for message in file.message_type
+    }
     for file in files:
         for service in file.service:
             for method in service.method:

@@ -1,4 +1,6 @@
-"""`make test-clients`: each client's own tests against real servers, and a table of what has passed."""
+"""`make test-clients`: each client's own tests against real servers, and a table of what has
+passed.
+"""
 
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +17,10 @@ _TEST_S = 300
 
 
 def test(language: Language) -> frozenset[str]:
-    """The checks that have passed. A language has servers of its own, so that none sees what another one left."""
+    """The checks that have passed.
+
+    A language has servers of its own, so that none sees what another one left.
+    """
     with tempfile.TemporaryDirectory(prefix="cbr-clients-") as name:
         folder = Path(name)
         results = folder / "results"
@@ -23,7 +28,12 @@ def test(language: Language) -> frozenset[str]:
         with running_servers(folder) as servers:
             control, script = Control(servers), Script()
             try:
-                _run(language, servers, control, {"CBR_TEST_RESULTS": str(results)} | script.environ())
+                _run(
+                    language,
+                    servers,
+                    control,
+                    {"CBR_TEST_RESULTS": str(results)} | script.environ(),
+                )
                 (results / "example").touch()
             except build.Failed as failure:
                 print(f"*** FAILED {failure} ***")
@@ -39,7 +49,11 @@ def _run(language: Language, servers: Servers, control: Control, more: Mapping[s
     build.run(language, language.test, servers.environ() | tested | dict(more), _TEST_S)
     control.answer("/calm", {})
     shown = servers.environ()
-    story = {"CBR_ADDRESS": shown["CBR_TEST_ADDRESS"], "CBR_CA_FILE": shown["CBR_TEST_CA_FILE"], "CBR_API_KEY": shown["CBR_TEST_API_KEY"]}
+    story = {
+        "CBR_ADDRESS": shown["CBR_TEST_ADDRESS"],
+        "CBR_CA_FILE": shown["CBR_TEST_CA_FILE"],
+        "CBR_API_KEY": shown["CBR_TEST_API_KEY"],
+    }
     build.run(language, language.example, story, _TEST_S)
 
 
@@ -48,7 +62,15 @@ def table(passed: Mapping[str, Collection[str]]) -> Iterable[str]:
     first = max(map(len, CHECKS))
     yield "  ".join([" " * first, *passed])
     for check in CHECKS:
-        yield "  ".join([f"{check:<{first}}", *(f"{'ok' if check in done else 'FAIL':<{len(language)}}" for language, done in passed.items())])
+        yield "  ".join(
+            [
+                f"{check:<{first}}",
+                *(
+                    f"{'ok' if check in done else 'FAIL':<{len(language)}}"
+                    for language, done in passed.items()
+                ),
+            ]
+        )
 
 
 def complete(passed: Mapping[str, Collection[str]]) -> bool:

@@ -1,4 +1,6 @@
-"""The tree that a package is made from: our own code, the generated code and the service config, laid together by copying what has changed."""
+"""The tree that a package is made from: our own code, the generated code and the service config,
+laid together by copying what has changed.
+"""
 
 import json
 import shutil
@@ -13,7 +15,11 @@ PLACED: Final = "placed.json"
 
 
 def lay(language: Language) -> None:
-    """Brings the tree up to date. Files that have not changed keep their times, and with them the language's tools what they have compiled."""
+    """Brings the tree up to date.
+
+    Files that have not changed keep their times, and with them the language's tools what they have
+    compiled.
+    """
     note = language.cache / PLACED
     before = set(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else set()
     wanted = dict(_wanted(language))
@@ -38,4 +44,6 @@ def _wanted(language: Language) -> Iterator[tuple[str, Path]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return (
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )

@@ -1,4 +1,5 @@
-"""Unpacks a zip over an older state of it, writing only what has changed: tools that go by the times of files compile nothing twice.
+"""Unpacks a zip over an older state of it, writing only what has changed: tools that go by the
+times of files compile nothing twice.
 
 `python -m clients.frame.unpack ZIP FOLDER`
 """

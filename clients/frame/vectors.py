@@ -1,6 +1,9 @@
-"""Writes clients/vectors.json: messages as bytes, and what every language must find in them. Written back they must be the same bytes.
+"""Writes clients/vectors.json: messages as bytes, and what every language must find in them.
 
-All facts are text. `unset` is a field that is not there, which is not the same as its zero. `make generate` writes the file.
+Written back they must be the same bytes.
+
+All facts are text. `unset` is a field that is not there, which is not the same as its zero.
+`make generate` writes the file.
 """
 
 import base64
@@ -42,10 +45,21 @@ def _cases() -> Iterator[tuple[str, Message, Mapping[str, object]]]:
     largest = checkpoint_pb2.CheckpointResource(backup_size_mib=2**63 - 1)
     yield "the largest integer", largest, {"backup_size_mib": 2**63 - 1}
     last = _timed(Timestamp(seconds=253402300799, nanos=999999999))
-    yield "the last nanosecond of the year 9999, and no end", last, {"start_seconds": 253402300799, "start_nanos": 999999999, "end_time": "unset"}
+    yield (
+        "the last nanosecond of the year 9999, and no end",
+        last,
+        {"start_seconds": 253402300799, "start_nanos": 999999999, "end_time": "unset"},
+    )
     early = _timed(Timestamp(seconds=-2, nanos=500000000), Timestamp())
-    yield "a time before 1970, and an end at its very beginning", early, {"start_seconds": -2, "start_nanos": 500000000, "end_time": 0}
-    rows = [types_pb2.Vault(id=f"v{i}", billing=types_pb2.Billing(used_mib=_AFTER_2_53 + i)) for i in range(_MANY)]
+    yield (
+        "a time before 1970, and an end at its very beginning",
+        early,
+        {"start_seconds": -2, "start_nanos": 500000000, "end_time": 0},
+    )
+    rows = [
+        types_pb2.Vault(id=f"v{i}", billing=types_pb2.Billing(used_mib=_AFTER_2_53 + i))
+        for i in range(_MANY)
+    ]
     facts = {"count": _MANY, "last_id": f"v{_MANY - 1}", "last_used_mib": _AFTER_2_53 + _MANY - 1}
     yield "a list of a thousand rows", vault_pb2.ListVaultsResponse(vaults=rows), facts
 

@@ -26,7 +26,9 @@ def show_versions(_call: Call) -> Answer:
 
 
 def all_routes() -> tuple[Route, ...]:
-    """Return the whole table; the vendor's 74 operations, those of IAM and of the billing centre, and the version list."""
+    """Return the whole table; the vendor's 74 operations, those of IAM and of the billing centre,
+    and the version list.
+    """
     return (
         Route("ShowVersions", "GET", "/", show_versions, public=True),
         *iam.ROUTES,

@@ -1,4 +1,6 @@
-"""What is about the account as a whole: features, projects, storage use, the upgrade from older services."""
+"""What is about the account as a whole: features, projects, storage use, the upgrade from older
+services.
+"""
 
 from emulator import fields
 from emulator.errors import ApiError, service_error
@@ -45,7 +47,11 @@ def _account(call: Call, domain: str) -> Account:
 def list_domain_projects(call: Call) -> object:
     """Answer the projects of any account by its name: where backups can be shared to."""
     account = _account(call, call.params["domain_name"])
-    return {"projects": [{"project_id": project.id, "project_name": project.name} for project in account.projects]}
+    return {
+        "projects": [
+            {"project_id": project.id, "project_name": project.name} for project in account.projects
+        ]
+    }
 
 
 def show_domain(call: Call) -> object:
@@ -125,12 +131,20 @@ def show_storage_usage(call: Call) -> object:
         row["backup_count"] += 1
         row["backup_size"] += backup.size_mb
     names = ("resource_id", "resource_type")
-    found = [row for row in rows.values() if all(call.query.get(name, row[name]) == row[name] for name in names)]
-    shown, count = call.world.paging.cut(found, call.query.get("limit", 1000), call.query.get("offset", 0))
+    found = [
+        row
+        for row in rows.values()
+        if all(call.query.get(name, row[name]) == row[name] for name in names)
+    ]
+    shown, count = call.world.paging.cut(
+        found, call.query.get("limit", 1000), call.query.get("offset", 0)
+    )
     return ({} if count is None else {"resource_count": count}) | {"storage_usage": shown}
 
 
-MIGRATE_BODY = fields.record(all_regions=Need(fields.boolean), reservation=Need(fields.number(0, 1)))
+MIGRATE_BODY = fields.record(
+    all_regions=Need(fields.boolean), reservation=Need(fields.number(0, 1))
+)
 FEATURE_QUERY = {"limit": q_integer(1, 1000), "offset": q_integer(0, 1000)}
 USAGE_QUERY = {
     "limit": q_integer(1),
@@ -147,6 +161,18 @@ ROUTES = (
     Route("ShowDomain", "GET", "/v3/domain/{source_project_id}", show_domain),
     Route("ListProjects", "GET", "/v3/region-projects", list_projects),
     Route("MigrateDomain", "POST", "/v3/migrates", migrate_domain, body=MIGRATE_BODY),
-    Route("ShowMigrateStatus", "GET", "/v3/migrates", show_migrate_status, query={"all_regions": q_boolean}),
-    Route("ShowStorageUsage", "GET", "/v3/{project_id}/storage_usage", show_storage_usage, query=USAGE_QUERY),
+    Route(
+        "ShowMigrateStatus",
+        "GET",
+        "/v3/migrates",
+        show_migrate_status,
+        query={"all_regions": q_boolean},
+    ),
+    Route(
+        "ShowStorageUsage",
+        "GET",
+        "/v3/{project_id}/storage_usage",
+        show_storage_usage,
+        query=USAGE_QUERY,
+    ),
 )

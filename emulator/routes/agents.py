@@ -64,7 +64,10 @@ def unregister_agent(call: Call) -> None:
 def add_agent_path(call: Call) -> object:
     """Add directories; answer which were new."""
     agent = _agent(call)
-    excluded = {each.get("path_name", ""): ",".join(each.get("exclude_path_name", [])) for each in call.body.get("exclude_path", [])}
+    excluded = {
+        each.get("path_name", ""): ",".join(each.get("exclude_path_name", []))
+        for each in call.body.get("exclude_path", [])
+    }
     wanted = list(dict.fromkeys(call.body["add_path"]))
     existed = [path for path in wanted if path in agent.paths]
     added = [path for path in wanted if path not in agent.paths]
@@ -97,13 +100,21 @@ REGISTER_BODY = fields.record(
 PATH = fields.text(1, 4096, r"(/|[a-zA-Z]:).*")
 ADD_BODY = fields.record(
     add_path=Need(fields.many(PATH)),
-    exclude_path=fields.many(fields.record(path_name=fields.text(), exclude_path_name=fields.many(fields.text()))),
+    exclude_path=fields.many(
+        fields.record(path_name=fields.text(), exclude_path_name=fields.many(fields.text()))
+    ),
 )
 AGENTS = "/v3/{project_id}/agents"
 AGENT = AGENTS + "/{agent_id}"
 
 ROUTES = (
-    Route("ListAgent", "GET", AGENTS, list_agent, query={**PAGING, "status": q_text, "agent_id": q_list}),
+    Route(
+        "ListAgent",
+        "GET",
+        AGENTS,
+        list_agent,
+        query={**PAGING, "status": q_text, "agent_id": q_list},
+    ),
     Route("RegisterAgent", "POST", AGENTS, register_agent, body=REGISTER_BODY),
     Route("ShowAgent", "GET", AGENT, show_agent),
     Route(

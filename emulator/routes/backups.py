@@ -12,7 +12,7 @@ from emulator.routes.tasks import moment
 from emulator.routing import Call, Route, in_order, page, visible
 
 STATUSES = (
-    "available", "protecting", "deleting", "restoring", "error", "waiting_protect", "waiting_delete",
+    "available", "protecting", "deleting", "restoring", "error", "waiting_protect", "waiting_delete",  # noqa: E501 - as it stands on the wire
     "waiting_restore",
 )  # fmt: skip
 SORT_KEYS = ("created_at", "updated_at", "name", "status", "protected_at", "id")
@@ -82,7 +82,12 @@ def list_backups(call: Call) -> object:
     found.reverse()
     shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
     records = call.query.get("show_replication", False)
-    return {"backups": [backup_view(call.world, each, records=records, viewer=call.project_id) for each in shown], **totals}
+    return {
+        "backups": [
+            backup_view(call.world, each, records=records, viewer=call.project_id) for each in shown
+        ],
+        **totals,
+    }
 
 
 def show_backup(call: Call) -> object:
@@ -129,11 +134,19 @@ def _target(call: Call, backup: Backup, wish: JsonObject) -> Protectable:
     elif backup.resource_type == "OS::Cinder::Volume":
         key, code, message = "volume_id", 7000, "The disk does not exist."
     else:
-        key, code, message = "resource_id", 6302, f"The resource {wish.get('resource_id')} does not exist."
+        key, code, message = (
+            "resource_id",
+            6302,
+            f"The resource {wish.get('resource_id')} does not exist.",
+        )
     if key not in wish:
         raise invalid(f"restore.{key}", "is required for this backup")
     target = call.world.protectables.get(wish[key])
-    if target is None or target.project_id != call.project_id or target.type != backup.resource_type:
+    if (
+        target is None
+        or target.project_id != call.project_id
+        or target.type != backup.resource_type
+    ):
         raise service_error(code, message)
     return target
 
@@ -177,8 +190,15 @@ def show_metadata(call: Call) -> object:
     backup = call.world.backup(call.project_id, call.params["backup_id"], shared=True)
     if backup.status != "available":
         raise service_error(6206, "The status of the backup does not allow to read its metadata.")
-    server = {"id": backup.resource_id, "name": backup.resource_name, "OS-EXT-AZ": backup.resource_az}
-    volumes = [{"id": child.resource_id, "size": child.resource_size, "bootable": child.bootable} for child in backup.children]
+    server = {
+        "id": backup.resource_id,
+        "name": backup.resource_name,
+        "OS-EXT-AZ": backup.resource_az,
+    }
+    volumes = [
+        {"id": child.resource_id, "size": child.resource_size, "bootable": child.bootable}
+        for child in backup.children
+    ]
     return {
         "backup_id": backup.id,
         "backups": json.dumps([child.id for child in backup.children]),
@@ -194,7 +214,9 @@ def show_metadata(call: Call) -> object:
 RESTORE_BODY = fields.record(
     restore=Need(
         fields.record(
-            mappings=fields.many(fields.record(backup_id=Need(fields.text(1)), volume_id=Need(fields.text(1)))),
+            mappings=fields.many(
+                fields.record(backup_id=Need(fields.text(1)), volume_id=Need(fields.text(1)))
+            ),
             power_on=fields.boolean,
             server_id=fields.text(1),
             volume_id=fields.text(1),

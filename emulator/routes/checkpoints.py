@@ -20,7 +20,9 @@ def create_checkpoint(call: Call) -> object:
     if vault.status not in {"available", "lock"}:
         raise service_error(6113, "The status of the vault does not allow backups.")
     if wish.get("auto_trigger") and "retention_duration_days" in wish:
-        raise invalid("checkpoint.parameters.retention_duration_days", "not together with auto_trigger")
+        raise invalid(
+            "checkpoint.parameters.retention_duration_days", "not together with auto_trigger"
+        )
     named = [each["id"] for each in wish.get("resource_details", [])] or wish.get("resources", [])
     resources = bound_resources(vault, named) if named else list(vault.resources.values())
     for each in wish.get("resource_details", []):
@@ -46,7 +48,11 @@ def show_checkpoint(call: Call) -> object:
     """Answer one checkpoint."""
     checkpoint_id = call.params["checkpoint_id"]
     call.world.tasks.read(checkpoint_id)
-    return {"checkpoint": checkpoint_view(call.world.checkpoint(call.project_id, checkpoint_id), created=False)}
+    return {
+        "checkpoint": checkpoint_view(
+            call.world.checkpoint(call.project_id, checkpoint_id), created=False
+        )
+    }
 
 
 DETAIL = fields.record(

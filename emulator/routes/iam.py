@@ -1,4 +1,6 @@
-"""The identity calls that CBR clients need: tokens, the service catalog, project ids, the account id."""
+"""The identity calls that CBR clients need: tokens, the service catalog, project ids, the account
+id.
+"""
 
 from typing import Any
 
@@ -50,10 +52,15 @@ def _matching(account: Account, name: str | None) -> list[Project]:
 
 
 def _catalog(call: Call, account: Account, project: Project | None) -> list[JsonObject]:
-    """Return what is to be had where; an address of CBR holds the project, so clients of the whole account get one for each."""
+    """Return what is to be had where; an address of CBR holds the project, so clients of the whole
+    account get one for each.
+    """
     projects = [project] if project is not None else account.projects
     regions = dict.fromkeys(each.region for each in projects)
-    places = {"iam": [(region, "/v3") for region in regions], "cbr": [(each.region, f"/v3/{each.id}") for each in projects]}
+    places = {
+        "iam": [(region, "/v3") for region in regions],
+        "cbr": [(each.region, f"/v3/{each.id}") for each in projects],
+    }
     types = {"iam": "identity", "cbr": "cbr"}
     return [
         {
@@ -61,7 +68,13 @@ def _catalog(call: Call, account: Account, project: Project | None) -> list[Json
             "name": name,
             "type": types[name],
             "endpoints": [
-                {"id": seeded(name, region, path), "interface": "public", "region": region, "region_id": region, "url": call.base_url + path}
+                {
+                    "id": seeded(name, region, path),
+                    "interface": "public",
+                    "region": region,
+                    "region_id": region,
+                    "url": call.base_url + path,
+                }
                 for region, path in places[name]
             ],
         }
@@ -72,17 +85,25 @@ def _catalog(call: Call, account: Account, project: Project | None) -> list[Json
 def show_catalog(call: Call) -> object:
     """Answer the service catalog. Source: Keystone, GET /v3/auth/catalog."""
     project = call.caller.project if call.caller is not None else None
-    return {"catalog": _catalog(call, call.account, project), "links": {"self": f"{call.base_url}/v3/auth/catalog"}}
+    return {
+        "catalog": _catalog(call, call.account, project),
+        "links": {"self": f"{call.base_url}/v3/auth/catalog"},
+    }
 
 
 def show_identity_version(call: Call) -> object:
-    """Answer the version of the identity API, with which OpenStack-style clients begin. Source: Keystone, GET /v3."""
+    """Answer the version of the identity API, with which OpenStack-style clients begin.
+
+    Source: Keystone, GET /v3.
+    """
     version = {
         "id": "v3.6",
         "status": "stable",
         "updated": "2016-04-04T00:00:00Z",
         "links": [{"rel": "self", "href": f"{call.base_url}/v3/"}],
-        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+        "media-types": [
+            {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}
+        ],
     }
     return {"version": version}
 
@@ -101,7 +122,12 @@ def create_token(call: Call) -> Answer:
         "methods": ["password"],
         "issued_at": zulu(token.issued_at),
         "expires_at": zulu(token.expires_at),
-        "user": {"id": account.user_id, "name": account.user_name, "domain": domain, "password_expires_at": ""},
+        "user": {
+            "id": account.user_id,
+            "name": account.user_name,
+            "domain": domain,
+            "password_expires_at": "",
+        },
         "roles": [{"id": "0", "name": "cbr_adm"}],
         "catalog": _catalog(call, account, project),
     }
@@ -116,7 +142,9 @@ def list_iam_projects(call: Call) -> object:
     """Answer the projects of the caller's account, filtered by `name`."""
     account = call.account
     return {
-        "projects": [project_view(account, project) for project in _matching(account, call.query.get("name"))],
+        "projects": [
+            project_view(account, project) for project in _matching(account, call.query.get("name"))
+        ],
         "links": {"self": "https://iam.myhuaweicloud.com/v3/projects"},
     }
 
@@ -139,13 +167,18 @@ def list_auth_domains(call: Call) -> object:
     """Answer the account of the caller."""
     caller = call.caller or Caller(call.account, None)
     return {
-        "domains": [{"id": caller.account.domain_id, "name": caller.account.domain_name, "enabled": True}],
+        "domains": [
+            {"id": caller.account.domain_id, "name": caller.account.domain_name, "enabled": True}
+        ],
         "links": {"self": "https://iam.myhuaweicloud.com/v3/auth/domains"},
     }
 
 
 def create_temporary_key(call: Call) -> Answer:
-    """Answer 201 with a key pair and its security token. Source: IAM, POST /v3.0/OS-CREDENTIAL/securitytokens."""
+    """Answer 201 with a key pair and its security token.
+
+    Source: IAM, POST /v3.0/OS-CREDENTIAL/securitytokens.
+    """
     wish = call.body["auth"]["identity"].get("token", {})
     key = TemporaryKey(
         account=call.account,
@@ -170,7 +203,9 @@ TEMPORARY_BODY = fields.record(
             identity=Need(
                 fields.record(
                     methods=Need(fields.many(fields.word("token"), 1, 1)),
-                    token=fields.record(id=fields.text(), duration_seconds=fields.integer(900, 86400)),
+                    token=fields.record(
+                        id=fields.text(), duration_seconds=fields.integer(900, 86400)
+                    ),
                 )
             )
         )
@@ -212,11 +247,11 @@ ROUTES = (
         body=TOKEN_BODY, mutates=False, public=True,
     ),
     Route(
-        "CreateTemporaryAccessKeyByToken", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", create_temporary_key, 201,
+        "CreateTemporaryAccessKeyByToken", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", create_temporary_key, 201,  # noqa: E501 - as it stands on the wire
         body=TEMPORARY_BODY, mutates=False,
     ),
     Route("KeystoneShowVersion", "GET", "/v3", show_identity_version, public=True),
     Route("KeystoneShowCatalog", "GET", "/v3/auth/catalog", show_catalog),
-    Route("KeystoneListProjects", "GET", "/v3/projects", list_iam_projects, query={"name": fields.q_text}),
+    Route("KeystoneListProjects", "GET", "/v3/projects", list_iam_projects, query={"name": fields.q_text}),  # noqa: E501 - as it stands on the wire
     Route("KeystoneListAuthDomains", "GET", "/v3/auth/domains", list_auth_domains),
 )  # fmt: skip

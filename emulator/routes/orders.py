@@ -1,4 +1,7 @@
-"""Orders of pre-paid vaults, and the billing centre's view of them. CBR passes on answers of the billing centre, hence the camel case."""
+"""Orders of pre-paid vaults, and the billing centre's view of them.
+
+CBR passes on answers of the billing centre, hence the camel case.
+"""
 
 from emulator import fields
 from emulator.errors import ApiError, invalid, service_error
@@ -33,7 +36,11 @@ def change_charge_mode(call: Call) -> object:
             raise service_error(6110, "The vault is pre-paid already.")
     order = _order(call, vaults[0])
     for vault in vaults:
-        vault.charging_mode, vault.order_id, vault.product_id = "pre_paid", order.id, vault.spec_code
+        vault.charging_mode, vault.order_id, vault.product_id = (
+            "pre_paid",
+            order.id,
+            vault.spec_code,
+        )
         vault.auto_expand = False
     return {"orderId": order.id, "retCode": 0, "retMsg": "success"}
 
@@ -61,7 +68,9 @@ def _resize(call: Call, vault_id: str, size: int, spec_code: str) -> Vault:
 def change_order(call: Call) -> object:
     """Change the size of a pre-paid vault by a new order, paid at once."""
     product: JsonObject = call.body["product_info"]
-    vault = _resize(call, call.body["resource_id"], product["resource_size"], product["resource_spec_code"])
+    vault = _resize(
+        call, call.body["resource_id"], product["resource_size"], product["resource_spec_code"]
+    )
     order = _order(call, vault)
     vault.order_id = order.id
     return {"orderId": order.id, "retCode": 0, "retMsg": "success"}
@@ -82,15 +91,33 @@ COMPLETED, TO_BE_PAID = 5, 6
 
 
 def show_order(call: Call) -> object:
-    """Answer an order with the vault it is for, which pre-paid clients wait for. Source: billing centre, ShowCustomerOrderDetails."""
+    """Answer an order with the vault it is for, which pre-paid clients wait for.
+
+    Source: billing centre, ShowCustomerOrderDetails.
+    """
     projects = {project.id for project in call.account.projects}
     order = call.world.orders.get(call.params["order_id"])
     if order is None or order.project_id not in projects:
         raise ApiError(400, {"error_code": "CBC.0100", "error_msg": "The order does not exist."})
     status = COMPLETED if order.paid else TO_BE_PAID
-    service = {"service_type_code": "hws.service.type.cbr", "service_type_name": "Cloud Backup and Recovery"}
-    line = {"order_line_item_id": f"{order.id}-000001", **service, "status": status, "resource_id": order.resource_id}
-    info = {"order_id": order.id, "customer_id": call.account.domain_id, **service, "source_type": 1, "order_type": 1, "status": status}
+    service = {
+        "service_type_code": "hws.service.type.cbr",
+        "service_type_name": "Cloud Backup and Recovery",
+    }
+    line = {
+        "order_line_item_id": f"{order.id}-000001",
+        **service,
+        "status": status,
+        "resource_id": order.resource_id,
+    }
+    info = {
+        "order_id": order.id,
+        "customer_id": call.account.domain_id,
+        **service,
+        "source_type": 1,
+        "order_type": 1,
+        "status": status,
+    }
     return {"total_count": 1, "order_info": info, "order_line_items": [line]}
 
 
@@ -181,9 +208,22 @@ UPDATE_BODY = fields.record(
 P = "/v3/{project_id}"
 
 ROUTES = (
-    Route("CreatePostPaidVault", "POST", P + "/vaults/order", create_pre_paid_vault, body=ORDER_BODY),
-    Route("ChangeVaultChargeMode", "POST", P + "/vaults/change-charge-mode", change_charge_mode, body=PERIOD_BODY),
+    Route(
+        "CreatePostPaidVault", "POST", P + "/vaults/order", create_pre_paid_vault, body=ORDER_BODY
+    ),
+    Route(
+        "ChangeVaultChargeMode",
+        "POST",
+        P + "/vaults/change-charge-mode",
+        change_charge_mode,
+        body=PERIOD_BODY,
+    ),
     Route("ChangeOrder", "POST", P + "/orders/change", change_order, body=CHANGE_BODY),
-    Route("ShowCustomerOrderDetails", "GET", "/v2/orders/customer-orders/details/{order_id}", show_order),
+    Route(
+        "ShowCustomerOrderDetails",
+        "GET",
+        "/v2/orders/customer-orders/details/{order_id}",
+        show_order,
+    ),
     Route("UpdateOrder", "PUT", P + "/orders/{order_id}", update_order, body=UPDATE_BODY),
 )

@@ -1,4 +1,7 @@
-"""Category organization_policy: policies an organization hands to its accounts. Seen by the whole account."""
+"""Category organization_policy: policies an organization hands to its accounts.
+
+Seen by the whole account.
+"""
 
 from emulator import fields
 from emulator.errors import service_error
@@ -13,9 +16,15 @@ from emulator.views import organization_policy_view
 def create_organization_policy(call: Call) -> object:
     """Answer the policy, which starts to be handed out."""
     body = call.body["policy"]
-    check_definition(body["policy_operation_definition"], body["operation_type"], "policy.policy_operation_definition")
+    check_definition(
+        body["policy_operation_definition"],
+        body["operation_type"],
+        "policy.policy_operation_definition",
+    )
     account = call.account
-    policy = OrganizationPolicy(call.world.ids.new(), account.domain_id, account.domain_name, body, call.world.clock.now())
+    policy = OrganizationPolicy(
+        call.world.ids.new(), account.domain_id, account.domain_name, body, call.world.clock.now()
+    )
     call.world.organization_policies[policy.id] = policy
     return {"policy": organization_policy_view(policy)}
 
@@ -25,7 +34,8 @@ def list_organization_policies(call: Call) -> object:
     found = [
         policy
         for policy in visible(call, call.world.organization_policies.values())
-        if policy.domain_id == call.account.domain_id and policy.body["operation_type"] == call.query["operation_type"]
+        if policy.domain_id == call.account.domain_id
+        and policy.body["operation_type"] == call.query["operation_type"]
     ]
     shown, totals = page(call, found)
     return {"policies": [organization_policy_view(policy) for policy in shown], **totals}
@@ -104,10 +114,19 @@ POLICIES = "/v3/{project_id}/organization-policies"
 POLICY = POLICIES + "/{organization_policy_id}"
 
 ROUTES = (
-    Route("ListOrganizationPolicies", "GET", POLICIES, list_organization_policies, query=LIST_QUERY),
-    Route("CreateOrganizationPolicy", "POST", POLICIES, create_organization_policy, body=CREATE_BODY),
+    Route(
+        "ListOrganizationPolicies", "GET", POLICIES, list_organization_policies, query=LIST_QUERY
+    ),
+    Route(
+        "CreateOrganizationPolicy", "POST", POLICIES, create_organization_policy, body=CREATE_BODY
+    ),
     Route("ShowOrganizationPolicy", "GET", POLICY, show_organization_policy),
     Route("UpdateOrganizationPolicy", "PUT", POLICY, update_organization_policy, body=UPDATE_BODY),
     Route("DeleteOrganizationPolicy", "DELETE", POLICY, delete_organization_policy, 204),
-    Route("ListOrganizationPolicyDetail", "GET", POLICY + "/policy-detail", list_organization_policy_detail),
+    Route(
+        "ListOrganizationPolicyDetail",
+        "GET",
+        POLICY + "/policy-detail",
+        list_organization_policy_detail,
+    ),
 )

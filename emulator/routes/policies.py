@@ -33,7 +33,11 @@ def create_policy(call: Call) -> object:
         name=body["name"],
         operation_type=kind,
         enabled=body.get("enabled", True),
-        definition={**definition, "full_backup_interval": definition.get("full_backup_interval", -1)} | {"created_by": "customer"},
+        definition={
+            **definition,
+            "full_backup_interval": definition.get("full_backup_interval", -1),
+        }
+        | {"created_by": "customer"},
         trigger_id=call.world.ids.new(),
         trigger={**body["trigger"]["properties"], "start_time": stamp},
         created_at=now,
@@ -43,7 +47,9 @@ def create_policy(call: Call) -> object:
 
 
 def check_definition(definition: JsonObject, kind: str, name: str) -> None:
-    """Refuse what no single field shows: a ladder without time zone, a replication without destination."""
+    """Refuse what no single field shows: a ladder without time zone, a replication without
+    destination.
+    """
     if any(definition.get(step) for step in LADDER) and "timezone" not in definition:
         raise invalid(f"{name}.timezone", "is required with day, week, month or year backups")
     if kind == "replication":
@@ -81,7 +87,10 @@ def show_policy(call: Call) -> object:
 
 
 def update_policy(call: Call) -> object:
-    """Change what the body holds; the rest stays. The definition is replaced as a whole, but for what the service sets itself."""
+    """Change what the body holds; the rest stays.
+
+    The definition is replaced as a whole, but for what the service sets itself.
+    """
     policy, body = _policy(call), call.body["policy"]
     change = body.get("operation_definition", {})
     bound = any(policy.id in vault.policies for vault in call.world.vaults.values())
@@ -119,7 +128,9 @@ WEEKDAYS = fields.many(fields.text(1))
 MONTH_DAYS = fields.many(fields.integer(1, 28, -1))
 RETENTION_TYPE = fields.word("Weekly", "Monthly")
 ADVANCED = fields.record(
-    weekly_retention_rules=fields.record(days_of_week=WEEKDAYS, retention_duration_periods=fields.integer(1, 5200, PERIODS_OFF)),
+    weekly_retention_rules=fields.record(
+        days_of_week=WEEKDAYS, retention_duration_periods=fields.integer(1, 5200, PERIODS_OFF)
+    ),
     monthly_retention_rules=fields.record(
         retention_type=RETENTION_TYPE,
         retention_weeks=fields.many(fields.text(1)),
@@ -172,7 +183,16 @@ CREATE_BODY = fields.record(
         )
     )
 )
-UPDATE_BODY = fields.record(policy=Need(fields.record(enabled=fields.boolean, name=fields.NAME, operation_definition=DEFINITION, trigger=TRIGGER)))
+UPDATE_BODY = fields.record(
+    policy=Need(
+        fields.record(
+            enabled=fields.boolean,
+            name=fields.NAME,
+            operation_definition=DEFINITION,
+            trigger=TRIGGER,
+        )
+    )
+)
 POLICIES = "/v3/{project_id}/policies"
 LIST_QUERY = {"operation_type": q_word("backup", "replication"), "vault_id": q_text}
 

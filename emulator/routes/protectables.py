@@ -14,7 +14,10 @@ KINDS = {
     "workspace": "workspace",
     "workspace_v2": "workspace",
 }
-NOT_FOUND = {"server": (7100, "The server does not exist."), "disk": (7000, "The disk does not exist.")}
+NOT_FOUND = {
+    "server": (7100, "The server does not exist."),
+    "disk": (7000, "The disk does not exist."),
+}
 
 
 def _kind(call: Call) -> str:
@@ -58,8 +61,12 @@ def show_protectable(call: Call) -> object:
 
 
 def show_replication_capabilities(call: Call) -> object:
-    """Answer, for the region of the caller, all other regions in which the emulator has projects."""
-    return {"regions": [{"name": call.project.region, "replication_destinations": other_regions(call)}]}
+    """Answer, for the region of the caller, all other regions in which the emulator has
+    projects.
+    """
+    return {
+        "regions": [{"name": call.project.region, "replication_destinations": other_regions(call)}]
+    }
 
 
 def other_regions(call: Call) -> list[str]:
@@ -98,13 +105,27 @@ CHECK_BODY = fields.record(
         )
     )
 )
-LIST_QUERY = {**PAGING, "marker": q_text, "name": q_text, "status": q_text, "id": q_text, "server_id": q_text}
+LIST_QUERY = {
+    **PAGING,
+    "marker": q_text,
+    "name": q_text,
+    "status": q_text,
+    "id": q_text,
+    "server_id": q_text,
+}
 INSTANCES = "/v3/{project_id}/protectables/{protectable_type}/instances"
 
 ROUTES = (
     Route("ListProtectable", "GET", INSTANCES, list_protectable, query=LIST_QUERY),
     Route("ShowProtectable", "GET", INSTANCES + "/{instance_id}", show_protectable),
-    Route("CheckAgent", "POST", "/v3/{project_id}/agent/check", check_agent, body=CHECK_BODY, mutates=False),
+    Route(
+        "CheckAgent",
+        "POST",
+        "/v3/{project_id}/agent/check",
+        check_agent,
+        body=CHECK_BODY,
+        mutates=False,
+    ),
     Route(
         "ShowReplicationCapabilities",
         "GET",

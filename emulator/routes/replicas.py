@@ -1,4 +1,6 @@
-"""Replication, synchronisation and external vaults: everything that crosses projects and regions."""
+"""Replication, synchronisation and external vaults: everything that crosses projects and
+regions.
+"""
 
 from emulator import fields, vault_work
 from emulator.binding import REPLICABLE, replica_vault
@@ -16,7 +18,10 @@ def _destination(call: Call, body: JsonObject) -> tuple[Project, Vault]:
     project = call.world.projects.get(body["destination_project_id"])
     if project is None or project not in call.account.projects:
         raise service_error(1011, "The destination project does not support replication.")
-    if body["destination_region"] == call.project.region or body["destination_region"] != project.region:
+    if (
+        body["destination_region"] == call.project.region
+        or body["destination_region"] != project.region
+    ):
         raise service_error(1005, "The destination region does not support replication.")
     return project, replica_vault(call.world, project.id, body["destination_vault_id"])
 
@@ -57,7 +62,9 @@ def copy_backup(call: Call) -> object:
 
 
 def copy_checkpoint(call: Call) -> object:
-    """Start the replication of every available backup of a vault that the region does not have yet."""
+    """Start the replication of every available backup of a vault that the region does not have
+    yet.
+    """
     body = call.body["replicate"]
     source = call.world.vault(call.project_id, body["vault_id"])
     if source.protect_type != "backup" or source.object_type not in REPLICABLE:
@@ -89,18 +96,24 @@ def _require_hybrid(vault: Vault) -> None:
 
 
 def import_checkpoint(call: Call) -> object:
-    """Start the synchronisation of a whole hybrid vault; nothing is found, as no store is emulated behind it."""
+    """Start the synchronisation of a whole hybrid vault; nothing is found, as no store is emulated
+    behind it.
+    """
     vault = call.world.vault(call.project_id, call.body["sync"]["vault_id"])
     _require_hybrid(vault)
     if call.world.tasks.busy(vault.id):
         raise service_error(7302, "A synchronisation is running.")
     whole = BoundResource(vault.id, "OS::Native::Server", vault.name, 0)
-    task = synchronise(call.world, vault, whole, lambda: 0, outcome=call.outcome, subjects=(vault.id,))
+    task = synchronise(
+        call.world, vault, whole, lambda: 0, outcome=call.outcome, subjects=(vault.id,)
+    )
     return {"sync": {"operation_log_id": task.id, "vault_id": vault.id}}
 
 
 def import_backup(call: Call) -> object:
-    """Start the import of named images into the oldest hybrid vault of the project, one log for each."""
+    """Start the import of named images into the oldest hybrid vault of the project, one log for
+    each.
+    """
     vaults = [vault for vault in call.world.vaults.values() if vault.project_id == call.project_id]
     vault = next((vault for vault in vaults if vault.cloud_type == "hybrid"), None)
     if vault is None:
@@ -119,22 +132,34 @@ def _import(call: Call, vault: Vault, wish: JsonObject) -> JsonObject:
         call.world.put_backup(imported_backup(call.world, vault, wish))
         return 1
 
-    task = synchronise(call.world, vault, resource, bring, outcome=call.outcome, subjects=(wish["backup_id"],))
+    task = synchronise(
+        call.world, vault, resource, bring, outcome=call.outcome, subjects=(wish["backup_id"],)
+    )
     return {"backup_id": wish["backup_id"], "operation_log_id": task.id}
 
 
 def list_external_vault(call: Call) -> object:
-    """Answer vaults of another project of the same account; with `vault_id` the other filters do not count."""
+    """Answer vaults of another project of the same account; with `vault_id` the other filters do
+    not count.
+    """
     query = dict(call.query)
-    owner = next((each for each in call.account.projects if each.id == query["external_project_id"]), None)
+    owner = next(
+        (each for each in call.account.projects if each.id == query["external_project_id"]), None
+    )
     found: list[Vault] = []
     if owner is not None and owner.region == query["region_id"]:
-        found = call.world.paging.ordered([vault for vault in call.world.vaults.values() if vault.project_id == owner.id])
+        found = call.world.paging.ordered(
+            [vault for vault in call.world.vaults.values() if vault.project_id == owner.id]
+        )
     if "vault_id" in query:
         found = [vault for vault in found if vault.id == query["vault_id"]]
     else:
         query["object_type"] = query.get("objcet_type")
-        wanted = {name: query[name] for name in ("protect_type", "cloud_type", "object_type") if query.get(name)}
+        wanted = {
+            name: query[name]
+            for name in ("protect_type", "cloud_type", "object_type")
+            if query.get(name)
+        }
         found = [vault for vault in found if matches_vault(vault, wanted)]
     shown, totals = page(call, visible(call, found))
     return {"vaults": [vault_view(call.world, vault) for vault in shown], **totals}
@@ -147,7 +172,14 @@ def update_expiration_time(call: Call) -> object:
     if expires_at <= call.world.clock.now():
         raise invalid("expect_expiration_date", "lies in the past")
     backups = [each for each in call.world.backups_in(vault.id) if each.status == "available"]
-    task = vault_work.change_expiry(call.world, vault, backups, expires_at, call.body["expect_expiration_date"], outcome=call.outcome)
+    task = vault_work.change_expiry(
+        call.world,
+        vault,
+        backups,
+        expires_at,
+        call.body["expect_expiration_date"],
+        outcome=call.outcome,
+    )
     return {
         "affected_backups_count": len(backups),
         "new_expiration_day": call.body["expect_expiration_date"],
@@ -162,9 +194,17 @@ PLACE: dict[str, fields.Check | Need] = {
     "enable_acceleration": fields.boolean,
     "cross_account_urn": fields.text(),
 }
-COPY_BACKUP_BODY = fields.record(replicate=Need(fields.record(**PLACE, description=fields.PLAIN, name=fields.NAME)))
-COPY_CHECKPOINT_BODY = fields.record(replicate=Need(fields.record(**PLACE, auto_trigger=fields.boolean, vault_id=Need(fields.text(1)))))
-SYNC_BODY = fields.record(sync=Need(fields.record(auto_trigger=Need(fields.boolean), vault_id=Need(fields.text(1)))))
+COPY_BACKUP_BODY = fields.record(
+    replicate=Need(fields.record(**PLACE, description=fields.PLAIN, name=fields.NAME))
+)
+COPY_CHECKPOINT_BODY = fields.record(
+    replicate=Need(
+        fields.record(**PLACE, auto_trigger=fields.boolean, vault_id=Need(fields.text(1)))
+    )
+)
+SYNC_BODY = fields.record(
+    sync=Need(fields.record(auto_trigger=Need(fields.boolean), vault_id=Need(fields.text(1))))
+)
 IMPORT_ITEM = fields.record(
     backup_id=Need(fields.text(1)),
     backup_name=Need(fields.NAME),
@@ -191,8 +231,20 @@ EXPIRY_BODY = fields.record(
 P = "/v3/{project_id}"
 
 ROUTES = (
-    Route("CopyBackup", "POST", P + "/backups/{backup_id}/replicate", copy_backup, body=COPY_BACKUP_BODY),
-    Route("CopyCheckpoint", "POST", P + "/checkpoints/replicate", copy_checkpoint, body=COPY_CHECKPOINT_BODY),
+    Route(
+        "CopyBackup",
+        "POST",
+        P + "/backups/{backup_id}/replicate",
+        copy_backup,
+        body=COPY_BACKUP_BODY,
+    ),
+    Route(
+        "CopyCheckpoint",
+        "POST",
+        P + "/checkpoints/replicate",
+        copy_checkpoint,
+        body=COPY_CHECKPOINT_BODY,
+    ),
     Route("ImportCheckpoint", "POST", P + "/checkpoints/sync", import_checkpoint, body=SYNC_BODY),
     Route(
         "ImportBackup",
@@ -201,7 +253,13 @@ ROUTES = (
         import_backup,
         body=fields.record(sync=Need(fields.many(IMPORT_ITEM, 1, 50))),
     ),
-    Route("ListExternalVault", "GET", P + "/vaults/external", list_external_vault, query=EXTERNAL_QUERY),
+    Route(
+        "ListExternalVault",
+        "GET",
+        P + "/vaults/external",
+        list_external_vault,
+        query=EXTERNAL_QUERY,
+    ),
     Route(
         "UpdateExpirationTime",
         "PUT",

@@ -1,4 +1,7 @@
-"""Category backup_share: backups shown to other projects. `{member_id}` of the paths is the recipient's project id."""
+"""Category backup_share: backups shown to other projects.
+
+`{member_id}` of the paths is the recipient's project id.
+"""
 
 from emulator import fields
 from emulator.errors import invalid, service_error
@@ -29,13 +32,18 @@ def add_member(call: Call) -> object:
             raise service_error(6703, "The backup is shared with this project already.")
     if len(shares) + len(recipients) > MAX_SHARES:
         raise service_error(6701, f"A backup can be shared with {MAX_SHARES} projects.")
-    added = [Member(call.world.ids.new(), backup.id, project_id, call.world.clock.now()) for project_id in dict.fromkeys(recipients)]
+    added = [
+        Member(call.world.ids.new(), backup.id, project_id, call.world.clock.now())
+        for project_id in dict.fromkeys(recipients)
+    ]
     shares.update((member.dest_project_id, member) for member in added)
     return {"members": [member_view(member) for member in added], "count": len(added)}
 
 
 def _of_domains(call: Call, names: list[str]) -> list[str]:
-    """Return one project for each account (by id or name): its first in the region of the caller."""
+    """Return one project for each account (by id or name): its first in the region of the
+    caller.
+    """
     chosen = []
     for name in names:
         projects = [
@@ -83,7 +91,11 @@ def show_members(call: Call) -> object:
     """Answer the shares of a backup."""
     names = ("dest_project_id", "image_id", "status", "vault_id")
     wanted = {name: call.query[name] for name in names if name in call.query}
-    found = [member for member in _shares(call) if all(getattr(member, name) == value for name, value in wanted.items())]
+    found = [
+        member
+        for member in _shares(call)
+        if all(getattr(member, name) == value for name, value in wanted.items())
+    ]
     shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
     return {"members": [member_view(member) for member in shown], **only_count(totals)}
 
@@ -126,8 +138,12 @@ def delete_member(call: Call) -> None:
     del call.world.members[backup.id][member.dest_project_id]
 
 
-ADD_BODY = fields.record(members=fields.many(fields.text(1), 1, 10), domains=fields.many(fields.text(1)))
-UPDATE_BODY = fields.record(status=Need(fields.word("accepted", "pending", "rejected")), vault_id=fields.text(1))
+ADD_BODY = fields.record(
+    members=fields.many(fields.text(1), 1, 10), domains=fields.many(fields.text(1))
+)
+UPDATE_BODY = fields.record(
+    status=Need(fields.word("accepted", "pending", "rejected")), vault_id=fields.text(1)
+)
 LIST_QUERY = {
     **PAGING,
     "dest_project_id": q_text,

@@ -69,7 +69,9 @@ def show_vault_project_tag(call: Call) -> object:
 
 def _has(vault: Vault, rule: JsonObject) -> bool:
     """Return whether the vault has the key with one of the values; no values means any value."""
-    return rule["key"] in vault.tags and (not rule["values"] or vault.tags[rule["key"]] in rule["values"])
+    return rule["key"] in vault.tags and (
+        not rule["values"] or vault.tags[rule["key"]] in rule["values"]
+    )
 
 
 def _matches(vault: Vault, body: JsonObject) -> bool:
@@ -95,7 +97,9 @@ def _matches(vault: Vault, body: JsonObject) -> bool:
 def show_resource_instances(call: Call) -> object:
     """Answer the vaults that match, or only how many."""
     body = call.body
-    found = call.world.paging.ordered([vault for vault in visible(call, own_vaults(call)) if _matches(vault, body)])
+    found = call.world.paging.ordered(
+        [vault for vault in visible(call, own_vaults(call)) if _matches(vault, body)]
+    )
     if body["action"] == "count":
         return {"total_count": len(found)}
     offset, limit = int(body.get("offset", "0")), int(body.get("limit", "1000"))
@@ -115,7 +119,9 @@ def show_resource_instances(call: Call) -> object:
     }
 
 
-RULE = fields.record(key=Need(fields.text(1, 127)), values=Need(fields.many(fields.text(0, 255), 0, 10)))
+RULE = fields.record(
+    key=Need(fields.text(1, 127)), values=Need(fields.many(fields.text(0, 255), 0, 10))
+)
 RULES = fields.many(RULE, 1, 10)
 SEARCH_BODY = fields.record(
     without_any_tag=fields.boolean,
@@ -127,7 +133,9 @@ SEARCH_BODY = fields.record(
     limit=fields.text(1, 4, r"[1-9]\d{0,2}|1000"),
     offset=fields.text(1, 9, r"\d+"),
     action=Need(fields.word("filter", "count")),
-    matches=fields.many(fields.record(key=Need(fields.word("resource_name")), value=Need(fields.text(0, 255))), 0, 1),
+    matches=fields.many(
+        fields.record(key=Need(fields.word("resource_name")), value=Need(fields.text(0, 255))), 0, 1
+    ),
     cloud_type=fields.word("public", "hybrid"),
     object_type=fields.word(*OBJECT_TYPES),
 )

@@ -14,7 +14,9 @@ RESOURCE = fields.record(
     name=fields.text(0, 255),
     extra_info=EXTRA,
 )
-BIND_RULES = fields.record(tags=fields.many(fields.record(key=Need(fields.text()), value=Need(fields.text())), 0, 5))
+BIND_RULES = fields.record(
+    tags=fields.many(fields.record(key=Need(fields.text()), value=Need(fields.text())), 0, 5)
+)
 LEVEL = fields.word("app_consistent", "crash_consistent")
 THRESHOLD = fields.integer(1, 100)
 BILLING = fields.record(
@@ -68,7 +70,9 @@ UPDATE_BODY = fields.record(
         )
     )
 )
-BATCH_BODY = fields.record(vault=Need(fields.record(smn_notify=fields.boolean, threshold=THRESHOLD)))
+BATCH_BODY = fields.record(
+    vault=Need(fields.record(smn_notify=fields.boolean, threshold=THRESHOLD))
+)
 ADD_BODY = fields.record(resources=Need(fields.many(RESOURCE, 1, 256)))
 IDS = Need(fields.many(fields.text(1), 1, 256))
 ASSOCIATE_BODY = fields.record(

@@ -1,11 +1,28 @@
-"""Category vault: vaults, what is in them, and their policies. Tags and orders have their own modules."""
+"""Category vault: vaults, what is in them, and their policies.
+
+Tags and orders have their own modules.
+"""
 
 from emulator import fields, vault_work
-from emulator.binding import attach_policy, bind, bound_resources, new_vault, require_capacity, require_usable
+from emulator.binding import (
+    attach_policy,
+    bind,
+    bound_resources,
+    new_vault,
+    require_capacity,
+    require_usable,
+)
 from emulator.errors import invalid, service_error
 from emulator.fields import PAGING, JsonObject, Need, q_list, q_text, q_word
 from emulator.model import OBJECT_TYPES, Order, Vault
-from emulator.routes.vault_bodies import ADD_BODY, ASSOCIATE_BODY, BATCH_BODY, CREATE_BODY, IDS, UPDATE_BODY
+from emulator.routes.vault_bodies import (
+    ADD_BODY,
+    ASSOCIATE_BODY,
+    BATCH_BODY,
+    CREATE_BODY,
+    IDS,
+    UPDATE_BODY,
+)
 from emulator.routing import Call, Route, page, visible
 from emulator.views import vault_view
 
@@ -16,7 +33,9 @@ def create_vault(call: Call) -> object:
     billing = body["billing"]
     if billing.get("charging_mode") == "pre_paid":
         if "period_type" not in billing or "period_num" not in billing:
-            raise invalid("vault.billing.period_num", "pre-paid vaults need period_type and period_num")
+            raise invalid(
+                "vault.billing.period_num", "pre-paid vaults need period_type and period_num"
+            )
         return order_vault(call, body)
     vault = new_vault(call, body)
     call.world.vaults[vault.id] = vault
@@ -27,13 +46,20 @@ def order_vault(call: Call, body: JsonObject) -> JsonObject:
     """Order a pre-paid vault; it exists at once if the order pays itself."""
     vault = new_vault(call, body)
     paid = body["billing"].get("is_auto_pay", False)
-    order = Order(call.world.ids.order(), call.project_id, vault.id, paid=paid, vault=None if paid else vault)
+    order = Order(
+        call.world.ids.order(), call.project_id, vault.id, paid=paid, vault=None if paid else vault
+    )
     vault.order_id, vault.charging_mode = order.id, "pre_paid"
     vault.product_id = vault.spec_code
     call.world.orders[order.id] = order
     if paid:
         call.world.vaults[vault.id] = vault
-    line = {"cloudServiceId": "cbr", "orderId": order.id, "resourceId": vault.id, "subscribeResult": 1}
+    line = {
+        "cloudServiceId": "cbr",
+        "orderId": order.id,
+        "resourceId": vault.id,
+        "subscribeResult": 1,
+    }
     return {"orders": [line], "retCode": 0, "errText": "success", "error_code": "0"}
 
 
@@ -87,11 +113,16 @@ def update_vault(call: Call) -> object:
     if "size" in billing:
         _resize(call, vault, billing["size"])
     if "consistent_level" in billing:
-        if vault.consistent_level == "app_consistent" and billing["consistent_level"] != "app_consistent":
+        if (
+            vault.consistent_level == "app_consistent"
+            and billing["consistent_level"] != "app_consistent"
+        ):
             raise invalid("vault.billing.consistent_level", "cannot go back to crash_consistent")
         vault.consistent_level = billing["consistent_level"]
     if vault.locked and body.get("locked") is False:
-        raise invalid("vault.locked", "the locked attribute of a locked vault cannot be changed to false")
+        raise invalid(
+            "vault.locked", "the locked attribute of a locked vault cannot be changed to false"
+        )
     for name, value in body.items():
         setattr(vault, name, value)
     return {"vault": vault_view(call.world, vault)}
@@ -136,7 +167,9 @@ def remove_vault_resource(call: Call) -> object:
     resources = bound_resources(vault, call.body["resource_ids"])
     for resource in resources:
         if call.world.tasks.busy(resource.id):
-            raise service_error(6134 if resource.protect_status == "removing" else 6203, "A task is running.")
+            raise service_error(
+                6134 if resource.protect_status == "removing" else 6203, "A task is running."
+            )
     vault_work.remove_resources(call.world, vault, resources, call.outcome)
     return {"remove_resource_ids": [resource.id for resource in resources]}
 
@@ -147,14 +180,21 @@ def migrate_vault_resource(call: Call) -> object:
     destination = call.world.vault(call.project_id, call.body["destination_vault_id"])
     if destination.id == vault.id:
         raise invalid("destination_vault_id", "is the source vault")
-    if (destination.object_type, destination.protect_type) != (vault.object_type, vault.protect_type):
+    if (destination.object_type, destination.protect_type) != (
+        vault.object_type,
+        vault.protect_type,
+    ):
         raise service_error(6102, "The vaults are of different kinds.")
     require_usable(vault)
     require_usable(destination)
     resources = bound_resources(vault, call.body["resource_ids"])
     if any(call.world.tasks.busy(resource.id) for resource in resources):
         raise service_error(6203, "A task is running.")
-    require_capacity(call.world, destination, destination.allocated + sum(resource.size for resource in resources))
+    require_capacity(
+        call.world,
+        destination,
+        destination.allocated + sum(resource.size for resource in resources),
+    )
     vault_work.migrate_resources(call.world, vault, destination, resources, call.outcome)
     return {"migrated_resources": [resource.id for resource in resources]}
 
@@ -255,7 +295,13 @@ ROUTES = (
         set_vault_resource,
         body=fields.record(resource_ids=IDS, action=Need(fields.word("suspend", "unsuspend"))),
     ),
-    Route("AssociateVaultPolicy", "POST", VAULT + "/associatepolicy", associate_vault_policy, body=ASSOCIATE_BODY),
+    Route(
+        "AssociateVaultPolicy",
+        "POST",
+        VAULT + "/associatepolicy",
+        associate_vault_policy,
+        body=ASSOCIATE_BODY,
+    ),
     Route(
         "DisassociateVaultPolicy",
         "POST",

@@ -23,7 +23,13 @@ _BY_FIRST_WORD: Final = {
 
 def kind_of(method: str, *, reads: bool) -> str:
     """OCSF's activity for the name of an RPC: read, create, update or delete."""
-    return "read" if reads else next((kind for kind, words in _BY_FIRST_WORD.items() if method.startswith(words)), "update")
+    return (
+        "read"
+        if reads
+        else next(
+            (kind for kind, words in _BY_FIRST_WORD.items() if method.startswith(words)), "update"
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,11 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as far as it is known. `via`: trusted proxies. `authentication`: api_key, jwt, spiffe or dns_san. `credential`: a keyed hash."""
+    """Who calls, as far as it is known.
+
+    `via`: trusted proxies. `authentication`: api_key, jwt, spiffe or dns_san. `credential`: a keyed
+    hash.
+    """
 
     ip: str = ""
     port: int = 0
@@ -58,7 +68,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One call at one stage. `time`: seconds since 1970. `resources`: (type, id). `fate`: of a change, empty while nothing is known."""
+    """One call at one stage.
+
+    `time`: seconds since 1970. `resources`: (type, id). `fate`: of a change, empty while nothing is
+    known.
+    """
 
     uid: str
     declared: Declared
@@ -84,7 +98,9 @@ class Activity:
 
     def opened(self, *, stream: bool = False) -> ocsf.OpenIntent:
         """What stays open until a record says how it ended."""
-        return ocsf.OpenIntent(uid=self.uid, operation=self.declared.rpc, tenant=self.caller.tenant, stream=stream)
+        return ocsf.OpenIntent(
+            uid=self.uid, operation=self.declared.rpc, tenant=self.caller.tenant, stream=stream
+        )
 
     def record(self, event: Event) -> ocsf.Record:
         declared, caller = self.declared, self.caller
@@ -94,7 +110,13 @@ class Activity:
             activity_name=name,
             type_uid=type_uid,
             severity_id=self._severity(),
-            status_id=_UNKNOWN if self.code is None else _SUCCESS if self.code == code_pb2.OK else _FAILURE,
+            status_id=(
+                _UNKNOWN
+                if self.code is None
+                else _SUCCESS
+                if self.code == code_pb2.OK
+                else _FAILURE
+            ),
             status_code="" if self.code is None else code_pb2.Code.Name(self.code),
             time=round(self.time * 1000),
             duration=self.duration_ms,
@@ -117,7 +139,14 @@ class Activity:
         caller = self.caller
         user = ocsf.User(name=caller.principal, credential_uid=caller.credential)
         policy = ocsf.Policy(uid=self.declared.permission)
-        return ocsf.Actor(user=user, authorizations=(ocsf.Authorization(decision=caller.decision, policy=policy),) if caller.decision else ())
+        return ocsf.Actor(
+            user=user,
+            authorizations=(
+                (ocsf.Authorization(decision=caller.decision, policy=policy),)
+                if caller.decision
+                else ()
+            ),
+        )
 
     def _api(self) -> ocsf.Api:
         response = None

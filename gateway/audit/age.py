@@ -1,8 +1,9 @@
 """How old a segment is, on more than one clock's word.
 
-A clock that is set, or wrong when the machine starts, says any age. What it cannot make is the time that writers were seen to run: they begin
-segments again and again, by a clock that nobody sets, and each says when. So a segment is as old as these moments show. What lies between two of them
-counts, but no more than the pause that is usual, whatever the clock has done meanwhile.
+A clock that is set, or wrong when the machine starts, says any age. What it cannot make is the time
+that writers were seen to run: they begin segments again and again, by a clock that nobody sets, and
+each says when. So a segment is as old as these moments show. What lies between two of them counts,
+but no more than the pause that is usual, whatever the clock has done meanwhile.
 """
 
 import errno
@@ -19,13 +20,18 @@ from gateway.audit.segments import Damaged, SegmentFile, segments
 
 
 def passed(seen: Iterable[int], since: int, now: float, pause: float) -> float:
-    """How much time writers were seen to run since a moment; `seen`: when, in order. A pause that was longer counts as one of `pause`."""
+    """How much time writers were seen to run since a moment; `seen`: when, in order.
+
+    A pause that was longer counts as one of `pause`.
+    """
     moments = (since, *(moment for moment in seen if since < moment < now), now)
     return sum(min(after - before, pause) for before, after in pairwise(moments))
 
 
 def seen_in(directory: Path, keys: Keys) -> list[int]:
-    """The moments at which all writers of a directory began segments, in order, in milliseconds since 1970. Raises OSError."""
+    """The moments at which all writers of a directory began segments, in order, in milliseconds
+    since 1970. Raises OSError.
+    """
     begun = (_proven_begin(each, keys) for files in segments(directory).values() for each in files)
     return sorted(first.time for first in begun if first is not None)
 
@@ -38,11 +44,17 @@ def _proven_begin(segment: SegmentFile, keys: Keys) -> RecordHeader | None:
     except (OSError, msgspec.MsgspecError):
         return None
     header = first.unmapped.segment
-    return first if header is not None and follows(keys.chain, _mac_before(header.previous), line) else None
+    return (
+        first
+        if header is not None and follows(keys.chain, _mac_before(header.previous), line)
+        else None
+    )
 
 
 def proven_end(segment: SegmentFile, keys: Keys) -> tuple[Head, int]:
-    """The last record of a segment, and its time: by the key, since nobody else may decide what is old. Raises Damaged."""
+    """The last record of a segment, and its time: by the key, since nobody else may decide what is
+    old. Raises Damaged.
+    """
     data = segment.data()
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     header = header_of(lines[0]) if lines else None

@@ -19,7 +19,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Anchors:
-    """A place that hangs delays no record and no other thread. Where anchors come too fast for it, only the newest is kept."""
+    """A place that hangs delays no record and no other thread.
+
+    Where anchors come too fast for it, only the newest is kept.
+    """
 
     def __init__(self, places: Sequence[AnchorPlace]) -> None:
         self._places = places
@@ -59,7 +62,10 @@ class Anchors:
                 return
             for number, place in enumerate(self._places):
                 self._busy_since = time.monotonic()
-                self._judge(number, problem_of(partial(place.add, anchor), "keeping an anchor failed inside"))
+                self._judge(
+                    number,
+                    problem_of(partial(place.add, anchor), "keeping an anchor failed inside"),
+                )
                 self._busy_since = None
             self._judge(-1, "")
 

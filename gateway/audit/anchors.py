@@ -1,7 +1,9 @@
-"""Anchors: the signed heads of chains, kept where who can change the log cannot. Without them nobody sees that the end of a log was cut off.
+"""Anchors: the signed heads of chains, kept where who can change the log cannot.
 
-Every anchor goes to the store that the gateway keeps its state in, which remembers the last one of each writer; and to a file or the diagnostic log,
-which have all of them.
+Without them nobody sees that the end of a log was cut off.
+
+Every anchor goes to the store that the gateway keeps its state in, which remembers the last one of
+each writer; and to a file or the diagnostic log, which have all of them.
 """
 
 import asyncio
@@ -42,7 +44,9 @@ class AnchorFile:
 
     def add(self, anchor: Anchor) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab+") as file:
+        with os.fdopen(
+            os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab+"
+        ) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             # What a crash or a full disk has cut short must not take this one with it.
             file.write((b"" if file.read(1) in {b"", b"\n"} else b"\n") + line_of(anchor))
@@ -50,11 +54,16 @@ class AnchorFile:
             os.fdatasync(file.fileno())
 
     def read(self) -> list[Anchor]:
-        """The anchors in it; other lines are passed over, so that a collected diagnostic log will do. Raises OSError, FileNotFoundError excepted."""
+        """The anchors in it; other lines are passed over, so that a collected diagnostic log will
+        do. Raises OSError, FileNotFoundError excepted.
+        """
         return list(anchors_in(self._lines()))
 
     def last(self, keys: Keys, writers: Iterable[str]) -> list[Anchor]:
-        """The last genuine one of each of the writers. Raises OSError, FileNotFoundError excepted."""
+        """The last genuine one of each of the writers.
+
+        Raises OSError, FileNotFoundError excepted.
+        """
         wanted, found = set(writers), []
         for anchor in anchors_in(reversed(self._lines())):
             if anchor.writer in wanted and genuine(keys, anchor):
@@ -87,7 +96,9 @@ class AnchorStore:
 
     def add(self, anchor: Anchor) -> None:
         """Called in another thread than that of the event loop."""
-        putting = asyncio.run_coroutine_threadsafe(self._store.put_anchor(anchor.writer, line_of(anchor)), self._loop)
+        putting = asyncio.run_coroutine_threadsafe(
+            self._store.put_anchor(anchor.writer, line_of(anchor)), self._loop
+        )
         try:
             putting.result(_STORE_S)
         except (StoreDown, TimeoutError) as down:
@@ -95,7 +106,11 @@ class AnchorStore:
 
     async def last(self, keys: Keys) -> list[Anchor]:
         """Those that are genuine. Raises StoreDown."""
-        return [anchor for anchor in anchors_in((await self._store.anchors()).values()) if genuine(keys, anchor)]
+        return [
+            anchor
+            for anchor in anchors_in((await self._store.anchors()).values())
+            if genuine(keys, anchor)
+        ]
 
 
 def line_of(anchor: Anchor) -> bytes:
@@ -103,7 +118,10 @@ def line_of(anchor: Anchor) -> bytes:
 
 
 def anchors_in(lines: Iterable[bytes]) -> Iterator[Anchor]:
-    """Lines that are no anchors are passed over: cut short by a crash, or of somebody else. The others still hold."""
+    """Lines that are no anchors are passed over: cut short by a crash, or of somebody else.
+
+    The others still hold.
+    """
     for line in lines:
         try:
             yield decoded(_anchor, line)
@@ -114,14 +132,28 @@ def anchors_in(lines: Iterable[bytes]) -> Iterator[Anchor]:
 def signed(keys: Keys, writer: str, segment: int, head: Head) -> Anchor:
     """The anchor of a head, as of now."""
     mac, now = head.mac.hex(), round(time.time() * 1000)
-    return Anchor(writer=writer, segment=segment, sequence=head.sequence, mac=mac, time=now, signature=signature(keys.anchors, writer, segment, head))
+    return Anchor(
+        writer=writer,
+        segment=segment,
+        sequence=head.sequence,
+        mac=mac,
+        time=now,
+        signature=signature(keys.anchors, writer, segment, head),
+    )
 
 
 def genuine(keys: Keys, anchor: Anchor) -> bool:
     """Whether it was signed with this key."""
     head = Head(anchor.sequence, bytes.fromhex(anchor.mac))
-    return hmac.compare_digest(signature(keys.anchors, anchor.writer, anchor.segment, head).encode(), anchor.signature.encode())
+    return hmac.compare_digest(
+        signature(keys.anchors, anchor.writer, anchor.segment, head).encode(),
+        anchor.signature.encode(),
+    )
 
 
 def last_of(anchors: Iterable[Anchor], writer: str) -> Anchor | None:
-    return max((anchor for anchor in anchors if anchor.writer == writer), key=lambda anchor: anchor.sequence, default=None)
+    return max(
+        (anchor for anchor in anchors if anchor.writer == writer),
+        key=lambda anchor: anchor.sequence,
+        default=None,
+    )

@@ -1,4 +1,6 @@
-"""The audit log as the rest of the gateway sees it: intents that are on disk before they count, and everything else behind them in order."""
+"""The audit log as the rest of the gateway sees it: intents that are on disk before they count, and
+everything else behind them in order.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -21,7 +23,9 @@ from gateway.errors import GatewayError
 
 _RETRY_S: Final = 1.0
 _STEP_MS: Final = 1000
-"""By how much the clock must go back before it is worth a record: less is what NTP does all the time."""
+"""By how much the clock must go back before it is worth a record: less is what NTP does all the
+time.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -29,7 +33,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Audit:
     """One per process. Without a writer nothing is recorded and nothing refused."""
 
-    def __init__(self, writer: Writer | None, redactor: Redactor, rules: Sequence[LevelRule], *, refuse_reads: bool) -> None:
+    def __init__(
+        self,
+        writer: Writer | None,
+        redactor: Redactor,
+        rules: Sequence[LevelRule],
+        *,
+        refuse_reads: bool,
+    ) -> None:
         self._writer = writer
         self.redactor = redactor
         self._levels = Levels(rules)
@@ -52,29 +63,49 @@ class Audit:
 
     def guard(self, *, reads: bool) -> None:
         """Raises AUDIT_DOWN for a call that must not begin while records cannot be written."""
-        if self._writer is not None and (not reads or self._refuse_reads) and (trouble := self._writer.trouble):
+        if (
+            self._writer is not None
+            and (not reads or self._refuse_reads)
+            and (trouble := self._writer.trouble)
+        ):
             raise _down(trouble)
 
-    # Calls -----------------------------------------------------------------------------------------------------------------------
+    # Calls
+    # ----------------------------------------------------------------------------------------------
 
     async def intended(self, activity: Activity) -> None:
-        """Returns once the intent is on disk. Raises AUDIT_DOWN: then the change must not be made."""
+        """Returns once the intent is on disk.
+
+        Raises AUDIT_DOWN: then the change must not be made.
+        """
         if self._writer is None:
             return
         self._note_time(activity.time)
         try:
-            await self._writer.durable(Entry(activity.body(events.CHANGE_INTENDED), opens=activity.opened()))
+            await self._writer.durable(
+                Entry(activity.body(events.CHANGE_INTENDED), opens=activity.opened())
+            )
         except Refused as refusal:
             raise _down(str(refusal)) from None
 
     def ended(self, event: Event, activity: Activity) -> None:
-        """A call's end. Of a change of which the fate is not known yet, `settled` tells it later."""
+        """A call's end.
+
+        Of a change of which the fate is not known yet, `settled` tells it later.
+        """
         if activity.fate in {PENDING, UNKNOWN}:
-            self._remember(activity.uid, activity.declared.rpc, activity.caller.tenant, unknown=activity.fate == UNKNOWN)
+            self._remember(
+                activity.uid,
+                activity.declared.rpc,
+                activity.caller.tenant,
+                unknown=activity.fate == UNKNOWN,
+            )
         self._write(event, activity)
 
     def settled(self, uid: str, fate: str) -> None:
-        """What became of a change was learnt; passed over where it is known already, or nobody asked."""
+        """What became of a change was learnt; passed over where it is known already, or nobody
+        asked.
+        """
         intent = self._unsettled.get(uid)
         if intent is None or self._writer is None or (fate == UNKNOWN and intent.unknown):
             return
@@ -82,11 +113,19 @@ class Audit:
             self._remember(uid, intent.operation, intent.tenant, unknown=True)
         else:
             del self._unsettled[uid]
-        body = own_record(events.CHANGE_SETTLED, subject=uid, tenant=intent.tenant, operation=intent.operation, fate=fate)
+        body = own_record(
+            events.CHANGE_SETTLED,
+            subject=uid,
+            tenant=intent.tenant,
+            operation=intent.operation,
+            fate=fate,
+        )
         self._writer.submit(Entry(body, ends=(uid, fate)))
 
     def unresolved(self, intents: Iterable[OpenIntent]) -> None:
-        """Changes and streams of an earlier life whose end is not recorded; those of which not even that is recorded get a record that says so."""
+        """Changes and streams of an earlier life whose end is not recorded; those of which not even
+        that is recorded get a record that says so.
+        """
         for intent in intents:
             if not intent.stream:
                 self._remember(intent.uid, intent.operation, intent.tenant, unknown=True)
@@ -98,21 +137,36 @@ class Audit:
         """Ids of the changes whose fate is not known yet."""
         return list(self._unsettled)
 
-    # Streams and tasks -----------------------------------------------------------------------------------------------------------
+    # Streams and tasks
+    # ----------------------------------------------------------------------------------------------
 
     def stream_started(self, activity: Activity) -> None:
         """Its end must be told by `ended`, or the next start tells that nobody knows it."""
         self._write(events.STREAM_STARTED, activity)
 
     def stream_progressed(self, activity: Activity) -> None:
-        """`activity.stream` says how far it has come. To be told every few minutes, not with every message."""
+        """`activity.stream` says how far it has come.
+
+        To be told every few minutes, not with every message.
+        """
         self._write(events.STREAM_PROGRESSED, activity)
 
     def task_ended(self, task: Task, tenant: str, operation: str) -> None:
-        """The end of asynchronous work. `task.submission` is the id of the call that started it, if one of ours did; `operation` its RPC."""
-        self.own(events.TASK_ENDED, subject=task.submission, tenant=tenant, operation=operation, task=task)
+        """The end of asynchronous work.
 
-    # Below -----------------------------------------------------------------------------------------------------------------------
+        `task.submission` is the id of the call that started it, if one of ours did; `operation` its
+        RPC.
+        """
+        self.own(
+            events.TASK_ENDED,
+            subject=task.submission,
+            tenant=tenant,
+            operation=operation,
+            task=task,
+        )
+
+    # Below
+    # ----------------------------------------------------------------------------------------------
 
     def own(self, event: Event, **more: Any) -> None:  # noqa: ANN401 - members of the record
         """A record that the gateway makes by itself."""
@@ -123,11 +177,17 @@ class Audit:
         if self._writer is not None:
             self._note_time(activity.time)
             opens = activity.opened(stream=True) if event is events.STREAM_STARTED else None
-            ends = (activity.uid, activity.fate) if event in {events.CHANGE_ENDED, events.STREAM_ENDED} else None
+            ends = (
+                (activity.uid, activity.fate)
+                if event in {events.CHANGE_ENDED, events.STREAM_ENDED}
+                else None
+            )
             self._writer.submit(Entry(activity.body(event), opens, ends))
 
     def _remember(self, uid: str, operation: str, tenant: str, *, unknown: bool) -> None:
-        self._unsettled[uid] = OpenIntent(uid=uid, operation=operation, tenant=tenant, unknown=unknown)
+        self._unsettled[uid] = OpenIntent(
+            uid=uid, operation=operation, tenant=tenant, unknown=unknown
+        )
         while len(self._unsettled) > MAX_UNKNOWN:
             del self._unsettled[next(iter(self._unsettled))]
 
@@ -143,5 +203,8 @@ class Audit:
 
 def _down(trouble: str) -> GatewayError:
     log.warning("a call was refused, since its record cannot be written", cause=trouble)
-    text = "The audit log cannot be written, so the call was not made; nothing was sent. Repeat it in a moment."
+    text = (
+        "The audit log cannot be written, so the call was not made; nothing was sent. Repeat it in"
+        " a moment."
+    )
     return GatewayError(errors_pb2.ERROR_REASON_AUDIT_DOWN, text, retry_after_s=_RETRY_S)

@@ -1,4 +1,7 @@
-"""The records of a log that another place does not have yet. The files are the queue: what has been sent is noted beside them, by number."""
+"""The records of a log that another place does not have yet.
+
+The files are the queue: what has been sent is noted beside them, by number.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +21,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Backlog:
-    """One writer's. `durable` answers the number of the last record that is on disk for sure. Used by one thread."""
+    """One writer's.
+
+    `durable` answers the number of the last record that is on disk for sure. Used by one thread.
+    """
 
     def __init__(self, directory: Path, writer: str, durable: Callable[[], int]) -> None:
         self._directory = directory
@@ -33,11 +39,18 @@ class Backlog:
         self._walk = self._lines()
 
     def take(self) -> list[bytes]:
-        """The next lines, as many as fit into one request; none while there are none. Raises OSError, and may then be called again."""
+        """The next lines, as many as fit into one request; none while there are none.
+
+        Raises OSError, and may then be called again.
+        """
         lines: list[bytes] = []
         size = 0
         try:
-            while size < _MAX_BYTES and len(lines) < _MAX_LINES and (line := next(self._walk)) is not None:
+            while (
+                size < _MAX_BYTES
+                and len(lines) < _MAX_LINES
+                and (line := next(self._walk)) is not None
+            ):
                 lines.append(line)
                 size += len(line)
         except OSError:
@@ -63,14 +76,21 @@ class Backlog:
         except (OSError, ValueError):
             return 0
         if noted > self._durable():
-            log.warning("the audit log is another one than that which was sent before: it is sent from its beginning", writer=self._writer)
+            log.warning(
+                "the audit log is another one than that which was sent before: it is sent from its"
+                " beginning",
+                writer=self._writer,
+            )
             return 0
         return noted
 
     def _lines(self) -> Iterator[bytes | None]:
-        """Without end: the lines that count, from the first one not yielded, and None whenever there is no further one yet. Raises OSError."""
+        """Without end: the lines that count, from the first one not yielded, and None whenever
+        there is no further one yet. Raises OSError.
+        """
         while True:
-            # Before the files are listed: where writing had failed, the segment that says how far the one before counts is there by then.
+            # Before the files are listed: where writing had failed, the segment that says how far
+            # the one before counts is there by then.
             limit = self._durable()
             each, following = self._two()
             if each is None:
@@ -91,15 +111,24 @@ class Backlog:
                 yield None
                 continue
             if data is not None and self._last < end != _UNTOLD:
-                log.error("records are missing in the audit log, and are not sent", file=str(each.path), first=self._last + 1, last=end)
+                log.error(
+                    "records are missing in the audit log, and are not sent",
+                    file=str(each.path),
+                    first=self._last + 1,
+                    last=end,
+                )
             self._number, self._offset = following.number, 0
 
     def _two(self) -> tuple[SegmentFile | None, SegmentFile | None]:
-        """The segment that is being read, or the first one after it; and the one that follows, if it says already how far the one before goes."""
+        """The segment that is being read, or the first one after it; and the one that follows, if
+        it says already how far the one before goes.
+        """
         files = segments(self._directory).get(self._writer, [])
         if self._number is None:
             # The last segment before which everything has been sent.
-            self._number = next((each.number for each in reversed(files) if _end_before(each) <= self.sent), 0)
+            self._number = next(
+                (each.number for each in reversed(files) if _end_before(each) <= self.sent), 0
+            )
         rest = [each for each in files if each.number >= self._number]
         if not rest:
             return None, None
@@ -110,7 +139,9 @@ class Backlog:
 
 
 def _end_before(segment: SegmentFile | None) -> int:
-    """The number of the last record before a segment; _UNTOLD where there is none, or it is damaged, so that nobody can tell. Raises OSError."""
+    """The number of the last record before a segment; _UNTOLD where there is none, or it is
+    damaged, so that nobody can tell. Raises OSError.
+    """
     try:
         header = segment.header() if segment is not None else None
     except Damaged:
@@ -125,7 +156,11 @@ def _data(segment: SegmentFile, offset: int) -> bytes | None:
     try:
         return segment.data(offset)
     except Damaged as damage:
-        log.error("a segment of the audit log cannot be read, and is not sent", file=str(segment.path), cause=damage.strerror)  # noqa: TRY400 - says it all
+        log.error(  # noqa: TRY400 - says it all
+            "a segment of the audit log cannot be read, and is not sent",
+            file=str(segment.path),
+            cause=damage.strerror,
+        )
         return None
 
 

@@ -1,7 +1,8 @@
 """The chain that makes a log tamper-evident. Pure.
 
-A line is one JSON object that ends in `"sequence":N,"mac":"<64 hex>"}}`, members of its `unmapped`. The MAC is keyed, and covers the MAC of the line
-before and every byte of its own line up to itself. So nobody without the key can change, drop, repeat, swap or insert a line. A tail can be cut off;
+A line is one JSON object that ends in `"sequence":N,"mac":"<64 hex>"}}`, members of its `unmapped`.
+The MAC is keyed, and covers the MAC of the line before and every byte of its own line up to itself.
+So nobody without the key can change, drop, repeat, swap or insert a line. A tail can be cut off;
 anchors in another place tell.
 """
 
@@ -19,7 +20,9 @@ _TAIL: Final = re.compile(rb',"sequence":([0-9]{1,15}),"mac":"([0-9a-f]{64})"\}\
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """One for each use, all derived from one secret: who may check anchors need not be able to write the chain."""
+    """One for each use, all derived from one secret: who may check anchors need not be able to
+    write the chain.
+    """
 
     chain: bytes
     anchors: bytes
@@ -28,7 +31,12 @@ class Keys:
     @classmethod
     def of(cls, secret: str) -> "Keys":
         uses = ("chain", "anchors", "redaction")
-        return cls(*(hmac.digest(secret.encode(), f"cbr-gateway audit {use} 1".encode(), "sha256") for use in uses))
+        return cls(
+            *(
+                hmac.digest(secret.encode(), f"cbr-gateway audit {use} 1".encode(), "sha256")
+                for use in uses
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,10 @@ class Head:
 
 
 def seal(key: bytes, head: Head, body: bytes) -> tuple[bytes, Head]:
-    """The line of a record, with its line feed, and the chain's new head. `body`: a JSON object that ends with a non-empty member object."""
+    """The line of a record, with its line feed, and the chain's new head.
+
+    `body`: a JSON object that ends with a non-empty member object.
+    """
     sequence = head.sequence + 1
     covered = b'%s,"sequence":%d' % (body[:-2], sequence)
     mac = _mac(key, head.mac, covered)
@@ -48,15 +59,24 @@ def seal(key: bytes, head: Head, body: bytes) -> tuple[bytes, Head]:
 
 
 def stated(line: bytes) -> Head | None:
-    """What a line, without its line feed, says of itself. None for a line that is not of this form."""
+    """What a line, without its line feed, says of itself.
+
+    None for a line that is not of this form.
+    """
     found = _TAIL.search(line, max(0, len(line) - 128))
-    return Head(int(found[1]), bytes.fromhex(found[2].decode())) if found is not None and found.end() == len(line) else None
+    return (
+        Head(int(found[1]), bytes.fromhex(found[2].decode()))
+        if found is not None and found.end() == len(line)
+        else None
+    )
 
 
 def follows(key: bytes, before: bytes, line: bytes) -> bool:
     """Whether the line, without its line feed, was sealed upon the MAC `before`."""
     found = stated(line)
-    return found is not None and hmac.compare_digest(_mac(key, before, line[: line.rindex(b',"mac":"')]), found.mac)
+    return found is not None and hmac.compare_digest(
+        _mac(key, before, line[: line.rindex(b',"mac":"')]), found.mac
+    )
 
 
 def _mac(key: bytes, before: bytes, covered: bytes) -> bytes:
@@ -65,4 +85,6 @@ def _mac(key: bytes, before: bytes, covered: bytes) -> bytes:
 
 def signature(key: bytes, writer: str, segment: int, head: Head) -> str:
     """Of an anchor: that this writer's chain had this head."""
-    return hmac.new(key, f"{writer} {segment} {head.sequence} {head.mac.hex()}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        key, f"{writer} {segment} {head.sequence} {head.mac.hex()}".encode(), hashlib.sha256
+    ).hexdigest()

@@ -27,11 +27,23 @@ class Disk:
         os.fdatasync(self._fd)
 
     def displaced(self, size: int) -> str:
-        """What somebody else has done to the file, if it is not at its name any more or its size is another one. Raises OSError."""
+        """What somebody else has done to the file, if it is not at its name any more or its size is
+        another one. Raises OSError.
+        """
         mine = os.fstat(self._fd)
         if not is_at(self._fd, self._path):
-            return "was removed" if not mine.st_nlink else "was replaced" if os.path.lexists(self._path) else "was moved"
-        return "" if mine.st_size == size else f"was changed: it has {mine.st_size} bytes instead of {size}"
+            return (
+                "was removed"
+                if not mine.st_nlink
+                else "was replaced"
+                if os.path.lexists(self._path)
+                else "was moved"
+            )
+        return (
+            ""
+            if mine.st_size == size
+            else f"was changed: it has {mine.st_size} bytes instead of {size}"
+        )
 
     def cut(self, size: int) -> None:
         os.ftruncate(self._fd, size)

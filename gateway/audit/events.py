@@ -1,4 +1,7 @@
-"""The catalogue of what is recorded. Codes are stable: a meaning may be added, never changed or used again."""
+"""The catalogue of what is recorded.
+
+Codes are stable: a meaning may be added, never changed or used again.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,35 +31,111 @@ class Event:
     text: str
 
 
-READ_ENDED: Final = Event("CBG100", "READ_ENDED", Stage.OUTCOME, "A call that changes nothing was answered, or failed at CBR.")
-CALL_REFUSED: Final = Event("CBG101", "CALL_REFUSED", Stage.OUTCOME, "A call was refused, and nothing of it was sent to CBR.")
-CHANGE_INTENDED: Final = Event("CBG200", "CHANGE_INTENDED", Stage.INTENT, "A change is about to be made. On disk before the first byte goes to CBR.")
-CHANGE_ENDED: Final = Event("CBG201", "CHANGE_ENDED", Stage.OUTCOME, "The call of a change ended; `fate` says what became of the change.")
-CHANGE_SETTLED: Final = Event("CBG202", "CHANGE_SETTLED", Stage.RECONCILED, "What became of a change was learnt after its call had ended.")
+READ_ENDED: Final = Event(
+    "CBG100",
+    "READ_ENDED",
+    Stage.OUTCOME,
+    "A call that changes nothing was answered, or failed at CBR.",
+)
+CALL_REFUSED: Final = Event(
+    "CBG101",
+    "CALL_REFUSED",
+    Stage.OUTCOME,
+    "A call was refused, and nothing of it was sent to CBR.",
+)
+CHANGE_INTENDED: Final = Event(
+    "CBG200",
+    "CHANGE_INTENDED",
+    Stage.INTENT,
+    "A change is about to be made. On disk before the first byte goes to CBR.",
+)
+CHANGE_ENDED: Final = Event(
+    "CBG201",
+    "CHANGE_ENDED",
+    Stage.OUTCOME,
+    "The call of a change ended; `fate` says what became of the change.",
+)
+CHANGE_SETTLED: Final = Event(
+    "CBG202",
+    "CHANGE_SETTLED",
+    Stage.RECONCILED,
+    "What became of a change was learnt after its call had ended.",
+)
 CHANGE_UNRESOLVED: Final = Event(
-    "CBG203", "CHANGE_UNRESOLVED", Stage.RECONCILED, "The process ended during a change; whether it was made is not known yet."
+    "CBG203",
+    "CHANGE_UNRESOLVED",
+    Stage.RECONCILED,
+    "The process ended during a change; whether it was made is not known yet.",
 )
-STREAM_STARTED: Final = Event("CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened.")
-STREAM_PROGRESSED: Final = Event("CBG301", "STREAM_PROGRESSED", Stage.STREAM_PROGRESS, "A stream goes on; how many messages it has carried.")
-STREAM_ENDED: Final = Event("CBG302", "STREAM_ENDED", Stage.STREAM_END, "A stream ended; `status_code` says how.")
+STREAM_STARTED: Final = Event(
+    "CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened."
+)
+STREAM_PROGRESSED: Final = Event(
+    "CBG301",
+    "STREAM_PROGRESSED",
+    Stage.STREAM_PROGRESS,
+    "A stream goes on; how many messages it has carried.",
+)
+STREAM_ENDED: Final = Event(
+    "CBG302", "STREAM_ENDED", Stage.STREAM_END, "A stream ended; `status_code` says how."
+)
 STREAM_UNRESOLVED: Final = Event(
-    "CBG303", "STREAM_UNRESOLVED", Stage.STREAM_END, "The process ended while a stream was open: its end is unknown, and nobody is there any more."
+    "CBG303",
+    "STREAM_UNRESOLVED",
+    Stage.STREAM_END,
+    "The process ended while a stream was open: its end is unknown, and nobody is there any more.",
 )
-TASK_ENDED: Final = Event("CBG400", "TASK_ENDED", Stage.TASK_TERMINAL, "Work that a change had started came to its end at CBR.")
-LOG_OPENED: Final = Event("CBG900", "LOG_OPENED", Stage.LOG, "First record of a segment: which writer, and what the segment before ended with.")
-LOG_CLOSED: Final = Event("CBG901", "LOG_CLOSED", Stage.LOG, "Last record of a segment that was closed properly.")
-LOG_RECOVERED: Final = Event("CBG902", "LOG_RECOVERED", Stage.LOG, "Records can be written again; how many of which could not be kept meanwhile.")
-LOG_REPAIRED: Final = Event("CBG903", "LOG_REPAIRED", Stage.LOG, "The last line was incomplete after a crash and was set aside.")
-SEGMENTS_REMOVED: Final = Event("CBG904", "SEGMENTS_REMOVED", Stage.LOG, "Segments older than the retention are about to be removed.")
+TASK_ENDED: Final = Event(
+    "CBG400",
+    "TASK_ENDED",
+    Stage.TASK_TERMINAL,
+    "Work that a change had started came to its end at CBR.",
+)
+LOG_OPENED: Final = Event(
+    "CBG900",
+    "LOG_OPENED",
+    Stage.LOG,
+    "First record of a segment: which writer, and what the segment before ended with.",
+)
+LOG_CLOSED: Final = Event(
+    "CBG901", "LOG_CLOSED", Stage.LOG, "Last record of a segment that was closed properly."
+)
+LOG_RECOVERED: Final = Event(
+    "CBG902",
+    "LOG_RECOVERED",
+    Stage.LOG,
+    "Records can be written again; how many of which could not be kept meanwhile.",
+)
+LOG_REPAIRED: Final = Event(
+    "CBG903",
+    "LOG_REPAIRED",
+    Stage.LOG,
+    "The last line was incomplete after a crash and was set aside.",
+)
+SEGMENTS_REMOVED: Final = Event(
+    "CBG904",
+    "SEGMENTS_REMOVED",
+    Stage.LOG,
+    "Segments older than the retention are about to be removed.",
+)
 CLOCK_STEPPED_BACK: Final = Event(
-    "CBG905", "CLOCK_STEPPED_BACK", Stage.LOG, "The clock went back: times before and after overlap, sequence numbers do not."
+    "CBG905",
+    "CLOCK_STEPPED_BACK",
+    Stage.LOG,
+    "The clock went back: times before and after overlap, sequence numbers do not.",
 )
-CHECKPOINT: Final = Event("CBG906", "CHECKPOINT", Stage.LOG, "The signed head of the chain, as it was anchored in another place.")
+CHECKPOINT: Final = Event(
+    "CBG906",
+    "CHECKPOINT",
+    Stage.LOG,
+    "The signed head of the chain, as it was anchored in another place.",
+)
 SEGMENT_DISPLACED: Final = Event(
     "CBG907",
     "SEGMENT_DISPLACED",
     Stage.LOG,
-    "The file that was written to was removed, moved, replaced or changed by somebody; `displaced` says which.",
+    "The file that was written to was removed, moved, replaced or changed by somebody; `displaced`"
+    " says which.",
 )
 
 CATALOGUE: Final = (

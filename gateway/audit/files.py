@@ -1,7 +1,9 @@
-"""A log in files: appends whole batches, each on disk before `append` returns, and turns over to a new segment by size and age.
+"""A log in files: appends whole batches, each on disk before `append` returns, and turns over to a
+new segment by size and age.
 
-What was written in part is never continued: after a failed write or sync its file is not trusted again. The batch counts as not written, and the
-next one begins a new segment, whose first record says where the chain had stood. A file that somebody removes, moves, replaces or changes while it is
+What was written in part is never continued: after a failed write or sync its file is not trusted
+again. The batch counts as not written, and the next one begins a new segment, whose first record
+says where the chain had stood. A file that somebody removes, moves, replaces or changes while it is
 written to is left, too: the batch counts only once it is in a file that stands at its name.
 """
 
@@ -35,7 +37,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record to be written. `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where the record tells that."""
+    """A record to be written.
+
+    `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where
+    the record tells that.
+    """
 
     body: bytes
     opens: OpenIntent | None = None
@@ -50,7 +56,9 @@ class Sink(Protocol):
         ...
 
     def checkpoint(self) -> Anchor | None:
-        """Records the signed head, and returns the one after that; None when nothing was written since the last time. Raises OSError."""
+        """Records the signed head, and returns the one after that; None when nothing was written
+        since the last time. Raises OSError.
+        """
         ...
 
     def close(self) -> Anchor | None:
@@ -60,9 +68,12 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class FileSink:
-    """The segments of one writer. `opener` opens a file for appending; `on_closed` hears of each segment that was turned over.
+    """The segments of one writer.
 
-    `hold` keeps the writer's name for this process, and says whether it had to take it anew. Raises OSError.
+    `opener` opens a file for appending; `on_closed` hears of each segment that was turned over.
+
+    `hold` keeps the writer's name for this process, and says whether it had to take it anew. Raises
+    OSError.
     """
 
     directory: Path
@@ -99,7 +110,8 @@ class FileSink:
 
     def checkpoint(self) -> Anchor | None:
         self._look()
-        # A writer that has nothing to record begins a segment as often as others: their times tell that it was running.
+        # A writer that has nothing to record begins a segment as often as others: their times tell
+        # that it was running.
         if self.head.sequence == self._anchored and not self._displaced and not self._aged():
             return None
         if self._aged():
@@ -129,7 +141,11 @@ class FileSink:
         self._write([Entry(own_record(events.LOG_CLOSED))])
         self._disk.close()
         self._disk = None
-        self.on_closed(SegmentFile(self.writer, self.number, self.directory / name_of(self.writer, self.number)))
+        self.on_closed(
+            SegmentFile(
+                self.writer, self.number, self.directory / name_of(self.writer, self.number)
+            )
+        )
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Raises OSError when they do not count as written."""
@@ -140,16 +156,28 @@ class FileSink:
         raise OSError(errno.ESTALE, "the file is taken away whenever it is written to")
 
     def _look(self) -> None:
-        """Leaves the file that is written to, if it is not what it was. Raises OSError where another process has the writer's name."""
+        """Leaves the file that is written to, if it is not what it was.
+
+        Raises OSError where another process has the writer's name.
+        """
         taken = self.hold()
-        if self._disk is not None and (cause := self._disk.displaced(self._size) or ("lost its lock" if taken else "")):
+        if self._disk is not None and (
+            cause := self._disk.displaced(self._size) or ("lost its lock" if taken else "")
+        ):
             self._leave(cause)
 
     def _written(self, entries: Sequence[Entry]) -> bool:
         """Whether they are on disk, in a file that stands at its name."""
         fresh = self._disk is None
         if fresh:
-            entries = [self._first(), *(Entry(own_record(events.SEGMENT_DISPLACED, displaced=each)) for each in self._displaced), *entries]
+            entries = [
+                self._first(),
+                *(
+                    Entry(own_record(events.SEGMENT_DISPLACED, displaced=each))
+                    for each in self._displaced
+                ),
+                *entries,
+            ]
         head, lines = self.head, []
         for entry in entries:
             line, head = seal(self.keys.chain, head, entry.body)
@@ -175,9 +203,17 @@ class FileSink:
         return True
 
     def _leave(self, cause: str) -> None:
-        """What was counted on up to here may be lost with the file; what is written next stands in another one."""
-        log.error("the audit log's file is not what it was; a new one is begun", file=name_of(self.writer, self.number), cause=cause)
-        self._displaced.append(Displaced(segment=self.number, sequence=self.head.sequence, cause=cause))
+        """What was counted on up to here may be lost with the file; what is written next stands in
+        another one.
+        """
+        log.error(
+            "the audit log's file is not what it was; a new one is begun",
+            file=name_of(self.writer, self.number),
+            cause=cause,
+        )
+        self._displaced.append(
+            Displaced(segment=self.number, sequence=self.head.sequence, cause=cause)
+        )
         disk, self._disk = self._disk, None
         self._abandoned = True
         if disk is not None:
@@ -188,15 +224,20 @@ class FileSink:
         previous = None
         if self.number:
             mac = self.head.mac.hex()
-            previous = Previous(segment=self.number, sequence=self.head.sequence, mac=mac, abandoned=self._abandoned)
-        header = Segment(writer=self.writer, number=self.number + 1, previous=previous, open=tuple(self.open))
+            previous = Previous(
+                segment=self.number, sequence=self.head.sequence, mac=mac, abandoned=self._abandoned
+            )
+        header = Segment(
+            writer=self.writer, number=self.number + 1, previous=previous, open=tuple(self.open)
+        )
         return Entry(own_record(events.LOG_OPENED, segment=header))
 
     def _begin(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.directory / name_of(self.writer, self.number + 1)
         if self._leftover:
-            # What is there was never on disk for sure: no record in it was counted on. Whatever else might stand there is not ours to remove.
+            # What is there was never on disk for sure: no record in it was counted on. Whatever
+            # else might stand there is not ours to remove.
             path.unlink(missing_ok=True)
         self._disk = self.opener(path, new=True)
         # At once, as `_abandon` counts it back as soon as there is a file, whatever fails next.
@@ -213,7 +254,8 @@ class FileSink:
             with contextlib.suppress(OSError):
                 disk.close()
             if fresh:
-                # The number is used again; `_begin` removes the file, and fails as long as it cannot.
+                # The number is used again; `_begin` removes the file, and fails as long as it
+                # cannot.
                 self.number -= 1
         self._leftover = fresh and (disk is not None or self._leftover)
         self._abandoned = self._abandoned or not fresh

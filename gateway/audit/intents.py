@@ -1,4 +1,6 @@
-"""The changes of which a log does not say yet whether they were made, and the streams of which it does not say that they ended."""
+"""The changes of which a log does not say yet whether they were made, and the streams of which it
+does not say that they ended.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,11 +14,15 @@ PENDING: Final = "PENDING"
 UNKNOWN: Final = "UNKNOWN"
 """The fate of a change of which nobody can say yet whether it was made."""
 MAX_UNKNOWN: Final = 1000
-"""How many of these the log carries from segment to segment; older ones are found by searching only."""
+"""How many of these the log carries from segment to segment; older ones are found by searching
+only.
+"""
 
 
 class OpenIntents:
-    """The changes of which it is not recorded whether they were made, and the streams without an end; kept up to date record by record."""
+    """The changes of which it is not recorded whether they were made, and the streams without an
+    end; kept up to date record by record.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, OpenIntent] = {}
@@ -35,9 +41,20 @@ class OpenIntents:
         if kind.segment is not None:
             self._open = {each.uid: each for each in kind.segment.open}
         elif kind.stage == Stage.INTENT:
-            self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid))
+            self.add(
+                OpenIntent(
+                    uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid
+                )
+            )
         elif kind.stage == Stage.STREAM_START:
-            self.add(OpenIntent(uid=uid, operation=record.api.operation, tenant=record.metadata.tenant_uid, stream=True))
+            self.add(
+                OpenIntent(
+                    uid=uid,
+                    operation=record.api.operation,
+                    tenant=record.metadata.tenant_uid,
+                    stream=True,
+                )
+            )
         elif kind.stage in {Stage.OUTCOME, Stage.RECONCILED, Stage.STREAM_END}:
             self.end(uid, kind.fate)
 
@@ -50,7 +67,9 @@ class OpenIntents:
         if known is None or fate == PENDING:
             return
         if fate == UNKNOWN and not known.stream:
-            self._open[uid] = OpenIntent(uid=uid, operation=known.operation, tenant=known.tenant, unknown=True)
+            self._open[uid] = OpenIntent(
+                uid=uid, operation=known.operation, tenant=known.tenant, unknown=True
+            )
             self._forget_oldest()
         else:
             del self._open[uid]

@@ -1,4 +1,6 @@
-"""How much of a call is recorded: what its declaration says, adjusted by the operator's rules, never below the floor."""
+"""How much of a call is recorded: what its declaration says, adjusted by the operator's rules,
+never below the floor.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,9 +43,16 @@ class LevelRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rpc: str = Field(default="*", description="RPCs that are meant, with `*` for any text: `VaultService/List*`.")
+    rpc: str = Field(
+        default="*", description="RPCs that are meant, with `*` for any text: `VaultService/List*`."
+    )
     tenant: str = Field(default="*", description="Tenants that are meant, with `*` for any text.")
-    level: Word = Field(description="How much of these calls is recorded. Changes and refusals are recorded at `metadata` at least.")
+    level: Word = Field(
+        description=(
+            "How much of these calls is recorded. Changes and refusals are recorded at `metadata`"
+            " at least."
+        )
+    )
 
 
 def declared(option: int, *, reads: bool) -> Level:

@@ -16,7 +16,10 @@ def raised(_segment: SegmentFile, error: OSError) -> None:
 
 
 def abandoned_at(following: SegmentFile | None) -> int | None:
-    """The sequence with which a segment ended whose file may hold more, since writing to it failed. `following`: the one after it, which says so."""
+    """The sequence with which a segment ended whose file may hold more, since writing to it failed.
+
+    `following`: the one after it, which says so.
+    """
     try:
         header = following.header() if following is not None else None
     except OSError:
@@ -26,12 +29,16 @@ def abandoned_at(following: SegmentFile | None) -> int | None:
 
 
 def counted(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[bytes]:
-    """The complete lines of a writer's segments, in their order, without those that a failed write has left behind."""
+    """The complete lines of a writer's segments, in their order, without those that a failed write
+    has left behind.
+    """
     for each, following in zip_longest(files, files[1:]):
         yield from lines_of(each, following, unreadable)
 
 
-def lines_of(segment: SegmentFile, following: SegmentFile | None, unreadable: Unreadable) -> Iterator[bytes]:
+def lines_of(
+    segment: SegmentFile, following: SegmentFile | None, unreadable: Unreadable
+) -> Iterator[bytes]:
     """The same for one segment; `following`: the one after it, if there is one."""
     try:
         lines = segment.data().split(b"\n")[:-1]

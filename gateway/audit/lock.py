@@ -12,7 +12,10 @@ _MODE: Final = 0o600
 
 
 class Lock:
-    """A lock on a file beside the segments. Whoever removes the file takes no name away: it is taken again before anything is written."""
+    """A lock on a file beside the segments.
+
+    Whoever removes the file takes no name away: it is taken again before anything is written.
+    """
 
     def __init__(self, directory: Path, writer: str) -> None:
         self._directory = directory
@@ -34,11 +37,18 @@ class Lock:
         return True
 
     def hold(self) -> bool:
-        """Whether the name had to be taken anew, since its file was not there any more. Raises OSError when another process has it."""
+        """Whether the name had to be taken anew, since its file was not there any more.
+
+        Raises OSError when another process has it.
+        """
         if self._held():
             return False
         if not self.taken():
-            raise OSError(errno.EBUSY, f"another process writes as {self._writer!r}, since the lock of this one was removed")
+            raise OSError(
+                errno.EBUSY,
+                f"another process writes as {self._writer!r}, since the lock of this one was"
+                " removed",
+            )
         return True
 
     def close(self) -> None:

@@ -33,7 +33,9 @@ from gateway.state import Store, StoreDown
 
 _MIB = 1024 * 1024
 _TIMEOUT_S = 3.0
-"""How long the name of this process may be held by another one that starts: it may be closing what it takes for a writer that is gone."""
+"""How long the name of this process may be held by another one that starts: it may be closing what
+it takes for a writer that is gone.
+"""
 _CLOCKS_S = 3.0
 Clocks = Callable[[], Coroutine[Any, Any, Sequence[float]]]
 """What clocks of others than this machine say now, as far as they are known: seconds since 1970."""
@@ -42,8 +44,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_audit(settings: AuditSettings, store: Store | None = None, clocks: Clocks | None = None) -> AsyncIterator[Audit]:
-    """The log, ended properly on leaving; `store` keeps the last anchors of files, too. Without other `clocks` nothing that is old is removed.
+async def open_audit(
+    settings: AuditSettings, store: Store | None = None, clocks: Clocks | None = None
+) -> AsyncIterator[Audit]:
+    """The log, ended properly on leaving; `store` keeps the last anchors of files, too.
+
+    Without other `clocks` nothing that is old is removed.
 
     Raises Unusable for a directory that cannot be used or holds what does not fit the chain.
     """
@@ -53,7 +59,9 @@ async def open_audit(settings: AuditSettings, store: Store | None = None, clocks
     assert settings.key is not None
     keys = Keys.of(settings.key.reveal())
     async with contextlib.AsyncExitStack() as stack:
-        places: list[AnchorPlace] = [AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()]
+        places: list[AnchorPlace] = [
+            AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()
+        ]
         kept = AnchorStore(store) if store is not None and settings.directory is not None else None
         if kept is not None:
             places.append(kept)
@@ -63,27 +71,49 @@ async def open_audit(settings: AuditSettings, store: Store | None = None, clocks
         if settings.directory is None:
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
         else:
-            files = _Files(settings, settings.directory, keys, await _known(settings, settings.directory, keys, kept), clocks)
+            files = _Files(
+                settings,
+                settings.directory,
+                keys,
+                await _known(settings, settings.directory, keys, kept),
+                clocks,
+            )
             writer, intents = await files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
-        audit = Audit(writer, Redactor(keys.redaction), settings.policy, refuse_reads=settings.reads == "refuse")
+        audit = Audit(
+            writer,
+            Redactor(keys.redaction),
+            settings.policy,
+            refuse_reads=settings.reads == "refuse",
+        )
         audit.unresolved(intents)
         yield audit
 
 
 def _writer(settings: AuditSettings, sink: Sink, anchors: Anchors) -> Writer:
-    return Writer(sink, timeout_s=settings.timeout_s, anchor_s=settings.anchor_s, anchored=anchors.put)
+    return Writer(
+        sink, timeout_s=settings.timeout_s, anchor_s=settings.anchor_s, anchored=anchors.put
+    )
 
 
-async def _known(settings: AuditSettings, directory: Path, keys: Keys, kept: AnchorStore | None) -> list[Anchor]:
-    """The last anchors of the logs in the directory. A store that is down keeps nobody from starting; a file that cannot be read does."""
+async def _known(
+    settings: AuditSettings, directory: Path, keys: Keys, kept: AnchorStore | None
+) -> list[Anchor]:
+    """The last anchors of the logs in the directory.
+
+    A store that is down keeps nobody from starting; a file that cannot be read does.
+    """
     found = await in_background(lambda: _from_file(settings, directory, keys))
     if kept is not None:
         try:
             found += await kept.last(keys)
         except StoreDown as down:
-            log.warning("the store does not answer: whether the audit log was cut short since its last anchor there is not known", cause=str(down))
+            log.warning(
+                "the store does not answer: whether the audit log was cut short since its last"
+                " anchor there is not known",
+                cause=str(down),
+            )
     return found
 
 
@@ -94,13 +124,19 @@ def _from_file(settings: AuditSettings, directory: Path, keys: Keys) -> list[Anc
         writers = segments(directory) if directory.is_dir() else ()
         return AnchorFile(settings.anchors).last(keys, {settings.writer_name, *writers})
     except OSError as error:
-        text = f"audit.anchors {settings.anchors} cannot be read: {error.strerror}. The gateway looks there for what its log must hold"
+        text = (
+            f"audit.anchors {settings.anchors} cannot be read: {error.strerror}. The gateway looks"
+            " there for what its log must hold"
+        )
         raise Unusable(text) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """A log in a directory: taken up where this writer's last process left it. `known`: anchors of all writers."""
+    """A log in a directory: taken up where this writer's last process left it.
+
+    `known`: anchors of all writers.
+    """
 
     settings: AuditSettings
     directory: Path
@@ -108,11 +144,15 @@ class _Files:
     known: Sequence[Anchor]
     clocks: Clocks | None
 
-    async def opened(self, stack: contextlib.AsyncExitStack, anchors: Anchors) -> tuple[Writer, list[OpenIntent]]:
+    async def opened(
+        self, stack: contextlib.AsyncExitStack, anchors: Anchors
+    ) -> tuple[Writer, list[OpenIntent]]:
         """A writer, and the changes that earlier processes left open. Raises Unusable."""
         settings, name = self.settings, self.settings.writer_name
         # A disk that hangs must not keep a start from being given up.
-        lock = await in_background(lambda: stack.enter_context(locked(self.directory, name, _TIMEOUT_S)))
+        lock = await in_background(
+            lambda: stack.enter_context(locked(self.directory, name, _TIMEOUT_S))
+        )
         found, others = await in_background(self._taken_up)
         sink = FileSink(
             self.directory,
@@ -130,7 +170,14 @@ class _Files:
             writer.submit(repaired(found.torn))
         shipper = self._shipper(sink)
         sent = (lambda: shipper.sent) if shipper is not None else None
-        rules = (settings.compress, settings.retention_days, self._recorded(writer), self._told(), sent, settings.segment_s)
+        rules = (
+            settings.compress,
+            settings.retention_days,
+            self._recorded(writer),
+            self._told(),
+            sent,
+            settings.segment_s,
+        )
         keeper = RetentionWorker(Retention(self.directory, name, self.keys, *rules))
         sink.on_closed = keeper.closed
         for thread in (keeper, shipper):
@@ -143,11 +190,17 @@ class _Files:
         """Where this writer's log ended, and what the others' left open. Raises Unusable."""
         name = self.settings.writer_name
         try:
-            others = [intent for each in segments(self.directory) if each != name for intent in self._left_behind(each)]
+            others = [
+                intent
+                for each in segments(self.directory)
+                if each != name
+                for intent in self._left_behind(each)
+            ]
             return position(self.directory, name, self.keys, last_of(self.known, name)), others
         except OSError as error:
             raise Unusable(
-                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit log goes on where it ended, so it must be readable"
+                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit"
+                " log goes on where it ended, so it must be readable"
             ) from error
 
     def _shipper(self, sink: FileSink) -> Shipper | None:
@@ -159,11 +212,15 @@ class _Files:
         try:
             collector = OtlpCollector(self.settings.otlp, sink.writer)
         except OSError as error:
-            raise Unusable(f"audit.otlp.ca_file {error.filename} cannot be read: {error.strerror}") from error
+            raise Unusable(
+                f"audit.otlp.ca_file {error.filename} cannot be read: {error.strerror}"
+            ) from error
         return Shipper(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
 
     def _left_behind(self, writer: str) -> list[OpenIntent]:
-        """What another writer left open that is not running any more: its own log is told that nobody knows."""
+        """What another writer left open that is not running any more: its own log is told that
+        nobody knows.
+        """
         try:
             with stale_writer(self.directory, writer, self.keys, self.known) as sink:
                 if dangling := sink.open.dangling:
@@ -184,7 +241,9 @@ class _Files:
             if self.clocks is None:
                 return ()
             try:
-                return asyncio.run_coroutine_threadsafe(self.clocks(), loop).result(timeout=_CLOCKS_S)
+                return asyncio.run_coroutine_threadsafe(self.clocks(), loop).result(
+                    timeout=_CLOCKS_S
+                )
             except TimeoutError:
                 return ()
 
@@ -196,7 +255,9 @@ class _Files:
 
         def of_our_own(entry: Entry) -> bool:
             try:
-                asyncio.run_coroutine_threadsafe(writer.durable(entry), loop).result(timeout=self.settings.timeout_s + 1)
+                asyncio.run_coroutine_threadsafe(writer.durable(entry), loop).result(
+                    timeout=self.settings.timeout_s + 1
+                )
             except (Refused, TimeoutError):
                 return False
             return True
@@ -209,12 +270,18 @@ class _Files:
                 # It looks after its segments itself.
                 return False
             except Unusable as problem:
-                log.warning("another writer's segments are left as they are", writer=name, cause=str(problem))
+                log.warning(
+                    "another writer's segments are left as they are",
+                    writer=name,
+                    cause=str(problem),
+                )
                 return False
             return True
 
         def recorded(name: str, removed: Previous) -> bool:
             entry = Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))
-            return of_our_own(entry) if name == self.settings.writer_name else of_another(name, entry)
+            return (
+                of_our_own(entry) if name == self.settings.writer_name else of_another(name, entry)
+            )
 
         return recorded

@@ -1,4 +1,7 @@
-"""Audit records as OpenTelemetry logs, over OTLP/gRPC. The body of each is the very line of the log, so that it can be verified wherever it lands."""
+"""Audit records as OpenTelemetry logs, over OTLP/gRPC.
+
+The body of each is the very line of the log, so that it can be verified wherever it lands.
+"""
 
 import time
 from collections.abc import Iterable
@@ -11,7 +14,13 @@ import structlog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN, LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.logs.v1.logs_pb2 import (
+    SEVERITY_NUMBER_INFO,
+    SEVERITY_NUMBER_WARN,
+    LogRecord,
+    ResourceLogs,
+    ScopeLogs,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from gateway.audit.header import record_header
@@ -43,13 +52,24 @@ class OtlpCollector:
         self._stub = LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]  # the package has types for messages only
         self._timeout_s = settings.timeout_s
         self._metadata = tuple((name, secret.reveal()) for name, secret in settings.headers.items())
-        named = {"service.name": SELF, "service.version": PRODUCT.version, "service.instance.id": writer}
+        named = {
+            "service.name": SELF,
+            "service.version": PRODUCT.version,
+            "service.instance.id": writer,
+        }
         self._resource = Resource(attributes=_attributes(named))
 
     def send(self, lines: list[bytes]) -> None:
-        """Raises Unsent, also where a collector would not be asked again by the letter of the protocol: an audit record is not dropped."""
-        scope = ScopeLogs(scope=InstrumentationScope(name=_SCOPE, version=PRODUCT.version), log_records=map(_record, lines))
-        request = ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=self._resource, scope_logs=[scope])])
+        """Raises Unsent, also where a collector would not be asked again by the letter of the
+        protocol: an audit record is not dropped.
+        """
+        scope = ScopeLogs(
+            scope=InstrumentationScope(name=_SCOPE, version=PRODUCT.version),
+            log_records=map(_record, lines),
+        )
+        request = ExportLogsServiceRequest(
+            resource_logs=[ResourceLogs(resource=self._resource, scope_logs=[scope])]
+        )
         try:
             answer = self._stub.Export(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -58,7 +78,11 @@ class OtlpCollector:
             raise Unsent("the channel is closed") from error
         if refused := answer.partial_success.rejected_log_records:
             # Sent again they would be refused again. They are in the log, and this line says so.
-            log.error("the collector has refused audit records", records=refused, cause=answer.partial_success.error_message)
+            log.error(
+                "the collector has refused audit records",
+                records=refused,
+                cause=answer.partial_success.error_message,
+            )
 
     def close(self) -> None:
         self._channel.close()
@@ -69,8 +93,14 @@ def _record(line: bytes) -> LogRecord:
     try:
         record_header(line)
     except msgspec.MsgspecError:
-        # Somebody has changed the file. Verification names the line; here it must not keep the others from being sent.
-        return LogRecord(observed_time_unix_nano=time.time_ns(), severity_number=SEVERITY_NUMBER_WARN, severity_text="WARN", body=body)
+        # Somebody has changed the file. Verification names the line; here it must not keep the
+        # others from being sent.
+        return LogRecord(
+            observed_time_unix_nano=time.time_ns(),
+            severity_number=SEVERITY_NUMBER_WARN,
+            severity_text="WARN",
+            body=body,
+        )
     row = msgspec.json.decode(line)
     marks, unmapped = row["metadata"], row["unmapped"]
     known = {
@@ -94,4 +124,11 @@ def _record(line: bytes) -> LogRecord:
 
 def _attributes(values: dict[str, Any]) -> Iterable[KeyValue]:
     for key, value in values.items():
-        yield KeyValue(key=key, value=AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value))
+        yield KeyValue(
+            key=key,
+            value=(
+                AnyValue(int_value=value)
+                if isinstance(value, int)
+                else AnyValue(string_value=value)
+            ),
+        )

@@ -22,7 +22,9 @@ from gateway.audit.record import (
     message,
 )
 
-PRODUCT: Final = Product(name="CBR Gateway", vendor_name="cbrgateway", version=version("cbr-gateway"))
+PRODUCT: Final = Product(
+    name="CBR Gateway", vendor_name="cbrgateway", version=version("cbr-gateway")
+)
 CLOUD: Final = "Huawei Cloud"
 SELF: Final = "cbr-gateway"
 API_VERSION: Final = "v1"
@@ -31,8 +33,18 @@ INFORMATIONAL: Final = 1
 _SUCCESS: Final = 1
 
 
-def own_record(event: Event, *, subject: str = "", tenant: str = "", operation: str = "Audit/Log", **more: Any) -> bytes:  # noqa: ANN401
-    """The body of a record about the log. `subject`: the change that it is about, if any; `more`: members of Unmapped."""
+def own_record(
+    event: Event,
+    *,
+    subject: str = "",
+    tenant: str = "",
+    operation: str = "Audit/Log",
+    **more: Any,  # noqa: ANN401 - any message or value
+) -> bytes:
+    """The body of a record about the log.
+
+    `subject`: the change that it is about, if any; `more`: members of Unmapped.
+    """
     number, name, type_uid = activity("other")
     record = Record(
         activity_id=number,
@@ -44,7 +56,11 @@ def own_record(event: Event, *, subject: str = "", tenant: str = "", operation: 
         message=message(event, operation),
         metadata=metadata(event, subject, tenant),
         actor=Actor(app_name=SELF),
-        api=Api(operation=operation, service=Service(name=operation.partition("/")[0]), version=API_VERSION),
+        api=Api(
+            operation=operation,
+            service=Service(name=operation.partition("/")[0]),
+            version=API_VERSION,
+        ),
         src_endpoint=Endpoint(name=SELF),
         cloud=Cloud(provider=CLOUD),
         unmapped=Unmapped(stage=event.stage, event=event.name, **more),

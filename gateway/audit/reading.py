@@ -1,4 +1,7 @@
-"""Reading a log as people do: all its records, without a key and without proof. What a failed or cut write left behind is passed over."""
+"""Reading a log as people do: all its records, without a key and without proof.
+
+What a failed or cut write left behind is passed over.
+"""
 
 import heapq
 import time
@@ -74,7 +77,10 @@ _row_of: Final = msgspec.json.Decoder(Row)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is wanted; an empty member matches everything. `operation` matches a part of it, `since` is milliseconds since 1970."""
+    """What is wanted; an empty member matches everything.
+
+    `operation` matches a part of it, `since` is milliseconds since 1970.
+    """
 
     tenant: str = ""
     operation: str = ""
@@ -92,24 +98,40 @@ class Query:
             and self.tenant in {"", marks.get("tenant_uid")}
             and self.operation.lower() in row["api"]["operation"].lower()
             and self.uid in {"", marks.get("correlation_uid")}
-            and (not self.resource or any(each["uid"] == self.resource for each in row.get("resources", ())))
+            and (
+                not self.resource
+                or any(each["uid"] == self.resource for each in row.get("resources", ()))
+            )
         )
 
 
 def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
-    """All that match, by time; records of one writer stay in their order. Holds one segment of each writer at a time."""
-    for _, row in heapq.merge(*(_dated(_rows(files, unreadable)) for files in segments(directory).values()), key=_moment):
+    """All that match, by time; records of one writer stay in their order.
+
+    Holds one segment of each writer at a time.
+    """
+    for _, row in heapq.merge(
+        *(_dated(_rows(files, unreadable)) for files in segments(directory).values()), key=_moment
+    ):
         if query.matches(row):
             yield row
 
 
 def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
-    """The last `count` records of which a person asks, by time. Reads no more segments than it takes."""
+    """The last `count` records of which a person asks, by time.
+
+    Reads no more segments than it takes.
+    """
     everything, found = Query(), []
     for files in segments(directory).values():
         theirs: list[Row] = []
         for each, following in reversed(list(zip_longest(files, files[1:]))):
-            theirs = [row for line in lines_of(each, following, unreadable) for row in _row(line) if everything.matches(row)] + theirs
+            theirs = [
+                row
+                for line in lines_of(each, following, unreadable)
+                for row in _row(line)
+                if everything.matches(row)
+            ] + theirs
             if len(theirs) >= count:
                 break
         found.append(list(_dated(theirs[-count:])))
@@ -141,14 +163,21 @@ def _row(line: bytes) -> Iterator[Row]:
         return
 
 
-def follow(directory: Path, query: Query, pause: Callable[[float], None] = time.sleep) -> Iterator[Row]:
-    """What is written from now on, without end. Of each writer only the segment that it writes to is read, from where the last look ended.
+def follow(
+    directory: Path, query: Query, pause: Callable[[float], None] = time.sleep
+) -> Iterator[Row]:
+    """What is written from now on, without end.
+
+    Of each writer only the segment that it writes to is read, from where the last look ended.
 
     Raises OSError.
     """
     lasts = {writer: files[-1] for writer, files in segments(directory).items()}
     # One that is packed is not written to any more.
-    seen = {writer: (last.number + 1, 0) if last.packed else (last.number, _complete(last.data())) for writer, last in lasts.items()}
+    seen = {
+        writer: (last.number + 1, 0) if last.packed else (last.number, _complete(last.data()))
+        for writer, last in lasts.items()
+    }
     while True:
         for writer, files in segments(directory).items():
             for each in files:
@@ -173,10 +202,23 @@ def told(row: Row) -> str:
     """One line for a person."""
     unmapped, response = row["unmapped"], row["api"].get("response", {})
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(row["time"] / 1000))
-    who = f"{row['metadata'].get('tenant_uid', '-')}/{row['actor'].get('user', {}).get('name', '-')}"
+    who = (
+        f"{row['metadata'].get('tenant_uid', '-')}/{row['actor'].get('user', {}).get('name', '-')}"
+    )
     what = " ".join(f"{each['type']}={each['uid']}" for each in row.get("resources", ()))
     # Names come from callers, and a terminal acts on what it is shown.
-    ended = (row.get("status_code", ""), response.get("error", ""), unmapped.get("fate", ""), "replayed" if unmapped.get("replayed") else "")
+    ended = (
+        row.get("status_code", ""),
+        response.get("error", ""),
+        unmapped.get("fate", ""),
+        "replayed" if unmapped.get("replayed") else "",
+    )
     end = " ".join(part for part in ended if part)
-    text = f"{moment}Z {unmapped['event']:18} {who} {row['api']['operation']} {what} {end} {row['metadata'].get('correlation_uid', '')}".rstrip()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    text = (
+        f"{moment}Z {unmapped['event']:18} {who} {row['api']['operation']} {what} {end}"
+        f" {row['metadata'].get('correlation_uid', '')}".rstrip()
+    )
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )

@@ -1,7 +1,8 @@
 """A record as OCSF describes it: class 6003, API Activity, one JSON object.
 
-Strings come from callers and from CBR. Whatever they hold, a record is one line of printable ASCII that every JSON parser reads.
-What OCSF has no place for stands in `unmapped`, the last member, to which the chain adds the line's number and MAC.
+Strings come from callers and from CBR. Whatever they hold, a record is one line of printable ASCII
+that every JSON parser reads. What OCSF has no place for stands in `unmapped`, the last member, to
+which the chain adds the line's number and MAC.
 """
 
 import re
@@ -17,7 +18,13 @@ _CLASS: Final = 6003
 _T = TypeVar("_T")
 _NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
 
-ACTIVITIES: Final = {"create": (1, "Create"), "read": (2, "Read"), "update": (3, "Update"), "delete": (4, "Delete"), "other": (99, "Other")}
+ACTIVITIES: Final = {
+    "create": (1, "Create"),
+    "read": (2, "Read"),
+    "update": (3, "Update"),
+    "delete": (4, "Delete"),
+    "other": (99, "Other"),
+}
 
 
 Mac = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -36,7 +43,9 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     uid: str
 
 
-class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Authorization(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """`decision`: Allowed or Denied, for the action that `policy` names."""
 
     decision: str
@@ -105,7 +114,10 @@ class Product(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`uid`: the record's own id. `correlation_uid`: the same in all records of a change, from its intent to the end of its tasks."""
+    """`uid`: the record's own id.
+
+    `correlation_uid`: the same in all records of a change, from its intent to the end of its tasks.
+    """
 
     uid: str
     event_code: str
@@ -124,7 +136,10 @@ class Resource(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The calls to CBR. `sent`: no, maybe or yes. `status`, `code` and `request_id` are those of the last answer."""
+    """The calls to CBR.
+
+    `sent`: no, maybe or yes. `status`, `code` and `request_id` are those of the last answer.
+    """
 
     verb: str
     path: str
@@ -138,7 +153,10 @@ class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a segment ended with. `abandoned`: writing to it failed, so that whatever stands behind that line counts for nothing."""
+    """What a segment ended with.
+
+    `abandoned`: writing to it failed, so that whatever stands behind that line counts for nothing.
+    """
 
     segment: Count
     sequence: Count
@@ -147,7 +165,9 @@ class Previous(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Displaced(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A segment that somebody else has changed while it was written to, and the last record that it should have."""
+    """A segment that somebody else has changed while it was written to, and the last record that it
+    should have.
+    """
 
     segment: Count
     sequence: Count
@@ -155,7 +175,10 @@ class Displaced(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
 
 class OpenIntent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A change of which it is not recorded whether it was made, or a stream without an end. `unknown`: that nobody knows is recorded."""
+    """A change of which it is not recorded whether it was made, or a stream without an end.
+
+    `unknown`: that nobody knows is recorded.
+    """
 
     uid: str
     operation: str = ""
@@ -198,7 +221,10 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
 
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller. `quota`: allowed or refused."""
+    """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
+
+    `quota`: allowed or refused.
+    """
 
     stage: str
     event: str
@@ -259,7 +285,11 @@ class Line(Record, frozen=True, kw_only=True):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a line."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Line)}
+    shape = msgspec.json.schema(Line)
+    for part in shape["$defs"].values():
+        if "description" in part:
+            part["description"] = " ".join(part["description"].split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
 
 
 def activity(kind: str) -> tuple[int, str, int]:
@@ -273,7 +303,10 @@ def message(event: Event, operation: str) -> str:
 
 
 def ascii_json(value: object) -> bytes:
-    """JSON in printable ASCII, one line. Half a surrogate pair, which no parser agrees on, becomes U+FFFD."""
+    """JSON in printable ASCII, one line.
+
+    Half a surrogate pair, which no parser agrees on, becomes U+FFFD.
+    """
     try:
         plain = msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -284,7 +317,10 @@ def ascii_json(value: object) -> bytes:
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
-    """A line that was made by `ascii_json`, or by anybody. Raises msgspec.MsgspecError for whatever is of another form."""
+    """A line that was made by `ascii_json`, or by anybody.
+
+    Raises msgspec.MsgspecError for whatever is of another form.
+    """
     if not line.isascii():
         raise msgspec.DecodeError("lines are ASCII")
     try:

@@ -1,6 +1,8 @@
-"""What of a message is recorded: ids, numbers, times, words of enums, and the texts that `shown.toml` allows. Everything else becomes a keyed hash.
+"""What of a message is recorded: ids, numbers, times, words of enums, and the texts that
+`shown.toml` allows. Everything else becomes a keyed hash.
 
-Equal values have equal hashes, so that one can follow a value without knowing it; the key keeps anybody from trying values out.
+Equal values have equal hashes, so that one can follow a value without knowing it; the key keeps
+anybody from trying values out.
 """
 
 import hmac
@@ -52,10 +54,20 @@ class Redactor:
         return f"hmac:{hmac.digest(self.key, data, 'sha256').hex()[:_HASH_DIGITS]}"
 
     def message(self, message: Message) -> dict[str, Any]:
-        """The fields that are set, as JSON with proto names. What would be too long is replaced by its size and hash."""
+        """The fields that are set, as JSON with proto names.
+
+        What would be too long is replaced by its size and hash.
+        """
         found = self._fields(message)
         size = len(ascii_json(found))
-        return found if size <= MAX_BYTES else {"too_long": size, "hash": self.hashed(message.SerializeToString(deterministic=True))}
+        return (
+            found
+            if size <= MAX_BYTES
+            else {
+                "too_long": size,
+                "hash": self.hashed(message.SerializeToString(deterministic=True)),
+            }
+        )
 
     def _fields(self, message: Message) -> dict[str, Any]:
         return {fd.name: self._field(fd, value) for fd, value in message.ListFields()}
@@ -65,7 +77,9 @@ class Redactor:
             return self.hashed(repr(sorted((repr(key), repr(item)) for key, item in value.items())))
         if fd.is_repeated:
             items = [self._value(fd, item) for item in value[:MAX_ITEMS]]
-            return [*items, f"and {len(value) - MAX_ITEMS} more"] if len(value) > MAX_ITEMS else items
+            return (
+                [*items, f"and {len(value) - MAX_ITEMS} more"] if len(value) > MAX_ITEMS else items
+            )
         return self._value(fd, value)
 
     def _value(self, fd: FieldDescriptor, value: Any) -> Any:  # noqa: ANN401
@@ -98,6 +112,10 @@ class Redactor:
 
     def _may_show(self, fd: FieldDescriptor) -> bool:
         options = fd.GetOptions().Extensions
-        is_id = bool(options[options_pb2.refers]) or fd.name in {"id", "ids"} or fd.name.endswith(("_id", "_ids"))
+        is_id = (
+            bool(options[options_pb2.refers])
+            or fd.name in {"id", "ids"}
+            or fd.name.endswith(("_id", "_ids"))
+        )
         holder = fd.containing_type
         return is_id or (holder is not None and fd.name in self.shown.get(holder.name, ()))

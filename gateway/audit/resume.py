@@ -1,7 +1,9 @@
-"""Taking a writer's chain up where its last process left it: after a proper end, a crash, or a write that was cut short.
+"""Taking a writer's chain up where its last process left it: after a proper end, a crash, or a
+write that was cut short.
 
-Only what a crash can leave is repaired: an incomplete last line, or lines behind the last anchor of which some were lost. They are set aside beside
-their segment. Everything else that does not fit the chain was changed by somebody, and nothing is built upon it.
+Only what a crash can leave is repaired: an incomplete last line, or lines behind the last anchor of
+which some were lost. They are set aside beside their segment. Everything else that does not fit the
+chain was changed by somebody, and nothing is built upon it.
 """
 
 import os
@@ -24,7 +26,8 @@ from gateway.audit.segments import Damaged, SegmentFile, segments
 _MODE: Final = 0o600
 _LOOK_S: Final = 0.05
 _ADVICE: Final = (
-    "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway another audit.writer, which begins a new chain"
+    "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway"
+    " another audit.writer, which begins a new chain"
 )
 
 
@@ -56,17 +59,26 @@ class Position:
 
 @contextmanager
 def locked(directory: Path, writer: str, timeout_s: float = 0) -> Iterator[Lock]:
-    """Holds the writer's name for this process. Raises Running when another one has it for longer than that; Unusable."""
+    """Holds the writer's name for this process.
+
+    Raises Running when another one has it for longer than that; Unusable.
+    """
     lock = Lock(directory, writer)
     try:
         give_up = time.monotonic() + timeout_s
         while not lock.taken():
             if time.monotonic() >= give_up:
-                text = f"another process writes as {writer!r} into {directory}. Give each process that shares it an audit.writer of its own"
+                text = (
+                    f"another process writes as {writer!r} into {directory}. Give each process that"
+                    " shares it an audit.writer of its own"
+                )
                 raise Running(text)
             time.sleep(_LOOK_S)
     except OSError as error:
-        raise Unusable(f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory that this user may write to") from error
+        raise Unusable(
+            f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory"
+            " that this user may write to"
+        ) from error
     try:
         yield lock
     finally:
@@ -74,7 +86,10 @@ def locked(directory: Path, writer: str, timeout_s: float = 0) -> Iterator[Lock]
 
 
 def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) -> Position:
-    """Where the writer's chain stands; sets aside what a crash has left at its end. The lock must be held. Raises Unusable or OSError."""
+    """Where the writer's chain stands; sets aside what a crash has left at its end.
+
+    The lock must be held. Raises Unusable or OSError.
+    """
     files = segments(directory).get(writer, [])
     torn: Torn | None = None
     found = Position(Head(), 0, OpenIntents())
@@ -89,8 +104,14 @@ def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) 
             break
         last.path.unlink(missing_ok=True)
     if anchored is not None and anchored.sequence > found.head.sequence:
-        had = f"record {found.head.sequence} is the last of writer {writer!r} in {directory}, and record {anchored.sequence} was anchored"
-        raise Unusable(f"{had}: records are missing, unless another gateway with the same anchors or state has this writer's name. {_ADVICE}")
+        had = (
+            f"record {found.head.sequence} is the last of writer {writer!r} in {directory}, and"
+            f" record {anchored.sequence} was anchored"
+        )
+        raise Unusable(
+            f"{had}: records are missing, unless another gateway with the same anchors or state has"
+            f" this writer's name. {_ADVICE}"
+        )
     return found
 
 
@@ -115,8 +136,9 @@ def _good(segment: SegmentFile, data: bytes, keys: Keys, anchored: Anchor | None
     good = _Good()
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(keepends=True), start=1):
         if not _continues(segment, good, line[:-1], keys):
-            # A power loss may keep later pages of what was being written, and lose earlier ones. Nobody was told that these records were written, and
-            # no anchor says that they were. Without an anchor nobody knows how much was; then it is no crash that one may assume.
+            # A power loss may keep later pages of what was being written, and lose earlier ones.
+            # Nobody was told that these records were written, and no anchor says that they were.
+            # Without an anchor nobody knows how much was; then it is no crash that one may assume.
             if anchored is not None and number > 1 and good.head.sequence >= anchored.sequence:
                 break
             raise _misfit(segment, number)
@@ -145,7 +167,10 @@ def _continues(segment: SegmentFile, good: _Good, line: bytes, keys: Keys) -> bo
 
 
 def _misfit(segment: SegmentFile, line: int) -> Unusable:
-    text = f"line {line} of {segment.path} does not fit the chain: it was changed, or audit.key is not the key that it was written with"
+    text = (
+        f"line {line} of {segment.path} does not fit the chain: it was changed, or audit.key is not"
+        " the key that it was written with"
+    )
     return Unusable(f"{text}. {_ADVICE}")
 
 

@@ -1,7 +1,8 @@
-"""What happens to segments once they are closed: they are packed, and removed when they are older than the retention.
+"""What happens to segments once they are closed: they are packed, and removed when they are older
+than the retention.
 
-Removal is recorded before it happens, so that a gap at the beginning of a log is either explained by the log itself or a sign of tampering.
-It never follows from what one clock says: `age.py`.
+Removal is recorded before it happens, so that a gap at the beginning of a log is either explained
+by the log itself or a sign of tampering. It never follows from what one clock says: `age.py`.
 """
 
 import gzip
@@ -35,7 +36,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The rules, and `recorded`: writes to a writer's log that its segments up to one are about to be removed; False if that is not on disk."""
+    """The rules, and `recorded`: writes to a writer's log that its segments up to one are about to
+    be removed; False if that is not on disk.
+    """
 
     directory: Path
     writer: str
@@ -44,9 +47,13 @@ class Retention:
     retention_days: float | None
     recorded: Callable[[str, Previous], bool]
     clocks: Callable[[], Sequence[float]]
-    """What clocks of others than this machine say now, as far as they are known: seconds since 1970."""
+    """What clocks of others than this machine say now, as far as they are known: seconds since
+    1970.
+    """
     sent: Callable[[], int] | None = None
-    """The number of the last record that a collector has, if there is one that wants all of them."""
+    """The number of the last record that a collector has, if there is one that wants all of
+    them.
+    """
     segment_s: float = _DAY_S
     """How often a writer that runs begins a segment, at least."""
 
@@ -72,7 +79,9 @@ class Retention:
             self.pack(each)
 
     def remove_old(self) -> None:
-        """The segment that is written to is never removed; of a writer that is gone one remains, which says what was removed. Raises OSError."""
+        """The segment that is written to is never removed; of a writer that is gone one remains,
+        which says what was removed. Raises OSError.
+        """
         if self.retention_days is None:
             return
         now_ms = time.time() * 1000
@@ -82,34 +91,57 @@ class Retention:
             try:
                 self._remove(writer, closed, now_ms)
             except OSError as error:
-                log.warning("old segments of the audit log are not removed", writer=writer, cause=error.strerror)
+                log.warning(
+                    "old segments of the audit log are not removed",
+                    writer=writer,
+                    cause=error.strerror,
+                )
 
     def _remove(self, writer: str, closed: list[SegmentFile], now_ms: float) -> None:
         old, last = [], Head()
         for each in closed:
             head, time_ms = proven_end(each, self.keys)
-            if not self._is_old(each, now_ms - time_ms, now_ms) or (writer == self.writer and self.sent is not None and head.sequence > self.sent()):
+            if not self._is_old(each, now_ms - time_ms, now_ms) or (
+                writer == self.writer and self.sent is not None and head.sequence > self.sent()
+            ):
                 break
             old.append(each)
             last = head
-        if old and self.recorded(writer, Previous(segment=old[-1].number, sequence=last.sequence, mac=last.mac.hex())):
+        if old and self.recorded(
+            writer, Previous(segment=old[-1].number, sequence=last.sequence, mac=last.mac.hex())
+        ):
             for each in old:
                 each.remove()
 
     def _is_old(self, segment: SegmentFile, age_ms: float, now_ms: float) -> bool:
-        """By the clock, by the time that was seen to pass, and by the clock of somebody else: one may be wrong, and what was removed stays away."""
+        """By the clock, by the time that was seen to pass, and by the clock of somebody else: one
+        may be wrong, and what was removed stays away.
+        """
         assert self.retention_days is not None
         kept_ms = self.retention_days * _DAY_MS
         if age_ms < kept_ms:
             if age_ms < -_DAY_MS:
-                text = "segments of the audit log are kept until a time that lies ahead: a clock was wrong when this one was written, or is now"
+                text = (
+                    "segments of the audit log are kept until a time that lies ahead: a clock was"
+                    " wrong when this one was written, or is now"
+                )
                 log.warning(text, file=segment.path.name, days_ahead=round(-age_ms / _DAY_MS, 1))
             return False
         seen = seen_in(self.directory, self.keys)
-        seen_ms = passed(seen, round(now_ms - age_ms), now_ms, min(2000 * self.segment_s, kept_ms / 2))
+        seen_ms = passed(
+            seen, round(now_ms - age_ms), now_ms, min(2000 * self.segment_s, kept_ms / 2)
+        )
         if seen_ms < kept_ms:
-            text = "old segments of the audit log are kept, since so much time was not seen to pass. Is the clock right?"
-            log.warning(text, file=segment.path.name, days_by_the_clock=round(age_ms / _DAY_MS, 1), days_seen=round(seen_ms / _DAY_MS, 1))
+            text = (
+                "old segments of the audit log are kept, since so much time was not seen to pass."
+                " Is the clock right?"
+            )
+            log.warning(
+                text,
+                file=segment.path.name,
+                days_by_the_clock=round(age_ms / _DAY_MS, 1),
+                days_seen=round(seen_ms / _DAY_MS, 1),
+            )
             return False
         return self._confirmed(segment, age_ms, now_ms)
 
@@ -118,13 +150,19 @@ class Retention:
         assert self.retention_days is not None
         told = self.clocks()
         if not told:
-            text = "old segments of the audit log are kept until another clock confirms their age: neither CBR's nor a Valkey's is known now"
+            text = (
+                "old segments of the audit log are kept until another clock confirms their age:"
+                " neither CBR's nor a Valkey's is known now"
+            )
             log.warning(text, file=segment.path.name)
             return False
         ahead_ms = now_ms - 1000 * min(told)
         old = age_ms - ahead_ms >= self.retention_days * _DAY_MS
         if not old and ahead_ms > _SAME_MS:
-            text = "old segments of the audit log are kept, since another clock says that they are not old. Is the clock right?"
+            text = (
+                "old segments of the audit log are kept, since another clock says that they are not"
+                " old. Is the clock right?"
+            )
             log.warning(text, file=segment.path.name, days_ahead=round(ahead_ms / _DAY_MS, 3))
         return old
 

@@ -1,4 +1,7 @@
-"""The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed. One writer's segments form one chain."""
+"""The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed.
+
+One writer's segments form one chain.
+"""
 
 import errno
 import gzip
@@ -36,7 +39,10 @@ class SegmentFile:
         return self.path.name.endswith(PACKED)
 
     def begun(self) -> bool:
-        """Whether its first line is complete, or was: one that is damaged counts as begun. Raises OSError."""
+        """Whether its first line is complete, or was: one that is damaged counts as begun.
+
+        Raises OSError.
+        """
         try:
             with self._opened() as stream:
                 return stream.readline().endswith(b"\n")
@@ -44,17 +50,26 @@ class SegmentFile:
             return True
 
     def first_line(self) -> bytes:
-        """Without its line feed; empty if it is not complete. Raises OSError; Damaged if it cannot be unpacked."""
+        """Without its line feed; empty if it is not complete.
+
+        Raises OSError; Damaged if it cannot be unpacked.
+        """
         with self._opened() as stream:
             line = stream.readline()
         return line[:-1] if line.endswith(b"\n") else b""
 
     def header(self) -> Segment | None:
-        """What its first line says; None if it says nothing, or is not complete. Raises as `first_line`."""
+        """What its first line says; None if it says nothing, or is not complete.
+
+        Raises as `first_line`.
+        """
         return header_of(self.first_line())
 
     def data(self, begin: int = 0) -> bytes:
-        """Its bytes from `begin` on, unpacked, also if it has been packed since it was found. Raises OSError; Damaged if it cannot be unpacked."""
+        """Its bytes from `begin` on, unpacked, also if it has been packed since it was found.
+
+        Raises OSError; Damaged if it cannot be unpacked.
+        """
         with self._opened() as stream:
             if isinstance(stream, gzip.GzipFile):
                 return stream.read()[begin:]
@@ -72,7 +87,9 @@ class SegmentFile:
             with stream or gzip.open(packed, "rb") as opened:
                 yield opened
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Damaged(errno.EBADMSG, f"it was cut short or changed ({error})", str(packed)) from None
+            raise Damaged(
+                errno.EBADMSG, f"it was cut short or changed ({error})", str(packed)
+            ) from None
 
     def _files(self) -> tuple[Path, Path]:
         """Where it stands while it is plain, and once it is packed."""
@@ -95,7 +112,10 @@ def sync_folder(directory: Path) -> None:
 
 
 def is_at(fd: int, path: Path) -> bool:
-    """Whether an open file is the one that the path names now. Raises OSError where that cannot be told."""
+    """Whether an open file is the one that the path names now.
+
+    Raises OSError where that cannot be told.
+    """
     try:
         named = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +128,10 @@ def name_of(writer: str, number: int) -> str:
 
 
 def segments(directory: Path) -> dict[str, list[SegmentFile]]:
-    """Writer -> its segments, oldest first. Where packing was cut short there are both files of a number: the plain one counts."""
+    """Writer -> its segments, oldest first.
+
+    Where packing was cut short there are both files of a number: the plain one counts.
+    """
     found: dict[tuple[str, int], SegmentFile] = {}
     for path in sorted(directory.iterdir(), key=lambda path: path.name, reverse=True):
         if match := _NAME.fullmatch(path.name):

@@ -34,15 +34,30 @@ def _collector(text: str) -> str:
     try:
         _ = where.port
     except ValueError as error:
-        raise ValueError("is no address of a collector: its port is no number. Write it as https://collector.example.com:4317") from error
-    if where.scheme not in {"http", "https"} or not where.hostname or where.path.strip("/") or where.query or where.username:
-        raise ValueError("is no address of a collector. Write it as https://collector.example.com:4317, or http:// for plain text")
+        raise ValueError(
+            "is no address of a collector: its port is no number. Write it as"
+            " https://collector.example.com:4317"
+        ) from error
+    if (
+        where.scheme not in {"http", "https"}
+        or not where.hostname
+        or where.path.strip("/")
+        or where.query
+        or where.username
+    ):
+        raise ValueError(
+            "is no address of a collector. Write it as https://collector.example.com:4317, or"
+            " http:// for plain text"
+        )
     return text
 
 
 def _header(name: str) -> str:
     if not _HEADER.fullmatch(name) or name.endswith("-bin"):
-        raise ValueError(f"has no name of gRPC metadata: {name!r}. Use small letters, digits, -, _ and ., such as authorization")
+        raise ValueError(
+            f"has no name of gRPC metadata: {name!r}. Use small letters, digits, -, _ and ., such"
+            " as authorization"
+        )
     return name
 
 
@@ -52,20 +67,32 @@ class OtlpSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Annotated[str, AfterValidator(_collector)] = Field(
-        description="Address of the OTLP/gRPC receiver of an OpenTelemetry collector: https://host:4317, or http:// for plain text."
+        description=(
+            "Address of the OTLP/gRPC receiver of an OpenTelemetry collector: https://host:4317, or"
+            " http:// for plain text."
+        )
     )
-    ca_file: Path | None = Field(default=None, description="PEM file of the authorities of its certificate. Unset: the system's.")
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities of its certificate. Unset: the system's.",
+    )
     headers: dict[Annotated[str, AfterValidator(_header)], SecretReference] = Field(
-        default_factory=dict, description="Metadata of each request, such as `authorization`: a secret by name."
+        default_factory=dict,
+        description="Metadata of each request, such as `authorization`: a secret by name.",
     )
     timeout_s: float = Field(default=10, gt=0, le=60, description="How long a request may take.")
 
     @model_validator(mode="after")
     def _sendable(self) -> Self:
         if find_spec("opentelemetry") is None:
-            raise ValueError("needs the package opentelemetry-proto. Install the extra: pip install 'cbr-gateway[otlp]'")
+            raise ValueError(
+                "needs the package opentelemetry-proto. Install the extra: pip install"
+                " 'cbr-gateway[otlp]'"
+            )
         if self.ca_file is not None and not self.endpoint.startswith("https"):
-            raise ValueError("has a ca_file and an endpoint in plain text. Begin the endpoint with https://")
+            raise ValueError(
+                "has a ca_file and an endpoint in plain text. Begin the endpoint with https://"
+            )
         return self
 
 
@@ -74,48 +101,96 @@ class AuditSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    directory: Path | None = Field(default=None, description="Directory of the log's files. Several processes may share it.")
-    stdout: bool = Field(default=False, description="Write the records to standard output instead, for containers.")
-    key: SecretReference | None = Field(default=None, description="Key of the chain and of hashed values: at least 32 characters, kept for years.")
+    directory: Path | None = Field(
+        default=None, description="Directory of the log's files. Several processes may share it."
+    )
+    stdout: bool = Field(
+        default=False, description="Write the records to standard output instead, for containers."
+    )
+    key: SecretReference | None = Field(
+        default=None,
+        description=(
+            "Key of the chain and of hashed values: at least 32 characters, kept for years."
+        ),
+    )
     writer: str | None = Field(
         default=None,
         pattern="^[A-Za-z0-9_-]{1,63}$",
-        description="Name of this process in the log, its own among those of the directory. Unset: the host's.",
+        description=(
+            "Name of this process in the log, its own among those of the directory. Unset: the"
+            " host's."
+        ),
     )
     anchors: Path | None = Field(
-        default=None, description="File for the signed heads of the chain, in another place than the log. Unset: the diagnostic log has them."
+        default=None,
+        description=(
+            "File for the signed heads of the chain, in another place than the log. Unset: the"
+            " diagnostic log has them."
+        ),
     )
-    anchor_s: float = Field(default=10, gt=0, description="Time between two anchors, if anything was recorded.")
+    anchor_s: float = Field(
+        default=10, gt=0, description="Time between two anchors, if anything was recorded."
+    )
     reads: Literal["continue", "refuse"] = Field(
-        default="continue", description="Calls that change nothing while records cannot be written. Changes are always refused then."
+        default="continue",
+        description=(
+            "Calls that change nothing while records cannot be written. Changes are always refused"
+            " then."
+        ),
     )
-    timeout_s: float = Field(default=1, gt=0, le=10, description="How long a change waits for its record to be on disk.")
-    segment_mib: float = Field(default=64, gt=0, le=1024, description="Size at which a new file is begun.")
+    timeout_s: float = Field(
+        default=1, gt=0, le=10, description="How long a change waits for its record to be on disk."
+    )
+    segment_mib: float = Field(
+        default=64, gt=0, le=1024, description="Size at which a new file is begun."
+    )
     segment_hours: float = Field(
-        default=24, gt=0, description="Age at which a new file is begun, also without a record; a tenth of `retention_days`, if that is less."
+        default=24,
+        gt=0,
+        description=(
+            "Age at which a new file is begun, also without a record; a tenth of `retention_days`,"
+            " if that is less."
+        ),
     )
     retention_days: float | None = Field(
         default=None,
         gt=0,
-        description="Age at which closed files are removed, by the clock, the time that gateways ran, and CBR's or a Valkey's clock. Unset: never.",
+        description=(
+            "Age at which closed files are removed, by the clock, the time that gateways ran, and"
+            " CBR's or a Valkey's clock. Unset: never."
+        ),
     )
     compress: bool = Field(default=True, description="Pack closed files with gzip.")
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         default=(), description="Networks of proxies whose `x-forwarded-for` is trusted."
     )
-    otlp: OtlpSettings | None = Field(default=None, description="An OpenTelemetry collector that gets a copy of every record in the files.")
-    policy: tuple[LevelRule, ...] = Field(default=(), description="How much is recorded of which calls; the first that fits counts.")
+    otlp: OtlpSettings | None = Field(
+        default=None,
+        description="An OpenTelemetry collector that gets a copy of every record in the files.",
+    )
+    policy: tuple[LevelRule, ...] = Field(
+        default=(), description="How much is recorded of which calls; the first that fits counts."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.directory is not None and self.stdout:
             raise ValueError("has a directory and stdout. Choose one of the two")
         if self.otlp is not None and self.directory is None:
-            raise ValueError("has otlp and no directory. Records are sent from the files, so that none is lost while the collector is away")
+            raise ValueError(
+                "has otlp and no directory. Records are sent from the files, so that none is lost"
+                " while the collector is away"
+            )
         if self.on and self.key is None:
-            raise ValueError("needs a key. Make one with `openssl rand -hex 32` and name where it is kept: key: {file: PATH}")
+            raise ValueError(
+                "needs a key. Make one with `openssl rand -hex 32` and name where it is kept: key:"
+                " {file: PATH}"
+            )
         if self.key is not None and len(self.key.reveal()) < MIN_KEY_CHARS:
-            raise ValueError(f"has a key of less than {MIN_KEY_CHARS} characters. Make one with `openssl rand -hex 32`")
+            raise ValueError(
+                f"has a key of less than {MIN_KEY_CHARS} characters. Make one with `openssl rand"
+                " -hex 32`"
+            )
         return self
 
     @property
@@ -124,9 +199,15 @@ class AuditSettings(BaseModel):
 
     @property
     def segment_s(self) -> float:
-        """How often a writer begins a segment, at least: often enough that retention is seen to pass."""
+        """How often a writer begins a segment, at least: often enough that retention is seen to
+        pass.
+        """
         longest_s = self.segment_hours * 3600
-        return longest_s if self.retention_days is None else min(longest_s, max(_SHORTEST_SEGMENT_S, self.retention_days * _DAY_S / 10))
+        return (
+            longest_s
+            if self.retention_days is None
+            else min(longest_s, max(_SHORTEST_SEGMENT_S, self.retention_days * _DAY_S / 10))
+        )
 
     @property
     def kind(self) -> str:

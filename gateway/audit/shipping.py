@@ -1,4 +1,5 @@
-"""Sends a log's records to a collector: in their order, each at least once, however long the collector is away and whenever this process ends.
+"""Sends a log's records to a collector: in their order, each at least once, however long the
+collector is away and whenever this process ends.
 
 Nothing waits for it but retention: a segment that was not sent is not removed.
 """
@@ -81,7 +82,11 @@ class Shipper:
 
     def _judge(self, problem: str) -> None:
         if problem and problem != self._trouble:
-            log.error("audit records cannot be sent to the collector; they are kept and sent later", cause=problem, sent=self.sent)
+            log.error(
+                "audit records cannot be sent to the collector; they are kept and sent later",
+                cause=problem,
+                sent=self.sent,
+            )
         if self._trouble and not problem:
             log.info("audit records are sent to the collector again", sent=self.sent)
         self._trouble = problem

@@ -1,4 +1,6 @@
-"""The logs of writers that do not run any more, in a directory that several share: whoever finds one writes to it what is left to be said."""
+"""The logs of writers that do not run any more, in a directory that several share: whoever finds
+one writes to it what is left to be said.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,14 +20,24 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @contextmanager
-def stale_writer(directory: Path, writer: str, keys: Keys, anchors: Iterable[Anchor]) -> Iterator[FileSink]:
+def stale_writer(
+    directory: Path, writer: str, keys: Keys, anchors: Iterable[Anchor]
+) -> Iterator[FileSink]:
     """Its log, which goes on in a segment of its own if anything is written.
 
     Raises Running while its process runs, Unusable if it was changed, or OSError.
     """
     with locked(directory, writer) as lock:
         found = position(directory, writer, keys, last_of(anchors, writer))
-        sink = FileSink(directory, writer, keys, head=found.head, number=found.number, open=found.open, hold=lock.hold)
+        sink = FileSink(
+            directory,
+            writer,
+            keys,
+            head=found.head,
+            number=found.number,
+            open=found.open,
+            hold=lock.hold,
+        )
         try:
             if found.torn is not None:
                 sink.append([repaired(found.torn)])
@@ -36,5 +48,9 @@ def stale_writer(directory: Path, writer: str, keys: Keys, anchors: Iterable[Anc
 
 def repaired(torn: Torn) -> Entry:
     """Says that the end of a log was set aside, to the log and to its operator."""
-    log.warning("the end of the audit log was incomplete and is set aside", file=str(torn.path), bytes=torn.size)
+    log.warning(
+        "the end of the audit log was incomplete and is set aside",
+        file=str(torn.path),
+        bytes=torn.size,
+    )
     return Entry(own_record(events.LOG_REPAIRED, torn_bytes=torn.size, torn_file=torn.path.name))

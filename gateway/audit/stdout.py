@@ -1,4 +1,7 @@
-"""A log on standard output, for containers whose output is collected. A record counts as kept once the system has taken it."""
+"""A log on standard output, for containers whose output is collected.
+
+A record counts as kept once the system has taken it.
+"""
 
 import os
 import sys
@@ -28,12 +31,16 @@ class StdoutSink:
     """The batch to which the rest belongs."""
 
     def append(self, entries: Sequence[Entry]) -> None:
-        # What was begun cannot be taken back, so after a failure the rest follows first. Of what is owed since then, that has been written.
+        # What was begun cannot be taken back, so after a failure the rest follows first. Of what is
+        # owed since then, that has been written.
         self._flush()
         begun = {id(entry) for entry in self._begun}
         entries = [entry for entry in entries if id(entry) not in begun]
         if self.head.sequence == 0:
-            entries = [Entry(own_record(events.LOG_OPENED, segment=Segment(writer=self.writer, number=1))), *entries]
+            entries = [
+                Entry(own_record(events.LOG_OPENED, segment=Segment(writer=self.writer, number=1))),
+                *entries,
+            ]
         lines = []
         for entry in entries:
             line, self.head = seal(self.keys.chain, self.head, entry.body)

@@ -1,4 +1,6 @@
-"""Holds a directory of logs against the key and the anchors: every record must be there, in order, and as it was written."""
+"""Holds a directory of logs against the key and the anchors: every record must be there, in order,
+and as it was written.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,10 @@ from gateway.audit.segments import SegmentFile, segments
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """The first record of a writer that is not as it was written. `sequence`: the number that was due there."""
+    """The first record of a writer that is not as it was written.
+
+    `sequence`: the number that was due there.
+    """
 
     place: str
     sequence: int
@@ -42,13 +47,21 @@ class _Broken(Exception):  # noqa: N818 - says what is the case
         self.bad = bad
 
 
-def verify(directory: Path, keys: Keys, anchors: Iterable[Anchor] = (), writers: Collection[str] = ()) -> list[Verdict]:
-    """One verdict for each writer, or each of those that are named; also for those that only anchors know. Raises OSError."""
+def verify(
+    directory: Path, keys: Keys, anchors: Iterable[Anchor] = (), writers: Collection[str] = ()
+) -> list[Verdict]:
+    """One verdict for each writer, or each of those that are named; also for those that only
+    anchors know. Raises OSError.
+    """
     known: dict[str, list[Anchor]] = {}
     for anchor in anchors:
         known.setdefault(anchor.writer, []).append(anchor)
     names = sorted({*segments(directory), *known})
-    return [_verdict(directory, keys, name, known.get(name, [])) for name in names if not writers or name in writers]
+    return [
+        _verdict(directory, keys, name, known.get(name, []))
+        for name in names
+        if not writers or name in writers
+    ]
 
 
 def _verdict(directory: Path, keys: Keys, writer: str, anchors: Sequence[Anchor]) -> Verdict:
@@ -82,7 +95,9 @@ class _Check:
         try:
             for index, each in enumerate(files):
                 if index and each.number != files[index - 1].number + 1:
-                    raise self._broken(f"is missing, with all of segment {files[index - 1].number + 1}")
+                    raise self._broken(
+                        f"is missing, with all of segment {files[index - 1].number + 1}"
+                    )
                 self._segment(each, files[index + 1] if index + 1 < len(files) else None)
             self._begun(files)
             self._anchored()
@@ -95,8 +110,14 @@ class _Check:
         return verdict
 
     def _begun(self, files: Sequence[SegmentFile]) -> None:
-        if files and (files[0].number > self._removed_through + 1 or self._first_sequence > self._removed_sequence + 1):
-            text = f"and all up to {self._first_sequence - 1} are missing, of which no record says that they were removed"
+        if files and (
+            files[0].number > self._removed_through + 1
+            or self._first_sequence > self._removed_sequence + 1
+        ):
+            text = (
+                f"and all up to {self._first_sequence - 1} are missing, of which no record says"
+                " that they were removed"
+            )
             raise _Broken(Bad(files[0].path.name, self._removed_sequence + 1, text))
 
     def _segment(self, segment: SegmentFile, following: SegmentFile | None) -> None:
@@ -108,14 +129,22 @@ class _Check:
         ends = abandoned_at(following)
         for number, line in enumerate(lines, start=1):
             if ends is not None and self._verdict.head.sequence == ends:
-                self._verdict.notes.append(f"{segment.path.name}: a failed write left {len(lines) - number + 1} lines that count for nothing")
+                self._verdict.notes.append(
+                    f"{segment.path.name}: a failed write left {len(lines) - number + 1} lines that"
+                    " count for nothing"
+                )
                 return
             self._place = f"{segment.path.name}:{number}"
             self._line(segment, number, line)
         if not lines and following is None:
-            self._verdict.notes.append(f"{segment.path.name}: holds no complete record, as after a crash at its beginning")
+            self._verdict.notes.append(
+                f"{segment.path.name}: holds no complete record, as after a crash at its beginning"
+            )
         elif rest and following is None:
-            self._verdict.notes.append(f"{segment.path.name}: its last line is incomplete ({len(rest)} bytes), as after a crash or during a write")
+            self._verdict.notes.append(
+                f"{segment.path.name}: its last line is incomplete ({len(rest)} bytes), as after a"
+                " crash or during a write"
+            )
         elif rest and ends is None:
             self._place = f"{segment.path.name}:{len(lines) + 1}"
             raise self._broken("is cut short")
@@ -147,7 +176,10 @@ class _Check:
             self._removed_through = max(self._removed_through, removed.segment)
             self._removed_sequence = max(self._removed_sequence, removed.sequence)
         if (displaced := record.unmapped.displaced) is not None:
-            told = f"record {said.sequence} says that segment {displaced.segment} {displaced.cause} while it was written to"
+            told = (
+                f"record {said.sequence} says that segment {displaced.segment} {displaced.cause}"
+                " while it was written to"
+            )
             verdict.notes.append(f"{segment.path.name}: {told}")
         if said.sequence in self._wanted:
             self._macs[said.sequence] = said.mac
@@ -157,20 +189,41 @@ class _Check:
             raise self._broken("is not the first record of a segment")
         if (header.writer, header.number) != (segment.writer, segment.number):
             raise self._broken(f"belongs to segment {header.number} of writer {header.writer}")
-        previous = Head(header.previous.sequence, bytes.fromhex(header.previous.mac)) if header.previous is not None else Head()
+        previous = (
+            Head(header.previous.sequence, bytes.fromhex(header.previous.mac))
+            if header.previous is not None
+            else Head()
+        )
         if self._verdict.records == 0:
             self._verdict.head, self._first_sequence = previous, previous.sequence + 1
         elif previous != self._verdict.head:
-            raise self._broken(f"does not follow: the segment before ended with record {previous.sequence}, or another one stood there")
+            raise self._broken(
+                f"does not follow: the segment before ended with record {previous.sequence}, or"
+                " another one stood there"
+            )
 
     def _anchored(self) -> None:
         head = self._verdict.head
         for anchor in sorted(self._anchors, key=lambda each: each.sequence):
             if not genuine(self._keys, anchor):
-                raise _Broken(Bad("anchors", anchor.sequence, "has an anchor that was not signed with this key"))
+                raise _Broken(
+                    Bad(
+                        "anchors",
+                        anchor.sequence,
+                        "has an anchor that was not signed with this key",
+                    )
+                )
             if anchor.sequence > head.sequence:
-                raise _Broken(Bad(self._place, head.sequence + 1, f"and all after it are missing: record {anchor.sequence} was anchored"))
-            if anchor.sequence >= self._first_sequence and self._macs.get(anchor.sequence) != bytes.fromhex(anchor.mac):
+                raise _Broken(
+                    Bad(
+                        self._place,
+                        head.sequence + 1,
+                        f"and all after it are missing: record {anchor.sequence} was anchored",
+                    )
+                )
+            if anchor.sequence >= self._first_sequence and self._macs.get(
+                anchor.sequence
+            ) != bytes.fromhex(anchor.mac):
                 raise _Broken(Bad(self._place, anchor.sequence, "is not the one that was anchored"))
 
     def _broken(self, text: str) -> _Broken:

@@ -1,7 +1,9 @@
-"""The thread that writes: it takes everything that waits, writes it as one batch, and only then tells those who asked.
+"""The thread that writes: it takes everything that waits, writes it as one batch, and only then
+tells those who asked.
 
-Nobody else touches the disk, so the event loop never waits for it; and many calls at once share one sync. When a write fails, what must not be lost
-is kept, and the thread tries again until the sink takes records once more. Then they follow, with a count of those that had no room.
+Nobody else touches the disk, so the event loop never waits for it; and many calls at once share one
+sync. When a write fails, what must not be lost is kept, and the thread tries again until the sink
+takes records once more. Then they follow, with a count of those that had no room.
 """
 
 import asyncio
@@ -22,7 +24,9 @@ from gateway.audit.own import own_record
 from gateway.audit.record import Anchor
 
 MAX_WAITING: Final = 20_000
-"""Records that wait or are owed; further ones are counted only, as are those for which there is no memory."""
+"""Records that wait or are owed; further ones are counted only, as are those for which there is no
+memory.
+"""
 _MAX_BYTES: Final = 64 << 20
 _BATCH: Final = 512
 _RETRY_S: Final = 0.25
@@ -46,9 +50,19 @@ class _Wish:
 
 
 class Writer:
-    """One per process. `submit` and `durable` are called on the event loop, everything else happens in the thread."""
+    """One per process.
 
-    def __init__(self, sink: Sink, *, timeout_s: float, anchor_s: float, anchored: Callable[[Anchor], None] = lambda _anchor: None) -> None:
+    `submit` and `durable` are called on the event loop, everything else happens in the thread.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        timeout_s: float,
+        anchor_s: float,
+        anchored: Callable[[Anchor], None] = lambda _anchor: None,
+    ) -> None:
         self._sink = sink
         self._timeout_s = timeout_s
         self._anchor_s = anchor_s
@@ -78,14 +92,21 @@ class Writer:
         if self._down:
             return self._down
         since = self._busy_since
-        return "a write does not end" if since is not None and time.monotonic() - since > self._timeout_s else ""
+        return (
+            "a write does not end"
+            if since is not None and time.monotonic() - since > self._timeout_s
+            else ""
+        )
 
     def submit(self, entry: Entry) -> None:
         """Writes the record when it can. Never fails and never waits."""
         self._put(_Wish(entry))
 
     async def durable(self, entry: Entry) -> None:
-        """Returns once the record is on disk. Raises Refused, after the timeout of the settings at the latest."""
+        """Returns once the record is on disk.
+
+        Raises Refused, after the timeout of the settings at the latest.
+        """
         if reason := self.trouble:
             raise Refused(reason)
         waiter = asyncio.get_running_loop().create_future()
@@ -104,7 +125,10 @@ class Writer:
             self._bell.notify()
         await asyncio.to_thread(self._thread.join, _CLOSE_S)
         if self._thread.is_alive() or self._owed or self._wishes:
-            log.error("the audit log ended without its last records", records=len(self._owed) + len(self._wishes) + self._lost)
+            log.error(
+                "the audit log ended without its last records",
+                records=len(self._owed) + len(self._wishes) + self._lost,
+            )
 
     def _put(self, wish: _Wish) -> bool:
         with self._bell:
@@ -118,7 +142,8 @@ class Writer:
                 self._bell.notify()
         return True
 
-    # The thread ------------------------------------------------------------------------------------------------------------------
+    # The thread
+    # ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         checked_at = time.monotonic()
@@ -134,12 +159,16 @@ class Writer:
                 return
 
     def _next(self) -> tuple[list[_Wish], bool]:
-        """What is to be written; waits for it, but not longer than until the next anchor or the next attempt is due."""
+        """What is to be written; waits for it, but not longer than until the next anchor or the
+        next attempt is due.
+        """
         with self._bell:
             if not self._wishes and not self._closing:
                 self._bell.wait(_RETRY_S if self._down else self._anchor_s)
             if self._wishes:
-                self._bell.wait_for(lambda: self._hurried or self._closing or len(self._wishes) >= _BATCH, _LINGER_S)
+                self._bell.wait_for(
+                    lambda: self._hurried or self._closing or len(self._wishes) >= _BATCH, _LINGER_S
+                )
             self._hurried = False
             batch = [self._wishes.popleft() for _ in range(min(_BATCH, len(self._wishes)))]
             return batch, self._closing and not self._wishes
@@ -156,7 +185,9 @@ class Writer:
             self._done_with(batch)
 
     def _pay(self) -> None:
-        """Writes what is owed, batch by batch, as long as that goes well; with the last one that records can be written again."""
+        """Writes what is owed, batch by batch, as long as that goes well; with the last one that
+        records can be written again.
+        """
         while self._down:
             part = [*islice(self._owed, _BATCH)]
             rest = len(self._owed) > len(part)
@@ -167,7 +198,11 @@ class Writer:
             self._done_with(part)
 
     def _appended(self, batch: list[_Wish], *, recovered: bool, more: bool = False) -> str:
-        """Why they were not written. `recovered`: a record tells of what was lost, too. `more`: the trouble is not over with them."""
+        """Why they were not written.
+
+        `recovered`: a record tells of what was lost, too. `more`: the trouble is not over with
+        them.
+        """
         lost = self._lost
         entries = [wish.entry for wish in batch]
         if recovered:
@@ -201,7 +236,9 @@ class Writer:
 
     def _judge(self, problem: str) -> None:
         if problem and not self._down:
-            log.error("the audit log cannot be written; changes are refused until it can", cause=problem)
+            log.error(
+                "the audit log cannot be written; changes are refused until it can", cause=problem
+            )
         if self._down and not problem:
             log.warning("the audit log is written again")
         self._down = problem

@@ -1,1 +1,3 @@
-"""A change from its beginning to the end of the work that it started: the ledger, recovery, evidence, and submissions."""
+"""A change from its beginning to the end of the work that it started: the ledger, recovery,
+evidence, and submissions.
+"""

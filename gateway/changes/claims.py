@@ -1,6 +1,8 @@
-"""All asynchronous changes of each project as the store has them, of every replica: parsed when they change, and found by the tasks they may own.
+"""All asynchronous changes of each project as the store has them, of every replica: parsed when
+they change, and found by the tasks they may own.
 
-Whoever compares a change with others calls `sync` after it has read tasks: whoever started one of these through any gateway is then known.
+Whoever compares a change with others calls `sync` after it has read tasks: whoever started one of
+these through any gateway is then known.
 """
 
 import asyncio
@@ -32,7 +34,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change. `op` is without its detail, which is the trace; `search`: what its tasks look like as far as that is known."""
+    """One change.
+
+    `op` is without its detail, which is the trace; `search`: what its tasks look like as far as
+    that is known.
+    """
 
     op: OperationView
     trace: OperationDetail
@@ -45,13 +51,19 @@ class Entry:
     @property
     def sought(self) -> bool:
         """Whether its tasks are to be found out."""
-        return self.op.state is State.COMMITTED and not (self.note is not None and self.note.found_at)
+        return self.op.state is State.COMMITTED and not (
+            self.note is not None and self.note.found_at
+        )
 
     @property
     def holds(self) -> bool:
         """Whether its work takes slots under limits of concurrency."""
         over = self.note is not None and self.note.over
-        return bool(self.trace.slots) and self.op.state in {State.UNKNOWN, State.COMMITTED} and not over
+        return (
+            bool(self.trace.slots)
+            and self.op.state in {State.UNKNOWN, State.COMMITTED}
+            and not over
+        )
 
     @property
     def unfinished(self) -> bool:
@@ -60,7 +72,9 @@ class Entry:
 
 @dataclass(slots=True)
 class _Project:
-    """`newest`: when the newest change began, by the store's clock; `tidy_at`: at how many entries to look for those that can go."""
+    """`newest`: when the newest change began, by the store's clock; `tidy_at`: at how many entries
+    to look for those that can go.
+    """
 
     position: str = ""
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -72,7 +86,11 @@ class _Project:
 
 @dataclass(slots=True)
 class Claims:
-    """One per process. `reach_s`: how long before a change another may have begun that could have started the same tasks; `hear`: of each news."""
+    """One per process.
+
+    `reach_s`: how long before a change another may have begun that could have started the same
+    tasks; `hear`: of each news.
+    """
 
     store: Store
     reader: UpstreamReader
@@ -89,7 +107,10 @@ class Claims:
                 try:
                     self._take(project, known, op)
                 except (msgspec.DecodeError, KeyError):
-                    log.exception("a change cannot be understood; was it written by another version?", submission=op.id)
+                    log.exception(
+                        "a change cannot be understood; was it written by another version?",
+                        submission=op.id,
+                    )
             known.position = changes.position
             if len(known.entries) > known.tidy_at:
                 self._tidy(known)
@@ -98,7 +119,10 @@ class Claims:
         return self._projects[project].entries.get(op_id) if project in self._projects else None
 
     def others(self, project: str, own: OperationView, tasks: Iterable[Task]) -> Iterator[Claim]:
-        """The other changes that may have started one of the tasks. Raises KeyError for a project that is not served any more."""
+        """The other changes that may have started one of the tasks.
+
+        Raises KeyError for a project that is not served any more.
+        """
         known, clock = self._projects[project], self.reader.clock(project)
         for op_id in known.index.of(tasks):
             each = known.entries[op_id]
@@ -106,7 +130,8 @@ class Claims:
                 yield each.claim(clock)
 
     async def look(self, op: OperationView, trace: OperationDetail) -> tuple[list[Task], Hits]:
-        """The tasks of a project since a while before a change of which no more is known, and those that fit it.
+        """The tasks of a project since a while before a change of which no more is known, and those
+        that fit it.
 
         Raises GatewayError, StoreDown, and KeyError for a project that is not served.
         """
@@ -121,13 +146,18 @@ class Claims:
             text = "A task that CBR lists cannot be understood, and it may be the change's own."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
         await self.sync(trace.project)
-        return tasks, hits(own, tasks, list(self.others(trace.project, op, filter(own.may_own, tasks))))
+        return tasks, hits(
+            own, tasks, list(self.others(trace.project, op, filter(own.may_own, tasks)))
+        )
 
     def _take(self, project: str, known: _Project, op: OperationView) -> None:
         before = known.entries.get(op.id)
         if before is not None and (before.op.state, before.op.note) == (op.state, op.note):
             return
-        trace, note = before.trace if before is not None else OperationDetail.of(op.detail), Note.of(op.note)
+        trace, note = (
+            before.trace if before is not None else OperationDetail.of(op.detail),
+            Note.of(op.note),
+        )
         if note is not None and note.why and op.state is State.COMMITTED:
             # What was said while its outcome was open.
             note = None
@@ -137,16 +167,30 @@ class Claims:
         entry = known.entries[op.id] = Entry(replace(op, detail=b""), trace, note, search)
         known.newest = max(known.newest, op.created_at)
         if op.state in OPEN or op.state is State.COMMITTED:
-            known.index.put(op.id, keys_of(search, note.task_ids if note is not None and op.state is State.COMMITTED else ()))
+            known.index.put(
+                op.id,
+                keys_of(
+                    search,
+                    note.task_ids if note is not None and op.state is State.COMMITTED else (),
+                ),
+            )
         else:
             known.index.drop(op.id)
         self.hear(project, entry)
 
     def _tidy(self, known: _Project) -> None:
-        """Forgets what nobody can be compared with any more. Not each time, so that each change is looked at a few times in all."""
-        # A change is looked for as long as its reach is, and then compared with what began so long before it.
+        """Forgets what nobody can be compared with any more.
+
+        Not each time, so that each change is looked at a few times in all.
+        """
+        # A change is looked for as long as its reach is, and then compared with what began so long
+        # before it.
         since = known.newest - 2 * self.reach_s
-        for op_id in [op_id for op_id, each in known.entries.items() if each.op.created_at < since and not each.unfinished]:
+        for op_id in [
+            op_id
+            for op_id, each in known.entries.items()
+            if each.op.created_at < since and not each.unfinished
+        ]:
             del known.entries[op_id]
             known.index.drop(op_id)
         known.tidy_at = max(_LEAST, 2 * len(known.entries))

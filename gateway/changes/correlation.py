@@ -1,10 +1,14 @@
-"""Correlation: which tasks a change started. Pure: from a search (upstream/task_search.py, made by the RPC's trait `search`) and tasks to a finding.
+"""Correlation: which tasks a change started.
+
+Pure: from a search (upstream/task_search.py, made by the RPC's trait `search`) and tasks to a
+finding.
 
 CBR takes no token of a caller, and many answers name no task. Evidence, best first:
 
     named     ids of tasks in the answer
     proven    an id in the answer that only the change's own tasks carry: the new checkpoint's
-    likely    type, vault, object and time. Ambiguous as soon as more fits than the change can have started, or another change can have started it too
+    likely    type, vault, object and time. Ambiguous as soon as more fits than the change can have
+              started, or another change can have started it too
 """
 
 import math
@@ -18,7 +22,9 @@ from gateway.upstream.remote_clock import latest
 from gateway.upstream.task_search import Search, Task, subjects_of
 
 ALWAYS: Final = -math.inf
-"""When a change began of which that is not known, or cannot be compared with CBR's times: it may have started any task, but none for sure."""
+"""When a change began of which that is not known, or cannot be compared with CBR's times: it may
+have started any task, but none for sure.
+"""
 
 CORRELATING: Final = int(types_pb2.SUBMISSION_STATE_CORRELATING)
 RESOLVED: Final = int(types_pb2.SUBMISSION_STATE_RESOLVED)
@@ -30,7 +36,10 @@ UNDECIDED: Final = int(types_pb2.SUBMISSION_STATE_UNDECIDED)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A change that can have started tasks. `began` and `found_at` (0: not yet) by CBR's clock; `open`: its outcome is not known."""
+    """A change that can have started tasks.
+
+    `began` and `found_at` (0: not yet) by CBR's clock; `open`: its outcome is not known.
+    """
 
     id: str
     search: Search
@@ -40,12 +49,17 @@ class Claim:
     task_ids: tuple[str, ...] = ()
 
     def may_own(self, task: Task) -> bool:
-        return self.search.fits(task) and (self.search.proven or latest(task.create_time) >= self.began)
+        return self.search.fits(task) and (
+            self.search.proven or latest(task.create_time) >= self.began
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The tasks that fit a change, without those that are another's for sure. `rivals`: changes that can have started one of them as well."""
+    """The tasks that fit a change, without those that are another's for sure.
+
+    `rivals`: changes that can have started one of them as well.
+    """
 
     tasks: tuple[Task, ...]
     rivals: tuple[Claim, ...]
@@ -58,18 +72,42 @@ class Hits:
 
 
 def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
-    """`others` must have been read after `tasks`: whoever started one of these is then among them, if it went through this gateway."""
-    found = sorted({task.id: task for task in tasks if own.may_own(task)}.values(), key=lambda task: (task.create_time.ToNanoseconds(), task.id))
+    """`others` must have been read after `tasks`: whoever started one of these is then among them,
+    if it went through this gateway.
+    """
+    found = sorted(
+        {task.id: task for task in tasks if own.may_own(task)}.values(),
+        key=lambda task: (task.create_time.ToNanoseconds(), task.id),
+    )
     if own.search.proven:
         return Hits(tuple(found), (), doubled=False)
     # What an earlier change was found to have started before this one was sent is not this one's.
-    before = {task_id for other in others if 0 < other.found_at <= own.began for task_id in other.task_ids}
-    left = [task for task in found if task.id not in before and not any(other.search.proven and other.may_own(task) for other in others)]
-    rivals = [other for other in others if not other.search.proven and not 0 < other.found_at <= own.began and any(map(other.may_own, left))]
-    subjects = [subject for task in left for subject in subjects_of(task) & set(own.search.subjects)]
+    before = {
+        task_id for other in others if 0 < other.found_at <= own.began for task_id in other.task_ids
+    }
+    left = [
+        task
+        for task in found
+        if task.id not in before
+        and not any(other.search.proven and other.may_own(task) for other in others)
+    ]
+    rivals = [
+        other
+        for other in others
+        if not other.search.proven
+        and not 0 < other.found_at <= own.began
+        and any(map(other.may_own, left))
+    ]
+    subjects = [
+        subject for task in left for subject in subjects_of(task) & set(own.search.subjects)
+    ]
     checkpoints = {task.checkpoint_id for task in left if task.type == task_pb2.TASK_TYPE_BACKUP}
     older = bool(left) and own.began == ALWAYS
-    return Hits(tuple(left), tuple(rivals), doubled=older or len(set(subjects)) < len(subjects) or len(checkpoints) > 1)
+    return Hits(
+        tuple(left),
+        tuple(rivals),
+        doubled=older or len(set(subjects)) < len(subjects) or len(checkpoints) > 1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +120,21 @@ class Finding:
 
 
 def judge(own: Claim, found: Hits, *, settled: bool, given_up: bool) -> Finding:
-    """What a look comes to. `settled`: what CBR has not listed by now it will not list; `given_up`: nobody waits any longer."""
+    """What a look comes to.
+
+    `settled`: what CBR has not listed by now it will not list; `given_up`: nobody waits any longer.
+    """
     if found.rivals and any(rival.open for rival in found.rivals) and not given_up:
         # Once it is known what became of the other, there may be no doubt left.
         return Finding(CORRELATING, final=False)
     if found.rivals or found.doubled:
         return Finding(AMBIGUOUS, found.ids, final=settled)
     covered: set[str] = set().union(*(subjects_of(task) for task in found.tasks))
-    complete = covered.issuperset(own.search.subjects) if own.search.countable else settled and bool(found.tasks)
+    complete = (
+        covered.issuperset(own.search.subjects)
+        if own.search.countable
+        else settled and bool(found.tasks)
+    )
     if complete or given_up:
         return Finding(RESOLVED, found.ids)
     return Finding(CORRELATING, found.ids, final=False)

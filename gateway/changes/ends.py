@@ -1,6 +1,8 @@
-"""Follows the work that changes started to its end, maybe hours later, for those who keep a record of it.
+"""Follows the work that changes started to its end, maybe hours later, for those who keep a record
+of it.
 
-Each end is told at least once: it is told first, then noted with the operation, so that a crash between the two tells it again.
+Each end is told at least once: it is told first, then noted with the operation, so that a crash
+between the two tells it again.
 """
 
 import asyncio
@@ -31,7 +33,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """How a task ended. `submission`: the change that started it; `status` is GONE for a task that CBR does not know any more."""
+    """How a task ended.
+
+    `submission`: the change that started it; `status` is GONE for a task that CBR does not know any
+    more.
+    """
 
     task_id: str
     type: str
@@ -82,14 +88,20 @@ class TaskEnds:
     async def _run(self) -> None:
         while True:
             self._woken.clear()
-            due = [(name, each) for name, each in self._open.items() if each.next_at <= self.clock.monotonic()][:_AT_ONCE]
+            due = [
+                (name, each)
+                for name, each in self._open.items()
+                if each.next_at <= self.clock.monotonic()
+            ][:_AT_ONCE]
             for task_id, each in due:
                 try:
                     if await self._ended(task_id, each):
                         del self._open[task_id]
                         continue
                 except (GatewayError, StoreDown, KeyError) as error:
-                    log.warning("the end of a task cannot be looked for now", task=task_id, error=str(error))
+                    log.warning(
+                        "the end of a task cannot be looked for now", task=task_id, error=str(error)
+                    )
                 except Exception:
                     log.exception("the end of a task is not looked for any more", task=task_id)
                     del self._open[task_id]
@@ -101,17 +113,33 @@ class TaskEnds:
                     await self._woken.wait()
 
     async def _ended(self, task_id: str, each: _Open) -> bool:
-        """One look; True when there is nothing left to tell. Raises GatewayError, StoreDown, and KeyError for a project that is not served."""
+        """One look; True when there is nothing left to tell.
+
+        Raises GatewayError, StoreDown, and KeyError for a project that is not served.
+        """
         op = await self.store.operation(each.submission)
         note = Note.of(op.note) if op is not None else None
         if op is None or note is None or task_id in note.ended:
             return True
-        answer: Any = await self.reader.read("TaskService/GetTask", each.project, {"task_id": task_id})
+        answer: Any = await self.reader.read(
+            "TaskService/GetTask", each.project, {"task_id": task_id}
+        )
         task = answer.task if answer is not None else None
         if task is not None and not task.HasField("end_time"):
             return False
-        kind, status = ("", "GONE") if task is None else (task_pb2.TaskType.Name(task.type), task_pb2.TaskStatus.Name(task.status))
-        end = TaskEnd(task_id, kind.removeprefix("TASK_TYPE_"), status.removeprefix("TASK_STATUS_"), op.id, op.rpc, op.tenant)
+        kind, status = (
+            ("", "GONE")
+            if task is None
+            else (task_pb2.TaskType.Name(task.type), task_pb2.TaskStatus.Name(task.status))
+        )
+        end = TaskEnd(
+            task_id,
+            kind.removeprefix("TASK_TYPE_"),
+            status.removeprefix("TASK_STATUS_"),
+            op.id,
+            op.rpc,
+            op.tenant,
+        )
         self.tell(end)
         newer = msgspec.structs.replace(note, ended=(*note.ended, task_id))
         await self.store.note(op.id, newer.packed(), op.note)

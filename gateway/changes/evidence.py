@@ -1,4 +1,6 @@
-"""Whether a change whose outcome is unknown was carried out, told from what CBR shows. Looks only, never sends a change again.
+"""Whether a change whose outcome is unknown was carried out, told from what CBR shows.
+
+Looks only, never sends a change again.
 
 found     one object, and with it the response that the change would have had
 absent    CBR does not show it; after a while that means: it never happened (bounds.py)
@@ -36,7 +38,9 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`response` and `resource_id`: of what was found; `ids`: of what may be it; `listed`: how new the list is that does not show it."""
+    """`response` and `resource_id`: of what was found; `ids`: of what may be it; `listed`: how new
+    the list is that does not show it.
+    """
 
     sign: Sign
     response: Message | None = None
@@ -58,13 +62,24 @@ def _absent(case: Case, moments: Iterable[Timestamp]) -> Evidence:
 
 
 def _with_marker(vaults: Sequence[Any], op_id: str) -> Sequence[Any]:
-    return [vault for vault in vaults if any(tag.key == MARKER and tag.value == op_id for tag in vault.tags)]
+    return [
+        vault
+        for vault in vaults
+        if any(tag.key == MARKER and tag.value == op_id for tag in vault.tags)
+    ]
 
 
 async def _made(case: Case, creation: AnyCreation) -> Evidence:
-    """What a create made: told by its marker, or else among its namesakes. What was ordered is not there before it is paid, however late."""
+    """What a create made: told by its marker, or else among its namesakes.
+
+    What was ordered is not there before it is paid, however late.
+    """
     rows = await namesakes.listed(creation, case.reader, case.project)
-    verdict, hits = (Verdict.OURS, _with_marker(rows, case.op.id)) if case.trace.marked else await judge(creation, rows, case)
+    verdict, hits = (
+        (Verdict.OURS, _with_marker(rows, case.op.id))
+        if case.trace.marked
+        else await judge(creation, rows, case)
+    )
     if not hits:
         return _absent(case, (creation.made(row) for row in rows))
     if verdict is Verdict.OURS and len(hits) == 1:
@@ -88,7 +103,9 @@ async def _proven(case: Case, proof: AnyProof) -> Evidence:
 
 
 async def _work(case: Case) -> Evidence:
-    """The tasks of an asynchronous change show that it was carried out, if they can be no other change's."""
+    """The tasks of an asynchronous change show that it was carried out, if they can be no other
+    change's.
+    """
     tasks_listed, found = await case.claims.look(case.op, case.trace)
     tasks: Sequence[Task] = found.tasks
     if described := case.binding.traits.description:
@@ -103,11 +120,17 @@ async def _work(case: Case) -> Evidence:
     return _absent(case, (task.create_time for task in tasks_listed))
 
 
-async def _described(case: Case, tasks: Sequence[Task], sent: str) -> tuple[list[Task], tuple[str, ...]]:
-    """The tasks whose checkpoint has the description that was sent, and the checkpoints that show none. Only their backups tell it."""
+async def _described(
+    case: Case, tasks: Sequence[Task], sent: str
+) -> tuple[list[Task], tuple[str, ...]]:
+    """The tasks whose checkpoint has the description that was sent, and the checkpoints that show
+    none. Only their backups tell it.
+    """
     ours, silent = [], []
     for checkpoint_id in dict.fromkeys(task.checkpoint_id for task in tasks):
-        backups = await case.reader.rows("BackupService/ListBackups", case.project, "backups", checkpoint_id=checkpoint_id)
+        backups = await case.reader.rows(
+            "BackupService/ListBackups", case.project, "backups", checkpoint_id=checkpoint_id
+        )
         shown = {backup.description for backup in backups}
         if shown == {sent}:
             ours.append(checkpoint_id)
@@ -117,7 +140,9 @@ async def _described(case: Case, tasks: Sequence[Task], sent: str) -> tuple[list
 
 
 async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
-    """The response that the change would have had, as far as its tasks show it; None: not even partly."""
+    """The response that the change would have had, as far as its tasks show it; None: not even
+    partly.
+    """
     traits = case.binding.traits
     if traits.result is not None:
         read = traits.result.shown_by

@@ -1,4 +1,6 @@
-"""An operation's record in the store, from `begin` to its end; what a store that is down could not be told is told it later."""
+"""An operation's record in the store, from `begin` to its end; what a store that is down could not
+be told is told it later.
+"""
 
 import asyncio
 import itertools
@@ -74,7 +76,11 @@ class Ledger:
     _lately: dict[str, CarriedOut] = field(default_factory=dict)
 
     async def begin(self, op: Operation) -> Begun:
-        """Raises StoreDown. What was begun without our hearing of it is released later, so that a repeat need not wait until it runs out."""
+        """Raises StoreDown.
+
+        What was begun without our hearing of it is released later, so that a repeat need not wait
+        until it runs out.
+        """
         failpoint.reach("before_begin")
         try:
             begun = await self.store.begin(op)
@@ -101,7 +107,9 @@ class Ledger:
         if ending.result is not ChangeResult.UNKNOWN:
             mine = self.under_way.pop(op_id, None)
             if mine and ending.result is ChangeResult.DONE:
-                self._keep(op_id, CarriedOut(mine.op, ending, self.clock.monotonic() + self.settle_s))
+                self._keep(
+                    op_id, CarriedOut(mine.op, ending, self.clock.monotonic() + self.settle_s)
+                )
         elif mine := self.under_way.get(op_id):
             mine.state = State.UNKNOWN
         before, after = _AROUND[ending.result]
@@ -112,7 +120,11 @@ class Ledger:
         except StoreDown:
             if len(self.owed) < _MAX_OWED:
                 self.owed[op_id] = ending
-            log.warning("the store is down; the end of an operation is kept for later", op=op_id, outcome=ending.result.value)
+            log.warning(
+                "the store is down; the end of an operation is kept for later",
+                op=op_id,
+                outcome=ending.result.value,
+            )
             failpoint.reach("end_owed")
             return
         failpoint.reach(after)
@@ -126,7 +138,9 @@ class Ledger:
                 self.owed.pop(op_id, None)
 
     async def restore(self) -> None:
-        """When the store may have lost its data: records anew what CBR may not show yet, whatever the limits say. Raises StoreDown."""
+        """When the store may have lost its data: records anew what CBR may not show yet, whatever
+        the limits say. Raises StoreDown.
+        """
         for op_id, mine in list(self.under_way.items()):
             await self._taken(op_id, self._restored(op_id, mine))
         for op_id, done in list(self._lately.items()):
@@ -148,7 +162,8 @@ class Ledger:
     async def _begun_again(self, mine: Operation) -> None:
         op = replace(mine, charges=tuple(replace(charge, limit=None) for charge in mine.charges))
         if not isinstance(await self.store.begin(op), Admitted):
-            # Somebody has used the request_id meanwhile; what the operation takes counts all the same.
+            # Somebody has used the request_id meanwhile; what the operation takes counts all the
+            # same.
             await self.store.begin(replace(op, request_id=""))
 
     async def _restored(self, op_id: str, mine: UnderWay) -> None:
@@ -162,24 +177,39 @@ class Ledger:
             await self.store.release(op_id)
 
     async def _taken(self, op_id: str, told: Awaitable[None]) -> bool:
-        """Whether the store took what it was told of one operation. One that it cannot take never stops the others. Raises StoreDown."""
+        """Whether the store took what it was told of one operation.
+
+        One that it cannot take never stops the others. Raises StoreDown.
+        """
         try:
             await told
         except StoreDown as down:
             # A write that concerns no operation tells the one from the other.
             await self.store.fence()
-            log.error("the store does not take the record of an operation; the others go on", op=op_id, error=str(down))  # noqa: TRY400 - says it all
+            log.error(  # noqa: TRY400 - says it all
+                "the store does not take the record of an operation; the others go on",
+                op=op_id,
+                error=str(down),
+            )
             return False
         return True
 
     async def _tell(self, op_id: str, ending: Ending) -> None:
         match ending.result:
             case ChangeResult.DONE:
-                stands = await self.store.commit(op_id, ending.response, ending.resource_id, ending.note)
+                stands = await self.store.commit(
+                    op_id, ending.response, ending.resource_id, ending.note
+                )
             case ChangeResult.NOTHING:
                 stands = await self.store.release(op_id)
             case ChangeResult.UNKNOWN:
                 stands = await self.store.unknown(op_id)
         if stands not in _FITTING[ending.result]:
-            # The store was emptied meanwhile, or somebody settled the operation otherwise: the next recount tells what is so.
-            log.warning("the end of an operation does not fit its record", op=op_id, outcome=ending.result.value, record=stands.value)
+            # The store was emptied meanwhile, or somebody settled the operation otherwise: the next
+            # recount tells what is so.
+            log.warning(
+                "the end of an operation does not fit its record",
+                op=op_id,
+                outcome=ending.result.value,
+                record=stands.value,
+            )

@@ -1,7 +1,7 @@
 """Finds the changes that a task can belong to without asking each of them. Pure.
 
-A change is filed under keys, and a task leads to keys: where the one may have started the other, they share a key. The other way round it is only
-likely; `Claim.may_own` tells.
+A change is filed under keys, and a task leads to keys: where the one may have started the other,
+they share a key. The other way round it is only likely; `Claim.may_own` tells.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,7 +20,9 @@ def keys_of(search: Search, task_ids: Iterable[str] = ()) -> frozenset[Key]:
     if search.checkpoint_id:
         keys.add(("checkpoint", search.checkpoint_id))
     elif search.subjects:
-        keys.update(("subject", kind, subject) for kind in search.kinds for subject in search.subjects)
+        keys.update(
+            ("subject", kind, subject) for kind in search.kinds for subject in search.subjects
+        )
     else:
         keys.update(("vault", kind, search.vault_id) for kind in search.kinds)
     return frozenset(keys)
@@ -28,7 +30,12 @@ def keys_of(search: Search, task_ids: Iterable[str] = ()) -> frozenset[Key]:
 
 def keys_to(task: Task) -> list[Key]:
     """Where to look for the changes that can have started a task."""
-    keys: list[Key] = [("task", task.id), ("vault", task.type, ""), ("vault", task.type, task.vault_id), ("checkpoint", task.checkpoint_id)]
+    keys: list[Key] = [
+        ("task", task.id),
+        ("vault", task.type, ""),
+        ("vault", task.type, task.vault_id),
+        ("checkpoint", task.checkpoint_id),
+    ]
     return keys + [("subject", task.type, subject) for subject in subjects_of(task)]
 
 

@@ -1,13 +1,14 @@
 """Whether one of the objects that have the name of a create without a marker is its own.
 
-A name proves nothing: others give it, too. So the namesakes are listed before the create is sent, and kept with it. One that is there afterwards is
-the create's own only if all of this holds:
+A name proves nothing: others give it, too. So the namesakes are listed before the create is sent,
+and kept with it. One that is there afterwards is the create's own only if all of this holds:
 
     it was not there before: not in that list, and not dated by CBR before the create was sent
     no other operation owns it, of whatever tenant, and none whose outcome is open may have made it
     it shows every member that was sent, with the same value
 
-One of which the first two hold and not the third, or of which nobody knows whether it was there before, is a person's to judge.
+One of which the first two hold and not the third, or of which nobody knows whether it was there
+before, is a person's to judge.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ from gateway.upstream.shown import shows
 from gateway.upstream.traits import AnyCreation
 
 _REACH_S: Final = 1800.0
-"""How long before a create another one may have begun that can have made what is taken for its own."""
+"""How long before a create another one may have begun that can have made what is taken for its
+own.
+"""
 
 
 def name_in(creation: AnyCreation, request: Any) -> str:  # noqa: ANN401 - the request of any create
@@ -36,14 +39,22 @@ async def listed(creation: AnyCreation, reader: UpstreamReader, project: str) ->
     return await reader.rows(creation.listing, project, creation.rows)
 
 
-async def named(creation: AnyCreation, reader: UpstreamReader, project: str, name: str) -> list[Any]:
+async def named(
+    creation: AnyCreation, reader: UpstreamReader, project: str, name: str
+) -> list[Any]:
     """Those that have the name. Raises as `listed`."""
     filters = {"name": name} if creation.filters_names else {}
-    return [row for row in await reader.rows(creation.listing, project, creation.rows, **filters) if row.name == name]
+    return [
+        row
+        for row in await reader.rows(creation.listing, project, creation.rows, **filters)
+        if row.name == name
+    ]
 
 
 def topic(project_id: str) -> str:
-    """The word under which the store lists what makes vaults and policies in a project of CBR, for whatever tenant."""
+    """The word under which the store lists what makes vaults and policies in a project of CBR, for
+    whatever tenant.
+    """
     return f"creates {project_id}"
 
 
@@ -56,11 +67,22 @@ class Verdict(Enum):
     DOUBTFUL = auto()
 
 
-async def judge(creation: AnyCreation, rows: Sequence[Any], case: Case) -> tuple[Verdict, Sequence[Any]]:
-    """The verdict, and the rows that it is about. `rows`: all that CBR lists of the kind. Raises StoreDown or KeyError."""
-    fresh = [row for row in rows if row.name == name_in(creation, case.request) and not _existed(row, creation, case)]
+async def judge(
+    creation: AnyCreation, rows: Sequence[Any], case: Case
+) -> tuple[Verdict, Sequence[Any]]:
+    """The verdict, and the rows that it is about.
+
+    `rows`: all that CBR lists of the kind. Raises StoreDown or KeyError.
+    """
+    fresh = [
+        row
+        for row in rows
+        if row.name == name_in(creation, case.request) and not _existed(row, creation, case)
+    ]
     # Read after the rows: whoever made one of them is then known to have begun.
-    began = await case.claims.store.on_topic(topic(case.reader.known(case.project).project_id), case.op.created_at - _REACH_S)
+    began = await case.claims.store.on_topic(
+        topic(case.reader.known(case.project).project_id), case.op.created_at - _REACH_S
+    )
     others = [other for other in began if other.id != case.op.id]
     owned = {other.resource_id for other in others}
     free = [row for row in fresh if row.id not in owned and not _marked(row)]
@@ -79,7 +101,9 @@ def _existed(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN4
     if row.id in (trace.namesakes or ()):
         return True
     comparable = case.reader.clock(trace.project).comparable(trace.sent, trace.accepted)
-    return comparable and trace.sent is not None and latest(creation.made(row)) < trace.sent.earliest
+    return (
+        comparable and trace.sent is not None and latest(creation.made(row)) < trace.sent.earliest
+    )
 
 
 def _marked(row: Any) -> bool:  # noqa: ANN401
@@ -88,19 +112,31 @@ def _marked(row: Any) -> bool:  # noqa: ANN401
 
 
 def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> bool:
-    """Whether another operation, of which it is not known what it made, can have made something without a marker under the name."""
-    unknown = other.state in {State.SENT, State.UNKNOWN} or (other.state is State.COMMITTED and not other.resource_id)
+    """Whether another operation, of which it is not known what it made, can have made something
+    without a marker under the name.
+    """
+    unknown = other.state in {State.SENT, State.UNKNOWN} or (
+        other.state is State.COMMITTED and not other.resource_id
+    )
     theirs = case.reader.catalog[other.rpc]
-    if not unknown or theirs.traits.creates is None or theirs.traits.creates.listing != creation.listing:
+    if (
+        not unknown
+        or theirs.traits.creates is None
+        or theirs.traits.creates.listing != creation.listing
+    ):
         return False
     trace = OperationDetail.of(other.detail)
-    return not trace.marked and name_in(creation, theirs.request_type.FromString(trace.request)) == name_in(creation, case.request)
+    return not trace.marked and name_in(
+        creation, theirs.request_type.FromString(trace.request)
+    ) == name_in(creation, case.request)
 
 
 def _as_sent(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN401 - a row of any list
     sent = case.binding.members(case.request)[creation.member]
     listed = case.reader.catalog[creation.listing]
-    shown = listed.response_plan.write(listed.response_type(**{creation.rows: [row]}))[creation.rows]
+    shown = listed.response_plan.write(listed.response_type(**{creation.rows: [row]}))[
+        creation.rows
+    ]
     assert isinstance(sent, dict)
     assert isinstance(shown, list)
     return shows(sent, shown[0], row.DESCRIPTOR)

@@ -1,4 +1,6 @@
-"""What is kept with an operation, as bytes in the store: its trace from the beginning, and a note about the work that it started."""
+"""What is kept with an operation, as bytes in the store: its trace from the beginning, and a note
+about the work that it started.
+"""
 
 from typing import Any
 
@@ -6,7 +8,14 @@ import msgspec
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.correlation import ALWAYS, CORRELATING, NOT_STARTED, OUTCOME_UNKNOWN, UNDECIDED, Claim
+from gateway.changes.correlation import (
+    ALWAYS,
+    CORRELATING,
+    NOT_STARTED,
+    OUTCOME_UNKNOWN,
+    UNDECIDED,
+    Claim,
+)
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
 from gateway.upstream.catalog import Catalog
@@ -17,10 +26,12 @@ from gateway.upstream.task_search import Search
 class OperationDetail(msgspec.Struct, frozen=True):
     """What must be known of an operation after a crash.
 
-    `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it creates carries its id; `accepted`: when it
-    began, in seconds since 1970; `principal`: who called, as `tenant/caller`; `slots`: those that the work takes under limits
-    of concurrency; `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids of objects that
-    had the name of what it creates already before it was sent; None: nobody knows, or needs to; `beats`: whether its process says that it is there.
+    `owner`: the process that began it; `request`: without its request_id; `marked`: whether what it
+    creates carries its id; `accepted`: when it began, in seconds since 1970; `principal`: who
+    called, as `tenant/caller`; `slots`: those that the work takes under limits of concurrency;
+    `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids
+    of objects that had the name of what it creates already before it was sent; None: nobody knows,
+    or needs to; `beats`: whether its process says that it is there.
     """
 
     owner: str
@@ -50,10 +61,12 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is known of the work of a change that was carried out; or, as `why`, why nobody can tell whether it was.
+    """What is known of the work of a change that was carried out; or, as `why`, why nobody can tell
+    whether it was.
 
-    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet.
-    `ended`: those of its tasks of whose end was told. `over`: all have ended and the slots of the work are free; for work that takes slots only.
+    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `ended`: those
+    of its tasks of whose end was told. `over`: all have ended and the slots of the work are free;
+    for work that takes slots only.
     """
 
     state: int
@@ -72,7 +85,10 @@ class Note(msgspec.Struct, frozen=True):
 
     @classmethod
     def undecided(cls, why: str, *, over: bool = False) -> "Note":
-        """Of a change whose outcome stays open, since nothing that CBR shows proves it. `over`: it shows no work of it either."""
+        """Of a change whose outcome stays open, since nothing that CBR shows proves it.
+
+        `over`: it shows no work of it either.
+        """
         return cls(UNDECIDED, Search(()), why=why, over=over)
 
     def packed(self) -> bytes:
@@ -84,21 +100,31 @@ def request_of(op: OperationView, catalog: Catalog) -> Message:
     return catalog[op.rpc].request_type.FromString(OperationDetail.of(op.detail).request)
 
 
-def skipped_in(answer: Any) -> tuple[Skipped, ...]:  # noqa: ANN401 - the response of any asynchronous RPC
+def skipped_in(
+    answer: Any,  # noqa: ANN401 - any message or value
+) -> tuple[Skipped, ...]:
     if "checkpoint" not in answer.DESCRIPTOR.fields_by_name:
         return ()
     rows = answer.checkpoint.vault.skipped_resources
     return tuple(Skipped(row.id, row.type, row.name, row.code, row.reason) for row in rows)
 
 
-def claim(op: OperationView, trace: OperationDetail, note: Note | None, search: Search, clock: RemoteClock) -> Claim:
+def claim(
+    op: OperationView, trace: OperationDetail, note: Note | None, search: Search, clock: RemoteClock
+) -> Claim:
     note = note if op.state is State.COMMITTED else None
     found = (note.found_at, note.task_ids) if note else (0.0, ())
-    began = trace.sent.earliest if trace.sent is not None and clock.comparable(trace.sent, trace.accepted) else ALWAYS
+    began = (
+        trace.sent.earliest
+        if trace.sent is not None and clock.comparable(trace.sent, trace.accepted)
+        else ALWAYS
+    )
     return Claim(op.id, note.search if note else search, began, op.state in OPEN, *found)
 
 
-def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) -> types_pb2.Submission:
+def shown(
+    op_id: str, rpc: str, request_id: str, accepted: float, note: Note
+) -> types_pb2.Submission:
     """A submission as callers see it."""
     return types_pb2.Submission(
         id=op_id,
@@ -107,16 +133,24 @@ def shown(op_id: str, rpc: str, request_id: str, accepted: float, note: Note) ->
         upstream_request_id=note.upstream_request_id,
         state=types_pb2.SubmissionState.ValueType(note.state),
         task_ids=note.task_ids,
-        skipped_resources=[types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped],
+        skipped_resources=[
+            types_pb2.SkippedResource(**msgspec.structs.asdict(each)) for each in note.skipped
+        ],
         accept_time=moment(accepted),
         state_reason=note.why,
     )
 
 
-def submission(op: OperationView, trace: OperationDetail, note: Note | None) -> types_pb2.Submission:
+def submission(
+    op: OperationView, trace: OperationDetail, note: Note | None
+) -> types_pb2.Submission:
     """The submission of an operation as it stands in the store."""
     if op.state in OPEN:
-        told = Note.undecided(note.why) if note is not None and note.why else Note(OUTCOME_UNKNOWN, Search(()))
+        told = (
+            Note.undecided(note.why)
+            if note is not None and note.why
+            else Note(OUTCOME_UNKNOWN, Search(()))
+        )
     elif op.state is State.COMMITTED:
         told = note or Note(CORRELATING, Search(()))
     else:
@@ -125,6 +159,8 @@ def submission(op: OperationView, trace: OperationDetail, note: Note | None) -> 
 
 
 def undecided(op: OperationView) -> str:
-    """Why nobody can tell what became of an operation; empty while that is still being found out, or is known."""
+    """Why nobody can tell what became of an operation; empty while that is still being found out,
+    or is known.
+    """
     note = Note.of(op.note) if op.state in OPEN else None
     return note.why if note is not None else ""

@@ -1,7 +1,9 @@
-"""Brings the store and CBR together again: after a crash, after an outcome that nobody knows, and every few minutes.
+"""Brings the store and CBR together again: after a crash, after an outcome that nobody knows, and
+every few minutes.
 
     sweep     reservations that ran out end; operations of a process that is gone are looked into
-    watch     one operation whose outcome is unknown is looked for at 0, 1, 2, 5, ... seconds until it is settled
+    watch     one operation whose outcome is unknown is looked for at 0, 1, 2, 5, ... seconds until
+              it is settled
     give back what a delete frees is given back once the object is gone
     recount   counters are set to what CBR lists
 
@@ -39,11 +41,17 @@ from gateway.upstream.retry import READ_CAP_S
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 REFRESH_S: Final = 1.0
-"""Time between two looks at whether the store is still the one that was known, and at the limits in it."""
+"""Time between two looks at whether the store is still the one that was known, and at the limits in
+it.
+"""
 _LOOKS_AT_ONCE: Final = 32
-"""Those of one project share its lists, so that CBR is asked for few of them however many looks there are."""
+"""Those of one project share its lists, so that CBR is asked for few of them however many looks
+there are.
+"""
 _ORPHAN_S: Final = OPERATION_CAP_S + 30.0
-"""After this a SENT operation has no process that still works on it, whatever else is known of that."""
+"""After this a SENT operation has no process that still works on it, whatever else is known of
+that.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -86,7 +94,10 @@ class Recovery:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def start(self) -> None:
-        """Before the first call: what limits are in force. A store that is down is met again by the first call that needs it."""
+        """Before the first call: what limits are in force.
+
+        A store that is down is met again by the first call that needs it.
+        """
         try:
             await self._refresh()
         except StoreDown as down:
@@ -136,7 +147,9 @@ class Recovery:
                 await self._taken_over(op)
             except Exception as error:  # noqa: BLE001 - whatever is in it
                 known = {"op": op.id, "operation": op.rpc, "error": repr(error)}
-                log.error("an open operation is not understood; ReleaseReservation settles it", **known)  # noqa: TRY400
+                log.error(  # noqa: TRY400 - says it all
+                    "an open operation is not understood; ReleaseReservation settles it", **known
+                )
 
     async def _taken_over(self, op: OperationView) -> None:
         """Looks after an open operation if nobody else does."""
@@ -155,7 +168,8 @@ class Recovery:
                 await self.ledger.end(op.id, Ending(ChangeResult.NOTHING))
         elif gone or op.state is State.UNKNOWN:
             if op.state is State.SENT:
-                # Nobody will tell its end any more, so that an operator may, should CBR not show it.
+                # Nobody will tell its end any more, so that an operator may, should CBR not show
+                # it.
                 failpoint.reach("orphan_found")
                 await self.ledger.end(op.id, Ending(ChangeResult.UNKNOWN))
             self.watch(op.id)
@@ -163,21 +177,33 @@ class Recovery:
     def watch(self, op_id: str) -> None:
         """Looks for what became of an operation until that is known."""
         if not self.settings.recovery:
-            log.warning("an outcome is not known, and recovery is off: QuotaService/ReleaseReservation settles it", op=op_id)
+            log.warning(
+                "an outcome is not known, and recovery is off: QuotaService/ReleaseReservation"
+                " settles it",
+                op=op_id,
+            )
             return
         if op_id not in self._tasks:
-            wait = self._waits[op_id] = Wait(self.settings.settle_s, self.settings.through_s, self.clock.monotonic())
+            wait = self._waits[op_id] = Wait(
+                self.settings.settle_s, self.settings.through_s, self.clock.monotonic()
+            )
             self._start(op_id, self._settle(op_id, wait))
 
     def final_by(self, op_id: str, begun: float) -> float | None:
-        """By when the outcome of a change is told at the latest, in seconds since 1970; None: recovery is off, and only an operator tells it.
+        """By when the outcome of a change is told at the latest, in seconds since 1970; None:
+        recovery is off, and only an operator tells it.
 
-        `begun`: when the change was. Another process may look for it, or have died, so that one takes over first.
+        `begun`: when the change was. Another process may look for it, or have died, so that one
+        takes over first.
         """
         if not self.settings.recovery:
             return None
         now, wait = self.clock.time(), self._waits.get(op_id)
-        left_s = wait.bound_s(self.clock.monotonic()) if wait else max(0.0, begun + _ORPHAN_S - now) + self.settings.settle_s
+        left_s = (
+            wait.bound_s(self.clock.monotonic())
+            if wait
+            else max(0.0, begun + _ORPHAN_S - now) + self.settings.settle_s
+        )
         return now + max(0.0, left_s) + READ_CAP_S
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -188,7 +214,8 @@ class Recovery:
         self._tasks[name] = task
         task.add_done_callback(lambda _task: self._tasks.pop(name, None))
 
-    # Outcomes --------------------------------------------------------------------------------------------------------------------
+    # Outcomes
+    # ----------------------------------------------------------------------------------------------
 
     async def _settle(self, op_id: str, wait: Wait) -> None:
         try:
@@ -210,8 +237,12 @@ class Recovery:
                 log.exception("an outcome cannot be looked up; the others are", op=op_id)
 
     async def _settled(self, op_id: str, wait: Wait) -> bool:
-        """One look; True when the operation is settled. Raises GatewayError, StoreDown or KeyError (project no longer served)."""
-        # A store that lost its data is told of the operation again, before its absence is taken for its end.
+        """One look; True when the operation is settled.
+
+        Raises GatewayError, StoreDown or KeyError (project no longer served).
+        """
+        # A store that lost its data is told of the operation again, before its absence is taken for
+        # its end.
         await self.recounter.check_epoch()
         op = await self.store.operation(op_id)
         if op is None or op.state not in {State.SENT, State.UNKNOWN}:
@@ -223,8 +254,14 @@ class Recovery:
             found = await self._look(op)
         except (GatewayError, KeyError) as error:
             if wait.over(asked):
-                why = error.message if isinstance(error, GatewayError) else "the gateway does not serve its project any more."
-                await self._leave_to_people(op, f"CBR cannot be asked: {why.rstrip('.')}", over=False)
+                why = (
+                    error.message
+                    if isinstance(error, GatewayError)
+                    else "the gateway does not serve its project any more."
+                )
+                await self._leave_to_people(
+                    op, f"CBR cannot be asked: {why.rstrip('.')}", over=False
+                )
             raise
         failpoint.reach("after_look")
         match found.sign:
@@ -244,19 +281,37 @@ class Recovery:
         return True
 
     async def _leave_to_people(self, op: OperationView, why: str, *, over: bool) -> None:
-        """Whoever asks for the outcome is told that nobody can tell; CBR is still asked now and then. Raises StoreDown."""
-        if undecided(op) != why and await self.store.note(op.id, Note.undecided(why, over=over).packed(), op.note):
-            log.error("an outcome needs an operator: QuotaService/ReleaseReservation", op=op.id, operation=op.rpc, why=why)
+        """Whoever asks for the outcome is told that nobody can tell; CBR is still asked now and
+        then. Raises StoreDown.
+        """
+        if undecided(op) != why and await self.store.note(
+            op.id, Note.undecided(why, over=over).packed(), op.note
+        ):
+            log.error(
+                "an outcome needs an operator: QuotaService/ReleaseReservation",
+                op=op.id,
+                operation=op.rpc,
+                why=why,
+            )
 
     async def decided(self, op: OperationView, *, carried_out: bool) -> None:
         """Settles an operation as an operator says."""
-        await (self._carried_out(op, Evidence(Sign.FOUND)) if carried_out else self.ledger.end(op.id, Ending(ChangeResult.NOTHING)))
+        await (
+            self._carried_out(op, Evidence(Sign.FOUND))
+            if carried_out
+            else self.ledger.end(op.id, Ending(ChangeResult.NOTHING))
+        )
         self.recounter.soon()
 
     async def _carried_out(self, op: OperationView, found: Evidence) -> None:
         asynchronous = self.reader.catalog[op.rpc].asynchronous
-        # A note of its own also where the answer is not known, in the place of one that says why nobody could tell.
-        answer = found.response if found.response is not None else self.reader.catalog[op.rpc].response_type()
+        # A note of its own also where the answer is not known, in the place of one that says why
+        # nobody could tell.
+        answer = (
+            found.response
+            if found.response is not None
+            else self.reader.catalog[op.rpc].response_type()
+        )
         note = self.submissions.carried_out(op, answer) if asynchronous else b""
         response = found.response.SerializeToString() if found.response is not None else None
         await self.ledger.end(op.id, Ending(ChangeResult.DONE, response, found.resource_id, note))
@@ -269,16 +324,35 @@ class Recovery:
         request = self.reader.catalog[op.rpc].request_type.FromString(trace.request)
         return await evidence.look(Case(op, trace, request, self.reader, self.submissions.claims))
 
-    # What deletes free -----------------------------------------------------------------------------------------------------------
+    # What deletes free
+    # ----------------------------------------------------------------------------------------------
 
-    def give_back(self, binding: Binding, project: str, request: Message, amounts: Mapping[str, int], fence: int | None) -> None:
-        """Frees `amounts` (counter -> negative) once the object of a delete is gone; should that be missed, the next recount tells."""
+    def give_back(
+        self,
+        binding: Binding,
+        project: str,
+        request: Message,
+        amounts: Mapping[str, int],
+        fence: int | None,
+    ) -> None:
+        """Frees `amounts` (counter -> negative) once the object of a delete is gone; should that be
+        missed, the next recount tells.
+        """
         gone = binding.traits.gone
         assert gone is not None, binding.rpc
         name = gone.id_of(request)
-        self._start(f"gone-{name}", self._give_back(name, (gone.rpc, project, gone.fields(request)), amounts, fence))
+        self._start(
+            f"gone-{name}",
+            self._give_back(name, (gone.rpc, project, gone.fields(request)), amounts, fence),
+        )
 
-    async def _give_back(self, name: str, where: tuple[str, str, Mapping[str, object]], amounts: Mapping[str, int], fence: int | None) -> None:
+    async def _give_back(
+        self,
+        name: str,
+        where: tuple[str, str, Mapping[str, object]],
+        amounts: Mapping[str, int],
+        fence: int | None,
+    ) -> None:
         for delay_s in (0.0, 0.2, 0.5, *POLLS_S[1:]):
             await self.clock.sleep(delay_s)
             try:
@@ -289,4 +363,6 @@ class Recovery:
                     failpoint.reach("given_back")
                     return
             except (GatewayError, StoreDown) as error:
-                log.warning("cannot see yet whether an object is gone", object=name, error=str(error))
+                log.warning(
+                    "cannot see yet whether an object is gone", object=name, error=str(error)
+                )

@@ -1,4 +1,6 @@
-"""Takes the gateway's own tag off a vault whose caller needs its place: CBR lets a vault have ten tags, and all of them are the caller's."""
+"""Takes the gateway's own tag off a vault whose caller needs its place: CBR lets a vault have ten
+tags, and all of them are the caller's.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +16,9 @@ from gateway.upstream.marker import MARKER, MAX_TAGS
 from gateway.upstream.reader import UpstreamReader
 
 _FORGOTTEN_S: Final = 24 * 3600.0
-"""The tag of an operation of which the store knows nothing (any more) has done its work on a vault that is older."""
+"""The tag of an operation of which the store knows nothing (any more) has done its work on a vault
+that is older.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -33,16 +37,25 @@ class Room:
         if not adding:
             return
         try:
-            seen = await self.reader.read("VaultService/GetVault", project, {"vault_id": request.vault_id})
+            seen = await self.reader.read(
+                "VaultService/GetVault", project, {"vault_id": request.vault_id}
+            )
             if seen is None or not await self._in_the_way(seen.vault, adding, project):
                 return
             delete = self.reader.catalog["VaultService/DeleteVaultTag"]
             asked = delete.request_type(vault_id=request.vault_id, key=MARKER)
             await self.client.call(delete, asked, account, project, left_s)
         except (GatewayError, StoreDown, KeyError) as error:
-            log.warning("cannot see whether the gateway's own tag takes a place that is needed", vault=request.vault_id, error=str(error))
+            log.warning(
+                "cannot see whether the gateway's own tag takes a place that is needed",
+                vault=request.vault_id,
+                error=str(error),
+            )
         else:
-            log.info("the gateway's own tag was taken off a vault that needs its place", vault=request.vault_id)
+            log.info(
+                "the gateway's own tag was taken off a vault that needs its place",
+                vault=request.vault_id,
+            )
 
     async def _in_the_way(self, vault: Any, adding: set[str], project: str) -> bool:  # noqa: ANN401 - a vault
         tags = {tag.key: tag.value for tag in vault.tags}
@@ -52,13 +65,19 @@ class Room:
         if op is not None:
             return op.state not in OPEN
         now = self.reader.clock(project).now()
-        return now is not None and vault.HasField("create_time") and now.earliest - vault.create_time.ToNanoseconds() / 1e9 > _FORGOTTEN_S
+        return (
+            now is not None
+            and vault.HasField("create_time")
+            and now.earliest - vault.create_time.ToNanoseconds() / 1e9 > _FORGOTTEN_S
+        )
 
 
 def _added(request: Any) -> set[str]:  # noqa: ANN401
     match request:
         case vault_pb2.CreateVaultTagRequest():
             return {request.tag.key}
-        case vault_pb2.BatchUpdateVaultTagsRequest() if request.action == vault_pb2.TAG_ACTION_CREATE:
+        case vault_pb2.BatchUpdateVaultTagsRequest() if (
+            request.action == vault_pb2.TAG_ACTION_CREATE
+        ):
             return {tag.key for tag in request.tags}
     return set()

@@ -1,8 +1,12 @@
-"""Carries changes out, each once: around every one of them its reservation and the record of its request_id.
+"""Carries changes out, each once: around every one of them its reservation and the record of its
+request_id.
 
-begin     reserves what the change asks for and its request_id, together; or answers what was stored for the same request
-on_send   marks the operation SENT before the first byte goes to CBR; from here on only its outcome ends the reservation
-on_end    commit, release or unknown; runs in the change's own task, so also when its caller has gone
+begin     reserves what the change asks for and its request_id, together; or answers what was stored
+          for the same request
+on_send   marks the operation SENT before the first byte goes to CBR; from here on only its outcome
+          ends the reservation
+on_end    commit, release or unknown; runs in the change's own task, so also when its caller has
+          gone
 """
 
 import asyncio
@@ -33,7 +37,19 @@ from gateway.limits.limits import Applied, Kind, Limits, Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.limits.slots import ConcurrencySlots
-from gateway.state import Admitted, Begun, Charge, InProgress, Mismatch, Operation, Refused, Replay, State, Store, StoreDown
+from gateway.state import (
+    Admitted,
+    Begun,
+    Charge,
+    InProgress,
+    Mismatch,
+    Operation,
+    Refused,
+    Replay,
+    State,
+    Store,
+    StoreDown,
+)
 from gateway.upstream.account import Account
 from gateway.upstream.amounts import Metric, ResourceDelta
 from gateway.upstream.client import Client
@@ -82,7 +98,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a change asks for, priced by the limits that it meets. `life`: of the store's data, before it was known how much there is."""
+    """What a change asks for, priced by the limits that it meets.
+
+    `life`: of the store's data, before it was known how much there is.
+    """
 
     operation: Operation
     wanted: Sequence[ResourceDelta]
@@ -116,8 +135,11 @@ class ChangeRunner:
             begun = await self._begin(change, plan, deadline)
         except StoreDown:
             if change.request.request_id or self._grows(change):
-                raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
-            # Deletes, and whatever else cannot grow past a limit, go on without a record; what they free is found by counting.
+                raise refusals.store_down(
+                    "The store of quotas and request_ids does not answer."
+                ) from None
+            # Deletes, and whatever else cannot grow past a limit, go on without a record; what they
+            # free is found by counting.
             try:
                 return await self._send(change, change.request, deadline, None)
             finally:
@@ -127,16 +149,27 @@ class ChangeRunner:
                 note_shadow([shortage.key for shortage in would_refuse])
                 return await self._carry_out(change, plan, deadline)
             case Replay(None):
-                text = "The change with this request_id was carried out, but its answer is not kept (too long, or no longer shown); read it."
+                text = (
+                    "The change with this request_id was carried out, but its answer is not kept"
+                    " (too long, or no longer shown); read it."
+                )
                 raise GatewayError(errors_pb2.ERROR_REASON_EXISTS, text)
             case Replay(bytes(stored)):
                 return Answer(change.binding.response_type.FromString(stored), replayed=True)
             case Mismatch():
-                text = "request_id: was used for another request; give every change an id of its own."
+                text = (
+                    "request_id: was used for another request; give every change an id of its own."
+                )
                 violation = Violation("request_id", "was used for another request", "idempotency")
-                raise GatewayError(errors_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH, text, violations=(violation,))
+                raise GatewayError(
+                    errors_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH, text, violations=(violation,)
+                )
             case Refused(shortages):
-                raise refusals.too_much(shortages, {charge.key: applied for charge, applied in plan.priced}, self.clock.time())
+                raise refusals.too_much(
+                    shortages,
+                    {charge.key: applied for charge, applied in plan.priced},
+                    self.clock.time(),
+                )
             case InProgress(op_id):
                 raise await self._still_going(op_id, change)
         raise AssertionError(begun)
@@ -146,7 +179,14 @@ class ChangeRunner:
         limits, scope = self.overrides.limits, change.scope
         if deltas.read_first(change.binding, limits, scope):
             return change.binding.method != "DELETE"
-        return bool(deltas.priced(deltas.deltas(change.binding, change.request, None), limits, scope, self.clock.time()))
+        return bool(
+            deltas.priced(
+                deltas.deltas(change.binding, change.request, None),
+                limits,
+                scope,
+                self.clock.time(),
+            )
+        )
 
     async def _plan(self, change: Change, limits: Limits, deadline: Deadline) -> _Plan:
         scope = change.scope
@@ -160,7 +200,12 @@ class ChangeRunner:
         life = self.recounter.life
         await self.counted(wanted, priced, scope.project, deadline)
         return _Plan(
-            operation=self._operation(change, deltas.charges_of(wanted, priced, scope), deadline, *await self._before(change, deadline)),
+            operation=self._operation(
+                change,
+                deltas.charges_of(wanted, priced, scope),
+                deadline,
+                *await self._before(change, deadline),
+            ),
             wanted=wanted,
             priced=priced,
             give_back=deltas.credits_of(wanted, limits, scope),
@@ -169,35 +214,74 @@ class ChangeRunner:
         )
 
     async def _current(self, change: Change, limits: Limits) -> tuple[Message | None, int | None]:
-        """The object as it is now where the amounts depend on it, and a fence from before it was read."""
+        """The object as it is now where the amounts depend on it, and a fence from before it was
+        read.
+        """
         read = deltas.read_first(change.binding, limits, change.scope)
         fence = await self.store.fence() if read or deltas.gives_back(change.binding) else None
-        return await self.reader.read(read.rpc, change.scope.project, read.fields(change.request)) if read else None, fence
+        return (
+            await self.reader.read(read.rpc, change.scope.project, read.fields(change.request))
+            if read
+            else None
+        ), fence
 
-    async def counted(self, wanted: Sequence[ResourceDelta], priced: Sequence[tuple[Charge, Applied]], project: str, deadline: Deadline) -> None:
-        """Growth waits until it is known how much there is. Raises QUOTA_STORE_DOWN when that cannot be known or is not in time, and StoreDown."""
-        keys = {charge.key for charge, applied in priced if applied.limit.kind is Kind.STOCK and not charge.shadow}
+    async def counted(
+        self,
+        wanted: Sequence[ResourceDelta],
+        priced: Sequence[tuple[Charge, Applied]],
+        project: str,
+        deadline: Deadline,
+    ) -> None:
+        """Growth waits until it is known how much there is.
+
+        Raises QUOTA_STORE_DOWN when that cannot be known or is not in time, and StoreDown.
+        """
+        keys = {
+            charge.key
+            for charge, applied in priced
+            if applied.limit.kind is Kind.STOCK and not charge.shadow
+        }
         members = [demand for demand in wanted if demand.metric is Metric.MEMBERS_PER_BACKUP]
         if members and keys:
             await self.recounter.members(keys, members[0].part, project)
         elif keys:
             await self.recounter.ensure(keys, project, deadline.left_s(self.clock.monotonic()))
 
-    async def _before(self, change: Change, deadline: Deadline) -> tuple[Span | None, tuple[str, ...] | None]:
-        """CBR's time, and the namesakes of what will be created, where its outcome may have to be told from them; None for what is not known."""
+    async def _before(
+        self, change: Change, deadline: Deadline
+    ) -> tuple[Span | None, tuple[str, ...] | None]:
+        """CBR's time, and the namesakes of what will be created, where its outcome may have to be
+        told from them; None for what is not known.
+        """
         project, found = change.scope.project, None
-        creates = None if self._marks(change) or not self.recovery.settings.recovery else change.binding.traits.creates
-        asks = change.binding.asynchronous and (self.recovery.settings.recovery or self.submissions.settings.correlate)
+        creates = (
+            None
+            if self._marks(change) or not self.recovery.settings.recovery
+            else change.binding.traits.creates
+        )
+        asks = change.binding.asynchronous and (
+            self.recovery.settings.recovery or self.submissions.settings.correlate
+        )
         with contextlib.suppress(TimeoutError, GatewayError, KeyError):
             async with asyncio.timeout(deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE):
                 if creates is not None:
-                    found = tuple(row.id for row in await named(creates, self.reader, project, name_in(creates, change.request)))
+                    found = tuple(
+                        row.id
+                        for row in await named(
+                            creates, self.reader, project, name_in(creates, change.request)
+                        )
+                    )
                 elif asks:
                     await self.reader.time(project)
         return self.client.remote_clock(change.account.endpoint).now(), found
 
     def _operation(
-        self, change: Change, charges: Sequence[Charge], deadline: Deadline, sent: Span | None, namesakes: tuple[str, ...] | None
+        self,
+        change: Change,
+        charges: Sequence[Charge],
+        deadline: Deadline,
+        sent: Span | None,
+        namesakes: tuple[str, ...] | None,
     ) -> Operation:
         anonymous = change.binding.request_type()
         anonymous.CopyFrom(change.request)
@@ -213,7 +297,14 @@ class ChangeRunner:
             ttl_s=max(deadline.left_s(self.clock.monotonic()), 0) + _TTL_MARGIN_S,
             detail=msgspec.msgpack.encode(
                 OperationDetail(
-                    *(self.recovery.heartbeat.owner, change.scope.project, body, self._marks(change), self.clock.time(), change.scope.principal),
+                    *(
+                        self.recovery.heartbeat.owner,
+                        change.scope.project,
+                        body,
+                        self._marks(change),
+                        self.clock.time(),
+                        change.scope.principal,
+                    ),
                     slots=change.slots.lasting,
                     beats=not self.recovery.heartbeat.alone,
                     sent=sent,
@@ -240,7 +331,11 @@ class ChangeRunner:
                 life = self.recounter.life
                 await self.counted(plan.wanted, plan.priced, change.scope.project, deadline)
             begun = await self.ledger.begin(plan.operation)
-            if not isinstance(begun, InProgress) or self.client.released or deadline.left_s(self.clock.monotonic()) < pause_s:
+            if (
+                not isinstance(begun, InProgress)
+                or self.client.released
+                or deadline.left_s(self.clock.monotonic()) < pause_s
+            ):
                 return begun
             known = await self.store.operation(begun.op_id)
             if known is not None and undecided(known):
@@ -256,21 +351,41 @@ class ChangeRunner:
             op = None
         if op is not None and (why := undecided(op)):
             text = (
-                f"The change with this request_id was sent, and nobody can tell whether CBR carried it out: {why}. Look at the object;"
-                " repeat the change with a new request_id only if it is absent. An administrator settles it with ReleaseReservation."
+                "The change with this request_id was sent, and nobody can tell whether CBR carried"
+                f" it out: {why}. Look at the object; repeat the change with a new request_id only"
+                " if it is absent. An administrator settles it with ReleaseReservation."
             )
-            error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED, text, metadata={"operation": op_id})
+            error = GatewayError(
+                errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED, text, metadata={"operation": op_id}
+            )
             return _with_submission(error, change.binding, op_id)
         if op is not None and op.state is State.UNKNOWN:
-            text = "The change with this request_id was sent, and whether CBR carried it out is not known yet; repeat with the same request_id."
-            error = GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, text, metadata={"operation": op_id}, code=code_pb2.UNAVAILABLE)
-            return _with_submission(self._with_end(error, op_id, op.created_at), change.binding, op_id)
-        text = "The change with this request_id is still being carried out; repeat with the same request_id."
-        return GatewayError(errors_pb2.ERROR_REASON_REQUEST_IN_PROGRESS, text, retry_after_s=refusals.STORE_RETRY_S)
+            text = (
+                "The change with this request_id was sent, and whether CBR carried it out is not"
+                " known yet; repeat with the same request_id."
+            )
+            error = GatewayError(
+                errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN,
+                text,
+                metadata={"operation": op_id},
+                code=code_pb2.UNAVAILABLE,
+            )
+            return _with_submission(
+                self._with_end(error, op_id, op.created_at), change.binding, op_id
+            )
+        text = (
+            "The change with this request_id is still being carried out; repeat with the same"
+            " request_id."
+        )
+        return GatewayError(
+            errors_pb2.ERROR_REASON_REQUEST_IN_PROGRESS, text, retry_after_s=refusals.STORE_RETRY_S
+        )
 
     async def _carry_out(self, change: Change, plan: _Plan, deadline: Deadline) -> Answer:
         op_id = plan.operation.id
-        request = marked(change.binding, change.request, op_id) if self._marks(change) else change.request
+        request = (
+            marked(change.binding, change.request, op_id) if self._marks(change) else change.request
+        )
         heartbeat, begun = self.recovery.heartbeat, self.clock.time()
         term = heartbeat.term
         change.slots.enter()
@@ -280,61 +395,118 @@ class ChangeRunner:
                 if await self.ledger.sent(op_id):
                     return True
             except StoreDown:
-                raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+                raise refusals.store_down(
+                    "The store of quotas and request_ids does not answer."
+                ) from None
             # This process was held up, or the store lost the reservation.
             raise refusals.store_down("The reservation ended before the change could be sent.")
 
-        async def on_end(result: ChangeResult, message: Message | None, facts: UpstreamFacts) -> None:
+        async def on_end(
+            result: ChangeResult, message: Message | None, facts: UpstreamFacts
+        ) -> None:
             try:
                 await self._ended(change, plan, result, message, facts)
             finally:
                 await change.slots.leave()
 
-        await self.room.make(change.request, change.scope.project, change.account, deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE)
+        await self.room.make(
+            change.request,
+            change.scope.project,
+            change.account,
+            deadline.left_s(self.clock.monotonic()) * _SHARE_TO_PREPARE,
+        )
         try:
-            return await self._send(change, request, deadline, ChangeObserver(on_send, on_end, lambda: heartbeat.holds(term)))
+            return await self._send(
+                change,
+                request,
+                deadline,
+                ChangeObserver(on_send, on_end, lambda: heartbeat.holds(term)),
+            )
         except GatewayError as error:
-            raise _with_submission(self._with_end(error, op_id, begun), change.binding, op_id) from None
+            raise _with_submission(
+                self._with_end(error, op_id, begun), change.binding, op_id
+            ) from None
 
     def _with_end(self, error: GatewayError, op_id: str, begun: float) -> GatewayError:
         """Tells the caller by when the outcome is told at the latest."""
-        at = self.recovery.final_by(op_id, begun) if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN else None
+        at = (
+            self.recovery.final_by(op_id, begun)
+            if error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN
+            else None
+        )
         if at is not None:
             error.metadata = {**error.metadata, "finalBy": moment(math.ceil(at)).ToJsonString()}
         return error
 
-    async def _send(self, change: Change, request: Message, deadline: Deadline, observer: ChangeObserver | None) -> Answer:
-        # What a reservation took is no longer there for the call; the reply's own reserve is taken off once, inside.
+    async def _send(
+        self, change: Change, request: Message, deadline: Deadline, observer: ChangeObserver | None
+    ) -> Answer:
+        # What a reservation took is no longer there for the call; the reply's own reserve is taken
+        # off once, inside.
         left_s = deadline.ends_at - self.clock.monotonic()
         what = (change.binding, request, change.account, change.page_scope, left_s)
         observers = change.observers if observer is None else (*change.observers, observer)
         recognised = observer is not None and bool(change.request.request_id)
-        reply = await self.client.call(*what, on_left=change.on_left, observers=observers, recognised=recognised)
+        reply = await self.client.call(
+            *what, on_left=change.on_left, observers=observers, recognised=recognised
+        )
         return Answer(reply.message, reply.upstream)
 
-    async def _ended(self, change: Change, plan: _Plan, result: ChangeResult, message: Message | None, facts: UpstreamFacts) -> None:
+    async def _ended(
+        self,
+        change: Change,
+        plan: _Plan,
+        result: ChangeResult,
+        message: Message | None,
+        facts: UpstreamFacts,
+    ) -> None:
         op_id = plan.operation.id
         if result is ChangeResult.DONE and message is not None:
-            note = self.submissions.carried_out(plan.operation, message, facts.request_id) if change.binding.asynchronous else b""
+            note = (
+                self.submissions.carried_out(plan.operation, message, facts.request_id)
+                if change.binding.asynchronous
+                else b""
+            )
             response = message.SerializeToString()
             await self.ledger.end(
-                op_id, Ending(result, response if len(response) <= _RESPONSE_CAP else None, deltas.created_id(change.binding, message), note)
+                op_id,
+                Ending(
+                    result,
+                    response if len(response) <= _RESPONSE_CAP else None,
+                    deltas.created_id(change.binding, message),
+                    note,
+                ),
             )
         else:
             await self.ledger.end(op_id, Ending(result))
-        works = result is ChangeResult.DONE or (result is ChangeResult.UNKNOWN and change.slots.lasting)
-        if change.binding.asynchronous and works and self.submissions.follow(op_id, change.scope.project, change.slots.lasting):
+        works = result is ChangeResult.DONE or (
+            result is ChangeResult.UNKNOWN and change.slots.lasting
+        )
+        if (
+            change.binding.asynchronous
+            and works
+            and self.submissions.follow(op_id, change.scope.project, change.slots.lasting)
+        ):
             change.slots.hand_over()
         if result is ChangeResult.UNKNOWN:
             self.recovery.watch(op_id)
         if result is not ChangeResult.NOTHING and plan.give_back:
-            self.recovery.give_back(change.binding, change.scope.project, change.request, plan.give_back, plan.fence)
-        elif result is ChangeResult.DONE and change.binding.traits.resize and not change.binding.orders:
+            self.recovery.give_back(
+                change.binding, change.scope.project, change.request, plan.give_back, plan.fence
+            )
+        elif (
+            result is ChangeResult.DONE
+            and change.binding.traits.resize
+            and not change.binding.orders
+        ):
             self.recounter.soon()
 
 
 def _with_submission(error: GatewayError, binding: Binding, op_id: str) -> GatewayError:
     """Tells the caller under which id the outcome can be asked for."""
-    if binding.asynchronous and error.reason in {errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED}:
+    if binding.asynchronous and error.reason in {
+        errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN,
+        errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED,
+    }:
         error.metadata = {**error.metadata, "submission": op_id}
     return error

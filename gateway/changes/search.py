@@ -1,4 +1,6 @@
-"""What CBR shows of a change: the tasks among which its own must be, its time, and whether what it deleted is gone."""
+"""What CBR shows of a change: the tasks among which its own must be, its time, and whether what it
+deleted is gone.
+"""
 
 import math
 from typing import Any, Final
@@ -16,7 +18,9 @@ _GRAIN_S: Final = 60.0
 """Changes that began together find their tasks in one list."""
 
 
-def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Message | None = None) -> Search:
+def search_of(
+    reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: Message | None = None
+) -> Search:
     """What the tasks of an operation look like. `answer`: None where it is not known."""
     binding = reader.catalog[rpc]
     assert binding.traits.search is not None, rpc
@@ -24,7 +28,8 @@ def search_of(reader: UpstreamReader, rpc: str, trace: OperationDetail, answer: 
 
 
 async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list[Task], bool]:
-    """The tasks of a project among which those of the change must be, and whether all of them could be understood.
+    """The tasks of a project among which those of the change must be, and whether all of them could
+    be understood.
 
     Raises GatewayError, and KeyError for a project that is not served.
     """
@@ -37,9 +42,18 @@ async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list
     return await reader.understood("TaskService/ListTasks", project, "tasks", wanted)
 
 
-async def listed_since(reader: UpstreamReader, project: str, began: float) -> tuple[list[Task], bool]:
-    """All tasks of a project since that moment by CBR's clock, or a little longer. Answers and raises as `listed`."""
-    since = {} if began == ALWAYS else {"start_time": Timestamp(seconds=int(began // _GRAIN_S * _GRAIN_S))}
+async def listed_since(
+    reader: UpstreamReader, project: str, began: float
+) -> tuple[list[Task], bool]:
+    """All tasks of a project since that moment by CBR's clock, or a little longer.
+
+    Answers and raises as `listed`.
+    """
+    since = (
+        {}
+        if began == ALWAYS
+        else {"start_time": Timestamp(seconds=int(began // _GRAIN_S * _GRAIN_S))}
+    )
     return await reader.understood("TaskService/ListTasks", project, "tasks", since)
 
 
@@ -53,15 +67,28 @@ def age_s(reader: UpstreamReader, trace: OperationDetail, otherwise_s: float) ->
 
 
 def found_at(reader: UpstreamReader, project: str) -> float:
-    """Later than everything where CBR's time is not known. Two such moments of one process are in their order, however little is known of it."""
+    """Later than everything where CBR's time is not known.
+
+    Two such moments of one process are in their order, however little is known of it.
+    """
     now = reader.clock(project).now()
     return math.inf if now is None else now.earliest
 
 
 async def gone(reader: UpstreamReader, rpc: str, trace: OperationDetail) -> bool:
-    """Whether what a change was to delete is no longer there; False for all other changes. Raises GatewayError, and KeyError as `listed`."""
+    """Whether what a change was to delete is no longer there; False for all other changes.
+
+    Raises GatewayError, and KeyError as `listed`.
+    """
     binding = reader.catalog[rpc]
     shown_by = binding.traits.gone
     if shown_by is None:
         return False
-    return await reader.read(shown_by.rpc, trace.project, shown_by.fields(binding.request_type.FromString(trace.request))) is None
+    return (
+        await reader.read(
+            shown_by.rpc,
+            trace.project,
+            shown_by.fields(binding.request_type.FromString(trace.request)),
+        )
+        is None
+    )

@@ -1,4 +1,6 @@
-"""Looks for the tasks of one project's submissions, for all of them together: one list serves many, and only what has changed is judged anew."""
+"""Looks for the tasks of one project's submissions, for all of them together: one list serves many,
+and only what has changed is judged anew.
+"""
 
 import asyncio
 import contextlib
@@ -39,8 +41,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class _Sought:
     """A submission whose tasks are looked for, since `began` by the monotonic clock.
 
-    `seen`: tasks that may be its own, newest rows. `own`: what it claims, by `entry`; None before its first look, when any task may be its own.
-    `stage`: how old it was when it was last judged.
+    `seen`: tasks that may be its own, newest rows. `own`: what it claims, by `entry`; None before
+    its first look, when any task may be its own. `stage`: how old it was when it was last judged.
     """
 
     id: str
@@ -75,7 +77,10 @@ class Seeker:
         self._wake(op_id)
 
     def observe(self, tasks: Collection[Task], *, whole: bool) -> None:
-        """Takes what a poll of the project showed. While polls come, submissions are found by them alone, unless some rows were not understood."""
+        """Takes what a poll of the project showed.
+
+        While polls come, submissions are found by them alone, unless some rows were not understood.
+        """
         self._polled = self._clock.monotonic() if whole else -math.inf
         self._take(tasks)
 
@@ -89,9 +94,17 @@ class Seeker:
             try:
                 await self._look(due)
             except (GatewayError, StoreDown, KeyError) as error:
-                log.warning("tasks of changes cannot be looked for now", project=self._project, submissions=len(due), error=str(error))
+                log.warning(
+                    "tasks of changes cannot be looked for now",
+                    project=self._project,
+                    submissions=len(due),
+                    error=str(error),
+                )
             except Exception:
-                log.exception("submissions are left to the next look for abandoned ones", submissions=[each.id for each in due])
+                log.exception(
+                    "submissions are left to the next look for abandoned ones",
+                    submissions=[each.id for each in due],
+                )
                 for each in due:
                     self._drop(each.id)
             for each in due:
@@ -99,7 +112,8 @@ class Seeker:
                     self._put_off(each)
             await self._clock.sleep(_GAP_S)
 
-    # When ------------------------------------------------------------------------------------------------------------------------------
+    # When
+    # ----------------------------------------------------------------------------------------------
 
     def _wake(self, op_id: str) -> None:
         self._woken[op_id] = None
@@ -132,7 +146,8 @@ class Seeker:
             each.next_at = math.ceil(each.next_at / pause_s) * pause_s
         heapq.heappush(self._times, (each.next_at, each.id))
 
-    # One look --------------------------------------------------------------------------------------------------------------------------
+    # One look
+    # ----------------------------------------------------------------------------------------------
 
     async def _look(self, due: Sequence[_Sought]) -> None:
         """Raises GatewayError, StoreDown, and KeyError for a project that is not served."""
@@ -143,7 +158,11 @@ class Seeker:
             ready = await self._list(ready)
             # Whoever started one of these is known from now on.
             await self._claims.sync(self._project)
-        work = [(each, entry) for each in ready if (entry := self._prepared(each)) and self._has_news(each, entry)]
+        work = [
+            (each, entry)
+            for each in ready
+            if (entry := self._prepared(each)) and self._has_news(each, entry)
+        ]
         for start in range(0, len(work), _AT_ONCE):
             await asyncio.gather(*(self._judged(*one) for one in work[start : start + _AT_ONCE]))
         if work:
@@ -152,7 +171,11 @@ class Seeker:
                 self._prepared(each)
 
     def _prepared(self, each: _Sought) -> Entry | None:
-        """Brings what it claims up to date. None: it is over, or its outcome is not known yet, which is owed to the store and will be told."""
+        """Brings what it claims up to date.
+
+        None: it is over, or its outcome is not known yet, which is owed to the store and will be
+        told.
+        """
         entry = self._claims.get(self._project, each.id)
         if entry is None or (entry.op.state not in OPEN and not entry.sought):
             self._drop(each.id)
@@ -163,7 +186,9 @@ class Seeker:
             each.entry, each.own = entry, entry.claim(self._claims.reader.clock(self._project))
             self._index.put(each.id, keys_of(each.own.search))
         if self._fresh.pop(each.id, None) is not None:
-            each.seen = {task_id: task for task_id, task in each.seen.items() if each.own.may_own(task)}
+            each.seen = {
+                task_id: task for task_id, task in each.seen.items() if each.own.may_own(task)
+            }
         return entry
 
     def _drop(self, op_id: str) -> None:
@@ -172,17 +197,30 @@ class Seeker:
         self._index.drop(op_id)
 
     async def _list(self, ready: Sequence[_Sought]) -> list[_Sought]:
-        """Those that can be judged by it: what only likely fits must be held against all tasks, and a row may not be understood."""
-        reader, claims = self._claims.reader, [(each, each.own) for each in ready if each.own is not None]
+        """Those that can be judged by it: what only likely fits must be held against all tasks, and
+        a row may not be understood.
+        """
+        reader, claims = (
+            self._claims.reader,
+            [(each, each.own) for each in ready if each.own is not None],
+        )
         found = []
         for group in [claims] if len(claims) > _SINGLE_LISTS else [[each] for each in claims]:
             together = len(group) > 1
             first = min(own.began for _, own in group)
-            tasks, whole = await (listed_since(reader, self._project, first) if together else listed(reader, self._project, group[0][1]))
+            tasks, whole = await (
+                listed_since(reader, self._project, first)
+                if together
+                else listed(reader, self._project, group[0][1])
+            )
             self._take(tasks)
             found += [each for each, own in group if whole or own.search.proven]
             if not whole:
-                log.warning("CBR lists a task in a form that cannot be understood", project=self._project, waiting=len(group))
+                log.warning(
+                    "CBR lists a task in a form that cannot be understood",
+                    project=self._project,
+                    waiting=len(group),
+                )
         return found
 
     def _take(self, tasks: Collection[Task]) -> None:
@@ -199,17 +237,24 @@ class Seeker:
             self._wake(each.id)
         each.seen[task.id] = task
 
-    # What it comes to --------------------------------------------------------------------------------------------------------------------
+    # What it comes to
+    # ----------------------------------------------------------------------------------------------
 
     def _stage(self, each: _Sought, entry: Entry) -> tuple[bool, bool]:
-        """Whether what CBR has not listed by now it will not list, and whether nobody waits any longer."""
+        """Whether what CBR has not listed by now it will not list, and whether nobody waits any
+        longer.
+        """
         watched_s = self._clock.monotonic() - each.began
         age = max(age_s(self._claims.reader, entry.trace, watched_s), watched_s)
         return age >= self._settings.settle_s, age >= self._settings.give_up_s
 
     def _has_news(self, each: _Sought, entry: Entry) -> bool:
         """Where no task fits, no other change matters."""
-        return bool(each.seen) or self._claims.reader.catalog[entry.op.rpc].traits.gone is not None or each.stage != self._stage(each, entry)
+        return (
+            bool(each.seen)
+            or self._claims.reader.catalog[entry.op.rpc].traits.gone is not None
+            or each.stage != self._stage(each, entry)
+        )
 
     async def _judged(self, each: _Sought, entry: Entry) -> None:
         """One that cannot be judged now keeps nobody from the others."""
@@ -217,7 +262,11 @@ class Seeker:
             await self._judge(each, entry)
         except (GatewayError, StoreDown, KeyError) as error:
             each.stage = None
-            log.warning("the tasks of a change cannot be looked for now", submission=each.id, error=str(error))
+            log.warning(
+                "the tasks of a change cannot be looked for now",
+                submission=each.id,
+                error=str(error),
+            )
 
     async def _judge(self, each: _Sought, entry: Entry) -> None:
         settled, given_up = each.stage = self._stage(each, entry)
@@ -226,17 +275,30 @@ class Seeker:
         if (finding.state, finding.task_ids) == (note.state, note.task_ids) and not finding.final:
             return
         found = found_at(self._claims.reader, self._project) if finding.final else 0.0
-        newer = msgspec.structs.replace(note, state=finding.state, task_ids=finding.task_ids, found_at=found)
+        newer = msgspec.structs.replace(
+            note, state=finding.state, task_ids=finding.task_ids, found_at=found
+        )
         store = self._claims.store
-        if not await store.note(each.id, newer.packed(), entry.op.note) and await store.operation(each.id) is None:
+        if (
+            not await store.note(each.id, newer.packed(), entry.op.note)
+            and await store.operation(each.id) is None
+        ):
             # It was forgotten. Else another replica knew more: the next look tells.
             self._drop(each.id)
 
     async def _find(self, each: _Sought, entry: Entry, *, settled: bool, given_up: bool) -> Finding:
         own = each.own = entry.claim(self._claims.reader.clock(self._project))
-        others = [] if own.search.proven else list(self._claims.others(self._project, entry.op, each.seen.values()))
+        others = (
+            []
+            if own.search.proven
+            else list(self._claims.others(self._project, entry.op, each.seen.values()))
+        )
         found = correlation.hits(own, each.seen.values(), others)
-        if settled and not found.tasks and await gone(self._claims.reader, entry.op.rpc, entry.trace):
+        if (
+            settled
+            and not found.tasks
+            and await gone(self._claims.reader, entry.op.rpc, entry.trace)
+        ):
             # It left no task that CBR lists.
             given_up = True
         return correlation.judge(own, found, settled=settled, given_up=given_up)

@@ -1,7 +1,9 @@
-"""Submissions: the work that asynchronous changes started, looked for in the background and kept with the change's operation.
+"""Submissions: the work that asynchronous changes started, looked for in the background and kept
+with the change's operation.
 
-A submission is its operation's record, under the same id. Once the change was carried out, a note holds what is known of its tasks; whichever
-replica finds out more replaces the note. So a submission outlives the process and can be asked for anywhere.
+A submission is its operation's record, under the same id. Once the change was carried out, a note
+holds what is known of its tasks; whichever replica finds out more replaces the note. So a
+submission outlives the process and can be asked for anywhere.
 """
 
 import asyncio
@@ -32,7 +34,9 @@ from gateway.upstream.task_search import Task
 
 _PICK_UP_S: Final = 15.0
 _REACH_S: Final = 1800.0
-"""How long before a change another may have begun, at least, that could have started the same tasks."""
+"""How long before a change another may have begun, at least, that could have started the same
+tasks.
+"""
 _MAX_KNOWN: Final = 100_000
 """Tasks whose submission is kept in memory."""
 
@@ -65,32 +69,55 @@ class Submissions:
 
     def __post_init__(self) -> None:
         self.heartbeat.subscribe(self._may_have_gone.set)
-        self.claims = Claims(self.store, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear)
+        self.claims = Claims(
+            self.store, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear
+        )
         self._holdings = Holdings(self.store, self.reader, self.clock)
 
-    # What callers ask ------------------------------------------------------------------------------------------------------------
+    # What callers ask
+    # ----------------------------------------------------------------------------------------------
 
     async def get(self, submission_id: str, tenant: str, project: str) -> types_pb2.Submission:
         """Raises SUBMISSION_NOT_FOUND, also for one of another tenant or project; StoreDown."""
         op = await self.store.operation(submission_id)
-        if op is None or not self._asynchronous(op.rpc) or op.tenant != tenant or OperationDetail.of(op.detail).project != project:
-            text = "There is no such submission in this project; submissions are kept for 24 hours after their change ended."
-            raise GatewayError(errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND, text, resource=Resource("submission", submission_id))
+        if (
+            op is None
+            or not self._asynchronous(op.rpc)
+            or op.tenant != tenant
+            or OperationDetail.of(op.detail).project != project
+        ):
+            text = (
+                "There is no such submission in this project; submissions are kept for 24 hours"
+                " after their change ended."
+            )
+            raise GatewayError(
+                errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND,
+                text,
+                resource=Resource("submission", submission_id),
+            )
         return _shown(op)
 
     def _asynchronous(self, rpc: str) -> bool:
         return rpc in self.reader.catalog.bindings and self.reader.catalog[rpc].asynchronous
 
-    async def recent(self, tenant: str, project: str, before: str, most: int) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
-        """Those before a position (empty: all), newest first, each with its own; `most` are read at first. Raises StoreDown."""
+    async def recent(
+        self, tenant: str, project: str, before: str, most: int
+    ) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
+        """Those before a position (empty: all), newest first, each with its own; `most` are read at
+        first. Raises StoreDown.
+        """
         async for op in in_parts(functools.partial(self.store.recent, project), before, most):
             if op.tenant == tenant:
                 yield op.position, _shown(op)
 
-    # What others tell and hear ---------------------------------------------------------------------------------------------------
+    # What others tell and hear
+    # ----------------------------------------------------------------------------------------------
 
     def observe(self, project: str, tasks: Collection[Task], *, whole: bool = True) -> None:
-        """Takes what a poll of the project showed. While polls come, submissions are found by them alone."""
+        """Takes what a poll of the project showed.
+
+        While polls come, submissions are found by them alone.
+        """
         self._seeker(project).observe(tasks, whole=whole)
 
     def of_task(self, project: str, task_id: str) -> str:
@@ -98,14 +125,24 @@ class Submissions:
         return self._of_task.get((project, task_id), "")
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tells `listener` of each submission that is new or changes, those of other replicas some seconds later. Returns how to end it."""
+        """Tells `listener` of each submission that is new or changes, those of other replicas some
+        seconds later. Returns how to end it.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    # The life of a submission ----------------------------------------------------------------------------------------------------
+    # The life of a submission
+    # ----------------------------------------------------------------------------------------------
 
-    def carried_out(self, op: Operation | OperationView, answer: Any, upstream_request_id: str = "") -> bytes:  # noqa: ANN401 - any response
-        """Puts the submission into the answer of a change that was carried out; the note to store with its operation."""
+    def carried_out(
+        self,
+        op: Operation | OperationView,
+        answer: Any,  # noqa: ANN401 - any message
+        upstream_request_id: str = "",
+    ) -> bytes:
+        """Puts the submission into the answer of a change that was carried out; the note to store
+        with its operation.
+        """
         trace = OperationDetail.of(op.detail)
         search, skipped = search_of(self.reader, op.rpc, trace, answer), skipped_in(answer)
         known = correlation.at_once(search, skipped)
@@ -115,7 +152,8 @@ class Submissions:
         return note.packed()
 
     def follow(self, op_id: str, project: str, slots: Sequence[str] = ()) -> bool:
-        """Looks for the tasks of a change in the background until they are known, and keeps its slots until they are over.
+        """Looks for the tasks of a change in the background until they are known, and keeps its
+        slots until they are over.
 
         To be called once the change's end is stored. False: correlation is off.
         """
@@ -130,14 +168,18 @@ class Submissions:
 
     def _seeker(self, project: str) -> Seeker:
         if project not in self._seekers:
-            self._seekers[project] = seeker = Seeker(project, self.claims, self.clock, self.settings)
+            self._seekers[project] = seeker = Seeker(
+                project, self.claims, self.clock, self.settings
+            )
             # In a context of its own: what is logged of it belongs to no call.
             self._running.add(asyncio.create_task(seeker.run(), context=contextvars.Context()))
         return self._seekers[project]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Says that this process is there, and picks up what earlier lives of it and other replicas left, until left itself."""
+        """Says that this process is there, and picks up what earlier lives of it and other replicas
+        left, until left itself.
+        """
         picking = asyncio.create_task(self._pick_up())
         try:
             async with self.heartbeat.running():
@@ -169,16 +211,27 @@ class Submissions:
             await self.claims.sync(project)
         for op_id, project in list(self._unfinished.items()):
             each = self.claims.get(project, op_id)
-            if each is None or project not in served or (op_id in self._seeker(project) and not each.holds):
+            if (
+                each is None
+                or project not in served
+                or (op_id in self._seeker(project) and not each.holds)
+            ):
                 continue
             if (each.sought or each.holds) and self._abandoned(each.trace):
                 self.follow(op_id, project, each.trace.slots if each.holds else ())
 
     def _abandoned(self, trace: OperationDetail) -> bool:
-        """By then the replica that began has found what there is, or is gone. To be wrong about that costs a few reads."""
-        if trace.owner == self.heartbeat.owner or self.heartbeat.gone(trace.owner, beats=trace.beats):
+        """By then the replica that began has found what there is, or is gone.
+
+        To be wrong about that costs a few reads.
+        """
+        if trace.owner == self.heartbeat.owner or self.heartbeat.gone(
+            trace.owner, beats=trace.beats
+        ):
             return True
-        return age_s(self.reader, trace, self.clock.time() - trace.accepted) > self.settings.settle_s
+        return (
+            age_s(self.reader, trace, self.clock.time() - trace.accepted) > self.settings.settle_s
+        )
 
     def _hear(self, project: str, each: Entry) -> None:
         """A submission is new or has changed."""
@@ -189,7 +242,9 @@ class Submissions:
         now = submission(each.op, each.trace, each.note)
         if now.state == correlation.RESOLVED:
             self._of_task.update({(project, task_id): each.op.id for task_id in now.task_ids})
-            for oldest in list(itertools.islice(self._of_task, max(0, len(self._of_task) - _MAX_KNOWN))):
+            for oldest in list(
+                itertools.islice(self._of_task, max(0, len(self._of_task) - _MAX_KNOWN))
+            ):
                 del self._of_task[oldest]
         for listener in self._listeners:
             listener(project, now)

@@ -1,8 +1,11 @@
-"""What callers see of the gateway's own marks: nothing. Answers, requests and filters are as if there were none.
+"""What callers see of the gateway's own marks: nothing.
 
-There is one rule for the tag's key in a request: to set it does nothing, and to everything else vaults have no such tag.
-A mark may be in any tag, in a description, and in what a message keeps of CBR's answer beside its fields. Where messages of such types are, is read
-from the descriptors; no RPC is named but the one filter that CBR cannot apply for us.
+Answers, requests and filters are as if there were none.
+
+There is one rule for the tag's key in a request: to set it does nothing, and to everything else
+vaults have no such tag. A mark may be in any tag, in a description, and in what a message keeps of
+CBR's answer beside its fields. Where messages of such types are, is read from the descriptors; no
+RPC is named but the one filter that CBR cannot apply for us.
 """
 
 import re
@@ -30,7 +33,9 @@ Clear = Callable[[Any], None]
 
 
 def unmarked(message: Any) -> Any:  # noqa: ANN401 - any request
-    """A request without marks, such as one that was made of what another gateway's or an older one's callers could read."""
+    """A request without marks, such as one that was made of what another gateway's or an older
+    one's callers could read.
+    """
     copy = type(message)()
     copy.CopyFrom(message)
     clear(copy)
@@ -55,10 +60,16 @@ def _act(fd: FieldDescriptor) -> Clear | None:
     if (plain := _plain(fd)) is not None:
         return lambda message: plain(getattr(message, fd.name))
     if _is_text(fd):
-        return lambda message: message.ClearField(fd.name) if _DESCRIPTION.fullmatch(getattr(message, fd.name)) else None
+        return lambda message: (
+            message.ClearField(fd.name)
+            if _DESCRIPTION.fullmatch(getattr(message, fd.name))
+            else None
+        )
     if fd.message_type is None or not _reaches(fd.message_type, frozenset()):
         return None
-    return lambda message: _each(getattr(message, fd.name) if fd.is_repeated else (getattr(message, fd.name),))
+    return lambda message: _each(
+        getattr(message, fd.name) if fd.is_repeated else (getattr(message, fd.name),)
+    )
 
 
 def _plain(fd: FieldDescriptor) -> Clear | None:
@@ -80,10 +91,19 @@ def _each(messages: Iterable[Any]) -> None:
 
 def _reaches(descriptor: Descriptor, above: frozenset[str]) -> bool:
     """Whether a message type has a field that may hold a mark, at any depth."""
-    if not descriptor.full_name.startswith(_PACKAGE) or descriptor.full_name in above or descriptor.GetOptions().map_entry:
+    if (
+        not descriptor.full_name.startswith(_PACKAGE)
+        or descriptor.full_name in above
+        or descriptor.GetOptions().map_entry
+    ):
         return False
     inside = above | {descriptor.full_name}
-    return any(_plain(fd) or _is_text(fd) or (fd.message_type is not None and _reaches(fd.message_type, inside)) for fd in descriptor.fields)
+    return any(
+        _plain(fd)
+        or _is_text(fd)
+        or (fd.message_type is not None and _reaches(fd.message_type, inside))
+        for fd in descriptor.fields
+    )
 
 
 def _drop(tags: Any) -> None:  # noqa: ANN401 - a repeated field
@@ -120,35 +140,54 @@ def _clear_value(value: Any) -> None:  # noqa: ANN401 - a Value
 
 def _is_mark(value: Any) -> bool:  # noqa: ANN401 - a Value
     if value.HasField("struct_value"):
-        return bool(value.struct_value.fields["key"].string_value == MARKER) if "key" in value.struct_value.fields else False
+        return (
+            bool(value.struct_value.fields["key"].string_value == MARKER)
+            if "key" in value.struct_value.fields
+            else False
+        )
     return bool(_DESCRIPTION.fullmatch(value.string_value))
 
 
 def only_a_mark(request: Any) -> bool:  # noqa: ANN401 - any request
-    """Whether a change is about nothing but the gateway's own tag, so that nothing of it is left for CBR."""
+    """Whether a change is about nothing but the gateway's own tag, so that nothing of it is left
+    for CBR.
+    """
     match request:
         case vault_pb2.CreateVaultTagRequest():
             return bool(request.tag.key == MARKER)
         case vault_pb2.DeleteVaultTagRequest():
             return bool(request.key == MARKER)
         case vault_pb2.BatchUpdateVaultTagsRequest():
-            return bool(request.tags) and all(tag.key == MARKER for tag in request.tags) and not request.system_tags
+            return (
+                bool(request.tags)
+                and all(tag.key == MARKER for tag in request.tags)
+                and not request.system_tags
+            )
     return False
 
 
 def answer_to(request: Any, response: Message) -> Message:  # noqa: ANN401 - a request of `only_a_mark`
-    """Of such a change, to a vault that is there: set, the tag has no effect; deleted by itself, it is one that the vault does not have."""
+    """Of such a change, to a vault that is there: set, the tag has no effect; deleted by itself, it
+    is one that the vault does not have.
+    """
     if isinstance(request, vault_pb2.DeleteVaultTagRequest):
-        raise GatewayError(errors_pb2.ERROR_REASON_TAG_NOT_FOUND, "The vault has no tag with this key; keys are case-sensitive.")
+        raise GatewayError(
+            errors_pb2.ERROR_REASON_TAG_NOT_FOUND,
+            "The vault has no tag with this key; keys are case-sensitive.",
+        )
     return response
 
 
-# Vaults without any tag ------------------------------------------------------------------------------------------------------------------
+# Vaults without any tag
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read as it is sent to CBR, and what of its answer a caller sees. `keep`: of a list that is read whole, which rows; None: CBR's own filter."""
+    """A read as it is sent to CBR, and what of its answer a caller sees.
+
+    `keep`: of a list that is read whole, which rows; None: CBR's own filter.
+    """
 
     request: Any
     keep: Callable[[Any], bool] | None = None

@@ -1,7 +1,8 @@
-"""The configuration of one process: defaults, then a YAML file, then environment variables, then the command line.
+"""The configuration of one process: defaults, then a YAML file, then environment variables, then
+the command line.
 
-`load` gives frozen settings, or one report of every mistake with its key, its source and what to do.
-Each part's settings stand next to the code that uses them.
+`load` gives frozen settings, or one report of every mistake with its key, its source and what to
+do. Each part's settings stand next to the code that uses them.
 """
 
 from collections.abc import Mapping
@@ -46,51 +47,97 @@ __all__ = [
 
 
 class Config(BaseModel):
-    """Everything a gateway is told. Of a later one a process takes over what `gateway.reload` lists: tenants, limits, issuers and the like."""
+    """Everything a gateway is told.
+
+    Of a later one a process takes over what `gateway.reload` lists: tenants, limits, issuers and
+    the like.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="CBR Gateway configuration")
 
-    server: ServerSettings = Field(default_factory=ServerSettings, description="Where the server listens and how it ends.")
-    upstream: UpstreamSettings = Field(description="The cloud: its regions and the credentials for it.")
+    server: ServerSettings = Field(
+        default_factory=ServerSettings, description="Where the server listens and how it ends."
+    )
+    upstream: UpstreamSettings = Field(
+        description="The cloud: its regions and the credentials for it."
+    )
     issuers: dict[str, IssuerSettings] = Field(
-        default_factory=dict, description="Issuers of the tokens that callers may show, by a name of your choice."
+        default_factory=dict,
+        description="Issuers of the tokens that callers may show, by a name of your choice.",
     )
     tenants_dir: Path | None = Field(
-        default=None, description="Directory with a YAML file for each tenant, instead of `tenants`. Watched for changes."
+        default=None,
+        description=(
+            "Directory with a YAML file for each tenant, instead of `tenants`. Watched for changes."
+        ),
     )
-    tenants: tuple[Tenant, ...] = Field(min_length=1, description="Whom the gateway serves. Or give `tenants_dir`.")
-    state: StoreSettings = Field(default_factory=StoreSettings, description="Where reservations and the answers to repeated changes are kept.")
+    tenants: tuple[Tenant, ...] = Field(
+        min_length=1, description="Whom the gateway serves. Or give `tenants_dir`."
+    )
+    state: StoreSettings = Field(
+        default_factory=StoreSettings,
+        description="Where reservations and the answers to repeated changes are kept.",
+    )
     limits: tuple[LimitEntry, ...] = Field(
-        default=(), description="Limits on what callers may use. Without any there is one: 1000 open_streams for each tenant."
+        default=(),
+        description=(
+            "Limits on what callers may use. Without any there is one: 1000 open_streams for each"
+            " tenant."
+        ),
     )
-    quota: QuotaSettings = Field(default_factory=QuotaSettings, description="Recording of changes, and recovery.")
-    tasks: TaskSettings = Field(default_factory=TaskSettings, description="Following of the work that changes start.")
-    watch: WatchSettings = Field(default_factory=WatchSettings, description="Streams of WatchTasks, and the polling of CBR behind them.")
-    audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log: who did what, provably.")
+    quota: QuotaSettings = Field(
+        default_factory=QuotaSettings, description="Recording of changes, and recovery."
+    )
+    tasks: TaskSettings = Field(
+        default_factory=TaskSettings, description="Following of the work that changes start."
+    )
+    watch: WatchSettings = Field(
+        default_factory=WatchSettings,
+        description="Streams of WatchTasks, and the polling of CBR behind them.",
+    )
+    audit: AuditSettings = Field(
+        default_factory=AuditSettings, description="The audit log: who did what, provably."
+    )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(
         default=None,
-        description="Key that signs page and resume tokens, the same in all replicas. Unset: random, so that tokens end with the process.",
+        description=(
+            "Key that signs page and resume tokens, the same in all replicas. Unset: random, so"
+            " that tokens end with the process."
+        ),
     )
 
     def all_limits(self) -> list[Limit]:
-        """The gateway's own, then those of `limits`, then those of each tenant; each takes the place of those before it."""
-        return [*STANDING, *(entry.limit() for entry in self.limits), *(limit for tenant in self.tenants for limit in tenant.own_limits())]
+        """The gateway's own, then those of `limits`, then those of each tenant; each takes the
+        place of those before it.
+        """
+        return [
+            *STANDING,
+            *(entry.limit() for entry in self.limits),
+            *(limit for tenant in self.tenants for limit in tenant.own_limits()),
+        ]
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
-    """The configuration from all layers, secrets resolved. `overrides` go by dotted key: `{"server.listen": "..."}`. Raises ConfigError."""
+    """The configuration from all layers, secrets resolved.
+
+    `overrides` go by dotted key: `{"server.listen": "..."}`. Raises ConfigError.
+    """
     return validated(read_layers(path, environ, overrides), environ)
 
 
 def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
-    """The settings that merged layers hold. Raises ConfigError with the problems of reading and of validation alike."""
+    """The settings that merged layers hold.
+
+    Raises ConfigError with the problems of reading and of validation alike.
+    """
     problems = list(layers.problems)
     config: Config | None = None
     try:
         config = Config.model_validate(layers.data, context={"environ": environ})
     except ValidationError as failure:
-        # pydantic also calls a list too short when its entries are wrong: those have been named by themselves.
+        # pydantic also calls a list too short when its entries are wrong: those have been named by
+        # themselves.
         for error in (e for e in failure.errors() if not (e["type"] == "too_short" and e["input"])):
             path, text = explained(error, *located(Config, error["loc"]))
             problems.append(Problem(path, layers.source(path), text))

@@ -1,6 +1,7 @@
 """Whether the certificates that a configuration names serve at a given moment.
 
-Kept out of validation: a certificate that expires while a gateway runs must not stop it from taking over its tenants' configuration.
+Kept out of validation: a certificate that expires while a gateway runs must not stop it from taking
+over its tenants' configuration.
 """
 
 import datetime as dt
@@ -30,12 +31,27 @@ _Problems: TypeAlias = Callable[[list[x509.Certificate]], Iterator[str]]
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
-def out_of_service(tls: TlsSettings | None, transport: TransportSettings, audit: AuditSettings, now: dt.datetime) -> Found:
-    """Key path and sentence for each certificate that clients or servers would refuse at `now` (aware)."""
+def out_of_service(
+    tls: TlsSettings | None, transport: TransportSettings, audit: AuditSettings, now: dt.datetime
+) -> Found:
+    """Key path and sentence for each certificate that clients or servers would refuse at `now`
+    (aware).
+    """
     if tls is not None:
-        yield from _read(tls.certificate_file, ("server", "tls", "certificate_file"), lambda chain: _chain(chain, now))
-        yield from _read(tls.client_ca_file, ("server", "tls", "client_ca_file"), lambda found: _authorities(found, now, alone=False))
-    others = {("upstream", "transport", "ca_file"): transport.ca_file, ("audit", "otlp", "ca_file"): audit.otlp.ca_file if audit.otlp else None}
+        yield from _read(
+            tls.certificate_file,
+            ("server", "tls", "certificate_file"),
+            lambda chain: _chain(chain, now),
+        )
+        yield from _read(
+            tls.client_ca_file,
+            ("server", "tls", "client_ca_file"),
+            lambda found: _authorities(found, now, alone=False),
+        )
+    others = {
+        ("upstream", "transport", "ca_file"): transport.ca_file,
+        ("audit", "otlp", "ca_file"): audit.otlp.ca_file if audit.otlp else None,
+    }
     for path, file in others.items():
         yield from _read(file, path, lambda found: _authorities(found, now, alone=True))
 
@@ -48,11 +64,19 @@ def _read(file: Path | None, path: KeyPath, problems: _Problems) -> Found:
         for text in problems(x509.load_pem_x509_certificates(read_file(file))):
             yield path, text
     except (OSError, ValueError) as error:
-        yield path, f"cannot be read as certificates in PEM: {getattr(error, 'strerror', None) or 'not PEM'}. Give the path of such a file"
+        yield (
+            path,
+            (
+                "cannot be read as certificates in PEM:"
+                f" {getattr(error, 'strerror', None) or 'not PEM'}. Give the path of such a file"
+            ),
+        )
 
 
 def _chain(chain: list[x509.Certificate], now: dt.datetime) -> Iterator[str]:
-    """The server's own: every link counts, the first must be one of a server, and each next one the issuer of the one before."""
+    """The server's own: every link counts, the first must be one of a server, and each next one the
+    issuer of the one before.
+    """
     for certificate in chain:
         if wrong := _wrong_time(certificate, now):
             yield f"{_subject(certificate)} {wrong}, so that every client would refuse it. Renew it"
@@ -60,18 +84,40 @@ def _chain(chain: list[x509.Certificate], now: dt.datetime) -> Iterator[str]:
         yield f"{_subject(chain[0])} {wrong}"
     for below, above in pairwise(chain):
         if not _issued(below, above):
-            text = "Give the server's own certificate, then that of its issuer, then that of the issuer's issuer, and nothing else"
-            yield f"{_subject(above)} stands after {_subject(below)} and is not its issuer's. {text}"
+            text = (
+                "Give the server's own certificate, then that of its issuer, then that of the"
+                " issuer's issuer, and nothing else"
+            )
+            yield (
+                f"{_subject(above)} stands after {_subject(below)} and is not its issuer's. {text}"
+            )
             return
         if wrong := _no_authority(above):
-            yield f"{_subject(above)} {wrong}, so that clients would refuse what it has issued. Give the one of an authority"
+            yield (
+                f"{_subject(above)} {wrong}, so that clients would refuse what it has issued. Give"
+                " the one of an authority"
+            )
 
 
 def _authorities(found: list[x509.Certificate], now: dt.datetime, *, alone: bool) -> Iterator[str]:
-    """A bundle may hold old ones beside good ones; without a good one nobody can be trusted. `alone`: a self-signed one of a server is good, too."""
-    wrong = [text for each in found if (text := _wrong_time(each, now) or ("" if alone and _self_signed(each) else _no_authority(each)))]
+    """A bundle may hold old ones beside good ones; without a good one nobody can be trusted.
+
+    `alone`: a self-signed one of a server is good, too.
+    """
+    wrong = [
+        text
+        for each in found
+        if (
+            text := _wrong_time(each, now)
+            or ("" if alone and _self_signed(each) else _no_authority(each))
+        )
+    ]
     if len(wrong) == len(found):
-        more = "" if len(found) == 1 else f", and none of its other {len(found) - 1} can be used now, either"
+        more = (
+            ""
+            if len(found) == 1
+            else f", and none of its other {len(found) - 1} can be used now, either"
+        )
         yield f"{_subject(found[0])} {wrong[0]}{more}. Give an authority that is valid"
 
 
@@ -85,18 +131,30 @@ def _wrong_time(certificate: x509.Certificate, now: dt.datetime) -> str:
 
 def _no_server(certificate: x509.Certificate) -> str:
     key = certificate.public_key()
-    good_key = key.key_size >= _MIN_RSA_BITS if isinstance(key, rsa.RSAPublicKey) else isinstance(getattr(key, "curve", None), _CURVES)
+    good_key = (
+        key.key_size >= _MIN_RSA_BITS
+        if isinstance(key, rsa.RSAPublicKey)
+        else isinstance(getattr(key, "curve", None), _CURVES)
+    )
     if not good_key:
-        return f"has a key that clients do not take. Give one whose key is RSA with {_MIN_RSA_BITS} bits or more, or EC on P-256 or P-384"
+        return (
+            f"has a key that clients do not take. Give one whose key is RSA with {_MIN_RSA_BITS}"
+            " bits or more, or EC on P-256 or P-384"
+        )
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     if usage is not None and not set(usage) & _SERVES:
-        return "is not one for servers: its extended key usage lacks serverAuth. Give one that has it"
+        return (
+            "is not one for servers: its extended key usage lacks serverAuth. Give one that has it"
+        )
     bits = _extension(certificate, x509.KeyUsage)
     if bits is not None and not bits.digital_signature:
         return "is not one for servers: its key usage lacks digitalSignature. Give one that has it"
     limits = _extension(certificate, x509.BasicConstraints)
     if limits is not None and limits.ca:
-        return "is that of an authority (CA:TRUE), which clients may refuse as a server's. Give one that was issued for the server"
+        return (
+            "is that of an authority (CA:TRUE), which clients may refuse as a server's. Give one"
+            " that was issued for the server"
+        )
     return ""
 
 
@@ -131,4 +189,8 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
 
 
 def _subject(certificate: x509.Certificate) -> str:
-    return f"the certificate of {certificate.subject.rfc4514_string()!r}" if certificate.subject.rdns else "the certificate"
+    return (
+        f"the certificate of {certificate.subject.rfc4514_string()!r}"
+        if certificate.subject.rdns
+        else "the certificate"
+    )

@@ -1,6 +1,7 @@
 """Mistakes between parts of a configuration.
 
-They are looked for in what was written, not in validated settings: a typo elsewhere must not hide them.
+They are looked for in what was written, not in validated settings: a typo elsewhere must not hide
+them.
 """
 
 import re
@@ -13,23 +14,44 @@ from gateway.config.tree import Entry, Found, entries, mapping, unique, values_o
 from gateway.rpc.settings import ServerSettings
 
 _REGION_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_OWN: Final = {"tenant": "this tenant", "project": "one of the tenant's projects", "principal": "one of the tenant's callers"}
+_OWN: Final = {
+    "tenant": "this tenant",
+    "project": "one of the tenant's projects",
+    "principal": "one of the tenant's callers",
+}
 
 
 def cross_checks(data: Mapping[str, Any]) -> Found:
-    """Every broken reference and every duplicate, as key path and sentence. Parts of the wrong shape are passed over: validation names those."""
+    """Every broken reference and every duplicate, as key path and sentence.
+
+    Parts of the wrong shape are passed over: validation names those.
+    """
     tenants = list(entries(data.get("tenants"), ("tenants",)))
     upstream = mapping(data.get("upstream"))
-    projects = [pair for path, tenant in tenants for pair in entries(tenant.get("projects"), (*path, "projects"))]
+    projects = [
+        pair
+        for path, tenant in tenants
+        for pair in entries(tenant.get("projects"), (*path, "projects"))
+    ]
     yield from _listeners(mapping(data.get("server")))
-    yield from unique([(("issuers", name, "issuer"), mapping(each).get("issuer")) for name, each in mapping(data.get("issuers")).items()], "issuer")
+    yield from unique(
+        [
+            (("issuers", name, "issuer"), mapping(each).get("issuer"))
+            for name, each in mapping(data.get("issuers")).items()
+        ],
+        "issuer",
+    )
     yield from unique(values_of(tenants, "id"), "tenant")
     yield from _shared(projects)
     yield from _regions(mapping(upstream.get("regions")))
     for path, project in projects:
         yield from _references(path, project, upstream)
     for path, tenant in tenants:
-        yield from unique(values_of(list(entries(tenant.get("projects"), (*path, "projects"))), "id"), "project", "Remove one of the two")
+        yield from unique(
+            values_of(list(entries(tenant.get("projects"), (*path, "projects"))), "id"),
+            "project",
+            "Remove one of the two",
+        )
         yield from _default_project(path, tenant)
         yield from _subjects(path, tenant)
         yield from _limits_once((*path, "limits"), tenant)
@@ -41,15 +63,33 @@ def _limits_once(path: KeyPath, holder: Mapping[str, Any]) -> Found:
     """Of two entries for the same limit one would be ignored without a word."""
     first: dict[tuple[str, ...], KeyPath] = {}
     for here, limit in entries(holder.get("limits"), path):
-        what = tuple(str(limit.get(key) or "") for key in ("metric", "level", "subject", "method_class", "shadow"))
+        what = tuple(
+            str(limit.get(key) or "")
+            for key in ("metric", "level", "subject", "method_class", "shadow")
+        )
         if first.setdefault(what, here) != here:
-            yield here, f"is the same limit as {path_text(first[what])}: metric, level, subject and method_class are equal. Remove one of the two"
+            yield (
+                here,
+                (
+                    f"is the same limit as {path_text(first[what])}: metric, level, subject and"
+                    " method_class are equal. Remove one of the two"
+                ),
+            )
 
 
 def _listeners(server: Mapping[str, Any]) -> Found:
-    listen, health = (server.get(key, ServerSettings.model_fields[key].default) for key in ("listen", "health_listen"))
+    listen, health = (
+        server.get(key, ServerSettings.model_fields[key].default)
+        for key in ("listen", "health_listen")
+    )
     if listen == health and not str(listen).endswith(":0"):
-        yield ("server", "health_listen"), "is the same address as server.listen. Health answers on a port of its own: change one of the two"
+        yield (
+            ("server", "health_listen"),
+            (
+                "is the same address as server.listen. Health answers on a port of its own: change"
+                " one of the two"
+            ),
+        )
 
 
 def _shared(projects: list[Entry]) -> Found:
@@ -63,10 +103,17 @@ def _shared(projects: list[Entry]) -> Found:
             continue
         for path, project in of_tenants:
             if project.get("enterprise_project_id") is None:
-                text = "is a project of another tenant, too. Tenants that share a project need an enterprise_project_id each"
+                text = (
+                    "is a project of another tenant, too. Tenants that share a project need an"
+                    " enterprise_project_id each"
+                )
                 yield (*path, "id"), text
         parts = values_of(of_tenants, "enterprise_project_id")
-        yield from unique(parts, "project", "Tenants that share a project need a part of it each. Give it another one")
+        yield from unique(
+            parts,
+            "project",
+            "Tenants that share a project need a part of it each. Give it another one",
+        )
 
 
 def _regions(regions: Mapping[str, Any]) -> Found:
@@ -75,7 +122,10 @@ def _regions(regions: Mapping[str, Any]) -> Found:
         if mapping(region).get("endpoint") is None and not _REGION_ID.fullmatch(str(name)):
             yield (
                 ("upstream", "regions", name),
-                "has no endpoint and is no region's id, such as cn-north-4, of which its cloud's could be made. Set endpoint",
+                (
+                    "has no endpoint and is no region's id, such as cn-north-4, of which its"
+                    " cloud's could be made. Set endpoint"
+                ),
             )
 
 
@@ -89,14 +139,31 @@ def _references(path: KeyPath, project: Mapping[str, Any], upstream: Mapping[str
     for key, part in (("region", "regions"), ("credential", "credentials")):
         known, wanted = upstream.get(part), project.get(key)
         if isinstance(known, dict) and isinstance(wanted, str) and wanted not in known:
-            yield (*path, key), f"{wanted!r} is not under upstream.{part}. {did_you_mean(wanted, known, 'Known there')}"
+            yield (
+                (*path, key),
+                (
+                    f"{wanted!r} is not under upstream.{part}."
+                    f" {did_you_mean(wanted, known, 'Known there')}"
+                ),
+            )
     name = str(project.get("region"))
     region = mapping(mapping(upstream.get("regions")).get(name))
     credential = mapping(mapping(upstream.get("credentials")).get(str(project.get("credential"))))
     own = region.get("endpoint") is None
-    if region and credential.get("kind") == "password" and region.get("iam_endpoint") is None and not own:
+    if (
+        region
+        and credential.get("kind") == "password"
+        and region.get("iam_endpoint") is None
+        and not own
+    ):
         need = f"Set upstream.regions.{name}.iam_endpoint"
-        yield (*path, "credential"), f"is a password credential, and region {name} has no IAM endpoint to fetch tokens from. {need}"
+        yield (
+            (*path, "credential"),
+            (
+                f"is a password credential, and region {name} has no IAM endpoint to fetch tokens"
+                f" from. {need}"
+            ),
+        )
 
 
 def _default_project(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
@@ -104,12 +171,22 @@ def _default_project(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
     known = [project.get("id") for _, project in entries(tenant.get("projects"), ())]
     if isinstance(wanted, str) and known and wanted not in known:
         texts = [project for project in known if isinstance(project, str)]
-        yield (*path, "default_project"), f"{wanted!r} is not one of the tenant's projects. {did_you_mean(wanted, texts, 'Its projects')}"
+        yield (
+            (*path, "default_project"),
+            (
+                f"{wanted!r} is not one of the tenant's projects."
+                f" {did_you_mean(wanted, texts, 'Its projects')}"
+            ),
+        )
 
 
 def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
     """A tenant's limit must not be for anybody else."""
-    callers = [name for key in ("api_keys", "principals") for _, name in values_of(list(entries(tenant.get(key), ())), "id")]
+    callers = [
+        name
+        for key in ("api_keys", "principals")
+        for _, name in values_of(list(entries(tenant.get(key), ())), "id")
+    ]
     own: Mapping[str, list[object]] = {
         "tenant": [tenant.get("id")],
         "project": [_project_key(project) for _, project in entries(tenant.get("projects"), ())],
@@ -117,6 +194,14 @@ def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
     }
     for place, limit in entries(tenant.get("limits"), (*path, "limits")):
         subject, level = limit.get("subject", ""), limit.get("level", "tenant")
-        if subject and isinstance(subject, str) and isinstance(level, str) and subject not in own.get(level, [subject]):
+        if (
+            subject
+            and isinstance(subject, str)
+            and isinstance(level, str)
+            and subject not in own.get(level, [subject])
+        ):
             texts = [name for name in own[level] if isinstance(name, str)]
-            yield (*place, "subject"), f"{subject!r} is not {_OWN[level]}. {did_you_mean(subject, texts, 'Its own')}"
+            yield (
+                (*place, "subject"),
+                f"{subject!r} is not {_OWN[level]}. {did_you_mean(subject, texts, 'Its own')}",
+            )

@@ -1,7 +1,9 @@
-"""The layers of a configuration, merged: file, then environment, then command line, each value with the place it comes from.
+"""The layers of a configuration, merged: file, then environment, then command line, each value with
+the place it comes from.
 
-pydantic-settings merges such layers too, but forgets where a value came from, passes over misspelt environment variables, and gives up at the first
-one that is malformed. Knowing the line of each mistake is worth these few functions.
+pydantic-settings merges such layers too, but forgets where a value came from, passes over misspelt
+environment variables, and gives up at the first one that is malformed. Knowing the line of each
+mistake is worth these few functions.
 """
 
 import json
@@ -31,8 +33,13 @@ FLAGS: Final[Mapping[str, str]] = {
 }
 """Keys that the command line can set."""
 
-# Kubernetes puts these into every container beside a Service named `cbr-gateway` or `cbr-gateway-...`: they are not ours to refuse.
-_SERVICE_LINK: Final = re.compile(PREFIX + r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+# Kubernetes puts these into every container beside a Service named `cbr-gateway` or
+# `cbr-gateway-...`: they are not ours to refuse.
+_SERVICE_LINK: Final = re.compile(
+    PREFIX
+    + r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?"
+    + r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 _MAX_DEPTH: Final = 20
 _QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
@@ -41,14 +48,18 @@ _QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
 
 @dataclass(slots=True)
 class Layers:
-    """What was read: the merged tree, the source of each value in it, and the problems met on the way."""
+    """What was read: the merged tree, the source of each value in it, and the problems met on the
+    way.
+    """
 
     data: dict[str, Any] = field(default_factory=dict)
     sources: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def source(self, path: KeyPath) -> str:
-        """Where the value at `path`, or the nearest part around it, comes from; empty for a default."""
+        """Where the value at `path`, or the nearest part around it, comes from; empty for a
+        default.
+        """
         while path and path not in self.sources:
             path = path[:-1]
         return self.sources.get(path, "")
@@ -69,7 +80,10 @@ class Layers:
         for depth, part in enumerate(path[:-1], start=1):
             if not isinstance(node.get(part), dict):
                 if isinstance(node.get(part), list):
-                    text = "goes into a list, which cannot be changed in parts. Give the whole list, as JSON"
+                    text = (
+                        "goes into a list, which cannot be changed in parts. Give the whole list,"
+                        " as JSON"
+                    )
                     self.problems.append(Problem(path, source, text))
                     return
                 node[part] = {}
@@ -81,8 +95,14 @@ class Layers:
         self.sources[path] = source
 
 
-def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Layers:
-    """Reads and merges. `overrides`: by dotted key (`server.listen`), as the command line gave them. Never raises: mistakes are in `problems`."""
+def read_layers(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Layers:
+    """Reads and merges.
+
+    `overrides`: by dotted key (`server.listen`), as the command line gave them. Never raises:
+    mistakes are in `problems`.
+    """
     layers = Layers()
     if path is not None:
         _read_file(path, layers)
@@ -91,7 +111,11 @@ def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mappin
             if problem := failpoint.problem(text):
                 told = Masking(re.split("[,=]", text)).of(problem)
                 layers.problems.append(Problem((), f"environment variable {name}", told))
-        elif name.startswith(PREFIX) and name != FILE_VARIABLE and ("__" in name or not _SERVICE_LINK.fullmatch(name)):
+        elif (
+            name.startswith(PREFIX)
+            and name != FILE_VARIABLE
+            and ("__" in name or not _SERVICE_LINK.fullmatch(name))
+        ):
             segments = name.removeprefix(PREFIX).split("__")
             source = f"environment variable {PREFIX}{'__'.join(map(masked, segments))}"
             layers.put(_spelled(segments, layers.data), _from_text(text), source)
@@ -102,11 +126,18 @@ def read_layers(path: Path | None, environ: Mapping[str, str], overrides: Mappin
 
 
 def _spelled(segments: list[str], data: object) -> KeyPath:
-    """The key path that a variable's segments mean. A key that exists is meant whatever its dashes and dots: CN_NORTH_4 is `cn-north-4`."""
+    """The key path that a variable's segments mean.
+
+    A key that exists is meant whatever its dashes and dots: CN_NORTH_4 is `cn-north-4`.
+    """
     path: list[str] = []
     for segment in segments:
         known = data if isinstance(data, dict) else {}
-        named = (key for key in known if isinstance(key, str) and re.sub(r"[-.]", "_", key).upper() == segment.upper())
+        named = (
+            key
+            for key in known
+            if isinstance(key, str) and re.sub(r"[-.]", "_", key).upper() == segment.upper()
+        )
         path.append(next(named, segment.lower()))
         data = known.get(path[-1])
     return tuple(path)
@@ -122,7 +153,10 @@ def _from_text(text: str) -> object:
 
 
 def _read_file(path: Path, layers: Layers) -> None:
-    layers.data = _read_mapping(path, (), (), "a mapping of sections: server, upstream, tenants, log", layers) or {}
+    layers.data = (
+        _read_mapping(path, (), (), "a mapping of sections: server, upstream, tenants, log", layers)
+        or {}
+    )
 
 
 def _read_tenants(layers: Layers) -> None:
@@ -131,23 +165,38 @@ def _read_tenants(layers: Layers) -> None:
     if not isinstance(directory, str):
         return
     if "tenants" in layers.data:
-        layers.problems.append(Problem((tenant_files.KEY,), place, "stands beside `tenants`. Keep one of the two"))
+        layers.problems.append(
+            Problem((tenant_files.KEY,), place, "stands beside `tenants`. Keep one of the two")
+        )
         return
 
     def read(paths: list[Path]) -> list[Any]:
         entries: list[Any] = []
         for path in paths:
-            entry = _read_mapping(path, ("tenants", len(entries)), (tenant_files.KEY,), "a mapping that describes one tenant", layers)
+            entry = _read_mapping(
+                path,
+                ("tenants", len(entries)),
+                (tenant_files.KEY,),
+                "a mapping that describes one tenant",
+                layers,
+            )
             if entry is not None:
                 entries.append(entry)
         return entries
 
     layers.sources["tenants",] = place
-    layers.data["tenants"] = tenant_files.read_tenants(Path(directory), place, read, layers.problems)
+    layers.data["tenants"] = tenant_files.read_tenants(
+        Path(directory), place, read, layers.problems
+    )
 
 
-def _read_mapping(path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: Layers) -> dict[str, Any] | None:
-    """What a file holds, placed at `at`; an empty one holds nothing. None, and a problem at `blamed`, for a file that is not one mapping."""
+def _read_mapping(
+    path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: Layers
+) -> dict[str, Any] | None:
+    """What a file holds, placed at `at`; an empty one holds nothing.
+
+    None, and a problem at `blamed`, for a file that is not one mapping.
+    """
     where, problem = masked(str(path)), f"must be {form}"
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
@@ -166,7 +215,10 @@ def _read_mapping(path: Path, at: KeyPath, blamed: KeyPath, form: str, layers: L
     except yaml.YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{where}:{mark.line + 1}" if mark else where
-        problem = f"is not YAML: {_QUOTED.sub(lambda found: masked(found[0]), what or 'unreadable characters')}"
+        problem = (
+            "is not YAML:"
+            f" {_QUOTED.sub(lambda found: masked(found[0]), what or 'unreadable characters')}"
+        )
     layers.problems.append(Problem(blamed, where, problem))
     return None
 

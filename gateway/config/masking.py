@@ -1,7 +1,9 @@
-"""Keeps what may be a secret out of everything that is told of a configuration: reports of mistakes, and the configuration itself when it is printed.
+"""Keeps what may be a secret out of everything that is told of a configuration: reports of
+mistakes, and the configuration itself when it is printed.
 
-A secret gets into a configuration by mistake, and then it can stand anywhere: as a name, a path, a key, or part of a variable's name. So what does
-not read like a name, an address or a path (`secret.masked`) is shown only where its place says what it is, such as the id of a project.
+A secret gets into a configuration by mistake, and then it can stand anywhere: as a name, a path, a
+key, or part of a variable's name. So what does not read like a name, an address or a path
+(`secret.masked`) is shown only where its place says what it is, such as the id of a project.
 """
 
 import json
@@ -24,7 +26,9 @@ _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "sha256": _HASH,
     "api_key": _HASH,
 }
-"""What may stand at these keys although it looks like a secret: ids of CBR, what issuers call people, and the hashes of API keys."""
+"""What may stand at these keys although it looks like a secret: ids of CBR, what issuers call
+people, and the hashes of API keys.
+"""
 
 
 def public(text: str, path: KeyPath) -> str:
@@ -34,16 +38,25 @@ def public(text: str, path: KeyPath) -> str:
 
 
 class Masking:
-    """Covers, in texts about a configuration, whatever of it may not be shown. `tree`: as it was written."""
+    """Covers, in texts about a configuration, whatever of it may not be shown.
+
+    `tree`: as it was written.
+    """
 
     def __init__(self, tree: object) -> None:
         covers = {text: cover for text, cover in _covers(tree, ()) if text != cover}
         self._covers = {form: cover for text, cover in covers.items() for form in _forms(text)}
         longest_first = sorted(self._covers, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = (
+            re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        )
 
     def of(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub(lambda found: self._covers[found[0]], text)
+        return (
+            text
+            if self._pattern is None
+            else self._pattern.sub(lambda found: self._covers[found[0]], text)
+        )
 
     def problem(self, problem: Problem) -> Problem:
         path = tuple(masked(part) if isinstance(part, str) else part for part in problem.path)

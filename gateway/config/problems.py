@@ -10,7 +10,10 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `source`: where the value, or the part that misses it, comes from; empty when nothing is known."""
+    """One mistake.
+
+    `source`: where the value, or the part that misses it, comes from; empty when nothing is known.
+    """
 
     path: KeyPath
     source: str
@@ -18,11 +21,19 @@ class Problem:
 
     def __str__(self) -> str:
         where = f" ({self.source})" if self.source else ""
-        return f"{path_text(self.path)}{where}: {self.text}" if self.path else f"{self.source}: {self.text}"
+        return (
+            f"{path_text(self.path)}{where}: {self.text}"
+            if self.path
+            else f"{self.source}: {self.text}"
+        )
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. `problems` holds every mistake found; the text has one line for each. `tenants_dir`: what it names."""
+    """A configuration that cannot be used.
+
+    `problems` holds every mistake found; the text has one line for each. `tenants_dir`: what it
+    names.
+    """
 
     def __init__(self, problems: Iterable[Problem], tenants_dir: Path | None = None) -> None:
         self.problems = tuple(problems)
@@ -40,7 +51,9 @@ def path_text(path: KeyPath) -> str:
 
 
 def did_you_mean(word: str, known: Collection[str], what: str) -> str:
-    """A sentence that helps with an unknown word: the nearest known one, else the first few of them."""
+    """A sentence that helps with an unknown word: the nearest known one, else the first few of
+    them.
+    """
     if near := difflib.get_close_matches(word.lower(), known, n=1):
         return f"Did you mean {near[0]}?"
     shown = sorted(known)

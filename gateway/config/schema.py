@@ -1,4 +1,6 @@
-"""Walks the settings' types beside a key path: what may stand there, and how pydantic's errors about it read in our words."""
+"""Walks the settings' types beside a key path: what may stand there, and how pydantic's errors
+about it read in our words.
+"""
 
 import datetime as dt
 import types
@@ -35,8 +37,12 @@ _WORDS = {
 }
 
 
-def located(model: type[BaseModel], location: Sequence[str | int]) -> tuple[KeyPath, type[BaseModel] | None]:
-    """The key path of a pydantic error, without the words pydantic adds for unions, and the settings class that holds its last key."""
+def located(
+    model: type[BaseModel], location: Sequence[str | int]
+) -> tuple[KeyPath, type[BaseModel] | None]:
+    """The key path of a pydantic error, without the words pydantic adds for unions, and the
+    settings class that holds its last key.
+    """
     path: list[str | int] = []
     here: Any = model
     holder: type[BaseModel] | None = None
@@ -58,12 +64,18 @@ def located(model: type[BaseModel], location: Sequence[str | int]) -> tuple[KeyP
 
 
 def _members(annotation: Any) -> dict[str, Any]:  # noqa: ANN401 - types as values
-    """The alternatives of an annotation by the word that tells them apart; one without a word for anything but a tagged union."""
+    """The alternatives of an annotation by the word that tells them apart; one without a word for
+    anything but a tagged union.
+    """
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not types.NoneType]
-        return {_tag(member): member for member in members} if len(members) > 1 else _members(members[0])
+        return (
+            {_tag(member): member for member in members}
+            if len(members) > 1
+            else _members(members[0])
+        )
     return {"": annotation}
 
 
@@ -72,8 +84,13 @@ def _tag(member: type[BaseModel]) -> str:
     return str(tag)
 
 
-def explained(error: ErrorDetails, path: KeyPath, holder: type[BaseModel] | None) -> tuple[KeyPath, str]:
-    """Where and what: an error of pydantic as key path and sentence. Values are shown only where they cannot be secret."""
+def explained(
+    error: ErrorDetails, path: KeyPath, holder: type[BaseModel] | None
+) -> tuple[KeyPath, str]:
+    """Where and what: an error of pydantic as key path and sentence.
+
+    Values are shown only where they cannot be secret.
+    """
     kind, context, last = error["type"], error.get("ctx", {}), str(path[-1]) if path else ""
     known = holder.model_fields if holder else {}
     text = error["msg"]
@@ -85,13 +102,26 @@ def explained(error: ErrorDetails, path: KeyPath, holder: type[BaseModel] | None
         case "value_error":
             text = str(context["error"])
         case "string_type":
-            text = "must be text. Put quotes around it" if isinstance(error["input"], _SCALARS) else "must be text"
+            text = (
+                "must be text. Put quotes around it"
+                if isinstance(error["input"], _SCALARS)
+                else "must be text"
+            )
         case "literal_error" | "enum":
-            text = f"must be {_bare(context['expected'])}{_near(error['input'], context['expected'])}"
+            text = (
+                f"must be {_bare(context['expected'])}{_near(error['input'], context['expected'])}"
+            )
         case "union_tag_not_found":
             path, text = (*path, "kind"), "is missing. It is access_key or password"
         case "union_tag_invalid":
-            path, text = (*path, "kind"), f"must be {_bare(context['expected_tags'])}{_near(context['tag'], context['expected_tags'])}"
+            path, text = (
+                (*path, "kind"),
+                (
+                    "must be"
+                    f" {_bare(context['expected_tags'])}"
+                    + _near(context["tag"], context["expected_tags"])
+                ),
+            )
         case _ if kind in _WORDS:
             text = _WORDS[kind].format(**context)
     return path, text
@@ -110,7 +140,9 @@ def _near(given: object, expected: str) -> str:
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key below a settings class: its path (`tenants[].projects[].id`, `upstream.regions.<name>.endpoint`), default and description."""
+    """Every key below a settings class: its path (`tenants[].projects[].id`,
+    `upstream.regions.<name>.endpoint`), default and description.
+    """
     for name, known in model.model_fields.items():
         key = f"{prefix}{name}"
         models, container = _models_of(known.annotation)
@@ -119,17 +151,29 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str,
         if not models:
             yield (
                 key,
-                "required" if known.is_required() else _default_text(known.get_default(call_default_factory=True, validated_data={})),
+                (
+                    "required"
+                    if known.is_required()
+                    else _default_text(
+                        known.get_default(call_default_factory=True, validated_data={})
+                    )
+                ),
                 known.description or "",
             )
 
 
 def _default_text(value: object) -> str:
     """A list as one would write it, or as nothing."""
-    return (f"[{', '.join(map(str, value))}]" if value else "None") if isinstance(value, tuple) else str(value)
+    return (
+        (f"[{', '.join(map(str, value))}]" if value else "None")
+        if isinstance(value, tuple)
+        else str(value)
+    )
 
 
-def _models_of(annotation: Any) -> tuple[list[type[BaseModel]], str]:  # noqa: ANN401 - types as values
+def _models_of(
+    annotation: Any,  # noqa: ANN401 - any message or value
+) -> tuple[list[type[BaseModel]], str]:
     members = list(_members(annotation).values())
     match get_origin(members[0]):
         case origin if origin is tuple:
@@ -138,4 +182,6 @@ def _models_of(annotation: Any) -> tuple[list[type[BaseModel]], str]:  # noqa: A
             return _models_of(get_args(members[0])[1])[0], ".<name>"
         case origin if origin is Literal:
             return [], ""
-    return [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)], ""
+    return [
+        member for member in members if isinstance(member, type) and issubclass(member, BaseModel)
+    ], ""

@@ -13,7 +13,10 @@ from gateway.secret import Secret, masked
 
 
 def shown(config: BaseModel, layers: Layers) -> str:
-    """YAML that ends with a line feed. Secrets are `***`, beside the name of what they were read from, and so is what may be a secret."""
+    """YAML that ends with a line feed.
+
+    Secrets are `***`, beside the name of what they were read from, and so is what may be a secret.
+    """
     return "\n".join(_block(config, (), layers)) + "\n"
 
 
@@ -22,7 +25,10 @@ def _block(value: object, path: KeyPath, layers: Layers) -> Iterator[str]:
         below = (*path, key)
         item, name = isinstance(key, int), masked(str(key))
         if not _children(child):
-            yield f"{'-' if item else f'{name}:'} {_scalar(child, below)}  # {_source(child, below, layers)}"
+            yield (
+                f"{'-' if item else f'{name}:'} {_scalar(child, below)}  #"
+                f" {_source(child, below, layers)}"
+            )
             continue
         lines = list(_block(child, below, layers))
         if item:
@@ -58,7 +64,11 @@ def _scalar(value: object, path: KeyPath) -> str:
 
 
 def _source(value: object, path: KeyPath, layers: Layers) -> str:
-    source = layers.sources.get(path) or (layers.source(path) if layers.at(path) is not None else "") or "default"
+    source = (
+        layers.sources.get(path)
+        or (layers.source(path) if layers.at(path) is not None else "")
+        or "default"
+    )
     reference = layers.at(path)
     if isinstance(value, Secret) and isinstance(reference, dict):
         ((kind, name),) = reference.items()

@@ -11,7 +11,9 @@ Entry = tuple[KeyPath, Mapping[str, Any]]
 """A mapping and its place."""
 
 
-def unique(values: Iterable[tuple[KeyPath, object]], what: str, advice: str = "Give it another one") -> Found:
+def unique(
+    values: Iterable[tuple[KeyPath, object]], what: str, advice: str = "Give it another one"
+) -> Found:
     """Texts that occur twice. `what`: the kind of thing that holds them, such as a tenant."""
     first: dict[str, KeyPath] = {}
     for path, value in values:

@@ -1,7 +1,8 @@
 """Watching the directory of tenants, as it is at each moment.
 
-Events of the system are quick, and do not tell everything: they come from the directory that was there when the watch began, and none comes for a
-mount, for the target of a link, or from some file systems. So it is also compared every few seconds, and watched anew when its path leads elsewhere.
+Events of the system are quick, and do not tell everything: they come from the directory that was
+there when the watch began, and none comes for a mount, for the target of a link, or from some file
+systems. So it is also compared every few seconds, and watched anew when its path leads elsewhere.
 """
 
 import threading
@@ -24,7 +25,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class DirectoryWatch:
-    """Calls `changed` whenever the files differ from those seen last, and once at first. In a thread of its own, since a file system may hang."""
+    """Calls `changed` whenever the files differ from those seen last, and once at first.
+
+    In a thread of its own, since a file system may hang.
+    """
 
     def __init__(self, directory: Path, changed: Callable[[], None]) -> None:
         self._directory = directory
@@ -53,7 +57,11 @@ class DirectoryWatch:
                 # It is gone for now, or the system gives no more watches.
                 if watched:
                     cause = getattr(error, "strerror", None) or type(error).__name__
-                    log.warning("the directory of tenants is only compared every few seconds", directory=named(self._directory), cause=cause)
+                    log.warning(
+                        "the directory of tenants is only compared every few seconds",
+                        directory=named(self._directory),
+                        cause=cause,
+                    )
                 watched = False
                 self._look()
                 self._stop.wait(_LOOK_MS / 1000)

@@ -1,1 +1,3 @@
-"""What callers may use: limits, what changes take of them, concurrency slots, and counts of what exists."""
+"""What callers may use: limits, what changes take of them, concurrency slots, and counts of what
+exists.
+"""

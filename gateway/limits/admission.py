@@ -37,7 +37,10 @@ class Admission:
 
     @asynccontextmanager
     async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
-        """Holds the call's slots while it runs. Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN."""
+        """Holds the call's slots while it runs.
+
+        Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN.
+        """
         limits = self.overrides.limits
         calls = method_class(binding)
         rates, slots = limits.rates(scope, calls), limits.slots(scope, binding)
@@ -61,7 +64,11 @@ class Admission:
         burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
         trailers = {}
         if burst is not None:
-            trailers = {"ratelimit-limit": f"{burst:g}", "ratelimit-remaining": str(taken.remaining), "ratelimit-reset": f"{taken.reset_s:.3f}"}
+            trailers = {
+                "ratelimit-limit": f"{burst:g}",
+                "ratelimit-remaining": str(taken.remaining),
+                "ratelimit-reset": f"{taken.reset_s:.3f}",
+            }
         if not taken.allowed:
             error = refusals.too_fast(taken, rates)
             error.trailers = trailers

@@ -1,7 +1,7 @@
 """Which counters of what exists there are, and which projects each adds up. Pure.
 
-Every project is counted by itself, so that one that cannot be counted stands in nobody's way: in what it shares with others stands its last count, or
-what the configuration assumes.
+Every project is counted by itself, so that one that cannot be counted stands in nobody's way: in
+what it shares with others stands its last count, or what the configuration assumes.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,9 @@ from gateway.upstream.amounts import Metric
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a project cannot be counted, in words for its owner; `since`: seconds since 1970 of the first failure in a row."""
+    """Why a project cannot be counted, in words for its owner; `since`: seconds since 1970 of the
+    first failure in a row.
+    """
 
     project: str
     reason: Reason
@@ -25,7 +27,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a counter is known. `counting`: it never was, and that is under way. `problems`: each with whether an earlier count stands in.
+    """How far a counter is known.
+
+    `counting`: it never was, and that is under way. `problems`: each with whether an earlier count
+    stands in.
 
     `growth_at`: nothing may grow before, in seconds since 1970.
     """
@@ -40,7 +45,9 @@ class Counts:
     """The counters that limits are on, at one moment."""
 
     totals: Mapping[str, Total] = field(default_factory=dict)
-    """Counter -> the counts of projects that it adds up; that of a project has itself as its only part."""
+    """Counter -> the counts of projects that it adds up; that of a project has itself as its only
+    part.
+    """
     parts: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Project -> what is counted of it: counter -> metric."""
     project_of: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +71,9 @@ class Counts:
 
     def own(self, keys: Iterable[str], project: str) -> set[str]:
         """The counts of a project that counters rest on."""
-        return {project_count(self.metric_of[key], project) for key in keys if key in self.metric_of}
+        return {
+            project_count(self.metric_of[key], project) for key in keys if key in self.metric_of
+        }
 
     def below(self, keys: Iterable[str]) -> set[str]:
         """The counts of all projects that counters add up."""
@@ -73,4 +82,8 @@ class Counts:
     def above(self, projects: Collection[str]) -> dict[str, Total]:
         """The counters that add up any of the projects with others."""
         changed = {part for project in projects for part in self.parts.get(project, ())}
-        return {key: total for key, total in self.totals.items() if key not in self.project_of and not changed.isdisjoint(total.parts)}
+        return {
+            key: total
+            for key, total in self.totals.items()
+            if key not in self.project_of and not changed.isdisjoint(total.parts)
+        }

@@ -12,7 +12,10 @@ from gateway.upstream.traits import AnyObjectRead
 
 
 def deltas(binding: Binding, request: Message, current: Message | None) -> Sequence[ResourceDelta]:
-    """Empty for everything that no limit could count. `current`: the object that is read first; None: not found, or not needed."""
+    """Empty for everything that no limit could count.
+
+    `current`: the object that is read first; None: not found, or not needed.
+    """
     rule = binding.traits.deltas
     return rule(request, current) if rule else ()
 
@@ -20,7 +23,11 @@ def deltas(binding: Binding, request: Message, current: Message | None) -> Seque
 def read_first(binding: Binding, limits: Limits, scope: Scope) -> AnyObjectRead | None:
     """The read to make before the deltas can be told; None for none."""
     first = binding.traits.read_first
-    return first.shown_by if first and any(limits.applied(metric, scope) for metric in first.metrics) else None
+    return (
+        first.shown_by
+        if first and any(limits.applied(metric, scope) for metric in first.metrics)
+        else None
+    )
 
 
 def gives_back(binding: Binding) -> bool:
@@ -28,7 +35,9 @@ def gives_back(binding: Binding) -> bool:
     return binding.retry_class is RetryClass.DELETE and binding.traits.deltas is not None
 
 
-def priced(wanted: Sequence[ResourceDelta], limits: Limits, scope: Scope, now: float) -> list[tuple[Charge, Applied]]:
+def priced(
+    wanted: Sequence[ResourceDelta], limits: Limits, scope: Scope, now: float
+) -> list[tuple[Charge, Applied]]:
     """One charge for each limit that growth meets, with that limit. `now`: seconds since 1970."""
     day, ends = day_of(now)
     found = []
@@ -37,12 +46,21 @@ def priced(wanted: Sequence[ResourceDelta], limits: Limits, scope: Scope, now: f
             limit = applied.limit
             daily = limit.kind is Kind.VOLUME
             key = applied.key(day if daily else demand.part)
-            found.append((Charge(key, demand.amount, limit.value, limit.shadow, ends if daily else None), applied))
+            found.append(
+                (
+                    Charge(key, demand.amount, limit.value, limit.shadow, ends if daily else None),
+                    applied,
+                )
+            )
     return found
 
 
-def charges_of(wanted: Sequence[ResourceDelta], priced_by: Sequence[tuple[Charge, Applied]], scope: Scope) -> tuple[Charge, ...]:
-    """What the operation charges: what limits ask for, and the counts of its project, which also later limits rest on."""
+def charges_of(
+    wanted: Sequence[ResourceDelta], priced_by: Sequence[tuple[Charge, Applied]], scope: Scope
+) -> tuple[Charge, ...]:
+    """What the operation charges: what limits ask for, and the counts of its project, which also
+    later limits rest on.
+    """
     found = {charge.key: charge for charge, _ in priced_by}
     for demand in wanted:
         if demand.amount > 0 and demand.metric in COUNTED:
@@ -58,7 +76,9 @@ def credits_of(wanted: Sequence[ResourceDelta], limits: Limits, scope: Scope) ->
         if demand.amount < 0:
             keys = [applied.key() for applied in limits.applied(demand.metric, scope)]
             # Without a limit nobody waits for it, and a recount comes before there is one.
-            found |= dict.fromkeys([project_count(demand.metric, scope.project), *keys] if keys else (), demand.amount)
+            found |= dict.fromkeys(
+                [project_count(demand.metric, scope.project), *keys] if keys else (), demand.amount
+            )
     return found
 
 

@@ -54,7 +54,9 @@ class Level(StrEnum):
 
 
 PRIVATE_LEVELS: Final = frozenset({Level.TENANT, Level.PROJECT, Level.PRINCIPAL})
-"""Levels whose subjects belong to one tenant; the others are shared, and their use is nobody's business but an administrator's."""
+"""Levels whose subjects belong to one tenant; the others are shared, and their use is nobody's
+business but an administrator's.
+"""
 
 
 class MethodClass(StrEnum):
@@ -66,7 +68,12 @@ class MethodClass(StrEnum):
     RESTORE = "restore"
 
 
-COST: Final[Mapping[MethodClass, int]] = {MethodClass.READ: 1, MethodClass.LIST: 2, MethodClass.CHANGE: 5, MethodClass.RESTORE: 10}
+COST: Final[Mapping[MethodClass, int]] = {
+    MethodClass.READ: 1,
+    MethodClass.LIST: 2,
+    MethodClass.CHANGE: 5,
+    MethodClass.RESTORE: 10,
+}
 
 
 def method_class(binding: Binding) -> MethodClass:
@@ -90,9 +97,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit. `subject` empty: each subject of the level has this limit for itself. `method_class`: for `requests`; None: all calls.
+    """One limit.
 
-    RATE has `per_second` and `burst`; the other kinds have `value`. A shadow limit is counted and logged, and refuses nothing.
+    `subject` empty: each subject of the level has this limit for itself. `method_class`: for
+    `requests`; None: all calls.
+
+    RATE has `per_second` and `burst`; the other kinds have `value`. A shadow limit is counted and
+    logged, and refuses nothing.
     """
 
     metric: Metric
@@ -120,12 +131,20 @@ class Limit:
         return ":".join(parts).rstrip(":") + ("~shadow" if self.shadow else "")
 
     def key(self, subject: str, part: str = "") -> str:
-        """The counter, bucket or lease of one subject. `part`: the backup of its members, or the day."""
-        return ":".join(filter(None, (self.metric, self.level, subject, self.method_class or "", part))) + ("~shadow" if self.shadow else "")
+        """The counter, bucket or lease of one subject.
+
+        `part`: the backup of its members, or the day.
+        """
+        return ":".join(
+            filter(None, (self.metric, self.level, subject, self.method_class or "", part))
+        ) + ("~shadow" if self.shadow else "")
 
 
 COUNTED: Final = (Metric.VAULTS, Metric.POLICIES, Metric.CAPACITY_GIB)
-"""What CBR lists by project. Each project is counted by itself; every other counter of these adds projects up."""
+"""What CBR lists by project.
+
+Each project is counted by itself; every other counter of these adds projects up.
+"""
 
 
 def project_count(metric: Metric, project: str) -> str:
@@ -134,7 +153,9 @@ def project_count(metric: Metric, project: str) -> str:
 
 
 STANDING: Final = (Limit(Metric.OPEN_STREAMS, Level.TENANT, value=1000),)
-"""Limits that are in force where the configuration sets none in their place: a stream costs memory for as long as its caller likes."""
+"""Limits that are in force where the configuration sets none in their place: a stream costs memory
+for as long as its caller likes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +176,10 @@ class Applied:
 
 
 class Limits:
-    """All limits in force at one moment; immutable. A limit with a subject comes before the general one of its level."""
+    """All limits in force at one moment; immutable.
+
+    A limit with a subject comes before the general one of its level.
+    """
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._all = {limit.slot: limit for limit in limits}
@@ -170,8 +194,12 @@ class Limits:
         """These limits with others in the place of those that have the same slot."""
         return Limits((self._all | {limit.slot: limit for limit in others}).values())
 
-    def applied(self, metric: Metric, scope: Scope, calls: MethodClass | None = None) -> list[Applied]:
-        """What a caller must keep of one metric, at most one limit for each level, class and shadow."""
+    def applied(
+        self, metric: Metric, scope: Scope, calls: MethodClass | None = None
+    ) -> list[Applied]:
+        """What a caller must keep of one metric, at most one limit for each level, class and
+        shadow.
+        """
         found: dict[tuple[Level, MethodClass | None, bool], Applied] = {}
         for limit in self._by_metric.get(metric, ()):
             subject = scope.subject(limit.level)
@@ -188,10 +216,16 @@ class Limits:
     def slots(self, scope: Scope, binding: Binding) -> list[Applied]:
         """The slots that a call takes while it runs."""
         every = () if binding.reads else (Metric.CONCURRENT_CHANGES,)
-        return [applied for metric in (*every, *binding.traits.slots) for applied in self.applied(metric, scope)]
+        return [
+            applied
+            for metric in (*every, *binding.traits.slots)
+            for applied in self.applied(metric, scope)
+        ]
 
     def stock(self, scopes: Sequence[Scope]) -> dict[Metric, dict[str, list[Scope]]]:
-        """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that count towards it."""
+        """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that
+        count towards it.
+        """
         found: dict[Metric, dict[str, list[Scope]]] = {metric: {} for metric in COUNTED}
         for metric in COUNTED:
             for scope in scopes:
@@ -201,6 +235,8 @@ class Limits:
 
 
 def day_of(now: float) -> tuple[str, float]:
-    """The day in UTC of a time in seconds since 1970, as counters name it, and the time at which it ends."""
+    """The day in UTC of a time in seconds since 1970, as counters name it, and the time at which it
+    ends.
+    """
     number = int(now // DAY_S)
     return str(number), float((number + 1) * DAY_S)

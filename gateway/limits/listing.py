@@ -1,6 +1,7 @@
 """What CBR lists of one project, and which of the latest changes that shows already. Pure.
 
-A list may be late: the store counts every change of the last while beside it, unless the change is among those that are shown here.
+A list may be late: the store counts every change of the last while beside it, unless the change is
+among those that are shown here.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -38,20 +39,37 @@ class Listing:
         return [vault.id for vault in self.vaults or () if vault.billing.size_gib <= 0]
 
     def amount(self, metric: Metric, key: str, reserved: Mapping[str, Collection[str]]) -> int:
-        """What counts towards a counter, without the vaults for which open operations hold a reservation on it. `reserved`: operation -> counters."""
+        """What counts towards a counter, without the vaults for which open operations hold a
+        reservation on it. `reserved`: operation -> counters.
+        """
         if metric is Metric.POLICIES:
             return len(self.policies or ())
-        counted = [vault for vault in self.vaults or () if key not in reserved.get(_maker(vault), ())]
-        return len(counted) if metric is Metric.VAULTS else sum(vault.billing.size_gib for vault in counted)
+        counted = [
+            vault for vault in self.vaults or () if key not in reserved.get(_maker(vault), ())
+        ]
+        return (
+            len(counted)
+            if metric is Metric.VAULTS
+            else sum(vault.billing.size_gib for vault in counted)
+        )
 
     def shown(self, reserved: Collection[str], recent: Sequence[Recent[Resize]]) -> set[str]:
-        """Ids of objects, and of changes, that need not be counted beside the listing: it is none of them an open operation's work."""
+        """Ids of objects, and of changes, that need not be counted beside the listing: it is none
+        of them an open operation's work.
+        """
         vaults = [vault for vault in self.vaults or () if _maker(vault) not in reserved]
         makers = {_maker(vault) for vault in vaults} - {""}
-        return {vault.id for vault in vaults} | {policy.id for policy in self.policies or ()} | makers | self._resized(recent)
+        return (
+            {vault.id for vault in vaults}
+            | {policy.id for policy in self.policies or ()}
+            | makers
+            | self._resized(recent)
+        )
 
     def _resized(self, recent: Sequence[Recent[Resize]]) -> set[str]:
-        """Of the changes of one vault's size in their order: the last whose size it has reached, and all before."""
+        """Of the changes of one vault's size in their order: the last whose size it has reached,
+        and all before.
+        """
         sizes = {vault.id: vault.billing.size_gib for vault in self.vaults or ()}
         shown: set[str] = set()
         waiting: dict[str, list[str]] = {}
@@ -65,7 +83,9 @@ class Listing:
 
 
 def shared(recent: Sequence[Recent[Sharing]], backup_id: str, members: Collection[str]) -> set[str]:
-    """The changes by which a backup was shared that the list of its members shows, or that were undone since."""
+    """The changes by which a backup was shared that the list of its members shows, or that were
+    undone since.
+    """
     shown, over = set(), set(members)
     for each in reversed(recent):
         change = each.change

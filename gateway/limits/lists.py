@@ -36,7 +36,10 @@ class Lists:
             del self.problems[part]
 
     async def of(self, project: str, parts: Mapping[str, Metric]) -> Listing:
-        """What the counts of a project need of its lists. Raises nothing of CBR: what cannot be read is a problem."""
+        """What the counts of a project need of its lists.
+
+        Raises nothing of CBR: what cannot be read is a problem.
+        """
         policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
         vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
         async with self._turns:
@@ -51,8 +54,12 @@ class Lists:
             self.problems.pop(part, None)
         return listing
 
-    async def _rows(self, parts: Sequence[str], project: str, rpc: str, rows: str) -> list[Any] | None:
-        """One list of a project, for the counts that need it; None when there are none, or it cannot be read."""
+    async def _rows(
+        self, parts: Sequence[str], project: str, rpc: str, rows: str
+    ) -> list[Any] | None:
+        """One list of a project, for the counts that need it; None when there are none, or it
+        cannot be read.
+        """
         if not parts:
             return None
         try:
@@ -68,13 +75,18 @@ class Lists:
         log.warning("a project cannot be counted now", project=project, error=str(error))
         for part in parts:
             before = self.problems.get(part)
-            self.problems[part] = Problem(project, error.reason, unlisted(error), before.since if before else self.clock.time())
+            self.problems[part] = Problem(
+                project,
+                error.reason,
+                unlisted(error),
+                before.since if before else self.clock.time(),
+            )
 
 
 def _without_size(vaults: Sequence[str]) -> GatewayError:
     more = f" and {len(vaults) - 1} more" if len(vaults) > 1 else ""
     text = (
-        f"CBR lists the vault {vaults[0]}{more} without a size that can be read, so that nobody can say how much capacity there is; "
-        "report it to the gateway's operator."
+        f"CBR lists the vault {vaults[0]}{more} without a size that can be read, so that nobody can"
+        " say how much capacity there is; report it to the gateway's operator."
     )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)

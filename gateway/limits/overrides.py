@@ -1,4 +1,6 @@
-"""The limits in force: those of the configuration, with those that administrators set while running in their place."""
+"""The limits in force: those of the configuration, with those that administrators set while running
+in their place.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -49,7 +51,9 @@ class LimitOverrides:
         self.configure(self._configured)
 
     def configure(self, configured: Limits) -> None:
-        """Takes the limits of a configuration; those set while running stay in the place of theirs."""
+        """Takes the limits of a configuration; those set while running stay in the place of
+        theirs.
+        """
         self._configured = configured
         self.limits = configured.overlaid(self._overrides)
         for listener in self._listeners:
@@ -62,7 +66,10 @@ class LimitOverrides:
         await self.refresh()
 
     async def delete(self, name: str) -> bool:
-        """The configured limit of that name, if there is one, is in force again. False: none was set while running. Raises StoreDown."""
+        """The configured limit of that name, if there is one, is in force again.
+
+        False: none was set while running. Raises StoreDown.
+        """
         await self.refresh()
         if name not in self.set_while_running:
             return False

@@ -1,11 +1,14 @@
-"""Counts what exists from what CBR lists: each project by itself, and the counters of limits as their totals.
+"""Counts what exists from what CBR lists: each project by itself, and the counters of limits as
+their totals.
 
-What the store has once counted is trusted by every later process until it is counted again. Growth waits for the first count of its own project, and
-for the first try to count each other one that shares a limit with it.
+What the store has once counted is trusted by every later process until it is counted again. Growth
+waits for the first count of its own project, and for the first try to count each other one that
+shares a limit with it.
 
-The marker on a vault tells which open operation created it: what that operation holds is still counted as reserved, so the vault is left out of the
-listing's count and its id out of those seen; the store adds it again when the operation ends. A counter that the operation does not know, since its
-limit is newer, counts the vault at once.
+The marker on a vault tells which open operation created it: what that operation holds is still
+counted as reserved, so the vault is left out of the listing's count and its id out of those seen;
+the store adds it again when the operation ends. A counter that the operation does not know, since
+its limit is newer, counts the vault at once.
 """
 
 import asyncio
@@ -31,14 +34,20 @@ from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.traits import AnyTraits
 
 _TOGETHER_S: Final = 0.2
-"""Projects that are listed at about the same time are told to the store together; a slow one holds up no other."""
+"""Projects that are listed at about the same time are told to the store together; a slow one holds
+up no other.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Recounter:
-    """One per process. `scopes`: one for each project that the gateway serves; `assumed`: what is taken for a project that was never counted."""
+    """One per process.
+
+    `scopes`: one for each project that the gateway serves; `assumed`: what is taken for a project
+    that was never counted.
+    """
 
     store: Store
     reader: UpstreamReader
@@ -54,7 +63,9 @@ class Recounter:
     request_of: Callable[[OperationView], Message]
     """What an operation was asked for."""
     notice_s: float
-    """After the store was restarted: by then every gateway has told it anew what is on its way, and CBR may be counted."""
+    """After the store was restarted: by then every gateway has told it anew what is on its way, and
+    CBR may be counted.
+    """
     ready: set[str] = field(default_factory=set)
     """Counters that growth may rest on."""
     known: set[str] = field(default_factory=set)
@@ -62,7 +73,9 @@ class Recounter:
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
     life: int = 0
-    """How many lives of the store's data have been seen: another number says that they may be lost, and what was counted with them."""
+    """How many lives of the store's data have been seen: another number says that they may be lost,
+    and what was counted with them.
+    """
     _counts: Counts | None = None
     _recalled: bool = False
     _epoch: str = ""
@@ -98,13 +111,22 @@ class Recounter:
         parts = self.counts.below([key])
         left_s = self._count_from - self.clock.monotonic()
         return Standing(
-            counting=any(part not in self.known and part not in self.lists.problems for part in parts),
-            problems=[(self.lists.problems[part], part in self.known) for part in sorted(parts) if part in self.lists.problems],
+            counting=any(
+                part not in self.known and part not in self.lists.problems for part in parts
+            ),
+            problems=[
+                (self.lists.problems[part], part in self.known)
+                for part in sorted(parts)
+                if part in self.lists.problems
+            ],
             growth_at=self.clock.time() + left_s if left_s > 0 and parts else None,
         )
 
     async def ensure(self, keys: Collection[str], project: str, time_left_s: float) -> None:
-        """Waits until a project may grow under these counters. Raises QUOTA_STORE_DOWN with the cause when it may not, and StoreDown."""
+        """Waits until a project may grow under these counters.
+
+        Raises QUOTA_STORE_DOWN with the cause when it may not, and StoreDown.
+        """
         await self.check_epoch()
         own = self.counts.own(keys, project)
         wanted = own.union(keys)
@@ -123,7 +145,10 @@ class Recounter:
         raise refusals.store_down("What exists is still being counted.")
 
     async def run(self) -> None:
-        """Counts everything that a limit is on. Raises StoreDown; a project that cannot be read is logged and keeps its last count."""
+        """Counts everything that a limit is on.
+
+        Raises StoreDown; a project that cannot be read is logged and keeps its last count.
+        """
         self.wanted.clear()
         await self.check_epoch()
         await self.clock.sleep(max(0, self._count_from - self.clock.monotonic()))
@@ -148,10 +173,14 @@ class Recounter:
             if self._restored == self.life:
                 return
             life, lost = self.life, self.life > 1
-            # What was sent before the data began may be recorded nowhere, and CBR may take so long to show it.
+            # What was sent before the data began may be recorded nowhere, and CBR may take so long
+            # to show it.
             wait_s = max(self.settle_s - await self.store.age_s(), self.notice_s if lost else 0)
             if wait_s > 0:
-                log.error("the store lost data, or is new; growth under limits waits", seconds=round(wait_s, 1))
+                log.error(
+                    "the store lost data, or is new; growth under limits waits",
+                    seconds=round(wait_s, 1),
+                )
             if life == self.life:
                 self._count_from = self.clock.monotonic() + wait_s
             if lost:
@@ -168,18 +197,26 @@ class Recounter:
         self.known.clear()
 
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
-        """Counts the members of one backup. Raises QUOTA_STORE_DOWN while nothing may grow, another GatewayError, or StoreDown."""
+        """Counts the members of one backup.
+
+        Raises QUOTA_STORE_DOWN while nothing may grow, another GatewayError, or StoreDown.
+        """
         await self.check_epoch()
         self._check_wait()
         began = self.clock.monotonic()
         recent = await self._recent(lambda traits: traits.shares)
         fence = await self.store.fence()
-        rows = await self.reader.rows("BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id)
+        rows = await self.reader.rows(
+            "BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id
+        )
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
         await self._check_still(began)
-        await self.store.recount(dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s)
+        await self.store.recount(
+            dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s
+        )
 
-    # Below -----------------------------------------------------------------------------------------------------------------------
+    # Below
+    # ----------------------------------------------------------------------------------------------
 
     def _check_wait(self) -> None:
         """Raises QUOTA_STORE_DOWN while it is too early to count."""
@@ -187,24 +224,37 @@ class Recounter:
             raise refusals.data_lost(left_s)
 
     async def _check_still(self, began: float) -> None:
-        """Right before a count is told, which the store then takes for its present life. Raises StoreDown if the count began too early for that."""
+        """Right before a count is told, which the store then takes for its present life.
+
+        Raises StoreDown if the count began too early for that.
+        """
         await self.check_epoch()
         if began < self._count_from:
-            raise StoreDown("a count began before the data of the store were lost, or too soon after")
+            raise StoreDown(
+                "a count began before the data of the store were lost, or too soon after"
+            )
 
     async def _make_ready(self, keys: Collection[str], own: Collection[str]) -> None:
         """Counts what was never counted; of others' projects only what nobody has tried yet."""
         await self._recall()
         counts = self.counts
         unknown = counts.below(keys).union(own) - self.known
-        projects = {counts.project_of[part] for part in unknown if part in own or part not in self.lists.problems}
+        projects = {
+            counts.project_of[part]
+            for part in unknown
+            if part in own or part not in self.lists.problems
+        }
         if fresh := projects - self._counting.keys():
             self._begin(fresh)
         for project in projects:
             if under_way := self._counting.get(project):
                 await under_way.wait()
         # Of projects that were known before, only the total has to be taken.
-        if totals := {key: counts.totals[key] for key in keys if key in counts.totals and key not in self.ready | counts.project_of.keys()}:
+        if totals := {
+            key: counts.totals[key]
+            for key in keys
+            if key in counts.totals and key not in self.ready | counts.project_of.keys()
+        }:
             await self.store.recount({}, 0, (), sums=totals)
         self._note_ready(totals)
 
@@ -222,7 +272,11 @@ class Recounter:
         tried = self.known | self.lists.problems.keys()
         self.ready |= self.known
         self.ready |= {
-            key for key in keys if key in self.counts.totals and key not in self.counts.project_of and tried.issuperset(self.counts.below([key]))
+            key
+            for key in keys
+            if key in self.counts.totals
+            and key not in self.counts.project_of
+            and tried.issuperset(self.counts.below([key]))
         }
 
     def _begin(self, projects: Collection[str]) -> asyncio.Task[None]:
@@ -246,7 +300,12 @@ class Recounter:
             recent = await self._recent(lambda traits: traits.resize)
             fence = await self.store.fence()
             failpoint.reach("after_fence")
-            lists = {asyncio.create_task(self.lists.of(project, self.counts.parts.get(project, {}))): project for project in projects}
+            lists = {
+                asyncio.create_task(
+                    self.lists.of(project, self.counts.parts.get(project, {}))
+                ): project
+                for project in projects
+            }
             while lists:
                 await asyncio.wait(lists, return_when=asyncio.FIRST_COMPLETED)
                 done, _ = await asyncio.wait(lists, timeout=_TOGETHER_S)
@@ -261,9 +320,17 @@ class Recounter:
                 if under_way := self._counting.pop(project, None):
                     under_way.set()
 
-    async def _tell(self, listed: Mapping[str, Listing], fence: int, recent: Sequence[Recent[Resize]], began: float) -> None:
+    async def _tell(
+        self,
+        listed: Mapping[str, Listing],
+        fence: int,
+        recent: Sequence[Recent[Resize]],
+        began: float,
+    ) -> None:
         counts = self.counts
-        reserved = {op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)}
+        reserved = {
+            op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)
+        }
         found = {
             part: listing.amount(metric, part, reserved)
             for project, listing in listed.items()
@@ -280,7 +347,13 @@ class Recounter:
             self.known |= found.keys()
             self._note_ready(totals)
 
-    async def _recent(self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]) -> list[Recent[Change]]:
+    async def _recent(
+        self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]
+    ) -> list[Recent[Change]]:
         """The latest changes of one kind, in their order."""
         ops, known = await self.store.committed_within(self.settle_s), self.reader.catalog.bindings
-        return [Recent(op.id, change(self.request_of(op))) for op in ops if op.rpc in known and (change := kind(known[op.rpc].traits))]
+        return [
+            Recent(op.id, change(self.request_of(op)))
+            for op in ops
+            if op.rpc in known and (change := kind(known[op.rpc].traits))
+        ]

@@ -1,4 +1,6 @@
-"""A call's slots under limits of concurrency, leased until the change itself has ended, not only until its caller is answered."""
+"""A call's slots under limits of concurrency, leased until the change itself has ended, not only
+until its caller is answered.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,9 +15,19 @@ BEAT_S: Final = 5.0
 
 
 class ConcurrencySlots:
-    """Held by the call and, while it runs, by the change; free when both have left. `lasting`: those that the work behind a change holds as well."""
+    """Held by the call and, while it runs, by the change; free when both have left.
 
-    def __init__(self, store: Store, clock: Clock, holder: str, keys: Sequence[str], lasting: Sequence[str] = ()) -> None:
+    `lasting`: those that the work behind a change holds as well.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        holder: str,
+        keys: Sequence[str],
+        lasting: Sequence[str] = (),
+    ) -> None:
         self._store = store
         self._clock = clock
         self._holder = holder

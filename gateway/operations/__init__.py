@@ -1,7 +1,8 @@
-"""What the gateway knows of each RPC that its declaration does not say: one file per service (several for a large one), one constant per RPC.
+"""What the gateway knows of each RPC that its declaration does not say: one file per service
+(several for a large one), one constant per RPC.
 
-A constant holds every fact of its RPC; a new file, and a new constant, are found by themselves. Nothing below imports from here: the catalog
-puts each RPC's traits into its Binding.
+A constant holds every fact of its RPC; a new file, and a new constant, are found by themselves.
+Nothing below imports from here: the catalog puts each RPC's traits into its Binding.
 """
 
 import importlib
@@ -15,8 +16,13 @@ from gateway.upstream.traits import AnyTraits, Traits
 
 
 def _all() -> tuple[AnyTraits, ...]:
-    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-    return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Traits))
+    modules = [
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+    ]
+    return tuple(
+        value for module in modules for value in vars(module).values() if isinstance(value, Traits)
+    )
 
 
 TRAITS: Final = _all()

@@ -15,7 +15,10 @@ from gateway.upstream.traits import Fields, ObjectRead, Traits
 
 
 def _check_private(request: backup_pb2.ListBackupsRequest, _enterprise_project: str) -> None:
-    if request.own_type not in {backup_pb2.BACKUP_OWN_TYPE_UNSPECIFIED, backup_pb2.BACKUP_OWN_TYPE_PRIVATE}:
+    if request.own_type not in {
+        backup_pb2.BACKUP_OWN_TYPE_UNSPECIFIED,
+        backup_pb2.BACKUP_OWN_TYPE_PRIVATE,
+    }:
         why = "backups are shared with the whole project, which is not this tenant's alone"
         raise field_invalid("own_type", f"must be left out: {why}", "owner")
 
@@ -26,9 +29,16 @@ LIST_BACKUPS: Final = Traits[backup_pb2.ListBackupsRequest, backup_pb2.ListBacku
 )
 
 
-def _restoring(request: backup_pb2.RestoreBackupRequest, answer: backup_pb2.RestoreBackupResponse | None) -> Search:
+def _restoring(
+    request: backup_pb2.RestoreBackupRequest, answer: backup_pb2.RestoreBackupResponse | None
+) -> Search:
     target = request.restore.server_id or request.restore.volume_id or request.restore.resource_id
-    return Search((task_pb2.TASK_TYPE_RESTORE,), (request.backup_id,), named=ids(answer and answer.task_id), target_id=target)
+    return Search(
+        (task_pb2.TASK_TYPE_RESTORE,),
+        (request.backup_id,),
+        named=ids(answer and answer.task_id),
+        target_id=target,
+    )
 
 
 RESTORE_BACKUP: Final = Traits[backup_pb2.RestoreBackupRequest, backup_pb2.RestoreBackupResponse](
@@ -42,15 +52,25 @@ RESTORE_BACKUP: Final = Traits[backup_pb2.RestoreBackupRequest, backup_pb2.Resto
 
 def _replication(request: backup_pb2.ReplicateBackupRequest, _tasks: Sequence[Task]) -> Fields:
     wanted = request.replicate
-    asked = {fd.name: value for fd, value in wanted.ListFields() if fd.name in backup_pb2.BackupReplication.DESCRIPTOR.fields_by_name}
+    asked = {
+        fd.name: value
+        for fd, value in wanted.ListFields()
+        if fd.name in backup_pb2.BackupReplication.DESCRIPTOR.fields_by_name
+    }
     return {"replication": {**asked, "backup_id": request.backup_id}}
 
 
-REPLICATE_BACKUP: Final = Traits[backup_pb2.ReplicateBackupRequest, backup_pb2.ReplicateBackupResponse](
+REPLICATE_BACKUP: Final = Traits[
+    backup_pb2.ReplicateBackupRequest, backup_pb2.ReplicateBackupResponse
+](
     rpc="BackupService/ReplicateBackup",
     heavy=True,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
-    search=lambda request, _answer: Search(REPLICATIONS, (request.backup_id,), destination_project_id=request.replicate.destination_project_id),
+    search=lambda request, _answer: Search(
+        REPLICATIONS,
+        (request.backup_id,),
+        destination_project_id=request.replicate.destination_project_id,
+    ),
     answer=_replication,
 )
 
@@ -62,18 +82,31 @@ DELETE_BACKUP: Final = Traits[backup_pb2.DeleteBackupRequest, backup_pb2.DeleteB
 )
 
 
-def _synchronising(request: backup_pb2.SyncBackupsRequest, answer: backup_pb2.SyncBackupsResponse | None) -> Search:
+def _synchronising(
+    request: backup_pb2.SyncBackupsRequest, answer: backup_pb2.SyncBackupsResponse | None
+) -> Search:
     named = ids(*(each.task_id for each in answer.sync)) if answer else ()
-    return Search((task_pb2.TASK_TYPE_SYNC,), tuple(sorted({each.resource_id for each in request.sync})), named=named)
+    return Search(
+        (task_pb2.TASK_TYPE_SYNC,),
+        tuple(sorted({each.resource_id for each in request.sync})),
+        named=named,
+    )
 
 
 def _synchronised(request: backup_pb2.SyncBackupsRequest, tasks: Sequence[Task]) -> Fields:
-    """A task names the resource only: of a resource with several backups nobody can tell which task is whose."""
+    """A task names the resource only: of a resource with several backups nobody can tell which task
+    is whose.
+    """
     working = {subject: task.id for task in tasks for subject in subjects_of(task)}
     alone = Counter(each.resource_id for each in request.sync)
     return {
         "sync": [
-            {"backup_id": each.backup_id, "task_id": working.get(each.resource_id, "") if alone[each.resource_id] == 1 else ""}
+            {
+                "backup_id": each.backup_id,
+                "task_id": (
+                    working.get(each.resource_id, "") if alone[each.resource_id] == 1 else ""
+                ),
+            }
             for each in request.sync
         ]
     }

@@ -10,20 +10,34 @@ from gateway.upstream.traits import Deltas, Fields, ReadBack, Traits
 
 
 def _members(request: pb.AddBackupMembersRequest, _current: object) -> Deltas:
-    return (ResourceDelta(Metric.MEMBERS_PER_BACKUP, len(request.project_ids) + len(request.domains), request.backup_id),)
+    return (
+        ResourceDelta(
+            Metric.MEMBERS_PER_BACKUP,
+            len(request.project_ids) + len(request.domains),
+            request.backup_id,
+        ),
+    )
 
 
 ADD_BACKUP_MEMBERS: Final = Traits[pb.AddBackupMembersRequest, pb.AddBackupMembersResponse](
     rpc="BackupShareService/AddBackupMembers",
     deltas=_members,
     untraceable=True,
-    shares=lambda request: Sharing(request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)),
+    shares=lambda request: Sharing(
+        request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)
+    ),
 )
 
 
-def _member_updated(change: ReadBack[pb.UpdateBackupMemberRequest, pb.GetBackupMemberResponse]) -> Fields | None:
+def _member_updated(
+    change: ReadBack[pb.UpdateBackupMemberRequest, pb.GetBackupMemberResponse],
+) -> Fields | None:
     member = change.observed.member
-    return {"member": member} if within(change.sent, change.read.get("member", {}), member.DESCRIPTOR) else None
+    return (
+        {"member": member}
+        if within(change.sent, change.read.get("member", {}), member.DESCRIPTOR)
+        else None
+    )
 
 
 UPDATE_BACKUP_MEMBER: Final = Traits[pb.UpdateBackupMemberRequest, pb.UpdateBackupMemberResponse](

@@ -11,7 +11,9 @@ from gateway.upstream.traits import Deltas, ObjectRead, ReadFirst, Request
 _SIZES: Final = frozenset({Metric.CAPACITY_GIB, Metric.GROWTH_GIB_PER_DAY})
 
 
-def grown(resize: Callable[[Request], Resize]) -> Callable[[Request, vault_pb2.GetVaultResponse | None], Deltas]:
+def grown(
+    resize: Callable[[Request], Resize],
+) -> Callable[[Request, vault_pb2.GetVaultResponse | None], Deltas]:
     """The deltas of a change that gives a vault a size."""
 
     def deltas(request: Request, current: vault_pb2.GetVaultResponse | None) -> Deltas:
@@ -19,15 +21,28 @@ def grown(resize: Callable[[Request], Resize]) -> Callable[[Request, vault_pb2.G
         if current is None or size is None:
             return ()
         more = size - current.vault.billing.size_gib
-        # A smaller size is left to the next recount: two changes at once could give the same room back twice.
-        return (ResourceDelta(Metric.CAPACITY_GIB, more), ResourceDelta(Metric.GROWTH_GIB_PER_DAY, more)) if more > 0 else ()
+        # A smaller size is left to the next recount: two changes at once could give the same room
+        # back twice.
+        return (
+            (
+                ResourceDelta(Metric.CAPACITY_GIB, more),
+                ResourceDelta(Metric.GROWTH_GIB_PER_DAY, more),
+            )
+            if more > 0
+            else ()
+        )
 
     return deltas
 
 
 def size_first(resize: Callable[[Request], Resize]) -> ReadFirst[Request]:
     """The vault whose size is changed."""
-    return ReadFirst(shown_by=ObjectRead("VaultService/GetVault", "vault_id", lambda request: resize(request).vault_id), metrics=_SIZES)
+    return ReadFirst(
+        shown_by=ObjectRead(
+            "VaultService/GetVault", "vault_id", lambda request: resize(request).vault_id
+        ),
+        metrics=_SIZES,
+    )
 
 
 def one(metric: Metric, amount: int = 1) -> Callable[[object, object], Deltas]:

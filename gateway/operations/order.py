@@ -14,10 +14,20 @@ def _resized(request: order_pb2.ChangeOrderRequest | order_pb2.UpdateOrderReques
     return Resize(request.resource_id, request.product_info.resource_size_gib)
 
 
-def _grown(seen: Sequence[ReadBack[order_pb2.ChangeOrderRequest | order_pb2.UpdateOrderRequest, vault_pb2.GetVaultResponse]]) -> Proven | None:
+def _grown(
+    seen: Sequence[
+        ReadBack[
+            order_pb2.ChangeOrderRequest | order_pb2.UpdateOrderRequest, vault_pb2.GetVaultResponse
+        ]
+    ],
+) -> Proven | None:
     """An order that was not paid yet changes nothing, so that the old size proves nothing."""
     (change,) = seen
-    return Proven() if change.observed.vault.billing.size_gib == change.request.product_info.resource_size_gib else None
+    return (
+        Proven()
+        if change.observed.vault.billing.size_gib == change.request.product_info.resource_size_gib
+        else None
+    )
 
 
 CHANGE_ORDER: Final = Traits[order_pb2.ChangeOrderRequest, order_pb2.ChangeOrderResponse](
@@ -25,7 +35,12 @@ CHANGE_ORDER: Final = Traits[order_pb2.ChangeOrderRequest, order_pb2.ChangeOrder
     deltas=grown(_resized),
     read_first=size_first(_resized),
     resize=_resized,
-    proof=Proof(rpc="VaultService/GetVault", field="vault_id", ids=lambda request: [request.resource_id], proven=_grown),
+    proof=Proof(
+        rpc="VaultService/GetVault",
+        field="vault_id",
+        ids=lambda request: [request.resource_id],
+        proven=_grown,
+    ),
 )
 
 UPDATE_ORDER: Final = Traits[order_pb2.UpdateOrderRequest, order_pb2.UpdateOrderResponse](
@@ -33,5 +48,10 @@ UPDATE_ORDER: Final = Traits[order_pb2.UpdateOrderRequest, order_pb2.UpdateOrder
     deltas=grown(_resized),
     read_first=size_first(_resized),
     resize=_resized,
-    proof=Proof(rpc="VaultService/GetVault", field="vault_id", ids=lambda request: [request.resource_id], proven=_grown),
+    proof=Proof(
+        rpc="VaultService/GetVault",
+        field="vault_id",
+        ids=lambda request: [request.resource_id],
+        proven=_grown,
+    ),
 )

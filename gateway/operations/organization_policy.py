@@ -6,13 +6,21 @@ from cbrgateway.v1 import organization_policy_pb2 as pb
 
 from gateway.upstream.traits import ObjectRead, Traits
 
-CREATE_ORGANIZATION_POLICY: Final = Traits[pb.CreateOrganizationPolicyRequest, pb.CreateOrganizationPolicyResponse](
+CREATE_ORGANIZATION_POLICY: Final = Traits[
+    pb.CreateOrganizationPolicyRequest, pb.CreateOrganizationPolicyResponse
+](
     rpc="OrganizationPolicyService/CreateOrganizationPolicy",
     created_id=lambda response: response.policy.id,
     untraceable=True,
 )
 
-DELETE_ORGANIZATION_POLICY: Final = Traits[pb.DeleteOrganizationPolicyRequest, pb.DeleteOrganizationPolicyResponse](
+DELETE_ORGANIZATION_POLICY: Final = Traits[
+    pb.DeleteOrganizationPolicyRequest, pb.DeleteOrganizationPolicyResponse
+](
     rpc="OrganizationPolicyService/DeleteOrganizationPolicy",
-    gone=ObjectRead("OrganizationPolicyService/GetOrganizationPolicy", "organization_policy_id", lambda request: request.organization_policy_id),
+    gone=ObjectRead(
+        "OrganizationPolicyService/GetOrganizationPolicy",
+        "organization_policy_id",
+        lambda request: request.organization_policy_id,
+    ),
 )

@@ -11,7 +11,10 @@ from gateway.upstream.lookup import POLICY_MARK
 from gateway.upstream.traits import Creation, ObjectRead, Traits
 
 
-def _check_name(request: policy_pb2.CreatePolicyRequest | policy_pb2.UpdatePolicyRequest, enterprise_project: str) -> None:
+def _check_name(
+    request: policy_pb2.CreatePolicyRequest | policy_pb2.UpdatePolicyRequest,
+    enterprise_project: str,
+) -> None:
     mark = POLICY_MARK.format(enterprise_project)
     if request.policy.name and not request.policy.name.startswith(mark):
         why = "since the project is shared and only its name tells whose a policy is"

@@ -8,7 +8,10 @@ from gateway.upstream.traits import Traits
 
 
 def _free_or_theirs(row: pb.Protectable, enterprise_project: str) -> bool:
-    return not row.protectable.HasField("vault") or row.protectable.vault.enterprise_project_id == enterprise_project
+    return (
+        not row.protectable.HasField("vault")
+        or row.protectable.vault.enterprise_project_id == enterprise_project
+    )
 
 
 LIST_PROTECTABLES: Final = Traits[pb.ListProtectablesRequest, pb.ListProtectablesResponse](
@@ -17,7 +20,9 @@ LIST_PROTECTABLES: Final = Traits[pb.ListProtectablesRequest, pb.ListProtectable
     sieve=_free_or_theirs,
 )
 
-GET_REPLICATION_CAPABILITIES: Final = Traits[pb.GetReplicationCapabilitiesRequest, pb.GetReplicationCapabilitiesResponse](
+GET_REPLICATION_CAPABILITIES: Final = Traits[
+    pb.GetReplicationCapabilitiesRequest, pb.GetReplicationCapabilitiesResponse
+](
     rpc="ProtectabilityService/GetReplicationCapabilities",
     harmless=True,
 )

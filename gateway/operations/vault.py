@@ -11,12 +11,29 @@ from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.marker import MARKER, MAX_TAGS
 from gateway.upstream.read_back import within
 from gateway.upstream.task_search import Search, Task
-from gateway.upstream.traits import Creation, Deltas, Fields, Mark, ObjectRead, Proof, Proven, ReadBack, ReadFirst, Traits
+from gateway.upstream.traits import (
+    Creation,
+    Deltas,
+    Fields,
+    Mark,
+    ObjectRead,
+    Proof,
+    Proven,
+    ReadBack,
+    ReadFirst,
+    Traits,
+)
 
 
-def _added(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, _current: object) -> Deltas:
+def _added(
+    request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, _current: object
+) -> Deltas:
     size = request.vault.billing.size_gib
-    return ResourceDelta(Metric.VAULTS, 1), ResourceDelta(Metric.CAPACITY_GIB, size), ResourceDelta(Metric.GROWTH_GIB_PER_DAY, size)
+    return (
+        ResourceDelta(Metric.VAULTS, 1),
+        ResourceDelta(Metric.CAPACITY_GIB, size),
+        ResourceDelta(Metric.GROWTH_GIB_PER_DAY, size),
+    )
 
 
 def _created(response: vault_pb2.CreateVaultResponse) -> str:
@@ -54,7 +71,9 @@ ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultRes
     deltas=_added,
     expands=lambda request: request.vault.auto_expand,
     created_id=lambda response: response.orders[0].resource_id if response.orders else "",
-    creates=_made(lambda vault: {"orders": [{"order_id": vault.billing.order_id, "resource_id": vault.id}]}),
+    creates=_made(
+        lambda vault: {"orders": [{"order_id": vault.billing.order_id, "resource_id": vault.id}]}
+    ),
     mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
 )
 
@@ -73,34 +92,50 @@ UPDATE_VAULT: Final = Traits[vault_pb2.UpdateVaultRequest, vault_pb2.UpdateVault
 )
 
 
-def _removed(_request: vault_pb2.DeleteVaultRequest, current: vault_pb2.GetVaultResponse | None) -> Deltas:
+def _removed(
+    _request: vault_pb2.DeleteVaultRequest, current: vault_pb2.GetVaultResponse | None
+) -> Deltas:
     if current is None:
         return ()
-    return ResourceDelta(Metric.VAULTS, -1), ResourceDelta(Metric.CAPACITY_GIB, -current.vault.billing.size_gib)
+    return ResourceDelta(Metric.VAULTS, -1), ResourceDelta(
+        Metric.CAPACITY_GIB, -current.vault.billing.size_gib
+    )
 
 
-_DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest]("VaultService/GetVault", "vault_id", lambda request: request.vault_id)
+_DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest](
+    "VaultService/GetVault", "vault_id", lambda request: request.vault_id
+)
 
 DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVaultResponse](
     rpc="VaultService/DeleteVault",
     deltas=_removed,
-    read_first=ReadFirst(shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})),
+    read_first=ReadFirst(
+        shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})
+    ),
     gone=_DELETED_VAULT,
     search=lambda request, _answer: Search((task_pb2.TASK_TYPE_VAULT_DELETE,), (request.vault_id,)),
     answer=lambda _request, _tasks: {},
 )
 
 
-def _alerts_updated(change: ReadBack[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.ListVaultsResponse]) -> Fields | None:
-    """Only a read that holds every vault of the project shows anything; of no vaults it shows nothing."""
+def _alerts_updated(
+    change: ReadBack[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.ListVaultsResponse],
+) -> Fields | None:
+    """Only a read that holds every vault of the project shows anything; of no vaults it shows
+    nothing.
+    """
     vaults = change.observed.vaults
     if not vaults or len(vaults) != change.observed.total_size:
         return None
-    done = all(within(change.sent["vault"], now, vaults[0].DESCRIPTOR) for now in change.read["vaults"])
+    done = all(
+        within(change.sent["vault"], now, vaults[0].DESCRIPTOR) for now in change.read["vaults"]
+    )
     return {"updated_vault_ids": [vault.id for vault in vaults]} if done else None
 
 
-UPDATE_ALL_VAULT_ALERTS: Final = Traits[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.UpdateAllVaultAlertsResponse](
+UPDATE_ALL_VAULT_ALERTS: Final = Traits[
+    vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.UpdateAllVaultAlertsResponse
+](
     rpc="VaultService/UpdateAllVaultAlerts",
     read_back=_alerts_updated,
 )
@@ -108,18 +143,30 @@ UPDATE_ALL_VAULT_ALERTS: Final = Traits[vault_pb2.UpdateAllVaultAlertsRequest, v
 
 def _expiring(_request: vault_pb2.UpdateBackupExpirationRequest, tasks: Sequence[Task]) -> Fields:
     told = tasks[0].details.update_expiration
-    return {"affected_backups_count": told.affected_backups_count, "new_expiration_date": told.expiration_date, "task_id": tasks[0].id}
+    return {
+        "affected_backups_count": told.affected_backups_count,
+        "new_expiration_date": told.expiration_date,
+        "task_id": tasks[0].id,
+    }
 
 
-UPDATE_BACKUP_EXPIRATION: Final = Traits[vault_pb2.UpdateBackupExpirationRequest, vault_pb2.UpdateBackupExpirationResponse](
+UPDATE_BACKUP_EXPIRATION: Final = Traits[
+    vault_pb2.UpdateBackupExpirationRequest, vault_pb2.UpdateBackupExpirationResponse
+](
     rpc="VaultService/UpdateBackupExpiration",
-    search=lambda request, answer: Search((task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)),
+    search=lambda request, answer: Search(
+        (task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)
+    ),
     answer=_expiring,
 )
 
 
-def _pre_paid(seen: Sequence[ReadBack[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.GetVaultResponse]]) -> Proven | None:
-    """A pre-paid vault shows that it was changed: an order for one that is pre-paid already is refused."""
+def _pre_paid(
+    seen: Sequence[ReadBack[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.GetVaultResponse]],
+) -> Proven | None:
+    """A pre-paid vault shows that it was changed: an order for one that is pre-paid already is
+    refused.
+    """
     billings = [each.observed.vault.billing for each in seen]
     if any(billing.charging_mode != types_pb2.CHARGING_MODE_PRE_PAID for billing in billings):
         return None
@@ -127,7 +174,14 @@ def _pre_paid(seen: Sequence[ReadBack[vault_pb2.ChangeVaultChargingModeRequest, 
     return Proven({"order_id": orders.pop()} if len(orders) == 1 else None)
 
 
-CHANGE_VAULT_CHARGING_MODE: Final = Traits[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.ChangeVaultChargingModeResponse](
+CHANGE_VAULT_CHARGING_MODE: Final = Traits[
+    vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.ChangeVaultChargingModeResponse
+](
     rpc="VaultService/ChangeVaultChargingMode",
-    proof=Proof(rpc="VaultService/GetVault", field="vault_id", ids=lambda request: request.vault_ids, proven=_pre_paid),
+    proof=Proof(
+        rpc="VaultService/GetVault",
+        field="vault_id",
+        ids=lambda request: request.vault_ids,
+        proven=_pre_paid,
+    ),
 )

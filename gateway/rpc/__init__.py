@@ -1,1 +1,3 @@
-"""Everything that knows gRPC: the server, the way of a call, identity, and errors as gRPC statuses."""
+"""Everything that knows gRPC: the server, the way of a call, identity, and errors as gRPC
+statuses.
+"""

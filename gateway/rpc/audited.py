@@ -1,6 +1,7 @@
 """From a call to its records: what stands in them, and when each is due.
 
-intended    before the first byte of a change goes to CBR; or before a change of the gateway's own state
+intended    before the first byte of a change goes to CBR; or before a change of the gateway's own
+            state
 ended       once per call, whatever its end
 moved       when a stream is opened, and while it goes on
 settled     where the change's end came after that of its call
@@ -54,7 +55,9 @@ class Recorder:
     declared: dict[str, Declared]
 
     @classmethod
-    def of(cls, audit: Audit, trusted: Iterable[Network], bindings: Iterable[Binding]) -> "Recorder":
+    def of(
+        cls, audit: Audit, trusted: Iterable[Network], bindings: Iterable[Binding]
+    ) -> "Recorder":
         return cls(audit, tuple(trusted), {binding.rpc: _declared(binding) for binding in bindings})
 
 
@@ -73,7 +76,9 @@ def _declared(binding: Binding) -> Declared:
 
 @contextmanager
 def audited(call: Call, recorder: Recorder, context: Context) -> Iterator[None]:
-    """Leaves a record of the call's end, and gives a change the observer that leaves one before it is sent."""
+    """Leaves a record of the call's end, and gives a change the observer that leaves one before it
+    is sent.
+    """
     if not recorder.audit.on:
         yield
         return
@@ -116,15 +121,24 @@ def unknown_rpc(recorder: Recorder, name: str, call_id: str, context: Context) -
         return
     metadata = tuple(context.invocation_metadata() or ())
     peer = peer_of(context.peer(), metadata, recorder.trusted)
-    named = Declared(name, "other", reads=True, verb="", path="", operation="", permission="", level=FLOOR)
+    named = Declared(
+        name, "other", reads=True, verb="", path="", operation="", permission="", level=FLOOR
+    )
     code, reason = code_pb2.UNIMPLEMENTED, reason_name(errors_pb2.ERROR_REASON_UNIMPLEMENTED)
     caller = Caller(ip=peer.ip, port=peer.port, via=peer.via)
-    recorder.audit.ended(events.CALL_REFUSED, Activity(call_id, named, caller, time.time(), FLOOR, code=code, reason=reason))
+    recorder.audit.ended(
+        events.CALL_REFUSED,
+        Activity(call_id, named, caller, time.time(), FLOOR, code=code, reason=reason),
+    )
 
 
 @dataclass(slots=True)
 class _Trail:
-    """The records of one call. `intended`: an intent was, or may have been, written. `result`: what became of the change, once that is known."""
+    """The records of one call.
+
+    `intended`: an intent was, or may have been, written. `result`: what became of the change, once
+    that is known.
+    """
 
     call: Call
     recorder: Recorder
@@ -134,15 +148,24 @@ class _Trail:
     finished: bool = False
     shown_at: float | None = None
     started: bool = False
-    """The beginning of a stream was recorded, and so must be its end, whatever the rules say by then."""
+    """The beginning of a stream was recorded, and so must be its end, whatever the rules say by
+    then.
+    """
 
     def moved(self) -> None:
-        """The stream was opened, or a message was written. Tells of the first, and every few minutes."""
+        """The stream was opened, or a message was written.
+
+        Tells of the first, and every few minutes.
+        """
         now = time.monotonic()
         if self.shown_at is None or now - self.shown_at >= _PROGRESS_S:
             activity = self._activity(code=None)
             if activity.level is not Level.NONE:
-                (self.recorder.audit.stream_started if self.shown_at is None else self.recorder.audit.stream_progressed)(activity)
+                (
+                    self.recorder.audit.stream_started
+                    if self.shown_at is None
+                    else self.recorder.audit.stream_progressed
+                )(activity)
                 self.started = self.started or self.shown_at is None
             self.shown_at = now
 
@@ -152,7 +175,9 @@ class _Trail:
         failpoint.reach("after_intent")
         return True
 
-    async def on_end(self, result: ChangeResult, _message: Message | None, _facts: UpstreamFacts) -> None:
+    async def on_end(
+        self, result: ChangeResult, _message: Message | None, _facts: UpstreamFacts
+    ) -> None:
         self.result = result.name
         failpoint.reach("before_outcome")
         if self.finished and self.intended:
@@ -193,7 +218,11 @@ class _Trail:
         refused = code is not None and self._refused()
         level = audit.level(known.rpc, caller.tenant, known.level, floor=not known.reads or refused)
         # What was asked for stands in the intent, if there is one.
-        shows_request = level >= Level.REQUEST and call.request is not None and (code is None or not self.intended)
+        shows_request = (
+            level >= Level.REQUEST
+            and call.request is not None
+            and (code is None or not self.intended)
+        )
         shows_response = level >= Level.REQUEST_RESPONSE and call.response is not None
         return Activity(
             uid=call.id,
@@ -203,10 +232,24 @@ class _Trail:
             level=level,
             resources=_resources(call),
             request_id=str(getattr(call.request, "request_id", "")),
-            request=audit.redactor.message(call.request) if shows_request and call.request is not None else None,
-            response=audit.redactor.message(call.response) if shows_response and call.response is not None else None,
+            request=(
+                audit.redactor.message(call.request)
+                if shows_request and call.request is not None
+                else None
+            ),
+            response=(
+                audit.redactor.message(call.response)
+                if shows_response and call.response is not None
+                else None
+            ),
             replayed="replayed" in call.trailers,
-            quota="refused" if self._failure().limited else "allowed" if call.slots is not None else "",
+            quota=(
+                "refused"
+                if self._failure().limited
+                else "allowed"
+                if call.slots is not None
+                else ""
+            ),
             code=code,
             reason=call.reason,
             duration_ms=round((time.monotonic() - call.started) * 1000),
@@ -229,19 +272,31 @@ class _Trail:
             principal=principal.id if principal is not None else "",
             authentication=principal.recognised_by if principal is not None else "",
             credential=self._credential(metadata),
-            project=project.id if project is not None else self._asked_for(metadata) if principal is not None else "",
+            project=(
+                project.id
+                if project is not None
+                else self._asked_for(metadata)
+                if principal is not None
+                else ""
+            ),
             region=project.region if project is not None else "",
             decision=decision,
         )
 
     def _asked_for(self, metadata: Metadata) -> str:
-        """The project that a call names and did not get; a keyed hash if it is none that is known here, and may be anything."""
+        """The project that a call names and did not get; a keyed hash if it is none that is known
+        here, and may be anything.
+        """
         named = str(next((value for name, value in metadata if name == PROJECT), ""))
         known = {key.partition("/")[0] for key in self.call.snapshot.accounts}
-        return named if named in known else self.recorder.audit.redactor.hashed(named) if named else ""
+        return (
+            named if named in known else self.recorder.audit.redactor.hashed(named) if named else ""
+        )
 
     def _credential(self, metadata: Metadata) -> str:
-        """A keyed hash of what the caller showed, believed or not, so that its calls can be found together."""
+        """A keyed hash of what the caller showed, believed or not, so that its calls can be found
+        together.
+        """
         shown = next((value for name, value in metadata if name == AUTHORIZATION), None)
         if shown is None:
             shown = next(iter(self.context.auth_context().get(CERTIFICATE, ())), None)
@@ -253,10 +308,20 @@ def _resources(call: Call) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
     if call.request is not None:
         for each in call.binding.id_fields:
-            kind = options_pb2.Refers.DESCRIPTOR.values_by_number[each.refers].name.removeprefix("REFERS_").lower()
+            kind = (
+                options_pb2.Refers.DESCRIPTOR.values_by_number[each.refers]
+                .name.removeprefix("REFERS_")
+                .lower()
+            )
             for named in islice(each.ids(call.request), _MAX_RESOURCES):
                 found[kind, named.value] = None
     for fd, value in call.response.ListFields() if call.response is not None else ():
-        if fd.message_type is not None and not fd.is_repeated and "id" in fd.message_type.fields_by_name and isinstance(value.id, str) and value.id:
+        if (
+            fd.message_type is not None
+            and not fd.is_repeated
+            and "id" in fd.message_type.fields_by_name
+            and isinstance(value.id, str)
+            and value.id
+        ):
             found[fd.name, value.id] = None
     return tuple(islice(found, _MAX_RESOURCES))

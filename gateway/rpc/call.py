@@ -25,7 +25,10 @@ class Call:
     snapshot: Snapshot
     id: str = field(default_factory=new_id)
     log_fields: dict[str, object] = field(default_factory=dict)
-    """Whose call it is, for every line that is written meanwhile. Apart from the call, since timers and connections outlive it and keep these."""
+    """Whose call it is, for every line that is written meanwhile.
+
+    Apart from the call, since timers and connections outlive it and keep these.
+    """
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None
     project: Project | None = None
@@ -51,7 +54,9 @@ class Call:
         assert self.principal is not None
         assert self.project is not None
         tenant = self.principal.tenant.id
-        return Scope(self.project.credential, tenant, self.project.key, f"{tenant}/{self.principal.id}")
+        return Scope(
+            self.project.credential, tenant, self.project.key, f"{tenant}/{self.principal.id}"
+        )
 
     @property
     def scope(self) -> str:

@@ -1,7 +1,9 @@
-"""From the descriptors to method handlers. Every RPC that is not custom is served by the same `forward`.
+"""From the descriptors to method handlers.
 
-Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a proper error, and nothing is parsed for
-a caller nobody knows.
+Every RPC that is not custom is served by the same `forward`.
+
+Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a
+proper error, and nothing is parsed for a caller nobody knows.
 """
 
 import difflib
@@ -32,17 +34,22 @@ from gateway.upstream.declaration import Binding
 
 PACKAGE: Final = "cbrgateway.v1"
 _MAX_NAME: Final = 80
-"""Of an RPC that does not exist: what is logged of its name, and up to where a name is compared with ours."""
+"""Of an RPC that does not exist: what is logged of its name, and up to where a name is compared
+with ours.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The answering side of a stream. `write` sends one encoded message, and waits while the caller does not read.
+    """The answering side of a stream.
 
-    `recheck` identifies the caller anew, by the configuration of that moment: it answers for how many seconds the caller's credential is still valid,
-    and raises GatewayError when the caller is not the same any more or may not call the RPC.
+    `write` sends one encoded message, and waits while the caller does not read.
+
+    `recheck` identifies the caller anew, by the configuration of that moment: it answers for how
+    many seconds the caller's credential is still valid, and raises GatewayError when the caller is
+    not the same any more or may not call the RPC.
     """
 
     write: Callable[[bytes], Awaitable[None]]
@@ -73,21 +80,29 @@ class Serving:
         return stages(binding, self.current.snapshot, self.admission, self.recorder, context)
 
 
-def handlers(catalog: Catalog, serving: Serving, forward: Handler, custom: Custom) -> list[grpc.GenericRpcHandler]:
+def handlers(
+    catalog: Catalog, serving: Serving, forward: Handler, custom: Custom
+) -> list[grpc.GenericRpcHandler]:
     """One handler for all RPCs, and one for every name below our package that does not exist."""
     methods: dict[str, Any] = {}
     for binding in catalog:
         name = f"/{binding.descriptor.containing_service.full_name}/{binding.descriptor.name}"
         if binding.descriptor.server_streaming:
             served = _stream(binding, serving, custom.streams[binding.rpc])
-            methods[name] = grpc.unary_stream_rpc_method_handler(served, request_deserializer=None, response_serializer=None)
+            methods[name] = grpc.unary_stream_rpc_method_handler(
+                served, request_deserializer=None, response_serializer=None
+            )
         else:
             unary = _unary(binding, serving, custom.unary.get(binding.rpc, forward))
-            methods[name] = grpc.unary_unary_rpc_method_handler(unary, request_deserializer=None, response_serializer=None)
+            methods[name] = grpc.unary_unary_rpc_method_handler(
+                unary, request_deserializer=None, response_serializer=None
+            )
     return [_Known(methods), _Unknown(catalog, serving.recorder)]
 
 
-def _unary(binding: Binding, serving: Serving, handle: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(
+    binding: Binding, serving: Serving, handle: Handler
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
         async with serving.call(binding, context) as call:
             call.request = parse(binding, data)
@@ -98,11 +113,16 @@ def _unary(binding: Binding, serving: Serving, handle: Handler) -> Callable[[byt
     return serve
 
 
-def _stream(binding: Binding, serving: Serving, handle: StreamHandler) -> Callable[[bytes, Context], Awaitable[None]]:
+def _stream(
+    binding: Binding, serving: Serving, handle: StreamHandler
+) -> Callable[[bytes, Context], Awaitable[None]]:
     async def serve(data: bytes, context: Context) -> None:
         async with serving.call(binding, context) as call:
             call.request = parse(binding, data)
-            stream = Stream(_counted(call, context), lambda: identified_again(call, serving.current.snapshot, context))
+            stream = Stream(
+                _counted(call, context),
+                lambda: identified_again(call, serving.current.snapshot, context),
+            )
             await handle(call, call.request, stream)
 
     return serve
@@ -123,7 +143,10 @@ def _counted(call: Call, context: Context) -> Callable[[bytes], Awaitable[None]]
 
 
 class _Known(grpc.GenericRpcHandler):
-    """All RPCs in one table. Of a handler for each service, grpc would ask one after the other at every call."""
+    """All RPCs in one table.
+
+    Of a handler for each service, grpc would ask one after the other at every call.
+    """
 
     def __init__(self, methods: Mapping[str, Any]) -> None:
         self._methods = methods
@@ -152,23 +175,40 @@ class _Unknown(grpc.GenericRpcHandler):
             await self._refuse(rpc, context)
             raise AssertionError("abort raises")
 
-        return grpc.unary_unary_rpc_method_handler(refuse, request_deserializer=None, response_serializer=None)
+        return grpc.unary_unary_rpc_method_handler(
+            refuse, request_deserializer=None, response_serializer=None
+        )
 
     async def _refuse(self, rpc: str, context: Context) -> None:
         call_id = new_id()
-        error = GatewayError(errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}")
-        log.info("call", request_id=call_id, rpc=rpc[:_MAX_NAME], code=code_pb2.Code.Name(error.code), reason=reason_name(error.reason))
+        error = GatewayError(
+            errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}"
+        )
+        log.info(
+            "call",
+            request_id=call_id,
+            rpc=rpc[:_MAX_NAME],
+            code=code_pb2.Code.Name(error.code),
+            reason=reason_name(error.reason),
+        )
         unknown_rpc(self._recorder, rpc[:_MAX_NAME], call_id, context)
         status = rpc_status.to_status(to_status(error, call_id))
-        await context.abort(status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata))
+        await context.abort(
+            status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata)
+        )
 
     def _hint(self, rpc: str) -> str:
-        # Nobody knows the caller yet, and comparing takes time: for short names, and with those of the same service only.
+        # Nobody knows the caller yet, and comparing takes time: for short names, and with those of
+        # the same service only.
         service, method = _lower(rpc)
         known = self._services.get(service, {})
         close = difflib.get_close_matches(method, known, n=1) if len(rpc) <= _MAX_NAME else []
         meant = known[close[0]] if close else self._anywhere.get(method)
-        return f"did you mean {meant}?" if meant else "list the services with server reflection, or see the documentation."
+        return (
+            f"did you mean {meant}?"
+            if meant
+            else "list the services with server reflection, or see the documentation."
+        )
 
 
 def _lower(rpc: str) -> tuple[str, str]:

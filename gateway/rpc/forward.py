@@ -1,4 +1,6 @@
-"""Carries out every RPC that is not written by hand: reads by the client, changes through the ledger."""
+"""Carries out every RPC that is not written by hand: reads by the client, changes through the
+ledger.
+"""
 
 from dataclasses import dataclass
 
@@ -29,7 +31,9 @@ class Forward:
         if call.binding.reads:
             seen = unmarked.view(request)
             what = (call.binding, seen.request, account, call.scope, call.time_left_s)
-            reply = await self.client.call(*what, on_left=call.note_upstream, clear=unmarked.clear, keep=seen.keep)
+            reply = await self.client.call(
+                *what, on_left=call.note_upstream, clear=unmarked.clear, keep=seen.keep
+            )
             call.upstream = reply.upstream
             self.enricher.add_to_answer(call.project.key, reply.message)
             return seen.finished(reply.message)
@@ -38,7 +42,14 @@ class Forward:
             return await self._nothing(call, request, account)
         request = unmarked.unmarked(request)
         who = (call.quota_scope, call.scope, account, call.time_left_s, call.slots)
-        change = Change(call.id, call.binding, request, *who, on_left=call.note_upstream, observers=call.observers)
+        change = Change(
+            call.id,
+            call.binding,
+            request,
+            *who,
+            on_left=call.note_upstream,
+            observers=call.observers,
+        )
         try:
             answer = await self.changes.run(change)
         finally:
@@ -51,8 +62,17 @@ class Forward:
         return answer.message
 
     async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
-        """A change of which nothing is left for CBR: whether its vault is there and the caller's is looked up all the same."""
+        """A change of which nothing is left for CBR: whether its vault is there and the caller's is
+        looked up all the same.
+        """
         read = self.changes.reader.catalog["VaultService/ListVaultTags"]
-        reply = await self.client.call(read, read_request(read, request), account, call.scope, call.time_left_s, on_left=call.note_upstream)
+        reply = await self.client.call(
+            read,
+            read_request(read, request),
+            account,
+            call.scope,
+            call.time_left_s,
+            on_left=call.note_upstream,
+        )
         call.upstream = reply.upstream
         return unmarked.answer_to(request, call.binding.response_type())

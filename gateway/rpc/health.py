@@ -1,6 +1,7 @@
 """The health service: what was announced, as long as the event loop goes on.
 
-It has threads of its own, and so would answer for a process whose loop stands still. A thread looks whether the loop has given a sign of life lately.
+It has threads of its own, and so would answer for a process whose loop stands still. A thread looks
+whether the loop has given a sign of life lately.
 """
 
 import asyncio
@@ -25,7 +26,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Health:
-    """One per process, for all its services. Used on the event loop, but for the thread that looks."""
+    """One per process, for all its services.
+
+    Used on the event loop, but for the thread that looks.
+    """
 
     def __init__(self, service_names: Iterable[str], stall_s: float) -> None:
         self._servicer = health.HealthServicer()
@@ -61,7 +65,9 @@ class Health:
 
     def _tell(self) -> None:
         for name in self._names:
-            self._servicer.set(name, _SERVING if self._serving and not self._stalled else _NOT_SERVING)
+            self._servicer.set(
+                name, _SERVING if self._serving and not self._stalled else _NOT_SERVING
+            )
 
     def _give_sign(self) -> None:
         self._alive_at = time.monotonic()
@@ -78,6 +84,9 @@ class Health:
                 self._tell()
             if stalled:
                 frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented, in spite of its name
-                log.error("the event loop stands still: health says NOT_SERVING", stack="".join(traceback.format_stack(frame)))
+                log.error(
+                    "the event loop stands still: health says NOT_SERVING",
+                    stack="".join(traceback.format_stack(frame)),
+                )
             else:
                 log.warning("the event loop goes on")

@@ -1,8 +1,8 @@
 """From the metadata of a call to who calls and for which project.
 
-The transport passes repeated entries on as they are; two `authorization` entries could make a proxy and this gateway see two different
-callers, so repeats are refused.
-A project that is not the tenant's gets the same answer whether it exists or not, before anything is looked up.
+The transport passes repeated entries on as they are; two `authorization` entries could make a proxy
+and this gateway see two different callers, so repeats are refused. A project that is not the
+tenant's gets the same answer whether it exists or not, before anything is looked up.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,9 @@ from gateway.upstream.declaration import Binding
 
 AUTHORIZATION: Final = "authorization"
 CERTIFICATE: Final = "x509_pem_cert"
-"""Where grpc puts a client's certificate after TLS has verified it against `server.tls.client_ca_file`."""
+"""Where grpc puts a client's certificate after TLS has verified it against
+`server.tls.client_ca_file`.
+"""
 PROJECT: Final = "x-cbr-project-id"
 _SCHEME: Final = "bearer"
 
@@ -45,8 +47,13 @@ def _invalid(name: str, description: str) -> GatewayError:
     )
 
 
-async def authenticate(directory: TenantDirectory, metadata: Metadata, certificate: bytes | None = None) -> Principal:
-    """Who calls. `certificate`: the client's, in PEM, verified by TLS. Raises CREDENTIALS_INVALID or METADATA_INVALID.
+async def authenticate(
+    directory: TenantDirectory, metadata: Metadata, certificate: bytes | None = None
+) -> Principal:
+    """Who calls.
+
+    `certificate`: the client's, in PEM, verified by TLS. Raises CREDENTIALS_INVALID or
+    METADATA_INVALID.
 
     What a caller shows must all be right: a bad token is refused although the certificate is good.
     """
@@ -56,33 +63,53 @@ async def authenticate(directory: TenantDirectory, metadata: Metadata, certifica
         principal = holder if value is None else await directory.by_bearer(_bearer(value))
         return _agreed(holder, principal)
     except AuthenticationError as refusal:
-        how = "" if value is not None else "; send the metadata entry 'authorization: Bearer <API key or JWT>'"
-        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"Authentication failed: {refusal}{how}.") from None
+        how = (
+            ""
+            if value is not None
+            else "; send the metadata entry 'authorization: Bearer <API key or JWT>'"
+        )
+        raise GatewayError(
+            errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, f"Authentication failed: {refusal}{how}."
+        ) from None
 
 
 def _agreed(holder: Principal | None, principal: Principal | None) -> Principal:
-    """The caller, once the certificate's holder and the principal that the call names are of one tenant."""
+    """The caller, once the certificate's holder and the principal that the call names are of one
+    tenant.
+    """
     if principal is None:
         raise AuthenticationError("it carries no API key, token or certificate of a principal")
     if holder is not None and holder.tenant.id != principal.tenant.id:
-        raise AuthenticationError("the client certificate and the key or token mean different tenants")
-    return principal if holder is None else replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
+        raise AuthenticationError(
+            "the client certificate and the key or token mean different tenants"
+        )
+    return (
+        principal
+        if holder is None
+        else replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
+    )
 
 
 def _bearer(value: str) -> str:
     scheme, _, text = value.partition(" ")
     if scheme.lower() != _SCHEME or not text.strip():
-        raise AuthenticationError("the entry authorization does not have the form 'Bearer <API key or JWT>'")
+        raise AuthenticationError(
+            "the entry authorization does not have the form 'Bearer <API key or JWT>'"
+        )
     return text.strip()
 
 
 def choose_project(principal: Principal, binding: Binding, metadata: Metadata) -> Project:
-    """The project of the call. Raises ADMINISTRATOR_ONLY, PERMISSION_MISSING, PROJECT_DENIED or METADATA_INVALID."""
+    """The project of the call.
+
+    Raises ADMINISTRATOR_ONLY, PERMISSION_MISSING, PROJECT_DENIED or METADATA_INVALID.
+    """
     principal.grant.check(binding)
     project = principal.tenant.project(single(metadata, PROJECT))
     if project is None:
         raise GatewayError(
             errors_pb2.ERROR_REASON_PROJECT_DENIED,
-            f"The project in {PROJECT} is not one of this tenant's; use one that is, or leave the entry out for the default one.",
+            f"The project in {PROJECT} is not one of this tenant's; use one that is, or leave the"
+            " entry out for the default one.",
         )
     return project

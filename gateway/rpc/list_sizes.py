@@ -1,7 +1,8 @@
 """Whether the lists of a request are of a sane length, told before anything looks at their items.
 
-Checking the rules of one item is cheap, and a megabyte holds half a million empty ones: the full validation of such a request, with a violation
-for each item, would keep the event loop from all other callers for seconds. Here only lengths are looked at, by a plan made once per message type.
+Checking the rules of one item is cheap, and a megabyte holds half a million empty ones: the full
+validation of such a request, with a violation for each item, would keep the event loop from all
+other callers for seconds. Here only lengths are looked at, by a plan made once per message type.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,11 @@ MAX_ITEMS_IN_ALL: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A field to look at. `limit`: the most items it may have, 0 if it is no list; `inside`: whether it holds messages with fields to look at."""
+    """A field to look at.
+
+    `limit`: the most items it may have, 0 if it is no list; `inside`: whether it holds messages
+    with fields to look at.
+    """
 
     name: str
     limit: int
@@ -42,7 +47,11 @@ def oversized(request: Message) -> Violation | None:
         if length > limit:
             return Violation(path, f"must have at most {limit} items", _MAX_ITEMS_RULE)
         if total > MAX_ITEMS_IN_ALL:
-            return Violation(path, f"makes more than {MAX_ITEMS_IN_ALL} items in all lists of the request together", _MAX_ITEMS_RULE)
+            return Violation(
+                path,
+                f"makes more than {MAX_ITEMS_IN_ALL} items in all lists of the request together",
+                _MAX_ITEMS_RULE,
+            )
     return None
 
 
@@ -86,5 +95,7 @@ def _has_lists(fd: "FieldDescriptor") -> bool:
             continue
         if any(inside.is_repeated for inside in message.fields):
             return True
-        waiting.extend(inside.message_type for inside in message.fields if inside.message_type is not None)
+        waiting.extend(
+            inside.message_type for inside in message.fields if inside.message_type is not None
+        )
     return False

@@ -1,4 +1,6 @@
-"""Where a call comes from: the peer of its connection, or who stands behind the proxies that the operator trusts."""
+"""Where a call comes from: the peer of its connection, or who stands behind the proxies that the
+operator trusts.
+"""
 
 import ipaddress
 import re
@@ -17,7 +19,10 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`via`: the trusted proxies between, nearest last. All empty for a connection without an address."""
+    """`via`: the trusted proxies between, nearest last.
+
+    All empty for a connection without an address.
+    """
 
     ip: str = ""
     port: int = 0
@@ -25,12 +30,20 @@ class Peer:
 
 
 def peer_of(address: str, metadata: Metadata, trusted: Sequence[Network]) -> Peer:
-    """`address` as grpc has it, such as `ipv4:10.0.0.1:4711`. What stands in `x-forwarded-for` counts as far as trusted proxies have written it."""
+    """`address` as grpc has it, such as `ipv4:10.0.0.1:4711`.
+
+    What stands in `x-forwarded-for` counts as far as trusted proxies have written it.
+    """
     found = _PEER.fullmatch(unquote(address))
     if found is None:
         return Peer()
     direct = Peer(found["six"] or found["four"], int(found["port"]))
-    hops = [hop.strip() for name, value in metadata if name == FORWARDED and isinstance(value, str) for hop in value.split(",")]
+    hops = [
+        hop.strip()
+        for name, value in metadata
+        if name == FORWARDED and isinstance(value, str)
+        for hop in value.split(",")
+    ]
     client, via = direct.ip, []
     for hop in reversed(hops[-_MAX_HOPS:]):
         if not _among(client, trusted) or not _address(hop):

@@ -4,9 +4,11 @@ From the outside to the inside:
 
     logged      one line per call, whatever its end
     audited     its records, and of a change one before it is made
-    answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no text
+    answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no
+                text
     identified  who calls, and for which project
-    admitted    within the limits of rate and concurrency; the slots taken are held until the call ends
+    admitted    within the limits of rate and concurrency; the slots taken are held until the call
+                ends
 
 Each stage is a context manager, so cancellation passes through every `finally`.
 """
@@ -41,7 +43,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @asynccontextmanager
-async def stages(binding: Binding, snapshot: Snapshot, admission: Admission, recorder: Recorder, context: Context) -> AsyncIterator[Call]:
+async def stages(
+    binding: Binding, snapshot: Snapshot, admission: Admission, recorder: Recorder, context: Context
+) -> AsyncIterator[Call]:
     """Yields the call once it may proceed. Errors raised inside become the call's status."""
     call = Call(binding, context.time_remaining(), snapshot)
     with logged(call), audited(call, recorder, context):
@@ -83,7 +87,9 @@ def _write_line(call: Call) -> None:
 
 @asynccontextmanager
 async def answered(call: Call, context: Context) -> AsyncIterator[None]:
-    """Ends the call with the status of the error raised inside, if any, and names the call in the trailer `x-request-id`."""
+    """Ends the call with the status of the error raised inside, if any, and names the call in the
+    trailer `x-request-id`.
+    """
     call.trailers["x-request-id"] = call.id
     context.set_trailing_metadata((("x-request-id", call.id),))
     try:
@@ -100,7 +106,11 @@ async def answered(call: Call, context: Context) -> AsyncIterator[None]:
         error_id = new_id()
         log.exception("unexpected error", error_id=error_id)
         text = f"The gateway failed inside; report the error id {error_id} to its operator."
-        await _abort(call, context, GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id}))
+        await _abort(
+            call,
+            context,
+            GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id}),
+        )
 
 
 async def _abort(call: Call, context: Context, error: GatewayError) -> None:
@@ -121,9 +131,11 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
 
 
 async def identified(call: Call, context: Context) -> None:
-    """Fills in who calls, then the project, or raises the refusal: who was refused is known all the same.
+    """Fills in who calls, then the project, or raises the refusal: who was refused is known all the
+    same.
 
-    An operation that the project's cloud does not have is refused here, too, before anything is read, counted or recorded for it.
+    An operation that the project's cloud does not have is refused here, too, before anything is
+    read, counted or recorded for it.
     """
     metadata = _metadata(context)
     call.principal = await _principal(call.snapshot, context, metadata)
@@ -133,20 +145,36 @@ async def identified(call: Call, context: Context) -> None:
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:
-    """For how many seconds a call that goes on for long may do so by its caller's credential. Raises the refusal, if it may not."""
+    """For how many seconds a call that goes on for long may do so by its caller's credential.
+
+    Raises the refusal, if it may not.
+    """
     metadata = _metadata(context)
     principal = await _principal(snapshot, context, metadata)
     project = identity.choose_project(principal, call.binding, metadata)
     assert call.principal is not None
     assert call.project is not None
-    if (principal.tenant.id, principal.id, project.id) != (call.principal.tenant.id, call.principal.id, call.project.id):
-        raise GatewayError(errors_pb2.ERROR_REASON_CREDENTIALS_INVALID, "The credential is somebody else's now; call again.")
+    if (principal.tenant.id, principal.id, project.id) != (
+        call.principal.tenant.id,
+        call.principal.id,
+        call.project.id,
+    ):
+        raise GatewayError(
+            errors_pb2.ERROR_REASON_CREDENTIALS_INVALID,
+            "The credential is somebody else's now; call again.",
+        )
     return principal.valid_until - time.time()
 
 
-async def _principal(snapshot: Snapshot, context: Context, metadata: identity.Metadata) -> Principal:
+async def _principal(
+    snapshot: Snapshot, context: Context, metadata: identity.Metadata
+) -> Principal:
     directory = snapshot.directory
-    certificate = next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None) if directory.reads_certificates else None
+    certificate = (
+        next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None)
+        if directory.reads_certificates
+        else None
+    )
     return await identity.authenticate(directory, metadata, certificate)
 
 

@@ -1,4 +1,6 @@
-"""Server reflection, v1alpha as grpcio ships it and v1, which is the same messages under another package name."""
+"""Server reflection, v1alpha as grpcio ships it and v1, which is the same messages under another
+package name.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,12 +24,16 @@ def add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),)
+    )
 
 
 def _describe_v1() -> None:
     """Clients look up every service that is listed, so v1 needs a descriptor, too."""
     alpha = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
-    v1 = text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto())
+    v1 = text_format.Parse(
+        text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto()
+    )
     Default().AddSerializedFile(v1.SerializeToString())

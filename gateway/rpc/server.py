@@ -1,6 +1,7 @@
 """The gRPC servers of one process: the services on one port, health on another.
 
-Health has a port and threads of its own, because under overload the pending-call cap of the first server would refuse its probes, too.
+Health has a port and threads of its own, because under overload the pending-call cap of the first
+server would refuse its probes, too.
 """
 
 import asyncio
@@ -18,11 +19,16 @@ from gateway.rpc.settings import ServerSettings, TlsSettings
 
 _HEALTH_THREADS: Final = 4
 _PING_INTERVAL_MS: Final = 5_000
-"""Most gRPC libraries let a client ping every 10 s at most. Half of that, since the way may bring two pings close together."""
+"""Most gRPC libraries let a client ping every 10 s at most.
+
+Half of that, since the way may bring two pings close together.
+"""
 _STREAMS_S: Final = 2.0
 """What streams get to be ended in order, before new calls are refused."""
 _LAST_WORDS_S: Final = 0.5
-"""What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them without a word."""
+"""What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them
+without a word.
+"""
 
 
 class AddressInUse(Exception):  # noqa: N818 - says what is the case
@@ -30,15 +36,24 @@ class AddressInUse(Exception):  # noqa: N818 - says what is the case
 
     def __init__(self, address: str) -> None:
         super().__init__(
-            f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one or stop the other process"
+            f"cannot listen on {address}: the port is taken, or the address is not one of this"
+            " machine. Choose another one or stop the other process"
         )
         self.address = address
 
 
 class Servers:
-    """Both servers, from start to drained. `address` and `health_address` hold the real ports once started."""
+    """Both servers, from start to drained.
 
-    def __init__(self, settings: ServerSettings, handlers: Sequence[grpc.GenericRpcHandler], service_names: Iterable[str]) -> None:
+    `address` and `health_address` hold the real ports once started.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        service_names: Iterable[str],
+    ) -> None:
         self._settings = settings
         self._services = grpc.aio.server(options=_options(settings))
         self._services.add_generic_rpc_handlers(tuple(handlers))
@@ -46,7 +61,9 @@ class Servers:
         if settings.reflection:
             add_reflection(self._services, names)
         self._health = Health(names, settings.stall_s)
-        self._health_server = grpc.server(ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),))
+        self._health_server = grpc.server(
+            ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),)
+        )
         self._health.add_to(self._health_server)
         channelz.add_channelz_servicer(self._health_server)
         self.address = settings.listen
@@ -60,17 +77,22 @@ class Servers:
         self._health_server.start()
         self._health.start()
 
-    async def drain(self, end_streams: Callable[[float], Awaitable[None]], release: Callable[[], None]) -> None:
-        """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by both settings.
+    async def drain(
+        self, end_streams: Callable[[float], Awaitable[None]], release: Callable[[], None]
+    ) -> None:
+        """Says NOT_SERVING, serves on for a while, then lets the calls in flight finish; bounded by
+        both settings.
 
-        `end_streams` has every stream ended within the seconds given. `release` is called shortly before the grace ends and must have the calls that
-        are left answered at once.
+        `end_streams` has every stream ended within the seconds given. `release` is called shortly
+        before the grace ends and must have the calls that are left answered at once.
         """
         self._health.announce(serving=False)
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
         await end_streams(min(grace_s, _STREAMS_S))
-        timer = asyncio.get_running_loop().call_later(max(grace_s / 2, grace_s - _LAST_WORDS_S), release)
+        timer = asyncio.get_running_loop().call_later(
+            max(grace_s / 2, grace_s - _LAST_WORDS_S), release
+        )
         try:
             await self.stop(grace_s)
         finally:
@@ -84,7 +106,11 @@ class Servers:
 
     def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
         try:
-            port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, _credentials(tls))
+            port = (
+                server.add_insecure_port(address)
+                if tls is None
+                else server.add_secure_port(address, _credentials(tls))
+            )
         except RuntimeError as error:
             raise AddressInUse(address) from error
         if not port:
@@ -108,7 +134,8 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         # The soft limit equals the hard one: between the two, grpc refuses at random.
         ("grpc.max_metadata_size", limits.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
-        # The backlog of aio sits inside the C core, out of reach of any handler; only these two bound it.
+        # The backlog of aio sits inside the C core, out of reach of any handler; only these two
+        # bound it.
         ("grpc.server.max_pending_requests", limits.max_pending_requests),
         ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_pending_requests),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
@@ -118,8 +145,9 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", round(limits.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
         ("grpc.http2.max_ping_strikes", limits.max_ping_strikes),
-        # Clients find out by pings that a connection has died without a word, also one that they keep for later calls. grpc would allow one in
-        # five minutes, and without a call one in two hours, and call more of them a strike.
+        # Clients find out by pings that a connection has died without a word, also one that they
+        # keep for later calls. grpc would allow one in five minutes, and without a call one in two
+        # hours, and call more of them a strike.
         ("grpc.http2.min_ping_interval_without_data_ms", _PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

@@ -1,4 +1,8 @@
-"""What the gRPC server can be told. The limits protect one process against its callers; their defaults are the values that were measured to hold."""
+"""What the gRPC server can be told.
+
+The limits protect one process against its callers; their defaults are the values that were measured
+to hold.
+"""
 
 import ssl
 from pathlib import Path
@@ -18,7 +22,10 @@ def _address(value: str) -> str:
     port_known = port.isascii() and port.isdigit() and int(port) <= MAX_PORT
     host_known = bool(host) and (":" not in host or (host.startswith("[") and host.endswith("]")))
     if not (colon and port_known and host_known):
-        raise ValueError(f"is not an address. Write host:port, such as 127.0.0.1:50051 or [::]:50051, with a port from 0 to {MAX_PORT}")
+        raise ValueError(
+            "is not an address. Write host:port, such as 127.0.0.1:50051 or [::]:50051, with a"
+            f" port from 0 to {MAX_PORT}"
+        )
     return value
 
 
@@ -26,7 +33,10 @@ def _readable(value: Path) -> Path:
     try:
         read_file(value)
     except OSError as error:
-        raise ValueError(f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this user may read") from error
+        raise ValueError(
+            f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this"
+            " user may read"
+        ) from error
     return value
 
 
@@ -39,10 +49,13 @@ class TlsSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    certificate_file: ReadableFile = Field(description="Certificate chain of the server, leaf first.")
+    certificate_file: ReadableFile = Field(
+        description="Certificate chain of the server, leaf first."
+    )
     key_file: ReadableFile = Field(description="Private key of the certificate.")
     client_ca_file: ReadableFile | None = Field(
-        default=None, description="Authorities of client certificates. When set, every client must present one."
+        default=None,
+        description="Authorities of client certificates. When set, every client must present one.",
     )
 
     @model_validator(mode="after")
@@ -50,16 +63,26 @@ class TlsSettings(BaseModel):
         """Finds here what grpc would report as a port that it cannot listen on."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # An empty password stands for none: without it an encrypted key would ask for one on the terminal.
+            # An empty password stands for none: without it an encrypted key would ask for one on
+            # the terminal.
             context.load_cert_chain(self.certificate_file, self.key_file, password="")
         except ssl.SSLError as error:
-            text = "Give a certificate chain, the server's own first, and its own unencrypted key, both PEM"
-            raise ValueError(f"certificate_file and key_file are not a usable pair ({error.reason or 'not PEM'}). {text}") from error
+            text = (
+                "Give a certificate chain, the server's own first, and its own unencrypted key,"
+                " both PEM"
+            )
+            raise ValueError(
+                "certificate_file and key_file are not a usable pair"
+                f" ({error.reason or 'not PEM'}). {text}"
+            ) from error
         try:
             if self.client_ca_file:
                 context.load_verify_locations(self.client_ca_file)
         except ssl.SSLError as error:
-            raise ValueError(f"client_ca_file holds no certificate ({error.reason or 'not PEM'}). Give certificates in PEM") from error
+            raise ValueError(
+                f"client_ca_file holds no certificate ({error.reason or 'not PEM'}). Give"
+                " certificates in PEM"
+            ) from error
         return self
 
 
@@ -68,25 +91,60 @@ class ServerLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_connections: int = Field(default=1000, ge=1, description="Open connections, half-open ones included; further ones are cut at once.")
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Open connections, half-open ones included; further ones are cut at once.",
+    )
     max_concurrent_streams: int = Field(
-        default=256, ge=1, description="Calls in flight on one connection, streams included. More of them wait in the client or are refused unread."
+        default=256,
+        ge=1,
+        description=(
+            "Calls in flight on one connection, streams included. More of them wait in the client"
+            " or are refused unread."
+        ),
     )
     max_pending_requests: int = Field(
-        default=128, ge=1, description="Calls that wait to be accepted; at twice as many, every further one is refused."
+        default=128,
+        ge=1,
+        description=(
+            "Calls that wait to be accepted; at twice as many, every further one is refused."
+        ),
     )
-    max_message_bytes: int = Field(default=1024 * 1024, ge=1024, description="Size of a request message, also after decompression.")
-    max_metadata_bytes: int = Field(default=16 * 1024, ge=1024, description="Size of a call's metadata.")
-    handshake_timeout_s: float = Field(default=5, gt=0, description="Time for a connection to become usable, TLS included.")
+    max_message_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Size of a request message, also after decompression.",
+    )
+    max_metadata_bytes: int = Field(
+        default=16 * 1024, ge=1024, description="Size of a call's metadata."
+    )
+    handshake_timeout_s: float = Field(
+        default=5, gt=0, description="Time for a connection to become usable, TLS included."
+    )
     max_connection_age_s: float = Field(
-        default=1800, gt=0, description="Age at which a connection is asked to end, also one of a revoked client certificate."
+        default=1800,
+        gt=0,
+        description=(
+            "Age at which a connection is asked to end, also one of a revoked client certificate."
+        ),
     )
     max_connection_age_grace_s: float = Field(
-        default=3600, gt=0, description="Time that calls on an aged connection have to finish: longer than a stream lives."
+        default=3600,
+        gt=0,
+        description=(
+            "Time that calls on an aged connection have to finish: longer than a stream lives."
+        ),
     )
-    keepalive_time_s: float = Field(default=60, gt=0, description="Silence after which the server probes a connection.")
-    keepalive_timeout_s: float = Field(default=20, gt=0, description="Time for the answer to a probe before the connection is cut.")
-    max_ping_strikes: int = Field(default=2, ge=1, description="Pings sent too often before the connection is cut.")
+    keepalive_time_s: float = Field(
+        default=60, gt=0, description="Silence after which the server probes a connection."
+    )
+    keepalive_timeout_s: float = Field(
+        default=20, gt=0, description="Time for the answer to a probe before the connection is cut."
+    )
+    max_ping_strikes: int = Field(
+        default=2, ge=1, description="Pings sent too often before the connection is cut."
+    )
 
 
 class ServerSettings(BaseModel):
@@ -95,14 +153,42 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     listen: Address = Field(default="127.0.0.1:50051", description="Address of the gRPC services.")
-    health_listen: Address = Field(default="127.0.0.1:50052", description="Address of the gRPC health service: plain text, apart from the load.")
-    tls: TlsSettings | None = Field(default=None, description="TLS identity of `listen`. Unset: plain text, for loopback or behind a TLS proxy only.")
-    reflection: bool = Field(default=False, description="Offer server reflection v1 and v1alpha, for tools such as grpcurl.")
+    health_listen: Address = Field(
+        default="127.0.0.1:50052",
+        description="Address of the gRPC health service: plain text, apart from the load.",
+    )
+    tls: TlsSettings | None = Field(
+        default=None,
+        description=(
+            "TLS identity of `listen`. Unset: plain text, for loopback or behind a TLS proxy only."
+        ),
+    )
+    reflection: bool = Field(
+        default=False,
+        description="Offer server reflection v1 and v1alpha, for tools such as grpcurl.",
+    )
     stall_s: float = Field(
-        default=5, gt=0, le=60, description="Health says NOT_SERVING once the event loop, which carries all calls, has stood still for so long."
+        default=5,
+        gt=0,
+        le=60,
+        description=(
+            "Health says NOT_SERVING once the event loop, which carries all calls, has stood still"
+            " for so long."
+        ),
     )
     drain_delay_s: float = Field(
-        default=5, ge=0, description="After SIGTERM: time of serving on while health says NOT_SERVING, so that balancers look away."
+        default=5,
+        ge=0,
+        description=(
+            "After SIGTERM: time of serving on while health says NOT_SERVING, so that balancers"
+            " look away."
+        ),
     )
-    drain_grace_s: float = Field(default=25, ge=0, description="After that: time for calls in flight to finish before they are cut.")
-    limits: ServerLimits = Field(default_factory=ServerLimits, description="Bounds against overload and abuse.")
+    drain_grace_s: float = Field(
+        default=25,
+        ge=0,
+        description="After that: time for calls in flight to finish before they are cut.",
+    )
+    limits: ServerLimits = Field(
+        default_factory=ServerLimits, description="Bounds against overload and abuse."
+    )

@@ -1,6 +1,8 @@
-"""A GatewayError as a google.rpc.Status: the code, a short message, and details of the kinds that clients know.
+"""A GatewayError as a google.rpc.Status: the code, a short message, and details of the kinds that
+clients know.
 
-gRPC sends a status in trailers, and trailers over 8 KiB come out as a false RESOURCE_EXHAUSTED at the other end; hence the caps.
+gRPC sends a status in trailers, and trailers over 8 KiB come out as a false RESOURCE_EXHAUSTED at
+the other end; hence the caps.
 """
 
 import math
@@ -30,9 +32,15 @@ _MAX_DESCRIPTION: Final = 400
 
 
 def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
-    """The status of an error; `request_id` names the gateway's call, and is empty for what is not a call's own error."""
+    """The status of an error; `request_id` names the gateway's call, and is empty for what is not a
+    call's own error.
+    """
     info = error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN)
-    known = ({"requestId": request_id} if request_id else {}) | error.upstream.as_metadata() | dict(error.metadata)
+    known = (
+        ({"requestId": request_id} if request_id else {})
+        | error.upstream.as_metadata()
+        | dict(error.metadata)
+    )
     info.metadata.update({key: _clip(value, _MAX_TEXT) for key, value in known.items()})
     status = status_pb2.Status(code=error.code, message=_clip(error.message, MAX_MESSAGE_BYTES))
     # The small ones first; the violations take the room that is left.
@@ -50,10 +58,12 @@ def to_status(error: GatewayError, request_id: str) -> status_pb2.Status:
 
 
 def pushback(error: GatewayError, time_left_s: float | None) -> str:
-    """The trailer `grpc-retry-pushback-ms`: how long gRPC clients that repeat calls by themselves wait; -1: they do not repeat. Empty: as they like.
+    """The trailer `grpc-retry-pushback-ms`: how long gRPC clients that repeat calls by themselves
+    wait; -1: they do not repeat. Empty: as they like.
 
-    `time_left_s`: until the caller's deadline. A client told to wait for longer would hide the error behind a DEADLINE_EXCEEDED of its own. Never 0:
-    the core of gRPC may then not make its next attempt at all.
+    `time_left_s`: until the caller's deadline. A client told to wait for longer would hide the
+    error behind a DEADLINE_EXCEEDED of its own. Never 0: the core of gRPC may then not make its
+    next attempt at all.
     """
     if error.retry_after_s is None or not REASONS[error.reason].pushback:
         return ""
@@ -72,30 +82,54 @@ def _retry(error: GatewayError) -> Message | None:
     if error.retry_after_s is None:
         return None
     nanos = round(error.retry_after_s * 1e9)
-    info: Message = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+    info: Message = error_details_pb2.RetryInfo(
+        retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)
+    )
     return info
 
 
 def _resource(error: GatewayError) -> Message | None:
     if error.resource is None:
         return None
-    info: Message = error_details_pb2.ResourceInfo(resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT))
+    info: Message = error_details_pb2.ResourceInfo(
+        resource_type=error.resource.kind, resource_name=_clip(error.resource.name, _MAX_TEXT)
+    )
     return info
 
 
 def _violations(error: GatewayError, violations: Sequence[Violation]) -> Message:
-    shown = [(_clip(v.subject, _MAX_TEXT), _clip(v.description, _MAX_DESCRIPTION), _clip(v.rule, _MAX_TEXT)) for v in violations]
+    shown = [
+        (
+            _clip(v.subject, _MAX_TEXT),
+            _clip(v.description, _MAX_DESCRIPTION),
+            _clip(v.rule, _MAX_TEXT),
+        )
+        for v in violations
+    ]
     detail: Message
     if error.code == code_pb2.INVALID_ARGUMENT:
-        fields = [error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r) for s, d, r in shown]
+        fields = [
+            error_details_pb2.BadRequest.FieldViolation(field=s, description=d, reason=r)
+            for s, d, r in shown
+        ]
         detail = error_details_pb2.BadRequest(field_violations=fields)
     elif error.code == code_pb2.RESOURCE_EXHAUSTED:
-        detail = error_details_pb2.QuotaFailure(violations=[_own_limit(v) for v in violations if isinstance(v, QuotaViolation)])
+        detail = error_details_pb2.QuotaFailure(
+            violations=[_own_limit(v) for v in violations if isinstance(v, QuotaViolation)]
+        )
     elif error.reason == errors_pb2.ERROR_REASON_UPSTREAM_LIMIT:
-        limits = [error_details_pb2.QuotaFailure.Violation(subject=s, description=d, quota_id=r, api_service="cbr") for s, d, r in shown]
+        limits = [
+            error_details_pb2.QuotaFailure.Violation(
+                subject=s, description=d, quota_id=r, api_service="cbr"
+            )
+            for s, d, r in shown
+        ]
         detail = error_details_pb2.QuotaFailure(violations=limits)
     else:
-        conditions = [error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r) for s, d, r in shown]
+        conditions = [
+            error_details_pb2.PreconditionFailure.Violation(subject=s, description=d, type=r)
+            for s, d, r in shown
+        ]
         detail = error_details_pb2.PreconditionFailure(violations=conditions)
     return detail
 
@@ -113,6 +147,8 @@ def _own_limit(violation: QuotaViolation) -> error_details_pb2.QuotaFailure.Viol
 
 
 def _clip(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, whole characters, control characters replaced so that a log or terminal cannot be played with."""
+    """At most `limit` bytes of UTF-8, whole characters, control characters replaced so that a log
+    or terminal cannot be played with.
+    """
     safe = "".join(c if c.isprintable() else "?" for c in text)
     return safe.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

@@ -1,4 +1,6 @@
-"""The request as bytes to a message that keeps the rules declared in the proto, or an error that names every broken field."""
+"""The request as bytes to a message that keeps the rules declared in the proto, or an error that
+names every broken field.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -33,23 +35,37 @@ def parse(binding: Binding, data: bytes) -> Message:
     try:
         request = binding.request_type.FromString(data)
     except DecodeError:
-        raise field_invalid("", f"the bytes are not a {name}; check that client and gateway use the same proto", "encoding") from None
+        raise field_invalid(
+            "",
+            f"the bytes are not a {name}; check that client and gateway use the same proto",
+            "encoding",
+        ) from None
     size = request.ByteSize()
     request.DiscardUnknownFields()
     if request.ByteSize() != size:
         # A newer client asks for something that this gateway would silently leave out.
         raise field_invalid(
-            "", f"{name} holds a field that this version of the gateway does not know; remove it, or update the gateway", "unknown_field"
+            "",
+            f"{name} holds a field that this version of the gateway does not know; remove it, or"
+            " update the gateway",
+            "unknown_field",
         )
     if too_long := oversized(request):
         raise _broken([too_long], 1)
-    if violations := [v for v in _validator().collect_violations(request) if not _unsure(binding, v)]:
-        raise _broken([each for v in violations[:MAX_VIOLATIONS] for each in _violations(binding, v)], len(violations))
+    if violations := [
+        v for v in _validator().collect_violations(request) if not _unsure(binding, v)
+    ]:
+        raise _broken(
+            [each for v in violations[:MAX_VIOLATIONS] for each in _violations(binding, v)],
+            len(violations),
+        )
     return request
 
 
 def warnings(binding: Binding, request: Message) -> list[Violation]:
-    """What a request breaks of the rules for which there is no sure evidence, which `parse` lets pass."""
+    """What a request breaks of the rules for which there is no sure evidence, which `parse` lets
+    pass.
+    """
     found = [v for v in _validator().collect_violations(request) if _unsure(binding, v)]
     return [each for v in found[:MAX_VIOLATIONS] for each in _violations(binding, v)]
 
@@ -79,11 +95,16 @@ def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violat
     message = fd.message_type if fd is not None else binding.descriptor.input_type
     together = fields_together(message, proto.rule_id) if message is not None else ()
     paths = [f"{path}.{field}" if path else field for field in together] or [path]
-    return [Violation(each, _description(fd, proto.rule_id) or proto.message, proto.rule_id) for each in paths]
+    return [
+        Violation(each, _description(fd, proto.rule_id) or proto.message, proto.rule_id)
+        for each in paths
+    ]
 
 
 def _field(binding: Binding, names: Sequence[str]) -> FieldDescriptor | None:
-    """The field that a path of field names leads to; None for the request itself, and for a oneof."""
+    """The field that a path of field names leads to; None for the request itself, and for a
+    oneof.
+    """
     message, fd = binding.descriptor.input_type, None
     for name in names:
         if name in message.oneofs_by_name:
@@ -108,7 +129,11 @@ def _description(fd: FieldDescriptor | None, rule_id: str) -> str:
 def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
     name = element.field_name if first else f".{element.field_name}"
     subscript = element.subscript
-    return f"{name}[{subscript.value}]" if subscript is not None and subscript.value is not None else name
+    return (
+        f"{name}[{subscript.value}]"
+        if subscript is not None and subscript.value is not None
+        else name
+    )
 
 
 def _broken(violations: list[Violation], found: int) -> GatewayError:

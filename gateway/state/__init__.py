@@ -1,4 +1,7 @@
-"""The durable store: what is in flight, in one embedded file or in a Valkey that replicas share. See `store.py`."""
+"""The durable store: what is in flight, in one embedded file or in a Valkey that replicas share.
+
+See `store.py`.
+"""
 
 from gateway.state.heartbeat import Heartbeat
 from gateway.state.opening import open_store

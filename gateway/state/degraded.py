@@ -1,6 +1,8 @@
-"""What still works while the shared store is down: rates and concurrency, within this replica's share. Nothing else may guess.
+"""What still works while the shared store is down: rates and concurrency, within this replica's
+share. Nothing else may guess.
 
-A share is the limit divided by the replicas, at least 1, so that a fleet together stays near the limit and no tenant is cut off.
+A share is the limit divided by the replicas, at least 1, so that a fleet together stays near the
+limit and no tenant is cut off.
 """
 
 import dataclasses
@@ -17,7 +19,9 @@ T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _PAUSE_S: Final = 1.0
-"""After a failure the store is left alone for so long: a call does not pay its timeout for a rate that has a local answer."""
+"""After a failure the store is left alone for so long: a call does not pay its timeout for a rate
+that has a local answer.
+"""
 
 
 class LocalShare:
@@ -30,15 +34,34 @@ class LocalShare:
         self._ask_again_at = 0.0
         self._down = False
 
-    async def take(self, shared: Callable[[], Awaitable[Taken]], buckets: Sequence[Bucket]) -> Taken:
-        return await self._either(shared, lambda: self._limits.take([self._bucket_share(bucket) for bucket in buckets]))
+    async def take(
+        self, shared: Callable[[], Awaitable[Taken]], buckets: Sequence[Bucket]
+    ) -> Taken:
+        return await self._either(
+            shared, lambda: self._limits.take([self._bucket_share(bucket) for bucket in buckets])
+        )
 
-    async def lease(self, shared: Callable[[], Awaitable[Leased | Refused]], holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
-        shares = [dataclasses.replace(slot, limit=max(1, slot.limit // self._replicas) if slot.limit else 0) for slot in slots]
+    async def lease(
+        self,
+        shared: Callable[[], Awaitable[Leased | Refused]],
+        holder: str,
+        slots: Sequence[Slot],
+        ttl_s: float,
+    ) -> Leased | Refused:
+        shares = [
+            dataclasses.replace(
+                slot, limit=max(1, slot.limit // self._replicas) if slot.limit else 0
+            )
+            for slot in slots
+        ]
         return await self._either(shared, lambda: self._limits.lease(holder, shares, ttl_s))
 
-    async def renew(self, shared: Callable[[], Awaitable[bool]], holder: str, keys: Sequence[str], ttl_s: float) -> bool:
-        """A holder from before the outage keeps its places through it, and counts against the local share."""
+    async def renew(
+        self, shared: Callable[[], Awaitable[bool]], holder: str, keys: Sequence[str], ttl_s: float
+    ) -> bool:
+        """A holder from before the outage keeps its places through it, and counts against the local
+        share.
+        """
 
         def keep() -> bool:
             self._limits.hold(holder, keys, ttl_s)
@@ -46,14 +69,21 @@ class LocalShare:
 
         return await self._either(shared, keep) or self._limits.renew(holder, keys, ttl_s)
 
-    async def free(self, shared: Callable[[], Awaitable[None]], holder: str, keys: Sequence[str]) -> None:
+    async def free(
+        self, shared: Callable[[], Awaitable[None]], holder: str, keys: Sequence[str]
+    ) -> None:
         """What cannot be freed in the shared store ends by its ttl."""
         self._limits.free(holder, keys)
         await self._either(shared, lambda: None)
 
     def _bucket_share(self, bucket: Bucket) -> Bucket:
         burst = min(bucket.burst, max(1, bucket.cost, bucket.burst / self._replicas))
-        return dataclasses.replace(bucket, rate_per_s=bucket.rate_per_s / self._replicas, burst=burst, whole_burst=bucket.burst)
+        return dataclasses.replace(
+            bucket,
+            rate_per_s=bucket.rate_per_s / self._replicas,
+            burst=burst,
+            whole_burst=bucket.burst,
+        )
 
     async def _either(self, shared: Callable[[], Awaitable[T]], local: Callable[[], T]) -> T:
         if self._clock.monotonic() >= self._ask_again_at:
@@ -72,6 +102,10 @@ class LocalShare:
             return
         self._down = down
         if down:
-            log.warning("shared store is down: rates and concurrency use the local share", reason=reason, replicas=self._replicas)
+            log.warning(
+                "shared store is down: rates and concurrency use the local share",
+                reason=reason,
+                replicas=self._replicas,
+            )
         else:
             log.info("shared store is back: rates and concurrency are shared again")

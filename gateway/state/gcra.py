@@ -1,7 +1,10 @@
-"""The token bucket: what was taken is owed in cost units, and is paid off at the rate of the limit. Pure functions; `lua/take.lua` says the same.
+"""The token bucket: what was taken is owed in cost units, and is paid off at the rate of the limit.
 
-A limit can change while something is owed. Units are the same under every limit, and a bucket owes at most its burst. Nobody tells the bucket when
-its rate changed, so that between two calls the greater of their rates counts: the doubt is the caller's, up to one burst.
+Pure functions; `lua/take.lua` says the same.
+
+A limit can change while something is owed. Units are the same under every limit, and a bucket owes
+at most its burst. Nobody tells the bucket when its rate changed, so that between two calls the
+greater of their rates counts: the doubt is the caller's, up to one burst.
 """
 
 import math
@@ -40,7 +43,11 @@ def take(debts: MutableMapping[str, Debt], buckets: Sequence[Bucket], now: float
     for bucket in buckets:
         debt = debts.get(bucket.key)
         owed = debt.left(bucket, now) if debt else 0.0
-        wait = math.inf if bucket.cost > bucket.burst else (owed + bucket.cost - bucket.burst) / bucket.rate_per_s
+        wait = (
+            math.inf
+            if bucket.cost > bucket.burst
+            else (owed + bucket.cost - bucket.burst) / bucket.rate_per_s
+        )
         if wait < _INSTANT_S:
             wait = 0.0
         refused = refused or (wait > 0 and not bucket.shadow)
@@ -49,7 +56,10 @@ def take(debts: MutableMapping[str, Debt], buckets: Sequence[Bucket], now: float
         after.append(owed + bucket.cost if wait == 0 else owed)
     owing = before if refused else after
     # Also what was refused is written: the next call must find the rate of this one.
-    debts.update((bucket.key, Debt(owed, now, bucket.rate_per_s)) for bucket, owed in zip(buckets, owing, strict=True))
+    debts.update(
+        (bucket.key, Debt(owed, now, bucket.rate_per_s))
+        for bucket, owed in zip(buckets, owing, strict=True)
+    )
     return verdict(buckets, waits, owing)
 
 

@@ -1,7 +1,10 @@
-"""Which of the processes that share the store are there. Each says so every few seconds; one that has been silent for `LEASE_S` is gone.
+"""Which of the processes that share the store are there.
 
-What a process began that is gone is looked after by the others. So a process whose own lease is over must not begin anything any more: it may only
-be slow, and others act for it by now. `holds` is asked right before a change goes to CBR, with the term in which the change was recorded: to be heard
+Each says so every few seconds; one that has been silent for `LEASE_S` is gone.
+
+What a process began that is gone is looked after by the others. So a process whose own lease is
+over must not begin anything any more: it may only be slow, and others act for it by now. `holds` is
+asked right before a change goes to CBR, with the term in which the change was recorded: to be heard
 again does not bring back what others have taken over.
 """
 
@@ -25,7 +28,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(slots=True)
 class Heartbeat:
-    """One per process. `alone`: the store belongs to this process, so that every other one that used it is gone."""
+    """One per process.
+
+    `alone`: the store belongs to this process, so that every other one that used it is gone.
+    """
 
     store: Store
     clock: Clock
@@ -36,7 +42,9 @@ class Heartbeat:
     """Another one after each time in which this process may have been taken for gone."""
     _held_until: float = -math.inf
     _steady_since: float = math.inf
-    """Since then this process was heard without a break, and so was every other one that is there."""
+    """Since then this process was heard without a break, and so was every other one that is
+    there.
+    """
     _listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -45,7 +53,10 @@ class Heartbeat:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Beats until left. The lease then ends by itself: what this process began may still be on its way."""
+        """Beats until left.
+
+        The lease then ends by itself: what this process began may still be on its way.
+        """
         if self.alone:
             yield
             return
@@ -62,13 +73,18 @@ class Heartbeat:
         return self.alone or (term == self.term and self.clock.monotonic() < self._held_until)
 
     def gone(self, owner: str, *, beats: bool = True) -> bool:
-        """Whether another process will never do anything again. In doubt it is there. `beats`: whether it says so at all; version 0.1.0 does not."""
+        """Whether another process will never do anything again.
+
+        In doubt it is there. `beats`: whether it says so at all; version 0.1.0 does not.
+        """
         if owner == self.owner:
             return False
         return self.alone or (beats and owner not in self._there and self._steady())
 
     def _steady(self) -> bool:
-        """Whether whoever is there has been heard by now: not so after a start, and after an outage or a loss of the store."""
+        """Whether whoever is there has been heard by now: not so after a start, and after an outage
+        or a loss of the store.
+        """
         return self.holds(self.term) and self.clock.monotonic() - self._steady_since >= LEASE_S
 
     async def beat(self) -> None:

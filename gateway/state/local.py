@@ -1,4 +1,6 @@
-"""Rates and leases inside one process: the embedded store's own, and each replica's share while the shared store is down."""
+"""Rates and leases inside one process: the embedded store's own, and each replica's share while the
+shared store is down.
+"""
 
 import heapq
 from collections.abc import Sequence
@@ -12,7 +14,11 @@ _TIDY_EVERY: Final = 4096
 
 
 class _Holders:
-    """Who holds one key, and until when. Thousands of streams hold one and renew it again and again, so nothing here goes through all of them."""
+    """Who holds one key, and until when.
+
+    Thousands of streams hold one and renew it again and again, so nothing here goes through all of
+    them.
+    """
 
     __slots__ = ("_ends", "_until")
 
@@ -38,7 +44,9 @@ class _Holders:
 
 
 class LocalLimits:
-    """Used from one event loop; nothing survives the process, which has no calls in flight after a restart either."""
+    """Used from one event loop; nothing survives the process, which has no calls in flight after a
+    restart either.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -60,7 +68,9 @@ class LocalLimits:
         for slot in slots:
             held = self._held(slot.key, now)
             if holder not in held and len(held) >= slot.limit:
-                (noted if slot.shadow else refused).append(Shortage(slot.key, slot.limit, len(held), 0, 1))
+                (noted if slot.shadow else refused).append(
+                    Shortage(slot.key, slot.limit, len(held), 0, 1)
+                )
         if refused:
             return Refused(tuple(refused))
         for slot in slots:

@@ -15,7 +15,10 @@ from gateway.state.store import Store, StoreDown
 
 @contextlib.asynccontextmanager
 async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Store]:
-    """Raises StoreDown for a file or server that cannot be used. A Valkey that is down is no error yet: growth is refused until it answers."""
+    """Raises StoreDown for a file or server that cannot be used.
+
+    A Valkey that is down is no error yet: growth is refused until it answers.
+    """
     if settings.kind == "valkey":
         # Here, since the client library is installed for it only.
         from gateway.state.valkey import open_valkey  # noqa: PLC0415
@@ -34,8 +37,14 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
 
 
 def _create(path: Path) -> None:
-    """For its owner alone: answers to callers are kept in it. The files that SQLite puts beside it get the same mode."""
+    """For its owner alone: answers to callers are kept in it.
+
+    The files that SQLite puts beside it get the same mode.
+    """
     try:
         path.touch(mode=0o600)
     except OSError as error:
-        raise StoreDown(f"the file {path} cannot be used as a store: {error.strerror}. Give state.path a file that this user may write to") from error
+        raise StoreDown(
+            f"the file {path} cannot be used as a store: {error.strerror}. Give state.path a file"
+            " that this user may write to"
+        ) from error

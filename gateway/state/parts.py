@@ -9,8 +9,13 @@ _READ_AT_ONCE: Final = 500
 """Operations, where the first ones were not enough."""
 
 
-async def in_parts(read: Callable[[str, int], Awaitable[list[OperationView]]], position: str, most: int) -> AsyncIterator[OperationView]:
-    """All that is beyond a position, as `read` orders it; `most` are read at first. Raises StoreDown."""
+async def in_parts(
+    read: Callable[[str, int], Awaitable[list[OperationView]]], position: str, most: int
+) -> AsyncIterator[OperationView]:
+    """All that is beyond a position, as `read` orders it; `most` are read at first.
+
+    Raises StoreDown.
+    """
     while True:
         some = await read(position, most)
         for op in some:

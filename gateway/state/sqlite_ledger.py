@@ -1,4 +1,7 @@
-"""Operations and counters in SQL. Plain functions of a connection, each run as one transaction by the store's thread."""
+"""Operations and counters in SQL.
+
+Plain functions of a connection, each run as one transaction by the store's thread.
+"""
 
 import json
 import math
@@ -39,20 +42,25 @@ _WITHIN: Final[Mapping[Event, failpoint.Name]] = {
 _FIRST: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE counter (
-  key TEXT PRIMARY KEY, committed INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0,
+  key TEXT PRIMARY KEY, committed INTEGER NOT NULL DEFAULT 0,
+  reserved INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0,
   counted_at REAL, counted_fence INTEGER NOT NULL DEFAULT 0, expires_at REAL
 ) WITHOUT ROWID;
 CREATE TABLE operation (
-  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, rpc TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL, state TEXT NOT NULL,
-  charges TEXT NOT NULL, detail BLOB NOT NULL, created_at REAL NOT NULL, deadline REAL NOT NULL, settled_at REAL,
+  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, rpc TEXT NOT NULL, request_id TEXT NOT NULL,
+  fingerprint BLOB NOT NULL, state TEXT NOT NULL,
+  charges TEXT NOT NULL, detail BLOB NOT NULL, created_at REAL NOT NULL,
+  deadline REAL NOT NULL, settled_at REAL,
   sequence INTEGER, resource_id TEXT NOT NULL DEFAULT '', response BLOB
 );
-CREATE UNIQUE INDEX by_request ON operation (tenant, rpc, request_id) WHERE request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED');
+CREATE UNIQUE INDEX by_request ON operation (tenant, rpc, request_id)
+  WHERE request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED');
 CREATE INDEX by_deadline ON operation (deadline) WHERE state = 'RESERVED';
 CREATE INDEX by_settling ON operation (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX by_sequence ON operation (sequence) WHERE sequence IS NOT NULL;
 CREATE INDEX by_state ON operation (state, created_at);
-CREATE TABLE adjustment (op_id TEXT, key TEXT, made_at REAL NOT NULL, PRIMARY KEY (op_id, key)) WITHOUT ROWID;
+CREATE TABLE adjustment (
+  op_id TEXT, key TEXT, made_at REAL NOT NULL, PRIMARY KEY (op_id, key)) WITHOUT ROWID;
 CREATE TABLE override (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('sequence', 0), ('overrides', 0);
 """
@@ -73,15 +81,22 @@ _VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES)
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Opens the file for this process alone and creates what is missing. Raises sqlite3.Error, also for a file of a later version."""
-    # FULL: a reservation and the mark SENT survive a loss of power too, since the money is spent upstream.
-    db.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+    """Opens the file for this process alone and creates what is missing.
+
+    Raises sqlite3.Error, also for a file of a later version.
+    """
+    # FULL: a reservation and the mark SENT survive a loss of power too, since the money is spent
+    # upstream.
+    db.executescript(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+    )
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(_VERSIONS):
         raise sqlite3.NotSupportedError(f"it was written by a later version ({version})")
     for statements in _VERSIONS[version:]:
-        # One by one: executescript would end the transaction, and a crash could leave half of the tables.
+        # One by one: executescript would end the transaction, and a crash could leave half of the
+        # tables.
         for statement in statements.split(";"):
             db.execute(statement)
     if version == 0:
@@ -130,11 +145,17 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
         return Refused(tuple(refused))
     held = [_Held(charge.key, charge.amount, charge.expires_at) for charge in op.charges]
     db.execute(
-        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail, topic, created_at, deadline)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail,"
+        " topic, created_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(op.id, op.tenant, op.rpc, op.request_id, op.fingerprint, State.RESERVED),
-            *(json.dumps([[h.key, h.amount, h.expires_at] for h in held]), op.detail, op.topic, now, now + op.ttl_s),
+            *(
+                json.dumps([[h.key, h.amount, h.expires_at] for h in held]),
+                op.detail,
+                op.topic,
+                now,
+                now + op.ttl_s,
+            ),
         ),
     )
     _move(db, held, State.ABSENT, State.RESERVED, now)
@@ -145,8 +166,8 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
 
 def _known(db: sqlite3.Connection, op: Operation) -> Begun | None:
     row = db.execute(
-        "SELECT id, fingerprint, state, response FROM operation"
-        " WHERE tenant = ? AND rpc = ? AND request_id = ? AND request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED')",
+        "SELECT id, fingerprint, state, response FROM operation WHERE tenant = ? AND rpc = ? AND"
+        " request_id = ? AND request_id != '' AND state NOT IN ('RELEASED', 'EXPIRED')",
         (op.tenant, op.rpc, op.request_id),
     ).fetchone()
     if row is None:
@@ -160,7 +181,9 @@ def _known(db: sqlite3.Connection, op: Operation) -> Begun | None:
 def _shortage(db: sqlite3.Connection, charge: Charge) -> Shortage | None:
     if charge.limit is None:
         return None
-    row = db.execute("SELECT committed, reserved FROM counter WHERE key = ?", (charge.key,)).fetchone()
+    row = db.execute(
+        "SELECT committed, reserved FROM counter WHERE key = ?", (charge.key,)
+    ).fetchone()
     committed, reserved = row or (0, 0)
     if committed + reserved + charge.amount <= charge.limit:
         return None
@@ -171,19 +194,32 @@ def _forget_expired(db: sqlite3.Connection, key: str, now: float) -> None:
     db.execute("DELETE FROM counter WHERE key = ? AND expires_at <= ?", (key, now))
 
 
-def _move(db: sqlite3.Connection, held: Sequence[_Held], source: State, target: State, now: float) -> None:
+def _move(
+    db: sqlite3.Connection, held: Sequence[_Held], source: State, target: State, now: float
+) -> None:
     committed, reserved, uncertain = movement(source, target)
     for charge in held:
         # A counter that was forgotten took the reservation with it.
         if charge.counts(now):
-            db.execute("INSERT INTO counter (key, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (charge.key, charge.expires_at))
             db.execute(
-                "UPDATE counter SET committed = committed + ?, reserved = reserved + ?, uncertain = uncertain + ? WHERE key = ?",
-                (committed * charge.amount, reserved * charge.amount, uncertain * charge.amount, charge.key),
+                "INSERT INTO counter (key, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (charge.key, charge.expires_at),
+            )
+            db.execute(
+                "UPDATE counter SET committed = committed + ?, reserved = reserved + ?, uncertain ="
+                " uncertain + ? WHERE key = ?",
+                (
+                    committed * charge.amount,
+                    reserved * charge.amount,
+                    uncertain * charge.amount,
+                    charge.key,
+                ),
             )
 
 
-def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result: Result = NO_RESULT) -> State:
+def settle(
+    db: sqlite3.Connection, op_id: str, event: Event, now: float, result: Result = NO_RESULT
+) -> State:
     """Carries out one event; the state afterwards."""
     row = db.execute("SELECT state, charges FROM operation WHERE id = ?", (op_id,)).fetchone()
     source, charges = (State(row[0]), row[1]) if row else (State.ABSENT, "[]")
@@ -193,12 +229,21 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result:
             _reclaim(db, op_id)
         _move(db, _parse(charges), source, target, now)
         db.execute(
-            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note = coalesce(nullif(?, x''), note), sequence = ?"
-            " WHERE id = ?",
+            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note ="
+            " coalesce(nullif(?, x''), note), sequence = ? WHERE id = ?",
             (
                 *(target, None if target in OPEN else now),
-                result.response if result.response is not None and len(result.response) <= MAX_RESPONSE_BYTES else None,
-                *(result.resource_id, result.note, next_sequence(db) if target is State.COMMITTED else None, op_id),
+                (
+                    result.response
+                    if result.response is not None and len(result.response) <= MAX_RESPONSE_BYTES
+                    else None
+                ),
+                *(
+                    result.resource_id,
+                    result.note,
+                    next_sequence(db) if target is State.COMMITTED else None,
+                    op_id,
+                ),
             ),
         )
         _note_change(db, op_id)
@@ -208,11 +253,15 @@ def settle(db: sqlite3.Connection, op_id: str, event: Event, now: float, result:
 
 
 def _reclaim(db: sqlite3.Connection, op_id: str) -> None:
-    """An operation that had ended without effect counts after all. Its request_id is its own again, unless a repeat has it by now."""
+    """An operation that had ended without effect counts after all.
+
+    Its request_id is its own again, unless a repeat has it by now.
+    """
     db.execute(
-        "UPDATE operation AS own SET request_id = '' WHERE id = ? AND EXISTS (SELECT 1 FROM operation AS other WHERE other.tenant = own.tenant"
-        " AND other.rpc = own.rpc AND other.request_id = own.request_id AND other.request_id != '' AND other.id != own.id"
-        " AND other.state NOT IN ('RELEASED', 'EXPIRED'))",
+        "UPDATE operation AS own SET request_id = '' WHERE id = ? AND EXISTS (SELECT 1 FROM"
+        " operation AS other WHERE other.tenant = own.tenant AND other.rpc = own.rpc AND"
+        " other.request_id = own.request_id AND other.request_id != '' AND other.id != own.id AND"
+        " other.state NOT IN ('RELEASED', 'EXPIRED'))",
         (op_id,),
     )
 
@@ -222,12 +271,16 @@ def _parse(charges: str) -> list[_Held]:
 
 
 def next_sequence(db: sqlite3.Connection) -> int:
-    (number,) = db.execute("UPDATE meta SET value = value + 1 WHERE key = 'sequence' RETURNING value").fetchone()
+    (number,) = db.execute(
+        "UPDATE meta SET value = value + 1 WHERE key = 'sequence' RETURNING value"
+    ).fetchone()
     return int(number)
 
 
 def expire(db: sqlite3.Connection, now: float) -> int:
-    due = db.execute("SELECT id FROM operation WHERE state = 'RESERVED' AND deadline <= ?", (now,)).fetchall()
+    due = db.execute(
+        "SELECT id FROM operation WHERE state = 'RESERVED' AND deadline <= ?", (now,)
+    ).fetchall()
     for (op_id,) in due:
         settle(db, op_id, Event.EXPIRE, now)
     return len(due)
@@ -240,14 +293,20 @@ def forget(db: sqlite3.Connection, now: float, keep_s: float) -> None:
     db.execute("DELETE FROM counter WHERE expires_at <= ?", (now,))
 
 
-def adjust(db: sqlite3.Connection, key: str, delta: int, resource_id: str, *, since: int | None, now: float) -> None:
-    fresh = db.execute("INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, key, now)).rowcount
+def adjust(
+    db: sqlite3.Connection, key: str, delta: int, resource_id: str, *, since: int | None, now: float
+) -> None:
+    fresh = db.execute(
+        "INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, key, now)
+    ).rowcount
     if not fresh:
         return
     db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
     missed = delta < 0 and since is not None
     db.execute(
-        "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND counted_fence > ?)", (delta, key, missed, since or 0)
+        "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND"
+        " counted_fence > ?)",
+        (delta, key, missed, since or 0),
     )
     failpoint.reach("in_adjust")
 
@@ -268,7 +327,8 @@ def recount(db: sqlite3.Connection, listing: Listing, now: float) -> None:
     for key, counted in listing.counts.items():
         db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
         db.execute(
-            "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND counted_fence < ?",
+            "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND"
+            " counted_fence < ?",
             (counted + late[key], now, listing.fence, key, listing.fence),
         )
     for key, total in listing.sums.items():
@@ -279,65 +339,111 @@ def recount(db: sqlite3.Connection, listing: Listing, now: float) -> None:
 def _late(db: sqlite3.Connection, listing: Listing, now: float) -> dict[str, int]:
     """What was committed so lately that the listing may not show it."""
     seen, late = frozenset(listing.seen_ids), dict.fromkeys(listing.counts, 0)
-    query = "SELECT id, resource_id, charges FROM operation WHERE sequence > ? OR (settled_at > ? AND state = 'COMMITTED')"
-    for op_id, resource_id, charges in db.execute(query, (listing.fence, now - listing.settle_s)).fetchall():
+    query = (
+        "SELECT id, resource_id, charges FROM operation WHERE sequence > ? OR (settled_at > ? AND"
+        " state = 'COMMITTED')"
+    )
+    for op_id, resource_id, charges in db.execute(
+        query, (listing.fence, now - listing.settle_s)
+    ).fetchall():
         if op_id in seen or resource_id in seen:
             continue
         for charge in _parse(charges):
             gone = (resource_id, charge.key)
-            if charge.key in late and not db.execute("SELECT 1 FROM adjustment WHERE op_id = ? AND key = ?", gone).fetchone():
+            if (
+                charge.key in late
+                and not db.execute(
+                    "SELECT 1 FROM adjustment WHERE op_id = ? AND key = ?", gone
+                ).fetchone()
+            ):
                 late[charge.key] += charge.amount
     return late
 
 
 def _add_up(db: sqlite3.Connection, key: str, total: Total) -> None:
     query = (
-        "SELECT coalesce(sum(committed), 0), coalesce(sum(reserved), 0), coalesce(sum(uncertain), 0), count(counted_at), min(counted_at),"
-        " coalesce(max(counted_fence), 0) FROM counter WHERE key IN (SELECT value FROM json_each(?))"
+        "SELECT coalesce(sum(committed), 0), coalesce(sum(reserved), 0), coalesce(sum(uncertain),"
+        " 0), count(counted_at), min(counted_at), coalesce(max(counted_fence), 0) FROM counter"
+        " WHERE key IN (SELECT value FROM json_each(?))"
     )
-    committed, reserved, uncertain, counted, oldest, newest = db.execute(query, (json.dumps(total.parts),)).fetchone()
+    committed, reserved, uncertain, counted, oldest, newest = db.execute(
+        query, (json.dumps(total.parts),)
+    ).fetchone()
     committed += total.assumed * (len(total.parts) - counted)
     db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
     db.execute(
-        "UPDATE counter SET committed = ?, reserved = ?, uncertain = ?, counted_at = coalesce(?, counted_at), counted_fence = ? WHERE key = ?",
+        "UPDATE counter SET committed = ?, reserved = ?, uncertain = ?, counted_at = coalesce(?,"
+        " counted_at), counted_fence = ? WHERE key = ?",
         (committed, reserved, uncertain, oldest, newest, key),
     )
 
 
 def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, Usage]:
-    query = "SELECT committed, reserved, uncertain, counted_at FROM counter WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)"
+    query = (
+        "SELECT committed, reserved, uncertain, counted_at FROM counter WHERE key = ? AND"
+        " (expires_at IS NULL OR expires_at > ?)"
+    )
     rows = {key: db.execute(query, (key, now)).fetchone() for key in keys}
     return {key: Usage(*row) if row else Usage() for key, row in rows.items()}
 
 
 def note(db: sqlite3.Connection, op_id: str, note: bytes, before: bytes) -> bool:
-    replaced = db.execute("UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)", (note, op_id, before, note)).rowcount == 1
+    replaced = (
+        db.execute(
+            "UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)",
+            (note, op_id, before, note),
+        ).rowcount
+        == 1
+    )
     _note_change(db, op_id)
     return replaced
 
 
 def _note_change(db: sqlite3.Connection, op_id: str) -> None:
     """Lets `changes` tell of it."""
-    db.execute("UPDATE operation SET changed = ? WHERE id = ? AND topic != ''", (next_sequence(db), op_id))
+    db.execute(
+        "UPDATE operation SET changed = ? WHERE id = ? AND topic != ''", (next_sequence(db), op_id)
+    )
 
 
-_VIEW: Final = "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note FROM operation"
+_VIEW: Final = (
+    "SELECT id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note FROM"
+    " operation"
+)
 
 
-def operations(db: sqlite3.Connection, tenant: str | None, states: Collection[State]) -> list[OperationView]:
-    where = " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY created_at, rowid"
-    return [_view(row) for row in db.execute(_VIEW + where, (json.dumps(sorted(states)), tenant, tenant))]
+def operations(
+    db: sqlite3.Connection, tenant: str | None, states: Collection[State]
+) -> list[OperationView]:
+    where = (
+        " WHERE state IN (SELECT value FROM json_each(?)) AND (tenant = ? OR ? IS NULL) ORDER BY"
+        " created_at, rowid"
+    )
+    return [
+        _view(row)
+        for row in db.execute(_VIEW + where, (json.dumps(sorted(states)), tenant, tenant))
+    ]
 
 
 def opened(db: sqlite3.Connection, after: str, most: int) -> list[OperationView]:
     # State by state, so that each follows the index.
     where = " WHERE state = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?"
-    found = [_view(row) for state in OPEN for row in db.execute(_VIEW + where, (state, *place_of(after, -math.inf), most))]
+    found = [
+        _view(row)
+        for state in OPEN
+        for row in db.execute(_VIEW + where, (state, *place_of(after, -math.inf), most))
+    ]
     return sorted(found, key=lambda view: (view.created_at, view.id))[:most]
 
 
 def committed_since(db: sqlite3.Connection, since: float) -> list[OperationView]:
-    return [_view(row) for row in db.execute(f"{_VIEW} WHERE settled_at >= ? AND state = 'COMMITTED' ORDER BY settled_at, rowid", (since,))]
+    return [
+        _view(row)
+        for row in db.execute(
+            f"{_VIEW} WHERE settled_at >= ? AND state = 'COMMITTED' ORDER BY settled_at, rowid",
+            (since,),
+        )
+    ]
 
 
 def operation(db: sqlite3.Connection, op_id: str) -> OperationView | None:
@@ -351,17 +457,34 @@ def on_topic(db: sqlite3.Connection, topic: str, since: float) -> list[Operation
 
 
 def recent(db: sqlite3.Connection, topic: str, before: str, most: int) -> list[OperationView]:
-    where = " WHERE topic = ? AND topic != '' AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
-    return [_view(row) for row in db.execute(_VIEW + where, (topic, *place_of(before, math.inf), most))]
+    where = (
+        " WHERE topic = ? AND topic != '' AND (created_at, id) < (?, ?) ORDER BY created_at DESC,"
+        " id DESC LIMIT ?"
+    )
+    return [
+        _view(row) for row in db.execute(_VIEW + where, (topic, *place_of(before, math.inf), most))
+    ]
 
 
 def changes(db: sqlite3.Connection, topic: str, after: str) -> Changes:
     (position,) = db.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
     where = " WHERE topic = ? AND topic != '' AND changed > ? ORDER BY changed"
-    rows = [_view(row) for row in db.execute(_VIEW + where, (topic, int(after)))] if after else on_topic(db, topic, 0)
+    rows = (
+        [_view(row) for row in db.execute(_VIEW + where, (topic, int(after)))]
+        if after
+        else on_topic(db, topic, 0)
+    )
     return Changes(rows, str(position))
 
 
 def _view(row: Sequence[Any]) -> OperationView:
     op_id, owner, rpc, request_id, state, charges, *tail = row
-    return OperationView(op_id, owner, rpc, request_id, State(state), tuple((c.key, c.amount) for c in _parse(charges)), *tail)
+    return OperationView(
+        op_id,
+        owner,
+        rpc,
+        request_id,
+        State(state),
+        tuple((c.key, c.amount) for c in _parse(charges)),
+        *tail,
+    )

@@ -1,4 +1,6 @@
-"""One thread that owns the SQLite connection: the event loop never waits for the disk, and jobs that wait together share one commit."""
+"""One thread that owns the SQLite connection: the event loop never waits for the disk, and jobs
+that wait together share one commit.
+"""
 
 import asyncio
 import concurrent.futures
@@ -26,7 +28,9 @@ class _Job:
 
 
 class SqlThread:
-    """Runs jobs one after another, each as one transaction: an answer is given after its effect is on the disk."""
+    """Runs jobs one after another, each as one transaction: an answer is given after its effect is
+    on the disk.
+    """
 
     def __init__(self, path: str, prepare: Work[None], timeout_s: float) -> None:
         self._path = path
@@ -45,7 +49,9 @@ class SqlThread:
             raise StoreDown(f"the file {self._path} cannot be used as a store: {error}") from error
 
     async def run(self, work: Work[T]) -> T:
-        """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job that had not begun never will."""
+        """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job
+        that had not begun never will.
+        """
         if not self._thread.is_alive():
             raise StoreDown("the store is closed")
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -115,7 +121,9 @@ def _run_group(db: sqlite3.Connection, group: list[_Job]) -> None:
 
 
 def _run_one(db: sqlite3.Connection, job: _Job) -> Callable[[], None]:
-    """Within a savepoint, so that a job that fails leaves nothing to the others; errors of the database end the whole group."""
+    """Within a savepoint, so that a job that fails leaves nothing to the others; errors of the
+    database end the whole group.
+    """
     db.execute("SAVEPOINT job")
     try:
         result = job.work(db)

@@ -1,8 +1,9 @@
 """The life of an operation as one table; every implementation follows it.
 
-Each event has an answer in each state: the state that follows. One that leads to itself has no effect, so that an event may be repeated, and may come
-late. A fact outlasts a guess: what CBR carried out is committed whatever was believed before, and never anything else again; that something may have
-happened says nothing against a decision that it did not.
+Each event has an answer in each state: the state that follows. One that leads to itself has no
+effect, so that an event may be repeated, and may come late. A fact outlasts a guess: what CBR
+carried out is committed whatever was believed before, and never anything else again; that something
+may have happened says nothing against a decision that it did not.
 """
 
 from collections.abc import Mapping

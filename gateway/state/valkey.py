@@ -1,7 +1,9 @@
-"""The shared store: every transition is one Lua script in a Valkey or Redis, atomic, by the server's clock, in one round trip.
+"""The shared store: every transition is one Lua script in a Valkey or Redis, atomic, by the
+server's clock, in one round trip.
 
-All keys begin with `{prefix}` and so lie in one hash slot of a cluster: an operation may charge counters of several owners at once. The client
-library never repeats a command, because a repetition after a timeout could not be told from a second call; who repeats is the caller, and each script
+All keys begin with `{prefix}` and so lie in one hash slot of a cluster: an operation may charge
+counters of several owners at once. The client library never repeats a command, because a repetition
+after a timeout could not be told from a second call; who repeats is the caller, and each script
 bears it.
 """
 
@@ -99,7 +101,13 @@ async def _connected(settings: StoreSettings, clock: Clock) -> AsyncIterator["Va
         protocol=2,
     )
     try:
-        yield ValkeyStore(Redis(connection_pool=pool), pool.leave, settings, LocalShare(clock, settings.replicas), clock)
+        yield ValkeyStore(
+            Redis(connection_pool=pool),
+            pool.leave,
+            settings,
+            LocalShare(clock, settings.replicas),
+            clock,
+        )
     finally:
         with contextlib.suppress(TimeoutError):
             await answer_of(pool.disconnect(), settings.answer_timeout_s)
@@ -108,7 +116,14 @@ async def _connected(settings: StoreSettings, clock: Clock) -> AsyncIterator["Va
 class ValkeyStore:
     """A Store."""
 
-    def __init__(self, client: Redis, leave: Callable[[], None], settings: StoreSettings, share: LocalShare, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        leave: Callable[[], None],
+        settings: StoreSettings,
+        share: LocalShare,
+        clock: Clock,
+    ) -> None:
         self._client = client
         self._leave = leave
         self._base = f"{{{settings.prefix}}}"
@@ -135,12 +150,16 @@ class ValkeyStore:
                 return InProgress(rest[0].decode())
             case b"mismatch":
                 return Mismatch()
-        raise StoreDown("the data of the store are not those that were known: call epoch, and recount")
+        raise StoreDown(
+            "the data of the store are not those that were known: call epoch, and recount"
+        )
 
     async def sent(self, op_id: str) -> bool:
         return await self._settle(op_id, Event.SENT) is State.SENT
 
-    async def commit(self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b"") -> State:
+    async def commit(
+        self, op_id: str, response: bytes | None, resource_id: str = "", note: bytes = b""
+    ) -> State:
         kept = (response,) if response is not None and len(response) <= MAX_RESPONSE_BYTES else ()
         return await self._settle(op_id, Event.COMMIT, resource_id, note, *kept)
 
@@ -154,7 +173,9 @@ class ValkeyStore:
         return bool(await self._run("note", op_id, note, before))
 
     async def _settle(self, op_id: str, event: Event, *outcome: str | bytes) -> State:
-        state: bytes = await self._run("settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome)
+        state: bytes = await self._run(
+            "settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome
+        )
         return State(state.decode())
 
     async def sweep(self) -> int:
@@ -165,64 +186,124 @@ class ValkeyStore:
             if max(expired, dropped) < _SWEEP_BATCH:
                 return ended
 
-    async def adjust(self, key: str, delta: int, resource_id: str, since: int | None = None) -> None:
-        await self._run("adjust", key, delta, resource_id, "" if since is None else since, self._keep_ms)
+    async def adjust(
+        self, key: str, delta: int, resource_id: str, since: int | None = None
+    ) -> None:
+        await self._run(
+            "adjust", key, delta, resource_id, "" if since is None else since, self._keep_ms
+        )
 
     async def fence(self) -> int:
         return int(await self._ask(functools.partial(self._client.incr, f"{self._base}:sequence")))
 
     async def recount(
-        self, counts: Mapping[str, int], fence: int, seen_ids: Collection[str], settle_s: float = 0.0, sums: Mapping[str, Total] = NO_TOTALS
+        self,
+        counts: Mapping[str, int],
+        fence: int,
+        seen_ids: Collection[str],
+        settle_s: float = 0.0,
+        sums: Mapping[str, Total] = NO_TOTALS,
     ) -> None:
         totals = json.dumps([[key, total.parts, total.assumed] for key, total in sums.items()])
-        if await self._run("recount", fence, json.dumps(list(counts.items())), json.dumps(list(seen_ids)), settle_s, totals):
+        if await self._run(
+            "recount",
+            fence,
+            json.dumps(list(counts.items())),
+            json.dumps(list(seen_ids)),
+            settle_s,
+            totals,
+        ):
             raise StoreDown("the data of the store are not those that the listing began with")
 
     async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
-        rows = await self._read_hashes([f"counter:{key}" for key in keys], ("committed", "reserved", "uncertain", "counted_at"))
+        rows = await self._read_hashes(
+            [f"counter:{key}" for key in keys], ("committed", "reserved", "uncertain", "counted_at")
+        )
         return {
-            key: Usage(int(committed or 0), int(reserved or 0), int(uncertain or 0), float(counted_at) if counted_at else None)
+            key: Usage(
+                int(committed or 0),
+                int(reserved or 0),
+                int(uncertain or 0),
+                float(counted_at) if counted_at else None,
+            )
             for key, (committed, reserved, uncertain, counted_at) in zip(keys, rows, strict=True)
         }
 
-    async def operations(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+    async def operations(
+        self, tenant: str | None, states: Collection[State]
+    ) -> list[OperationView]:
         ids: list[bytes] = []
         for name, members in (("open", OPEN), ("settled", set(State) - OPEN)):
             if members & set(states):
-                ids += await self._ask(functools.partial(self._client.zrange, f"{self._base}:{name}", 0, -1))
+                ids += await self._ask(
+                    functools.partial(self._client.zrange, f"{self._base}:{name}", 0, -1)
+                )
         # By id: one that was settled between two reads is in both lists.
-        found = {view.id: view for view in await self._views(ids) if view.state in states and tenant in {None, view.tenant}}
+        found = {
+            view.id: view
+            for view in await self._views(ids)
+            if view.state in states and tenant in {None, view.tenant}
+        }
         return sorted(found.values(), key=lambda view: view.created_at)
 
     async def committed_within(self, seconds: float) -> list[OperationView]:
         now, _ = await self._ask(self._client.time)
         # Of the server's time only the whole seconds: rather one more than one less.
-        ids = await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:settled", now - seconds, "+inf"))
+        ids = await self._ask(
+            functools.partial(
+                self._client.zrangebyscore, f"{self._base}:settled", now - seconds, "+inf"
+            )
+        )
         return [view for view in await self._views(ids) if view.state is State.COMMITTED]
 
     async def operation(self, op_id: str) -> OperationView | None:
         return next(iter(await self._views([op_id.encode()])), None)
 
     async def on_topic(self, topic: str, since: float) -> list[OperationView]:
-        return await self._views(await self._ask(functools.partial(self._client.zrangebyscore, f"{self._base}:topic:{topic}", since, "+inf")))
+        return await self._views(
+            await self._ask(
+                functools.partial(
+                    self._client.zrangebyscore, f"{self._base}:topic:{topic}", since, "+inf"
+                )
+            )
+        )
 
     async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
         moment, op_id = place_of(before, math.inf)
-        index, earlier = f"{self._base}:topic:{topic}", functools.partial(operator.gt, (moment, op_id))
-        return await self._part(functools.partial(self._client.zrevrangebyscore, index, moment, "-inf"), earlier, most)
+        index, earlier = (
+            f"{self._base}:topic:{topic}",
+            functools.partial(operator.gt, (moment, op_id)),
+        )
+        return await self._part(
+            functools.partial(self._client.zrevrangebyscore, index, moment, "-inf"), earlier, most
+        )
 
     async def opened(self, after: str, most: int) -> list[OperationView]:
         moment, op_id = place_of(after, -math.inf)
         later = functools.partial(operator.lt, (moment, op_id))
-        return await self._part(functools.partial(self._client.zrangebyscore, f"{self._base}:open", moment, "+inf"), later, most)
+        return await self._part(
+            functools.partial(self._client.zrangebyscore, f"{self._base}:open", moment, "+inf"),
+            later,
+            most,
+        )
 
-    async def _part(self, index: Callable[..., Awaitable[Any]], belongs: Callable[[tuple[float, str]], bool], most: int) -> list[OperationView]:
-        """The first operations of an index that belong to a part of it. Some may have begun at the same moment, or be no longer kept."""
+    async def _part(
+        self,
+        index: Callable[..., Awaitable[Any]],
+        belongs: Callable[[tuple[float, str]], bool],
+        most: int,
+    ) -> list[OperationView]:
+        """The first operations of an index that belong to a part of it.
+
+        Some may have begun at the same moment, or be no longer kept.
+        """
         found: list[OperationView] = []
         start, some = 0, [(b"", 0.0)] * most
         while len(found) < most == len(some):
             some = await self._ask(functools.partial(index, start, most, withscores=True))
-            found += await self._views([name for name, score in some if belongs((score, name.decode()))])
+            found += await self._views(
+                [name for name, score in some if belongs((score, name.decode()))]
+            )
             start += most
         return found[:most]
 
@@ -237,23 +318,40 @@ class ValkeyStore:
         for start in range(0, len(ids), _READ_BATCH):
             names = [op_id.decode() for op_id in ids[start : start + _READ_BATCH]]
             rows = await self._read_hashes([f"operation:{name}" for name in names], VIEW_FIELDS)
-            views += [view(name, row) for name, row in zip(names, rows, strict=True) if row[0] is not None]
+            views += [
+                view(name, row) for name, row in zip(names, rows, strict=True) if row[0] is not None
+            ]
         return views
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         async def shared() -> Taken:
-            rows = await self._run("take", json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets]))
-            return gcra.verdict(buckets, [float(wait) for wait, _ in rows], [float(owed) for _, owed in rows])
+            rows = await self._run(
+                "take",
+                json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets]),
+            )
+            return gcra.verdict(
+                buckets, [float(wait) for wait, _ in rows], [float(owed) for _, owed in rows]
+            )
 
         return await self._share.take(shared, buckets)
 
     async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         async def shared() -> Leased | Refused:
-            leased, rows = await self._run("lease", holder, ttl_s, json.dumps([[s.key, s.limit, s.shadow] for s in slots]))
+            leased, rows = await self._run(
+                "lease", holder, ttl_s, json.dumps([[s.key, s.limit, s.shadow] for s in slots])
+            )
             short = [(slots[index], holders) for index, holders in rows]
             if leased:
-                return Leased(tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short))
-            return Refused(tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short if not slot.shadow))
+                return Leased(
+                    tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short)
+                )
+            return Refused(
+                tuple(
+                    Shortage(slot.key, slot.limit, holders, 0, 1)
+                    for slot, holders in short
+                    if not slot.shadow
+                )
+            )
 
         return await self._share.lease(shared, holder, slots, ttl_s)
 
@@ -288,7 +386,10 @@ class ValkeyStore:
         asked_at = self._clock.monotonic()
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.xread({f"{prefix}{channel}": position for channel, position in after.items()}, block=round(self._timeout_s * 500))
+            pipe.xread(
+                {f"{prefix}{channel}": position for channel, position in after.items()},
+                block=round(self._timeout_s * 500),
+            )
             (seconds, micros), streams = await self._ask(pipe.execute)
         # The server took its time after we asked, so that nothing is younger than this says.
         waited_s = self._clock.monotonic() - asked_at
@@ -298,7 +399,12 @@ class ValkeyStore:
             return waited_s - (int(position.split(b"-")[0]) - asked_ms) / 1000
 
         return [
-            Heard(name.decode().removeprefix(prefix), position.decode(), ago_s(position), fields[b"payload"])
+            Heard(
+                name.decode().removeprefix(prefix),
+                position.decode(),
+                ago_s(position),
+                fields[b"payload"],
+            )
             for name, entries in streams or ()
             for position, fields in entries
         ]
@@ -313,7 +419,9 @@ class ValkeyStore:
         return await self._hash("overrides")
 
     async def overrides_version(self) -> int:
-        return int(await self._ask(lambda: self._client.get(f"{self._base}:overrides_version")) or 0)
+        return int(
+            await self._ask(lambda: self._client.get(f"{self._base}:overrides_version")) or 0
+        )
 
     async def put_anchor(self, writer: str, anchor: bytes) -> None:
         await self._ask(lambda: self._client.hset(f"{self._base}:anchors", writer, anchor))
@@ -337,7 +445,9 @@ class ValkeyStore:
         return float(await self._run("age"))
 
     async def _hash(self, name: str) -> Mapping[str, bytes]:
-        known: dict[bytes, bytes] = await self._ask(lambda: self._client.hgetall(f"{self._base}:{name}"))
+        known: dict[bytes, bytes] = await self._ask(
+            lambda: self._client.hgetall(f"{self._base}:{name}")
+        )
         return {key.decode(): value for key, value in known.items()}
 
     async def _read_hashes(self, names: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
@@ -348,13 +458,20 @@ class ValkeyStore:
             return rows
 
     async def _run(self, script: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - each script has its own answer
-        """Runs `lua/<script>.lua`. The server learns a script when it does not know it, which had no effect yet."""
+        """Runs `lua/<script>.lua`.
+
+        The server learns a script when it does not know it, which had no effect yet.
+        """
 
         async def evaluate() -> Any:  # noqa: ANN401 - as above
             try:
-                return await self._client.evalsha(self._scripts.sha(script), 1, self._base, *arguments)
+                return await self._client.evalsha(
+                    self._scripts.sha(script), 1, self._base, *arguments
+                )
             except NoScriptError:
-                return await self._client.eval(self._scripts.text(script), 1, self._base, *arguments)
+                return await self._client.eval(
+                    self._scripts.text(script), 1, self._base, *arguments
+                )
 
         return await self._ask(evaluate)
 

@@ -1,7 +1,9 @@
-"""What a Valkey answers that cannot do what it is asked, and what follows: one rule for each such answer.
+"""What a Valkey answers that cannot do what it is asked, and what follows: one rule for each such
+answer.
 
-Whatever the rule: the server is left. Its connections are closed and the address is looked up anew, as another server may stand there by now. They
-are closed after a while without any answer of this kind, too, since a server that was replaced may not know it.
+Whatever the rule: the server is left. Its connections are closed and the address is looked up anew,
+as another server may stand there by now. They are closed after a while without any answer of this
+kind, too, since a server that was replaced may not know it.
 """
 
 import re
@@ -40,27 +42,78 @@ class Rule:
         return f"{self.means}; {self.advice or self.then.value}"
 
 
-_CLUSTER: Final = "give state.url the address of a server outside of a cluster: clusters of several nodes are not supported"
+_CLUSTER: Final = (
+    "give state.url the address of a server outside of a cluster: clusters of several nodes are not"
+    " supported"
+)
 RULES: Final = {
-    "READONLY": Rule("it is a replica", Then.FOLLOW, "if that lasts, let state.url lead to the primary"),
-    "MASTERDOWN": Rule("it is a replica that has lost its primary", Then.FOLLOW, "if that lasts, let state.url lead to the primary"),
-    "NOREPLICAS": Rule("it has too few replicas to write", Then.FOLLOW, "if that lasts, bring replicas back or lower min-replicas-to-write"),
-    "MOVED": Rule("it is a node of a cluster, and another one holds the data", Then.FOLLOW, f"if that lasts, {_CLUSTER}"),
-    "ASK": Rule("it is a node of a cluster that is moving the data", Then.WAIT, f"if that lasts, {_CLUSTER}"),
+    "READONLY": Rule(
+        "it is a replica", Then.FOLLOW, "if that lasts, let state.url lead to the primary"
+    ),
+    "MASTERDOWN": Rule(
+        "it is a replica that has lost its primary",
+        Then.FOLLOW,
+        "if that lasts, let state.url lead to the primary",
+    ),
+    "NOREPLICAS": Rule(
+        "it has too few replicas to write",
+        Then.FOLLOW,
+        "if that lasts, bring replicas back or lower min-replicas-to-write",
+    ),
+    "MOVED": Rule(
+        "it is a node of a cluster, and another one holds the data",
+        Then.FOLLOW,
+        f"if that lasts, {_CLUSTER}",
+    ),
+    "ASK": Rule(
+        "it is a node of a cluster that is moving the data", Then.WAIT, f"if that lasts, {_CLUSTER}"
+    ),
     "TRYAGAIN": Rule("it is a node of a cluster that is moving the data", Then.WAIT),
-    "CLUSTERDOWN": Rule("it is a node of a cluster that does not serve", Then.WAIT, "if that lasts, mend the cluster"),
-    "CROSSSLOT": Rule("it finds the keys in several slots", Then.REPORT, "let no proxy change keys: all of them carry one hash tag"),
+    "CLUSTERDOWN": Rule(
+        "it is a node of a cluster that does not serve",
+        Then.WAIT,
+        "if that lasts, mend the cluster",
+    ),
+    "CROSSSLOT": Rule(
+        "it finds the keys in several slots",
+        Then.REPORT,
+        "let no proxy change keys: all of them carry one hash tag",
+    ),
     "LOADING": Rule("it is reading its data", Then.WAIT),
-    "BUSY": Rule("it is running a script of somebody else", Then.WAIT, "if that lasts, end it with SCRIPT KILL, and keep the server to gateways"),
+    "BUSY": Rule(
+        "it is running a script of somebody else",
+        Then.WAIT,
+        "if that lasts, end it with SCRIPT KILL, and keep the server to gateways",
+    ),
     "UNKILLABLE": Rule("it is running a script that cannot be ended", Then.REPORT, "restart it"),
-    "OOM": Rule("its memory is used up", Then.REPORT, "raise maxmemory or remove what others keep in it; maxmemory-policy has to be noeviction"),
-    "MISCONF": Rule("it cannot write to its disk", Then.REPORT, "make room on its disk; its log has the cause"),
+    "OOM": Rule(
+        "its memory is used up",
+        Then.REPORT,
+        "raise maxmemory or remove what others keep in it; maxmemory-policy has to be noeviction",
+    ),
+    "MISCONF": Rule(
+        "it cannot write to its disk", Then.REPORT, "make room on its disk; its log has the cause"
+    ),
     "NOAUTH": Rule("it wants a password", Then.REPORT, "put user and password into state.url"),
-    "WRONGPASS": Rule("it does not know this user and password", Then.REPORT, "correct user and password in state.url"),
-    "NOPERM": Rule("its user may not do that", Then.REPORT, "allow the user all commands on the keys that begin with state.prefix in braces"),
+    "WRONGPASS": Rule(
+        "it does not know this user and password",
+        Then.REPORT,
+        "correct user and password in state.url",
+    ),
+    "NOPERM": Rule(
+        "its user may not do that",
+        Then.REPORT,
+        "allow the user all commands on the keys that begin with state.prefix in braces",
+    ),
     "NOSCRIPT": Rule("it does not know a script", Then.TEACH),
-    "max number of clients reached": Rule("it has too many clients", Then.REPORT, "raise maxclients"),
-    "unknown command": Rule("it does not know a command", Then.REPORT, "use Valkey 7.2 or later, or Redis 6.2 or later; rename no commands"),
+    "max number of clients reached": Rule(
+        "it has too many clients", Then.REPORT, "raise maxclients"
+    ),
+    "unknown command": Rule(
+        "it does not know a command",
+        Then.REPORT,
+        "use Valkey 7.2 or later, or Redis 6.2 or later; rename no commands",
+    ),
 }
 _WRONG: Final = frozenset({"MOVED", "CROSSSLOT"})
 _FOUND: Final = re.compile(rf"(?:^|-|\(')({'|'.join(map(re.escape, RULES))})\b")
@@ -68,9 +121,16 @@ _FOUND: Final = re.compile(rf"(?:^|-|\(')({'|'.join(map(re.escape, RULES))})\b")
 
 
 def explained(error: Exception) -> str:
-    """What failed, for operators. The text of an error may name the server or hold what was sent: only its kind goes on."""
+    """What failed, for operators.
+
+    The text of an error may name the server or hold what was sent: only its kind goes on.
+    """
     found = rule_of(error) if isinstance(error, RedisError) else None
-    return f"the shared store answers {found[0]}: {found[1]}" if found else f"the shared store failed: {type(error).__name__}"
+    return (
+        f"the shared store answers {found[0]}: {found[1]}"
+        if found
+        else f"the shared store failed: {type(error).__name__}"
+    )
 
 
 def wrong_store(error: Exception) -> bool:
@@ -89,12 +149,16 @@ def rule_of(error: RedisError) -> tuple[str, Rule] | None:
 
 
 class FollowingPool(BlockingConnectionPool):
-    """Gives no connection that was made before `leave`, or too long ago, so that all follow the address."""
+    """Gives no connection that was made before `leave`, or too long ago, so that all follow the
+    address.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
         super().__init__(*args, **kwargs)
         self._left_at = 0.0
-        self._made_at: weakref.WeakKeyDictionary[AbstractConnection, float] = weakref.WeakKeyDictionary()
+        self._made_at: weakref.WeakKeyDictionary[AbstractConnection, float] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def leave(self) -> None:
         """The server behind the connections is not the right one, or cannot serve."""

@@ -7,18 +7,35 @@ from collections.abc import Sequence
 
 from gateway.state.store import Charge, OperationView, Shortage, State
 
-VIEW_FIELDS = ("tenant", "rpc", "request_id", "state", "charges", "detail", "resource_id", "created_at", "note")
+VIEW_FIELDS = (
+    "tenant",
+    "rpc",
+    "request_id",
+    "state",
+    "charges",
+    "detail",
+    "resource_id",
+    "created_at",
+    "note",
+)
 
 
 class Scripts:
-    """The files of `lua/`, each behind the prelude, with the names under which a server knows them."""
+    """The files of `lua/`, each behind the prelude, with the names under which a server knows
+    them.
+    """
 
     def __init__(self) -> None:
         folder = importlib.resources.files("gateway.state") / "lua"
-        texts = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()}
+        texts = {
+            file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()
+        }
         prelude = texts.pop("prelude")
         self._texts = {name: f"{prelude}\n{text}" for name, text in texts.items()}
-        self._hashes = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()}
+        self._hashes = {
+            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            for name, text in self._texts.items()
+        }
 
     def text(self, name: str) -> str:
         return self._texts[name]
@@ -31,12 +48,16 @@ def charges_json(charges: Sequence[Charge]) -> str:
     return json.dumps([[c.key, c.amount, c.limit, c.shadow, c.expires_at] for c in charges])
 
 
-def shortages(charges: Sequence[Charge], rows: Sequence[tuple[int, bytes, bytes]]) -> tuple[Shortage, ...]:
+def shortages(
+    charges: Sequence[Charge], rows: Sequence[tuple[int, bytes, bytes]]
+) -> tuple[Shortage, ...]:
     """From rows of (index of the charge, committed, reserved)."""
     # A charge without a limit is in no row.
     return tuple(
         Shortage(charge.key, charge.limit or 0, int(committed), int(reserved), charge.amount)
-        for charge, committed, reserved in ((charges[index], committed, reserved) for index, committed, reserved in rows)
+        for charge, committed, reserved in (
+            (charges[index], committed, reserved) for index, committed, reserved in rows
+        )
     )
 
 

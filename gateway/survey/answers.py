@@ -16,7 +16,10 @@ _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to one call. `variables`: those of the path, by name; `value`: its JSON, None where it is none."""
+    """One answer to one call.
+
+    `variables`: those of the path, by name; `value`: its JSON, None where it is none.
+    """
 
     binding: Binding
     variables: Mapping[str, str]
@@ -29,16 +32,27 @@ class Answer:
 class Tap:
     """A transport that tells what passes through it."""
 
-    def __init__(self, transport: Transport, catalog: Catalog, hear: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, transport: Transport, catalog: Catalog, hear: Callable[[Answer], None]
+    ) -> None:
         self.connect_timeout_s = transport.connect_timeout_s
         self._transport = transport
         self._hear = hear
-        # Of paths that fit, the one with the fewest variables: `vaults/summary` is no id of a vault.
-        reads = sorted((binding for binding in catalog if binding.reads and binding.path), key=lambda binding: binding.path.count("{"))
+        # Of paths that fit, the one with the fewest variables: `vaults/summary` is no id of a
+        # vault.
+        reads = sorted(
+            (binding for binding in catalog if binding.reads and binding.path),
+            key=lambda binding: binding.path.count("{"),
+        )
         self._paths = [(binding, _pattern(binding.path)) for binding in reads]
 
     async def send(
-        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+        self,
+        request: HttpRequest,
+        timeout_s: float,
+        may_write: Callable[[], bool] = always,
+        *,
+        connect_s: float | None = None,
     ) -> HttpResponse:
         """As Transport."""
         response = await self._transport.send(request, timeout_s, may_write, connect_s=connect_s)
@@ -48,7 +62,16 @@ class Tap:
             match = pattern.fullmatch(path) if binding.method == request.method else None
             if match is not None:
                 variables = {name: unquote(value) for name, value in match.groupdict().items()}
-                self._hear(Answer(binding, variables, tuple(_pairs(query)), response.status, response.body, _json(response.body)))
+                self._hear(
+                    Answer(
+                        binding,
+                        variables,
+                        tuple(_pairs(query)),
+                        response.status,
+                        response.body,
+                        _json(response.body),
+                    )
+                )
                 break
         return response
 

@@ -1,7 +1,8 @@
-"""Where an answer's JSON differs from the declarations: keys without a field, words that an enum does not know, types that are not the declared ones.
+"""Where an answer's JSON differs from the declarations: keys without a field, words that an enum
+does not know, types that are not the declared ones.
 
-Unlike the codec this also tells what the codec takes without loss, such as a number where text is declared, or keeps, such as a key that goes to
-`extra_fields`.
+Unlike the codec this also tells what the codec takes without loss, such as a number where text is
+declared, or keeps, such as a key that goes to `extra_fields`.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One member that is not as declared. `path`: keys from the answer's root, `[]` for the items of an array. `word`: of an enum, what was met."""
+    """One member that is not as declared.
+
+    `path`: keys from the answer's root, `[]` for the items of an array. `word`: of an enum, what
+    was met.
+    """
 
     path: str
     kind: Kind
@@ -56,7 +61,13 @@ def json_type(value: Any) -> str:  # noqa: ANN401 - any JSON
     if type(value) is list:
         items = sorted({json_type(item).partition(" ")[0] for item in value})
         return f"array of {' and '.join(items)}" if items else "array"
-    names: dict[object, str] = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
+    names: dict[object, str] = {
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+        str: "string",
+        dict: "object",
+    }
     return names.get(type(value), "null")
 
 
@@ -65,7 +76,9 @@ def differences(descriptor: Descriptor, value: Any, path: str = "") -> Iterator[
     if type(value) is not dict:
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
         return
-    fields = {codec.json_key(fd): fd for fd in descriptor.fields if fd.name not in codec.GATEWAY_FIELDS}
+    fields = {
+        codec.json_key(fd): fd for fd in descriptor.fields if fd.name not in codec.GATEWAY_FIELDS
+    }
     if any(codec.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
         return
     for key, item in value.items():

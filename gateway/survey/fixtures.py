@@ -41,13 +41,17 @@ def empty(folder: Path) -> None:
 def write(files: dict[str, dict[str, Any]], folder: Path) -> None:
     """Writes them to the folder. Raises OSError."""
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def _fixture(answer: Answer, sanitiser: Sanitiser, cloud: str) -> dict[str, Any]:
     binding = answer.binding
     fields = {codec.json_key(fd): fd for fd in binding.descriptor.input_type.fields}
-    path = _VARIABLE.sub(lambda match: sanitiser.text(answer.variables[match[1]], fields.get(match[1])), binding.path)
+    path = _VARIABLE.sub(
+        lambda match: sanitiser.text(answer.variables[match[1]], fields.get(match[1])), binding.path
+    )
     query = [[name, sanitiser.text(value, fields.get(name))] for name, value in answer.query]
     described = binding.descriptor.output_type if answer.status in SUCCESS else None
     return {
@@ -55,5 +59,8 @@ def _fixture(answer: Answer, sanitiser: Sanitiser, cloud: str) -> dict[str, Any]
         "status": answer.status,
         "request": {"method": binding.method, "path": path, "query": query},
         "body": sanitiser.answer(answer.value, described),
-        "source": f"recorded from {cloud} by cbr-gateway {version('cbr-gateway')}; ids, names, addresses and free text are replaced",
+        "source": (
+            f"recorded from {cloud} by cbr-gateway {version('cbr-gateway')}; ids, names, addresses"
+            " and free text are replaced"
+        ),
     }

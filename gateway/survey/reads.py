@@ -1,7 +1,9 @@
-"""Which reads a survey makes, and with what: first those that need no id, then those whose ids were found in answers.
+"""Which reads a survey makes, and with what: first those that need no id, then those whose ids were
+found in answers.
 
-Ids are found in two ways, both told by the paths: the rows of `…/vaults` are what `…/vaults/{vault_id}` names, and a member `checkpoint_id` of any
-answer is what the variable of that name wants.
+Ids are found in two ways, both told by the paths: the rows of `…/vaults` are what
+`…/vaults/{vault_id}` names, and a member `checkpoint_id` of any answer is what the variable of that
+name wants.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,13 +31,21 @@ Fields = Mapping[str, object]
 
 
 class Found:
-    """The ids that answers have shown: by variable the values of that one and of those that stood before it in a path."""
+    """The ids that answers have shown: by variable the values of that one and of those that stood
+    before it in a path.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         reads = [binding for binding in catalog if binding.reads and binding.path]
         self._names = {segment.key for binding in reads for segment in binding.segments}
-        self._of_rows = {binding.path.rpartition("/{")[0]: binding.segments[-1].key for binding in reads if binding.path.endswith("}")}
-        self._known: dict[str, list[dict[str, str]]] = {name: [{name: value}] for name, value in _FIXED.items()}
+        self._of_rows = {
+            binding.path.rpartition("/{")[0]: binding.segments[-1].key
+            for binding in reads
+            if binding.path.endswith("}")
+        }
+        self._known: dict[str, list[dict[str, str]]] = {
+            name: [{name: value}] for name, value in _FIXED.items()
+        }
 
     def learn(self, answer: Answer) -> None:
         variable = self._of_rows.get(answer.binding.path)
@@ -54,22 +64,40 @@ class Found:
             known.append(entry)
 
     def of(self, binding: Binding) -> list[dict[str, str]]:
-        """The variables of the path, filled, once for each of a few objects; none where an id is missing."""
+        """The variables of the path, filled, once for each of a few objects; none where an id is
+        missing.
+        """
         names = [segment.key for segment in binding.segments if not segment.words]
         if not names:
             return [{}]
-        return [entry for entry in self._known.get(names[-1], []) if entry.keys() >= set(names)][: MAX_IDS * 2]
+        return [entry for entry in self._known.get(names[-1], []) if entry.keys() >= set(names)][
+            : MAX_IDS * 2
+        ]
 
 
 def requests(binding: Binding, found: Found) -> Iterator[Fields]:
     """The fields of each request to make."""
     descriptor = binding.descriptor.input_type
     words = {segment.key: (segment.variable, segment.words) for segment in binding.segments}
-    chosen = [fd for fd in descriptor.fields if fd.enum_type is not None and (_required(fd) or fd.name in _variables(binding))]
+    chosen = [
+        fd
+        for fd in descriptor.fields
+        if fd.enum_type is not None and (_required(fd) or fd.name in _variables(binding))
+    ]
     page = {"page_size": _ROWS} if "page_size" in descriptor.fields_by_name else {}
     for entry in found.of(binding):
-        ids: dict[str, object] = {words[key][0]: value for key, value in entry.items() if key in words and not words[key][1]}
-        told = {words[key][0]: number for key, value in entry.items() if key in words for number, word in words[key][1].items() if word == value}
+        ids: dict[str, object] = {
+            words[key][0]: value
+            for key, value in entry.items()
+            if key in words and not words[key][1]
+        }
+        told = {
+            words[key][0]: number
+            for key, value in entry.items()
+            if key in words
+            for number, word in words[key][1].items()
+            if word == value
+        }
         choices = [[told[fd.name]] if fd.name in told else _numbers(fd) for fd in chosen]
         for values in product(*choices):
             yield page | ids | {fd.name: value for fd, value in zip(chosen, values, strict=True)}
@@ -77,7 +105,11 @@ def requests(binding: Binding, found: Found) -> Iterator[Fields]:
 
 def wanting(binding: Binding, found: Found) -> str:
     """What a read lacks that was not found: the names of fields; empty for one that can be made."""
-    fields = [fd.name for fd in binding.descriptor.input_type.fields if _required(fd) and fd.enum_type is None and fd.name not in _variables(binding)]
+    fields = [
+        fd.name
+        for fd in binding.descriptor.input_type.fields
+        if _required(fd) and fd.enum_type is None and fd.name not in _variables(binding)
+    ]
     if not found.of(binding):
         fields += [segment.variable for segment in binding.segments if not segment.words]
     return ", ".join(fields)
@@ -93,7 +125,11 @@ def _required(fd: FieldDescriptor) -> bool:
 
 def _numbers(fd: FieldDescriptor) -> list[int]:
     assert fd.enum_type is not None
-    return [fd.enum_type.values_by_name[name].number for name in allowed_values(fd) if not name.endswith("_OTHER")]
+    return [
+        fd.enum_type.values_by_name[name].number
+        for name in allowed_values(fd)
+        if not name.endswith("_OTHER")
+    ]
 
 
 def _rows(value: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401 - any JSON

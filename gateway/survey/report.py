@@ -1,6 +1,8 @@
-"""What a survey found, as a file that can be sent to those who maintain the gateway: operations, keys, types and words, and nothing of the account's.
+"""What a survey found, as a file that can be sent to those who maintain the gateway: operations,
+keys, types and words, and nothing of the account's.
 
-A key or word of an answer is shown only if it looks like one of a program: a name or an id that stands where a key is expected is not shown.
+A key or word of an answer is shown only if it looks like one of a program: a name or an id that
+stands where a key is expected is not shown.
 """
 
 import re
@@ -30,7 +32,12 @@ def report(visits: Iterable[Visit]) -> dict[str, Any]:
     for visit in visits:
         by_flavor.setdefault(visit.flavor.key, []).append(visit)
     clouds = [
-        {"flavor": flavor, "projects": len(those), "operations": list(_operations(those)), "not_called": _unmade(those)}
+        {
+            "flavor": flavor,
+            "projects": len(those),
+            "operations": list(_operations(those)),
+            "not_called": _unmade(those),
+        }
         for flavor, those in by_flavor.items()
     ]
     return {"report": 1, "gateway": version("cbr-gateway"), "clouds": clouds}
@@ -52,17 +59,36 @@ def _operations(visits: list[Visit]) -> Iterator[dict[str, Any]]:
     names = {text for answer in answers for text in _texts(answer.value)}
     for binding in {answer.binding.rpc: answer.binding for answer in answers}.values():
         those = [answer for answer in answers if answer.binding is binding]
-        found = Counter(each for answer in those if answer.status in SUCCESS for each in _differences(answer, names))
+        found = Counter(
+            each
+            for answer in those
+            if answer.status in SUCCESS
+            for each in _differences(answer, names)
+        )
         for (operation, message, key, problem), count in unreadable.items():
             if operation == binding.operation:
-                found[Difference(f"{message.rpartition('.')[2]}.{key if is_key(key) else HIDDEN}", Kind.UNREADABLE, "", problem)] += count
-        codes = {attempt.error.code for attempt in map(_attempt, those) if attempt.error is not None and _CODE.fullmatch(attempt.error.code)}
+                found[
+                    Difference(
+                        f"{message.rpartition('.')[2]}.{key if is_key(key) else HIDDEN}",
+                        Kind.UNREADABLE,
+                        "",
+                        problem,
+                    )
+                ] += count
+        codes = {
+            attempt.error.code
+            for attempt in map(_attempt, those)
+            if attempt.error is not None and _CODE.fullmatch(attempt.error.code)
+        }
         yield {
             "operation": binding.operation,
             "rpc": binding.rpc,
             "statuses": dict(sorted(Counter(str(answer.status) for answer in those).items())),
             "codes": sorted(codes),
-            "differences": [_row(each, count) for each, count in sorted(_bounded(found).items(), key=lambda pair: str(pair[0]))],
+            "differences": [
+                _row(each, count)
+                for each, count in sorted(_bounded(found).items(), key=lambda pair: str(pair[0]))
+            ],
         }
 
 
@@ -96,16 +122,29 @@ def _bounded(found: Counter[Difference]) -> Counter[Difference]:
     for each, count in found.items():
         above = each.path.rpartition(".")[0]
         many = each.kind is Kind.UNKNOWN_KEY and keys[above] > _MANY
-        bounded[replace(each, path=f"{above}.{HIDDEN}" if above else HIDDEN) if many else each] += count
+        bounded[replace(each, path=f"{above}.{HIDDEN}" if above else HIDDEN) if many else each] += (
+            count
+        )
     return bounded
 
 
 def _row(each: Difference, count: int) -> dict[str, Any]:
-    told = {"path": each.path, "kind": str(each.kind), "type": each.type, "expected": each.expected, "word": each.word}
+    told = {
+        "path": each.path,
+        "kind": str(each.kind),
+        "type": each.type,
+        "expected": each.expected,
+        "word": each.word,
+    }
     return {name: value for name, value in told.items() if value} | {"count": count}
 
 
 def _unmade(visits: list[Visit]) -> dict[str, str]:
     """Why an RPC was called in none of the projects."""
     called = {answer.binding.rpc for visit in visits for answer in visit.answers}
-    return {rpc: why for visit in visits for rpc, why in (visit.failed | visit.unmade).items() if rpc not in called}
+    return {
+        rpc: why
+        for visit in visits
+        for rpc, why in (visit.failed | visit.unmade).items()
+        if rpc not in called
+    }

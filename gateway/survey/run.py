@@ -28,7 +28,10 @@ _KEPT: Final = 10
 
 @dataclass(slots=True)
 class Visit:
-    """What one project's reads came to. `failed`, `unmade`: RPC -> why. `unreadable`: operation, message, key and problem -> how often."""
+    """What one project's reads came to.
+
+    `failed`, `unmade`: RPC -> why. `unreadable`: operation, message, key and problem -> how often.
+    """
 
     flavor: Flavor
     answers: list[Answer] = field(default_factory=list)
@@ -37,12 +40,18 @@ class Visit:
     unreadable: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
 
     def hear(self, answer: Answer) -> None:
-        if sum(known.binding is answer.binding for known in self.answers) < _KEPT and answer not in self.answers:
+        if (
+            sum(known.binding is answer.binding for known in self.answers) < _KEPT
+            and answer not in self.answers
+        ):
             self.answers.append(answer)
 
 
 async def survey(config: Config, within_s: float) -> list[Visit]:
-    """One visit for each of a few projects of every region. Reads for which no time is left are among its `unmade`."""
+    """One visit for each of a few projects of every region.
+
+    Reads for which no time is left are among its `unmade`.
+    """
     visits: list[Visit] = []
 
     def hear(answer: Answer) -> None:
@@ -55,14 +64,21 @@ async def survey(config: Config, within_s: float) -> list[Visit]:
     catalog = load_catalog(on_drift=drifted)
 
     try:
-        async with asyncio.timeout(within_s), reading(config, catalog, lambda transport: Tap(transport, catalog, hear)) as reader:
+        async with (
+            asyncio.timeout(within_s),
+            reading(config, catalog, lambda transport: Tap(transport, catalog, hear)) as reader,
+        ):
             for place in _chosen(places(config)):
                 visits.append(Visit(reader.known(place.project).flavor))
                 await _visit(reader, place.project, visits[-1])
     except TimeoutError:
         for visit in visits[-1:]:
             called = {answer.binding.rpc for answer in visit.answers}
-            visit.unmade |= {binding.rpc: "no time was left" for binding in _reads(catalog) if binding.rpc not in called | visit.unmade.keys()}
+            visit.unmade |= {
+                binding.rpc: "no time was left"
+                for binding in _reads(catalog)
+                if binding.rpc not in called | visit.unmade.keys()
+            }
     return visits
 
 
@@ -79,7 +95,9 @@ def _reads(catalog: Iterable[Binding]) -> list[Binding]:
 
 
 async def _visit(reader: UpstreamReader, project: str, visit: Visit) -> None:
-    """First the reads that need no id, then, round by round, those for which answers have brought one."""
+    """First the reads that need no id, then, round by round, those for which answers have brought
+    one.
+    """
     found = Found(reader.catalog)
     left = [binding for binding in _reads(reader.catalog) if _there(binding, visit)]
     while ready := [binding for binding in left if not wanting(binding, found)]:
@@ -89,7 +107,10 @@ async def _visit(reader: UpstreamReader, project: str, visit: Visit) -> None:
             await _read(reader, project, visit, binding, found)
         for answer in visit.answers[heard:]:
             found.learn(answer)
-    visit.unmade |= {binding.rpc: f"needs {wanting(binding, found)}, which no answer has shown" for binding in left}
+    visit.unmade |= {
+        binding.rpc: f"needs {wanting(binding, found)}, which no answer has shown"
+        for binding in left
+    }
 
 
 def _there(binding: Binding, visit: Visit) -> bool:
@@ -101,7 +122,9 @@ def _there(binding: Binding, visit: Visit) -> bool:
     return True
 
 
-async def _read(reader: UpstreamReader, project: str, visit: Visit, binding: Binding, found: Found) -> None:
+async def _read(
+    reader: UpstreamReader, project: str, visit: Visit, binding: Binding, found: Found
+) -> None:
     for number, fields in enumerate(requests(binding, found)):
         if number == _CALLS:
             return

@@ -1,7 +1,9 @@
-"""Answers without anything of the account's: every text that could be an id, a name or an address becomes another one of the same form.
+"""Answers without anything of the account's: every text that could be an id, a name or an address
+becomes another one of the same form.
 
-The same text becomes the same one wherever it stands, so that references between objects stay whole. What is kept is listed, the rest is replaced:
-words of enums, times, numbers and truth values in text, schedules, codes of errors, and types of resources.
+The same text becomes the same one wherever it stands, so that references between objects stay
+whole. What is kept is listed, the rest is replaced: words of enums, times, numbers and truth values
+in text, schedules, codes of errors, and types of resources.
 """
 
 import ipaddress
@@ -56,16 +58,36 @@ class Sanitiser:
 
     def answer(self, value: Any, descriptor: Descriptor | None) -> Any:  # noqa: ANN401 - any JSON
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
-        fields = {codec.json_key(fd): fd for fd in descriptor.fields if fd.name not in codec.GATEWAY_FIELDS} if descriptor is not None else {}
+        fields = (
+            {
+                codec.json_key(fd): fd
+                for fd in descriptor.fields
+                if fd.name not in codec.GATEWAY_FIELDS
+            }
+            if descriptor is not None
+            else {}
+        )
         whole = any(codec.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values())
-        return self._object(value, {} if whole else fields) if type(value) is dict else self._value(value, None, "")
+        return (
+            self._object(value, {} if whole else fields)
+            if type(value) is dict
+            else self._value(value, None, "")
+        )
 
     def text(self, text: str, fd: FieldDescriptor | None = None, key: str = "") -> str:
         """A text of an answer, a path or a query."""
-        if fd is not None and fd.enum_type is not None and (text in codec.words(fd.enum_type).values() or is_word(text)):
+        if (
+            fd is not None
+            and fd.enum_type is not None
+            and (text in codec.words(fd.enum_type).values() or is_word(text))
+        ):
             return text
         plain = fd is None or fd.type != FieldDescriptor.TYPE_STRING
-        if _KEPT.fullmatch(text) or (plain and _PLAIN_VALUE.fullmatch(text)) or (key in _ERROR_KEYS and _CODE.fullmatch(text)):
+        if (
+            _KEPT.fullmatch(text)
+            or (plain and _PLAIN_VALUE.fullmatch(text))
+            or (key in _ERROR_KEYS and _CODE.fullmatch(text))
+        ):
             return text
         if text[:1] in {"{", "["} and (inside := _document(text)) is not None:
             return json.dumps(self._value(inside, None, key))
@@ -73,8 +95,15 @@ class Sanitiser:
             self._texts[text] = self._another(text)
         return self._texts[text]
 
-    def _object(self, value: dict[str, Any], fields: Mapping[str, FieldDescriptor]) -> dict[str, Any]:
-        return {key if key in fields or _shown(key) else self.text(key): self._value(item, fields.get(key), key) for key, item in value.items()}
+    def _object(
+        self, value: dict[str, Any], fields: Mapping[str, FieldDescriptor]
+    ) -> dict[str, Any]:
+        return {
+            key if key in fields or _shown(key) else self.text(key): self._value(
+                item, fields.get(key), key
+            )
+            for key, item in value.items()
+        }
 
     def _value(self, value: Any, fd: FieldDescriptor | None, key: str) -> Any:  # noqa: ANN401
         match value:
@@ -83,16 +112,31 @@ class Sanitiser:
             case list():
                 return [self._value(item, fd, key) for item in value]
             case dict() if fd is not None and codec.is_map(fd):
-                return {self.text(name): self._value(item, None, "") for name, item in value.items()}
+                return {
+                    self.text(name): self._value(item, None, "") for name, item in value.items()
+                }
             case dict():
                 inside = fd.message_type if fd is not None and codec.is_planned(fd) else None
-                return self._object(value, {codec.json_key(each): each for each in inside.fields} if inside is not None else {})
-            case int() if type(value) is int and (fd is None or key.endswith("id")) and abs(value) >= _LARGE:
+                return self._object(
+                    value,
+                    (
+                        {codec.json_key(each): each for each in inside.fields}
+                        if inside is not None
+                        else {}
+                    ),
+                )
+            case int() if (
+                type(value) is int and (fd is None or key.endswith("id")) and abs(value) >= _LARGE
+            ):
                 return self._numbers.setdefault(value, _LARGE + len(self._numbers))
         return value
 
     def _another(self, text: str) -> str:
-        form = next((name for name, pattern in _FORMS.items() if pattern.fullmatch(text)), "") or _address(text) or "text"
+        form = (
+            next((name for name, pattern in _FORMS.items() if pattern.fullmatch(text)), "")
+            or _address(text)
+            or "text"
+        )
         number = self._counts[form] = self._counts.get(form, 0) + 1
         return _OTHER[form](number)
 

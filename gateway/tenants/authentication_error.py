@@ -1,4 +1,7 @@
-"""Why a caller is not believed. A text says which rule failed and never repeats what the caller sent."""
+"""Why a caller is not believed.
+
+A text says which rule failed and never repeats what the caller sent.
+"""
 
 
 class AuthenticationError(Exception):

@@ -1,6 +1,7 @@
 r"""The names in a client certificate that TLS has already verified.
 
-They are read from the certificate itself: grpc's own list of names is cut at a NUL, so that `bank.example\0.evil` would read as `bank.example`.
+They are read from the certificate itself: grpc's own list of names is cut at a NUL, so that
+`bank.example\0.evil` would read as `bank.example`.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ _SPIFFE: Final = "spiffe:"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Who a certificate is for, and until when (seconds since 1970). Names that nobody can be given, such as wildcards, are left out."""
+    """Who a certificate is for, and until when (seconds since 1970).
+
+    Names that nobody can be given, such as wildcards, are left out.
+    """
 
     spiffe: str | None
     dns: frozenset[str]
@@ -27,14 +31,19 @@ class Names:
 
 
 class Certificates:
-    """Reads certificates; those seen lately are kept, since every call on a connection shows the same one."""
+    """Reads certificates; those seen lately are kept, since every call on a connection shows the
+    same one.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[bytes, Names] = {}
 
     def names(self, pem: bytes) -> Names:
-        """The names, while the certificate is valid: a connection may outlive it. Raises AuthenticationError."""
+        """The names, while the certificate is valid: a connection may outlive it.
+
+        Raises AuthenticationError.
+        """
         names = self._known.get(pem)
         if names is None:
             names = _read(pem)
@@ -50,18 +59,36 @@ def _read(pem: bytes) -> Names:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris, hosts = found.get_values_for_type(x509.UniformResourceIdentifier), found.get_values_for_type(x509.DNSName)
+        uris, hosts = (
+            found.get_values_for_type(x509.UniformResourceIdentifier),
+            found.get_values_for_type(x509.DNSName),
+        )
         until = certificate.not_valid_after_utc.timestamp()
         begin = certificate.not_valid_before_utc.timestamp()
     except x509.ExtensionNotFound:
-        return Names(None, frozenset(), certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
+        return Names(
+            None,
+            frozenset(),
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+        )
     except ValueError as error:
-        raise AuthenticationError("the client certificate has a malformed list of names (SAN)") from error
-    return Names(_spiffe(uris), frozenset(host.lower() for host in hosts if _is_host(host.lower())), begin, until)
+        raise AuthenticationError(
+            "the client certificate has a malformed list of names (SAN)"
+        ) from error
+    return Names(
+        _spiffe(uris),
+        frozenset(host.lower() for host in hosts if _is_host(host.lower())),
+        begin,
+        until,
+    )
 
 
 def _spiffe(uris: list[str]) -> str | None:
-    """The certificate's SPIFFE id. Such a certificate holds exactly one URI. Source: SPIFFE X.509-SVID, section 2."""
+    """The certificate's SPIFFE id.
+
+    Such a certificate holds exactly one URI. Source: SPIFFE X.509-SVID, section 2.
+    """
     if not any(uri.lower().startswith(_SPIFFE) for uri in uris):
         return None
     if len(uris) != 1:

@@ -1,7 +1,9 @@
-"""From what a caller shows to the tenant behind it: an API key, a signed token, a client certificate.
+"""From what a caller shows to the tenant behind it: an API key, a signed token, a client
+certificate.
 
-Keys are looked up by their hash. An attacker who measures the time of the look-up learns about hashes at best, and cannot choose a key by its hash.
-So no constant-time comparison is needed, nor a slow hash: a key is 256 random bits, not a password.
+Keys are looked up by their hash. An attacker who measures the time of the look-up learns about
+hashes at best, and cannot choose a key by its hash. So no constant-time comparison is needed, nor a
+slow hash: a key is 256 random bits, not a password.
 """
 
 import hashlib
@@ -28,8 +30,8 @@ Proof = tuple[str, ...]
 class Principal:
     """Who calls: a tenant, which of its callers, and what that one may do.
 
-    `recognised_by`: api_key, jwt, spiffe or dns_san. `valid_until`: when what the caller has shown ends by itself, in seconds since 1970; infinite
-    for an API key.
+    `recognised_by`: api_key, jwt, spiffe or dns_san. `valid_until`: when what the caller has shown
+    ends by itself, in seconds since 1970; infinite for an API key.
     """
 
     tenant: Tenant
@@ -40,14 +42,23 @@ class Principal:
 
 
 class TenantDirectory:
-    """All tenants of one configuration; immutable. The configuration has made sure that nothing leads to two principals."""
+    """All tenants of one configuration; immutable.
 
-    def __init__(self, tenants: Iterable[Tenant], issuers: Iterable[Issuer] = (), clock: Clock | None = None) -> None:
+    The configuration has made sure that nothing leads to two principals.
+    """
+
+    def __init__(
+        self, tenants: Iterable[Tenant], issuers: Iterable[Issuer] = (), clock: Clock | None = None
+    ) -> None:
         known_clock = clock or SystemClock()
-        self._principals = {proof: principal for tenant in tenants for proof, principal in _principals(tenant)}
+        self._principals = {
+            proof: principal for tenant in tenants for proof, principal in _principals(tenant)
+        }
         self._tokens = TokenVerifier(issuers, known_clock)
         self._certificates = Certificates(known_clock)
-        self.reads_certificates = any(proof[0] in {"spiffe", "dns_san"} for proof in self._principals)
+        self.reads_certificates = any(
+            proof[0] in {"spiffe", "dns_san"} for proof in self._principals
+        )
         """Whether a certificate can lead to anyone."""
 
     def by_api_key(self, key: str) -> Principal | None:
@@ -68,14 +79,21 @@ class TenantDirectory:
         return replace(principal, valid_until=until)
 
     def by_certificate(self, pem: bytes) -> Principal | None:
-        """The holder of a certificate that TLS has verified; None when its names are nobody's. Raises AuthenticationError."""
+        """The holder of a certificate that TLS has verified; None when its names are nobody's.
+
+        Raises AuthenticationError.
+        """
         names = self._certificates.names(pem)
         proofs: list[Proof] = [("dns_san", host) for host in names.dns]
         if names.spiffe is not None:
             proofs.append(("spiffe", names.spiffe))
-        found = [principal for proof in proofs if (principal := self._principals.get(proof)) is not None]
+        found = [
+            principal for proof in proofs if (principal := self._principals.get(proof)) is not None
+        ]
         if len(found) > 1:
-            raise AuthenticationError("the names in the client certificate mean more than one principal")
+            raise AuthenticationError(
+                "the names in the client certificate mean more than one principal"
+            )
         return replace(found[0], valid_until=names.valid_until) if found else None
 
 
@@ -92,12 +110,19 @@ def proof(entry: PrincipalSettings) -> Proof:
     """What leads to the principal."""
     if entry.jwt is not None:
         return "jwt", entry.jwt.issuer, entry.jwt.subject
-    kind, value = next((kind, value) for kind in ("api_key", "spiffe", "dns_san") if (value := getattr(entry, kind)) is not None)
+    kind, value = next(
+        (kind, value)
+        for kind in ("api_key", "spiffe", "dns_san")
+        if (value := getattr(entry, kind)) is not None
+    )
     return kind, value
 
 
 def key_hash(key: str) -> str:
-    """SHA-256 in lower-case hex, as the configuration holds it. Any string has one, lone surrogates included."""
+    """SHA-256 in lower-case hex, as the configuration holds it.
+
+    Any string has one, lone surrogates included.
+    """
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 

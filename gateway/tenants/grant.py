@@ -1,4 +1,5 @@
-"""What a principal may call: a role, or a list of actions by the names that CBR's own access control has for them.
+"""What a principal may call: a role, or a list of actions by the names that CBR's own access
+control has for them.
 
 viewer          the RPCs that change nothing, in the tenant's projects
 operator        every RPC in the tenant's projects
@@ -39,11 +40,15 @@ class Grant:
         if self.allows(binding):
             return
         if self.role and binding.for_administrators:
-            raise GatewayError(errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY, f"{binding.rpc} is for administrators only.")
+            raise GatewayError(
+                errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY,
+                f"{binding.rpc} is for administrators only.",
+            )
         has = f"the role {self.role}" if self.role else "other permissions"
         raise GatewayError(
             errors_pb2.ERROR_REASON_PERMISSION_MISSING,
-            f"{binding.rpc} needs {binding.permission}, and the caller has {has}; ask the gateway's operator for it.",
+            f"{binding.rpc} needs {binding.permission}, and the caller has {has}; ask the gateway's"
+            " operator for it.",
             metadata={"permission": binding.permission},
         )
 

@@ -1,7 +1,7 @@
 """The public keys of an issuer, from a JSON Web Key Set.
 
-Keys that could not be meant for signatures of tokens are passed over: shared secrets (a public key taken for one is the classic forgery), private
-keys, encryption keys, short RSA keys.
+Keys that could not be meant for signatures of tokens are passed over: shared secrets (a public key
+taken for one is the classic forgery), private keys, encryption keys, short RSA keys.
 """
 
 from base64 import urlsafe_b64decode
@@ -54,16 +54,28 @@ def read_keys(body: bytes) -> tuple[VerifyingKey, ...]:
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
         raise KeySetError(f"is not a key set of at most {_MAX_KEYS} keys")
-    keys = tuple(key for entry in entries if isinstance(entry, dict) and (key := _key(entry)) is not None)
+    keys = tuple(
+        key for entry in entries if isinstance(entry, dict) and (key := _key(entry)) is not None
+    )
     if not keys:
         raise KeySetError("holds no public RSA or EC key for signatures")
     return keys
 
 
 def _key(entry: dict[str, Any]) -> VerifyingKey | None:
-    kid, algorithm, operations = entry.get("kid", ""), entry.get("alg"), entry.get("key_ops", ["verify"])
+    kid, algorithm, operations = (
+        entry.get("kid", ""),
+        entry.get("alg"),
+        entry.get("key_ops", ["verify"]),
+    )
     named = isinstance(kid, str) and isinstance(algorithm, str | None)
-    if not named or "d" in entry or entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+    if (
+        not named
+        or "d" in entry
+        or entry.get("use", "sig") != "sig"
+        or not isinstance(operations, list)
+        or "verify" not in operations
+    ):
         return None
     try:
         key = _imported(entry)
@@ -78,10 +90,15 @@ def _imported(entry: dict[str, Any]) -> Key | None:
             key: Key = ECKey.import_key({"kty": "EC", "crv": curve, "x": x, "y": y})
         case {"kty": "RSA", "n": str(n), "e": str(e)} if len(e) <= _MAX_EXPONENT_TEXT:
             # A modulus or an exponent without bounds would make every check of a signature slow.
-            if not _MIN_RSA_BITS <= int.from_bytes(urlsafe_b64decode(n + "==")).bit_length() <= _MAX_RSA_BITS:
+            if (
+                not _MIN_RSA_BITS
+                <= int.from_bytes(urlsafe_b64decode(n + "==")).bit_length()
+                <= _MAX_RSA_BITS
+            ):
                 return None
             key = RSAKey.import_key({"kty": "RSA", "n": n, "e": e})
         case _:
             return None
-    _ = key.public_key  # joserfc builds it when it is first asked for: a point off the curve is found now
+    # joserfc builds it when it is first asked for: a point off the curve is found now
+    _ = key.public_key
     return key

@@ -1,7 +1,10 @@
-"""An issuer's keys over time: fetched when first needed, renewed now and then, kept while the issuer is down.
+"""An issuer's keys over time: fetched when first needed, renewed now and then, kept while the
+issuer is down.
 
-unknown key id   one fetch, at most every 30 s, however many tokens name it; so a flood of invented ids costs the issuer nothing
-age              after 10 minutes renewed in the background, so that a key the issuer has withdrawn goes
+unknown key id   one fetch, at most every 30 s, however many tokens name it; so a flood of invented
+                 ids costs the issuer nothing
+age              after 10 minutes renewed in the background, so that a key the issuer has withdrawn
+                 goes
 failure          the keys stay; without any, the next try is at the earliest 1 s later
 """
 
@@ -34,17 +37,25 @@ class Keys(Protocol):
     """Finds the keys that may have signed a token."""
 
     async def find(self, kid: str | None, algorithm: str) -> tuple[VerifyingKey, ...]:
-        """The keys of that id that serve the algorithm; without an id, all that serve it. Raises KeysUnavailable."""
+        """The keys of that id that serve the algorithm; without an id, all that serve it.
+
+        Raises KeysUnavailable.
+        """
         ...
 
 
-def matching(keys: tuple[VerifyingKey, ...], kid: str | None, algorithm: str) -> tuple[VerifyingKey, ...]:
+def matching(
+    keys: tuple[VerifyingKey, ...], kid: str | None, algorithm: str
+) -> tuple[VerifyingKey, ...]:
     return tuple(key for key in keys if kid in (None, key.kid) and key.serves(algorithm))
 
 
 @dataclass(frozen=True)
 class FileKeys:
-    """Keys that do not change until the configuration is loaded anew. `body`: the key set. Raises KeySetError when it is made of another text."""
+    """Keys that do not change until the configuration is loaded anew.
+
+    `body`: the key set. Raises KeySetError when it is made of another text.
+    """
 
     body: bytes
     _keys: tuple[VerifyingKey, ...] = field(init=False, repr=False, compare=False)
@@ -57,7 +68,10 @@ class FileKeys:
 
 
 class FetchedKeys:
-    """Keys behind a URL. One per issuer, for the life of the process: a new configuration keeps what is known."""
+    """Keys behind a URL.
+
+    One per issuer, for the life of the process: a new configuration keeps what is known.
+    """
 
     def __init__(self, url: str, transport: Transport, clock: Clock) -> None:
         self._url = url
@@ -97,12 +111,19 @@ class FetchedKeys:
     async def _fetch(self) -> None:
         """Replaces the keys, or keeps them and says why; raises nothing but cancellation."""
         try:
-            answer = await self._transport.send(HttpRequest("GET", self._url, {"Accept": "application/json"}), _TIMEOUT_S)
+            answer = await self._transport.send(
+                HttpRequest("GET", self._url, {"Accept": "application/json"}), _TIMEOUT_S
+            )
             if answer.status != _OK:
                 raise KeySetError(f"was answered with HTTP {answer.status}")  # noqa: TRY301 - every failure ends in one place
             self._keys = read_keys(answer.body)
             self._fetched_at = self._clock.monotonic()
         except (NotSent, Lost, KeySetError, ValueError) as error:
-            log.warning("keys of an issuer cannot be fetched", url=masked(self._url), error=str(error), known_keys=len(self._keys))
+            log.warning(
+                "keys of an issuer cannot be fetched",
+                url=masked(self._url),
+                error=str(error),
+                known_keys=len(self._keys),
+            )
         finally:
             self._fetching = None

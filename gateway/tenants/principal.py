@@ -1,4 +1,6 @@
-"""The callers of a tenant as the configuration names them: how each is recognised, and what it may do."""
+"""The callers of a tenant as the configuration names them: how each is recognised, and what it may
+do.
+"""
 
 from typing import Self
 
@@ -25,15 +27,29 @@ class PrincipalSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Identifier = Field(description="Name of the caller in logs, unique within the tenant.")
-    api_key: Sha256 | None = Field(default=None, description="Recognised by this API key: its SHA-256 in lower-case hex.")
+    api_key: Sha256 | None = Field(
+        default=None, description="Recognised by this API key: its SHA-256 in lower-case hex."
+    )
     jwt: JwtMatch | None = Field(default=None, description="Recognised by a signed token.")
-    spiffe: SpiffeId | None = Field(default=None, description="Recognised by the SPIFFE id in its client certificate.")
-    dns_san: DnsName | None = Field(default=None, description="Recognised by a DNS name (SAN) in its client certificate.")
+    spiffe: SpiffeId | None = Field(
+        default=None, description="Recognised by the SPIFFE id in its client certificate."
+    )
+    dns_san: DnsName | None = Field(
+        default=None, description="Recognised by a DNS name (SAN) in its client certificate."
+    )
     role: Role | None = Field(
-        default=None, description="`viewer`: RPCs that change nothing. `operator`: all RPCs in the tenant's projects. `administrator`: all RPCs."
+        default=None,
+        description=(
+            "`viewer`: RPCs that change nothing. `operator`: all RPCs in the tenant's projects."
+            " `administrator`: all RPCs."
+        ),
     )
     permissions: tuple[Permission, ...] = Field(
-        default=(), description="Instead of a role: the actions it may carry out, such as `cbr:vaults:get` or `cbr:vaults:*`."
+        default=(),
+        description=(
+            "Instead of a role: the actions it may carry out, such as `cbr:vaults:get` or"
+            " `cbr:vaults:*`."
+        ),
     )
 
     @model_validator(mode="after")
@@ -41,10 +57,13 @@ class PrincipalSettings(BaseModel):
         ways = [name for name in MATCHES if getattr(self, name) is not None]
         if len(ways) != 1:
             raise ValueError(
-                f"must be recognised in exactly one way. Give one of api_key, jwt, spiffe and dns_san, not {' and '.join(ways) or 'none'}"
+                "must be recognised in exactly one way. Give one of api_key, jwt, spiffe and"
+                f" dns_san, not {' and '.join(ways) or 'none'}"
             )
         if bool(self.role) == bool(self.permissions):
-            raise ValueError(f"must have either a role or permissions, not {'both' if self.role else 'neither'}")
+            raise ValueError(
+                f"must have either a role or permissions, not {'both' if self.role else 'neither'}"
+            )
         return self
 
     @property

@@ -1,4 +1,7 @@
-"""Everything about tenants that one call needs, from one configuration. A call keeps the snapshot that it began with."""
+"""Everything about tenants that one call needs, from one configuration.
+
+A call keeps the snapshot that it began with.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +12,10 @@ from gateway.upstream.account import Account
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Who may call, and the way into each of their projects. `version` is a hash of what the configuration says, without secrets."""
+    """Who may call, and the way into each of their projects.
+
+    `version` is a hash of what the configuration says, without secrets.
+    """
 
     version: str
     tenants: int

@@ -1,4 +1,8 @@
-"""Whom the gateway serves. A tenant is read from configuration as it is; `gateway.tenants.directory` finds it by what a caller shows."""
+"""Whom the gateway serves.
+
+A tenant is read from configuration as it is; `gateway.tenants.directory` finds it by what a caller
+shows.
+"""
 
 import dataclasses
 from typing import Self
@@ -12,25 +16,39 @@ from gateway.tenants.principal import PrincipalSettings
 
 
 class Project(BaseModel):
-    """A CBR project, the `{project_id}` of every path, with the region that it lives in and the credential that opens it."""
+    """A CBR project, the `{project_id}` of every path, with the region that it lives in and the
+    credential that opens it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Identifier = Field(description="Project id as the console shows it: 32 hex digits.")
     region: str = Field(description="Region of the project: a key of upstream.regions.")
-    credential: str = Field(description="Credential for the project: a key of upstream.credentials.")
+    credential: str = Field(
+        description="Credential for the project: a key of upstream.credentials."
+    )
     enterprise_project_id: EnterpriseProject | None = Field(
-        default=None, description="The part of the project that is the tenant's. Needed where tenants share a project: docs/tenants.md."
+        default=None,
+        description=(
+            "The part of the project that is the tenant's. Needed where tenants share a project:"
+            " docs/tenants.md."
+        ),
     )
 
     @property
     def key(self) -> str:
-        """Names what the tenant has of the project: the project, or `project/enterprise project`. No two tenants have the same."""
+        """Names what the tenant has of the project: the project, or `project/enterprise project`.
+
+        No two tenants have the same.
+        """
         return f"{self.id}/{self.enterprise_project_id}" if self.enterprise_project_id else self.id
 
 
 class ApiKey(BaseModel):
-    """What is kept of an API key: its name and hash. The key itself is known to its holder alone."""
+    """What is kept of an API key: its name and hash.
+
+    The key itself is known to its holder alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,17 +64,34 @@ class Tenant(BaseModel):
     id: Identifier = Field(description="Name of the tenant in logs, unique.")
     administrator: bool = Field(
         default=False,
-        description="Whether the holders of `api_keys` may also call the RPCs whose objects belong to no tenant "
-        "(RegionService, OrganizationPolicyService).",
+        description=(
+            "Whether the holders of `api_keys` may also call the RPCs whose objects belong to no"
+            " tenant (RegionService, OrganizationPolicyService)."
+        ),
     )
-    default_project: Identifier = Field(description="Project of calls that name none in `x-cbr-project-id`: one of `projects`.")
+    default_project: Identifier = Field(
+        description="Project of calls that name none in `x-cbr-project-id`: one of `projects`."
+    )
     projects: tuple[Project, ...] = Field(
-        min_length=1, description="The tenant's CBR projects. Tenants that have the same one need an `enterprise_project_id` each."
+        min_length=1,
+        description=(
+            "The tenant's CBR projects. Tenants that have the same one need an"
+            " `enterprise_project_id` each."
+        ),
     )
-    api_keys: tuple[ApiKey, ...] = Field(default=(), description="Keys that open all of the tenant's projects, several during a rotation.")
-    principals: tuple[PrincipalSettings, ...] = Field(default=(), description="Callers with a role or permissions of their own.")
+    api_keys: tuple[ApiKey, ...] = Field(
+        default=(),
+        description="Keys that open all of the tenant's projects, several during a rotation.",
+    )
+    principals: tuple[PrincipalSettings, ...] = Field(
+        default=(), description="Callers with a role or permissions of their own."
+    )
     limits: tuple[TenantLimit, ...] = Field(
-        default=(), description="Limits of the tenant's use, in the place of those of `limits` for the same metric and level."
+        default=(),
+        description=(
+            "Limits of the tenant's use, in the place of those of `limits` for the same metric and"
+            " level."
+        ),
     )
 
     @model_validator(mode="after")
@@ -73,11 +108,19 @@ class Tenant(BaseModel):
             case Level.PROJECT:
                 return [project.key for project in self.projects]
             case Level.PRINCIPAL:
-                return [f"{self.id}/{name}" for name in (*(key.id for key in self.api_keys), *(each.id for each in self.principals))]
+                return [
+                    f"{self.id}/{name}"
+                    for name in (
+                        *(key.id for key in self.api_keys),
+                        *(each.id for each in self.principals),
+                    )
+                ]
         return []
 
     def own_limits(self) -> list[Limit]:
-        """Its limits, each for the tenant, for one of its projects or for one of its callers; of two for one subject the last counts."""
+        """Its limits, each for the tenant, for one of its projects or for one of its callers; of
+        two for one subject the last counts.
+        """
         return [
             dataclasses.replace(entry.limit(), subject=subject)
             for entry in sorted(self.limits, key=lambda entry: entry.subject != "")
@@ -86,6 +129,8 @@ class Tenant(BaseModel):
         ]
 
     def project(self, project_id: str | None) -> Project | None:
-        """The tenant's project of that id, its default project for None, None for any project that is not the tenant's."""
+        """The tenant's project of that id, its default project for None, None for any project that
+        is not the tenant's.
+        """
         wanted = self.default_project if project_id is None else project_id
         return next((project for project in self.projects if project.id == wanted), None)

@@ -1,7 +1,9 @@
 """Signed tokens (JWT): who vouches for the caller, and whether that is believed.
 
-The cheap rules come first, so that most bad tokens cost no signature check; whether a subject is known is told only to those who hold its token.
-Nothing in a token's header decides how it is checked: the algorithm must be one that the issuer's settings allow, the key one of the issuer's own.
+The cheap rules come first, so that most bad tokens cost no signature check; whether a subject is
+known is told only to those who hold its token. Nothing in a token's header decides how it is
+checked: the algorithm must be one that the issuer's settings allow, the key one of the issuer's
+own.
 """
 
 import base64
@@ -59,7 +61,9 @@ class TokenVerifier:
         self._clock = clock
 
     async def verified(self, token: str) -> tuple[str, str, float]:
-        """The issuer's name in the configuration, the token's subject, and when it ends in seconds since 1970. Raises AuthenticationError."""
+        """The issuer's name in the configuration, the token's subject, and when it ends in seconds
+        since 1970. Raises AuthenticationError.
+        """
         if len(token) > MAX_BYTES or not _SHAPE.fullmatch(token):
             raise AuthenticationError("the token is not a signed JWT in compact form")
         head, body, signature = token.split(".")
@@ -67,9 +71,13 @@ class TokenVerifier:
         claims = _document(body)
         issuer = self._issuers.get(_text(claims, "iss"))
         if issuer is None:
-            raise AuthenticationError("the token's issuer (iss) is not one that this gateway accepts")
+            raise AuthenticationError(
+                "the token's issuer (iss) is not one that this gateway accepts"
+            )
         if header.algorithm not in issuer.settings.algorithms:
-            raise AuthenticationError("the token's algorithm (alg) is not one that this gateway accepts from its issuer")
+            raise AuthenticationError(
+                "the token's algorithm (alg) is not one that this gateway accepts from its issuer"
+            )
         _check_audience(claims, issuer.settings.audience)
         until = _check_times(claims, self._clock.time(), issuer.settings.max_life_s)
         subject = _text(claims, "sub")
@@ -94,7 +102,9 @@ def _document(part: str) -> Mapping[str, Any]:
 def _header(header: Mapping[str, Any]) -> _Header:
     if not header.keys() <= _HEADERS:
         # crit, b64, jku, jwk, x5u, x5c: all would have the token say how it is to be checked.
-        raise AuthenticationError("the token's header holds an entry that this gateway does not accept")
+        raise AuthenticationError(
+            "the token's header holds an entry that this gateway does not accept"
+        )
     kid, kind, algorithm = header.get("kid"), header.get("typ", "JWT"), header.get("alg")
     if not isinstance(algorithm, str) or not isinstance(kind, str) or kind.lower() not in _TYPES:
         raise AuthenticationError("the token's header does not describe a signed JWT")
@@ -125,7 +135,9 @@ def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> fl
     if issued - LEEWAY_S > now:
         raise AuthenticationError("the token was issued in the future (iat)")
     if not 0 < expires - issued <= max_life_s:
-        raise AuthenticationError(f"the token's life (iat to exp) is not between 0 and {max_life_s} s")
+        raise AuthenticationError(
+            f"the token's life (iat to exp) is not between 0 and {max_life_s} s"
+        )
     if "nbf" in claims and _instant(claims, "nbf") - LEEWAY_S > now:
         raise AuthenticationError("the token is not valid yet (nbf)")
     return expires + LEEWAY_S
@@ -134,7 +146,11 @@ def _check_times(claims: Mapping[str, Any], now: float, max_life_s: float) -> fl
 def _instant(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
     try:
-        instant = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        instant = (
+            float(value)
+            if isinstance(value, int | float) and not isinstance(value, bool)
+            else math.nan
+        )
     except OverflowError:
         instant = math.nan
     if not math.isfinite(instant):
@@ -146,11 +162,18 @@ async def _key(issuer: Issuer, header: _Header) -> VerifyingKey:
     try:
         found = await issuer.keys.find(header.kid, header.algorithm)
     except KeysUnavailable as error:
-        raise AuthenticationError("the keys of the token's issuer cannot be fetched at the moment; try again soon") from error
+        raise AuthenticationError(
+            "the keys of the token's issuer cannot be fetched at the moment; try again soon"
+        ) from error
     if not found:
-        raise AuthenticationError("the token is signed with a key (kid) that is not one of its issuer's for that algorithm")
+        raise AuthenticationError(
+            "the token is signed with a key (kid) that is not one of its issuer's for that"
+            " algorithm"
+        )
     if len(found) > 1:
-        raise AuthenticationError("the token names no key (kid), or one that its issuer has several of")
+        raise AuthenticationError(
+            "the token names no key (kid), or one that its issuer has several of"
+        )
     return found[0]
 
 

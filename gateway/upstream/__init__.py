@@ -1,1 +1,3 @@
-"""Everything that knows HTTP and JSON: what an RPC calls, how it is encoded, sent, retried and decoded."""
+"""Everything that knows HTTP and JSON: what an RPC calls, how it is encoded, sent, retried and
+decoded.
+"""

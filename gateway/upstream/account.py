@@ -1,4 +1,6 @@
-"""What the gateway may use of CBR for one tenant: a project, or the part of one that is in an enterprise project."""
+"""What the gateway may use of CBR for one tenant: a project, or the part of one that is in an
+enterprise project.
+"""
 
 from dataclasses import dataclass
 
@@ -25,4 +27,6 @@ class Account:
 
     def of_tenant(self, project_id: str) -> "Account | None":
         """The account of one of the tenant's projects; None for all others."""
-        return next((account for account in (self, *self.others) if account.project_id == project_id), None)
+        return next(
+            (account for account in (self, *self.others) if account.project_id == project_id), None
+        )

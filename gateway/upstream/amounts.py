@@ -1,4 +1,7 @@
-"""What limits are on, and by how much one change lets it grow. Values only; what applies to whom is `limits`' to know."""
+"""What limits are on, and by how much one change lets it grow.
+
+Values only; what applies to whom is `limits`' to know.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +25,10 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResourceDelta:
-    """An amount of one metric, negative for what is given back. `part`: the backup that members are counted for."""
+    """An amount of one metric, negative for what is given back.
+
+    `part`: the backup that members are counted for.
+    """
 
     metric: Metric
     amount: int
@@ -39,7 +45,10 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Projects that a change shares a backup with, and those that it takes it from. `accounts`: it names accounts, whose projects nobody knows."""
+    """Projects that a change shares a backup with, and those that it takes it from.
+
+    `accounts`: it names accounts, whose projects nobody knows.
+    """
 
     backup_id: str
     added: frozenset[str] = frozenset()

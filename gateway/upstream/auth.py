@@ -1,6 +1,7 @@
 """How a request is given its credentials, and what is learnt from a refusal.
 
-A client applies, sends, lets the authenticator observe the answer, and after a 401 asks `refused` whether one more try makes sense.
+A client applies, sends, lets the authenticator observe the answer, and after a 401 asks `refused`
+whether one more try makes sense.
 """
 
 from dataclasses import dataclass
@@ -36,9 +37,12 @@ class Authenticator(Protocol):
     """Signs in with one credential. Safe for many calls at once on one event loop."""
 
     async def apply(self, request: HttpRequest, project_id: str, deadline_left_s: float) -> Applied:
-        """The request with credentials for the project. Every attempt is applied anew, from the bare request.
+        """The request with credentials for the project.
 
-        Raises GatewayError UPSTREAM_CREDENTIALS when the credential is refused, UPSTREAM_UNREACHABLE when IAM cannot be asked.
+        Every attempt is applied anew, from the bare request.
+
+        Raises GatewayError UPSTREAM_CREDENTIALS when the credential is refused,
+        UPSTREAM_UNREACHABLE when IAM cannot be asked.
         """
         ...
 
@@ -47,7 +51,10 @@ class Authenticator(Protocol):
         ...
 
     async def refused(self, generation: int, deadline_left_s: float) -> bool:
-        """After a 401: True when another try would carry something new, for which it waits. Call `observe` with the 401 first. Raises as `apply`."""
+        """After a 401: True when another try would carry something new, for which it waits.
+
+        Call `observe` with the 401 first. Raises as `apply`.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -58,10 +65,12 @@ class Authenticator(Protocol):
 class AccessKeyAuth:
     """Signs with an access key, by the cloud's clock where ours is off.
 
-    The cloud refuses signatures 15 minutes off. The offset is learnt from the Date of answers: one over 30 s is applied, one over
-    60 s is also worth a warning, one over 24 h is not believed. Generations count the offsets that were learnt.
+    The cloud refuses signatures 15 minutes off. The offset is learnt from the Date of answers: one
+    over 30 s is applied, one over 60 s is also worth a warning, one over 24 h is not believed.
+    Generations count the offsets that were learnt.
 
-    `scope`: region and service, such as `eu-de/cbr`, where the cloud wants a key that is derived for them.
+    `scope`: region and service, such as `eu-de/cbr`, where the cloud wants a key that is derived
+    for them.
     """
 
     def __init__(self, credential: AccessKey, clock: Clock, scope: str = "") -> None:
@@ -82,8 +91,12 @@ class AccessKeyAuth:
         }
         if self._credential.security_token is not None:
             headers["X-Security-Token"] = self._credential.security_token.reveal()
-        headers["Authorization"] = self._signer.sign(request.method, path, _pairs(query), headers, request.body)
-        return Applied(HttpRequest(request.method, request.url, headers, request.body), self._generation)
+        headers["Authorization"] = self._signer.sign(
+            request.method, path, _pairs(query), headers, request.body
+        )
+        return Applied(
+            HttpRequest(request.method, request.url, headers, request.body), self._generation
+        )
 
     def observe(self, response: HttpResponse, generation: int) -> None:  # noqa: ARG002 - the clock is the same for all
         """Compares our clock with the answer's Date, which has whole seconds."""
@@ -96,7 +109,11 @@ class AccessKeyAuth:
         self._offset_s = skew_s if abs(skew_s) > _APPLY_OFFSET_S else 0.0
         self._generation += 1
         if abs(skew_s) > _WARN_OFFSET_S:
-            _log.warning("clock.offset", offset_s=round(skew_s), advice="set this machine's clock; requests are signed by the cloud's")
+            _log.warning(
+                "clock.offset",
+                offset_s=round(skew_s),
+                advice="set this machine's clock; requests are signed by the cloud's",
+            )
 
     async def refused(self, generation: int, deadline_left_s: float) -> bool:  # noqa: ARG002 - never waits
         return generation < self._generation

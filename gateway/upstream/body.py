@@ -1,6 +1,8 @@
-"""Response bodies, decoded piece by piece under a cap, so that neither a long body nor a small one that inflates is ever held.
+"""Response bodies, decoded piece by piece under a cap, so that neither a long body nor a small one
+that inflates is ever held.
 
-The libraries' own decoders inflate a whole network chunk at once; these never hold more than the cap.
+The libraries' own decoders inflate a whole network chunk at once; these never hold more than the
+cap.
 """
 
 import zlib
@@ -20,7 +22,10 @@ class Body(Protocol):
     """A body on its way."""
 
     def add(self, piece: bytes) -> None:
-        """Takes the next piece as it was received. Raises TooLarge when the decoded body is over the cap, Lost for one that is damaged."""
+        """Takes the next piece as it was received.
+
+        Raises TooLarge when the decoded body is over the cap, Lost for one that is damaged.
+        """
         ...
 
     def whole(self) -> bytes:
@@ -29,7 +34,10 @@ class Body(Protocol):
 
 
 def begin_body(encoding: str, cap: int = MAX_BODY_BYTES) -> Body:
-    """An empty body; `encoding` is the Content-Encoding, empty for none. Raises Lost for one that was not asked for."""
+    """An empty body; `encoding` is the Content-Encoding, empty for none.
+
+    Raises Lost for one that was not asked for.
+    """
     name = encoding.strip().lower()
     if name in {"", "identity"}:
         return _Plain(cap)
@@ -38,7 +46,9 @@ def begin_body(encoding: str, cap: int = MAX_BODY_BYTES) -> Body:
     return _Gzip(cap)
 
 
-async def read_body(pieces: AsyncIterable[bytes], encoding: str, cap: int = MAX_BODY_BYTES) -> bytes:
+async def read_body(
+    pieces: AsyncIterable[bytes], encoding: str, cap: int = MAX_BODY_BYTES
+) -> bytes:
     """The whole decoded body of a library that hands it out in pieces. Raises as Body does."""
     body = begin_body(encoding, cap)
     async for piece in pieces:

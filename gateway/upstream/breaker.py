@@ -1,15 +1,18 @@
 """Circuit breakers: what fails half of its calls is left alone for a while.
 
-This one counts calls: for a host, those that come to no connection; for one operation on one object, those that end in a 5xx or in silence.
-What many of these have in common is watched by group.py, and breakers.py puts all of them in a row. The state is local to the process.
-Answers of other kinds are successes, 429 too (it paces one project). A call that was cancelled says nothing, nor does an answer that is larger
-than the gateway takes.
+This one counts calls: for a host, those that come to no connection; for one operation on one
+object, those that end in a 5xx or in silence. What many of these have in common is watched by
+group.py, and breakers.py puts all of them in a row. The state is local to the process. Answers of
+other kinds are successes, 429 too (it paces one project). A call that was cancelled says nothing,
+nor does an answer that is larger than the gateway takes.
 
-After its pause a breaker lets three probes through; three successes close it, one failure opens it again. Only reads may be
-probes (and IAM's own calls for IAM). So an open breaker for writes watches the reads of its host instead: three of them that
-succeed after its pause close it. Where no read has been tried for as long as a pause, or the three have not come within another one,
-waiting for them could last; then writes are let through one at a time, and their outcome counts in the same way. So it is, too, where
-reads cannot tell: whether an operation works that changes something, only its own calls show.
+After its pause a breaker lets three probes through; three successes close it, one failure opens it
+again. Only reads may be probes (and IAM's own calls for IAM). So an open breaker for writes watches
+the reads of its host instead: three of them that succeed after its pause close it. Where no read
+has been tried for as long as a pause, or the three have not come within another one, waiting for
+them could last; then writes are let through one at a time, and their outcome counts in the same
+way. So it is, too, where reads cannot tell: whether an operation works that changes something, only
+its own calls show.
 """
 
 import math
@@ -54,7 +57,10 @@ class Level(Enum):
 
 
 class Verdict(Enum):
-    """What a finished call says of what it was aimed at. UNREACHABLE: it came to no connection, so it says nothing of what is behind."""
+    """What a finished call says of what it was aimed at.
+
+    UNREACHABLE: it came to no connection, so it says nothing of what is behind.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -63,7 +69,10 @@ class Verdict(Enum):
 
 
 Permit: TypeAlias = int
-"""Leave to make one call; give it to `settle` exactly once. It numbers the breaker's state, so that calls of an earlier one are told apart."""
+"""Leave to make one call; give it to `settle` exactly once.
+
+It numbers the breaker's state, so that calls of an earlier one are told apart.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +111,9 @@ class Window:
 
 
 class Pause:
-    """How long a breaker stays open: five seconds, give or take a fifth, so that not all come back at once."""
+    """How long a breaker stays open: five seconds, give or take a fifth, so that not all come back
+    at once.
+    """
 
     MEAN_S: Final = _PAUSE_S
 
@@ -122,9 +133,21 @@ def note_closed(name: str) -> None:
 
 
 class Breaker:
-    """One breaker. `reads`: for writes, the breaker whose calls tell when all is well again; `at_once`: probes at the same time."""
+    """One breaker.
 
-    def __init__(self, name: str, clock: Clock, random: Callable[[], float], reads: "Breaker | None" = None, *, at_once: int = PROBES) -> None:
+    `reads`: for writes, the breaker whose calls tell when all is well again; `at_once`: probes at
+    the same time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        random: Callable[[], float],
+        reads: "Breaker | None" = None,
+        *,
+        at_once: int = PROBES,
+    ) -> None:
         self._name = name
         self._clock = clock
         self._pause = Pause(random)
@@ -158,7 +181,10 @@ class Breaker:
         return self._epoch
 
     def settle(self, permit: Permit, verdict: Verdict) -> None:
-        """Reports the end of a call. What was begun in an earlier state is not counted in this one."""
+        """Reports the end of a call.
+
+        What was begun in an earlier state is not counted in this one.
+        """
         if permit == self._epoch:
             if self._ends_at is None:
                 self._count(verdict)
@@ -174,7 +200,8 @@ class Breaker:
             return self._probing < self._at_once and self._probing + self._proved < PROBES
         assert self._ends_at is not None
         now = self._clock.monotonic()
-        # Reads that come now and then prove nothing in time, so waiting for three of them has an end.
+        # Reads that come now and then prove nothing in time, so waiting for three of them has an
+        # end.
         quiet = now - self._reads._tried_at >= _PAUSE_S  # noqa: SLF001 - same class
         return self._probing == 0 and (quiet or now - self._ends_at >= _PAUSE_S)
 

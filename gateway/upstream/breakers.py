@@ -3,10 +3,12 @@
     host        no connection comes about, whatever is asked for
     endpoint    most tenants fail, with several operations
     project     most operations fail that one tenant calls in one project, on several objects
-    operation   most objects fail for which it is called in that project; or the operation fails that names none
+    operation   most objects fail for which it is called in that project; or the operation fails
+                that names none
     object      the operation fails on this one object
 
-A call is booked on the narrowest of them that explains it (group.py), so what fails alone is left alone, and its neighbours are not.
+A call is booked on the narrowest of them that explains it (group.py), so what fails alone is left
+alone, and its neighbours are not.
 """
 
 from collections import OrderedDict
@@ -86,7 +88,9 @@ class Breakers:
             passage.leaf_permit = leaf.acquire()
             if passage.leaf_permit is None:
                 passage.settle(Verdict.NOTHING)
-                return Held(Level.OBJECT if target.object else Level.OPERATION, leaf.retry_after_s())
+                return Held(
+                    Level.OBJECT if target.object else Level.OPERATION, leaf.retry_after_s()
+                )
         return passage
 
     def host(self, endpoint: str, traffic: Traffic) -> Breaker:
@@ -95,26 +99,39 @@ class Breakers:
         host = self._hosts.get(key)
         if host is None:
             reads = self.host(endpoint, Traffic.READ) if traffic is Traffic.WRITE else None
-            host = self._hosts[key] = Breaker(f"{traffic.value} {endpoint}", self._clock, self._random, reads)
+            host = self._hosts[key] = Breaker(
+                f"{traffic.value} {endpoint}", self._clock, self._random, reads
+            )
         return host
 
     def _groups(self, target: Target, traffic: Traffic) -> tuple[Group, ...]:
         endpoint = self._endpoints.get(target.endpoint)
         if endpoint is None:
             kind = IAM_ENDPOINT if traffic is Traffic.IAM else ENDPOINT
-            endpoint = self._endpoints[target.endpoint] = self._group(kind, f"endpoint {target.endpoint}")
+            endpoint = self._endpoints[target.endpoint] = self._group(
+                kind, f"endpoint {target.endpoint}"
+            )
         where = f"project {target.project} of tenant {target.tenant}"
-        project = self._kept((target.endpoint, target.tenant, target.project), lambda: self._group(PROJECT, where))
+        project = self._kept(
+            (target.endpoint, target.tenant, target.project), lambda: self._group(PROJECT, where)
+        )
         if not target.object:
             return endpoint, project
         key = (target.endpoint, target.tenant, target.project, target.operation)
-        return endpoint, project, self._kept(key, lambda: self._group(OPERATION, f"{target.operation} in {where}"))
+        return (
+            endpoint,
+            project,
+            self._kept(key, lambda: self._group(OPERATION, f"{target.operation} in {where}")),
+        )
 
     def _group(self, kind: Kind, name: str) -> Group:
         return Group(kind, name, self._clock, self._random)
 
     def _leaf(self, target: Target, traffic: Traffic) -> Breaker:
-        name = f"{target.operation} {target.object} in project {target.project} of tenant {target.tenant}"
+        name = (
+            f"{target.operation} {target.object} in project {target.project} of tenant"
+            f" {target.tenant}"
+        )
         at_once = 1 if traffic is Traffic.WRITE else 3
         return self._kept(target, lambda: Breaker(name, self._clock, self._random, at_once=at_once))
 

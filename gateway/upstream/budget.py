@@ -1,7 +1,9 @@
-"""Retries may not multiply the load of an endpoint in trouble, and what is sick alone may not use up the retries of the others.
+"""Retries may not multiply the load of an endpoint in trouble, and what is sick alone may not use
+up the retries of the others.
 
-So budgets are nested: a retry is paid for by the object, by the tenant and by the endpoint, and happens only if all three can. What an object
-can spend is a part of its tenant's, and what a tenant can spend is a part of the endpoint's.
+So budgets are nested: a retry is paid for by the object, by the tenant and by the endpoint, and
+happens only if all three can. What an object can spend is a part of its tenant's, and what a tenant
+can spend is a part of the endpoint's.
 """
 
 from collections import OrderedDict
@@ -31,9 +33,11 @@ ENDPOINT: Final = Size(tokens=1000, at_once=6)
 
 
 class RetryBudget:
-    """A bucket of tokens that retries spend and first-try successes refill, and a cap on the retries in flight. For one event loop.
+    """A bucket of tokens that retries spend and first-try successes refill, and a cap on the
+    retries in flight. For one event loop.
 
-    As a context manager it is around a whole call with all its attempts, and counts it as in flight.
+    As a context manager it is around a whole call with all its attempts, and counts it as in
+    flight.
     """
 
     def __init__(self, size: Size, wider: "RetryBudget | None" = None) -> None:
@@ -59,7 +63,9 @@ class RetryBudget:
                 each.tokens += 1
 
     def take(self, kind: RetryKind) -> bool:
-        """True: the retry may happen, its tokens are spent, and `retry_ended` must follow whatever becomes of it."""
+        """True: the retry may happen, its tokens are spent, and `retry_ended` must follow whatever
+        becomes of it.
+        """
         in_flight_limit = max(self.size.at_once, _SHARE * self.calls)
         if self.tokens < _COST[kind] or self._retries >= in_flight_limit:
             return False
@@ -77,7 +83,10 @@ class RetryBudget:
 
 
 class Budgets:
-    """All budgets of the process. Those of endpoints and tenants are few; of objects, those called longest ago are forgotten."""
+    """All budgets of the process.
+
+    Those of endpoints and tenants are few; of objects, those called longest ago are forgotten.
+    """
 
     def __init__(self) -> None:
         self._few: dict[tuple[str, ...], RetryBudget] = {}

@@ -17,11 +17,16 @@ from gateway.upstream.traits import AnyTraits
 
 
 class DeclarationError(Exception):
-    """The protos declare something that cannot be carried out. `problems` holds all of it, one line each."""
+    """The protos declare something that cannot be carried out.
+
+    `problems` holds all of it, one line each.
+    """
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
-        super().__init__(f"{len(self.problems)} problems in the declarations:\n  " + "\n  ".join(self.problems))
+        super().__init__(
+            f"{len(self.problems)} problems in the declarations:\n  " + "\n  ".join(self.problems)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,9 @@ class Catalog:
 
     def services(self) -> list[str]:
         """Full names of their services."""
-        return list(dict.fromkeys(binding.descriptor.containing_service.full_name for binding in self))
+        return list(
+            dict.fromkeys(binding.descriptor.containing_service.full_name for binding in self)
+        )
 
 
 def compile_catalog(
@@ -51,9 +58,12 @@ def compile_catalog(
     on_drift: OnDrift = unheard,
     traits: Collection[AnyTraits] = (),
 ) -> Catalog:
-    """Checks and compiles the declarations of services, with the traits of their RPCs. Raises DeclarationError.
+    """Checks and compiles the declarations of services, with the traits of their RPCs.
 
-    `handlers`: names of the RPCs with a handler written by hand; None: not checked, for those who only read the catalog.
+    Raises DeclarationError.
+
+    `handlers`: names of the RPCs with a handler written by hand; None: not checked, for those who
+    only read the catalog.
     """
     declarations = [Declaration(method) for service in descriptors for method in service.methods]
     problems = [f"{d.rpc}: {text}" for d in declarations for rule in RULES for text in rule(d)]
@@ -67,7 +77,9 @@ def compile_catalog(
     codecs = Codecs()
     calls = {(d.verb, d.path) for d in declarations}
     by_rpc = {each.rpc: each for each in traits}
-    return Catalog({d.rpc: d.compile(codecs, calls, on_drift, by_rpc.get(d.rpc)) for d in declarations})
+    return Catalog(
+        {d.rpc: d.compile(codecs, calls, on_drift, by_rpc.get(d.rpc)) for d in declarations}
+    )
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:
@@ -79,7 +91,14 @@ def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) ->
 
 
 def own_services() -> list[ServiceDescriptor]:
-    """Every service of the package `cbrgateway.v1`, by the name of its file. A new file is found by itself."""
-    names = sorted(module.name for module in pkgutil.iter_modules(cbrgateway.v1.__path__) if module.name.endswith("_pb2"))
+    """Every service of the package `cbrgateway.v1`, by the name of its file.
+
+    A new file is found by itself.
+    """
+    names = sorted(
+        module.name
+        for module in pkgutil.iter_modules(cbrgateway.v1.__path__)
+        if module.name.endswith("_pb2")
+    )
     files = [importlib.import_module(f"cbrgateway.v1.{name}").DESCRIPTOR for name in names]
     return [service for file in files for service in file.services_by_name.values()]

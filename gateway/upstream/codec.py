@@ -1,13 +1,16 @@
 """Protobuf messages to and from CBR's JSON, by a plan compiled once per message type.
 
-A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and converter (writing). Field options (`json`,
-`former_json`, `form`, `wire`, `empty`) are consumed here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings,
-knows no units, fixes the spelling of enums and is several times slower.
+A plan is a table: JSON key -> field name and converter (reading), field number -> JSON key and
+converter (writing). Field options (`json`, `former_json`, `form`, `wire`, `empty`) are consumed
+here and nowhere else. protobuf's own json_format is not used: it sends int64 as strings, knows no
+units, fixes the spelling of enums and is several times slower.
 
-Reading is tolerant, since CBR's answers drift from their description: a member that cannot be read costs itself and nothing else. It is left unset,
-reported, and kept in `extra_fields`, as is a key without a field: in that of its message or, where this has none, in that of the message which
-holds it, below the same keys (of an array: null in the place of each item of which nothing is left). Only what is declared `required` makes the
-message that misses it unreadable, which is then a member or a row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
+Reading is tolerant, since CBR's answers drift from their description: a member that cannot be read
+costs itself and nothing else. It is left unset, reported, and kept in `extra_fields`, as is a key
+without a field: in that of its message or, where this has none, in that of the message which holds
+it, below the same keys (of an array: null in the place of each item of which nothing is left). Only
+what is declared `required` makes the message that misses it unreadable, which is then a member or a
+row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +30,16 @@ UNREADABLE_ROWS: Final = "unreadable_rows"
 EXTRA: Final = "extra_fields"
 GATEWAY_FIELDS: Final = frozenset(
     {
-        *("request_id", "page_size", "page_token", "next_page_token", "submission", "submission_id", "revision", "failure"),
+        *(
+            "request_id",
+            "page_size",
+            "page_token",
+            "next_page_token",
+            "submission",
+            "submission_id",
+            "revision",
+            "failure",
+        ),
         UNREADABLE_ROWS,
         EXTRA,
     }
@@ -70,7 +82,9 @@ def empty(descriptor: FieldDescriptor) -> int:
 
 @cache
 def answer_only(descriptor: FieldDescriptor) -> bool:
-    """Whether only CBR sets the field: it is read and never written, so what a caller sends back of an answer has no effect."""
+    """Whether only CBR sets the field: it is read and never written, so what a caller sends back of
+    an answer has no effect.
+    """
     return bool(descriptor.GetOptions().Extensions[options_pb2.answer_only])
 
 
@@ -80,7 +94,10 @@ def words(enum: EnumDescriptor) -> dict[int, str]:
     known = {}
     for number, value in enum.values_by_number.items():
         if number > OTHER:
-            known[number] = value.GetOptions().Extensions[options_pb2.wire] or value.name.removeprefix(prefix).lower()
+            known[number] = (
+                value.GetOptions().Extensions[options_pb2.wire]
+                or value.name.removeprefix(prefix).lower()
+            )
     return known
 
 
@@ -91,24 +108,39 @@ def kind_problem(descriptor: FieldDescriptor) -> str | None:
     if is_map(descriptor):
         return _map_problem(cast("Descriptor", descriptor.message_type))
     if descriptor.type not in allowed:
-        return "its type has no JSON form; use string, bool, int32, int64, double, an enum or a message"
+        return (
+            "its type has no JSON form; use string, bool, int32, int64, double, an enum or a"
+            " message"
+        )
     wanted = {
         options_pb2.WIRE_FORM_TEXT: descriptor.type in {_F.TYPE_BOOL} | _WHOLE,
         options_pb2.WIRE_FORM_JSON_TEXT: _type_name(descriptor) == "google.protobuf.Value",
         options_pb2.WIRE_FORM_UNIX_SECONDS: _type_name(descriptor) == "google.protobuf.Timestamp",
-        options_pb2.WIRE_FORM_COMMA_SEPARATED: descriptor.is_repeated and descriptor.type == _F.TYPE_STRING,
+        options_pb2.WIRE_FORM_COMMA_SEPARATED: (
+            descriptor.is_repeated and descriptor.type == _F.TYPE_STRING
+        ),
         options_pb2.WIRE_FORM_ONE_OR_MANY: descriptor.is_repeated,
-        options_pb2.WIRE_FORM_WHOLE_BODY: _type_name(descriptor) == "google.protobuf.Struct" and not descriptor.is_repeated,
+        options_pb2.WIRE_FORM_WHOLE_BODY: (
+            _type_name(descriptor) == "google.protobuf.Struct" and not descriptor.is_repeated
+        ),
     }
     if not wanted.get(cast("Any", form(descriptor)), True):
-        return f"{options_pb2.WireForm.Name(cast('Any', form(descriptor)))} does not go with its type"
+        return (
+            f"{options_pb2.WireForm.Name(cast('Any', form(descriptor)))} does not go with its type"
+        )
     return None
 
 
 def _map_problem(entry: Descriptor) -> str | None:
     key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
-    if key.type != _F.TYPE_STRING or value.type not in {_F.TYPE_STRING, _F.TYPE_BOOL} | _WHOLE | _REAL:
-        return "a map has no JSON form unless it goes from string to string, bool, int32, int64 or double"
+    if (
+        key.type != _F.TYPE_STRING
+        or value.type not in {_F.TYPE_STRING, _F.TYPE_BOOL} | _WHOLE | _REAL
+    ):
+        return (
+            "a map has no JSON form unless it goes from string to string, bool, int32, int64 or"
+            " double"
+        )
     return None
 
 
@@ -136,7 +168,9 @@ _SCALAR: Final[Mapping[int, Callable[[Json], Json]]] = {
 }
 
 Report = Callable[[str, str, str], None]
-"""Is told of a member that was not taken over: message, key, and what is wrong with it; empty where no field is for it."""
+"""Is told of a member that was not taken over: message, key, and what is wrong with it; empty where
+no field is for it.
+"""
 
 
 def unheard(_message: str, _key: str, _problem: str) -> None:
@@ -145,7 +179,9 @@ def unheard(_message: str, _key: str, _problem: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How one JSON key becomes one field. `read` makes one value of one item; that of a message takes a Report, too.
+    """How one JSON key becomes one field.
+
+    `read` makes one value of one item; that of a message takes a Report, too.
 
     For an enum it answers a number, or None for a word it does not know, which then goes to `raw`.
     """
@@ -162,7 +198,9 @@ class Reader:
     plan: "MessagePlan | None" = None
 
     def none(self, item: Json) -> bool:
-        """Whether the member says that there is nothing: null, or in place of one object the empty array of CBR's operation logs."""
+        """Whether the member says that there is nothing: null, or in place of one object the empty
+        array of CBR's operation logs.
+        """
         return item is None or (item == [] and self.message and not self.many)
 
     def single(self, item: Json, report: Report) -> Json:
@@ -180,7 +218,10 @@ class Writer:
 
 @dataclass(slots=True)
 class MessagePlan:
-    """The compiled plan of one message type. Filled after it is made, because messages may contain themselves."""
+    """The compiled plan of one message type.
+
+    Filled after it is made, because messages may contain themselves.
+    """
 
     full_name: str
     readers: dict[str, Reader] = field(default_factory=dict)
@@ -196,14 +237,19 @@ class MessagePlan:
     required_one_of: tuple[str, ...] = ()
 
     def read(self, value: Json, report: Report = unheard) -> dict[str, Json]:
-        """Constructor arguments of the message. Raises ProtocolError if it is no object or misses what is required."""
+        """Constructor arguments of the message.
+
+        Raises ProtocolError if it is no object or misses what is required.
+        """
         found = self.read_part(value, report)
         if not self.keeps_extra:
             found.pop(EXTRA, None)
         return found
 
     def read_part(self, value: Json, report: Report) -> dict[str, Json]:
-        """As `read`, for the message that holds this one: what is left stands in EXTRA, also where this one has no such field."""
+        """As `read`, for the message that holds this one: what is left stands in EXTRA, also where
+        this one has no such field.
+        """
         if type(value) is not dict:
             raise ProtocolError("must be an object")
         found = self._members(value, report)
@@ -228,17 +274,24 @@ class MessagePlan:
             if left is None:
                 continue
             if reader.name == self.rows:
-                found[UNREADABLE_ROWS] = len(item) - len(found.get(reader.name, ())) if type(item) is list else 1
+                found[UNREADABLE_ROWS] = (
+                    len(item) - len(found.get(reader.name, ())) if type(item) is list else 1
+                )
             else:
                 extra[key] = left
         if extra:
             found[EXTRA] = values.free_form(extra)
             if not self.keeps_extra:
-                for key in islice((key for key in extra if key not in _ECHOES and key not in self.readers), _MAX_REPORTED):
+                for key in islice(
+                    (key for key in extra if key not in _ECHOES and key not in self.readers),
+                    _MAX_REPORTED,
+                ):
                     report(self.full_name, key, "")
         return found
 
-    def _take(self, key: str, reader: Reader, item: Json, found: dict[str, Json], report: Report) -> Json:
+    def _take(
+        self, key: str, reader: Reader, item: Json, found: dict[str, Json], report: Report
+    ) -> Json:
         """Take a member over; what is left of it, or None."""
         if reader.none(item):
             return None
@@ -255,7 +308,10 @@ class MessagePlan:
         return left
 
     def _several(self, key: str, reader: Reader, item: Json, report: Report) -> tuple[Json, Json]:
-        """What was read of a list or map, and what is left; None: nothing. Raises ProtocolError if it is neither."""
+        """What was read of a list or map, and what is left; None: nothing.
+
+        Raises ProtocolError if it is neither.
+        """
         if reader.map:
             return self._entries(key, reader, values.read_struct(item), report)
         if type(item) is not list:
@@ -264,7 +320,9 @@ class MessagePlan:
             item = [item]
         return self._items(key, reader, item, report)
 
-    def _items(self, key: str, reader: Reader, items: list[Json], report: Report) -> tuple[list[Json], list[Json] | None]:
+    def _items(
+        self, key: str, reader: Reader, items: list[Json], report: Report
+    ) -> tuple[list[Json], list[Json] | None]:
         good: list[Json] = []
         left: dict[int, Json] = {}
         for index, item in enumerate(items):
@@ -280,7 +338,9 @@ class MessagePlan:
                 good.append(result)
         return good, [left.get(index) for index in range(max(left) + 1)] if left else None
 
-    def _entries(self, key: str, reader: Reader, items: dict[str, Json], report: Report) -> tuple[dict[str, Json], dict[str, Json] | None]:
+    def _entries(
+        self, key: str, reader: Reader, items: dict[str, Json], report: Report
+    ) -> tuple[dict[str, Json], dict[str, Json] | None]:
         good, left = {}, {}
         for name, item in items.items():
             try:
@@ -291,7 +351,9 @@ class MessagePlan:
         return good, left or None
 
     def left(self, value: Json) -> dict[str, Json]:
-        """The members, at any depth, that `read` does not take over: without a field, or not to be read."""
+        """The members, at any depth, that `read` does not take over: without a field, or not to be
+        read.
+        """
         left: dict[str, Json] = {}
         for key, item in value.items() if type(value) is dict else ():
             reader = self.readers.get(key)
@@ -359,19 +421,32 @@ class Codecs:
             if not answer_only(fd):
                 plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
             if not _is_null(fd):
-                plan.readers |= dict.fromkeys(filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw))
+                plan.readers |= dict.fromkeys(
+                    filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw)
+                )
         plan.always_sent = _keys(descriptor, options_pb2.EMPTY_SENT)
         plan.clearing = _keys(descriptor, options_pb2.EMPTY_CLEARS)
         return plan
 
     def _reader(self, fd: FieldDescriptor, raw: str) -> Reader:
         if is_map(fd):
-            return Reader(fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True)
+            return Reader(
+                fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True
+            )
         one_too = form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY
         message = is_planned(fd)
         leaves = message and EXTRA not in _message(fd).fields_by_name
         plan = self.plan(_message(fd)) if message else None
-        return Reader(fd.name, self._single_reader(fd), raw, message, leaves, many=fd.is_repeated, one_too=one_too, plan=plan)
+        return Reader(
+            fd.name,
+            self._single_reader(fd),
+            raw,
+            message,
+            leaves,
+            many=fd.is_repeated,
+            one_too=one_too,
+            plan=plan,
+        )
 
     def _single_reader(self, fd: FieldDescriptor) -> Callable[..., Json]:
         if fd.type == _F.TYPE_ENUM:
@@ -432,7 +507,9 @@ def _word_of(known: Mapping[int, str]) -> Callable[[Json], Json]:
         try:
             return known[number]
         except KeyError:
-            raise NotEncodableError("is not a value that CBR knows; use one of the named values", "enum") from None
+            raise NotEncodableError(
+                "is not a value that CBR knows; use one of the named values", "enum"
+            ) from None
 
     return write_enum
 
@@ -478,5 +555,9 @@ def raw_sibling(descriptor: Descriptor, fd: FieldDescriptor) -> str:
 
 
 def _is_raw(descriptor: Descriptor, fd: FieldDescriptor) -> bool:
-    sibling = descriptor.fields_by_name.get(fd.name.removesuffix("_raw")) if fd.name.endswith("_raw") else None
+    sibling = (
+        descriptor.fields_by_name.get(fd.name.removesuffix("_raw"))
+        if fd.name.endswith("_raw")
+        else None
+    )
     return sibling is not None and sibling.type == _F.TYPE_ENUM

@@ -6,26 +6,57 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
-_PLAIN: Final = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+_PLAIN: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
+)
 """OpenSSL's words for an answer that is not TLS."""
 
 
 class ConnectFailure(Enum):
-    """Each with what is wrong, which may be told to anybody, and what to do, which is for the log."""
+    """Each with what is wrong, which may be told to anybody, and what to do, which is for the
+    log.
+    """
 
-    NAME = ("its name cannot be resolved", "check the host in the endpoint and the name servers of this machine")
-    REFUSED = ("it refuses connections", "check host and port of the endpoint, and that the service runs")
+    NAME = (
+        "its name cannot be resolved",
+        "check the host in the endpoint and the name servers of this machine",
+    )
+    REFUSED = (
+        "it refuses connections",
+        "check host and port of the endpoint, and that the service runs",
+    )
     SILENT = (
         "no connection came about in time",
-        "check host and port of the endpoint, routes, firewalls, and that the port speaks what the endpoint says: TLS for https://",
+        (
+            "check host and port of the endpoint, routes, firewalls, and that the port speaks what"
+            " the endpoint says: TLS for https://"
+        ),
     )
-    NOT_TLS = ("it does not speak TLS on this port", "the endpoint says https:// but the port answers in plain text: correct the scheme or the port")
+    NOT_TLS = (
+        "it does not speak TLS on this port",
+        (
+            "the endpoint says https:// but the port answers in plain text: correct the scheme or"
+            " the port"
+        ),
+    )
     CERTIFICATE = (
         "its certificate is not trusted",
-        "check the name in the endpoint; for an authority of your own set upstream.transport.ca_file",
+        (
+            "check the name in the endpoint; for an authority of your own set"
+            " upstream.transport.ca_file"
+        ),
     )
-    TLS = ("the TLS handshake failed", "check that both sides have a TLS version in common and that no client certificate is asked for")
-    OTHER = ("no connection could be made", "check the endpoint, the proxy if there is one, and the network of this machine")
+    TLS = (
+        "the TLS handshake failed",
+        (
+            "check that both sides have a TLS version in common and that no client certificate is"
+            " asked for"
+        ),
+    )
+    OTHER = (
+        "no connection could be made",
+        "check the endpoint, the proxy if there is one, and the network of this machine",
+    )
 
     def __init__(self, problem: str, advice: str) -> None:
         self.problem = problem
@@ -57,4 +88,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         waiting += current.exceptions if isinstance(current, BaseExceptionGroup) else ()
-        waiting += [behind for behind in (current.__cause__, current.__context__) if behind is not None]
+        waiting += [
+            behind for behind in (current.__cause__, current.__context__) if behind is not None
+        ]

@@ -1,8 +1,10 @@
-"""One connection of the fast transport: an asyncio protocol around llhttp's parser, which carries one request at a time.
+"""One connection of the fast transport: an asyncio protocol around llhttp's parser, which carries
+one request at a time.
 
-The event loop hands bytes to `data_received`, which feeds the parser; the parser calls the `on_...` methods below it; the last of them puts the
-answer into the future that `ask` waits for. A single timer serves the whole connection: it is set anew only when it has to ring earlier, and
-one that rings too early is set to the moment that counts by then.
+The event loop hands bytes to `data_received`, which feeds the parser; the parser calls the `on_...`
+methods below it; the last of them puts the answer into the future that `ask` waits for. A single
+timer serves the whole connection: it is set anew only when it has to ring earlier, and one that
+rings too early is set to the moment that counts by then.
 """
 
 import asyncio
@@ -25,14 +27,22 @@ _CLOCK_STEP_S: Final = 0.001
 
 
 class Connection(asyncio.Protocol):
-    """See the module. `usable`: whether another request may be sent, once the last one is answered. `on_closed` is told once that it is gone."""
+    """See the module.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_closed: Callable[["Connection"], None]) -> None:
+    `usable`: whether another request may be sent, once the last one is answered. `on_closed` is
+    told once that it is gone.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_closed: Callable[["Connection"], None]
+    ) -> None:
         self._loop = loop
         self._on_closed = on_closed
         self._parser = HttpResponseParser(self)
         # Strict but for two old habits of servers, which httpx reads, too.
-        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
         self._transport: asyncio.Transport
         self._answer: asyncio.Future[HttpResponse] | None = None
         self._began = 0.0
@@ -49,7 +59,9 @@ class Connection(asyncio.Protocol):
         self.usable = True
 
     async def ask(self, request: bytes, began: float, ends_at: float) -> HttpResponse:
-        """Writes the request and waits for its answer. Raises Lost, and closes the connection whenever no answer came.
+        """Writes the request and waits for its answer.
+
+        Raises Lost, and closes the connection whenever no answer came.
 
         Times are the loop's. `began`: since when the host is at work on it.
         """
@@ -81,7 +93,8 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(error)
         self.close()
 
-    # Called by the event loop -----------------------------------------------------------------------------------------------------
+    # Called by the event loop
+    # ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses.
@@ -89,7 +102,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():
-            # Nobody has asked for this, and the next answer might be taken for that of another request.
+            # Nobody has asked for this, and the next answer might be taken for that of another
+            # request.
             self.close()
             return
         self._received += len(data)
@@ -97,7 +111,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             ours = error.__context__
-            self.fail(ours if isinstance(ours, Lost) else Lost(f"no complete answer came ({type(error).__name__})"))
+            self.fail(
+                ours
+                if isinstance(ours, Lost)
+                else Lost(f"no complete answer came ({type(error).__name__})")
+            )
         else:
             if self._received - self._carried > _MAX_HEAD_BYTES + _MAX_FRAMED * self._carried:
                 self.fail(Lost("the answer's head or trailers are too long"))
@@ -122,9 +140,15 @@ class Connection(asyncio.Protocol):
             except Lost as damaged:
                 self.fail(damaged)
             return
-        self.fail(Lost(f"no complete answer came ({'the connection was closed' if error is None else type(error).__name__})"))
+        self.fail(
+            Lost(
+                "no complete answer came"
+                f" ({'the connection was closed' if error is None else type(error).__name__})"
+            )
+        )
 
-    # Called by the parser ---------------------------------------------------------------------------------------------------------
+    # Called by the parser
+    # ----------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._headers = {}
@@ -148,11 +172,15 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._status >= _FINAL and self.usable:
-            # Of a request that was answered before all of it was written, nobody knows where the next one would begin.
-            self.usable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
+            # Of a request that was answered before all of it was written, nobody knows where the
+            # next one would begin.
+            self.usable = (
+                self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
+            )
             self._finish()
 
-    # The answer and its time ------------------------------------------------------------------------------------------------------
+    # The answer and its time
+    # ----------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         assert self._answer is not None
@@ -160,7 +188,9 @@ class Connection(asyncio.Protocol):
         self._answer.set_result(HttpResponse(self._status, self._headers, self._body.whole()))
 
     def _lasts_until_the_end(self) -> bool:
-        """Whether the body under way is ended by the end of the connection, since nothing else tells where it ends."""
+        """Whether the body under way is ended by the end of the connection, since nothing else
+        tells where it ends.
+        """
         coding = self._headers.get("transfer-encoding")
         if coding is not None:
             return self._body is not None and not coding.lower().endswith("chunked")

@@ -1,6 +1,8 @@
-"""What each RPC calls: read from its proto declaration, checked against every rule, compiled into a frozen Binding.
+"""What each RPC calls: read from its proto declaration, checked against every rule, compiled into a
+frozen Binding.
 
-All problems are found before any is reported, so that one start tells an author everything. Nothing here does I/O.
+All problems are found before any is reported, so that one start tells an author everything. Nothing
+here does I/O.
 """
 
 import re
@@ -36,7 +38,9 @@ OnBadRow: TypeAlias = Callable[[UnreadableRow], None]
 
 
 OnDrift = Callable[[str, str, str, str], None]
-"""Is told where an answer of CBR differs from its description: operation, message, key, and what is wrong; empty where no field is for the key."""
+"""Is told where an answer of CBR differs from its description: operation, message, key, and what is
+wrong; empty where no field is for the key.
+"""
 
 
 def unheard(_operation: str, _message: str, _key: str, _problem: str) -> None:
@@ -55,10 +59,14 @@ class RetryClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One path variable. `variable`: the request field it comes from; `key`: its name in the path, which is the field's JSON key.
+    """One path variable.
 
-    `pattern`: what it may hold, and `rule` that in words. `words`: those of an enum.
-    `reserved`: what other calls of the same verb have in its place. Sent as an id, `batch-update` would change every vault instead of one.
+    `variable`: the request field it comes from; `key`: its name in the path, which is the field's
+    JSON key.
+
+    `pattern`: what it may hold, and `rule` that in words. `words`: those of an enum. `reserved`:
+    what other calls of the same verb have in its place. Sent as an id, `batch-update` would change
+    every vault instead of one.
     """
 
     variable: str
@@ -76,7 +84,11 @@ class Segment:
         if not self.pattern.fullmatch(value) or value in {".", ".."}:
             raise field_invalid(self.variable, self.rule, "path_segment")
         if value in self.reserved:
-            raise field_invalid(self.variable, "is a word of CBR's own paths and cannot be an identifier", "path_segment")
+            raise field_invalid(
+                self.variable,
+                "is a word of CBR's own paths and cannot be an identifier",
+                "path_segment",
+            )
         return encoded(value)
 
 
@@ -113,7 +125,9 @@ class Binding:
 
     @property
     def for_administrators(self) -> bool:
-        """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names no project."""
+        """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names
+        no project.
+        """
         return self.administrators_only or (bool(self.path) and "{project_id}" not in self.path)
 
     @property
@@ -133,9 +147,12 @@ class Binding:
         return self.path.format_map(known)
 
     def response(self, value: Json, on_bad_row: OnBadRow | None = None) -> Message:
-        """The response of a successful answer's JSON. Raises ProtocolError if it misses what is required.
+        """The response of a successful answer's JSON.
 
-        A change that promises nothing was carried out, whatever its answer says. `on_bad_row`: hears of each row of a list that is left out.
+        Raises ProtocolError if it misses what is required.
+
+        A change that promises nothing was carried out, whatever its answer says. `on_bad_row`:
+        hears of each row of a list that is left out.
         """
         plan = self.response_plan
         if type(value) is not dict and not (self.reads or plan.required or plan.required_one_of):
@@ -148,7 +165,11 @@ class Binding:
 
     def _name_bad_rows(self, value: dict[str, Json], on_bad_row: OnBadRow) -> None:
         plan = self.response_plan
-        key, reader = next((key, reader) for key, reader in plan.readers.items() if reader.name == plan.rows and key in value)
+        key, reader = next(
+            (key, reader)
+            for key, reader in plan.readers.items()
+            if reader.name == plan.rows and key in value
+        )
         for index, row in enumerate(value[key]):
             try:
                 reader.single(row, codec.unheard)
@@ -156,11 +177,16 @@ class Binding:
                 on_bad_row(unreadable_row(index, row, str(error)))
 
     def members(self, request: Message) -> dict[str, Json]:
-        """JSON key -> value of the fields that go to the query or the body. Raises FIELD_INVALID for a value without a form there."""
+        """JSON key -> value of the fields that go to the query or the body.
+
+        Raises FIELD_INVALID for a value without a form there.
+        """
         try:
             found = self.request_plan.write(request)
         except NotEncodableError as error:
-            raise field_invalid(".".join(error.path).replace(".[", "["), error.description, error.rule) from None
+            raise field_invalid(
+                ".".join(error.path).replace(".[", "["), error.description, error.rule
+            ) from None
         for segment in self.segments:
             found.pop(segment.key, None)
         return found
@@ -177,7 +203,11 @@ def query_pairs(members: Mapping[str, Json]) -> list[tuple[str, str]]:
 
 def upstream_option(method: MethodDescriptor) -> options_pb2.Upstream | None:
     options = method.GetOptions()
-    return options.Extensions[options_pb2.upstream] if options.HasExtension(options_pb2.upstream) else None
+    return (
+        options.Extensions[options_pb2.upstream]
+        if options.HasExtension(options_pb2.upstream)
+        else None
+    )
 
 
 def rpc_name(method: MethodDescriptor) -> str:
@@ -214,7 +244,11 @@ class Declaration:
     @property
     def sent_fields(self) -> list[FieldDescriptor]:
         """Request fields that go to the query or the body."""
-        return [f for f in self.request.fields if f.name not in codec.GATEWAY_FIELDS and codec.json_key(f) not in self.variables]
+        return [
+            f
+            for f in self.request.fields
+            if f.name not in codec.GATEWAY_FIELDS and codec.json_key(f) not in self.variables
+        ]
 
     @property
     def by_key(self) -> dict[str, FieldDescriptor]:
@@ -230,8 +264,17 @@ class Declaration:
             return RetryClass.NEVER
         return RetryClass.CONVERGE if self.level == MethodOptions.IDEMPOTENT else RetryClass.CREATE
 
-    def compile(self, codecs: Codecs, calls: Collection[tuple[str, str]], on_drift: OnDrift, traits: AnyTraits | None) -> Binding:
-        """The Binding. The declaration must have no problems. `calls`: verb and path of all declarations."""
+    def compile(
+        self,
+        codecs: Codecs,
+        calls: Collection[tuple[str, str]],
+        on_drift: OnDrift,
+        traits: AnyTraits | None,
+    ) -> Binding:
+        """The Binding.
+
+        The declaration must have no problems. `calls`: verb and path of all declarations.
+        """
         option = self.option
         segments = tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT)
         return Binding(
@@ -263,7 +306,11 @@ class Declaration:
         fd = self.by_key[variable]
         pattern = fd.GetOptions().Extensions[options_pb2.segment] or IDENTIFIER
         before, _, _ = self.path.partition(f"{{{variable}}}")
-        in_its_place = {path.removeprefix(before).partition("/")[0] for verb, path in calls if verb == self.verb and path.startswith(before)}
+        in_its_place = {
+            path.removeprefix(before).partition("/")[0]
+            for verb, path in calls
+            if verb == self.verb and path.startswith(before)
+        }
         reserved = frozenset(word for word in in_its_place if not word.startswith("{"))
         words = codec.words(fd.enum_type) if fd.enum_type else {}
         return Segment(fd.name, variable, re.compile(pattern), _segment_rule(fd), words, reserved)
@@ -292,7 +339,12 @@ def _key_paths(descriptor: Descriptor, prefix: str, depth: int) -> Iterator[tupl
             continue
         path = f"{prefix}{fd.name}"
         inside = fd.message_type
-        if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
+        if (
+            inside is not None
+            and inside.file.package == descriptor.file.package
+            and not codec.is_map(fd)
+            and depth < _MAX_NESTING
+        ):
             yield from _key_paths(inside, f"{path}.", depth + 1)
         yield codec.json_key(fd), path
 

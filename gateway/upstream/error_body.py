@@ -1,7 +1,9 @@
-"""What an error body says that is no strict JSON: in another encoding, behind a byte order mark, cut, or with repeated keys.
+"""What an error body says that is no strict JSON: in another encoding, behind a byte order mark,
+cut, or with repeated keys.
 
-Nothing follows from what such a body says but why a call failed and, where the code in it is the cloud's own, that the cloud refused it. So only
-members that stand there whole are taken, and none that is there twice with different values.
+Nothing follows from what such a body says but why a call failed and, where the code in it is the
+cloud's own, that the cloud refused it. So only members that stand there whole are taken, and none
+that is there twice with different values.
 """
 
 import codecs
@@ -24,7 +26,9 @@ _MEMBER: Final = re.compile(r'"(\w+)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(\d+)(?=\s*[,
 
 
 def members(body: bytes) -> dict[str, object]:
-    """The texts and whole numbers of an object, below the key of the object that wraps it, if one does; empty for anything else."""
+    """The texts and whole numbers of an object, below the key of the object that wraps it, if one
+    does; empty for anything else.
+    """
     text = _text(body[:MAX_BYTES]).lstrip()
     if not text.startswith("{"):
         return {}

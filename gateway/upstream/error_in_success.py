@@ -1,7 +1,8 @@
-"""What a 2xx answer says of itself in its body: that the call failed after all, or that something was made. Pure.
+"""What a 2xx answer says of itself in its body: that the call failed after all, or that something
+was made. Pure.
 
-Errors stand there in the billing system's form, or in one that error answers have. There is no source for the latter; but they must not pass
-as success.
+Errors stand there in the billing system's form, or in one that error answers have. There is no
+source for the latter; but they must not pass as success.
 """
 
 from collections.abc import Iterator
@@ -14,12 +15,27 @@ from gateway.upstream.values import Json
 
 _CODES: Final = ("error_code", "errorCode", "errCode", "errcode", "err_code")
 _CODE: Final = "code"
-_ERROR_TEXTS: Final = ("error_msg", "errorMsg", "error_message", "errorMessage", "errMsg", "errmsg", "err_msg")
+_ERROR_TEXTS: Final = (
+    "error_msg",
+    "errorMsg",
+    "error_message",
+    "errorMessage",
+    "errMsg",
+    "errmsg",
+    "err_msg",
+)
 """Texts that only errors have."""
 _TEXTS: Final = (*_ERROR_TEXTS, "message", "msg", "title", "detail", "details", "reason")
 _MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
 _WRAPPERS: Final = OWN_WRAPPERS | {
-    *("serviceunavailable", "notimplemented", "methodnotallowed", "requestentitytoolarge", "toomanyrequests", "quotaexceeded"),
+    *(
+        "serviceunavailable",
+        "notimplemented",
+        "methodnotallowed",
+        "requestentitytoolarge",
+        "toomanyrequests",
+        "quotaexceeded",
+    ),
     *("buildinprogress", "badgateway", "gatewaytimeout", "preconditionfailed", "gone"),
 }
 _WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
@@ -38,7 +54,9 @@ def order_error(value: Json, status: int) -> UpstreamError | None:
 
 
 def error_document(value: Json, status: int) -> UpstreamError | None:
-    """The error in a 2xx answer of the shapes that others have, at the top or inside one of the known wrappers."""
+    """The error in a 2xx answer of the shapes that others have, at the top or inside one of the
+    known wrappers.
+    """
     if not isinstance(value, dict):
         return None
     found = (_inside(status, wrapper, held) for wrapper, held in _wrapped(value))
@@ -46,7 +64,9 @@ def error_document(value: Json, status: int) -> UpstreamError | None:
 
 
 def shows_success(value: Json) -> bool:
-    """Whether an answer holds an object with its id, or an order that was placed: something was made, whatever else stands there."""
+    """Whether an answer holds an object with its id, or an order that was placed: something was
+    made, whatever else stands there.
+    """
     if not isinstance(value, dict):
         return False
     plain = (held for key, held in value.items() if not _is_wrapper(key) and isinstance(held, dict))
@@ -60,15 +80,25 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
     code = value.get(_CODE)
     if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
         return _error(status, code, value)
-    return None if all(is_success(value.get(key)) for key in _ERROR_TEXTS) else _error(status, "", value)
+    return (
+        None
+        if all(is_success(value.get(key)) for key in _ERROR_TEXTS)
+        else _error(status, "", value)
+    )
 
 
 def _inside(status: int, wrapper: str, held: Json) -> UpstreamError | None:
-    """The error below a key whose name says that there is one, unless all that stands there says that there is none."""
+    """The error below a key whose name says that there is one, unless all that stands there says
+    that there is none.
+    """
     if isinstance(held, list):
         held = next((item for item in held if not is_success(item)), None)
     if not isinstance(held, dict):
-        return None if is_success(held) else UpstreamError(status, text=str(held)[:512], wrapper=wrapper)
+        return (
+            None
+            if is_success(held)
+            else UpstreamError(status, text=str(held)[:512], wrapper=wrapper)
+        )
     told = [code for code in (held.get(key) for key in (*_CODES, _CODE)) if code not in (None, "")]
     if told:
         code = next((code for code in told if not is_success(code)), None)
@@ -99,4 +129,9 @@ def _is_wrapper(key: str) -> bool:
 
 
 def _is_error_object(held: Json) -> bool:
-    return isinstance(held, dict) and bool(held) and held.keys() <= _MEMBERS and not held.keys().isdisjoint(_TEXTS)
+    return (
+        isinstance(held, dict)
+        and bool(held)
+        and held.keys() <= _MEMBERS
+        and not held.keys().isdisjoint(_TEXTS)
+    )

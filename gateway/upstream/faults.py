@@ -1,8 +1,11 @@
-"""An answer of CBR that is not a success, as one of our errors: by its error code first (cbr_codes.toml), then by its HTTP status.
+"""An answer of CBR that is not a success, as one of our errors: by its error code first
+(cbr_codes.toml), then by its HTTP status.
 
-Also what such an answer proves: a proxy on the way or a wrong address answers with 403 and 404, too, so a status alone proves nothing.
+Also what such an answer proves: a proxy on the way or a wrong address answers with 403 and 404,
+too, so a status alone proves nothing.
 
-Pure functions and data. CBR's own text is read for one purpose only, to find which parameter it complains of; it never reaches a caller.
+Pure functions and data. CBR's own text is read for one purpose only, to find which parameter it
+complains of; it never reaches a caller.
 """
 
 import re
@@ -46,7 +49,9 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
     504: ("UPSTREAM_UNAVAILABLE", "CBR did not answer in time"),
 }
-_BY_WRAPPER: Final = {"overlimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")}
+_BY_WRAPPER: Final = {
+    "overlimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")
+}
 _DO: Final[Mapping[str, str]] = {
     "UPSTREAM_CREDENTIALS": "ask the gateway's operator to check its credentials and clock",
     "UPSTREAM_PERMISSION": "have the IAM action granted to the gateway's credential",
@@ -54,12 +59,19 @@ _DO: Final[Mapping[str, str]] = {
     "UPSTREAM_THROTTLED": "repeat later, and spread the load",
     "UPSTREAM_UNAVAILABLE": "repeat later",
     "UPSTREAM_INTERNAL": "repeat later; if it lasts, give the vendor the upstreamRequestId",
-    "UPSTREAM_LIMIT": "free what is no longer needed, or have the vendor raise the limit; this is not a limit of the gateway",
+    "UPSTREAM_LIMIT": (
+        "free what is no longer needed, or have the vendor raise the limit; this is not a limit of"
+        " the gateway"
+    ),
     "RESOURCE_IN_OTHER_VAULT": "remove it from the other vault first, or use MigrateVaultResources",
     "ORDER_REFUSED": "settle the order in the vendor's console",
     "NOT_SUPPORTED": "choose another target; repeating cannot help",
 }
-_RETRY_AFTER_S: Final = {"RESOURCE_BUSY": 10.0, "UPSTREAM_THROTTLED": 1.0, "UPSTREAM_UNAVAILABLE": 1.0}
+_RETRY_AFTER_S: Final = {
+    "RESOURCE_BUSY": 10.0,
+    "UPSTREAM_THROTTLED": 1.0,
+    "UPSTREAM_UNAVAILABLE": 1.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +94,27 @@ class Codes:
 @cache
 def codes() -> Codes:
     """The table, read once."""
-    table = tomllib.loads(resources.files("gateway.upstream").joinpath("cbr_codes.toml").read_text(encoding="utf-8"))
-    proofs = {int(status): frozenset(found) for status, found in table.pop("nothing_was_done").items()}
-    known = {code: Known(reason, meaning) for reason, meanings in table.items() for code, meaning in meanings.items()}
+    table = tomllib.loads(
+        resources.files("gateway.upstream").joinpath("cbr_codes.toml").read_text(encoding="utf-8")
+    )
+    proofs = {
+        int(status): frozenset(found) for status, found in table.pop("nothing_was_done").items()
+    }
+    known = {
+        code: Known(reason, meaning)
+        for reason, meanings in table.items()
+        for code, meaning in meanings.items()
+    }
     return Codes(known, proofs)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """The error of one answer. `code` is empty where the body has none; `wrapper` is the key of the object that holds it, such as `itemNotFound`."""
+    """The error of one answer.
+
+    `code` is empty where the body has none; `wrapper` is the key of the object that holds it, such
+    as `itemNotFound`.
+    """
 
     status: int
     code: str = ""
@@ -99,14 +123,18 @@ class UpstreamError:
 
     @property
     def vanished(self) -> bool:
-        """The backend's odd way of saying that an id is malformed or gone: a 401 that has nothing to do with credentials. Source: live use."""
+        """The backend's odd way of saying that an id is malformed or gone: a 401 that has nothing
+        to do with credentials. Source: live use.
+        """
         return self.status == 401 and self.text == "Malformed request url"  # noqa: PLR2004
 
     @property
     def gone(self) -> bool:
         """Whether CBR itself says that an object does not exist."""
         known = codes().known.get(self.code)
-        return self.vanished or (known is not None and REASONS[reason_of(known.reason)].code == code_pb2.NOT_FOUND)
+        return self.vanished or (
+            known is not None and REASONS[reason_of(known.reason)].code == code_pb2.NOT_FOUND
+        )
 
     @property
     def throttled(self) -> bool:
@@ -118,10 +146,15 @@ class UpstreamError:
 
     @property
     def proves_nothing_done(self) -> bool:
-        """Whether the answer is the cloud's own refusal. A status by itself, or a code of unknown origin, may be anybody's."""
+        """Whether the answer is the cloud's own refusal.
+
+        A status by itself, or a code of unknown origin, may be anybody's.
+        """
         if self.vanished or self.code in codes().nothing_was_done.get(self.status, ()):
             return True
-        ours = self.is_own or (wrapper_word(self.wrapper) in OWN_WRAPPERS and self.code == str(self.status))
+        ours = self.is_own or (
+            wrapper_word(self.wrapper) in OWN_WRAPPERS and self.code == str(self.status)
+        )
         return ours and self.status in CLIENT_ERROR
 
     @property
@@ -135,11 +168,21 @@ _OWN_CODES: Final = ("BackupService.", "CBC.", "PAP5.")
 """Of CBR, of the billing system behind orders, and of IAM's identity policies."""
 OWN_WRAPPERS: Final = frozenset(
     {
-        *("error", "unauthorized", "forbidden", "badrequest", "itemnotfound", "notfound", "badmethod"),
+        *(
+            "error",
+            "unauthorized",
+            "forbidden",
+            "badrequest",
+            "itemnotfound",
+            "notfound",
+            "badmethod",
+        ),
         *("conflictingrequest", "conflict", "overlimit", "badmediatype", "unprocessableentity"),
     }
 )
-"""Of the older services and of IAM, as OpenStack names them, see `wrapper_word`; the code inside repeats the HTTP status."""
+"""Of the older services and of IAM, as OpenStack names them, see `wrapper_word`; the code inside
+repeats the HTTP status.
+"""
 _PRESENTABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -149,12 +192,17 @@ def wrapper_word(key: str) -> str:
 
 
 def presentable(word: str) -> str:
-    """A code or id of CBR that may be shown to callers; empty for anything else, which could be text, a host or an address."""
+    """A code or id of CBR that may be shown to callers; empty for anything else, which could be
+    text, a host or an address.
+    """
     return word if _PRESENTABLE.fullmatch(word) else ""
 
 
 def read_error(status: int, body: bytes) -> UpstreamError:
-    """The error in a body of any of the known shapes. Source: cbr error bodies of the service, its API gateway, IAM and the older services."""
+    """The error in a body of any of the known shapes.
+
+    Source: cbr error bodies of the service, its API gateway, IAM and the older services.
+    """
     try:
         value = strict_json.loads(body)
     except strict_json.NotJson:
@@ -163,14 +211,27 @@ def read_error(status: int, body: bytes) -> UpstreamError:
         if isinstance(candidate, dict):
             for code_key, text_key in _CODE_KEYS:
                 if candidate.get(code_key) is not None:
-                    return UpstreamError(status, presentable(str(candidate[code_key])), str(candidate.get(text_key) or "")[:512], wrapper)
+                    return UpstreamError(
+                        status,
+                        presentable(str(candidate[code_key])),
+                        str(candidate.get(text_key) or "")[:512],
+                        wrapper,
+                    )
     return UpstreamError(status)
 
 
 def to_gateway_error(
-    error: UpstreamError, binding: Binding, facts: UpstreamFacts, subject: Mapping[str, str], named: Mapping[str, str]
+    error: UpstreamError,
+    binding: Binding,
+    facts: UpstreamFacts,
+    subject: Mapping[str, str],
+    named: Mapping[str, str],
 ) -> GatewayError:
-    """Our error for an answer. For the resource that it is about, `subject`: path variable -> value, `named`: kind -> the one id in the body."""
+    """Our error for an answer.
+
+    For the resource that it is about, `subject`: path variable -> value, `named`: kind -> the one
+    id in the body.
+    """
     reason_name, meaning = _reason(error, binding)
     reason = reason_of(reason_name)
     code = REASONS[reason].code
@@ -197,7 +258,10 @@ def to_gateway_error(
 
 _INSIDE_SUCCESS: Final = {
     True: ("ORDER_REFUSED", "the vendor's billing system refused the order"),
-    False: ("UPSTREAM_PROTOCOL", "CBR answered with an error inside a success; report it to the gateway's operator"),
+    False: (
+        "UPSTREAM_PROTOCOL",
+        "CBR answered with an error inside a success; report it to the gateway's operator",
+    ),
 }
 """By whether the call orders something."""
 
@@ -217,23 +281,43 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
     by_wrapper = None if error.throttled else _BY_WRAPPER.get(wrapper_word(error.wrapper))
     if plain := by_wrapper or _BY_STATUS.get(error.status):
         return plain
-    return ("UPSTREAM_UNAVAILABLE", "CBR is not available") if error.status >= 500 else ("FIELD_INVALID", "CBR refused the request")  # noqa: PLR2004
+    return (
+        ("UPSTREAM_UNAVAILABLE", "CBR is not available")
+        if error.status >= 500  # noqa: PLR2004
+        else ("FIELD_INVALID", "CBR refused the request")
+    )
 
 
 def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Violation, ...]:
-    """One violation for each parameter of the request that CBR's text names; one without a path when it names none."""
+    """One violation for each parameter of the request that CBR's text names; one without a path
+    when it names none.
+    """
     # "invalid key enable_acceleration" does not complain of the key of a tag.
     text = re.sub(r"\bkey (?=[A-Za-z_])", "", error.text)
-    named = [binding.paths_of_keys[word] for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", text) if word in binding.paths_of_keys]
+    named = [
+        binding.paths_of_keys[word]
+        for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]+", text)
+        if word in binding.paths_of_keys
+    ]
     # CBR writes the way to a member as its names one by one; only the innermost is at fault.
-    inner = [path for path in dict.fromkeys(named) if not any(other.startswith(f"{path}.") for other in named)]
-    return tuple(Violation(path, meaning, error.code) for path in inner) or (Violation("", meaning, error.code),)
+    inner = [
+        path
+        for path in dict.fromkeys(named)
+        if not any(other.startswith(f"{path}.") for other in named)
+    ]
+    return tuple(Violation(path, meaning, error.code) for path in inner) or (
+        Violation("", meaning, error.code),
+    )
 
 
 def _resource(reason: str, subject: Mapping[str, str], named: Mapping[str, str]) -> Resource | None:
     if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")):
         return None
-    of_kind = {v: kind for v, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items() if _kind_word(by_variable) == _kind_word(reason)}
+    of_kind = {
+        v: kind
+        for v, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items()
+        if _kind_word(by_variable) == _kind_word(reason)
+    }
     for variable, kind in of_kind.items():
         if variable in subject:
             return Resource(kind, subject[variable])
@@ -244,7 +328,9 @@ def _resource(reason: str, subject: Mapping[str, str], named: Mapping[str, str])
     if not subject:
         return None
     variable, name = list(subject.items())[-1]
-    return Resource(_NOT_FOUND_BY_VARIABLE.get(variable, ("", variable.removesuffix("_id")))[1], name)
+    return Resource(
+        _NOT_FOUND_BY_VARIABLE.get(variable, ("", variable.removesuffix("_id")))[1], name
+    )
 
 
 def _kind_word(reason: str) -> str:

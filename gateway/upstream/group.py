@@ -1,12 +1,15 @@
-"""The breaker of many: it opens only for what most of its members suffer from, and lets each of them prove that it does not.
+"""The breaker of many: it opens only for what most of its members suffer from, and lets each of
+them prove that it does not.
 
-A member is a caller of an endpoint (a tenant), an operation of a project, or an object of an operation. What counts is not how many calls
-fail but of how many different targets: each target counts once, by its last call. So an object, an operation, a project or a
-tenant that fails alone, however often it is called, opens only its own breaker.
+A member is a caller of an endpoint (a tenant), an operation of a project, or an object of an
+operation. What counts is not how many calls fail but of how many different targets: each target
+counts once, by its last call. So an object, an operation, a project or a tenant that fails alone,
+however often it is called, opens only its own breaker.
 
-While a group is open, each target is asked for by itself: one that has not failed may be tried, one that has failed after a pause of its own,
-each tenant has a few tries at a time and not many in a second. So nobody's failures take the turn of another. A member that succeeds is let
-through. Three successes close the group.
+While a group is open, each target is asked for by itself: one that has not failed may be tried, one
+that has failed after a pause of its own, each tenant has a few tries at a time and not many in a
+second. So nobody's failures take the turn of another. A member that succeeds is let through. Three
+successes close the group.
 """
 
 from collections import OrderedDict
@@ -16,7 +19,17 @@ from operator import attrgetter
 from typing import Final, TypeVar
 
 from gateway.clock import Clock
-from gateway.upstream.breaker import PROBES, Level, Pause, Permit, Traffic, Verdict, Window, note_closed, note_opened
+from gateway.upstream.breaker import (
+    PROBES,
+    Level,
+    Pause,
+    Permit,
+    Traffic,
+    Verdict,
+    Window,
+    note_closed,
+    note_opened,
+)
 from gateway.upstream.target import Target
 
 _HEARD_S: Final = 5.0
@@ -30,16 +43,28 @@ _Key = TypeVar("_Key", Target, str)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a group is of. `member`: the part of a target that fails or is well. `apart`: parts of which several must fail before the group opens."""
+    """What a group is of.
+
+    `member`: the part of a target that fails or is well. `apart`: parts of which several must fail
+    before the group opens.
+    """
 
     level: Level
     member: Callable[[Target], str]
     apart: tuple[Callable[[Target], str], ...]
 
 
-ENDPOINT: Final = Kind(Level.ENDPOINT, attrgetter("tenant"), (attrgetter("tenant"), attrgetter("project"), attrgetter("operation")))
-IAM_ENDPOINT: Final = Kind(Level.ENDPOINT, attrgetter("tenant"), (attrgetter("tenant"), attrgetter("project")))
-PROJECT: Final = Kind(Level.PROJECT, attrgetter("operation"), (attrgetter("operation"), attrgetter("object")))
+ENDPOINT: Final = Kind(
+    Level.ENDPOINT,
+    attrgetter("tenant"),
+    (attrgetter("tenant"), attrgetter("project"), attrgetter("operation")),
+)
+IAM_ENDPOINT: Final = Kind(
+    Level.ENDPOINT, attrgetter("tenant"), (attrgetter("tenant"), attrgetter("project"))
+)
+PROJECT: Final = Kind(
+    Level.PROJECT, attrgetter("operation"), (attrgetter("operation"), attrgetter("object"))
+)
 OPERATION: Final = Kind(Level.OPERATION, attrgetter("object"), (attrgetter("object"),))
 
 
@@ -63,7 +88,9 @@ class Group:
         self._not_before: OrderedDict[Target, float] = OrderedDict()
         """When what has failed may be tried again, while it is open."""
         self._next_try: dict[tuple[str, bool], float] = {}
-        """When each tenant may try anything again; what is known to have failed (True) does not hold up what is not."""
+        """When each tenant may try anything again; what is known to have failed (True) does not
+        hold up what is not.
+        """
         self._well: set[str] = set()
         """Members that have succeeded since it opened."""
         self._trying: set[Target] = set()
@@ -74,7 +101,10 @@ class Group:
 
     def retry_after_s(self, target: Target) -> float:
         """Seconds until such a call may be let through; 0 when it may be tried now."""
-        not_before = max(self._not_before.get(target, 0.0), self._next_try.get((target.tenant, target in self._not_before), 0.0))
+        not_before = max(
+            self._not_before.get(target, 0.0),
+            self._next_try.get((target.tenant, target in self._not_before), 0.0),
+        )
         return max(0.0, not_before - self._clock.monotonic())
 
     def acquire(self, target: Target, traffic: Traffic) -> Permit | None:
@@ -85,7 +115,8 @@ class Group:
             self._read_at = now
         if not self._open or self.kind.member(target) in self._well:
             return self._epoch
-        # A change that is tried could end in doubt, so where calls have failed only reads are tried, if there are any.
+        # A change that is tried could end in doubt, so where calls have failed only reads are
+        # tried, if there are any.
         failed = target in self._not_before or (target.tenant, True) in self._next_try
         unwanted = traffic is Traffic.WRITE and failed and (reads_lately or bool(self._trying))
         own = sum(other.tenant == target.tenant for other in self._trying)
@@ -95,7 +126,10 @@ class Group:
         return self._epoch
 
     def settle(self, permit: Permit, target: Target, verdict: Verdict) -> None:
-        """Reports the end of a call. What was begun in an earlier state is not counted in this one."""
+        """Reports the end of a call.
+
+        What was begun in an earlier state is not counted in this one.
+        """
         if permit != self._epoch:
             return
         self._trying.discard(target)
@@ -116,10 +150,18 @@ class Group:
     def _failing(self, now: float) -> list[Target]:
         """What fails, if it is enough to speak for all; else nothing."""
         well = {member for member, at in self._well_at.items() if now - at <= _HEARD_S}
-        failing = [target for target, at in self._failed_at.items() if now - at <= _HEARD_S and self.kind.member(target) not in well]
+        failing = [
+            target
+            for target, at in self._failed_at.items()
+            if now - at <= _HEARD_S and self.kind.member(target) not in well
+        ]
         members = {self.kind.member(target) for target in failing}
-        several = len(failing) >= _MIN_TARGETS and all(len({part(target) for target in failing}) > 1 for part in self.kind.apart)
-        return failing if several and len(members) >= _SHARE_OF_MEMBERS * len(members | well) else []
+        several = len(failing) >= _MIN_TARGETS and all(
+            len({part(target) for target in failing}) > 1 for part in self.kind.apart
+        )
+        return (
+            failing if several and len(members) >= _SHARE_OF_MEMBERS * len(members | well) else []
+        )
 
     def _prove(self, target: Target, *, failed: bool) -> None:
         now = self._clock.monotonic()

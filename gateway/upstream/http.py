@@ -1,11 +1,13 @@
 """The one seam through which bytes leave for CBR and IAM, and what may be said after a failure.
 
     NotSent     proof: not one byte of the request was written; any call may be repeated
-    Lost        a byte was, or may have been, written and no complete answer came; the outcome is unknown
+    Lost        a byte was, or may have been, written and no complete answer came; the outcome is
+                unknown
       TooLarge  the answer is over the cap
 
-A transport sends a request once: it follows no redirect, repeats nothing, keeps no cookies and reads no environment.
-Two implementations pass one conformance suite: `http_httpx` always works, `http_httptools` is the fast one.
+A transport sends a request once: it follows no redirect, repeats nothing, keeps no cookies and
+reads no environment. Two implementations pass one conformance suite: `http_httpx` always works,
+`http_httptools` is the fast one.
 """
 
 import re
@@ -35,7 +37,11 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Unanswered(Exception):  # noqa: N818 - a statement about the request, which is what callers ask for
-    """No complete answer came. `given_s`: where the time ran out, the seconds that the host itself was given; None where it failed by itself."""
+    """No complete answer came.
+
+    `given_s`: where the time ran out, the seconds that the host itself was given; None where it
+    failed by itself.
+    """
 
     def __init__(self, message: str, *, given_s: float | None = None) -> None:
         super().__init__(message)
@@ -57,27 +63,40 @@ class Unanswered(Exception):  # noqa: N818 - a statement about the request, whic
         return Verdict.UNREACHABLE if isinstance(self, NotSent) else Verdict.FAILURE
 
     def blames_host(self, full_s: float) -> bool:
-        """Whether this speaks against the host: it failed, or stayed silent for (nearly) `full_s`; a hurried caller or our own pool does not."""
+        """Whether this speaks against the host: it failed, or stayed silent for (nearly) `full_s`;
+        a hurried caller or our own pool does not.
+        """
         return self.given_s is None or self.given_s >= _NEARLY * full_s
 
 
 class NotSent(Unanswered):
-    """Zero bytes of the request were written: the wait for a connection, name resolution, connecting or TLS failed, or it was called back.
+    """Zero bytes of the request were written: the wait for a connection, name resolution,
+    connecting or TLS failed, or it was called back.
 
     `connect`: why there was no connection, where that is what failed.
     """
 
-    def __init__(self, message: str, *, given_s: float | None = None, connect: ConnectFailure | None = None) -> None:
+    def __init__(
+        self, message: str, *, given_s: float | None = None, connect: ConnectFailure | None = None
+    ) -> None:
         super().__init__(message, given_s=given_s)
         self.connect = connect
 
     @classmethod
     def out_of_time(cls, spent_s: float, allowed_s: float, full_s: float) -> Self:
-        """No connection in time. `allowed_s`: what the host had for it; where that is all it ever gets, `full_s`, its silence speaks against it."""
+        """No connection in time.
+
+        `allowed_s`: what the host had for it; where that is all it ever gets, `full_s`, its silence
+        speaks against it.
+        """
         if spent_s < _ALMOST_ALL * allowed_s:
             return cls("no connection was made (time ran out)", given_s=spent_s)
         given_s = None if allowed_s == full_s else spent_s
-        return cls(f"no connection came about in {spent_s:.1f} s", given_s=given_s, connect=ConnectFailure.SILENT)
+        return cls(
+            f"no connection came about in {spent_s:.1f} s",
+            given_s=given_s,
+            connect=ConnectFailure.SILENT,
+        )
 
     @property
     def advice(self) -> str:
@@ -85,7 +104,9 @@ class NotSent(Unanswered):
 
 
 class NoPlace(NotSent):
-    """The caller's own share of the connections is taken, by calls that the host is slow to answer."""
+    """The caller's own share of the connections is taken, by calls that the host is slow to
+    answer.
+    """
 
     def __init__(self) -> None:
         super().__init__("no place came free in the tenant's share of the connections", given_s=0.0)
@@ -96,11 +117,21 @@ class Lost(Unanswered):
 
     @property
     def advice(self) -> str:
-        return "" if self.timed_out else "if it is so for every call, check that the endpoint's scheme is what the port speaks: https:// for TLS"
+        return (
+            ""
+            if self.timed_out
+            else (
+                "if it is so for every call, check that the endpoint's scheme is what the port"
+                " speaks: https:// for TLS"
+            )
+        )
 
 
 class TooLarge(Lost):
-    """The answer's body is over MAX_BODY_BYTES, counted after decompression. That is a limit of ours: it does not speak against the host."""
+    """The answer's body is over MAX_BODY_BYTES, counted after decompression.
+
+    That is a limit of ours: it does not speak against the host.
+    """
 
     @property
     def advice(self) -> str:
@@ -122,7 +153,10 @@ def _is_header_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. `url` is absolute and sent byte for byte from the first `/` on; headers are sent as given."""
+    """One request.
+
+    `url` is absolute and sent byte for byte from the first `/` on; headers are sent as given.
+    """
 
     method: str
     url: str
@@ -130,7 +164,10 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
 
     def split_url(self) -> tuple[str, str]:
-        """Origin and request target: `https://host:443` and `/path?query`. ValueError for anything else, a fragment too."""
+        """Origin and request target: `https://host:443` and `/path?query`.
+
+        ValueError for anything else, a fragment too.
+        """
         # The first one behind `https://`.
         cut = self.url.find("/", 8)
         origin, target = self.url[:cut], self.url[cut:]
@@ -142,7 +179,9 @@ class HttpRequest:
         """ValueError for a header that would not reach the wire as exactly one header line."""
         for name, value in self.headers.items():
             if not _is_header_name(name) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError("a header's name or value holds characters that HTTP does not allow")
+                raise ValueError(
+                    "a header's name or value holds characters that HTTP does not allow"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +205,21 @@ class Transport(Protocol):
     """What a host is given for its name, the connection and TLS together."""
 
     async def send(
-        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+        self,
+        request: HttpRequest,
+        timeout_s: float,
+        may_write: Callable[[], bool] = always,
+        *,
+        connect_s: float | None = None,
     ) -> HttpResponse:
-        """The answer within `timeout_s`, which bounds everything: the wait for a connection, sending, the whole body.
+        """The answer within `timeout_s`, which bounds everything: the wait for a connection,
+        sending, the whole body.
 
-        A new connection must stand within `connect_s`, at most `connect_timeout_s`, which it is when left out.
-        `may_write` is asked once, just before the first byte; when it says no, nothing is written and NotSent is raised.
-        Raises NotSent, Lost or TooLarge; ValueError for a malformed request, before anything is sent. When the caller is
-        cancelled, nothing more is written, and a request already written is given up at once.
+        A new connection must stand within `connect_s`, at most `connect_timeout_s`, which it is
+        when left out. `may_write` is asked once, just before the first byte; when it says no,
+        nothing is written and NotSent is raised. Raises NotSent, Lost or TooLarge; ValueError for a
+        malformed request, before anything is sent. When the caller is cancelled, nothing more is
+        written, and a request already written is given up at once.
         """
         ...
 
@@ -188,29 +234,50 @@ class TransportSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     transport: Literal["auto", "httpx", "httptools"] = Field(
-        default="auto", description="HTTP library; `auto` takes httptools where it is installed and there is no proxy."
+        default="auto",
+        description=(
+            "HTTP library; `auto` takes httptools where it is installed and there is no proxy."
+        ),
     )
     connect_timeout_s: float = Field(
         default=3.0,
         ge=0.1,
         le=30,
-        description="Time for a connection, from the host's name to the end of the TLS handshake; all attempts of a call together.",
+        description=(
+            "Time for a connection, from the host's name to the end of the TLS handshake; all"
+            " attempts of a call together."
+        ),
     )
     max_connections: int = Field(
-        default=100, ge=1, le=10_000, description="Connections, and so requests in flight, per host; one tenant has at most as many as are free."
+        default=100,
+        ge=1,
+        le=10_000,
+        description=(
+            "Connections, and so requests in flight, per host; one tenant has at most as many as"
+            " are free."
+        ),
     )
     proxy: str | None = Field(
         default=None,
         pattern=r"^http://[^\s@]+$",
-        description="URL of a forward proxy (`http://host:port`); the environment is not read. Takes httpx.",
+        description=(
+            "URL of a forward proxy (`http://host:port`); the environment is not read. Takes httpx."
+        ),
     )
-    ca_file: Path | None = Field(default=None, description="PEM file of certificate authorities to trust instead of the system's.")
-    keepalive_s: float = Field(default=60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open.")
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of certificate authorities to trust instead of the system's.",
+    )
+    keepalive_s: float = Field(
+        default=60.0, ge=0, le=3600, description="Seconds that an idle connection is kept open."
+    )
 
     @model_validator(mode="after")
     def _proxied(self) -> Self:
         if self.proxy is not None and self.transport == "httptools":
-            raise ValueError("transport httptools knows no proxies. Leave out transport, or set it to httpx")
+            raise ValueError(
+                "transport httptools knows no proxies. Leave out transport, or set it to httpx"
+            )
         return self
 
 

@@ -1,8 +1,9 @@
 """The fast transport: asyncio's protocols around llhttp, the parser of Node.js; extra `fast`.
 
-It does what the seam asks for and nothing else, so there is nothing to switch off: a request is written once, on one connection, and the
-connection is closed unless the whole answer was read and nothing more. What was sent is known exactly: until `Connection.ask` is called, not one
-byte of the request has left. It knows no proxies; `http_httpx` does.
+It does what the seam asks for and nothing else, so there is nothing to switch off: a request is
+written once, on one connection, and the connection is closed unless the whole answer was read and
+nothing more. What was sent is known exactly: until `Connection.ask` is called, not one byte of the
+request has left. It knows no proxies; `http_httpx` does.
 """
 
 import asyncio
@@ -16,7 +17,15 @@ from aiohappyeyeballs import start_connection
 from gateway.upstream.body import ACCEPTED_ENCODING
 from gateway.upstream.connect_failure import connect_failure
 from gateway.upstream.connection import Connection
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, always, tls_context
+from gateway.upstream.http import (
+    HttpRequest,
+    HttpResponse,
+    Lost,
+    NotSent,
+    TransportSettings,
+    always,
+    tls_context,
+)
 
 _NEXT_ADDRESS_S: Final = 0.25
 """After which a host's next address is tried beside the one that does not answer (RFC 8305)."""
@@ -35,7 +44,12 @@ class HttptoolsTransport:
         self._closed = False
 
     async def send(
-        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+        self,
+        request: HttpRequest,
+        timeout_s: float,
+        may_write: Callable[[], bool] = always,
+        *,
+        connect_s: float | None = None,
     ) -> HttpResponse:
         origin, target = request.split_url()
         request.check_headers()
@@ -53,7 +67,9 @@ class HttptoolsTransport:
         else:
             await host.places.acquire()
         try:
-            connection = host.idle() or await host.connect(ends_at, self.connect_timeout_s if connect_s is None else connect_s)
+            connection = host.idle() or await host.connect(
+                ends_at, self.connect_timeout_s if connect_s is None else connect_s
+            )
             if not may_write():
                 host.keep(connection)
                 raise NotSent("called back before the request was written", given_s=0)
@@ -70,11 +86,24 @@ class HttptoolsTransport:
 
 
 class _Host:
-    """One origin: its connections, and places for as many requests as there may be connections. The connection used last is used next."""
+    """One origin: its connections, and places for as many requests as there may be connections.
 
-    def __init__(self, origin: str, settings: TransportSettings, tls: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
+    The connection used last is used next.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        settings: TransportSettings,
+        tls: ssl.SSLContext,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         scheme, _, self.netloc = origin.partition("://")
-        name, _, port = self.netloc.rpartition(":") if self.netloc[-1] != "]" and ":" in self.netloc else (self.netloc, "", "")
+        name, _, port = (
+            self.netloc.rpartition(":")
+            if self.netloc[-1] != "]" and ":" in self.netloc
+            else (self.netloc, "", "")
+        )
         self._name = name.strip("[]")
         self._port = int(port or (443 if scheme == "https" else 80))
         self._tls = tls if scheme == "https" else None
@@ -118,7 +147,9 @@ class _Host:
         except (OSError, UnicodeError) as error:
             if timer.expired():
                 raise NotSent.out_of_time(self._loop.time() - began, allowed_s, full_s) from error
-            raise NotSent(f"no connection was made ({type(error).__name__})", connect=connect_failure(error)) from error
+            raise NotSent(
+                f"no connection was made ({type(error).__name__})", connect=connect_failure(error)
+            ) from error
         if self._closed or not connection.usable:
             connection.close()
             raise NotSent("the connection was closed before the request was written")
@@ -126,10 +157,18 @@ class _Host:
         return connection
 
     async def _connected(self) -> Connection:
-        sock = await start_connection(await self._addresses(), happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop)
+        sock = await start_connection(
+            await self._addresses(), happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop
+        )
         name = self._name if self._tls else None
-        # From here on the socket is the loop's to close, whatever happens: closed here, its number could be another's while the loop still has it.
-        _, connection = await self._loop.create_connection(lambda: Connection(self._loop, self._gone), sock=sock, ssl=self._tls, server_hostname=name)
+        # From here on the socket is the loop's to close, whatever happens: closed here, its number
+        # could be another's while the loop still has it.
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._loop, self._gone),
+            sock=sock,
+            ssl=self._tls,
+            server_hostname=name,
+        )
         return connection
 
     def _gone(self, connection: Connection) -> None:
@@ -138,7 +177,9 @@ class _Host:
             self._idle.remove(connection)
 
     async def _addresses(self) -> list[Any]:
-        """One question for all who ask meanwhile: a name server that does not answer blocks one thread, not one for each request."""
+        """One question for all who ask meanwhile: a name server that does not answer blocks one
+        thread, not one for each request.
+        """
         if self._lookup is None:
             self._lookup = asyncio.create_task(self._looked_up())
         return await asyncio.shield(self._lookup)
@@ -150,7 +191,10 @@ class _Host:
             self._lookup = None
 
     def close(self) -> None:
-        """Gives up what is under way. What is still connecting ends by itself, and sends nothing."""
+        """Gives up what is under way.
+
+        What is still connecting ends by itself, and sends nothing.
+        """
         self._closed = True
         for connection in self._open:
             connection.fail(Lost("no complete answer came (the transport was closed)"))

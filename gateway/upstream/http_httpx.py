@@ -1,13 +1,15 @@
 """The transport on httpx: the reference that always works.
 
-It uses httpx's transports, not its client: redirects, cookies, proxies from the environment and authentication do not exist at
-that level, and every host gets a pool of its own, so that a host that hangs cannot starve another.
+It uses httpx's transports, not its client: redirects, cookies, proxies from the environment and
+authentication do not exist at that level, and every host gets a pool of its own, so that a host
+that hangs cannot starve another.
 
-httpcore loses a place in its pool for ever when a request is cancelled while it waits for or opens a connection, or while it
-tidies up behind an answer (encode/httpcore #1093). So a request waits for its place outside the pool, then runs in a task of its
-own that is only cancelled between its first byte and the end of its answer. One that is given up earlier ends itself when its
-connection stands, before its first byte; one that is given up later is over in a moment.
-`sniffio` must be installed: without it httpcore repeats a failing import on every request.
+httpcore loses a place in its pool for ever when a request is cancelled while it waits for or opens
+a connection, or while it tidies up behind an answer (encode/httpcore #1093). So a request waits for
+its place outside the pool, then runs in a task of its own that is only cancelled between its first
+byte and the end of its answer. One that is given up earlier ends itself when its connection stands,
+before its first byte; one that is given up later is over in a moment. `sniffio` must be installed:
+without it httpcore repeats a failing import on every request.
 """
 
 import asyncio
@@ -22,7 +24,16 @@ import httpx
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
 from gateway.upstream.connect_failure import connect_failure
-from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, TransportSettings, Unanswered, always, tls_context
+from gateway.upstream.http import (
+    HttpRequest,
+    HttpResponse,
+    Lost,
+    NotSent,
+    TransportSettings,
+    Unanswered,
+    always,
+    tls_context,
+)
 
 _WRITING: Final = "http11.send_request_headers.started"
 _TIDYING: Final = "http11.response_closed.started"
@@ -30,11 +41,15 @@ _CONNECTING: Final = "connection.connect_tcp.started"
 
 
 class _GivenUpError(Exception):
-    """Ends a request before its first byte: its caller left while the connection was being opened, or called it back."""
+    """Ends a request before its first byte: its caller left while the connection was being opened,
+    or called it back.
+    """
 
 
 class _VerbatimURL(httpx.URL):
-    """An origin with a request target that goes out as it is; httpx would normalise it, and proxies rule out httpcore's `target`."""
+    """An origin with a request target that goes out as it is; httpx would normalise it, and proxies
+    rule out httpcore's `target`.
+    """
 
     def __init__(self, origin: httpx.URL, target: str) -> None:
         super().__init__(origin)
@@ -49,8 +64,8 @@ class _VerbatimURL(httpx.URL):
 class _Flight:
     """One request on its way: where it is, and what a failure proves.
 
-    `timer` bounds the whole of it, which must be over at `ends_at` (loop time). `connect_s`: for name, connection and TLS together, of the `full_s`
-    that a host is given at most.
+    `timer` bounds the whole of it, which must be over at `ends_at` (loop time). `connect_s`: for
+    name, connection and TLS together, of the `full_s` that a host is given at most.
     """
 
     may_write: Callable[[], bool]
@@ -65,7 +80,9 @@ class _Flight:
     given_up: bool = False
 
     async def trace(self, event: str, info: Mapping[str, object]) -> None:
-        """Called by httpcore at every step; `_WRITING` comes just before the first byte is handed to the connection."""
+        """Called by httpcore at every step; `_WRITING` comes just before the first byte is handed
+        to the connection.
+        """
         if event == _TIDYING:
             self.tidying = True
         elif event == _CONNECTING:
@@ -90,7 +107,9 @@ class _Flight:
         spent_s = time.monotonic() - self.began
         if self.written:
             return Lost("no complete answer came (time ran out)", given_s=spent_s)
-        return NotSent.out_of_time(spent_s, self.connect_s if self.connecting else math.inf, self.full_s)
+        return NotSent.out_of_time(
+            spent_s, self.connect_s if self.connecting else math.inf, self.full_s
+        )
 
     def failed(self, error: BaseException) -> Unanswered:
         """What an exception of httpx proves."""
@@ -137,7 +156,12 @@ class HttpxTransport:
         self._hosts: dict[str, _Host] = {}
 
     async def send(
-        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+        self,
+        request: HttpRequest,
+        timeout_s: float,
+        may_write: Callable[[], bool] = always,
+        *,
+        connect_s: float | None = None,
     ) -> HttpResponse:
         origin, target = request.split_url()
         request.check_headers()
@@ -152,7 +176,9 @@ class HttpxTransport:
         timer = asyncio.timeout(left_s)
         full_s = self.connect_timeout_s
         allowed_s = full_s if connect_s is None else min(connect_s, full_s)
-        flight = _Flight(may_write, timer, asyncio.get_running_loop().time() + left_s, allowed_s, full_s)
+        flight = _Flight(
+            may_write, timer, asyncio.get_running_loop().time() + left_s, allowed_s, full_s
+        )
         task = host.start(_outgoing(request, host.url, target, left_s, flight), flight)
         try:
             async with timer:
@@ -174,28 +200,51 @@ class HttpxTransport:
 
     def _open(self, origin: str) -> _Host:
         limit = self._settings.max_connections
-        limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=self._settings.keepalive_s)
-        pool = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, http2=False, limits=limits, proxy=self._settings.proxy, retries=0)
+        limits = httpx.Limits(
+            max_connections=limit,
+            max_keepalive_connections=limit,
+            keepalive_expiry=self._settings.keepalive_s,
+        )
+        pool = httpx.AsyncHTTPTransport(
+            verify=self._tls,
+            trust_env=False,
+            http2=False,
+            limits=limits,
+            proxy=self._settings.proxy,
+            retries=0,
+        )
         host = _Host(httpx.URL(origin), pool, asyncio.Semaphore(limit))
         self._hosts[origin] = host
         return host
 
 
-def _outgoing(request: HttpRequest, url: httpx.URL, target: str, timeout_s: float, flight: _Flight) -> httpx.Request:
+def _outgoing(
+    request: HttpRequest, url: httpx.URL, target: str, timeout_s: float, flight: _Flight
+) -> httpx.Request:
     headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
     headers.append((b"Accept-Encoding", ACCEPTED_ENCODING.encode()))
     # The connect timeout ends what was given up early.
-    extensions = {"trace": flight.trace, "timeout": {"connect": min(timeout_s, flight.connect_s), "pool": timeout_s}}
-    outgoing = httpx.Request(request.method, url, headers=headers, content=request.body or None, extensions=extensions)
+    extensions = {
+        "trace": flight.trace,
+        "timeout": {"connect": min(timeout_s, flight.connect_s), "pool": timeout_s},
+    }
+    outgoing = httpx.Request(
+        request.method, url, headers=headers, content=request.body or None, extensions=extensions
+    )
     outgoing.url = _VerbatimURL(url, target)
     return outgoing
 
 
-async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flight: _Flight) -> HttpResponse:
+async def _exchange(
+    pool: httpx.AsyncHTTPTransport, request: httpx.Request, flight: _Flight
+) -> HttpResponse:
     try:
         response = await pool.handle_async_request(request)
         try:
-            headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
+            headers = {
+                name.lower().decode("latin-1"): value.decode("latin-1")
+                for name, value in response.headers.raw
+            }
             assert isinstance(response.stream, AsyncIterable)
             body = await read_body(response.stream, headers.get("content-encoding", ""))
         finally:
@@ -203,5 +252,7 @@ async def _exchange(pool: httpx.AsyncHTTPTransport, request: httpx.Request, flig
     except _GivenUpError as error:
         raise NotSent("called back before the request was written", given_s=0) from error
     except httpx.TransportError as error:
-        raise (flight.ran_out() if isinstance(error, httpx.TimeoutException) else flight.failed(error)) from error
+        raise (
+            flight.ran_out() if isinstance(error, httpx.TimeoutException) else flight.failed(error)
+        ) from error
     return HttpResponse(response.status_code, headers, body)

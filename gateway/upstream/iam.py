@@ -1,7 +1,9 @@
 """Signing in with an IAM user: one token per project, fetched once for everybody who waits for it.
 
-refresh     in the background at 80 % of a token's life, give or take 5; the old one serves until it expires
-401         has the token replaced once, however many calls saw it refused; they wait for its successor, each within its deadline, while others go on
+refresh     in the background at 80 % of a token's life, give or take 5; the old one serves until it
+            expires
+401         has the token replaced once, however many calls saw it refused; they wait for its
+            successor, each within its deadline, while others go on
             with the old one: what is refused to one operation may serve another
 pauses      renewal_pace.py
 """
@@ -118,11 +120,18 @@ class TokenAuth:
 
     def observe(self, response: HttpResponse, generation: int) -> None:
         """Any answer but a 401 shows that the token is good."""
-        if response.status != _UNAUTHORIZED and (project := self._issued.get(generation)) is not None:
+        if (
+            response.status != _UNAUTHORIZED
+            and (project := self._issued.get(generation)) is not None
+        ):
             project.accepted = generation
 
     async def refused(self, generation: int, deadline_left_s: float) -> bool:
-        """Waits for the successor. False where the pause before it is too long: the cloud keeps refusing tokens, and IAM cannot tell why."""
+        """Waits for the successor.
+
+        False where the pause before it is too long: the cloud keeps refusing tokens, and IAM cannot
+        tell why.
+        """
         project = self._issued.get(generation)
         if project is None:
             return True
@@ -141,13 +150,19 @@ class TokenAuth:
         return True
 
     async def aclose(self) -> None:
-        fetches = [project.fetching for project in self._projects.values() if project.fetching is not None]
+        fetches = [
+            project.fetching for project in self._projects.values() if project.fetching is not None
+        ]
         for fetch in fetches:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
 
     async def _wait_for_token(self, project: _Project, deadline_left_s: float) -> _Token:
-        if project.fetching is None and project.last_error is not None and project.pace.pause_s(self._clock.monotonic()):
+        if (
+            project.fetching is None
+            and project.last_error is not None
+            and project.pace.pause_s(self._clock.monotonic())
+        ):
             raise self._failure(project)
         await self._fetched(project, deadline_left_s)
         token = project.valid_token(self._clock.monotonic())
@@ -166,7 +181,11 @@ class TokenAuth:
     def _failure(self, project: _Project) -> GatewayError:
         """The last failure once more; an exception object belongs to one raise."""
         error = project.last_error or _unreachable("IAM gave no token that is still valid.")
-        return GatewayError(error.reason, error.message, retry_after_s=project.pace.pause_s(self._clock.monotonic()) or None)
+        return GatewayError(
+            error.reason,
+            error.message,
+            retry_after_s=project.pace.pause_s(self._clock.monotonic()) or None,
+        )
 
     def _fetch_once(self, project: _Project) -> asyncio.Task[None]:
         if project.fetching is None:
@@ -190,7 +209,11 @@ class TokenAuth:
             project.fetching = None
 
     async def _token(self, project: _Project) -> _Token:
-        """A new token. Where IAM gives no answer of use it is asked a second time, so that one mishap fails none of the calls that wait."""
+        """A new token.
+
+        Where IAM gives no answer of use it is asked a second time, so that one mishap fails none of
+        the calls that wait.
+        """
         try:
             return self._read(await self._ask(project.id))
         except _MishapError:
@@ -199,13 +222,23 @@ class TokenAuth:
         return self._read(await self._ask(project.id))
 
     def _take(self, project: _Project, token: _Token) -> None:
-        self._issued = {generation: of for generation, of in self._issued.items() if of is not project}
+        self._issued = {
+            generation: of for generation, of in self._issued.items() if of is not project
+        }
         self._issued[token.generation] = project
         project.token = token
 
     async def _ask(self, project_id: str) -> HttpResponse:
         # For IAM the callers that are kept apart are its users.
-        passage = self._breakers.enter(Target(self._iam_endpoint, f"{self._user.domain}/{self._user.user}", project_id, "CreateToken"), Traffic.IAM)
+        passage = self._breakers.enter(
+            Target(
+                self._iam_endpoint,
+                f"{self._user.domain}/{self._user.user}",
+                project_id,
+                "CreateToken",
+            ),
+            Traffic.IAM,
+        )
         if isinstance(passage, Held):
             raise _unreachable("IAM has been failing and is left alone for some seconds.")
         verdict = Verdict.NOTHING
@@ -216,9 +249,17 @@ class TokenAuth:
             verdict = error.verdict(_TIMEOUT_S)
             connect = error.connect if isinstance(error, NotSent) else None
             why = connect.problem if connect else "it did not answer"
-            _log.warning("no answer of IAM", project=project_id, url=self._url, cause=str(error), advice=error.advice)
+            _log.warning(
+                "no answer of IAM",
+                project=project_id,
+                url=self._url,
+                cause=str(error),
+                advice=error.advice,
+            )
             kind = _MishapError if isinstance(error, Lost) and not error.timed_out else GatewayError
-            raise _unreachable(f"IAM could not be reached ({why}); repeating is safe.", kind) from error
+            raise _unreachable(
+                f"IAM could not be reached ({why}); repeating is safe.", kind
+            ) from error
         finally:
             passage.settle(verdict)
         return response
@@ -230,13 +271,23 @@ class TokenAuth:
             "domain": {"name": self._user.domain},
         }
         identity = {"methods": ["password"], "password": {"user": user}}
-        body = msgspec.json.encode({"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}})
-        return HttpRequest("POST", self._url, {"Content-Type": "application/json;charset=utf8"}, body)
+        body = msgspec.json.encode(
+            {"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}
+        )
+        return HttpRequest(
+            "POST", self._url, {"Content-Type": "application/json;charset=utf8"}, body
+        )
 
     def _read(self, response: HttpResponse) -> _Token:
-        """The token of an answer. Its life is taken from IAM's two times, so that our clock does not matter."""
+        """The token of an answer.
+
+        Its life is taken from IAM's two times, so that our clock does not matter.
+        """
         if response.status in _REFUSALS:
-            told = f"IAM refused the credential that the gateway has for this project (HTTP {response.status})"
+            told = (
+                "IAM refused the credential that the gateway has for this project (HTTP"
+                f" {response.status})"
+            )
             message = f"{told}; its operator has to check user, password and account."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS, message)
         if response.status != _CREATED:
@@ -267,4 +318,7 @@ def _unreachable(message: str, kind: type[GatewayError] = GatewayError) -> Gatew
 
 
 def _not_understood() -> GatewayError:
-    return _MishapError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "IAM's answer is not one that its manual describes.")
+    return _MishapError(
+        errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL,
+        "IAM's answer is not one that its manual describes.",
+    )

@@ -1,4 +1,6 @@
-"""The fields of a request that hold ids, and what each names: the options `refers` and `no_object`, compiled once per RPC."""
+"""The fields of a request that hold ids, and what each names: the options `refers` and `no_object`,
+compiled once per RPC.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +12,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 @dataclass(frozen=True, slots=True)
 class Id:
-    """One id in one request. `path`: of its field, as errors name it. `holder`: the message that the field is in."""
+    """One id in one request.
+
+    `path`: of its field, as errors name it. `holder`: the message that the field is in.
+    """
 
     path: str
     value: str
@@ -19,9 +24,12 @@ class Id:
 
 @dataclass(frozen=True, slots=True)
 class IdField:
-    """A field that holds ids. `names`: the way to it from the request. `refers`: a value of `Refers`.
+    """A field that holds ids.
 
-    `in_path`: it is a path variable. `many`: a request may hold several, or several messages with it.
+    `names`: the way to it from the request. `refers`: a value of `Refers`.
+
+    `in_path`: it is a path variable. `many`: a request may hold several, or several messages with
+    it.
     """
 
     names: tuple[str, ...]
@@ -47,7 +55,11 @@ def _ids(message: Any, names: tuple[str, ...], prefix: str) -> Iterator[Id]:  # 
     if fd.message_type is not None and not fd.is_repeated and not message.HasField(name):
         return
     value = getattr(message, name)
-    items = [(f"{prefix}{name}[{index}]", item) for index, item in enumerate(value)] if fd.is_repeated else [(prefix + name, value)]
+    items = (
+        [(f"{prefix}{name}[{index}]", item) for index, item in enumerate(value)]
+        if fd.is_repeated
+        else [(prefix + name, value)]
+    )
     for path, item in items:
         if rest:
             yield from _ids(item, tuple(rest), f"{path}.")
@@ -65,19 +77,33 @@ def no_object(fd: FieldDescriptor) -> str:
 
 
 def id_fields(request: Descriptor, variables: frozenset[str]) -> tuple[IdField, ...]:
-    """Those of a request with `refers`, outermost first. `variables`: names of the request's own fields that are path variables."""
+    """Those of a request with `refers`, outermost first.
+
+    `variables`: names of the request's own fields that are path variables.
+    """
     ways = sorted(_walk(request, (), frozenset()), key=len)
     return tuple(
-        IdField(names, refers(way[-1]), len(names) == 1 and names[0] in variables, any(fd.is_repeated for fd in way))
+        IdField(
+            names,
+            refers(way[-1]),
+            len(names) == 1 and names[0] in variables,
+            any(fd.is_repeated for fd in way),
+        )
         for way in ways
         for names in [tuple(fd.name for fd in way)]
     )
 
 
-def _walk(message: Descriptor, way: tuple[FieldDescriptor, ...], around: frozenset[str]) -> Iterator[tuple[FieldDescriptor, ...]]:
+def _walk(
+    message: Descriptor, way: tuple[FieldDescriptor, ...], around: frozenset[str]
+) -> Iterator[tuple[FieldDescriptor, ...]]:
     for fd in message.fields:
         if refers(fd):
             yield (*way, fd)
         inside = fd.message_type
-        if inside is not None and inside.file.package == message.file.package and inside.full_name not in around:
+        if (
+            inside is not None
+            and inside.file.package == message.file.package
+            and inside.full_name not in around
+        ):
             yield from _walk(inside, (*way, fd), around | {message.full_name})

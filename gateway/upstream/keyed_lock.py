@@ -1,7 +1,8 @@
-"""Whose turn it is to change something: one change at a time to one object, as far as this process makes them.
+"""Whose turn it is to change something: one change at a time to one object, as far as this process
+makes them.
 
-Without it, the repeat of a change whose answer was lost could undo a newer one of ours. A change names its object; one that is for all
-objects of a project excludes every other change there.
+Without it, the repeat of a change whose answer was lost could undo a newer one of ours. A change
+names its object; one that is for all objects of a project excludes every other change there.
 """
 
 import asyncio
@@ -12,14 +13,20 @@ from weakref import WeakValueDictionary
 
 
 class KeyedLock:
-    """KeyedLock of all projects and objects; only those that are taken or waited for take memory."""
+    """KeyedLock of all projects and objects; only those that are taken or waited for take
+    memory.
+    """
 
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[tuple[str, str], _Turn] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, project_id: str, thing: str, *, whole_project: bool) -> AsyncIterator[None]:
-        """Holds the turn for a `thing` of a project (empty: it names none), or for the whole project. Waits in the order of arrival."""
+    async def turn(
+        self, project_id: str, thing: str, *, whole_project: bool
+    ) -> AsyncIterator[None]:
+        """Holds the turn for a `thing` of a project (empty: it names none), or for the whole
+        project. Waits in the order of arrival.
+        """
         async with self._of(project_id, "").held(exclusive=whole_project):
             if not thing:
                 yield

@@ -1,7 +1,8 @@
 """Whether an object is in a tenant's enterprise project, as CBR tells it.
 
-A vault and a backup say it themselves. A checkpoint is its vault's, a resource that of the vault that holds it, a disk its server's. The vault of a
-task may be gone, so the filter of the list tells whose a task is. A policy belongs to no enterprise project: its name tells, which begins with the id
+A vault and a backup say it themselves. A checkpoint is its vault's, a resource that of the vault
+that holds it, a disk its server's. The vault of a task may be gone, so the filter of the list tells
+whose a task is. A policy belongs to no enterprise project: its name tells, which begins with the id
 of one.
 """
 
@@ -9,7 +10,15 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cbrgateway.v1 import backup_pb2, checkpoint_pb2, options_pb2, policy_pb2, protectability_pb2, task_pb2, vault_pb2
+from cbrgateway.v1 import (
+    backup_pb2,
+    checkpoint_pb2,
+    options_pb2,
+    policy_pb2,
+    protectability_pb2,
+    task_pb2,
+    vault_pb2,
+)
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
@@ -48,7 +57,9 @@ _PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueT
 }
 _IDS_AT_ONCE: Final = 50
 _AROUND_S: Final = 60
-"""How much wider than a task's life the window is in which it is looked for; which of its times CBR's filters mean is not documented."""
+"""How much wider than a task's life the window is in which it is looked for; which of its times
+CBR's filters mean is not documented.
+"""
 
 
 @dataclass(slots=True)
@@ -64,7 +75,10 @@ class Lookup:
     """Disks of resources that were found to be the tenant's."""
 
     async def own(self, refers: int, ids: Sequence[Id]) -> Collection[str]:
-        """Those of the ids that are the tenant's. Resources come before their disks. Raises GatewayError when CBR cannot be asked."""
+        """Those of the ids that are the tenant's.
+
+        Resources come before their disks. Raises GatewayError when CBR cannot be asked.
+        """
         if refers == options_pb2.REFERS_RESOURCE:
             return await self._held([each.value for each in ids])
         if refers == options_pb2.REFERS_DISK:
@@ -75,27 +89,47 @@ class Lookup:
         return await self._vault(each.value, self.account)
 
     async def destination(self, each: Id) -> bool:
-        return any([await self._vault(each.value, there) for there in (self.account, *self.account.others)])
+        return any(
+            [await self._vault(each.value, there) for there in (self.account, *self.account.others)]
+        )
 
     async def backup(self, each: Id) -> bool:
-        found = await self._get("BackupService/GetBackup", backup_pb2.GetBackupRequest(backup_id=each.value))
-        # Enterprise projects span projects, and a backup that another project shares is shown here, too.
-        return found is not None and (found.backup.project_id, found.backup.enterprise_project_id) == (
+        found = await self._get(
+            "BackupService/GetBackup", backup_pb2.GetBackupRequest(backup_id=each.value)
+        )
+        # Enterprise projects span projects, and a backup that another project shares is shown here,
+        # too.
+        return found is not None and (
+            found.backup.project_id,
+            found.backup.enterprise_project_id,
+        ) == (
             self.account.project_id,
             self.account.enterprise_project_id,
         )
 
     async def checkpoint(self, each: Id) -> bool:
-        found = await self._get("CheckpointService/GetCheckpoint", checkpoint_pb2.GetCheckpointRequest(checkpoint_id=each.value))
+        found = await self._get(
+            "CheckpointService/GetCheckpoint",
+            checkpoint_pb2.GetCheckpointRequest(checkpoint_id=each.value),
+        )
         return found is not None and await self._vault(found.checkpoint.vault.id, self.account)
 
     async def policy(self, each: Id) -> bool:
-        found = await self._get("PolicyService/GetPolicy", policy_pb2.GetPolicyRequest(policy_id=each.value))
-        return found is not None and found.policy.name.startswith(POLICY_MARK.format(self.account.enterprise_project_id))
+        found = await self._get(
+            "PolicyService/GetPolicy", policy_pb2.GetPolicyRequest(policy_id=each.value)
+        )
+        return found is not None and found.policy.name.startswith(
+            POLICY_MARK.format(self.account.enterprise_project_id)
+        )
 
     async def _vault(self, vault_id: str, account: Account) -> bool:
-        found = await self._get("VaultService/GetVault", vault_pb2.GetVaultRequest(vault_id=vault_id), account)
-        return found is not None and (not account.enterprise_project_id or found.vault.enterprise_project_id == account.enterprise_project_id)
+        found = await self._get(
+            "VaultService/GetVault", vault_pb2.GetVaultRequest(vault_id=vault_id), account
+        )
+        return found is not None and (
+            not account.enterprise_project_id
+            or found.vault.enterprise_project_id == account.enterprise_project_id
+        )
 
     async def task(self, each: Id) -> bool:
         found = await self._get("TaskService/GetTask", task_pb2.GetTaskRequest(task_id=each.value))
@@ -117,7 +151,8 @@ class Lookup:
         held: set[str] = set()
         for start in range(0, len(ids), _IDS_AT_ONCE):
             wanted = vault_pb2.ListVaultsRequest(
-                resource_ids=ids[start : start + _IDS_AT_ONCE], enterprise_project_id=self.account.enterprise_project_id
+                resource_ids=ids[start : start + _IDS_AT_ONCE],
+                enterprise_project_id=self.account.enterprise_project_id,
             )
             listed = await self.read("VaultService/ListVaults", wanted, self.account, self.deadline)
             held |= {resource.id for vault in listed.vaults for resource in vault.resources}
@@ -129,21 +164,30 @@ class Lookup:
         kind = _kind(each.holder)
         if not kind:
             return False
-        wanted = protectability_pb2.GetProtectableRequest(protectable_type=kind, instance_id=each.value)
+        wanted = protectability_pb2.GetProtectableRequest(
+            protectable_type=kind, instance_id=each.value
+        )
         found = await self._get("ProtectabilityService/GetProtectable", wanted)
         if found is None:
             return False
         verdict = found.instance.protectable
-        if verdict.HasField("vault") and verdict.vault.enterprise_project_id != self.account.enterprise_project_id:
+        if (
+            verdict.HasField("vault")
+            and verdict.vault.enterprise_project_id != self.account.enterprise_project_id
+        ):
             return False
         self._disks |= {child.id for child in found.instance.children}
         return True
 
     async def _disks_of_servers(self) -> Collection[str]:
         for server in self._servers:
-            wanted = protectability_pb2.GetProtectableRequest(protectable_type=_SERVER, instance_id=server)
+            wanted = protectability_pb2.GetProtectableRequest(
+                protectable_type=_SERVER, instance_id=server
+            )
             found = await self._get("ProtectabilityService/GetProtectable", wanted)
-            self._disks |= {child.id for child in found.instance.children} if found is not None else set()
+            self._disks |= (
+                {child.id for child in found.instance.children} if found is not None else set()
+            )
         return self._disks
 
     async def _get(self, rpc: str, request: Message, account: Account | None = None) -> Any | None:  # noqa: ANN401 - the response of any read
@@ -157,15 +201,21 @@ class Lookup:
 
 
 def named_in_body(binding: Binding, request: Message) -> dict[str, str]:
-    """Kind -> id, of the kinds of which the request's body names one object; of several, nobody could tell which an error is about."""
+    """Kind -> id, of the kinds of which the request's body names one object; of several, nobody
+    could tell which an error is about.
+    """
     found: dict[str, set[str]] = {}
     for each in binding.id_fields:
         if each.refers in KNOWN and not each.in_path:
-            found.setdefault(KNOWN[each.refers], set()).update(id_.value for id_ in each.ids(request))
+            found.setdefault(KNOWN[each.refers], set()).update(
+                id_.value for id_ in each.ids(request)
+            )
     return {kind: ids.pop() for kind, ids in found.items() if len(ids) == 1}
 
 
-def _kind(holder: Any) -> protectability_pb2.ProtectableType.ValueType:  # noqa: ANN401 - any message with a resource's id
+def _kind(
+    holder: Any,  # noqa: ANN401 - any message or value
+) -> protectability_pb2.ProtectableType.ValueType:
     """The type of the resource that a message names; 0 where CBR shows no resources of its type."""
     names = holder.DESCRIPTOR.fields_by_name
     if "protectable_type" in names:

@@ -1,4 +1,6 @@
-"""The mark that shows which operation made an object: a tag of a new vault, the description of a new checkpoint."""
+"""The mark that shows which operation made an object: a tag of a new vault, the description of a
+new checkpoint.
+"""
 
 from typing import Final
 
@@ -9,7 +11,9 @@ from gateway.upstream.declaration import Binding
 MARKER: Final = "gw-op"
 """Tag that the gateway sets on vaults that it creates; callers must not."""
 MAX_TAGS: Final = 10
-"""That CBR lets a new vault have; for what a vault may have later one source says ten, another twenty."""
+"""That CBR lets a new vault have; for what a vault may have later one source says ten, another
+twenty.
+"""
 
 
 def description(op_id: str) -> str:

@@ -1,6 +1,8 @@
-"""What the vendor's billing system says inside CBR's answers: whether an order was placed, and its id. Pure.
+"""What the vendor's billing system says inside CBR's answers: whether an order was placed, and its
+id. Pure.
 
-`subscribeResult` is a number in one source and a text in another, and so is `retCode`; both are read in both forms.
+`subscribeResult` is a number in one source and a text in another, and so is `retCode`; both are
+read in both forms.
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,9 @@ _MAX_IDS: Final = 100
 
 
 def word(code: Json) -> str:
-    """A result code as the billing system's public table writes it, such as `CBC.0156`; empty for a success, whose code there is `CBC.0000`."""
+    """A result code as the billing system's public table writes it, such as `CBC.0156`; empty for a
+    success, whose code there is `CBC.0000`.
+    """
     if is_success(code):
         return ""
     text = str(code)
@@ -31,7 +35,10 @@ def word(code: Json) -> str:
 
 
 def refused(answer: Json) -> bool:
-    """Whether every subscription in an answer has failed and no vault came of it. One that has succeeded is a change that was made."""
+    """Whether every subscription in an answer has failed and no vault came of it.
+
+    One that has succeeded is a change that was made.
+    """
     if not isinstance(answer, dict) or answer.get("vault"):
         return False
     results = _results(answer)
@@ -47,16 +54,27 @@ def order_ids(answer: Json) -> tuple[str, ...]:
     """The ids of all orders in an answer, each once."""
     if not isinstance(answer, dict) or answer.keys().isdisjoint((*_ID_NAMES, *_LINES)):
         return ()
-    found = (*_named(answer), *(text for name in _LINES for line in _listed(answer.get(name)) for text in _of_line(line)))
+    found = (
+        *_named(answer),
+        *(text for name in _LINES for line in _listed(answer.get(name)) for text in _of_line(line)),
+    )
     return tuple(dict.fromkeys(filter(None, found)))[:_MAX_IDS]
 
 
 def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
-    """Give each order that an answer names a place in the response to it. Raises ProtocolError where there is none."""
+    """Give each order that an answer names a place in the response to it.
+
+    Raises ProtocolError where there is none.
+    """
     fields = response.DESCRIPTOR.fields_by_name
     known = cast("Any", response)
     if "orders" in fields:
-        held = {line.order_id for line in known.orders} | {text for line in known.orders for text in line.extra_fields.values() if type(text) is str}
+        held = {line.order_id for line in known.orders} | {
+            text
+            for line in known.orders
+            for text in line.extra_fields.values()
+            if type(text) is str
+        }
         for lost in ids:
             if lost not in held:
                 known.orders.add(order_id=lost)
@@ -67,7 +85,10 @@ def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
 
 
 def _of_line(line: Json) -> Iterator[str]:
-    """The ids in a line of orders: those that it names, or the line itself. A word such as `none` is no id."""
+    """The ids in a line of orders: those that it names, or the line itself.
+
+    A word such as `none` is no id.
+    """
     if isinstance(line, dict):
         yield from _named(line)
     else:
@@ -90,7 +111,9 @@ def _listed(held: Json) -> list[Json]:
 
 
 def _results(answer: dict[str, Json]) -> list[str]:
-    """The outcome of each subscription in an answer, as text; empty where a line does not tell it."""
+    """The outcome of each subscription in an answer, as text; empty where a line does not tell
+    it.
+    """
     told = _listed(answer["orders"]) if answer.get("orders") else []
     if _RESULT in answer:
         told = [answer, *told]

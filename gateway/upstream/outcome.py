@@ -1,11 +1,14 @@
-"""What one attempt proves, and what may follow from it. Pure; the rules of a retry are here and nowhere else.
+"""What one attempt proves, and what may follow from it.
+
+Pure; the rules of a retry are here and nowhere else.
 
     NEVER_SENT   zero bytes of the request were written
     REFUSED      CBR or its API gateway turned the call away before doing anything
     AMBIGUOUS    the request was or may have been written, and nobody knows what came of it
     DEFINITE     CBR answered: done, or not done for a reason
 
-For a read, where nothing is at stake, any 401 counts as REFUSED and any other 4xx as DEFINITE; for a change only what bears the cloud's own mark.
+For a read, where nothing is at stake, any 401 counts as REFUSED and any other 4xx as DEFINITE; for
+a change only what bears the cloud's own mark.
 
 | class    | NEVER_SENT | REFUSED     | AMBIGUOUS                                   | DEFINITE |
 |----------|------------|-------------|---------------------------------------------|----------|
@@ -47,7 +50,11 @@ class Next(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt, judged. Without an answer both `value` and `error` are None. `value` is the JSON of a success, `{}` for an empty body."""
+    """One attempt, judged.
+
+    Without an answer both `value` and `error` are None. `value` is the JSON of a success, `{}` for
+    an empty body.
+    """
 
     outcome: Outcome
     value: Any = None
@@ -59,7 +66,9 @@ class Attempt:
     """Why an answer that is no error cannot be read."""
     timed_out: bool = False
     order_ids: tuple[str, ...] = ()
-    """Orders that the answer names, whether it can be read as a whole or not, and whether they were refused or not."""
+    """Orders that the answer names, whether it can be read as a whole or not, and whether they were
+    refused or not.
+    """
     connect: ConnectFailure | None = None
     """Why there was no connection, where that is what failed."""
     no_place: bool = False
@@ -81,21 +90,37 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
     status = response.status
     if status not in SUCCESS:
         error = read_error(status, response.body)
-        return Attempt(_outcome_of(error, reads=reads), error=error, request_id=request_id, retry_after_s=retry_after, status=status)
+        return Attempt(
+            _outcome_of(error, reads=reads),
+            error=error,
+            request_id=request_id,
+            retry_after_s=retry_after,
+            status=status,
+        )
     try:
         value = strict_json.loads(response.body) if response.body.strip() else {}
     except strict_json.NotJson as problem:
-        return Attempt(Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem))
+        return Attempt(
+            Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem)
+        )
     orders = tuple(filter(None, map(presentable, order_ids(value))))
     refusal = order_error(value, status)
     found = refusal or error_document(value, status)
     if found is not None:
         # Beside what was made an error is a contradiction, which proves neither.
         certain = reads or ((refusal is not None or found.is_own) and not shows_success(value))
-        return Attempt(Outcome.DEFINITE if certain else Outcome.AMBIGUOUS, error=found, request_id=request_id, status=status, order_ids=orders)
+        return Attempt(
+            Outcome.DEFINITE if certain else Outcome.AMBIGUOUS,
+            error=found,
+            request_id=request_id,
+            status=status,
+            order_ids=orders,
+        )
     # Nothing, in whatever form: whether that is enough, the declaration of the response says.
     plain = {} if value in (None, "") else value
-    return Attempt(Outcome.DEFINITE, value=plain, request_id=request_id, status=status, order_ids=orders)
+    return Attempt(
+        Outcome.DEFINITE, value=plain, request_id=request_id, status=status, order_ids=orders
+    )
 
 
 def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:
@@ -106,12 +131,21 @@ def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Retry-After in whole seconds; the form with a date has not been seen from CBR and counts as absent."""
-    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None  # noqa: PLR2004
+    """Retry-After in whole seconds; the form with a date has not been seen from CBR and counts as
+    absent.
+    """
+    return (
+        float(text)
+        if text is not None and text.isascii() and text.isdigit() and len(text) < 6  # noqa: PLR2004
+        else None
+    )
 
 
 def what_next(retry_class: RetryClass, outcome: Outcome, refusals: int) -> Next:
-    """What may follow an attempt, time and budget permitting. `refusals`: how often this call was refused, this attempt included."""
+    """What may follow an attempt, time and budget permitting.
+
+    `refusals`: how often this call was refused, this attempt included.
+    """
     if outcome is Outcome.DEFINITE:
         return Next.END
     if outcome is Outcome.NEVER_SENT:

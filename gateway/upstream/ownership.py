@@ -1,15 +1,18 @@
-"""Keeps tenants apart: destinations are the tenant's own projects, and of a shared project only the tenant's enterprise project is used.
+"""Keeps tenants apart: destinations are the tenant's own projects, and of a shared project only the
+tenant's enterprise project is used.
 
 What an RPC may do in a shared project follows from what the ids of its request name (`refers`):
 
-bounded    the request has a place for an enterprise project: the list is filtered, what is created is stamped
+bounded    the request has a place for an enterprise project: the list is filtered, what is created
+           is stamped
 checked    it names objects: each is looked up before it is used
 sifted     CBR cannot filter the list: it is read whole, and rows of others are left out
 harmless   what it shows is nobody's
 refused    everything else, with PROJECT_SHARED
 
-A foreign object and a missing one end in the same error, which is made here. Nothing is remembered from call to call: a vault can be moved to another
-enterprise project in the vendor's console at any time.
+A foreign object and a missing one end in the same error, which is made here. Nothing is remembered
+from call to call: a vault can be moved to another enterprise project in the vendor's console at any
+time.
 """
 
 from collections.abc import Callable
@@ -25,7 +28,9 @@ from gateway.upstream.id_fields import Id
 from gateway.upstream.lookup import KNOWN, Lookup, Read
 from gateway.upstream.retry import Deadline
 
-_UNKNOWABLE: Final = frozenset({options_pb2.REFERS_AGENT, options_pb2.REFERS_ORGANIZATION_POLICY, options_pb2.REFERS_ORDER})
+_UNKNOWABLE: Final = frozenset(
+    {options_pb2.REFERS_AGENT, options_pb2.REFERS_ORGANIZATION_POLICY, options_pb2.REFERS_ORDER}
+)
 """CBR does not tell which enterprise project these belong to."""
 _EVERYWHERE: Final = "all_granted_eps"
 
@@ -37,7 +42,10 @@ class Ownership:
         self._read = read
 
     def bounded(self, binding: Binding, request: Message, account: Account) -> Message:
-        """The request as it may be sent for the tenant. Raises PROJECT_DENIED, PROJECT_SHARED or FIELD_INVALID; calls nothing."""
+        """The request as it may be sent for the tenant.
+
+        Raises PROJECT_DENIED, PROJECT_SHARED or FIELD_INVALID; calls nothing.
+        """
         if binding.for_administrators:
             return request
         _check_projects(binding, request, account)
@@ -51,15 +59,24 @@ class Ownership:
             binding.traits.check_owner(request, account.enterprise_project_id)
         return _stamped(binding, request, account)
 
-    async def check(self, binding: Binding, request: Message, account: Account, deadline: Deadline) -> None:
-        """Looks up what the request names. Raises one of the NOT_FOUND reasons, the same for what is foreign and what does not exist."""
+    async def check(
+        self, binding: Binding, request: Message, account: Account, deadline: Deadline
+    ) -> None:
+        """Looks up what the request names.
+
+        Raises one of the NOT_FOUND reasons, the same for what is foreign and what does not exist.
+        """
         shared = bool(account.enterprise_project_id)
         if not shared and not any(other.enterprise_project_id for other in account.others):
             return
         wanted: dict[int, list[Id]] = {}
         for field in binding.id_fields:
             # The other ids of a list are filters, and the list itself is bounded.
-            known = field.refers in KNOWN if shared else field.refers == options_pb2.REFERS_DESTINATION_VAULT
+            known = (
+                field.refers in KNOWN
+                if shared
+                else field.refers == options_pb2.REFERS_DESTINATION_VAULT
+            )
             if known and (field.in_path or not binding.paging):
                 wanted.setdefault(field.refers, []).extend(field.ids(request))
         lookup = Lookup(self._read, account, deadline)
@@ -68,8 +85,12 @@ class Ownership:
             if foreign := next((each for each in ids if each.value not in own), None):
                 raise _missing(refers, foreign)
 
-    def sieve(self, binding: Binding, account: Account, keep: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
-        """Which rows of a list to keep that has to be read whole: those that `keep` wants and that are the tenant's; None: CBR filters."""
+    def sieve(
+        self, binding: Binding, account: Account, keep: Callable[[Any], bool] | None
+    ) -> Callable[[Any], bool] | None:
+        """Which rows of a list to keep that has to be read whole: those that `keep` wants and that
+        are the tenant's; None: CBR filters.
+        """
         own = account.enterprise_project_id
         theirs = binding.traits.sieve
         if not own or theirs is None:
@@ -89,8 +110,14 @@ def within_reach(binding: Binding) -> bool:
 
 
 def check_reach(binding: Binding, account: Account) -> None:
-    """Raises PROJECT_SHARED for an RPC that cannot be kept to the tenant's part of the account's project."""
-    if account.enterprise_project_id and not binding.for_administrators and not within_reach(binding):
+    """Raises PROJECT_SHARED for an RPC that cannot be kept to the tenant's part of the account's
+    project.
+    """
+    if (
+        account.enterprise_project_id
+        and not binding.for_administrators
+        and not within_reach(binding)
+    ):
         raise _shared(f"{binding.rpc} reaches the whole project")
 
 
@@ -119,18 +146,29 @@ def _stamped(binding: Binding, request: Message, account: Account) -> Message:
             continue
         for each in field.ids(request):
             if each.value != own and not (binding.paging and each.value == _EVERYWHERE):
-                raise field_invalid(each.path, "must be left out, or be the enterprise project of this tenant", "owner")
+                raise field_invalid(
+                    each.path,
+                    "must be left out, or be the enterprise project of this tenant",
+                    "owner",
+                )
         if not field.many:
             field.put(stamped, own)
     return stamped
 
 
 def _shared(what: str) -> GatewayError:
-    text = f"{what}, and this tenant has only a part of it; see docs/tenants.md for what to use instead."
+    text = (
+        f"{what}, and this tenant has only a part of it; see docs/tenants.md for what to use"
+        " instead."
+    )
     return GatewayError(errors_pb2.ERROR_REASON_PROJECT_SHARED, text)
 
 
 def _missing(refers: int, each: Id) -> GatewayError:
     kind = KNOWN[refers]
     reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{kind.upper()}_NOT_FOUND")
-    return GatewayError(reason, f"The {kind} in {each.path} does not exist; check the id and the project.", resource=Resource(kind, each.value))
+    return GatewayError(
+        reason,
+        f"The {kind} in {each.path} does not exist; check the id and the project.",
+        resource=Resource(kind, each.value),
+    )

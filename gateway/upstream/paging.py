@@ -1,7 +1,8 @@
 """Lists: page sizes, page tokens and the ways in which CBR pages, behind one way for callers.
 
-A token holds where the next page starts: marks of the rows shown last, by which the place is found again although rows were deleted or inserted
-(walk.py). It is signed, so that a caller cannot make one up, and bound to the tenant, project, RPC and filter; nothing is kept here.
+A token holds where the next page starts: marks of the rows shown last, by which the place is found
+again although rows were deleted or inserted (walk.py). It is signed, so that a caller cannot make
+one up, and bound to the tenant, project, RPC and filter; nothing is kept here.
 """
 
 import hashlib
@@ -30,7 +31,9 @@ MAX_SIZE: Final = 200
 _MOST: Final = 1000
 """The most rows that CBR answers at once, mostly."""
 _MAX_BYTES: Final = 3 * 1024 * 1024
-"""Of the rows on one page: with what else is in an answer less than the 4 MiB that clients take unless told otherwise."""
+"""Of the rows on one page: with what else is in an answer less than the 4 MiB that clients take
+unless told otherwise.
+"""
 _ROW_OVERHEAD: Final = 8
 """Bytes at most that a row takes besides its own: the field's number and its length."""
 TOKEN_LIFE_S: Final = 72 * 3600
@@ -41,7 +44,9 @@ _MAX_TOKEN_CHARS: Final = 2048
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """A place in a list (walk.Place, trail.Trail), when the token was made, and what it belongs to."""
+    """A place in a list (walk.Place, trail.Trail), when the token was made, and what it belongs
+    to.
+    """
 
     way: int = 0
     cursor: int | str = 0
@@ -55,7 +60,12 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def place(self) -> Place:
-        return Place(Trail(self.shown, self.marks), self.way, self.cursor, Longest(self.longest, self.limit, self.total))
+        return Place(
+            Trail(self.shown, self.marks),
+            self.way,
+            self.cursor,
+            Longest(self.longest, self.limit, self.total),
+        )
 
 
 class PageTokens:
@@ -74,7 +84,9 @@ class PageTokens:
         if position is None:
             raise _mismatch("is not a token of this gateway; pass next_page_token on unchanged")
         if position.binding != owner:
-            raise _mismatch("belongs to another list, tenant or filter; start again without a token")
+            raise _mismatch(
+                "belongs to another list, tenant or filter; start again without a token"
+            )
         if not -_SKEW_S <= self._clock.time() - position.made <= TOKEN_LIFE_S:
             raise _mismatch("has expired after 72 hours; start again without a token")
         return position
@@ -82,7 +94,17 @@ class PageTokens:
     def make(self, place: Place, owner: bytes) -> str:
         trail = place.trail
         now, longest = int(self._clock.time()), place.longest
-        position = Position(place.way, place.cursor, trail.shown, trail.marks, now, owner, longest.rows, longest.limit, longest.total)
+        position = Position(
+            place.way,
+            place.cursor,
+            trail.shown,
+            trail.marks,
+            now,
+            owner,
+            longest.rows,
+            longest.limit,
+            longest.total,
+        )
         return self._seal.write(msgspec.msgpack.encode(position))
 
 
@@ -96,11 +118,16 @@ def _position(payload: bytes) -> Position | None:
 
 def _mismatch(text: str) -> GatewayError:
     violation = Violation("page_token", text, "page_token")
-    return GatewayError(errors_pb2.ERROR_REASON_PAGE_TOKEN_MISMATCH, f"page_token: {text}", violations=(violation,))
+    return GatewayError(
+        errors_pb2.ERROR_REASON_PAGE_TOKEN_MISMATCH, f"page_token: {text}", violations=(violation,)
+    )
 
 
 def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
-    """What a token is bound to: the RPC, who calls, and the request without its paging fields. The page size may change between pages."""
+    """What a token is bound to: the RPC, who calls, and the request without its paging fields.
+
+    The page size may change between pages.
+    """
     bare = binding.request_type()
     bare.CopyFrom(request)
     for name in ("page_size", "page_token"):
@@ -110,7 +137,9 @@ def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
 
 
 ReadOne = Callable[[dict[str, Json], OnBadRow], Awaitable[Any]]
-"""Makes one call of a list to CBR; takes what is added to its query or body, and who hears of the rows that the response lacks."""
+"""Makes one call of a list to CBR; takes what is added to its query or body, and who hears of the
+rows that the response lacks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +152,22 @@ class Page:
     token: Callable[[Place], str]
 
     async def fetch(self, read: ReadOne, on_bad_row: OnBadRow | None = None) -> Message:
-        """Read from CBR, by as few calls as it takes. Raises GatewayError. `on_bad_row`: hears of rows that cannot be understood."""
+        """Read from CBR, by as few calls as it takes.
+
+        Raises GatewayError. `on_bad_row`: hears of rows that cannot be understood.
+        """
         if self.binding.paging == options_pb2.PAGING_SLICED:
             return await self.sifted(read, lambda _row: True, on_bad_row)
         reader = _Reader(self.binding, read, on_bad_row)
         found = await step(_source(self.binding, reader), self.place, self.size)
         return self._filled(reader.last, found, found.total)
 
-    async def sifted(self, read: ReadOne, keep: Callable[[Any], bool], on_bad_row: OnBadRow | None = None) -> Message:
-        """Cut out of those rows of the whole list that are to be kept; of one that cannot be read nobody knows whether it is."""
+    async def sifted(
+        self, read: ReadOne, keep: Callable[[Any], bool], on_bad_row: OnBadRow | None = None
+    ) -> Message:
+        """Cut out of those rows of the whole list that are to be kept; of one that cannot be read
+        nobody knows whether it is.
+        """
         reader = _Reader(self.binding, read, on_bad_row)
         rows = [row for row in await reader.all() if isinstance(row, UnreadableRow) or keep(row)]
         return self._filled(reader.last, rest(rows, self.place, self.size), len(readable(rows)))
@@ -141,10 +177,16 @@ class Page:
         rows = list(getattr(everything, rows_field(self.binding.descriptor.output_type)))
         return self._filled(everything, rest(rows, self.place, self.size), len(rows))
 
-    async def kept(self, response: Any, rows: Callable[[str], AsyncIterator[tuple[str, Message]]]) -> Message:  # noqa: ANN401 - any list response
-        """Put into a response, of rows that the gateway keeps itself: `rows` tells them, each with its position, from behind a position on.
+    async def kept(
+        self,
+        response: Any,  # noqa: ANN401 - any message
+        rows: Callable[[str], AsyncIterator[tuple[str, Message]]],
+    ) -> Message:
+        """Put into a response, of rows that the gateway keeps itself: `rows` tells them, each with
+        its position, from behind a position on.
 
-        The first page counts them all; the next ones say what was counted, and read no more than they show.
+        The first page counts them all; the next ones say what was counted, and read no more than
+        they show.
         """
         counted, _, position = str(self.place.cursor).partition(" ")
         found: list[tuple[str, Message]] = []
@@ -217,7 +259,10 @@ class _Reader:
         self.last: Any = None
 
     async def all(self) -> list[Row]:
-        """Every row of the list. A list that CBR shows as a whole has more rows than it shows only if it pages it after all."""
+        """Every row of the list.
+
+        A list that CBR shows as a whole has more rows than it shows only if it pages it after all.
+        """
         shown = await self({}) if self._binding.paging == options_pb2.PAGING_SLICED else None
         if shown and (shown.total or 0) <= len(shown.rows):
             return list(shown.rows)
@@ -231,17 +276,31 @@ class _Reader:
             for row in bad:
                 self._on_bad_row(row)
         rows = in_order(getattr(response, self._rows), bad)
-        counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField("total_size")
+        counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField(
+            "total_size"
+        )
         return Window(rows, response.total_size if counted else None, limit)
 
-    async def _window(self, ask: dict[str, int | str], on_bad_row: OnBadRow) -> tuple[Any, int | None]:
-        """The answer, and how many rows were asked for in the end: of rows that are too large together, fewer at once."""
+    async def _window(
+        self, ask: dict[str, int | str], on_bad_row: OnBadRow
+    ) -> tuple[Any, int | None]:
+        """The answer, and how many rows were asked for in the end: of rows that are too large
+        together, fewer at once.
+        """
         in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         while True:
-            limited = ask if self._most is None or "limit" not in ask else ask | {"limit": min(int(ask["limit"]), self._most)}
+            limited = (
+                ask
+                if self._most is None or "limit" not in ask
+                else ask | {"limit": min(int(ask["limit"]), self._most)}
+            )
             limit = int(limited["limit"]) if "limit" in limited else None
             try:
-                asked = {name: str(value) for name, value in limited.items()} if in_body else dict(limited)
+                asked = (
+                    {name: str(value) for name, value in limited.items()}
+                    if in_body
+                    else dict(limited)
+                )
                 return await self._read(asked, on_bad_row), limit
             except AnswerTooLarge:
                 if limit is None or limit <= 1:

@@ -1,6 +1,8 @@
-"""Percent-encoding for paths, queries and signatures: everything is encoded but letters, digits and `-._~`.
+"""Percent-encoding for paths, queries and signatures: everything is encoded but letters, digits and
+`-._~`.
 
-Most of what CBR is asked for is written in these alone. `is_plain` sees that at once, where the standard library looks at every character.
+Most of what CBR is asked for is written in these alone. `is_plain` sees that at once, where the
+standard library looks at every character.
 """
 
 import re

@@ -1,13 +1,17 @@
-"""Whether a change whose outcome is unknown is in force, told from what an ordinary read shows, and the response it would have had.
+"""Whether a change whose outcome is unknown is in force, told from what an ordinary read shows, and
+the response it would have had.
 
-Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the object of the same name in the read; every
-member that was sent must be there with the same value. The calls that say it in another way have the trait read_back.
+Most changes need no code here: the request's object (`{"vault": {...}}`) is compared with the
+object of the same name in the read; every member that was sent must be there with the same value.
+The calls that say it in another way have the trait read_back.
 
 There are three answers, and a doubt never becomes a success:
 
     a response      every member that was sent is shown in force
-    None            some of it is not shown; the change is sent again, which is harmless for what is IDEMPOTENT
-    OUTCOME_UNKNOWN all of it is shown, but not what CBR would have answered, or a repeat would fail because of the first attempt
+    None            some of it is not shown; the change is sent again, which is harmless for what is
+                    IDEMPOTENT
+    OUTCOME_UNKNOWN all of it is shown, but not what CBR would have answered, or a repeat would fail
+    because of the first attempt
 """
 
 from collections.abc import Mapping
@@ -25,17 +29,28 @@ from gateway.upstream.values import Json
 
 
 def read_request(read: Binding, request: Message) -> Message:
-    """The request of the read, with every field that both requests have (vault_id, backup_id, …)."""
+    """The request of the read, with every field that both requests have (vault_id, backup_id,
+    …).
+    """
     wanted = read.request_type()
     for fd in wanted.DESCRIPTOR.fields:
-        if fd.name in request.DESCRIPTOR.fields_by_name and fd.type == fd.TYPE_STRING and not fd.is_repeated:
+        if (
+            fd.name in request.DESCRIPTOR.fields_by_name
+            and fd.type == fd.TYPE_STRING
+            and not fd.is_repeated
+        ):
             setattr(wanted, fd.name, getattr(request, fd.name))
     return wanted
 
 
 def settled(binding: Binding, read: Binding, request: Message, observed: Message) -> Message | None:
-    """The response if `observed`, the response of `read`, shows the change in force, else None. Raises OUTCOME_UNKNOWN."""
-    change = ReadBack(request, observed, binding.members(request), read.response_plan.write(observed))
+    """The response if `observed`, the response of `read`, shows the change in force, else None.
+
+    Raises OUTCOME_UNKNOWN.
+    """
+    change = ReadBack(
+        request, observed, binding.members(request), read.response_plan.write(observed)
+    )
     check = binding.traits.read_back
     if check is not None:
         return binding.response_type(**found) if (found := check(change)) is not None else None
@@ -49,28 +64,45 @@ def settled(binding: Binding, read: Binding, request: Message, observed: Message
 
 
 def within(sent: Mapping[str, Json], read: Mapping[str, Json], shown: Descriptor) -> bool:
-    """Whether every member of `sent` is in `read`, the JSON of a message of type `shown`, with the same value.
+    """Whether every member of `sent` is in `read`, the JSON of a message of type `shown`, with the
+    same value.
 
-    A member that is missing in the read says nothing, unless its field there has no presence: then it is false, 0 or empty. A member that the
-    message does not have is never shown. An object with nothing but lists that it clears asks for nothing that could be shown, so only one in which
+    A member that is missing in the read says nothing, unless its field there has no presence: then
+    it is false, 0 or empty. A member that the message does not have is never shown. An object with
+    nothing but lists that it clears asks for nothing that could be shown, so only one in which
     nothing is shown is like it.
     """
     fields = {codec.json_key(fd): fd for fd in shown.fields if fd.name not in codec.GATEWAY_FIELDS}
     if all(value == [] for value in sent.values()):
         return not any(read.values())
-    return all(key in fields and _same(value, read.get(key), fields[key]) for key, value in sent.items())
+    return all(
+        key in fields and _same(value, read.get(key), fields[key]) for key, value in sent.items()
+    )
 
 
 def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:
     if read is None:
         return sent is None or (not fd.has_presence and not sent)
-    if fd.message_type is not None and isinstance(sent, dict) and isinstance(read, dict) and not codec.is_map(fd):
+    if (
+        fd.message_type is not None
+        and isinstance(sent, dict)
+        and isinstance(read, dict)
+        and not codec.is_map(fd)
+    ):
         return within(sent, read, fd.message_type)
     if fd.message_type is not None and isinstance(sent, list) and isinstance(read, list):
-        return len(sent) == len(read) and all(_same(a, b, fd) for a, b in zip(sent, read, strict=True))
+        return len(sent) == len(read) and all(
+            _same(a, b, fd) for a, b in zip(sent, read, strict=True)
+        )
     return bool(sent == read)
 
 
 def cannot_tell() -> NoReturn:
-    """For a check to which a read shows what was asked for, and not what came of this call. Raises OUTCOME_UNKNOWN."""
-    raise GatewayError(errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN, "A read shows what was asked for, but not what came of this call.")
+    """For a check to which a read shows what was asked for, and not what came of this call.
+
+    Raises OUTCOME_UNKNOWN.
+    """
+    raise GatewayError(
+        errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN,
+        "A read shows what was asked for, but not what came of this call.",
+    )

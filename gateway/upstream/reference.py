@@ -1,6 +1,8 @@
-"""What the protos say about an RPC in words: the comments, types and rules behind `cbr-gateway explain`.
+"""What the protos say about an RPC in words: the comments, types and rules behind
+`cbr-gateway explain`.
 
-The generated modules hold no comments, so these come from the descriptor set that is shipped beside the package.
+The generated modules hold no comments, so these come from the descriptor set that is shipped beside
+the package.
 """
 
 import re
@@ -23,7 +25,9 @@ from gateway.upstream.declaration import IN_BODY, Binding
 _PACKAGE: Final = errors_pb2.DESCRIPTOR.package
 _SET: Final = "cbrgateway.binpb"
 _MAX_NESTING: Final = 6
-_NAMED: Final = frozenset({"message_type", "enum_type", "service", "nested_type", "field", "method", "value"})
+_NAMED: Final = frozenset(
+    {"message_type", "enum_type", "service", "nested_type", "field", "method", "value"}
+)
 _PAGING: Final[Mapping[int, tuple[str, str]]] = {
     options_pb2.PAGING_OFFSET: ("query limit", "query offset"),
     options_pb2.PAGING_MARKER: ("query limit", "query offset, marker"),
@@ -36,7 +40,10 @@ _WORD: Final = re.compile(r"[A-Z][A-Z_]{3,}")
 
 @dataclass(frozen=True, slots=True)
 class FieldReference:
-    """One field of a request or answer. `depth`: how many messages it is inside of. `place`: where it goes, or comes from, on the wire."""
+    """One field of a request or answer.
+
+    `depth`: how many messages it is inside of. `place`: where it goes, or comes from, on the wire.
+    """
 
     name: str
     depth: int
@@ -59,10 +66,21 @@ class ErrorReference:
 
 
 def load_comments() -> Mapping[str, str]:
-    """Comments by full name, such as `cbrgateway.v1.Vault.name`, from the installed descriptor set or, in a checkout, from the generated one."""
+    """Comments by full name, such as `cbrgateway.v1.Vault.name`, from the installed descriptor set
+    or, in a checkout, from the generated one.
+    """
     installed = resources.files("gateway").joinpath(_SET)
-    content = installed.read_bytes() if installed.is_file() else (Path(__file__).parents[2] / "generated" / _SET).read_bytes()
-    return {name: text for file in FileDescriptorSet.FromString(content).file if file.package == _PACKAGE for name, text in _comments(file)}
+    content = (
+        installed.read_bytes()
+        if installed.is_file()
+        else (Path(__file__).parents[2] / "generated" / _SET).read_bytes()
+    )
+    return {
+        name: text
+        for file in FileDescriptorSet.FromString(content).file
+        if file.package == _PACKAGE
+        for name, text in _comments(file)
+    }
 
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
@@ -114,9 +132,22 @@ def _fields(
         place = places.get(fd.name) or f"{prefix}{separator}{codec.json_key(fd)}"
         answered = prefix.startswith("answer")
         rules = tuple(_forms(fd)) if answered else (*_rules(fd), *_forms(fd))
-        yield FieldReference(fd.name, depth, _type(fd), place, rules, comments.get(fd.full_name, ""), allowed_values(fd))
+        yield FieldReference(
+            fd.name,
+            depth,
+            _type(fd),
+            place,
+            rules,
+            comments.get(fd.full_name, ""),
+            allowed_values(fd),
+        )
         inside = fd.message_type
-        if inside is not None and inside.file.package == descriptor.file.package and not codec.is_map(fd) and depth < _MAX_NESTING:
+        if (
+            inside is not None
+            and inside.file.package == descriptor.file.package
+            and not codec.is_map(fd)
+            and depth < _MAX_NESTING
+        ):
             here = {"extra_fields": "keys without a field"} if answered else {}
             yield from _fields(inside, comments, here, place, depth + 1)
 
@@ -147,18 +178,27 @@ def allowed_values(fd: FieldDescriptor) -> tuple[str, ...]:
         return ()
     rules = fd.GetOptions().Extensions[validate_pb2.field]
     rule = rules.repeated.items.enum if fd.is_repeated else rules.enum
-    allowed = {rule.const} if rule.HasField("const") else {value.number for value in fd.enum_type.values} - {0, *rule.not_in}
+    allowed = (
+        {rule.const}
+        if rule.HasField("const")
+        else {value.number for value in fd.enum_type.values} - {0, *rule.not_in}
+    )
     return tuple(value.name for value in fd.enum_type.values if value.number in allowed)
 
 
 def _rules(fd: FieldDescriptor) -> Iterator[str]:
     options = fd.GetOptions()
     if options.HasExtension(validate_pb2.field):
-        # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows it.
+        # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows
+        # it.
         unsure = options.Extensions[options_pb2.unsure]
         for rule in _leaves(options.Extensions[validate_pb2.field], ""):
             if not rule.startswith("enum."):
-                yield f"{rule} (not sure: warned of, not refused)" if rule.partition(":")[0] in unsure else rule
+                yield (
+                    f"{rule} (not sure: warned of, not refused)"
+                    if rule.partition(":")[0] in unsure
+                    else rule
+                )
     if fd.message_type is not None:
         yield from message_rules(fd.message_type)
 
@@ -171,18 +211,33 @@ def message_rules(descriptor: Any) -> Iterator[str]:  # noqa: ANN401 - as _field
 
 
 def fields_together(descriptor: Any, rule_id: str) -> tuple[str, ...]:  # noqa: ANN401 - as _fields
-    """The fields that a rule of a message is about, as paths from the message, in the rule's order; none where it has no such rule."""
+    """The fields that a rule of a message is about, as paths from the message, in the rule's order;
+    none where it has no such rule.
+    """
     options = descriptor.GetOptions()
-    rules = options.Extensions[validate_pb2.message].cel if options.HasExtension(validate_pb2.message) else ()
-    ways = [way.group(1) for rule in rules if rule.id == rule_id for way in _OF_THIS.finditer(rule.expression)]
+    rules = (
+        options.Extensions[validate_pb2.message].cel
+        if options.HasExtension(validate_pb2.message)
+        else ()
+    )
+    ways = [
+        way.group(1)
+        for rule in rules
+        if rule.id == rule_id
+        for way in _OF_THIS.finditer(rule.expression)
+    ]
     # `has(this.bind_rules) && size(this.bind_rules.tags) > 0` is about the tags.
-    return tuple(dict.fromkeys(way for way in ways if not any(other.startswith(f"{way}.") for other in ways)))
+    return tuple(
+        dict.fromkeys(way for way in ways if not any(other.startswith(f"{way}.") for other in ways))
+    )
 
 
 _EMPTY: Final[Mapping[int, str]] = {
     options_pb2.EMPTY_SENT: "sent even when empty",
     options_pb2.EMPTY_CLEARS: "empty: takes away what is there",
-    options_pb2.EMPTY_REPLACED: "replaced as a whole by CBR; read first, so that what is not set stays",
+    options_pb2.EMPTY_REPLACED: (
+        "replaced as a whole by CBR; read first, so that what is not set stays"
+    ),
 }
 
 
@@ -202,7 +257,10 @@ def _leaves(message: Message, prefix: str) -> Iterator[str]:
         if fd.message_type is not None and not fd.is_repeated:
             yield from _leaves(value, f"{name}.")
         elif fd.message_type is not None:
-            yield from (f"{name}: {getattr(item, 'message', '') or getattr(item, 'expression', '')}" for item in value)
+            yield from (
+                f"{name}: {getattr(item, 'message', '') or getattr(item, 'expression', '')}"
+                for item in value
+            )
         elif value is True:
             yield name
         else:
@@ -216,4 +274,6 @@ def errors_named(comment: str, comments: Mapping[str, str]) -> Iterator[ErrorRef
         if word in by_name:
             reason, code = by_name[word]
             enum = errors_pb2.ErrorReason.DESCRIPTOR.full_name
-            yield ErrorReference(word, code, comments.get(f"{enum}.{errors_pb2.ErrorReason.Name(reason)}", ""))
+            yield ErrorReference(
+                word, code, comments.get(f"{enum}.{errors_pb2.ErrorReason.Name(reason)}", "")
+            )

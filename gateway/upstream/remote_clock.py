@@ -1,8 +1,11 @@
-"""CBR's time, told from the `Date` of its answers. Our own wall clock plays no part in it, since it may be minutes off.
+"""CBR's time, told from the `Date` of its answers.
 
-An answer that was asked for at `asked` and had by `got`, both monotonic, bears a Date that was cut to a whole second in between. So CBR's time is
-ahead of our monotonic time by at least `date - got` and by less than `date + 1 - asked`. Each answer narrows that down. One that contradicts all
-before it means that a clock was set: it alone counts from then on.
+Our own wall clock plays no part in it, since it may be minutes off.
+
+An answer that was asked for at `asked` and had by `got`, both monotonic, bears a Date that was cut
+to a whole second in between. So CBR's time is ahead of our monotonic time by at least `date - got`
+and by less than `date + 1 - asked`. Each answer narrows that down. One that contradicts all before
+it means that a clock was set: it alone counts from then on.
 """
 
 from dataclasses import dataclass
@@ -46,7 +49,10 @@ class RemoteClock:
         self._learnt_at = 0.0
 
     def observe(self, response: HttpResponse, asked: float) -> None:
-        """Learns from any answer. `asked`: a moment before its request was sent, by the monotonic clock."""
+        """Learns from any answer.
+
+        `asked`: a moment before its request was sent, by the monotonic clock.
+        """
         got, date = self._clock.monotonic(), date_of(response)
         if date is None or abs(date - self._clock.time()) > _BELIEVED_S:
             return
@@ -65,11 +71,17 @@ class RemoteClock:
         return Span(now + ahead.earliest, now + ahead.latest)
 
     def comparable(self, then: Span | None, wall: float) -> bool:
-        """Whether a moment can be compared with CBR's times of today: neither clock was set since. `wall`: the same moment by our wall clock."""
+        """Whether a moment can be compared with CBR's times of today: neither clock was set since.
+
+        `wall`: the same moment by our wall clock.
+        """
         now = self.now()
         if then is None or now is None:
             return False
-        least, most = now.earliest - self._clock.time() - _SET_S, now.latest - self._clock.time() + _SET_S
+        least, most = (
+            now.earliest - self._clock.time() - _SET_S,
+            now.latest - self._clock.time() + _SET_S,
+        )
         return then.latest - wall >= least and then.earliest - wall <= most
 
     def _widened(self, now: float) -> Span | None:

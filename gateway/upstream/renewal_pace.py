@@ -1,8 +1,12 @@
-"""How soon IAM may be asked again for a project's token, so that neither revocations nor a wrong credential become a storm on it.
+"""How soon IAM may be asked again for a project's token, so that neither revocations nor a wrong
+credential become a storm on it.
 
-refused after it was accepted     the token was revoked: replaced at once, ten times in quick succession, then every 2 s
-refused before it was accepted    perhaps revoked as well, perhaps every token is refused: at once, then after 0.2, 0.4, ... 60 s
-IAM itself failed                 after 1, 2, ... 60 s; it locks accounts that keep trying a wrong password
+refused after it was accepted     the token was revoked: replaced at once, ten times in quick
+                                  succession, then every 2 s
+refused before it was accepted    perhaps revoked as well, perhaps every token is refused: at once,
+                                  then after 0.2, 0.4, ... 60 s
+IAM itself failed                 after 1, 2, ... 60 s; it locks accounts that keep trying a wrong
+                                  password
 """
 
 import math

@@ -1,7 +1,9 @@
-"""Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with what is in force, where a caller sets some fields.
+"""Parts of an object that CBR replaces as a whole, as `EMPTY_REPLACED` declares: filled up with
+what is in force, where a caller sets some fields.
 
-What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it came, so that it is not lost either. Where the
-read does not show the part as an object nobody knows what is in force, and nothing is sent, unless the caller set every field.
+What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it
+came, so that it is not lost either. Where the read does not show the part as an object nobody knows
+what is in force, and nothing is sent, unless the caller set every field.
 """
 
 from collections.abc import Iterator
@@ -22,12 +24,18 @@ def asks(request: Message) -> bool:
 
 
 def in_force(read: Binding, answer: Json, shown: Message) -> dict[str, Json]:
-    """The whole answer of a read as it could be sent back: what was understood in our own words, the rest as it came."""
+    """The whole answer of a read as it could be sent back: what was understood in our own words,
+    the rest as it came.
+    """
     return _over(read.response_plan.write(shown), read.response_plan.left(answer))
 
 
-def completed(binding: Binding, request: Message, read: Binding, now: dict[str, Json]) -> dict[str, Json]:
-    """The members of a change with its parts filled up from `now`, the `in_force` of the object. What the caller set stands as it is.
+def completed(
+    binding: Binding, request: Message, read: Binding, now: dict[str, Json]
+) -> dict[str, Json]:
+    """The members of a change with its parts filled up from `now`, the `in_force` of the object.
+
+    What the caller set stands as it is.
 
     Raises UPSTREAM_PROTOCOL where a part is not shown.
     """
@@ -50,13 +58,16 @@ def completed(binding: Binding, request: Message, read: Binding, now: dict[str, 
 def _not_shown(read: Binding, path: tuple[FieldDescriptor, ...]) -> GatewayError:
     field = ".".join(fd.name for fd in path)
     text = (
-        f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an object, so that the change would lose the settings "
-        "which it does not name. Nothing was sent; repeat later, or set every field of it."
+        f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an"
+        " object, so that the change would lose the settings which it does not name. Nothing was"
+        " sent; repeat later, or set every field of it."
     )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, metadata={"field": field})
 
 
-def _parts(request: Message, above: tuple[FieldDescriptor, ...]) -> Iterator[tuple[FieldDescriptor, ...]]:
+def _parts(
+    request: Message, above: tuple[FieldDescriptor, ...]
+) -> Iterator[tuple[FieldDescriptor, ...]]:
     """The way to each such part that is set in the request."""
     for fd, value in request.ListFields():
         if fd.message_type is None or fd.is_repeated:
@@ -71,7 +82,10 @@ def _shown(descriptor: Descriptor, now: Json, path: tuple[FieldDescriptor, ...])
     """The part under the same names in what is in force; what is no object if it is not shown."""
     for fd in path:
         twin = descriptor.fields_by_name[fd.name]
-        descriptor, now = _inside(twin), now.get(codec.json_key(twin)) if type(now) is dict else None
+        descriptor, now = (
+            _inside(twin),
+            now.get(codec.json_key(twin)) if type(now) is dict else None,
+        )
     return now
 
 

@@ -1,4 +1,7 @@
-"""When an attempt may start, how long it may take, and how long to wait before the next one. Arithmetic only: no waiting, no sending."""
+"""When an attempt may start, how long it may take, and how long to wait before the next one.
+
+Arithmetic only: no waiting, no sending.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +47,9 @@ class Deadline:
 
 
 def attempt_timeout(time_left_s: float) -> float | None:
-    """Seconds that an attempt started now may take; None when too little time is left to start one."""
+    """Seconds that an attempt started now may take; None when too little time is left to start
+    one.
+    """
     return min(MAX_ATTEMPT_S, time_left_s) if time_left_s >= MIN_ATTEMPT_S else None
 
 
@@ -58,7 +63,8 @@ def next_delay(
 ) -> float | None:
     """Seconds to wait after failed attempt number `attempt` (from 1); None: do not try again.
 
-    A Retry-After is obeyed as it is; else full jitter under a doubling ceiling. `random` gives numbers in [0, 1).
+    A Retry-After is obeyed as it is; else full jitter under a doubling ceiling. `random` gives
+    numbers in [0, 1).
     """
     if attempt >= MAX_ATTEMPTS:
         return None

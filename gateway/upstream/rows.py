@@ -1,4 +1,6 @@
-"""A row of a list of CBR, whether it can be read or not: what tells it from the others, and where in an answer it stands."""
+"""A row of a list of CBR, whether it can be read or not: what tells it from the others, and where
+in an answer it stands.
+"""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that cannot be understood. `index`: among all rows of its answer; `id`: empty where it has none; `digest`: of its JSON."""
+    """A row that cannot be understood.
+
+    `index`: among all rows of its answer; `id`: empty where it has none; `digest`: of its JSON.
+    """
 
     index: int
     id: str
@@ -26,12 +31,16 @@ class UnreadableRow:
 
 
 Row: TypeAlias = Message | UnreadableRow
-"""It has a place in its list either way: a list goes on behind a row that cannot be read, and ends there, as behind any other."""
+"""It has a place in its list either way: a list goes on behind a row that cannot be read, and ends
+there, as behind any other.
+"""
 
 
 def unreadable_row(index: int, row: Json, problem: str) -> UnreadableRow:
     named = row.get("id") if type(row) is dict else None
-    digest = blake2b(json.dumps(row, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    digest = blake2b(
+        json.dumps(row, sort_keys=True, default=str).encode(), digest_size=16
+    ).hexdigest()
     return UnreadableRow(index, named if type(named) is str else "", problem, digest)
 
 
@@ -48,7 +57,9 @@ def readable(rows: Sequence[Row]) -> list[Message]:
 
 
 def row_id(row: Row) -> str:
-    """What tells a row from the others: its `id`, else all of its keys together, else its first field; of one that cannot be read, else its JSON."""
+    """What tells a row from the others: its `id`, else all of its keys together, else its first
+    field; of one that cannot be read, else its JSON.
+    """
     if isinstance(row, UnreadableRow):
         return row.id or row.digest
     return "\0".join(getattr(row, name) for name in identity(cast("Descriptor", row.DESCRIPTOR)))
@@ -65,4 +76,6 @@ def identity(row: "Descriptor") -> tuple[str, ...]:
     if "id" in row.fields_by_name:
         return ("id",)
     texts = [fd.name for fd in row.fields if fd.type == fd.TYPE_STRING and not fd.is_repeated]
-    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(texts[:1])
+    return tuple(name for name in texts if name == "key" or name.endswith("_id")) or tuple(
+        texts[:1]
+    )

@@ -1,7 +1,10 @@
-"""The rules of a declaration. Each is one function that answers a text for every breach; together they are what `cbr-gateway check` reports.
+"""The rules of a declaration.
 
-To add a rule: write the function, add it to RULES (one method at a time) or SET_RULES (all methods together), and add one tiny bad proto with its
-message to tests/contract/bad.
+Each is one function that answers a text for every breach; together they are what
+`cbr-gateway check` reports.
+
+To add a rule: write the function, add it to RULES (one method at a time) or SET_RULES (all methods
+together), and add one tiny bad proto with its message to tests/contract/bad.
 """
 
 import re
@@ -19,7 +22,9 @@ from gateway.upstream.id_fields import no_object, refers
 
 _PLAIN: Final = frozenset({"google.protobuf.Timestamp", "google.type.Date"})
 _ID: Final = re.compile(r"(^|_)ids?$")
-_PAGED_BY_CBR: Final = frozenset({options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER, options_pb2.PAGING_OFFSET_IN_BODY})
+_PAGED_BY_CBR: Final = frozenset(
+    {options_pb2.PAGING_OFFSET, options_pb2.PAGING_MARKER, options_pb2.PAGING_OFFSET_IN_BODY}
+)
 
 
 def _option(d: Declaration) -> Iterator[str]:
@@ -53,7 +58,10 @@ def _path(d: Declaration) -> Iterator[str]:
         fd = d.by_key.get(variable)
         if fd is None:
             yield f"path variable {{{variable}}} is not a field of {d.request.name}"
-        elif fd.is_repeated or fd.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}:
+        elif fd.is_repeated or fd.type not in {
+            FieldDescriptor.TYPE_STRING,
+            FieldDescriptor.TYPE_ENUM,
+        }:
             yield f"path variable {{{variable}}} must be a single string or enum"
 
 
@@ -82,14 +90,19 @@ def _replaced(d: Declaration) -> Iterator[str]:
     for message in reachable(d.request):
         for fd in message.fields:
             if codec.empty(fd) == options_pb2.EMPTY_REPLACED and not d.option.read_back:
-                yield f"field {message.name}.{fd.name} is EMPTY_REPLACED, and the call has no read_back that shows what is in force"
+                yield (
+                    f"field {message.name}.{fd.name} is EMPTY_REPLACED, and the call has no"
+                    " read_back that shows what is in force"
+                )
 
 
 def _query(d: Declaration) -> Iterator[str]:
     if d.verb in IN_BODY or not d.verb:
         return
     for fd in d.sent_fields:
-        if fd.message_type is not None and (fd.is_repeated or fd.message_type.full_name not in _PLAIN):
+        if fd.message_type is not None and (
+            fd.is_repeated or fd.message_type.full_name not in _PLAIN
+        ):
             yield f"field {fd.name} is a message or map and cannot go into the query of a {d.verb}"
 
 
@@ -118,8 +131,13 @@ def _lists(d: Declaration) -> Iterator[str]:
     if not any(f.is_repeated and f.message_type for f in response.fields):
         yield "is paged and needs a repeated message field in the response: its rows"
     if not d.calls_nothing and codec.UNREADABLE_ROWS not in response.fields_by_name:
-        yield f"is paged and needs the response field {codec.UNREADABLE_ROWS}, the number of rows that cannot be read"
-    if (paging == options_pb2.PAGING_OFFSET_IN_BODY) != (d.verb == "POST") and paging in _PAGED_BY_CBR:
+        yield (
+            f"is paged and needs the response field {codec.UNREADABLE_ROWS}, the number of rows"
+            " that cannot be read"
+        )
+    if (paging == options_pb2.PAGING_OFFSET_IN_BODY) != (
+        d.verb == "POST"
+    ) and paging in _PAGED_BY_CBR:
         yield "pages in the body only for POST, and in the query only for GET"
 
 
@@ -137,10 +155,15 @@ def _promised(d: Declaration) -> Iterator[str]:
     """An empty success must not look like an empty world."""
     fields = d.method.output_type.fields
     if d.reads and not d.calls_nothing and not any(codec.required(fd) for fd in fields):
-        yield f"reads CBR and needs a required field in {d.method.output_type.name}, without which the answer is of no use"
+        yield (
+            f"reads CBR and needs a required field in {d.method.output_type.name}, without which"
+            " the answer is of no use"
+        )
 
 
-_ANSWERS_ONLY: Final = frozenset({options_pb2.WIRE_FORM_JSON_TEXT, options_pb2.WIRE_FORM_WHOLE_BODY})
+_ANSWERS_ONLY: Final = frozenset(
+    {options_pb2.WIRE_FORM_JSON_TEXT, options_pb2.WIRE_FORM_WHOLE_BODY}
+)
 
 
 def _directions(d: Declaration) -> Iterator[str]:
@@ -148,11 +171,17 @@ def _directions(d: Declaration) -> Iterator[str]:
     for message in reachable(d.request):
         for fd in message.fields:
             if codec.form(fd) in _ANSWERS_ONLY:
-                yield f"field {message.name}.{fd.name} is in a request, and its form is for answers only"
+                yield (
+                    f"field {message.name}.{fd.name} is in a request, and its form is for answers"
+                    " only"
+                )
     for message in reachable(d.method.output_type):
         for fd in message.fields:
             if codec.form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
-                yield f"field {message.name}.{fd.name} is in a response, and its form is for queries only"
+                yield (
+                    f"field {message.name}.{fd.name} is in a response, and its form is for queries"
+                    " only"
+                )
 
 
 def _fields(message: Descriptor) -> Iterator[str]:
@@ -164,10 +193,17 @@ def _fields(message: Descriptor) -> Iterator[str]:
             yield f"field {message.name}.{fd.name}: {problem}"
         for key in filter(None, (codec.json_key(fd), codec.former_key(fd))):
             twin = seen.setdefault(key, fd)
-            if twin is not fd and (fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof):
-                yield f"fields {message.name}.{twin.name} and {message.name}.{fd.name} have the same JSON key {key!r}"
+            if twin is not fd and (
+                fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof
+            ):
+                yield (
+                    f"fields {message.name}.{twin.name} and {message.name}.{fd.name} have the same"
+                    f" JSON key {key!r}"
+                )
     extra = message.fields_by_name.get("extra_fields")
-    if extra is not None and (extra.message_type is None or extra.message_type.full_name != "google.protobuf.Struct"):
+    if extra is not None and (
+        extra.message_type is None or extra.message_type.full_name != "google.protobuf.Struct"
+    ):
         yield f"field {message.name}.extra_fields must be a google.protobuf.Struct"
 
 
@@ -177,20 +213,34 @@ def _raw_words(message: Descriptor) -> Iterator[str]:
             fd.enum_type is not None
             and fd.enum_type.full_name != "google.protobuf.NullValue"
             and not fd.is_repeated
-            and (not codec.raw_sibling(message, fd) or message.fields_by_name[f"{fd.name}_raw"].type != FieldDescriptor.TYPE_STRING)
+            and (
+                not codec.raw_sibling(message, fd)
+                or message.fields_by_name[f"{fd.name}_raw"].type != FieldDescriptor.TYPE_STRING
+            )
         ):
-            yield f"field {message.name}.{fd.name} is an enum in a response and needs the string field {fd.name}_raw"
+            yield (
+                f"field {message.name}.{fd.name} is an enum in a response and needs the string"
+                f" field {fd.name}_raw"
+            )
 
 
 def _ids(d: Declaration) -> Iterator[str]:
-    """Whatever may name an object says whose it has to be. Only the path of the request itself has variables."""
+    """Whatever may name an object says whose it has to be.
+
+    Only the path of the request itself has variables.
+    """
     for message in reachable(d.request):
         for fd in message.fields:
-            looks = bool(_ID.search(fd.name)) or (message is d.request and codec.json_key(fd) in d.variables)
+            looks = bool(_ID.search(fd.name)) or (
+                message is d.request and codec.json_key(fd) in d.variables
+            )
             if fd.type != FieldDescriptor.TYPE_STRING or fd.name in codec.GATEWAY_FIELDS:
                 continue
             if looks and not (refers(fd) or no_object(fd)):
-                yield f"field {message.name}.{fd.name} looks like an id; declare with refers what it names, or with no_object why it names nothing"
+                yield (
+                    f"field {message.name}.{fd.name} looks like an id; declare with refers what it"
+                    " names, or with no_object why it names nothing"
+                )
             if refers(fd) and no_object(fd):
                 yield f"field {message.name}.{fd.name} has both refers and no_object; keep one"
 
@@ -205,7 +255,11 @@ def reachable(root: Descriptor) -> tuple[Descriptor, ...]:
         if message.full_name in found or message.full_name.startswith("google."):
             continue
         found[message.full_name] = message
-        sent = (fd for fd in message.fields if fd.name not in codec.GATEWAY_FIELDS and not codec.is_map(fd))
+        sent = (
+            fd
+            for fd in message.fields
+            if fd.name not in codec.GATEWAY_FIELDS and not codec.is_map(fd)
+        )
         waiting.extend(fd.message_type for fd in sent if fd.message_type is not None)
     return tuple(found.values())
 
@@ -235,7 +289,10 @@ def _unique_calls(declarations: Sequence[Declaration]) -> Iterator[str]:
     for d in declarations:
         if d.verb and (first := calls.setdefault((d.verb, d.path), d.rpc)) != d.rpc:
             yield f"{d.rpc}: {d.verb} {d.path} is already the call of {first}"
-        if d.option.operation and (first := operations.setdefault(d.option.operation, d.rpc)) != d.rpc:
+        if (
+            d.option.operation
+            and (first := operations.setdefault(d.option.operation, d.rpc)) != d.rpc
+        ):
             yield f"{d.rpc}: operation {d.option.operation} is already carried out by {first}"
 
 

@@ -1,6 +1,9 @@
-"""Reads that several ask for at once are made once. Whoever asks while one is under way gets the next: no answer is older than its question.
+"""Reads that several ask for at once are made once.
 
-So hundreds of changes whose outcomes are looked for at the same moment read the list of their project a few times, not each for itself.
+Whoever asks while one is under way gets the next: no answer is older than its question.
+
+So hundreds of changes whose outcomes are looked for at the same moment read the list of their
+project a few times, not each for itself.
 """
 
 import asyncio
@@ -15,7 +18,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Reads:
-    """Of one thing. `begun` and `ended`: their numbers; `answer` and `failure`: of the last that ended; `askers`: who waits for one."""
+    """Of one thing.
+
+    `begun` and `ended`: their numbers; `answer` and `failure`: of the last that ended; `askers`:
+    who waits for one.
+    """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     begun: int = 0
@@ -32,7 +39,10 @@ class SharedReads:
         self._reads: dict[Hashable, _Reads] = {}
 
     async def answer(self, what: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """What `read` answers, or another's of the same `what` that began after this call. Nobody may change it. Raises as `read`."""
+        """What `read` answers, or another's of the same `what` that began after this call.
+
+        Nobody may change it. Raises as `read`.
+        """
         reads = self._reads.setdefault(what, _Reads())
         wanted = reads.begun + 1
         reads.askers += 1

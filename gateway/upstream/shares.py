@@ -1,7 +1,8 @@
-"""Each tenant's share of the connections to one host: as many as are free, so that slow answers to some leave room for all others.
+"""Each tenant's share of the connections to one host: as many as are free, so that slow answers to
+some leave room for all others.
 
-One tenant alone comes to half of them, two to a third each, nine to a tenth each; and there is always as much left for the next one. Slow answers
-are successes, which no breaker sees.
+One tenant alone comes to half of them, two to a third each, nine to a tenth each; and there is
+always as much left for the next one. Slow answers are successes, which no breaker sees.
 """
 
 import asyncio
@@ -63,7 +64,9 @@ class Places:
 
 
 class Share:
-    """A transport for one tenant at one host, which waits for a place before it takes a connection."""
+    """A transport for one tenant at one host, which waits for a place before it takes a
+    connection.
+    """
 
     def __init__(self, transport: Transport, places: Places, tenant: str) -> None:
         self.connect_timeout_s = transport.connect_timeout_s
@@ -72,7 +75,12 @@ class Share:
         self._tenant = tenant
 
     async def send(
-        self, request: HttpRequest, timeout_s: float, may_write: Callable[[], bool] = always, *, connect_s: float | None = None
+        self,
+        request: HttpRequest,
+        timeout_s: float,
+        may_write: Callable[[], bool] = always,
+        *,
+        connect_s: float | None = None,
     ) -> HttpResponse:
         """As Transport; the wait counts. The host is not to blame for it."""
         if self._places.may_take(self._tenant):

@@ -9,9 +9,13 @@ from gateway.upstream.values import Json
 
 
 def shows(sent: Mapping[str, Json], read: Mapping[str, Json], of: Descriptor) -> bool:
-    """Whether every member of `sent` that messages of the type can show is in `read`, with the same value; lists in any order."""
+    """Whether every member of `sent` that messages of the type can show is in `read`, with the same
+    value; lists in any order.
+    """
     fields = {codec.json_key(fd): fd for fd in of.fields}
-    return all(_same(value, read.get(key), fields[key]) for key, value in sent.items() if key in fields)
+    return all(
+        _same(value, read.get(key), fields[key]) for key, value in sent.items() if key in fields
+    )
 
 
 def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:

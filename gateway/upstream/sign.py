@@ -1,8 +1,9 @@
 """Request signatures of the SDK-HMAC-SHA256 kind.
 
-Source: Huawei Cloud API Signing Guide, and the vendor's Python SDK for what the guide leaves open: every header without `_`
-in its name is signed, the signed path always ends with `/`, and inner blanks of header values are kept.
-With a scope the key is derived for a day, a region and a service. Source: clients of Open Telekom Cloud.
+Source: Huawei Cloud API Signing Guide, and the vendor's Python SDK for what the guide leaves open:
+every header without `_` in its name is signed, the signed path always ends with `/`, and inner
+blanks of header values are kept. With a scope the key is derived for a day, a region and a service.
+Source: clients of Open Telekom Cloud.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
 class Signer:
-    """Signs with one access key. The secret is made ready once: to do so for each request gives other threads the turn each time.
+    """Signs with one access key.
+
+    The secret is made ready once: to do so for each request gives other threads the turn each time.
 
     `scope`: `region/service` where the cloud wants a key that is derived for them and the day.
     """
@@ -34,17 +37,28 @@ class Signer:
         """What the key below is derived for; empty for the secret itself."""
         self._mac = hmac.new(secret_key.encode(), digestmod=hashlib.sha256)
 
-    def sign(self, method: str, path: str, query: Iterable[tuple[str, str]], headers: Mapping[str, str], body: bytes) -> str:
+    def sign(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> str:
         """The value of the Authorization header.
 
-        `path` as sent, percent-encoded or not; `query` decoded, names may repeat; `headers` exactly those that will be sent and signed, with Host
-        and X-Sdk-Date (`YYYYMMDDTHHMMSSZ`) among them. Raises KeyError without X-Sdk-Date.
+        `path` as sent, percent-encoded or not; `query` decoded, names may repeat; `headers` exactly
+        those that will be sent and signed, with Host and X-Sdk-Date (`YYYYMMDDTHHMMSSZ`) among
+        them. Raises KeyError without X-Sdk-Date.
         """
         order, names = _order(tuple(headers))
         signed = {name: headers[written].strip() for name, written in order}
         lines = "\n".join([f"{name}:{value}" for name, value in signed.items()])
         pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
-        canonical = f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{_body_hash(body, signed)}"
+        body_hash = _body_hash(body, signed)
+        canonical = (
+            f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{body_hash}"
+        )
         date = signed[_DATE]
         who, within = self._credential(date[:8])
         mac = self._mac.copy()
@@ -52,7 +66,9 @@ class Signer:
         return f"{_ALGORITHM} {who}, SignedHeaders={names}, Signature={mac.hexdigest()}"
 
     def _credential(self, day: str) -> tuple[str, str]:
-        """How the header names the key, and what is signed of its scope; the key is made anew on another day."""
+        """How the header names the key, and what is signed of its scope; the key is made anew on
+        another day.
+        """
         if not self._scope:
             return f"Access={self._access_key}", ""
         within = f"{day}/{self._scope}/sdk_request"
@@ -66,13 +82,19 @@ class Signer:
 
 @lru_cache(maxsize=64)
 def _order(written: tuple[str, ...]) -> tuple[list[tuple[str, str]], str]:
-    """The names of headers in the order of signing, each in lower case and as written; and all of them as the signature lists them."""
+    """The names of headers in the order of signing, each in lower case and as written; and all of
+    them as the signature lists them.
+    """
     signed = {name.lower(): name for name in written if "_" not in name}
     return sorted(signed.items()), ";".join(sorted(signed))
 
 
 def _canonical_path(path: str) -> str:
-    canonical = path if is_plain_path(path) else "/".join(encoded(segment) for segment in unquote(path).split("/"))
+    canonical = (
+        path
+        if is_plain_path(path)
+        else "/".join(encoded(segment) for segment in unquote(path).split("/"))
+    )
     return canonical if canonical.endswith("/") else f"{canonical}/"
 
 

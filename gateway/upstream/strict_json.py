@@ -1,7 +1,8 @@
 """JSON from CBR, read strictly.
 
-msgspec already refuses NaN, Infinity, numbers out of range, broken UTF-8, a byte order mark and endless nesting. It keeps the last of two equal
-keys, as most readers do; two readers that keep different ones see two different answers, so here a repeated key is an error.
+msgspec already refuses NaN, Infinity, numbers out of range, broken UTF-8, a byte order mark and
+endless nesting. It keeps the last of two equal keys, as most readers do; two readers that keep
+different ones see two different answers, so here a repeated key is an error.
 """
 
 import json
@@ -25,7 +26,8 @@ def loads(body: bytes) -> object:
         raise NotJson("not a JSON document") from error
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(value)
-    # What comes out as it went in has lost no member. Other spellings of the same (blanks, escapes) take the exact way, which is slower.
+    # What comes out as it went in has lost no member. Other spellings of the same (blanks, escapes)
+    # take the exact way, which is slower.
     if msgspec.json.encode(value) != body:
         json.loads(body, object_pairs_hook=_unique)
     return value

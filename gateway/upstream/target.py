@@ -4,7 +4,11 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """`tenant`: on whose behalf. `operation`: the vendor's name. `object`: the ids that the call names, empty where it names none."""
+    """`tenant`: on whose behalf.
+
+    `operation`: the vendor's name. `object`: the ids that the call names, empty where it names
+    none.
+    """
 
     endpoint: str
     tenant: str

@@ -1,4 +1,7 @@
-"""What the tasks that a change started look like. Pure; which task is whose is for `changes` to tell."""
+"""What the tasks that a change started look like.
+
+Pure; which task is whose is for `changes` to tell.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
@@ -10,10 +13,13 @@ Task: TypeAlias = task_pb2.Task
 
 
 class Search(msgspec.Struct, frozen=True):
-    """What a change's tasks look like. Empty members say nothing. Kept in the store, so that any replica can go on with it.
+    """What a change's tasks look like.
 
-    `subjects`: what the change is made to; each has one task, and one task can have several of them. `countable`: whether tasks name all their
-    subjects, so that one can tell when all are there.
+    Empty members say nothing. Kept in the store, so that any replica can go on with it.
+
+    `subjects`: what the change is made to; each has one task, and one task can have several of
+    them. `countable`: whether tasks name all their subjects, so that one can tell when all are
+    there.
     """
 
     kinds: tuple[int, ...]
@@ -57,10 +63,15 @@ _SUBJECTS: Final[Mapping[int, Callable[[Task], Iterable[str]]]] = {
     task_pb2.TASK_TYPE_DELETE: lambda task: (task.details.delete.backup_id,),
     task_pb2.TASK_TYPE_SYNC: lambda task: (task.details.resource.id, task.vault_id),
     task_pb2.TASK_TYPE_VAULT_DELETE: lambda task: (task.vault_id,),
-    task_pb2.TASK_TYPE_REMOVE_RESOURCE: lambda task: (task.details.resource.id, *(each.id for each in task.details.remove_resources.resources)),
+    task_pb2.TASK_TYPE_REMOVE_RESOURCE: lambda task: (
+        task.details.resource.id,
+        *(each.id for each in task.details.remove_resources.resources),
+    ),
     task_pb2.TASK_TYPE_MIGRATE_RESOURCES: lambda task: (task.details.resource.id,),
     # The type of a change of expiration is not published; its details tell it from others.
-    task_pb2.TASK_TYPE_OTHER: lambda task: (task.vault_id,) if task.details.HasField("update_expiration") else (),
+    task_pb2.TASK_TYPE_OTHER: lambda task: (
+        (task.vault_id,) if task.details.HasField("update_expiration") else ()
+    ),
 }
 
 

@@ -1,7 +1,8 @@
-"""Which rows of a list were shown: marks of the last ones, and of fewer and fewer before them, so that a token can hold them.
+"""Which rows of a list were shown: marks of the last ones, and of fewer and fewer before them, so
+that a token can hold them.
 
-Of the last 32 rows each has its mark, of the 32 before them every fourth, of the 64 before those every eighth, and so on: a list of 10,000
-rows takes under 100 marks.
+Of the last 32 rows each has its mark, of the 32 before them every fourth, of the 64 before those
+every eighth, and so on: a list of 10,000 rows takes under 100 marks.
 """
 
 from collections import Counter
@@ -20,7 +21,9 @@ _MARK_BYTES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row that was shown: its index in a window, its number in the trail, and whether it stands where it should."""
+    """A row that was shown: its index in a window, its number in the trail, and whether it stands
+    where it should.
+    """
 
     index: int
     number: int
@@ -29,7 +32,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """`shown`: how many rows; they are numbered from 0. `marks`: those that are kept, one after the other, the oldest first."""
+    """`shown`: how many rows; they are numbered from 0.
+
+    `marks`: those that are kept, one after the other, the oldest first.
+    """
 
     shown: int = 0
     marks: bytes = b""
@@ -40,10 +46,15 @@ class Trail:
         shown = self.shown + len(rows)
         return Trail(shown, b"".join(marks[number] for number in _kept(shown)))
 
-    def newest_in(self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False) -> Hit | None:
-        """The newest row shown that is among these, of the last 32. `expected`: the index at which the last of all should be.
+    def newest_in(
+        self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False
+    ) -> Hit | None:
+        """The newest row shown that is among these, of the last 32.
 
-        `all_marks`: also of the rows before those, which only a list that is there as a whole can tell.
+        `expected`: the index at which the last of all should be.
+
+        `all_marks`: also of the rows before those, which only a list that is there as a whole can
+        tell.
         """
         marks = [_mark(row) for row in rows]
         places = {mark: index for index, mark in reversed(list(enumerate(marks)))}
@@ -51,31 +62,48 @@ class Trail:
         shift = None if expected is None else expected - (self.shown - 1)
         for number in reversed(known if all_marks else list(known)[-_EACH:]):
             own = -1 if shift is None else number + shift
-            if 0 <= own < len(marks) and marks[own] == known[number] and (own not in alike or self._confirmed(marks[:own], own - number, alike)):
+            if (
+                0 <= own < len(marks)
+                and marks[own] == known[number]
+                and (own not in alike or self._confirmed(marks[:own], own - number, alike))
+            ):
                 return Hit(own, number, expected=True)
             if (index := places.get(known[number])) is not None and index not in alike:
                 return Hit(index, number, expected=False)
         return None
 
     def number_of(self, row: Row, index: int) -> int:
-        """The number of a row, the last one of several; -1 if no mark of it is kept. `index`: in its list; a row without an id has no other."""
+        """The number of a row, the last one of several; -1 if no mark of it is kept.
+
+        `index`: in its list; a row without an id has no other.
+        """
         mark = _mark(row)
         if not isinstance(row, UnreadableRow) or row.id:
             return self._numbers().get(mark, -1)
         return index if self._marks().get(index) == mark else -1
 
     def _alike(self, rows: Sequence[Row], marks: Sequence[bytes]) -> frozenset[int]:
-        """Indices of rows that nothing tells from others: they have no id, and the same JSON. Where one of them is proves nothing by itself."""
-        bare = [index for index, row in enumerate(rows) if isinstance(row, UnreadableRow) and not row.id]
+        """Indices of rows that nothing tells from others: they have no id, and the same JSON.
+
+        Where one of them is proves nothing by itself.
+        """
+        bare = [
+            index for index, row in enumerate(rows) if isinstance(row, UnreadableRow) and not row.id
+        ]
         if not bare:
             return frozenset()
         here, shown = Counter(marks), Counter(self._marks().values())
-        return frozenset(index for index in bare if here[marks[index]] > 1 or shown[marks[index]] > 1)
+        return frozenset(
+            index for index in bare if here[marks[index]] > 1 or shown[marks[index]] > 1
+        )
 
     def _confirmed(self, marks: Sequence[bytes], shift: int, alike: Collection[int]) -> bool:
         """Whether a row that differs from others stands where it should, too."""
         known = self._marks()
-        return any(index not in alike and known.get(index - shift) == mark for index, mark in enumerate(marks))
+        return any(
+            index not in alike and known.get(index - shift) == mark
+            for index, mark in enumerate(marks)
+        )
 
     def _marks(self) -> dict[int, bytes]:
         return dict(zip(_kept(self.shown), _split(self.marks), strict=True))
@@ -89,7 +117,10 @@ NOTHING: Final = Trail()
 
 
 def _kept(shown: int) -> list[int]:
-    """The numbers of the rows whose marks are kept, rising. What is not kept is not kept of any longer trail, either."""
+    """The numbers of the rows whose marks are kept, rising.
+
+    What is not kept is not kept of any longer trail, either.
+    """
     found = list(range(max(shown - _EACH, 0), shown))
     far, stride = _EACH, _EACH // _SHARE
     while far < shown:

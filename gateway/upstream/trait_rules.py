@@ -1,6 +1,9 @@
-"""The rules of traits: what an RPC needs in `gateway.operations`, and what it cannot have. Reported with those of the declarations (rules.py).
+"""The rules of traits: what an RPC needs in `gateway.operations`, and what it cannot have.
 
-To add a rule: write the function, add it to TRAIT_RULES, and add a bad example with its message to tests/contract/test_bad_traits.py.
+Reported with those of the declarations (rules.py).
+
+To add a rule: write the function, add it to TRAIT_RULES, and add a bad example with its message to
+tests/contract/test_bad_traits.py.
 """
 
 import dataclasses
@@ -38,7 +41,10 @@ def _object_reads(_d: Declaration, traits: AnyTraits, all_: Declared) -> Iterato
         if read.rpc not in all_ or not all_[read.rpc].reads:
             yield f"the trait {name} reads {read.rpc!r}, which is not an RPC without side effects"
         elif read.field not in all_[read.rpc].request.fields_by_name:
-            yield f"the trait {name} sets {read.field!r}, which is not a field of {all_[read.rpc].request.name}"
+            yield (
+                f"the trait {name} sets {read.field!r}, which is not a field of"
+                f" {all_[read.rpc].request.name}"
+            )
 
 
 def _amounts(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
@@ -54,19 +60,31 @@ def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if traits.read_back is not None and not d.option.read_back:
         yield "has the trait read_back and does not declare read_back, the RPC to read"
     if traits.mark is not None and d.retry_class() not in {RetryClass.CREATE, RetryClass.NEVER}:
-        yield f"has the trait mark, and a {d.verb} that may be sent twice creates nothing that needs one"
+        yield (
+            f"has the trait mark, and a {d.verb} that may be sent twice creates nothing that"
+            " needs one"
+        )
 
 
 def _tasks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if d.option.asynchronous and not d.reads and traits.search is None:
-        yield "is asynchronous and needs the trait search, by which the tasks are found that it starts"
+        yield (
+            "is asynchronous and needs the trait search, by which the tasks are found that it"
+            " starts"
+        )
     if traits.search is not None and traits.answer is None and traits.result is None:
-        yield "has the trait search and needs answer or result, which make up the response where CBR's own was lost"
+        yield (
+            "has the trait search and needs answer or result, which make up the response where"
+            " CBR's own was lost"
+        )
     if traits.search is not None and not d.option.asynchronous:
         yield "has the trait search and is not asynchronous"
     for name in ("answer", "result", "description"):
         if getattr(traits, name) is not None and traits.search is None:
-            yield f"has the trait {name} and needs search, by which the tasks are found that it is about"
+            yield (
+                f"has the trait {name} and needs search, by which the tasks are found that it is"
+                " about"
+            )
 
 
 def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
@@ -76,9 +94,15 @@ def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]
     if creates.listing not in all_ or not all_[creates.listing].option.paging:
         yield f"the trait creates lists {creates.listing!r}, which is not an RPC with pages"
     elif creates.rows not in all_[creates.listing].method.output_type.fields_by_name:
-        yield f"the trait creates has the rows {creates.rows!r}, which is not a field of {all_[creates.listing].method.output_type.name}"
+        yield (
+            f"the trait creates has the rows {creates.rows!r}, which is not a field of"
+            f" {all_[creates.listing].method.output_type.name}"
+        )
     if creates.member not in d.request.fields_by_name:
-        yield f"the trait creates has the member {creates.member!r}, which is not a field of {d.request.name}"
+        yield (
+            f"the trait creates has the member {creates.member!r}, which is not a field of"
+            f" {d.request.name}"
+        )
     for name in ("deltas", "created_id"):
         if getattr(traits, name) is None:
             yield f"has the trait creates and needs {name}, since what it makes is counted"
@@ -87,7 +111,10 @@ def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]
 def _evidence(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     once = d.verb and not d.reads and d.retry_class() in {RetryClass.CREATE, RetryClass.NEVER}
     if once and not (traits.search or traits.creates or traits.proof or traits.untraceable):
-        yield "is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable"
+        yield (
+            "is sent at most once and needs the trait search, creates or proof, which shows whether"
+            " it was carried out, or untraceable"
+        )
 
 
 def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
@@ -96,7 +123,16 @@ def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
             yield f"has the trait {name}, which is only for what is paged"
 
 
-TRAIT_RULES: Final[tuple[TraitRule, ...]] = (_changes_only, _object_reads, _amounts, _checks, _tasks, _created, _evidence, _lists)
+TRAIT_RULES: Final[tuple[TraitRule, ...]] = (
+    _changes_only,
+    _object_reads,
+    _amounts,
+    _checks,
+    _tasks,
+    _created,
+    _evidence,
+    _lists,
+)
 
 
 def trait_problems(declared: Declared, traits: Iterable[AnyTraits]) -> Iterator[str]:

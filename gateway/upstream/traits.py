@@ -1,6 +1,8 @@
-"""What has to be known of an RPC that its declaration does not say: one value per RPC, filled in `gateway.operations`, used as `binding.traits`.
+"""What has to be known of an RPC that its declaration does not say: one value per RPC, filled in
+`gateway.operations`, used as `binding.traits`.
 
-A trait that is left out says that the RPC needs none. Whether all that an RPC needs is there is checked at the start (trait_rules.py).
+A trait that is left out says that the RPC needs none. Whether all that an RPC needs is there is
+checked at the start (trait_rules.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +31,10 @@ Fields: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ObjectRead(Generic[Request]):
-    """The read that shows the object of a request. `field`: of the read's request, and the id that goes there."""
+    """The read that shows the object of a request.
+
+    `field`: of the read's request, and the id that goes there.
+    """
 
     rpc: str
     field: str
@@ -41,7 +46,9 @@ class ObjectRead(Generic[Request]):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFirst(Generic[Request]):
-    """The object on which the amounts of a change depend, read only where there is a limit on one of the metrics."""
+    """The object on which the amounts of a change depend, read only where there is a limit on one
+    of the metrics.
+    """
 
     shown_by: ObjectRead[Request]
     metrics: frozenset[Metric]
@@ -59,9 +66,12 @@ class ReadBack(Generic[Request_co, Observed_co]):
 
 @dataclass(frozen=True, kw_only=True)
 class Creation(Generic[Row]):
-    """What a create makes, as a list of CBR shows it. `rows`: of the answer to `listing`; `member`: of the request, which holds what is made.
+    """What a create makes, as a list of CBR shows it.
 
-    `made`: when CBR says that a row was made; `response`: of the create that made it; `filters_names`: whether the list can be asked for one name.
+    `rows`: of the answer to `listing`; `member`: of the request, which holds what is made.
+
+    `made`: when CBR says that a row was made; `response`: of the create that made it;
+    `filters_names`: whether the list can be asked for one name.
     """
 
     listing: str
@@ -74,14 +84,18 @@ class Creation(Generic[Row]):
 
 @dataclass(frozen=True)
 class Proven:
-    """`response`: None where a read shows that the change was carried out, and not what came of it."""
+    """`response`: None where a read shows that the change was carried out, and not what came of
+    it.
+    """
 
     response: Fields | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof(Generic[Request, Observed]):
-    """Objects that show by their state that a change was carried out; one that is not there shows that it was not. None: they do not show it."""
+    """Objects that show by their state that a change was carried out; one that is not there shows
+    that it was not. None: they do not show it.
+    """
 
     rpc: str
     field: str
@@ -91,7 +105,9 @@ class Proof(Generic[Request, Observed]):
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Generic[Observed]):
-    """The object that a task names and that shows the response of the change which started the task."""
+    """The object that a task names and that shows the response of the change which started the
+    task.
+    """
 
     shown_by: ObjectRead[Task]
     response: Callable[[Observed], Fields]
@@ -99,7 +115,9 @@ class Result(Generic[Observed]):
 
 @dataclass(frozen=True, kw_only=True)
 class Mark(Generic[Request]):
-    """The mark of its operation on what a change creates (marker.py): whether there is room beside what the caller wants, and how it is set."""
+    """The mark of its operation on what a change creates (marker.py): whether there is room beside
+    what the caller wants, and how it is set.
+    """
 
     has_room: Callable[[Request], bool]
     put: Callable[[Request, str], None]
@@ -111,29 +129,35 @@ class Traits(Generic[Request, Response]):
 
     heavy       costs its caller's rate as much as a restore
     slots       metrics of concurrency of which a call takes a slot, beside the one of every change
-    deltas      from the request and the object as it is now (None: not found, or not read) to the amounts by which limits are used
+    deltas      from the request and the object as it is now (None: not found, or not read) to the
+                amounts by which limits are used
     read_first  that object
     resize      the new size of a vault
     shares      with whom a backup is shared
     expands     whether the vault would grow by itself, so that no limit on capacity could hold
     created_id  from the response to the id of what was created
     gone        the read that no longer shows an object once the change has deleted it
-    read_back   from what was read after the change to its response; None: the change is not in force. For what read_back.py cannot tell by itself
-    search      from the request and its response (None: not known) to what the tasks that it starts look like
+    read_back   from what was read after the change to its response; None: the change is not in
+                force. For what read_back.py cannot tell by itself
+    search      from the request and its response (None: not known) to what the tasks that it starts
+                look like
     answer      from the request and those tasks to the response, as far as they show it
     result      the object that shows it instead
-    description what the backups of those tasks have as their description, by which they are told from others
+    description what the backups of those tasks have as their description, by which they are told
+    from others
 
     Where it is not known whether a change was carried out (changes/evidence.py):
     creates     what it makes, which is then looked for
     proof       objects that show it by their state
     untraceable nothing shows it, or whether it was somebody else; a person has to look
     mark        of what it creates
-    max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises fewer than for others
+    max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises
+                fewer than for others
 
     In a project that tenants share (ownership.py):
     harmless    what it shows or makes is nobody's, or tells by itself whose it is
-    sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or nobody's
+    sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or
+                nobody's
     check_owner raises FIELD_INVALID for what a tenant of an enterprise project must not ask for
     """
 
@@ -166,4 +190,6 @@ AnyCreation: TypeAlias = Creation[Any]
 AnyProof: TypeAlias = Proof[Any, Any]
 AnyObjectRead: TypeAlias = ObjectRead[Any]
 AnyTraits: TypeAlias = Traits[Any, Any]
-"""Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its type."""
+"""Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its
+type.
+"""

@@ -10,11 +10,20 @@ _FAST: Final = ("httptools", "aiohappyeyeballs")
 
 
 def open_transport(settings: TransportSettings) -> Transport:
-    """The transport that the settings ask for. The libraries are imported here, so that only the chosen one is loaded."""
-    if settings.transport == "httptools" or (settings.transport == "auto" and settings.proxy is None and all(map(find_spec, _FAST))):
-        from gateway.upstream.http_httptools import HttptoolsTransport  # noqa: PLC0415 - optional extra
+    """The transport that the settings ask for.
+
+    The libraries are imported here, so that only the chosen one is loaded.
+    """
+    if settings.transport == "httptools" or (
+        settings.transport == "auto" and settings.proxy is None and all(map(find_spec, _FAST))
+    ):
+        from gateway.upstream.http_httptools import (  # noqa: PLC0415 - only when it is needed
+            HttptoolsTransport,
+        )
 
         return HttptoolsTransport(settings)
-    from gateway.upstream.http_httpx import HttpxTransport  # noqa: PLC0415 - the other one needs none of it
+    from gateway.upstream.http_httpx import (  # noqa: PLC0415 - only when it is needed
+        HttpxTransport,
+    )
 
     return HttpxTransport(settings)

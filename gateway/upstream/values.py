@@ -1,7 +1,8 @@
 """Single values to and from JSON: the converters that the codec's plans are made of.
 
-A reader takes what msgspec made of JSON and answers a constructor argument of protobuf. Where CBR's answers drift from their description it converts
-what can be converted without loss, and raises ProtocolError for the rest. A writer goes the other way, or raises NotEncodableError. None means
+A reader takes what msgspec made of JSON and answers a constructor argument of protobuf. Where CBR's
+answers drift from their description it converts what can be converted without loss, and raises
+ProtocolError for the rest. A writer goes the other way, or raises NotEncodableError. None means
 "not set".
 """
 
@@ -22,7 +23,10 @@ class ProtocolError(ValueError):
 
 
 class NotEncodableError(ValueError):
-    """A field of a request holds a value without a form in CBR's JSON. `path`: field names from the outermost to it; `rule`: a stable word."""
+    """A field of a request holds a value without a form in CBR's JSON.
+
+    `path`: field names from the outermost to it; `rule`: a stable word.
+    """
 
     def __init__(self, description: str, rule: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(description)
@@ -38,7 +42,9 @@ class NotEncodableError(ValueError):
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
-"""The first second of the year 1 and the last of the year 9999, between which Timestamp is defined."""
+"""The first second of the year 1 and the last of the year 9999, between which Timestamp is
+defined.
+"""
 _A_SECOND: Final = 1_000_000_000
 _COMPACT_DATE: Final = len("YYYYMMDD")
 _EXACT: Final = 2**53
@@ -105,7 +111,9 @@ def read_real(value: Json) -> Json:
 
 
 def _number(value: Json) -> Json:
-    """A number out of text as JSON writes it; Python's own int() and float() take `1_0`, `nan` and digits of every script."""
+    """A number out of text as JSON writes it; Python's own int() and float() take `1_0`, `nan` and
+    digits of every script.
+    """
     if type(value) is not str:
         return value
     try:
@@ -115,10 +123,11 @@ def _number(value: Json) -> Json:
 
 
 def read_timestamp(value: Json) -> Json:
-    """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is UTC. Source: recorded traffic.
+    """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is
+    UTC. Source: recorded traffic.
 
-    Seconds or milliseconds since 1970 where a number stands in its place, also in text of nine digits or more: more seconds than the year 9999 has
-    are milliseconds.
+    Seconds or milliseconds since 1970 where a number stands in its place, also in text of nine
+    digits or more: more seconds than the year 9999 has are milliseconds.
     """
     if type(value) is not str:
         return _read_epoch(value)
@@ -137,7 +146,9 @@ def read_timestamp(value: Json) -> Json:
 
 
 def _counts_from_1970(text: str) -> bool:
-    """Whether it is a number too long for a compact date, of which Python's ISO parser would take the first eight digits for one."""
+    """Whether it is a number too long for a compact date, of which Python's ISO parser would take
+    the first eight digits for one.
+    """
     digits = text.partition(".")[0]
     return len(digits) > _COMPACT_DATE and digits.isdigit()
 
@@ -154,7 +165,11 @@ def _read_epoch(value: Json) -> Json:
 def _in_range(seconds: int, nanos: int) -> Json:
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise ProtocolError("must be a time in the years 1 to 9999")
-    return {"seconds": seconds, "nanos": nanos} if nanos < _A_SECOND else {"seconds": seconds + 1, "nanos": 0}
+    return (
+        {"seconds": seconds, "nanos": nanos}
+        if nanos < _A_SECOND
+        else {"seconds": seconds + 1, "nanos": 0}
+    )
 
 
 def read_date(value: Json) -> Json:
@@ -163,7 +178,11 @@ def read_date(value: Json) -> Json:
         return None
     text = read_string(value)
     try:
-        day = (_EPOCH + timedelta(seconds=_read_epoch(_number(text))["seconds"])).date() if _counts_from_1970(text) else date.fromisoformat(text)
+        day = (
+            (_EPOCH + timedelta(seconds=_read_epoch(_number(text))["seconds"])).date()
+            if _counts_from_1970(text)
+            else date.fromisoformat(text)
+        )
     except ValueError as error:
         raise ProtocolError("must be a date as YYYY-MM-DD") from error
     return {"year": day.year, "month": day.month, "day": day.day}
@@ -176,7 +195,10 @@ def read_struct(value: Json) -> Json:
 
 
 def free_form(value: Json) -> Json:
-    """JSON of any shape as a Struct can hold it. Its numbers are doubles: a whole number that is none of those becomes text."""
+    """JSON of any shape as a Struct can hold it.
+
+    Its numbers are doubles: a whole number that is none of those becomes text.
+    """
     kind = type(value)
     if kind is int and not -_EXACT <= value <= _EXACT:
         return value if -_LARGEST <= value <= _LARGEST and float(value) == value else str(value)
@@ -202,7 +224,9 @@ def read_value(value: Json) -> Json:
 
 
 def read_json_text(value: Json) -> Json:
-    """A google.protobuf.Value of the document in the string; text that is no JSON is kept as it is, so that nothing is lost."""
+    """A google.protobuf.Value of the document in the string; text that is no JSON is kept as it is,
+    so that nothing is lost.
+    """
     if type(value) is str:
         try:
             return read_value(strict_json.loads(value.encode()))
@@ -228,7 +252,9 @@ def write_date(value: Any) -> str:  # noqa: ANN401 - google.type.Date
     try:
         return date(value.year, value.month, value.day).isoformat()
     except ValueError:
-        raise NotEncodableError("must be a day of the calendar with year, month and day", "date") from None
+        raise NotEncodableError(
+            "must be a day of the calendar with year, month and day", "date"
+        ) from None
 
 
 def write_unix_seconds(value: Any) -> int:  # noqa: ANN401 - Timestamp

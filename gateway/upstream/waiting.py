@@ -12,7 +12,9 @@ class Waits:
         self._open: set[Wait] = set()
 
     def begin(self, on_end: Callable[[], Exception]) -> "Wait":
-        """A context manager around a wait, which raises what `on_end` makes when it is ended from outside."""
+        """A context manager around a wait, which raises what `on_end` makes when it is ended from
+        outside.
+        """
         return Wait(self._open, on_end)
 
     def end(self) -> None:
@@ -42,7 +44,16 @@ class Wait:
         self._ended = True
         self._task.cancel()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._open.discard(self)
-        if self._ended and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+        if (
+            self._ended
+            and self._task.uncancel() <= self._cancels
+            and kind is asyncio.CancelledError
+        ):
             raise self._on_end() from None

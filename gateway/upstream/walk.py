@@ -1,17 +1,22 @@
-"""Reads a list of CBR from where the caller stands, whatever rule CBR follows when it cuts the list into windows.
+"""Reads a list of CBR from where the caller stands, whatever rule CBR follows when it cuts the list
+into windows.
 
-No rule is trusted; a rule only tells where to look. What is assumed is that a window shows rows as they follow each other in the list at one
-moment, in an order that does not change. So what follows in a window behind a row that was shown comes next, wherever that window was looked for,
-and whatever was deleted or inserted meanwhile. A window that shows no such row proves nothing: then the list is searched from its start, in each
-way in which CBR could page. Rows may be shown twice where many were deleted at once, and are never left out; a list that can be read in no way
-ends as UPSTREAM_PROTOCOL.
+No rule is trusted; a rule only tells where to look. What is assumed is that a window shows rows as
+they follow each other in the list at one moment, in an order that does not change. So what follows
+in a window behind a row that was shown comes next, wherever that window was looked for, and
+whatever was deleted or inserted meanwhile. A window that shows no such row proves nothing: then the
+list is searched from its start, in each way in which CBR could page. Rows may be shown twice where
+many were deleted at once, and are never left out; a list that can be read in no way ends as
+UPSTREAM_PROTOCOL.
 
 A row that cannot be read is a row here as any other, told from the others by its JSON.
 
-Windows that cannot overlap, as pages that are counted, join if the first still ends with the same row once the second was read.
+Windows that cannot overlap, as pages that are counted, join if the first still ends with the same
+row once the second was read.
 
-The end is behind a window that is shorter than another was, when CBR's count or an empty window confirms it; or behind one that is joined to an
-empty one. CBR's count alone is trusted of a window at the start of the list, and of one where nothing at all has changed.
+The end is behind a window that is shorter than another was, when CBR's count or an empty window
+confirms it; or behind one that is joined to an empty one. CBR's count alone is trusted of a window
+at the start of the list, and of one where nothing at all has changed.
 """
 
 from collections.abc import Sequence
@@ -34,7 +39,9 @@ _ROUNDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody stands in a list: the rows that were shown, and where the last one was, in the way (an index of WAYS) that was right then."""
+    """Where somebody stands in a list: the rows that were shown, and where the last one was, in the
+    way (an index of WAYS) that was right then.
+    """
 
     trail: Trail = NOTHING
     way: int = 0
@@ -67,14 +74,26 @@ class Step:
 def rest(rows: Sequence[Row], place: Place, size: int) -> Step:
     """The rows after a place, of a list that is there as a whole."""
     first = 0
-    if place.trail.shown and (hit := place.trail.newest_in(rows, int(place.cursor) - 1, all_marks=True)):
+    if place.trail.shown and (
+        hit := place.trail.newest_in(rows, int(place.cursor) - 1, all_marks=True)
+    ):
         first = hit.index + 1
     last = min(first + size, len(rows))
-    return Step(rows[first:last], range(first + 1, last + 1), BY_ROW, len(rows), ended=last == len(rows), longest=place.longest)
+    return Step(
+        rows[first:last],
+        range(first + 1, last + 1),
+        BY_ROW,
+        len(rows),
+        ended=last == len(rows),
+        longest=place.longest,
+    )
 
 
 async def step(source: Source, place: Place, size: int) -> Step:
-    """The rows after a place, at least one unless the list has ended, at most `size`. Raises GatewayError."""
+    """The rows after a place, at least one unless the list has ended, at most `size`.
+
+    Raises GatewayError.
+    """
     try:
         return await _advance(source, place, size)
     except LostError:
@@ -88,7 +107,10 @@ async def step(source: Source, place: Place, size: int) -> Step:
     try:
         return await _from_one_window(source, place, size)
     except LostError:
-        text = "The pages that CBR answers do not make up a list: they repeat, or leave rows out; report it to the gateway's operator."
+        text = (
+            "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
+            " report it to the gateway's operator."
+        )
         raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text) from None
 
 
@@ -105,7 +127,10 @@ async def everything(source: Source) -> list[Row]:
 
 
 async def _advance(source: Source, place: Place, size: int) -> Step:
-    """The rows after a place, read in its way. Raises LostError if that shows other rows than before."""
+    """The rows after a place, read in its way.
+
+    Raises LostError if that shows other rows than before.
+    """
     way, trail = WAYS[place.way], place.trail
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
     if not trail.shown:
@@ -114,7 +139,11 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
-        if hit is None or hit.number < best or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index)):
+        if (
+            hit is None
+            or hit.number < best
+            or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index))
+        ):
             raise LostError
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
         ended = seen.counted_to_end(expected=hit.expected)
@@ -140,13 +169,25 @@ def _adds_nothing(after: Seen, trail: Trail) -> bool:
     if last < 0:
         return True
     hit = trail.newest_in(after.rows[last:], None)
-    return after.reaches_end and hit is not None and hit.number == trail.shown - 1 and WAYS[after.way].may_repeat(after.at, after.rows, last)
+    return (
+        after.reaches_end
+        and hit is not None
+        and hit.number == trail.shown - 1
+        and WAYS[after.way].may_repeat(after.at, after.rows, last)
+    )
 
 
 async def _joined(reader: Reader, seen: Seen, after: Seen, size: int) -> Step:
-    """The rows of a window that does not overlap with the one before it. Raises LostError unless both were next to each other."""
+    """The rows of a window that does not overlap with the one before it.
+
+    Raises LostError unless both were next to each other.
+    """
     steady = seen.steady(after)
-    if seen.limit != after.limit or steady is False or not (steady or seen.same_end(await reader.read(seen.at))):
+    if (
+        seen.limit != after.limit
+        or steady is False
+        or not (steady or seen.same_end(await reader.read(seen.at)))
+    ):
         raise LostError
     return _cut(reader, after, 0, size, ended=not after.rows)
 
@@ -155,26 +196,40 @@ def _cut(reader: Reader, seen: Seen, first: int, size: int, *, ended: bool) -> S
     """What a window shows from an index on."""
     last = min(first + size, len(seen.rows))
     whole = ended and last == len(seen.rows)
-    return Step(seen.rows[first:last], seen.cursors(first, last), seen.way, seen.window.total, whole, reader.longest)
+    return Step(
+        seen.rows[first:last],
+        seen.cursors(first, last),
+        seen.way,
+        seen.window.total,
+        whole,
+        reader.longest,
+    )
 
 
 def _limit(source: Source, place: Place, size: int) -> int:
-    """How many rows to ask for: some that were shown, too, and not fewer than before, so that windows can be compared.
+    """How many rows to ask for: some that were shown, too, and not fewer than before, so that
+    windows can be compared.
 
     Pages that are counted are always of one size.
     """
-    wanted = source.usual if place.way == BY_NUMBER else size + (OVERLAP if place.trail.shown else 0)
+    wanted = (
+        source.usual if place.way == BY_NUMBER else size + (OVERLAP if place.trail.shown else 0)
+    )
     return min(max(wanted, place.longest.limit), source.most)
 
 
 async def _search(source: Source, way: int, place: Place, size: int) -> Step:
-    """Reads the list from its start until it shows the last row of the trail, or to its end for the newest one that is still there."""
+    """Reads the list from its start until it shows the last row of the trail, or to its end for the
+    newest one that is still there.
+    """
     trail, best = place.trail, -1
     after: list[tuple[Row, Cursor]] = []
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
         some = await _advance(source, here, source.usual)
-        for index, (row, cursor) in enumerate(zip(some.rows, some.cursors, strict=True), here.trail.shown):
+        for index, (row, cursor) in enumerate(
+            zip(some.rows, some.cursors, strict=True), here.trail.shown
+        ):
             number = trail.number_of(row, index)
             if number > best:
                 best, after = number, []
@@ -185,11 +240,20 @@ async def _search(source: Source, way: int, place: Place, size: int) -> Step:
         here = some.place(here.trail)
     taken = after[:size]
     whole = some.ended and len(after) <= size
-    return Step([row for row, _ in taken], [cursor for _, cursor in taken], way, some.total, whole, place.longest)
+    return Step(
+        [row for row, _ in taken],
+        [cursor for _, cursor in taken],
+        way,
+        some.total,
+        whole,
+        place.longest,
+    )
 
 
 async def _from_one_window(source: Source, place: Place, size: int) -> Step:
-    """The rows after a place in a window that holds the whole list, or at least a row of the trail and more. Raises LostError if it does not."""
+    """The rows after a place in a window that holds the whole list, or at least a row of the trail
+    and more. Raises LostError if it does not.
+    """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
     whole = seen.counted_to_end()

@@ -33,13 +33,19 @@ class Way(Protocol):
         """The place in the whole list of a window's first row, if the way knows it."""
 
     def index(self, window: Cursor, cursor: Cursor) -> int | None:
-        """The index in a window at which the last row shown has to be; None: the way does not know."""
+        """The index in a window at which the last row shown has to be; None: the way does not
+        know.
+        """
 
     def closer(self, window: Cursor, index: int) -> Cursor | None:
-        """The window that begins with the row at an index of this one, where the way can name it and it is another one."""
+        """The window that begins with the row at an index of this one, where the way can name it
+        and it is another one.
+        """
 
     def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:
-        """Whether the newest row shown may be at that index of a window, though it was in the one read before."""
+        """Whether the newest row shown may be at that index of a window, though it was in the one
+        read before.
+        """
 
 
 class _ByRow:
@@ -74,7 +80,10 @@ class _ByRow:
 
 
 class _ByNumber:
-    """`offset` is the number of a page, from 0 or from 1: then 0 is the same as 1. A cursor is the number of the page of the last row shown."""
+    """`offset` is the number of a page, from 0 or from 1: then 0 is the same as 1.
+
+    A cursor is the number of the page of the last row shown.
+    """
 
     start: Cursor = 0
 
@@ -104,9 +113,12 @@ class _ByNumber:
 
 
 class _ByMarker:
-    """`marker` is the id of the row before the window. A cursor is that of the window which begins with the last row shown.
+    """`marker` is the id of the row before the window.
 
-    Behind a row without an id a window begins earlier: with the rows after the last one that has one.
+    A cursor is that of the window which begins with the last row shown.
+
+    Behind a row without an id a window begins earlier: with the rows after the last one that has
+    one.
     """
 
     start: Cursor = ""

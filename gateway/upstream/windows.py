@@ -13,7 +13,9 @@ from gateway.upstream.ways import OVERLAP, WAYS, Cursor
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What CBR answered: all rows, also those that cannot be read. `total`: the rows of the whole list by its count; None: it did not say.
+    """What CBR answered: all rows, also those that cannot be read.
+
+    `total`: the rows of the whole list by its count; None: it did not say.
 
     `limit`: how many were asked for, where these are fewer than were wished for.
     """
@@ -29,7 +31,11 @@ Read = Callable[[dict[str, int | str]], Awaitable[Window]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A list of CBR. `ways`: how many of WAYS it may have. `usual` rows are read at once where nobody says how many, and never more than `most`."""
+    """A list of CBR.
+
+    `ways`: how many of WAYS it may have. `usual` rows are read at once where nobody says how many,
+    and never more than `most`.
+    """
 
     read: Read
     ways: int
@@ -39,7 +45,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Longest:
-    """The longest window that a list has shown, how many rows were asked for there, and how many were counted in the whole list."""
+    """The longest window that a list has shown, how many rows were asked for there, and how many
+    were counted in the whole list.
+    """
 
     rows: int = 0
     limit: int = 0
@@ -57,8 +65,9 @@ class LostError(Exception):
 class Seen:
     """A window that was read in some way, with its place and how many rows were asked for.
 
-    `reaches_end`: a longer window has been seen for no more rows asked for, so only the end of the list can have cut this one. `as_before`: the
-    longest was not cut, a few rows less were asked for there, and as many were counted.
+    `reaches_end`: a longer window has been seen for no more rows asked for, so only the end of the
+    list can have cut this one. `as_before`: the longest was not cut, a few rows less were asked for
+    there, and as many were counted.
     """
 
     way: int
@@ -77,17 +86,27 @@ class Seen:
         return [WAYS[self.way].cursor(self.at, self.rows, index) for index in range(first, last)]
 
     def counted_to_end(self, *, expected: bool = False) -> bool:
-        """Whether nothing follows by CBR's count. That alone is enough only at the start of a list: of other places a way may be wrong.
+        """Whether nothing follows by CBR's count.
 
-        `expected`: a row was found where the way told, which is a sign that it is right if nothing else has changed either.
+        That alone is enough only at the start of a list: of other places a way may be wrong.
+
+        `expected`: a row was found where the way told, which is a sign that it is right if nothing
+        else has changed either.
         """
         way, length = WAYS[self.way], len(self.rows)
         start = way.first(self.at)
         trusted = self.reaches_end or self.at == way.start or (expected and self.as_before)
-        return trusted and start is not None and length < self.limit and self.window.total == start + length
+        return (
+            trusted
+            and start is not None
+            and length < self.limit
+            and self.window.total == start + length
+        )
 
     def steady(self, after: "Seen") -> bool | None:
-        """Whether rows came or went between this window and the one after it, as the counts tell; None if they do not."""
+        """Whether rows came or went between this window and the one after it, as the counts tell;
+        None if they do not.
+        """
         first, second = self.window.total, after.window.total
         if first is None or second is None or (first, second) == (len(self.rows), len(after.rows)):
             return None
@@ -116,7 +135,9 @@ class Reader:
         limit, length = window.limit or self._limit, len(window.rows)
         reaches_end = length < self.longest.rows and limit >= self.longest.limit
         longest = self.longest
-        as_before = longest.rows == longest.limit >= limit - OVERLAP and window.total == longest.total
+        as_before = (
+            longest.rows == longest.limit >= limit - OVERLAP and window.total == longest.total
+        )
         if length > longest.rows:
             self.longest = Longest(length, limit, window.total)
         return Seen(self._way, at, limit, window, reaches_end, as_before)

@@ -1,4 +1,6 @@
-"""What the gateway adds to a task that CBR shows: which submission started it, and why it did not succeed."""
+"""What the gateway adds to a task that CBR shows: which submission started it, and why it did not
+succeed.
+"""
 
 from collections.abc import Callable
 
@@ -11,9 +13,15 @@ from gateway.watch.failure import failure_of
 
 
 class TaskEnricher:
-    """`submission_of`: from project and task id to the submission's id, empty where it is not known; `status_of`: the form that errors have."""
+    """`submission_of`: from project and task id to the submission's id, empty where it is not
+    known; `status_of`: the form that errors have.
+    """
 
-    def __init__(self, submission_of: Callable[[str, str], str], status_of: Callable[[GatewayError], status_pb2.Status]) -> None:
+    def __init__(
+        self,
+        submission_of: Callable[[str, str], str],
+        status_of: Callable[[GatewayError], status_pb2.Status],
+    ) -> None:
         self._submission_of = submission_of
         self._status_of = status_of
 

@@ -1,4 +1,6 @@
-"""Brings those who watch together with the one poller of their project, and ends it when they have left."""
+"""Brings those who watch together with the one poller of their project, and ends it when they have
+left.
+"""
 
 import asyncio
 import contextlib
@@ -20,7 +22,11 @@ from gateway.watch.subscription import Subscription
 
 @dataclass(slots=True)
 class _Followed:
-    """A project that is polled. `subscriptions`: by owner, and how many use each; `of_submissions`: by the submissions that filters name."""
+    """A project that is polled.
+
+    `subscriptions`: by owner, and how many use each; `of_submissions`: by the submissions that
+    filters name.
+    """
 
     poller: Poller
     polling: asyncio.Task[None]
@@ -32,7 +38,14 @@ class _Followed:
 class Hub:
     """One per process."""
 
-    def __init__(self, source: Source, settings: WatchSettings, tokens: ResumeTokens, clock: Clock, poll_lease: PollLease) -> None:
+    def __init__(
+        self,
+        source: Source,
+        settings: WatchSettings,
+        tokens: ResumeTokens,
+        clock: Clock,
+        poll_lease: PollLease,
+    ) -> None:
         self.tokens = tokens
         self.settings = settings
         self.clock = clock
@@ -45,11 +58,18 @@ class Hub:
         self._empty.set()
 
     @contextlib.contextmanager
-    def joined(self, project: str, scope: str, wanted: task_pb2.TaskFilter) -> Iterator[tuple[Subscription, SendQueue]]:
-        """The subscription of a filter, and a queue that it wakes with every poll until it is made live. `scope`: tenant and project."""
+    def joined(
+        self, project: str, scope: str, wanted: task_pb2.TaskFilter
+    ) -> Iterator[tuple[Subscription, SendQueue]]:
+        """The subscription of a filter, and a queue that it wakes with every poll until it is made
+        live. `scope`: tenant and project.
+        """
         followed = self._follow(project)
         owner, queue = owner_of(scope, wanted), SendQueue()
-        subscription, users = followed.subscriptions.get(owner) or (Subscription(followed.poller, Selection(wanted), owner, self.tokens), 0)
+        subscription, users = followed.subscriptions.get(owner) or (
+            Subscription(followed.poller, Selection(wanted), owner, self.tokens),
+            0,
+        )
         followed.subscriptions[owner] = (subscription, users + 1)
         for submission_id in subscription.selection.submission_ids:
             followed.of_submissions.setdefault(submission_id, set()).add(subscription)
@@ -117,7 +137,9 @@ class Hub:
             self.projects[project].poller.nudge()
 
     async def end(self, within_s: float) -> None:
-        """Has every stream and wait ended by itself; returns when they are, or when the time is up."""
+        """Has every stream and wait ended by itself; returns when they are, or when the time is
+        up.
+        """
         self.ending = True
         for queue in self.queues:
             queue.wake.set()

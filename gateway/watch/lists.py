@@ -1,4 +1,7 @@
-"""What CBR lists of a project's tasks: all pages or an error. Its order is no promise, and a row may change while pages are read."""
+"""What CBR lists of a project's tasks: all pages or an error.
+
+Its order is no promise, and a row may change while pages are read.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +19,9 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Tasks by id, the moment since which they are all, and whether there were too many for that."""
+    """Tasks by id, the moment since which they are all, and whether there were too many for
+    that.
+    """
 
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
     since_us: int = 0
@@ -40,7 +45,10 @@ class Lists:
         return found
 
     async def opened(self) -> dict[str, task_pb2.Task]:
-        """All that are open, however old. WAITING comes before RUNNING, so that a task which starts in between is in one of them."""
+        """All that are open, however old.
+
+        WAITING comes before RUNNING, so that a task which starts in between is in one of them.
+        """
         found: dict[str, task_pb2.Task] = {}
         for status in (task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING):
             rows, _ = await self._pages(status=status)
@@ -48,7 +56,10 @@ class Lists:
         return found
 
     async def newest(self) -> Listed:
-        """The newest tasks, at least all that CBR may go on listing late. A page proves nothing of the rest unless it is in order."""
+        """The newest tasks, at least all that CBR may go on listing late.
+
+        A page proves nothing of the rest unless it is in order.
+        """
         page = await self._page({"page_size": _PAGE})
         tasks = list(page.tasks)
         if not page.next_page_token:
@@ -64,8 +75,14 @@ class Lists:
     async def since(self, since_us: int) -> Listed:
         """All tasks created since then."""
         seconds = max(since_us, 0) // 1_000_000
-        tasks, whole = await self._pages(**({"start_time": Timestamp(seconds=seconds)} if seconds else {}))
-        return _listed(tasks, since_us) if whole else _listed(tasks, min(created_us(task) for task in tasks) + 1, cut=True)
+        tasks, whole = await self._pages(
+            **({"start_time": Timestamp(seconds=seconds)} if seconds else {})
+        )
+        return (
+            _listed(tasks, since_us)
+            if whole
+            else _listed(tasks, min(created_us(task) for task in tasks) + 1, cut=True)
+        )
 
     async def _pages(self, **filters: object) -> tuple[list[task_pb2.Task], bool]:
         """The tasks, and whether they are all."""
@@ -83,7 +100,10 @@ class Lists:
         def note(row: UnreadableRow) -> None:
             if not row.id:
                 return  # Nobody can name it.
-            text = f"What CBR lists of the task is not what its API describes: {row.problem}; report it to the gateway's operator."
+            text = (
+                f"What CBR lists of the task is not what its API describes: {row.problem}; report"
+                " it to the gateway's operator."
+            )
             self._bad[row.id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
 
         return await self.reader.answer("TaskService/ListTasks", self.project, asked, note)

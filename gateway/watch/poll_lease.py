@@ -1,7 +1,9 @@
-"""Lets the replicas that share a store poll a project in turns: whose turn it is polls, and the others hear what it has read.
+"""Lets the replicas that share a store poll a project in turns: whose turn it is polls, and the
+others hear what it has read.
 
-A turn is a lease, so that one who dies in it is followed by another when the lease is over. What is heard is a whole listing: who has missed one, or
-needs more than it shows, polls for itself. So nothing depends on the store: while it is down everybody polls.
+A turn is a lease, so that one who dies in it is followed by another when the lease is over. What is
+heard is a whole listing: who has missed one, or needs more than it shows, polls for itself. So
+nothing depends on the store: while it is down everybody polls.
 """
 
 import asyncio
@@ -32,7 +34,10 @@ Take = Callable[[Listing, float], None]
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What stands before the tasks of a listing. `owner`: who polled; `took_s`: from its beginning until it was published."""
+    """What stands before the tasks of a listing.
+
+    `owner`: who polled; `took_s`: from its beginning until it was published.
+    """
 
     owner: str
     took_s: float
@@ -42,7 +47,10 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class PollLease:
-    """One per process. `owner` names the process; `turn_s`: after which time another one follows who died in its turn."""
+    """One per process.
+
+    `owner` names the process; `turn_s`: after which time another one follows who died in its turn.
+    """
 
     def __init__(self, store: Store, owner: str, clock: Clock, turn_s: float) -> None:
         self._store, self._owner, self._clock, self._turn_s = store, owner, clock, turn_s
@@ -62,13 +70,20 @@ class PollLease:
                 await self._store.free(self._owner, [slot.key])
 
     async def publish(self, project: str, listing: Listing, tasks: bytes, began: float) -> None:
-        """A poll of this process that began at that moment. `tasks`: those of the listing, as a ListTasksResponse."""
+        """A poll of this process that began at that moment.
+
+        `tasks`: those of the listing, as a ListTasksResponse.
+        """
         if len(tasks) > _MOST_BYTES:
             return
         took_s = self._clock.monotonic() - began
-        head = _Head(self._owner, took_s, listing.complete_since_us, listing.cut, tuple(listing.absent))
+        head = _Head(
+            self._owner, took_s, listing.complete_since_us, listing.cut, tuple(listing.absent)
+        )
         with contextlib.suppress(StoreDown):
-            await self._store.publish(f"{_CHANNEL}{project}", msgspec.json.encode(head) + b"\n" + tasks)
+            await self._store.publish(
+                f"{_CHANNEL}{project}", msgspec.json.encode(head) + b"\n" + tasks
+            )
 
     def join(self, project: str, take: Take) -> None:
         """Until `leave`, `take` hears of the polls of others."""
@@ -101,13 +116,24 @@ class PollLease:
         head_bytes, _, tasks = heard.payload.partition(b"\n")
         try:
             head = msgspec.json.decode(head_bytes, type=_Head)
-            listing = Listing(task_pb2.ListTasksResponse.FromString(tasks).tasks, head.absent, head.complete_since_us, head.cut)
+            listing = Listing(
+                task_pb2.ListTasksResponse.FromString(tasks).tasks,
+                head.absent,
+                head.complete_since_us,
+                head.cut,
+            )
         except (msgspec.DecodeError, DecodeError):
-            log.warning("what another replica has read of the tasks cannot be understood; is it of another version?", project=project)
+            log.warning(
+                "what another replica has read of the tasks cannot be understood; is it of another"
+                " version?",
+                project=project,
+            )
             return
         if head.owner == self._owner:
             return
         try:
-            self._takers[project](listing, self._clock.monotonic() - heard.ago_s - head.took_s - _DOUBT_S)
+            self._takers[project](
+                listing, self._clock.monotonic() - heard.ago_s - head.took_s - _DOUBT_S
+            )
         except Exception:
             log.exception("a poll of another replica could not be taken in", project=project)

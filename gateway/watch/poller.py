@@ -1,13 +1,15 @@
 """Reads the tasks of one project again and again, for all who watch it.
 
-A poll lists the tasks created since shortly before the newest one known, or since the oldest open one; the few oldest open ones that this would make
-long are read one by one. What is open and not listed is read, too. All moments are CBR's own, so that our clock does not matter.
+A poll lists the tasks created since shortly before the newest one known, or since the oldest open
+one; the few oldest open ones that this would make long are read one by one. What is open and not
+listed is read, too. All moments are CBR's own, so that our clock does not matter.
 
-Each task that is read by itself fails by itself (`unreadable.py`), and where the list cannot be read, single tasks go on being read. Only where CBR
-answers nothing at all is it left alone for longer and longer.
+Each task that is read by itself fails by itself (`unreadable.py`), and where the list cannot be
+read, single tasks go on being read. Only where CBR answers nothing at all is it left alone for
+longer and longer.
 
-Replicas take turns (`poll_lease.py`): what another one has read is taken in as if it were read here, if it shows all that a poll of
-ours would ask for.
+Replicas take turns (`poll_lease.py`): what another one has read is taken in as if it were read
+here, if it shows all that a poll of ours would ask for.
 
 The first poll also lists what is open however old it is.
 """
@@ -44,7 +46,9 @@ _GAP: Final = 0.1
 """The shortest pause between two polls, as a share of the interval while tasks are open."""
 _OURS: Final = (0.9, 1.1)
 _THEIRS: Final = (1.2, 1.4)
-"""How long a pause is, as a share of the interval: who has polled goes on with it, unless it comes late."""
+"""How long a pause is, as a share of the interval: who has polled goes on with it, unless it comes
+late.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -59,7 +63,10 @@ class Observe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where tasks come from. `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a list before anybody else.
+    """Where tasks come from.
+
+    `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a list
+    before anybody else.
 
     `status_of`: the form that errors have in events.
     """
@@ -73,7 +80,14 @@ class Source:
 class Poller:
     """One project's."""
 
-    def __init__(self, project: str, source: Source, settings: WatchSettings, clock: Clock, poll_lease: PollLease) -> None:
+    def __init__(
+        self,
+        project: str,
+        source: Source,
+        settings: WatchSettings,
+        clock: Clock,
+        poll_lease: PollLease,
+    ) -> None:
         self.project, self.source = project, source
         self.table = Table(settings.keep_tasks, settings.lag_us)
         self.unreadable = UnreadableTasks(settings.busy_s, settings.backoff_s, settings.keep_tasks)
@@ -89,7 +103,9 @@ class Poller:
         self._list_failures = 0
         self._list_at = 0.0
         self.listed_at = self.read_at = clock.monotonic()
-        """When the last list that could be read and the last poll that read anything began, by the monotonic clock; before, when this was made."""
+        """When the last list that could be read and the last poll that read anything began, by the
+        monotonic clock; before, when this was made.
+        """
         self._asked_at = 0.0
         self._rested_at = 0.0
         self._next_at = 0.0
@@ -104,21 +120,32 @@ class Poller:
         return moment(self._clock.time())
 
     def nudge(self) -> None:
-        """Something was changed: poll at once, and often for a while, since CBR may show the new task late."""
+        """Something was changed: poll at once, and often for a while, since CBR may show the new
+        task late.
+        """
         self._busy_until = self._clock.monotonic() + self._settings.idle_s
         self._ask()
 
     def knows(self, task_id: str) -> bool:
-        """Whether what CBR says of the task is known: its state, that there is none, or that it cannot be read."""
+        """Whether what CBR says of the task is known: its state, that there is none, or that it
+        cannot be read.
+        """
         return self.covers(NEVER, (task_id,))
 
     def covers(self, since_us: int, ids: Iterable[str]) -> bool:
-        """Whether everything created since then, and every one of the ids, is known as far as CBR tells."""
+        """Whether everything created since then, and every one of the ids, is known as far as CBR
+        tells.
+        """
         now = self._clock.monotonic()
-        return self.table.covers(since_us, (task_id for task_id in ids if not self.unreadable.is_settled(task_id, now)))
+        return self.table.covers(
+            since_us, (task_id for task_id in ids if not self.unreadable.is_settled(task_id, now))
+        )
 
     def want(self, since_us: int, ids: Iterable[str], *, fresh: bool = False) -> None:
-        """Lets the next poll reach back to that moment, and read these ids. `fresh`: poll even if all of that is known."""
+        """Lets the next poll reach back to that moment, and read these ids.
+
+        `fresh`: poll even if all of that is known.
+        """
         missing = {task_id: None for task_id in ids if not self.knows(task_id)}
         self._since_us = min(self._since_us, since_us)
         self._ids.update(missing)
@@ -129,7 +156,8 @@ class Poller:
         self._asked_at = self._clock.monotonic()
         self._moved.set()
 
-    # When ------------------------------------------------------------------------------------------------------------------------------
+    # When
+    # ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Polls until cancelled."""
@@ -141,7 +169,9 @@ class Poller:
                         await self._poll()
                         self._schedule(_OURS)
                     else:
-                        self._rested_at = self._next_at = self._clock.monotonic() + self._settings.busy_s * _GAP
+                        self._rested_at = self._next_at = (
+                            self._clock.monotonic() + self._settings.busy_s * _GAP
+                        )
         finally:
             await self._single.aclose()
 
@@ -160,7 +190,13 @@ class Poller:
 
     def _schedule(self, shares: tuple[float, float]) -> None:
         now = self._clock.monotonic()
-        busy = self.table.open or self.table.doubtful or self._ids or self.unreadable.waiting or now < self._busy_until
+        busy = (
+            self.table.open
+            or self.table.doubtful
+            or self._ids
+            or self.unreadable.waiting
+            or now < self._busy_until
+        )
         pause_s = self._settings.busy_s if busy else self._settings.idle_s
         if self.failure is not None and self.outages:
             pause_s = self._backoff_s(self.failure, self.outages)
@@ -170,19 +206,33 @@ class Poller:
 
     def _backoff_s(self, failure: GatewayError, failures: int) -> float:
         longest_s = self._settings.backoff_s
-        return max(min(self._settings.busy_s * 2.0 ** min(failures - 1, 16), longest_s), min(failure.retry_after_s or 0.0, longest_s))
+        return max(
+            min(self._settings.busy_s * 2.0 ** min(failures - 1, 16), longest_s),
+            min(failure.retry_after_s or 0.0, longest_s),
+        )
 
-    # One poll --------------------------------------------------------------------------------------------------------------------------
+    # One poll
+    # ----------------------------------------------------------------------------------------------
 
     async def _poll(self) -> None:
         began = self._clock.monotonic()
         try:
             await self._look(began)
         except KeyError:
-            self._failed(GatewayError(errors_pb2.ERROR_REASON_PROJECT_DENIED, "The gateway does not serve the project any more."))
+            self._failed(
+                GatewayError(
+                    errors_pb2.ERROR_REASON_PROJECT_DENIED,
+                    "The gateway does not serve the project any more.",
+                )
+            )
         except Exception:
             log.exception("a poll of tasks failed inside", project=self.project)
-            self._failed(GatewayError(errors_pb2.ERROR_REASON_INTERNAL, "The gateway failed inside while it read the tasks."))
+            self._failed(
+                GatewayError(
+                    errors_pb2.ERROR_REASON_INTERNAL,
+                    "The gateway failed inside while it read the tasks.",
+                )
+            )
 
     async def _look(self, began: float) -> None:
         listed, failure = None, self.failure
@@ -198,12 +248,21 @@ class Poller:
             return
         tasks = (listed.tasks if listed is not None else {}) | reads.tasks
         whole = listed is not None and not bad
-        listing = Listing(list(tasks.values()), reads.absent, NEVER if listed is None else listed.since_us, cut=listed is not None and listed.cut)
+        listing = Listing(
+            list(tasks.values()),
+            reads.absent,
+            NEVER if listed is None else listed.since_us,
+            cut=listed is not None and listed.cut,
+        )
         # As CBR said them: what is taken in gets fields that are this process's own.
         shared = task_pb2.ListTasksResponse(tasks=listing.tasks).SerializeToString()
         self._note(failure)
         # A task that is shown by itself needs no row.
-        bad = {task_id: why for task_id, why in bad.items() if task_id and task_id not in reads.tasks and not self._ended(task_id)}
+        bad = {
+            task_id: why
+            for task_id, why in bad.items()
+            if task_id and task_id not in reads.tasks and not self._ended(task_id)
+        }
         self._take(listing, began, reads.failed, bad, whole=whole)
         if whole:
             await self._poll_lease.publish(self.project, listing, shared, began)
@@ -230,7 +289,9 @@ class Poller:
         self._tell(News())
 
     def hear(self, listing: Listing, began: float) -> None:
-        """What another replica has read in a poll that began at that moment of the monotonic clock."""
+        """What another replica has read in a poll that began at that moment of the monotonic
+        clock.
+        """
         if began > self.listed_at and self._shows_all(listing):
             self._note(None)
             self._take(listing, began, {}, {}, whole=True)
@@ -238,13 +299,19 @@ class Poller:
 
     def _shows_all(self, listing: Listing) -> bool:
         """Whether a poll of ours would ask for nothing else."""
-        if self.table.low_watermark_us == NEVER or not (listing.cut or listing.complete_since_us <= min(self._start_us(), self._since_us)):
+        if self.table.low_watermark_us == NEVER or not (
+            listing.cut or listing.complete_since_us <= min(self._start_us(), self._since_us)
+        ):
             return False
         shown = {*(task.id for task in listing.tasks), *listing.absent}
         return shown.issuperset(self._wanted())
 
-    def _take(self, listing: Listing, began: float, asked: Failures, listed: Failures, *, whole: bool) -> None:
-        """`asked`: why tasks could not be read by themselves; `listed`: why rows could not; `whole`: all rows were understood."""
+    def _take(
+        self, listing: Listing, began: float, asked: Failures, listed: Failures, *, whole: bool
+    ) -> None:
+        """`asked`: why tasks could not be read by themselves; `listed`: why rows could not;
+        `whole`: all rows were understood.
+        """
         if listing.complete_since_us < NEVER:
             self.source.observe(self.project, listing.tasks, whole=whole)
             self.listed_at = began
@@ -264,8 +331,12 @@ class Poller:
             self._since_us = NEVER
         return news
 
-    def _readable(self, listing: Listing, news: News, asked: Failures, listed: Failures) -> dict[str, Row | None]:
-        """Notes which tasks could not be read, and which can be again; those of which that has changed."""
+    def _readable(
+        self, listing: Listing, news: News, asked: Failures, listed: Failures
+    ) -> dict[str, Row | None]:
+        """Notes which tasks could not be read, and which can be again; those of which that has
+        changed.
+        """
         read = [*(task.id for task in listing.tasks), *(row.id for row in news.gone), *news.unknown]
         changed = [task_id for task_id in read if self.unreadable.forget(task_id)]
         changed += self.unreadable.take(asked, listed, self._clock.monotonic())
@@ -280,7 +351,8 @@ class Poller:
         for listener in list(self.listeners):
             listener(news)
 
-    # What to read ----------------------------------------------------------------------------------------------------------------------
+    # What to read
+    # ----------------------------------------------------------------------------------------------
 
     async def _list(self) -> Listed:
         first = self.table.low_watermark_us == NEVER
@@ -301,9 +373,18 @@ class Poller:
         """Tasks that must be read by themselves where no list shows them."""
         now = self._clock.monotonic()
         asked = dict.fromkeys((*self._ids, *self.table.doubtful, *self.unreadable.due(now)))
-        return [*asked, *(task_id for task_id in self.table.open if task_id not in asked and task_id not in self.unreadable)]
+        return [
+            *asked,
+            *(
+                task_id
+                for task_id in self.table.open
+                if task_id not in asked and task_id not in self.unreadable
+            ),
+        ]
 
     async def _read(self, listed: Listed | None) -> Reads:
         shown = listed.tasks if listed is not None else {}
         missing = [task_id for task_id in self._wanted() if task_id not in shown]
-        return await self._single.read(missing, _READS if listed is not None else _READS_WITHOUT_LIST, in_doubt=listed is None)
+        return await self._single.read(
+            missing, _READS if listed is not None else _READS_WITHOUT_LIST, in_doubt=listed is None
+        )

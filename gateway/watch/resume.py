@@ -1,8 +1,10 @@
-"""Resume tokens: how far a stream has told what CBR shows, in CBR's own words, so that any replica can go on without knowing the stream.
+"""Resume tokens: how far a stream has told what CBR shows, in CBR's own words, so that any replica
+can go on without knowing the stream.
 
-A token holds the latest moment at which a task had changed, the open tasks with their revisions, and digests of what changed shortly before that
-moment, since CBR may list a task late. It is bounded: of many open tasks it holds the oldest, and the moment since when to look for the others; what
-does not fit is told twice.
+A token holds the latest moment at which a task had changed, the open tasks with their revisions,
+and digests of what changed shortly before that moment, since CBR may list a task late. It is
+bounded: of many open tasks it holds the oldest, and the moment since when to look for the others;
+what does not fit is told twice.
 """
 
 import hashlib
@@ -30,10 +32,13 @@ _AS_TEXT: Final = b"t"
 
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """Where a stream is. Moments are in microseconds by CBR's clock, `made` in seconds since 1970 by ours.
+    """Where a stream is.
 
-    `begun`: False before the snapshot was complete; the rest then says nothing. `since_us`: creation of the oldest open task that is not in `opened`.
-    `opened`: id and revision of open tasks; revision 0 for one whose state the filter does not show.
+    Moments are in microseconds by CBR's clock, `made` in seconds since 1970 by ours.
+
+    `begun`: False before the snapshot was complete; the rest then says nothing. `since_us`:
+    creation of the oldest open task that is not in `opened`. `opened`: id and revision of open
+    tasks; revision 0 for one whose state the filter does not show.
     """
 
     made: int
@@ -49,11 +54,18 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
 
     def has_told(self, row: Row) -> bool:
         digest = _digest(row)
-        return any(self.seen[start : start + _DIGEST_BYTES] == digest for start in range(0, len(self.seen), _DIGEST_BYTES))
+        return any(
+            self.seen[start : start + _DIGEST_BYTES] == digest
+            for start in range(0, len(self.seen), _DIGEST_BYTES)
+        )
 
 
 class ResumeTokens:
-    """Makes and reads tokens. `key`: secret shared by all replicas; `life_s`: how old a token may be; `lag_us`: how late CBR may list a task."""
+    """Makes and reads tokens.
+
+    `key`: secret shared by all replicas; `life_s`: how old a token may be; `lag_us`: how late CBR
+    may list a task.
+    """
 
     def __init__(self, key: bytes, clock: Clock, life_s: float, lag_us: int) -> None:
         self._seal = Seal(key, "resume")
@@ -65,10 +77,16 @@ class ResumeTokens:
         """Raises RESUME_TOKEN_MISMATCH."""
         payload = self._seal.read(token)
         if payload is None:
-            raise _mismatch("is not a token of this gateway; pass resume_token of the last event on unchanged, or start a new stream without a token")
+            raise _mismatch(
+                "is not a token of this gateway; pass resume_token of the last event on unchanged,"
+                " or start a new stream without a token"
+            )
         cursor = msgspec.msgpack.decode(payload, type=Cursor)
         if cursor.owner != owner:
-            raise _mismatch("belongs to another tenant, project or filter; keep the filter, or start a new stream without a token")
+            raise _mismatch(
+                "belongs to another tenant, project or filter; keep the filter, or start a new"
+                " stream without a token"
+            )
         if cursor.made > self._clock.time() + _SKEW_S:
             raise _mismatch("was made in the future; set the clocks of the gateway's replicas")
         return cursor
@@ -90,7 +108,9 @@ class ResumeTokens:
             begun=True,
             newest_us=table.newest_us,
             since_us=others[0].created_us if others else NEVER,
-            opened=tuple((_packed(row.id), row.revision if selection.shows(row.task) else 0) for row in held),
+            opened=tuple(
+                (_packed(row.id), row.revision if selection.shows(row.task) else 0) for row in held
+            ),
             seen=self._seen(row for row in table.recent if selection.selects(row.task)),
         )
         return self._write(cursor)
@@ -122,10 +142,17 @@ def _unpacked(name: bytes) -> str:
 
 def _mismatch(text: str) -> GatewayError:
     violation = Violation("resume_token", text, "resume_token")
-    return GatewayError(errors_pb2.ERROR_REASON_RESUME_TOKEN_MISMATCH, f"resume_token: {text}", violations=(violation,))
+    return GatewayError(
+        errors_pb2.ERROR_REASON_RESUME_TOKEN_MISMATCH,
+        f"resume_token: {text}",
+        violations=(violation,),
+    )
 
 
 def expired() -> GatewayError:
     """RESUME_TOKEN_EXPIRED."""
-    text = "resume_token: is too old to go on without a gap; start a new stream without a token, it begins with a snapshot."
+    text = (
+        "resume_token: is too old to go on without a gap; start a new stream without a token, it"
+        " begins with a snapshot."
+    )
     return GatewayError(errors_pb2.ERROR_REASON_RESUME_TOKEN_EXPIRED, text)

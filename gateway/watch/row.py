@@ -1,11 +1,20 @@
-"""One task as one poll saw it, with a revision made from what CBR says, so that every replica gives a state the same number."""
+"""One task as one poll saw it, with a revision made from what CBR says, so that every replica gives
+a state the same number.
+"""
 
 from typing import Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-_FINAL: Final = frozenset({task_pb2.TASK_STATUS_SUCCEEDED, task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_TIMED_OUT, task_pb2.TASK_STATUS_SKIPPED})
+_FINAL: Final = frozenset(
+    {
+        task_pb2.TASK_STATUS_SUCCEEDED,
+        task_pb2.TASK_STATUS_FAILED,
+        task_pb2.TASK_STATUS_TIMED_OUT,
+        task_pb2.TASK_STATUS_SKIPPED,
+    }
+)
 _RANK_SHIFT: Final = 59
 _MOMENT_SHIFT: Final = 7
 _MOMENT_BITS: Final = _RANK_SHIFT - _MOMENT_SHIFT
@@ -20,11 +29,14 @@ def is_final(task: task_pb2.Task) -> bool:
 def revision_of(task: task_pb2.Task) -> int:
     """The number of a task's state: how far it is, then when it last changed, then its progress.
 
-    A final state has one number for ever, whatever CBR touches afterwards. A change that moves neither the state nor the time of the last change nor
-    the progress has no number of its own.
+    A final state has one number for ever, whatever CBR touches afterwards. A change that moves
+    neither the state nor the time of the last change nor the progress has no number of its own.
     """
     if is_final(task):
-        return _ENDED << _RANK_SHIFT | _bounded(_micros(task.end_time) or _micros(task.update_time)) << _MOMENT_SHIFT
+        return (
+            _ENDED << _RANK_SHIFT
+            | _bounded(_micros(task.end_time) or _micros(task.update_time)) << _MOMENT_SHIFT
+        )
     rank = _WAITING if task.status == task_pb2.TASK_STATUS_WAITING else _AT_WORK
     progress = min(max(task.details.common.progress_percent, 0), 100)
     return rank << _RANK_SHIFT | _bounded(changed_us(task)) << _MOMENT_SHIFT | progress
@@ -36,7 +48,9 @@ def created_us(task: task_pb2.Task) -> int:
 
 
 def changed_us(task: task_pb2.Task) -> int:
-    """When the task last changed, in microseconds since 1970 by CBR's clock, as far as CBR tells."""
+    """When the task last changed, in microseconds since 1970 by CBR's clock, as far as CBR
+    tells.
+    """
     return max(_micros(task.update_time), _micros(task.end_time), _micros(task.create_time))
 
 
@@ -49,9 +63,22 @@ def _bounded(micros: int) -> int:
 
 
 class Row:
-    """A task with what is asked of it often. Its events are encoded once, for all streams that send them."""
+    """A task with what is asked of it often.
 
-    __slots__ = ("_change", "_observed", "_snapshot", "changed_us", "created_us", "final", "id", "revision", "task")
+    Its events are encoded once, for all streams that send them.
+    """
+
+    __slots__ = (
+        "_change",
+        "_observed",
+        "_snapshot",
+        "changed_us",
+        "created_us",
+        "final",
+        "id",
+        "revision",
+        "task",
+    )
 
     def __init__(self, task: task_pb2.Task, observed: Timestamp) -> None:
         self.task = task
@@ -72,11 +99,16 @@ class Row:
     def snapshot(self) -> bytes:
         """The event `snapshot_task` without what belongs to one stream."""
         if self._snapshot is None:
-            self._snapshot = task_pb2.WatchTasksResponse(snapshot_task=self.task, observe_time=self._observed).SerializeToString()
+            self._snapshot = task_pb2.WatchTasksResponse(
+                snapshot_task=self.task, observe_time=self._observed
+            ).SerializeToString()
         return self._snapshot
 
     def change(self, coalesced: int) -> bytes:
-        """The event `update` or `terminal` without what belongs to one stream. `coalesced`: states left out before this one."""
+        """The event `update` or `terminal` without what belongs to one stream.
+
+        `coalesced`: states left out before this one.
+        """
         if coalesced:
             return self._encoded(coalesced)
         if self._change is None:

@@ -1,4 +1,6 @@
-"""What waits to be sent on one stream, bounded by the number of tasks: of each task only the newest state waits."""
+"""What waits to be sent on one stream, bounded by the number of tasks: of each task only the newest
+state waits.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,7 +10,11 @@ from gateway.watch.row import Row
 
 @dataclass(slots=True)
 class Pending:
-    """One event. `before`: the token of a stream that has told everything before it; `coalesced`: states of the task that it replaces."""
+    """One event.
+
+    `before`: the token of a stream that has told everything before it; `coalesced`: states of the
+    task that it replaces.
+    """
 
     item: Row | bytes
     before: str
@@ -39,7 +45,9 @@ class SendQueue:
         self.wake.set()
 
     def pop(self, now: str) -> tuple[bytes, str] | None:
-        """The next event and the token that holds once it is sent: `now` when nothing waits behind it, else that of the next one."""
+        """The next event and the token that holds once it is sent: `now` when nothing waits behind
+        it, else that of the next one.
+        """
         if not self._pending:
             return None
         first = self._pending.pop(next(iter(self._pending)))

@@ -1,4 +1,7 @@
-"""Tasks that are read one by one, a few at once. One that is not answered in good time is read on in the background and holds up nobody."""
+"""Tasks that are read one by one, a few at once.
+
+One that is not answered in good time is read on in the background and holds up nobody.
+"""
 
 import asyncio
 from collections import deque
@@ -19,7 +22,11 @@ _WITHIN_S: Final = 3.0
 
 @dataclass(slots=True)
 class Reads:
-    """What came of them. `absent`: ids that CBR does not know. What is in none of the three was not asked for yet, or is still on its way."""
+    """What came of them.
+
+    `absent`: ids that CBR does not know. What is in none of the three was not asked for yet, or is
+    still on its way.
+    """
 
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -32,7 +39,10 @@ class Reads:
 
 
 class SingleReads:
-    """Those of one project. `on_late`: is called when a read ends that was left in the background."""
+    """Those of one project.
+
+    `on_late`: is called when a read ends that was left in the background.
+    """
 
     def __init__(self, reader: UpstreamReader, project: str, on_late: Callable[[], None]) -> None:
         self._reader, self._project, self._on_late = reader, project, on_late
@@ -41,13 +51,20 @@ class SingleReads:
         self._asked: dict[str, int] = {}
 
     async def read(self, wanted: Sequence[str], most: int, *, in_doubt: bool) -> Reads:
-        """Those that were asked for longest ago first, and what the background has brought. Raises KeyError for a project that is not served.
+        """Those that were asked for longest ago first, and what the background has brought.
+
+        Raises KeyError for a project that is not served.
 
         `in_doubt`: CBR may not answer at all, so that it is left alone after a few failures.
         """
         self._turn += 1
         self._asked = {task_id: self._asked.get(task_id, 0) for task_id in wanted}
-        waiting = deque(sorted((each for each in self._asked if each not in self._running), key=self._asked.__getitem__)[:most])
+        waiting = deque(
+            sorted(
+                (each for each in self._asked if each not in self._running),
+                key=self._asked.__getitem__,
+            )[:most]
+        )
         found, pending = Reads(), set[asyncio.Task[task_pb2.Task | None]]()
         self._collect(found)
         loop = asyncio.get_running_loop()
@@ -55,7 +72,9 @@ class SingleReads:
         while (waiting or pending) and loop.time() < ends_at:
             while waiting and len(pending) < _AT_ONCE:
                 pending.add(self._start(waiting.popleft()))
-            _, pending = await asyncio.wait(pending, timeout=ends_at - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            _, pending = await asyncio.wait(
+                pending, timeout=ends_at - loop.time(), return_when=asyncio.FIRST_COMPLETED
+            )
             self._collect(found)
             if in_doubt and len(found.failed) >= _AT_ONCE and not found.answered:
                 waiting.clear()
@@ -75,7 +94,9 @@ class SingleReads:
         return task
 
     async def _get(self, task_id: str) -> task_pb2.Task | None:
-        reply: Any = await self._reader.read("TaskService/GetTask", self._project, {"task_id": task_id})
+        reply: Any = await self._reader.read(
+            "TaskService/GetTask", self._project, {"task_id": task_id}
+        )
         return None if reply is None else reply.task
 
     def _collect(self, found: Reads) -> None:
@@ -96,5 +117,8 @@ class SingleReads:
 
 
 def _late() -> GatewayError:
-    text = "CBR has not shown the task yet, although it was asked for some time ago; the gateway goes on waiting."
+    text = (
+        "CBR has not shown the task yet, although it was asked for some time ago; the gateway goes"
+        " on waiting."
+    )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_UNAVAILABLE, text)

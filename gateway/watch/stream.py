@@ -1,10 +1,13 @@
 """One stream of WatchTasks, from its first event to its end.
 
-    start      wait until the table reaches back far enough; then the snapshot, or what has changed since the token
-    live       what the subscription puts into the queue; heartbeats by their own timer, before anything else
+    start      wait until the table reaches back far enough; then the snapshot, or what has changed
+               since the token
+    live       what the subscription puts into the queue; heartbeats by their own timer, before
+               anything else
     end        by the gateway, always with `stream_end`
 
-Nothing is awaited between looking at the table and joining the subscription, so that nothing falls between the two.
+Nothing is awaited between looking at the table and joining the subscription, so that nothing falls
+between the two.
 """
 
 import asyncio
@@ -37,8 +40,9 @@ _Event = task_pb2.WatchTasksResponse
 class Terms:
     """What one stream was asked for.
 
-    `token` and `cursor`: where it goes on; empty and None for a new one. `ends_at`: shortly before the caller's deadline, by the monotonic clock.
-    `recheck`: in how many seconds to ask again; raises GatewayError when the caller may not watch any more.
+    `token` and `cursor`: where it goes on; empty and None for a new one. `ends_at`: shortly before
+    the caller's deadline, by the monotonic clock. `recheck`: in how many seconds to ask again;
+    raises GatewayError when the caller may not watch any more.
     """
 
     snapshot: bool
@@ -56,7 +60,9 @@ class Terms:
 class Watch:
     """One stream. `run` returns when the gateway has ended it in order."""
 
-    def __init__(self, hub: Hub, subscription: Subscription, queue: SendQueue, terms: Terms) -> None:
+    def __init__(
+        self, hub: Hub, subscription: Subscription, queue: SendQueue, terms: Terms
+    ) -> None:
         self._hub, self._subscription, self._queue, self._terms = hub, subscription, queue, terms
         self._clock = hub.clock
         now = self._clock.monotonic()
@@ -79,13 +85,19 @@ class Watch:
             self._queue.wake.clear()
             if await self._ended():
                 return
-            if not (await self._beaten() or await self._told_health() or await self._started() or await self._delivered()):
+            if not (
+                await self._beaten()
+                or await self._told_health()
+                or await self._started()
+                or await self._delivered()
+            ):
                 if self._all_terminal():
                     await self._end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)
                     return
                 await self._rest()
 
-    # Steps: each answers whether it did something --------------------------------------------------------------------------------------
+    # Steps: each answers whether it did something
+    # --------------------------------------------------------------------------------------
 
     async def _ended(self) -> bool:
         now = self._clock.monotonic()
@@ -115,7 +127,9 @@ class Watch:
         lag.FromMilliseconds(round((now - self._subscription.read_at) * 1000))
         opened = self._subscription.open_rows() if self._live else []
         count = sum(self._subscription.selection.shows(row.task) for row in opened)
-        await self._send(_Event(heartbeat=task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count)))
+        await self._send(
+            _Event(heartbeat=task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count))
+        )
         return True
 
     async def _told_health(self) -> bool:
@@ -123,7 +137,10 @@ class Watch:
         if (failure is None) is self._healthy:
             return False
         self._healthy = failure is None
-        status = task_pb2.SourceStatus(healthy=self._healthy, failure=self._terms.status_of(failure) if failure is not None else None)
+        status = task_pb2.SourceStatus(
+            healthy=self._healthy,
+            failure=self._terms.status_of(failure) if failure is not None else None,
+        )
         await self._send(_Event(source_status=status))
         return True
 
@@ -144,14 +161,18 @@ class Watch:
     def _is_behind(self) -> bool:
         """Whether to read once more before the stream begins.
 
-        Either the token tells of more than this process has read, so that older states would be told again; or the stream is to end with tasks that
-        nothing names, so that one begun since the last poll would be missed.
+        Either the token tells of more than this process has read, so that older states would be
+        told again; or the stream is to end with tasks that nothing names, so that one begun since
+        the last poll would be missed.
         """
         if self._subscription.read_at >= self._opened_at:
             return False
         if self._terms.until_terminal and not self._subscription.selection.by_id:
             return True
-        return self._cursor is not None and self._subscription.poller.table.newest_us < self._cursor.newest_us
+        return (
+            self._cursor is not None
+            and self._subscription.poller.table.newest_us < self._cursor.newest_us
+        )
 
     async def _delivered(self) -> bool:
         if not self._live:
@@ -172,28 +193,43 @@ class Watch:
             async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
                 await self._queue.wake.wait()
 
-    # Starting ------------------------------------------------------------------------------------------------------------------------
+    # Starting
+    # ----------------------------------------------------------------------------------------------
 
     @property
     def _live(self) -> bool:
         return self._queue in self._subscription.live
 
     def _reach(self) -> tuple[int, set[str]]:
-        """Since when the table must be complete, and the ids that it must know, before the stream can begin."""
+        """Since when the table must be complete, and the ids that it must know, before the stream
+        can begin.
+        """
         ids = set(self._subscription.selection.ids)
         if self._subscription.selection.by_id:
             return NEVER, ids | set(self._cursor.open_tasks() if self._cursor is not None else ())
         if self._cursor is None:
             return NEVER - 1, ids
-        return max(0, min(self._cursor.since_us, self._cursor.newest_us - self._hub.tokens.lag_us)), ids | set(self._cursor.open_tasks())
+        return max(
+            0, min(self._cursor.since_us, self._cursor.newest_us - self._hub.tokens.lag_us)
+        ), ids | set(self._cursor.open_tasks())
 
     def _begin(self) -> None:
         for submission_id, submission in self._subscription.submissions.items():
             if submission is not None:
-                self._queue.put(f"submission {submission_id}", told(submission, moment(self._clock.time())), self._token)
+                self._queue.put(
+                    f"submission {submission_id}",
+                    told(submission, moment(self._clock.time())),
+                    self._token,
+                )
             elif self._cursor is None:
-                removed = task_pb2.TaskRemoval(submission_id=submission_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-                self._queue.put(f"removed {submission_id}", removal(removed, moment(self._clock.time())), self._token)
+                removed = task_pb2.TaskRemoval(
+                    submission_id=submission_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND
+                )
+                self._queue.put(
+                    f"removed {submission_id}",
+                    removal(removed, moment(self._clock.time())),
+                    self._token,
+                )
         if self._cursor is None:
             self._put_snapshot()
         else:
@@ -202,9 +238,19 @@ class Watch:
         self._subscription.begin(self._queue, self._reach()[1])
 
     def _put_snapshot(self) -> None:
-        """The open tasks as they are. Named tasks that have ended come as `terminal`, so that nobody waits for their end."""
+        """The open tasks as they are.
+
+        Named tasks that have ended come as `terminal`, so that nobody waits for their end.
+        """
         count = 0
-        for row in sorted(self._subscription.rows() if self._subscription.selection.by_id else self._subscription.open_rows(), key=_by_age):
+        for row in sorted(
+            (
+                self._subscription.rows()
+                if self._subscription.selection.by_id
+                else self._subscription.open_rows()
+            ),
+            key=_by_age,
+        ):
             if not self._subscription.selection.shows(row.task):
                 continue
             if row.final:
@@ -212,14 +258,21 @@ class Watch:
             elif self._snapshot:
                 self._queue.put(f"snapshot {row.id}", row.snapshot(), self._token)
                 count += 1
-        for task_id in sorted(self._subscription.selection.ids & self._subscription.poller.table.unknown):
+        for task_id in sorted(
+            self._subscription.selection.ids & self._subscription.poller.table.unknown
+        ):
             self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
-        event = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count), observe_time=moment(self._clock.time()))
+        event = _Event(
+            snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count),
+            observe_time=moment(self._clock.time()),
+        )
         self._queue.put("snapshot", event.SerializeToString(), self._token)
 
     def _put_unreadable(self) -> None:
         """Those of which nothing else can be told, so that nobody waits for them in silence."""
-        for task_id in dict.fromkeys((*self._reach()[1], *(name for name, _ in self._subscription.unreadable()))):
+        for task_id in dict.fromkeys(
+            (*self._reach()[1], *(name for name, _ in self._subscription.unreadable()))
+        ):
             if task_id in self._subscription.poller.unreadable:
                 key, event = self._subscription.readability(task_id)
                 self._queue.put(key, event, self._token)
@@ -229,13 +282,17 @@ class Watch:
         opened, table = cursor.open_tasks(), self._subscription.poller.table
         for row in sorted(self._subscription.rows(), key=lambda row: row.changed_us):
             known = opened.get(row.id)
-            if self._is_untold(row, known, cursor) and (known or self._subscription.selection.shows(row.task)):
+            if self._is_untold(row, known, cursor) and (
+                known or self._subscription.selection.shows(row.task)
+            ):
                 self._queue.put(row.id, row, self._token)
         for task_id in opened.keys() & table.unknown:
             self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_GONE)
 
     def _is_untold(self, row: Row, known: int | None, cursor: Cursor) -> bool:
-        """`known`: the revision of a task that was open; None: the token does not name it, so it had ended, or is newer, or did not fit."""
+        """`known`: the revision of a task that was open; None: the token does not name it, so it
+        had ended, or is newer, or did not fit.
+        """
         if known is not None:
             return row.revision > known
         if not row.final:
@@ -243,25 +300,54 @@ class Watch:
         if self._subscription.selection.submission_ids:
             # It may have become known late that the task belongs to the submission.
             return not cursor.has_told(row)
-        return row.changed_us >= cursor.newest_us - self._hub.tokens.lag_us and not cursor.has_told(row)
+        return row.changed_us >= cursor.newest_us - self._hub.tokens.lag_us and not cursor.has_told(
+            row
+        )
 
     def _put_removal(self, task_id: str, reason: task_pb2.TaskRemovalReason.ValueType) -> None:
-        self._queue.put(f"removed {task_id}", removal(task_pb2.TaskRemoval(task_id=task_id, reason=reason), moment(self._clock.time())), self._token)
+        self._queue.put(
+            f"removed {task_id}",
+            removal(
+                task_pb2.TaskRemoval(task_id=task_id, reason=reason), moment(self._clock.time())
+            ),
+            self._token,
+        )
 
     async def _gap(self, cursor: Cursor) -> None:
         if self._terms.fails_on_gap:
             raise expired()
-        since = Timestamp(seconds=cursor.newest_us // 1_000_000, nanos=cursor.newest_us % 1_000_000 * 1000)
-        self._cursor, self._snapshot, self._token = None, True, self._hub.tokens.start(self._subscription.owner)
-        await self._send(_Event(gap=task_pb2.WatchGap(since_time=since, reason="The token is too old, or too much has happened since it was made.")))
+        since = Timestamp(
+            seconds=cursor.newest_us // 1_000_000, nanos=cursor.newest_us % 1_000_000 * 1000
+        )
+        self._cursor, self._snapshot, self._token = (
+            None,
+            True,
+            self._hub.tokens.start(self._subscription.owner),
+        )
+        await self._send(
+            _Event(
+                gap=task_pb2.WatchGap(
+                    since_time=since,
+                    reason="The token is too old, or too much has happened since it was made.",
+                )
+            )
+        )
 
-    # Ending --------------------------------------------------------------------------------------------------------------------------
+    # Ending
+    # ----------------------------------------------------------------------------------------------
 
     def _all_terminal(self) -> bool:
-        if not (self._terms.until_terminal and self._live) or len(self._queue) or self._subscription.unresolved() or self._subscription.awaits():
+        if (
+            not (self._terms.until_terminal and self._live)
+            or len(self._queue)
+            or self._subscription.unresolved()
+            or self._subscription.awaits()
+        ):
             return False
         selection = self._subscription.selection
-        return not any(selection.by_id or selection.shows(row.task) for row in self._subscription.open_rows())
+        return not any(
+            selection.by_id or selection.shows(row.task) for row in self._subscription.open_rows()
+        )
 
     async def _end(self, reason: task_pb2.StreamEndReason.ValueType) -> None:
         end = task_pb2.StreamEnd(reason=reason)
@@ -269,21 +355,29 @@ class Watch:
             end.retry_delay.FromMilliseconds(round(random.uniform(0, _RETRY_SPREAD_S) * 1000))  # noqa: S311 - spreads load
         await self._send(_Event(stream_end=end))
 
-    # Sending -------------------------------------------------------------------------------------------------------------------------
+    # Sending
+    # ----------------------------------------------------------------------------------------------
 
     async def _send(self, event: task_pb2.WatchTasksResponse) -> None:
         event.observe_time.CopyFrom(moment(self._clock.time()))
         await self._write(event.SerializeToString())
 
     async def _write(self, shared: bytes) -> None:
-        """Sends an event. Messages behind one another are one message to protobuf, so that what all streams share is encoded once."""
+        """Sends an event.
+
+        Messages behind one another are one message to protobuf, so that what all streams share is
+        encoded once.
+        """
         self._sequence += 1
         own = _Event(resume_token=self._token, sequence=self._sequence).SerializeToString()
         try:
             async with asyncio.timeout(self._hub.settings.stall_s):
                 await self._terms.write(shared + own)
         except TimeoutError:
-            text = "The caller has read nothing for too long; read faster or watch fewer tasks, and resume with the last token."
+            text = (
+                "The caller has read nothing for too long; read faster or watch fewer tasks, and"
+                " resume with the last token."
+            )
             raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
 
 

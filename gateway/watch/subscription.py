@@ -1,4 +1,6 @@
-"""What one poll means for all streams with the same filter: worked out once, put into the queue of each."""
+"""What one poll means for all streams with the same filter: worked out once, put into the queue of
+each.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,18 +17,27 @@ from gateway.watch.send_queue import SendQueue
 from gateway.watch.table import NEVER, Change, News
 from gateway.watch.unreadable import Unreadable
 
-_UNRESOLVED: Final = frozenset({types_pb2.SUBMISSION_STATE_CORRELATING, types_pb2.SUBMISSION_STATE_OUTCOME_UNKNOWN})
+_UNRESOLVED: Final = frozenset(
+    {types_pb2.SUBMISSION_STATE_CORRELATING, types_pb2.SUBMISSION_STATE_OUTCOME_UNKNOWN}
+)
 
 
 class Subscription:
-    """The streams of one tenant and project with one filter. `starting`: those that wait for the table to reach back far enough."""
+    """The streams of one tenant and project with one filter.
 
-    def __init__(self, poller: Poller, selection: Selection, owner: bytes, tokens: ResumeTokens) -> None:
+    `starting`: those that wait for the table to reach back far enough.
+    """
+
+    def __init__(
+        self, poller: Poller, selection: Selection, owner: bytes, tokens: ResumeTokens
+    ) -> None:
         self.poller, self.selection, self.owner = poller, selection, owner
         self.live: set[SendQueue] = set()
         self.starting: set[SendQueue] = set()
         self.submissions: dict[str, types_pb2.Submission | None] = {}
-        """Those that the filter names, as far as they have been looked up; None: there is no such one."""
+        """Those that the filter names, as far as they have been looked up; None: there is no such
+        one.
+        """
         self._tokens = tokens
         self._awaited: set[str] = set()
         self._token = ""
@@ -54,7 +65,9 @@ class Subscription:
         if not self.selection.by_id or self.unresolved():
             return self.poller.failure
         rows = self.poller.table.rows
-        waits = any(task_id not in rows or not rows[task_id].final for task_id in self.selection.ids)
+        waits = any(
+            task_id not in rows or not rows[task_id].final for task_id in self.selection.ids
+        )
         return self.poller.failure if self.poller.outages and waits else None
 
     @property
@@ -65,18 +78,27 @@ class Subscription:
     def unreadable(self) -> list[tuple[str, Unreadable]]:
         """The tasks that are meant, or may be, and cannot be read."""
         rows = self.poller.table.rows
-        return [(task_id, each) for task_id, each in self.poller.unreadable.items() if self._follows(task_id, rows.get(task_id))]
+        return [
+            (task_id, each)
+            for task_id, each in self.poller.unreadable.items()
+            if self._follows(task_id, rows.get(task_id))
+        ]
 
     def unresolved(self) -> bool:
         """Whether a submission may still get tasks."""
-        return any(each is not None and each.state in _UNRESOLVED for each in self.submissions.values())
+        return any(
+            each is not None and each.state in _UNRESOLVED for each in self.submissions.values()
+        )
 
     def awaits(self) -> bool:
         """Whether a task of a submission is still to be read."""
         return bool(self._awaited)
 
     def learn(self, submission_id: str, submission: types_pb2.Submission | None) -> None:
-        """A submission that the filter names is told for the first time, or has changed. None: there is no such one."""
+        """A submission that the filter names is told for the first time, or has changed.
+
+        None: there is no such one.
+        """
         self.submissions[submission_id] = submission
         for queue in self.starting:
             queue.wake.set()
@@ -97,8 +119,15 @@ class Subscription:
             self.poller.want(NEVER - 1, self._awaited)
 
     def begin(self, queue: SendQueue, ids: Iterable[str]) -> None:
-        """From now on the queue gets what changes; what was before is in it. `ids`: tasks that it has to tell of."""
-        self._awaited.update(task_id for task_id in ids if task_id in self.poller.unreadable and not self.poller.unreadable.given_up(task_id))
+        """From now on the queue gets what changes; what was before is in it.
+
+        `ids`: tasks that it has to tell of.
+        """
+        self._awaited.update(
+            task_id
+            for task_id in ids
+            if task_id in self.poller.unreadable and not self.poller.unreadable.given_up(task_id)
+        )
         # Made now, so that it tells of nothing later than what the queue holds.
         assert self.token
         self.starting.discard(queue)
@@ -106,7 +135,8 @@ class Subscription:
 
     def take(self, news: News) -> None:
         """A listener of the poller."""
-        # Until now nothing has happened here since the token was made, so that it still tells where the streams are.
+        # Until now nothing has happened here since the token was made, so that it still tells where
+        # the streams are.
         before = self._token
         self._stale = True
         self._tell(news, before)
@@ -123,14 +153,18 @@ class Subscription:
                 self.put(change.row.id, change.row, before)
         for row in news.gone:
             if self.selection.selects(row.task):
-                removed = task_pb2.TaskRemoval(task_id=row.id, reason=task_pb2.TASK_REMOVAL_REASON_GONE)
+                removed = task_pb2.TaskRemoval(
+                    task_id=row.id, reason=task_pb2.TASK_REMOVAL_REASON_GONE
+                )
                 self.put(f"removed {row.id}", removal(removed, self.poller.now()), before)
         for task_id, known in news.readable.items():
             if self._follows(task_id, known):
                 self.put(*self.readability(task_id), before)
 
     def _tell_awaited(self, before: str) -> None:
-        """Tasks of submissions that were known before it was known whose they are, or that have been read since."""
+        """Tasks of submissions that were known before it was known whose they are, or that have
+        been read since.
+        """
         for task_id in sorted(self._awaited & self.poller.table.rows.keys()):
             row = self.poller.table.rows[task_id]
             self._awaited.discard(task_id)
@@ -138,7 +172,9 @@ class Subscription:
                 self.put(task_id, row, before)
         for task_id in sorted(self._awaited & self.poller.table.unknown):
             self._awaited.discard(task_id)
-            removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
+            removed = task_pb2.TaskRemoval(
+                task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND
+            )
             self.put(f"removed {task_id}", removal(removed, self.poller.now()), before)
         for task_id in [each for each in self._awaited if self.poller.unreadable.given_up(each)]:
             self._awaited.discard(task_id)
@@ -158,7 +194,9 @@ class Subscription:
         found = self.poller.unreadable.get(task_id)
         failure = self.poller.source.status_of(found.failure) if found is not None else None
         if found is not None and found.given_up:
-            removed = task_pb2.TaskRemoval(task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_UNREADABLE, failure=failure)
+            removed = task_pb2.TaskRemoval(
+                task_id=task_id, reason=task_pb2.TASK_REMOVAL_REASON_UNREADABLE, failure=failure
+            )
             return f"removed {task_id}", removal(removed, self.poller.now())
         status = task_pb2.SourceStatus(healthy=found is None, failure=failure, task_id=task_id)
         event = task_pb2.WatchTasksResponse(source_status=status, observe_time=self.poller.now())
@@ -167,7 +205,9 @@ class Subscription:
     def _concerns(self, change: Change) -> bool:
         if not self.selection.selects(change.row.task):
             return False
-        return self.selection.shows(change.row.task) or (change.before is not None and self.selection.shows(change.before.task))
+        return self.selection.shows(change.row.task) or (
+            change.before is not None and self.selection.shows(change.before.task)
+        )
 
     def put(self, key: str, item: Row | bytes, before: str) -> None:
         """Into the queue of every stream that has begun."""
@@ -177,7 +217,9 @@ class Subscription:
 
 def told(submission: types_pb2.Submission, observed: Timestamp) -> bytes:
     """The event `submission` without what belongs to one stream."""
-    return task_pb2.WatchTasksResponse(submission=submission, observe_time=observed).SerializeToString()
+    return task_pb2.WatchTasksResponse(
+        submission=submission, observe_time=observed
+    ).SerializeToString()
 
 
 def removal(removed: task_pb2.TaskRemoval, observed: Timestamp) -> bytes:

@@ -1,7 +1,9 @@
-"""What is known of a project's tasks, and what each poll changed of it. Pure: nothing here reads, waits or sends.
+"""What is known of a project's tasks, and what each poll changed of it.
 
-The table is complete for the tasks that were created at or after its low watermark. Of older ones it holds those that are open and those that
-somebody asked for by id.
+Pure: nothing here reads, waits or sends.
+
+The table is complete for the tasks that were created at or after its low watermark. Of older ones
+it holds those that are open and those that somebody asked for by id.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +17,9 @@ from gateway.watch.row import Row, revision_of
 NEVER: Final = 2**62
 """A moment after all others, in microseconds."""
 _LOOKS: Final = 2
-"""In how many polls an id must be absent before it counts as gone: one may have been answered by a server that lags behind."""
+"""In how many polls an id must be absent before it counts as gone: one may have been answered by a
+server that lags behind.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,9 @@ class Change:
 class News:
     """What one poll brought, in the order in which it happened.
 
-    `gone`: rows of tasks that were open and are not there any more; `unknown`: ids asked for that CBR does not know; `readable`: by id, the rows of
-    tasks of which it has changed whether they can be read, None where nothing is known of one.
+    `gone`: rows of tasks that were open and are not there any more; `unknown`: ids asked for that
+    CBR does not know; `readable`: by id, the rows of tasks of which it has changed whether they can
+    be read, None where nothing is known of one.
     """
 
     changes: tuple[Change, ...] = ()
@@ -42,7 +47,10 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What one poll read. `absent`: ids that CBR denied. `cut`: there was more than can be kept, so that nothing older can ever be complete.
+    """What one poll read.
+
+    `absent`: ids that CBR denied. `cut`: there was more than can be kept, so that nothing older can
+    ever be complete.
 
     `complete_since_us` is NEVER where only single tasks were read.
     """
@@ -56,7 +64,8 @@ class Listing:
 class Table:
     """All rows of one project.
 
-    `capacity`: how many final ones are kept, and as many older than the low watermark; `lag_us`: how late CBR may list a task.
+    `capacity`: how many final ones are kept, and as many older than the low watermark; `lag_us`:
+    how late CBR may list a task.
     """
 
     def __init__(self, capacity: int, lag_us: int) -> None:
@@ -76,8 +85,12 @@ class Table:
         self._absent: dict[str, int] = {}
 
     def covers(self, since_us: int, ids: Iterable[str]) -> bool:
-        """Whether everything created since then, and every one of the ids, is known as far as CBR knows it."""
-        return self.low_watermark_us <= since_us and all(task_id in self.rows or task_id in self.unknown for task_id in ids)
+        """Whether everything created since then, and every one of the ids, is known as far as CBR
+        knows it.
+        """
+        return self.low_watermark_us <= since_us and all(
+            task_id in self.rows or task_id in self.unknown for task_id in ids
+        )
 
     def apply(self, rows: Iterable[Row], listing: Listing) -> News:
         """Takes in one poll. `rows`: of its tasks those that are new or newer."""
@@ -94,7 +107,9 @@ class Table:
             if before is not None or not row.final or row.created_us >= self.low_watermark_us:
                 changes.append(Change(row, before))
         gone, unknown = self._deny(listing.absent)
-        self.low_watermark_us = max(min(self.low_watermark_us, listing.complete_since_us), self.floor_us)
+        self.low_watermark_us = max(
+            min(self.low_watermark_us, listing.complete_since_us), self.floor_us
+        )
         if listing.cut:
             self.floor_us = self.low_watermark_us
         self._trim()
@@ -134,10 +149,14 @@ class Table:
 
     @property
     def recent(self) -> tuple[Row, ...]:
-        """The ended tasks that changed so lately that CBR may not have listed all of their time yet."""
+        """The ended tasks that changed so lately that CBR may not have listed all of their time
+        yet.
+        """
         if self._recent is None:
             since_us = self.newest_us - self._lag_us
-            self._recent = tuple(row for row in self.rows.values() if row.final and row.changed_us >= since_us)
+            self._recent = tuple(
+                row for row in self.rows.values() if row.final and row.changed_us >= since_us
+            )
         return self._recent
 
     @property
@@ -151,11 +170,15 @@ class Table:
         if len(self.rows) - len(self.open) <= self._capacity:
             return
         final = [row for row in self.rows.values() if row.final]
-        # Those that somebody asked for by id are as old as they like: the new ones do not push them out.
+        # Those that somebody asked for by id are as old as they like: the new ones do not push them
+        # out.
         asked = [row for row in final if row.created_us < self.low_watermark_us]
         for row in asked[: max(0, len(asked) - self._capacity)]:
             del self.rows[row.id]
-        complete = sorted((row for row in final if row.created_us >= self.low_watermark_us), key=lambda row: row.created_us)
+        complete = sorted(
+            (row for row in final if row.created_us >= self.low_watermark_us),
+            key=lambda row: row.created_us,
+        )
         oldest = complete[: max(0, len(complete) - self._capacity)]
         for row in oldest:
             del self.rows[row.id]

@@ -1,4 +1,6 @@
-"""Tasks that CBR does not show although it answers for others: why, when each is asked for again, and from when on nobody should wait for it."""
+"""Tasks that CBR does not show although it answers for others: why, when each is asked for again,
+and from when on nobody should wait for it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +12,17 @@ from google.rpc import code_pb2
 from gateway.errors import GatewayError
 
 _LOOKS: Final = 2
-"""How often a task must be refused before nobody waits for it: one answer may come of a server that lags behind."""
-_REFUSING: Final = frozenset({code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
+"""How often a task must be refused before nobody waits for it: one answer may come of a server that
+lags behind.
+"""
+_REFUSING: Final = frozenset(
+    {
+        code_pb2.PERMISSION_DENIED,
+        code_pb2.UNAUTHENTICATED,
+        code_pb2.FAILED_PRECONDITION,
+        code_pb2.UNIMPLEMENTED,
+    }
+)
 
 
 Failures: TypeAlias = dict[str, GatewayError]
@@ -20,14 +31,20 @@ Failures: TypeAlias = dict[str, GatewayError]
 
 def refuses(failure: GatewayError) -> bool:
     """Whether repeating alone does not help."""
-    return failure.code in _REFUSING or failure.reason == errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
+    return (
+        failure.code in _REFUSING or failure.reason == errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One task. Moments by the monotonic clock. `given_up`: it was refused, or has failed for too long; asked for again only if somebody names it.
+    """One task.
 
-    `asked`: somebody named it, or it was known to be open, so that it was read by itself. `listed`: CBR lists it, in a row that cannot be understood.
+    Moments by the monotonic clock. `given_up`: it was refused, or has failed for too long; asked
+    for again only if somebody names it.
+
+    `asked`: somebody named it, or it was known to be open, so that it was read by itself. `listed`:
+    CBR lists it, in a row that cannot be understood.
     """
 
     failure: GatewayError
@@ -40,7 +57,11 @@ class Unreadable:
 
 
 class UnreadableTasks:
-    """Those of one project. `first_s` and `longest_s`: pauses between two reads of one; after `longest_s` a failure counts as final."""
+    """Those of one project.
+
+    `first_s` and `longest_s`: pauses between two reads of one; after `longest_s` a failure counts
+    as final.
+    """
 
     def __init__(self, first_s: float, longest_s: float, capacity: int) -> None:
         self._first_s, self._longest_s, self._capacity = first_s, longest_s, capacity
@@ -65,7 +86,11 @@ class UnreadableTasks:
         return found is not None and found.asked and (not found.given_up or now < found.ask_at)
 
     def due(self, now: float) -> list[str]:
-        return [task_id for task_id, each in self._tasks.items() if each.asked and not each.given_up and each.ask_at <= now]
+        return [
+            task_id
+            for task_id, each in self._tasks.items()
+            if each.asked and not each.given_up and each.ask_at <= now
+        ]
 
     @property
     def waiting(self) -> bool:
@@ -73,11 +98,15 @@ class UnreadableTasks:
         return any(each.asked and not each.given_up for each in self._tasks.values())
 
     def take(self, asked: Failures, listed: Failures, now: float) -> list[str]:
-        """Notes why tasks could not be read by themselves, and why their rows could not; those that are new, or given up now."""
+        """Notes why tasks could not be read by themselves, and why their rows could not; those that
+        are new, or given up now.
+        """
         told = []
         for task_id, failure in (listed | asked).items():
             before = self._tasks.get(task_id)
-            now_is = self._next(before, failure, now, asked=task_id in asked, listed=task_id in listed)
+            now_is = self._next(
+                before, failure, now, asked=task_id in asked, listed=task_id in listed
+            )
             self._tasks[task_id] = now_is
             if before is None or now_is.given_up is not before.given_up:
                 told.append(task_id)
@@ -85,14 +114,32 @@ class UnreadableTasks:
             del self._tasks[oldest]
         return told
 
-    def _next(self, before: Unreadable | None, failure: GatewayError, now: float, *, asked: bool, listed: bool) -> Unreadable:
-        since, looks, ask_at = (before.since, before.looks, before.ask_at) if before is not None else (now, 0, now)
+    def _next(
+        self,
+        before: Unreadable | None,
+        failure: GatewayError,
+        now: float,
+        *,
+        asked: bool,
+        listed: bool,
+    ) -> Unreadable:
+        since, looks, ask_at = (
+            (before.since, before.looks, before.ask_at) if before is not None else (now, 0, now)
+        )
         if asked:
             looks += 1
             ask_at = now + min(self._first_s * 2.0 ** min(looks - 1, 16), self._longest_s)
         over = now - since >= self._longest_s or (looks >= _LOOKS and refuses(failure))
         given_up = over or (before is not None and before.given_up)
-        return Unreadable(failure, since, looks, ask_at, given_up, asked or (before is not None and before.asked), listed)
+        return Unreadable(
+            failure,
+            since,
+            looks,
+            ask_at,
+            given_up,
+            asked or (before is not None and before.asked),
+            listed,
+        )
 
     def forget(self, task_id: str) -> bool:
         """The task was read, or is known not to exist. Whether it was one of these."""

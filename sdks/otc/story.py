@@ -1,4 +1,6 @@
-"""Open Telekom Cloud's client, whose CBR is the same API: it finds the service in the catalog of its token, and manages a vault."""
+"""Open Telekom Cloud's client, whose CBR is the same API: it finds the service in the catalog of
+its token, and manages a vault.
+"""
 
 import os
 
@@ -22,14 +24,23 @@ sdk.register_single_service(connection, "cbr")
 cbr = connection.cbr
 
 server = os.environ["SERVER"]
-billing = {"consistent_level": "crash_consistent", "object_type": "server", "protect_type": "backup", "size": 500}
-vault = cbr.create_vault(name="otc", billing=billing, resources=[{"id": server, "type": "OS::Nova::Server"}])
+billing = {
+    "consistent_level": "crash_consistent",
+    "object_type": "server",
+    "protect_type": "backup",
+    "size": 500,
+}
+vault = cbr.create_vault(
+    name="otc", billing=billing, resources=[{"id": server, "type": "OS::Nova::Server"}]
+)
 assert [each.id for each in cbr.vaults()] == [vault.id]
 assert cbr.update_vault(vault, name="renamed").name == "renamed"
 assert cbr.find_vault("renamed").id == vault.id
 
 trigger = {"properties": {"pattern": ["FREQ=WEEKLY;BYDAY=MO;BYHOUR=1;BYMINUTE=00"]}}
-policy = cbr.create_policy(name="otc", operation_type="backup", operation_definition={"max_backups": 3}, trigger=trigger)
+policy = cbr.create_policy(
+    name="otc", operation_type="backup", operation_definition={"max_backups": 3}, trigger=trigger
+)
 cbr.bind_policy(vault, policy)
 assert [each.id for each in cbr.policies()] == [policy.id]
 cbr.unbind_policy(vault, policy)
@@ -38,7 +49,11 @@ cbr.delete_policy(policy)
 checkpoint = cbr.create_checkpoint(vault_id=vault.id, parameters={"name": "nightly"})
 cbr.wait_for_checkpoint(checkpoint, interval=0.1, wait=10)
 backup = next(iter(cbr.backups(vault_id=vault.id)))
-assert (backup.name, backup.status, backup.resource_id) == ("nightly_server-01", "available", server)
+assert (backup.name, backup.status, backup.resource_id) == (
+    "nightly_server-01",
+    "available",
+    server,
+)
 assert cbr.get_backup(backup.id).id == backup.id
 tasks = list(cbr.tasks())
 assert [each.operation_type for each in tasks] == ["backup"]

@@ -23,17 +23,38 @@ async def right():
 
 
 def entry(number=0, *, opens="", closes=""):
-    event = events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
+    event = (
+        events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
+    )
     fate = {"fate": "DONE"} if closes else {}
-    body = own_record(event, **fate, subject=opens or closes or f"call-{number}", tenant="payments", operation="VaultService/GetVault")
-    intent = OpenIntent(uid=opens, operation="VaultService/GetVault", tenant="payments") if opens else None
+    body = own_record(
+        event,
+        **fate,
+        subject=opens or closes or f"call-{number}",
+        tenant="payments",
+        operation="VaultService/GetVault",
+    )
+    intent = (
+        OpenIntent(uid=opens, operation="VaultService/GetVault", tenant="payments")
+        if opens
+        else None
+    )
     return Entry(body, intent, (closes, "DONE") if closes else None)
 
 
 def sink(directory: Path, *, opener=Disk, anchored=None, writer=WRITER, **limits):
     found = position(directory, writer, KEYS, anchored)
     kept = {"max_bytes": 1 << 20, "max_age_s": 3600.0} | limits
-    return FileSink(directory, writer, KEYS, **kept, opener=opener, head=found.head, number=found.number, open=found.open)
+    return FileSink(
+        directory,
+        writer,
+        KEYS,
+        **kept,
+        opener=opener,
+        head=found.head,
+        number=found.number,
+        open=found.open,
+    )
 
 
 class Broken:

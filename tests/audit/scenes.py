@@ -20,7 +20,13 @@ VALID = Draft202012Validator(SCHEMA)
 def audit_section(folder: Path, **more):
     key = folder / "audit.key"
     key.write_text(SECRET)
-    return {"directory": str(folder / "log"), "key": {"file": str(key)}, "writer": "one", "anchors": str(folder / "anchors"), **more}
+    return {
+        "directory": str(folder / "log"),
+        "key": {"file": str(key)},
+        "writer": "one",
+        "anchors": str(folder / "anchors"),
+        **more,
+    }
 
 
 @contextlib.asynccontextmanager
@@ -50,11 +56,15 @@ def assert_good(folder: Path, *, after_failed_writes=False):
     assert_valid(folder)
     for verdict in verify(folder / "log", KEYS):
         assert verdict.bad is None, str(verdict.bad)
-        assert all(after_failed_writes and "count for nothing" in note for note in verdict.notes), verdict.notes
+        assert all(after_failed_writes and "count for nothing" in note for note in verdict.notes), (
+            verdict.notes
+        )
 
 
 def assert_recorded_before(folder: Path, cloud, project=None):
-    """Every vault that CBR was asked to make or delete, of one project or all, has an intent that is older. Returns how many there were."""
+    """Every vault that CBR was asked to make or delete, of one project or all, has an intent that
+    is older. Returns how many there were.
+    """
     intents: dict[str, list[int]] = {}
     for row in records(folder):
         if row["unmapped"]["event"] == "CHANGE_INTENDED":
@@ -62,10 +72,16 @@ def assert_recorded_before(folder: Path, cloud, project=None):
             name = data["vault"].get("name") if "vault" in data else None
             intents.setdefault(name or data.get("vault_id", ""), []).append(row["time"])
     reached = [
-        entry for entry in cloud.state.truth.entries() if entry.operation in {"CreateVault", "DeleteVault"} and project in {None, entry.project_id}
+        entry
+        for entry in cloud.state.truth.entries()
+        if entry.operation in {"CreateVault", "DeleteVault"} and project in {None, entry.project_id}
     ]
     for entry in reached:
-        key = json.loads(entry.body)["vault"]["name"] if entry.method == "POST" else entry.target.rpartition("/")[2]
+        key = (
+            json.loads(entry.body)["vault"]["name"]
+            if entry.method == "POST"
+            else entry.target.rpartition("/")[2]
+        )
         assert min(intents[key]) <= entry.arrived_at * 1000 + 1, entry
     return len(reached)
 
@@ -75,9 +91,15 @@ def unended(folder: Path):
     fates: dict[str, str] = {}
     for row in records(folder):
         if row["api"]["operation"].startswith("QuotaService/"):
-            # Of the gateway's own limits only their value is kept, and not by whom: a crash leaves these unresolved for good.
+            # Of the gateway's own limits only their value is kept, and not by whom: a crash leaves
+            # these unresolved for good.
             continue
-        if row["unmapped"]["stage"] in {"INTENT", "OUTCOME", "RECONCILED"} and row["activity_name"] != "Read":
+        if (
+            row["unmapped"]["stage"] in {"INTENT", "OUTCOME", "RECONCILED"}
+            and row["activity_name"] != "Read"
+        ):
             uid, fate = row["metadata"]["correlation_uid"], row["unmapped"].get("fate")
-            fates[uid] = fate or fates.get(uid) or ("OPEN" if row["unmapped"]["stage"] == "INTENT" else "")
+            fates[uid] = (
+                fate or fates.get(uid) or ("OPEN" if row["unmapped"]["stage"] == "INTENT" else "")
+            )
     return {uid: fate for uid, fate in fates.items() if fate not in {"DONE", "NOTHING", ""}}

@@ -57,9 +57,19 @@ class Machine:
         self._passed_s += days * DAY_S
 
     def run(self, days, writer=WRITER):
-        """A process that lives for some days, records something in each, and looks for what is old as often."""
+        """A process that lives for some days, records something in each, and looks for what is old
+        as often.
+        """
         log = sink(self.folder, writer=writer, max_bytes=1)
-        retention = Retention(self.folder, writer, KEYS, True, KEPT_DAYS, partial(self._recorded, log), self.others)  # noqa: FBT003 - its rules
+        retention = Retention(
+            self.folder,
+            writer,
+            KEYS,
+            True,  # noqa: FBT003 - its rules
+            KEPT_DAYS,
+            partial(self._recorded, log),
+            self.others,
+        )
         for _ in range(days):
             with structlog.testing.capture_logs() as said:
                 retention.remove_old()
@@ -102,7 +112,10 @@ def test_a_start_with_a_clock_that_is_ahead_removes_nothing(days, machine):
     machine.set(days)
     machine.run(1)
     assert machine.numbers()[0] == 1
-    assert [(line["days_by_the_clock"] >= days, line["days_seen"] < KEPT_DAYS / 2) for line in machine.warned] == [(True, True)]
+    assert [
+        (line["days_by_the_clock"] >= days, line["days_seen"] < KEPT_DAYS / 2)
+        for line in machine.warned
+    ] == [(True, True)]
 
 
 def test_a_clock_that_stays_ahead_is_believed_as_far_as_it_runs(machine):
@@ -127,7 +140,9 @@ def test_a_clock_that_is_mended_goes_on_as_before(machine):
     machine.run(20)
     # What stands behind a record of next year waits as long as that, and the log says so.
     assert machine.numbers()[0] in {11, 12}
-    assert [line for line in machine.said if "lies ahead" in line["event"] and line["days_ahead"] > 300]
+    assert [
+        line for line in machine.said if "lies ahead" in line["event"] and line["days_ahead"] > 300
+    ]
 
 
 def test_records_of_a_clock_that_was_behind_are_kept_as_long_as_others(machine):
@@ -146,7 +161,15 @@ def test_a_clock_that_jumps_while_a_process_runs_removes_nothing(machine):
     log.append([entry(1)])
     log.append([entry(2)])
     refused = partial(pytest.fail, "something was to be removed")
-    retention = Retention(machine.folder, WRITER, KEYS, True, KEPT_DAYS, lambda *_: refused(), lambda: [time.time()])  # noqa: FBT003 - its rules
+    retention = Retention(
+        machine.folder,
+        WRITER,
+        KEYS,
+        True,  # noqa: FBT003 - its rules
+        KEPT_DAYS,
+        lambda *_: refused(),
+        lambda: [time.time()],
+    )
     for days in (0, 100, 100, -50, 1):
         machine.set(days)
         retention.remove_old()
@@ -182,20 +205,26 @@ def test_a_clock_that_creeps_ahead_is_found_out_by_any_other_one(machine):
     machine.run(1)
     assert machine.numbers()[0] == 1
     assert not machine.warned
-    (line,) = [line for line in machine.said if "another clock says that they are not old" in line["event"]]
+    (line,) = [
+        line for line in machine.said if "another clock says that they are not old" in line["event"]
+    ]
     assert (line["log_level"], line["days_ahead"]) == ("warning", 2 * KEPT_DAYS)
     machine.wait(KEPT_DAYS)
     machine.run(1)
     assert machine.numbers()[0] > 1
 
 
-@pytest.mark.parametrize("others", [lambda truth: [truth, truth - 5 * DAY_S], lambda truth: [truth - 400 * DAY_S]])
+@pytest.mark.parametrize(
+    "others", [lambda truth: [truth, truth - 5 * DAY_S], lambda truth: [truth - 400 * DAY_S]]
+)
 def test_one_clock_that_says_otherwise_is_enough(machine, others):
     machine.run(KEPT_DAYS)
     machine.others = lambda: others(machine.truth)
     machine.run(4)
     assert machine.numbers()[0] == 1
-    assert [line for line in machine.said if "another clock says that they are not old" in line["event"]]
+    assert [
+        line for line in machine.said if "another clock says that they are not old" in line["event"]
+    ]
     machine.others = lambda: [machine.truth + 400 * DAY_S, machine.truth]
     machine.run(1)
     assert machine.numbers()[0] > 1
@@ -205,7 +234,12 @@ def test_nothing_is_removed_while_no_other_clock_is_known(machine):
     machine.others = list
     machine.run(2 * KEPT_DAYS)
     assert machine.numbers()[0] == 1
-    assert [line for line in machine.said if "until another clock confirms their age" in line["event"] and line["log_level"] == "warning"]
+    assert [
+        line
+        for line in machine.said
+        if "until another clock confirms their age" in line["event"]
+        and line["log_level"] == "warning"
+    ]
     machine.others = lambda: [machine.truth]
     machine.run(1)
     assert machine.numbers()[0] > 20
@@ -218,7 +252,9 @@ async def test_a_gateway_asks_the_clocks_of_cbr_and_of_its_store(tmp_path, monke
         config = load(main_file(tmp_path, cloud.base_url), ENVIRON, {})
         async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
             assert await _clocks(app.client, app.store) == []
-            await Caller(channel, (("authorization", "Bearer key-a"),)).ok("VaultService/ListVaults")
+            await Caller(channel, (("authorization", "Bearer key-a"),)).ok(
+                "VaultService/ListVaults"
+            )
             (told,) = await _clocks(app.client, app.store)
             assert abs(told - time.time()) < 30
             monkeypatch.setattr(app.store, "time", lambda: asyncio.sleep(0, 17.0))
@@ -238,7 +274,9 @@ def test_a_jump_counts_as_one_pause_at_most(steps, jump, at):
     assert told <= honest + 100
 
 
-async def test_a_gateway_that_starts_with_a_clock_400_days_ahead_keeps_its_log(tmp_path, monkeypatch):
+async def test_a_gateway_that_starts_with_a_clock_400_days_ahead_keeps_its_log(
+    tmp_path, monkeypatch
+):
     machine = Machine(tmp_path / "log", monkeypatch)
     async with open_audit(settings(tmp_path, segment_mib=0.003, compress=False)) as audit:
         for number in range(20):
@@ -250,9 +288,15 @@ async def test_a_gateway_that_starts_with_a_clock_400_days_ahead_keeps_its_log(t
     for _ in range(3):
         with structlog.testing.capture_logs() as said:
             async with open_audit(settings(tmp_path, retention_days=KEPT_DAYS)) as audit:
-                await until(lambda said=said: [line for line in said if "was not seen to pass" in line["event"]])
+                await until(
+                    lambda said=said: [
+                        line for line in said if "was not seen to pass" in line["event"]
+                    ]
+                )
                 audit.ended(events.READ_ENDED, read("later", time.time()))
-        assert {each.number for each in segments(tmp_path / "log")["one"]} >= set(range(1, len(before) + 1))
+        assert {each.number for each in segments(tmp_path / "log")["one"]} >= set(
+            range(1, len(before) + 1)
+        )
 
 
 def test_a_writer_that_records_nothing_is_seen_to_run(tmp_path):
@@ -267,6 +311,8 @@ def test_a_writer_that_records_nothing_is_seen_to_run(tmp_path):
     assert verify(tmp_path, KEYS)[0].bad is None
 
 
-@pytest.mark.parametrize(("days", "hours"), [(365, 24), (10, 24), (1, 2.4), (0.1, 0.24), (0.0001, 1 / 60), (None, 24)])
+@pytest.mark.parametrize(
+    ("days", "hours"), [(365, 24), (10, 24), (1, 2.4), (0.1, 0.24), (0.0001, 1 / 60), (None, 24)]
+)
 def test_segments_are_begun_often_enough_for_the_retention(days, hours, tmp_path):
     assert settings(tmp_path, retention_days=days).segment_s == pytest.approx(hours * 3600)

@@ -1,4 +1,6 @@
-"""Sixty secrets are planted wherever one can be, and none comes out: in records, logs, errors, the shown configuration or the command line."""
+"""Sixty secrets are planted wherever one can be, and none comes out: in records, logs, errors, the
+shown configuration or the command line.
+"""
 
 import asyncio
 import base64
@@ -26,10 +28,20 @@ from tests.quota.scenes import new_vault
 PAGE_KEY = secrets.token_hex(20)
 COLLECTOR = secrets.token_hex(20)
 GUESSES = [f"cbrgw_{secrets.token_urlsafe(24)}" for _ in range(13)]
-TOKENS = [".".join(base64.urlsafe_b64encode(secrets.token_bytes(24)).decode().rstrip("=") for _ in range(3)) for _ in range(8)]
+TOKENS = [
+    ".".join(
+        base64.urlsafe_b64encode(secrets.token_bytes(24)).decode().rstrip("=") for _ in range(3)
+    )
+    for _ in range(8)
+]
 TEXTS = [secrets.token_hex(12) for _ in range(30)]
 PLANTED = [
-    *(emulated.ACCESS_KEY, emulated.SECRET_KEY, emulated.SECOND_ACCESS_KEY, emulated.SECOND_SECRET_KEY),
+    *(
+        emulated.ACCESS_KEY,
+        emulated.SECRET_KEY,
+        emulated.SECOND_ACCESS_KEY,
+        emulated.SECOND_SECRET_KEY,
+    ),
     *(SECRET, PAGE_KEY, COLLECTOR, "key-of-payments", "key-of-admin"),
     *GUESSES,
     *TOKENS,
@@ -47,7 +59,10 @@ def forms(secret):
 
 
 async def calls(world):
-    """What callers do with secrets: good calls, refused ones, broken ones. The errors that they are told; answers show what CBR holds."""
+    """What callers do with secrets: good calls, refused ones, broken ones.
+
+    The errors that they are told; answers show what CBR holds.
+    """
     vaults, policies = world.stub(VaultServiceStub), world.stub(PolicyServiceStub)
     told = []
 
@@ -65,11 +80,22 @@ async def calls(world):
     for text in TEXTS[20:25]:
         await call(vaults.CreateVault, new_vault(0, description="x" * 3000 + text))
     for text in TEXTS[20:25]:
-        await call(vaults.ListVaults, vault_pb2.ListVaultsRequest(), *world.metadata("payments", ("x-cbr-project-id", text)))
+        await call(
+            vaults.ListVaults,
+            vault_pb2.ListVaultsRequest(),
+            *world.metadata("payments", ("x-cbr-project-id", text)),
+        )
     for text in TEXTS[25:]:
-        await call(policies.GetPolicy, policy_pb2.GetPolicyRequest(policy_id="p"), ("authorization", f"Bearer {text}"), ("authorization", text))
+        await call(
+            policies.GetPolicy,
+            policy_pb2.GetPolicyRequest(policy_id="p"),
+            ("authorization", f"Bearer {text}"),
+            ("authorization", text),
+        )
     for guess in (*GUESSES, *TOKENS):
-        await call(vaults.ListVaults, vault_pb2.ListVaultsRequest(), ("authorization", f"Bearer {guess}"))
+        await call(
+            vaults.ListVaults, vault_pb2.ListVaultsRequest(), ("authorization", f"Bearer {guess}")
+        )
     return told
 
 
@@ -80,8 +106,14 @@ async def test_no_planted_secret_comes_out_anywhere(tmp_path):
     policy = [{"level": "request_response"}]
     (tmp_path / "collector.key").write_text(COLLECTOR)
     # Nobody listens there, and the log says so.
-    collector = {"endpoint": f"http://127.0.0.1:{free_port()}", "headers": {"authorization": {"file": str(tmp_path / "collector.key")}}}
-    sections = {"audit": audit_section(tmp_path, policy=policy, otlp=collector), "page_token_key": {"file": str(tmp_path / "page.key")}}
+    collector = {
+        "endpoint": f"http://127.0.0.1:{free_port()}",
+        "headers": {"authorization": {"file": str(tmp_path / "collector.key")}},
+    }
+    sections = {
+        "audit": audit_section(tmp_path, policy=policy, otlp=collector),
+        "page_token_key": {"file": str(tmp_path / "page.key")},
+    }
     path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
     environ = os.environ | {"PYTHONPATH": path} | SECRETS
     async with running_emulator() as cloud:
@@ -89,7 +121,9 @@ async def test_no_planted_secret_comes_out_anywhere(tmp_path):
         command = (sys.executable, "-m", "gateway")
         options = ("--config", str(process._file), "--log-level", "debug")
         with (tmp_path / "stderr").open("wb") as stderr:
-            gateway = await asyncio.create_subprocess_exec(*command, "serve", *options, env=environ, cwd=ROOT, stderr=stderr, stdout=stderr)
+            gateway = await asyncio.create_subprocess_exec(
+                *command, "serve", *options, env=environ, cwd=ROOT, stderr=stderr, stdout=stderr
+            )
         try:
             async with process.world() as world:
                 errors = await calls(World(None, cloud, world.channel))
@@ -111,6 +145,12 @@ async def test_no_planted_secret_comes_out_anywhere(tmp_path):
         "configuration": configuration.encode(),
         "command line": line,
     }
-    found = [(name, secret) for name, output in outputs.items() for secret in PLANTED for form in forms(secret) if form in output]
+    found = [
+        (name, secret)
+        for name, output in outputs.items()
+        for secret in PLANTED
+        for form in forms(secret)
+        if form in output
+    ]
     assert found == []
     assert b"hmac:" in log

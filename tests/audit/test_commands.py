@@ -53,7 +53,10 @@ def test_the_first_bad_record_is_named(log):
     path.write_bytes(path.read_bytes().replace(b"call-4", b"call-5", 1))
     done = checked(log)
     assert done.exit_code == 1
-    assert "here: BAD  here.00000001.jsonl:6: record 6 was changed, or written with another key" in done.output
+    assert (
+        "here: BAD  here.00000001.jsonl:6: record 6 was changed, or written with another key"
+        in done.output
+    )
 
 
 def test_a_cut_end_is_found_by_the_anchor(log):
@@ -69,7 +72,10 @@ def test_one_log_of_many_is_verified_by_name(log):
     nobody = checked(log, "--writer", "nobody")
     assert (nobody.exit_code, "holds no such log" in nobody.output) == (1, True)
     (log.parent / "key").write_bytes(bytes(range(128, 200)))
-    assert "is not UTF-8 text. Put the secret alone into it. Name the file that audit.key names" in checked(log).output
+    assert (
+        "is not UTF-8 text. Put the secret alone into it. Name the file that audit.key names"
+        in checked(log).output
+    )
 
 
 def test_a_directory_without_a_log_is_no_good_log(tmp_path):
@@ -91,7 +97,12 @@ def test_the_last_records_of_many_segments_and_writers_are_the_latest(tmp_path):
     for number in range(6):
         (first if number % 3 else second).append([entry(number)])
         time.sleep(0.002)
-    assert [line.split()[-1] for line in run("tail", tmp_path, "-n", 4).output.splitlines()] == ["call-2", "call-3", "call-4", "call-5"]
+    assert [line.split()[-1] for line in run("tail", tmp_path, "-n", 4).output.splitlines()] == [
+        "call-2",
+        "call-3",
+        "call-4",
+        "call-5",
+    ]
     assert len(run("tail", tmp_path, "-n", 50).output.splitlines()) == 6
 
 
@@ -101,12 +112,19 @@ def test_what_is_written_from_now_on_is_followed_into_new_segments(tmp_path):
     log.append([entry(1)])
     todo = iter(([entry(2)], [entry(3), entry(4)], [entry(5)]))
     news = follow(tmp_path, Query(), pause=lambda _seconds: log.append(next(todo)))
-    assert [next(news)["metadata"]["correlation_uid"] for _ in range(4)] == ["call-2", "call-3", "call-4", "call-5"]
+    assert [next(news)["metadata"]["correlation_uid"] for _ in range(4)] == [
+        "call-2",
+        "call-3",
+        "call-4",
+        "call-5",
+    ]
 
 
 def test_lines_of_somebody_else_are_passed_over(log):
     path = log / name_of(WRITER, 1)
-    path.write_bytes(path.read_bytes() + b'{"metadata":{"event_code":"x"},"api":{},"unmapped":{"stage":"x"}}\n')
+    path.write_bytes(
+        path.read_bytes() + b'{"metadata":{"event_code":"x"},"api":{},"unmapped":{"stage":"x"}}\n'
+    )
     assert len(run("query", log).output.splitlines()) == 8
 
 
@@ -132,17 +150,33 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
 
     async def audit():
         settings = AuditSettings.model_validate(audit_section(tmp_path))
-        async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store, open_audit(settings, store) as log:
+        async with (
+            open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store,
+            open_audit(settings, store) as log,
+        ):
             log.own(events.CLOCK_STEPPED_BACK, back_ms=1)
             # While the gateway runs, its file is its own.
             return await asyncio.to_thread(run, "anchors", "--config", EXAMPLE)
 
-    assert "locked. A store in a file can be read while its gateway does not run" in asyncio.run(audit()).output
+    assert (
+        "locked. A store in a file can be read while its gateway does not run"
+        in asyncio.run(audit()).output
+    )
     shown = run("anchors", "--config", EXAMPLE)
     assert shown.exit_code == 0
     (tmp_path / "from-store").write_text(shown.output)
-    done = run("verify", tmp_path / "log", "--key-file", tmp_path / "audit.key", "--anchors", tmp_path / "from-store")
-    assert (done.exit_code, done.output.splitlines()) == (0, ["one: good, 3 records, the last is 3"])
+    done = run(
+        "verify",
+        tmp_path / "log",
+        "--key-file",
+        tmp_path / "audit.key",
+        "--anchors",
+        tmp_path / "from-store",
+    )
+    assert (done.exit_code, done.output.splitlines()) == (
+        0,
+        ["one: good, 3 records, the last is 3"],
+    )
     monkeypatch.setenv("CBR_GATEWAY_STATE__PATH", "5")
     monkeypatch.delenv("ACME_SECRET_KEY")
     assert "upstream.credentials.acme.secret_key" in run("anchors", "--config", EXAMPLE).output
@@ -151,9 +185,26 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
 def test_a_search_narrows(log):
     assert len(run("query", log).output.splitlines()) == 8
     assert len(run("query", log, "--own").output.splitlines()) == 11
-    found = run("query", log, "--call", "call-3", "--tenant", "payments", "--operation", "getvault", "--since", "1h", "--json")
+    found = run(
+        "query",
+        log,
+        "--call",
+        "call-3",
+        "--tenant",
+        "payments",
+        "--operation",
+        "getvault",
+        "--since",
+        "1h",
+        "--json",
+    )
     assert json.loads(found.output)["metadata"]["correlation_uid"] == "call-3"
-    for nothing in (("--tenant", "x"), ("--operation", "Delete"), ("--resource", "x"), ("--since", "2999-01-01T00:00Z")):
+    for nothing in (
+        ("--tenant", "x"),
+        ("--operation", "Delete"),
+        ("--resource", "x"),
+        ("--since", "2999-01-01T00:00Z"),
+    ):
         assert run("query", log, *nothing).output == ""
     wrong = run("query", log, "--since", "yesterday")
     assert wrong.exit_code == 2

@@ -1,4 +1,5 @@
-"""A gateway that is killed, at every place of a change and at any moment: what reached CBR was on record before, and everything on record has an end.
+"""A gateway that is killed, at every place of a change and at any moment: what reached CBR was on
+record before, and everything on record has an end.
 
 The emulator's truth log says what reached CBR.
 """
@@ -15,7 +16,14 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
-from tests.audit.scenes import assert_good, assert_recorded_before, audit_section, events, records, unended
+from tests.audit.scenes import (
+    assert_good,
+    assert_recorded_before,
+    audit_section,
+    events,
+    records,
+    unended,
+)
 from tests.functional.calls import until
 from tests.quota.processes import Process
 from tests.quota.scenes import new_vault, outcome
@@ -23,7 +31,9 @@ from tests.quota.scenes import new_vault, outcome
 SOAK = int(os.environ.get("AUDIT_SOAK", "0"))
 KILLS = SOAK * 20 or 1
 PLACES = ("after_intent", "audit_written", "before_outcome")
-"""Those of the audit log itself; tests/quota/test_crashes.py dies at all of them, and audits, too."""
+"""Those of the audit log itself; tests/quota/test_crashes.py dies at all of them, and audits,
+too.
+"""
 
 
 async def changes(world, rnd):
@@ -33,9 +43,16 @@ async def changes(world, rnd):
     async def one(number):
         while True:
             name = f"{number}-{rnd.randrange(1 << 40)}"
-            made = await outcome(world, stub.CreateVault, new_vault(name, request_id=name), within_s=5)
+            made = await outcome(
+                world, stub.CreateVault, new_vault(name, request_id=name), within_s=5
+            )
             if made.reason == "OK" and rnd.random() < 0.5:
-                await outcome(world, stub.DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=made.response.vault.id), within_s=5)
+                await outcome(
+                    world,
+                    stub.DeleteVault,
+                    vault_pb2.DeleteVaultRequest(vault_id=made.response.vault.id),
+                    within_s=5,
+                )
 
     await asyncio.gather(*(one(number) for number in range(4)))
 
@@ -46,7 +63,9 @@ def changes_at(cloud):
 
 
 async def life(process, cloud, rnd, **environ):
-    """One life of the gateway, which ends by force: at a place, maybe before it serves, or soon after a few more requests have reached CBR."""
+    """One life of the gateway, which ends by force: at a place, maybe before it serves, or soon
+    after a few more requests have reached CBR.
+    """
     enough = changes_at(cloud) + len(PLACES) + 1
     await process.start(**environ)
 
@@ -88,21 +107,36 @@ async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path
         await process.end()
         assert assert_recorded_before(tmp_path, cloud) > len(PLACES), seed
     assert_good(tmp_path)
-    unresolved = [row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"]
+    unresolved = [
+        row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"
+    ]
     assert unresolved, "no crash left an intent open, so that nothing was shown"
 
 
 async def test_streams_that_a_crash_has_cut_have_an_end_after_the_next_start(tmp_path):
     async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud:
-        process = Process(tmp_path, cloud, audit=audit_section(tmp_path), state={"path": str(tmp_path / "state.db")})
+        process = Process(
+            tmp_path,
+            cloud,
+            audit=audit_section(tmp_path),
+            state={"path": str(tmp_path / "state.db")},
+        )
         await process.start()
         async with process.world() as world:
             stub = TaskServiceStub(world.channel)
-            watching = [stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata()) for _ in range(3)]
+            watching = [
+                stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata())
+                for _ in range(3)
+            ]
             for each in watching:
                 await each.read()
             watching[0].cancel()
-            await until(lambda: {"STREAM_START", "STREAM_END"} <= {row["unmapped"]["stage"] for row in records(tmp_path)})
+            await until(
+                lambda: (
+                    {"STREAM_START", "STREAM_END"}
+                    <= {row["unmapped"]["stage"] for row in records(tmp_path)}
+                )
+            )
             await process.end(signal.SIGKILL)
         await process.start()
         await process.serving()
@@ -110,11 +144,16 @@ async def test_streams_that_a_crash_has_cut_have_an_end_after_the_next_start(tmp
         await process.end()
     assert_good(tmp_path)
     begun, ended = (
-        {row["metadata"]["correlation_uid"]: row for row in records(tmp_path) if row["unmapped"]["stage"] == stage}
+        {
+            row["metadata"]["correlation_uid"]: row
+            for row in records(tmp_path)
+            if row["unmapped"]["stage"] == stage
+        }
         for stage in ("STREAM_START", "STREAM_END")
     )
     assert begun.keys() == ended.keys()
     unknown = [row for row in ended.values() if row["unmapped"]["event"] == "STREAM_UNRESOLVED"]
-    assert [(row["api"]["operation"], row["metadata"]["tenant_uid"], row["unmapped"]["fate"]) for row in unknown] == [
-        ("TaskService/WatchTasks", "payments", "UNKNOWN")
-    ] * 2
+    assert [
+        (row["api"]["operation"], row["metadata"]["tenant_uid"], row["unmapped"]["fate"])
+        for row in unknown
+    ] == [("TaskService/WatchTasks", "payments", "UNKNOWN")] * 2

@@ -1,4 +1,6 @@
-"""A gateway whose disk takes nothing more: changes are refused at once and none reaches CBR; with room again all is well, without a restart."""
+"""A gateway whose disk takes nothing more: changes are refused at once and none reaches CBR; with
+room again all is well, without a restart.
+"""
 
 import asyncio
 import contextlib
@@ -44,7 +46,11 @@ def no_room(_process, folder):
 @contextlib.contextmanager
 def tmpfs(folder):
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+        check=False,
+        capture_output=True,
+    )
     if mounted.returncode:
         pytest.skip("a tmpfs can be mounted by root only")
     try:
@@ -72,7 +78,9 @@ async def test_a_full_disk_stops_changes_and_nothing_else(full, tmp_path):
                 assert ended.reason == "AUDIT_DOWN"
                 # The bound is the patience of the settings; the rest is a busy machine's.
                 assert loop.time() - began < TIMEOUT_S + 2
-            assert (await outcome(world, stub.ListVaults, vault_pb2.ListVaultsRequest())).reason == "OK"
+            assert (
+                await outcome(world, stub.ListVaults, vault_pb2.ListVaultsRequest())
+            ).reason == "OK"
             assert len(arrived(world, "VaultService/CreateVault")) == 1
         async with asyncio.timeout(20):
             while (await outcome(world, stub.CreateVault, new_vault(9))).reason == "AUDIT_DOWN":  # noqa: ASYNC110 - nothing tells when
@@ -82,5 +90,9 @@ async def test_a_full_disk_stops_changes_and_nothing_else(full, tmp_path):
         assert_good(tmp_path, after_failed_writes=True)
         found = [row["unmapped"]["event"] for row in records(tmp_path, own=True)]
         assert "LOG_RECOVERED" in found
-        refused = [row for row in records(tmp_path) if row["api"].get("response", {}).get("error") == "AUDIT_DOWN"]
+        refused = [
+            row
+            for row in records(tmp_path)
+            if row["api"].get("response", {}).get("error") == "AUDIT_DOWN"
+        ]
         assert len(refused) >= 6

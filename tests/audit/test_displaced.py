@@ -1,4 +1,6 @@
-"""Somebody removes, moves, replaces or changes the file that is written to, its lock, or the directory of both."""
+"""Somebody removes, moves, replaces or changes the file that is written to, its lock, or the
+directory of both.
+"""
 
 import asyncio
 import shutil
@@ -83,10 +85,26 @@ def remove_the_lock(folder, path):
     (folder / f"{WRITER}.lock").unlink()
 
 
-WHOLE = (replace_by_a_copy, replace_by_a_link, replace_the_directory_by_a_copy, add, remove_the_lock)
+WHOLE = (
+    replace_by_a_copy,
+    replace_by_a_link,
+    replace_the_directory_by_a_copy,
+    add,
+    remove_the_lock,
+)
 """After these everything that was written is still there."""
 DEEDS = (
-    *(remove, move, move_inside, replace, remove_the_directory, move_the_directory, replace_the_directory, cut, cut_in_part),
+    *(
+        remove,
+        move,
+        move_inside,
+        replace,
+        remove_the_directory,
+        move_the_directory,
+        replace_the_directory,
+        cut,
+        cut_in_part,
+    ),
     *WHOLE,
 )
 
@@ -96,7 +114,9 @@ def names(folder):
 
 
 def uids(folder):
-    return {row["metadata"].get("correlation_uid") for row in rows(folder, Query(), lambda *_: None)}
+    return {
+        row["metadata"].get("correlation_uid") for row in rows(folder, Query(), lambda *_: None)
+    }
 
 
 @pytest.fixture
@@ -122,7 +142,12 @@ def test_what_is_written_next_stands_in_a_file_of_its_name_and_says_what_happene
         log.append([entry(2), entry(3)])
     assert [line["log_level"] for line in said] == ["error"]
     assert {"call-2", "call-3"} <= uids(log.directory)
-    assert names(log.directory)[-4:] == ["LOG_OPENED", "SEGMENT_DISPLACED", "READ_ENDED", "READ_ENDED"]
+    assert names(log.directory)[-4:] == [
+        "LOG_OPENED",
+        "SEGMENT_DISPLACED",
+        "READ_ENDED",
+        "READ_ENDED",
+    ]
     log.append([entry(4)])
     log.close()
     assert [each.number for each in segments(log.directory)[WRITER]][-1] == 2
@@ -145,7 +170,10 @@ def test_what_is_put_back_makes_the_log_whole_again(deed, log):
     strike(deed, log)
     log.append([entry(2)])
     log.close()
-    (moved,) = [*log.directory.parent.glob("elsewhere*"), *log.directory.parent.glob("old-log/*.jsonl")]
+    (moved,) = [
+        *log.directory.parent.glob("elsewhere*"),
+        *log.directory.parent.glob("old-log/*.jsonl"),
+    ]
     moved.rename(log.directory / name_of(WRITER, 1))
     (verdict,) = verify(log.directory, KEYS)
     assert (verdict.bad, verdict.records) == (None, 6)
@@ -154,7 +182,9 @@ def test_what_is_put_back_makes_the_log_whole_again(deed, log):
 
 @pytest.mark.parametrize("deed", [remove, move, remove_the_directory, move_the_directory, replace])
 @pytest.mark.parametrize("moment", ["write", "sync"])
-def test_a_batch_whose_file_goes_while_it_is_written_counts_in_the_next_file(deed, moment, log, monkeypatch):
+def test_a_batch_whose_file_goes_while_it_is_written_counts_in_the_next_file(
+    deed, moment, log, monkeypatch
+):
     strikes = [lambda: strike(deed, log)]
     real = getattr(Broken().opener(log.directory / "x", new=True).__class__.__mro__[1], moment)
 
@@ -227,7 +257,12 @@ async def test_a_gateway_goes_on_and_every_change_is_on_record(deed, tmp_path):
         with structlog.testing.capture_logs() as said:
             (path,) = folder.glob("*.jsonl")
             deed(folder, path)
-            await asyncio.gather(*(caller(world).ok("VaultService/CreateVault", vault_request(f"n-{n}")) for n in range(5)))
+            await asyncio.gather(
+                *(
+                    caller(world).ok("VaultService/CreateVault", vault_request(f"n-{n}"))
+                    for n in range(5)
+                )
+            )
             await until(lambda: names(folder).count("CHANGE_ENDED") >= 5)
         assert len([line for line in said if "not what it was" in line["event"]]) == 1
     found = names(folder)

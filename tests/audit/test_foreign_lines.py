@@ -1,4 +1,6 @@
-"""Lines that are not ours among segments and anchors: never a traceback, and no start is stopped by anchors that are not ours."""
+"""Lines that are not ours among segments and anchors: never a traceback, and no start is stopped by
+anchors that are not ours.
+"""
 
 import asyncio
 import contextlib
@@ -25,7 +27,9 @@ from tests.audit.test_opening import read
 
 WRITER = "one"
 DEEP = b'{"a":' * 50_000
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -34,7 +38,9 @@ values = st.recursive(
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(["\ud800", "é", "\x1b[2J", "a\nb"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -78,7 +84,9 @@ def opened(folder, store_lines=()):
         async with open_store(StoreSettings(path=folder / "state.db"), SystemClock()) as store:
             for number, line in enumerate(store_lines):
                 await store.put_anchor(f"writer-{number}", line)
-            async with open_audit(AuditSettings.model_validate(audit_section(folder)), store) as audit:
+            async with open_audit(
+                AuditSettings.model_validate(audit_section(folder)), store
+            ) as audit:
                 audit.ended(events.READ_ENDED, read())
 
     asyncio.run(start())
@@ -89,13 +97,19 @@ def changed(anchor, **members):
 
 
 KINDS = {
-    "a signature that is not ASCII": lambda a: changed(a, signature="é").replace(b"\\u00e9", "é".encode()),
+    "a signature that is not ASCII": (
+        lambda a: changed(a, signature="é").replace(b"\\u00e9", "é".encode())
+    ),
     "an escaped signature": lambda a: changed(a, signature="é"),
-    "a signature that is no UTF-8": lambda a: changed(a, signature="SIGN").replace(b"SIGN", b"\xff\xfe"),
+    "a signature that is no UTF-8": (
+        lambda a: changed(a, signature="SIGN").replace(b"SIGN", b"\xff\xfe")
+    ),
     "deep values": lambda a: changed(a)[:-1] + b',"more":' + DEEP + b"1" + b"}" * 50_001,
     "deep and cut short": lambda _: DEEP,
     "half a pair": lambda a: changed(a, writer="W").replace(b'"W"', b'"\\ud800"'),
-    "a huge number": lambda a: changed(a, sequence=0).replace(b'"sequence": 0', b'"sequence": ' + b"9" * 5000),
+    "a huge number": (
+        lambda a: changed(a, sequence=0).replace(b'"sequence": 0', b'"sequence": ' + b"9" * 5000)
+    ),
     "a number below nothing": lambda a: changed(a, sequence=-5),
     "another's writer": lambda a: changed(a, writer="\x1b[2J"),
     "no object": lambda _: b"[]",
@@ -113,7 +127,14 @@ def test_foreign_lines_among_anchors_end_in_no_traceback_and_stop_no_start(kind,
     (folder / "anchors").write_bytes(foreign + b"\n" + line_of(anchor) + foreign + b"\n")
     (folder / "key").write_text("x")
     opened(folder, [foreign])
-    done = run("verify", folder / "log", "--key-file", folder / "audit.key", "--anchors", folder / "anchors")
+    done = run(
+        "verify",
+        folder / "log",
+        "--key-file",
+        folder / "audit.key",
+        "--anchors",
+        folder / "anchors",
+    )
     assert "one: " in done.output
     # A line that is an anchor and was not signed with the key stays a finding.
     signed_by_nobody = kind in {"an escaped signature", "one signed with another key"}
@@ -121,7 +142,13 @@ def test_foreign_lines_among_anchors_end_in_no_traceback_and_stop_no_start(kind,
     assert ("not signed with this key" in done.output) == signed_by_nobody
 
 
-@given(st.dictionaries(st.sampled_from(["writer", "segment", "sequence", "mac", "time", "signature", "more"]), values), st.binary(max_size=40))
+@given(
+    st.dictionaries(
+        st.sampled_from(["writer", "segment", "sequence", "mac", "time", "signature", "more"]),
+        values,
+    ),
+    st.binary(max_size=40),
+)
 @QUICK
 def test_whatever_stands_among_anchors_is_read_to_its_end(made, members, noise):
     folder, anchor = made
@@ -129,7 +156,10 @@ def test_whatever_stands_among_anchors_is_read_to_its_end(made, members, noise):
     lines.write_bytes(changed(anchor, **members) + b"\n" + noise + b"\n" + line_of(anchor))
     assert anchor in AnchorFile(lines).last(KEYS, [WRITER])
     (folder / "key").write_text("a-secret-for-the-audit-log-of-a-test")
-    assert "one: " in run("verify", folder / "log", "--key-file", folder / "key", "--anchors", lines).output
+    assert (
+        "one: "
+        in run("verify", folder / "log", "--key-file", folder / "key", "--anchors", lines).output
+    )
 
 
 def line(members):
@@ -146,7 +176,9 @@ def line(members):
 
 PARTS = ["time", "metadata", "actor", "api", "unmapped", "resources", "status_code", "more"]
 lines = st.dictionaries(
-    st.sampled_from(PARTS), values | st.dictionaries(st.sampled_from(["user", "response", "event", "uid", "segment"]), values)
+    st.sampled_from(PARTS),
+    values
+    | st.dictionaries(st.sampled_from(["user", "response", "event", "uid", "segment"]), values),
 ).map(line) | st.binary(max_size=60).map(lambda noise: noise.replace(b"\n", b""))
 
 
@@ -167,13 +199,25 @@ def test_whatever_stands_in_a_segment_is_read_to_its_end(made, tmp_path_factory,
         target.write_bytes(data)
     section = audit_section(spoilt)
     assert run("verify", spoilt / "log", "--key-file", section["key"]["file"]).exit_code == 1
-    for arguments in (["query", spoilt / "log", "--own"], ["query", spoilt / "log", "--json", "--resource", "x"], ["tail", spoilt / "log"]):
+    for arguments in (
+        ["query", spoilt / "log", "--own"],
+        ["query", spoilt / "log", "--json", "--resource", "x"],
+        ["tail", spoilt / "log"],
+    ):
         assert run(*arguments).exit_code == 0
     with contextlib.suppress(Unusable):
         opened(spoilt)
 
 
-@pytest.mark.parametrize("foreign", [DEEP, line({"more": 1})[:-1] + b',"x":' + b"[" * 50_000, line({"time": 10**300}), b"\xff" * 10])
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        DEEP,
+        line({"more": 1})[:-1] + b',"x":' + b"[" * 50_000,
+        line({"time": 10**300}),
+        b"\xff" * 10,
+    ],
+)
 def test_deep_and_huge_lines_in_a_segment_are_passed_over_by_readers(foreign, copy):
     folder, _ = copy
     path = folder / "log" / name_of(WRITER, 2)

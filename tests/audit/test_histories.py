@@ -1,6 +1,8 @@
-"""Random histories of two writers that share a directory: calls of the system fail or are the last ones of a process, at any place.
+"""Random histories of two writers that share a directory: calls of the system fail or are the last
+ones of a process, at any place.
 
-After each life the log is good, nothing that was told durable is missing but what retention has removed, and the next life can begin.
+After each life the log is good, nothing that was told durable is missing but what retention has
+removed, and the next life can begin.
 """
 
 import contextlib
@@ -35,7 +37,9 @@ class Died(BaseException):
 
 
 class System:
-    """The system's calls, which may fail from now on, and of which only `left` are made any more."""
+    """The system's calls, which may fail from now on, and of which only `left` are made any
+    more.
+    """
 
     def __init__(self, rnd):
         self._rnd = rnd
@@ -111,15 +115,27 @@ def removing(folder, me, log):
 
 
 def live(folder, system, rnd, durable):
-    """One life of one of two writers: takes its log up, ends what the other has left, writes, packs, removes, and ends as chance will have it."""
+    """One life of one of two writers: takes its log up, ends what the other has left, writes,
+    packs, removes, and ends as chance will have it.
+    """
     me = rnd.choice("ab")
     removes = rnd.random() < 0.3
     with locked(folder, me):
         system.allow(left=rnd.randrange(3, 120) if rnd.random() < 0.7 else None)
         found = position(folder, me, KEYS, None)
         limits = {"max_bytes": rnd.choice([1, 3000, 10**6]), "max_age_s": 999}
-        log = FileSink(folder, me, KEYS, **limits, head=found.head, number=found.number, open=found.open)
-        keeper = Retention(folder, me, KEYS, rnd.random() < 0.5, 1e-9 if removes else None, removing(folder, me, log), lambda: [time.time()])
+        log = FileSink(
+            folder, me, KEYS, **limits, head=found.head, number=found.number, open=found.open
+        )
+        keeper = Retention(
+            folder,
+            me,
+            KEYS,
+            rnd.random() < 0.5,
+            1e-9 if removes else None,
+            removing(folder, me, log),
+            lambda: [time.time()],
+        )
         closed = []
         log.on_closed = closed.append
         with contextlib.suppress(OSError):
@@ -127,12 +143,18 @@ def live(folder, system, rnd, durable):
         for other in set(segments.segments(folder)) - {me}:
             with contextlib.suppress(OSError), stale_writer(folder, other, KEYS, ()) as gone:
                 if dangling := gone.open.dangling:
-                    told = own_record(events.CHANGE_UNRESOLVED, subject=dangling[0].uid, fate="UNKNOWN")
+                    told = own_record(
+                        events.CHANGE_UNRESOLVED, subject=dangling[0].uid, fate="UNKNOWN"
+                    )
                     gone.append([Entry(told, ends=(dangling[0].uid, "UNKNOWN"))])
         for number in range(rnd.randrange(1, 15)):
             system.fails = rnd.choice([0, 0, 0, 0.3])
             with contextlib.suppress(OSError):
-                log.append([entry(opens=f"{rnd.random()}")] if rnd.random() < 0.5 else [entry(number), entry(number)])
+                log.append(
+                    [entry(opens=f"{rnd.random()}")]
+                    if rnd.random() < 0.5
+                    else [entry(number), entry(number)]
+                )
                 durable[me].add(log.head.sequence)
             with contextlib.suppress(OSError):
                 if rnd.random() < 0.2:
@@ -166,7 +188,10 @@ def test_whatever_fails_and_whenever_a_process_dies_the_log_is_good_and_whole(tm
                 position(folder, writer, KEYS, None)
             assert [str(each.bad) for each in verify(folder, KEYS) if each.bad] == [], seed
             for writer, told in durable.items():
-                kept = {stated(line).sequence for line in counted(segments.segments(folder).get(writer, []), raised)}
+                kept = {
+                    stated(line).sequence
+                    for line in counted(segments.segments(folder).get(writer, []), raised)
+                }
                 assert told <= kept, (seed, writer, sorted(told - kept))
 
 

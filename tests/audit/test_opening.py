@@ -1,4 +1,6 @@
-"""Where a log begins: settings, directories that cannot be used, what others left behind, and what happens to segments once they are closed."""
+"""Where a log begins: settings, directories that cannot be used, what others left behind, and what
+happens to segments once they are closed.
+"""
 
 import gzip
 import json
@@ -32,7 +34,16 @@ from tests.audit.logs import entry, pack, right, sink
 from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
 from tests.functional.calls import until
 
-READ = Declared("VaultService/GetVault", "read", reads=True, verb="GET", path="/v3", operation="ShowVault", permission="p", level=Level.METADATA)
+READ = Declared(
+    "VaultService/GetVault",
+    "read",
+    reads=True,
+    verb="GET",
+    path="/v3",
+    operation="ShowVault",
+    permission="p",
+    level=Level.METADATA,
+)
 
 
 MOMENT = 1e-9
@@ -105,12 +116,21 @@ async def test_a_start_closes_what_it_and_others_left_open(tmp_path):
         audit.settled("of-gone", "DONE")
         audit.settled("of-gone", "DONE")
     assert_good(tmp_path)
-    found = [(row["unmapped"]["event"], row["metadata"]["correlation_uid"]) for row in records(tmp_path)]
-    assert found.count(("CHANGE_UNRESOLVED", "of-one")) == found.count(("CHANGE_UNRESOLVED", "of-gone")) == 1
+    found = [
+        (row["unmapped"]["event"], row["metadata"]["correlation_uid"]) for row in records(tmp_path)
+    ]
+    assert (
+        found.count(("CHANGE_UNRESOLVED", "of-one"))
+        == found.count(("CHANGE_UNRESOLVED", "of-gone"))
+        == 1
+    )
     assert found.count(("CHANGE_SETTLED", "of-gone")) == 1
     async with open_audit(settings(tmp_path)) as audit:
         assert "of-one" in audit.unsettled
-    assert len([row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"]) == 2
+    assert (
+        len([row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_UNRESOLVED"])
+        == 2
+    )
 
 
 async def test_a_start_ends_the_streams_that_it_and_others_left_open(tmp_path):
@@ -121,7 +141,14 @@ async def test_a_start_ends_the_streams_that_it_and_others_left_open(tmp_path):
         left.keys = KEYS
         for uid in (f"of-{writer}", f"ended-of-{writer}"):
             left.append([started(uid)])
-        left.append([Entry(read(f"ended-of-{writer}").body(events.STREAM_ENDED), ends=(f"ended-of-{writer}", ""))])
+        left.append(
+            [
+                Entry(
+                    read(f"ended-of-{writer}").body(events.STREAM_ENDED),
+                    ends=(f"ended-of-{writer}", ""),
+                )
+            ]
+        )
         left.append([entry(1)])
     assert "1 streams have no end yet: of-one" in str(verify(log, KEYS)[1].notes)
     for _ in range(2):
@@ -132,7 +159,10 @@ async def test_a_start_ends_the_streams_that_it_and_others_left_open(tmp_path):
             audit.ended(events.STREAM_ENDED, read("of-now"))
     assert_good(tmp_path)
     ends = [row for row in records(tmp_path) if row["unmapped"]["event"] == "STREAM_UNRESOLVED"]
-    assert {(row["metadata"]["correlation_uid"], row["api"]["operation"], row["metadata"]["tenant_uid"]) for row in ends} == {
+    assert {
+        (row["metadata"]["correlation_uid"], row["api"]["operation"], row["metadata"]["tenant_uid"])
+        for row in ends
+    } == {
         ("of-one", "VaultService/GetVault", "payments"),
         ("of-gone", "VaultService/GetVault", "payments"),
     }
@@ -168,7 +198,9 @@ async def test_closed_segments_are_packed_and_old_ones_removed_with_a_record(tmp
         await until(lambda: not packed[0].exists())
     assert not plain.exists()
     assert_good(tmp_path)
-    (removed,) = [row for row in rows(log, Query(own=True)) if row["unmapped"]["event"] == "SEGMENTS_REMOVED"]
+    (removed,) = [
+        row for row in rows(log, Query(own=True)) if row["unmapped"]["event"] == "SEGMENTS_REMOVED"
+    ]
     assert removed["unmapped"]["removed"]["segment"] == before
     # What no record explains is missed.
     segments(log)["one"][0].path.unlink()
@@ -200,10 +232,17 @@ async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_lo
     assert_good(tmp_path)
     assert all(path.exists() for path in kept)
     (left,) = segments(tmp_path / "log")["gone"]
-    assert [record_header(line).unmapped.removed.segment for line in left.data().splitlines()[1:2]] == [len(paths)]
+    assert [
+        record_header(line).unmapped.removed.segment for line in left.data().splitlines()[1:2]
+    ] == [len(paths)]
     # What no record explains is missed.
     left.path.unlink()
-    assert verify(tmp_path / "log", KEYS, [signed(KEYS, "gone", left.number, Head(9, bytes(32)))])[0].bad is not None
+    assert (
+        verify(tmp_path / "log", KEYS, [signed(KEYS, "gone", left.number, Head(9, bytes(32)))])[
+            0
+        ].bad
+        is not None
+    )
 
 
 async def test_the_store_remembers_how_long_the_log_was(tmp_path):
@@ -235,7 +274,10 @@ async def test_a_store_that_is_down_keeps_no_log_from_being_written(tmp_path):
         async with open_audit(settings(tmp_path), store) as audit:
             audit.ended(events.READ_ENDED, read())
     assert_good(tmp_path)
-    assert [line["cause"] for line in said] == ["the store is closed", "the store: the store is closed"]
+    assert [line["cause"] for line in said] == [
+        "the store is closed",
+        "the store: the store is closed",
+    ]
 
 
 async def test_anchors_that_cannot_be_read_stop_the_start(tmp_path):
@@ -253,7 +295,11 @@ async def test_a_clock_that_is_set_back_is_recorded_and_disturbs_nothing(tmp_pat
     found = list(rows(tmp_path / "log", Query(own=True)))
     (step,) = [row for row in found if row["unmapped"]["event"] == "CLOCK_STEPPED_BACK"]
     assert step["unmapped"]["back_ms"] == 1_500_000
-    assert [row["metadata"]["correlation_uid"] for row in found if row["unmapped"]["event"] == "READ_ENDED"] == ["a", "b", "c", "d"]
+    assert [
+        row["metadata"]["correlation_uid"]
+        for row in found
+        if row["unmapped"]["event"] == "READ_ENDED"
+    ] == ["a", "b", "c", "d"]
 
 
 async def test_streams_and_tasks_leave_their_records(tmp_path):
@@ -261,9 +307,18 @@ async def test_streams_and_tasks_leave_their_records(tmp_path):
         audit.stream_started(read())
         audit.stream_progressed(read())
         audit.ended(events.STREAM_ENDED, read())
-        audit.task_ended(Task(uid="t", status="SUCCEEDED", submission="call-1"), "payments", "CheckpointService/CreateCheckpoint")
+        audit.task_ended(
+            Task(uid="t", status="SUCCEEDED", submission="call-1"),
+            "payments",
+            "CheckpointService/CreateCheckpoint",
+        )
     found = records(tmp_path)
-    assert [row["unmapped"]["stage"] for row in found] == ["STREAM_START", "STREAM_PROGRESS", "STREAM_END", "TASK_TERMINAL"]
+    assert [row["unmapped"]["stage"] for row in found] == [
+        "STREAM_START",
+        "STREAM_PROGRESS",
+        "STREAM_END",
+        "TASK_TERMINAL",
+    ]
     assert found[3]["metadata"]["correlation_uid"] == "call-1"
 
 
@@ -275,7 +330,9 @@ def test_standard_output_is_a_chain_too(tmp_path):
         anchors = [out.checkpoint(), out.close()]
     (verdict,) = verify(tmp_path, KEYS, anchors)
     assert (verdict.bad, verdict.records) == (None, 5)
-    assert [json.loads(line)["unmapped"]["sequence"] for line in path.read_bytes().splitlines()] == [1, 2, 3, 4, 5]
+    assert [
+        json.loads(line)["unmapped"]["sequence"] for line in path.read_bytes().splitlines()
+    ] == [1, 2, 3, 4, 5]
 
 
 async def test_without_settings_nothing_is_recorded_and_nothing_refused():

@@ -1,4 +1,6 @@
-"""The form of the records: OCSF, one line of ASCII whatever is in it, and nothing shown that is not allowed."""
+"""The form of the records: OCSF, one line of ASCII whatever is in it, and nothing shown that is not
+allowed.
+"""
 
 import importlib.util
 import json
@@ -38,7 +40,9 @@ def script():
 def test_the_schema_and_the_catalogue_are_in_step_with_the_code():
     page = script()
     assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run `make generate`"
-    assert page.SCHEMA.read_text(encoding="utf-8") == json.dumps(page.schema(), indent=2) + "\n", "run `make generate`"
+    assert page.SCHEMA.read_text(encoding="utf-8") == json.dumps(page.schema(), indent=2) + "\n", (
+        "run `make generate`"
+    )
 
 
 def test_every_example_is_a_valid_record_of_its_event():
@@ -48,11 +52,18 @@ def test_every_example_is_a_valid_record_of_its_event():
     for event, line in found:
         record = json.loads(line)
         VALID.validate(record)
-        assert (record["metadata"]["event_code"], record["unmapped"]["stage"]) == (event.code, event.stage)
+        assert (record["metadata"]["event_code"], record["unmapped"]["stage"]) == (
+            event.code,
+            event.stage,
+        )
 
 
 def test_codes_and_names_are_used_once():
-    assert len({event.code for event in CATALOGUE}) == len({event.name for event in CATALOGUE}) == len(CATALOGUE)
+    assert (
+        len({event.code for event in CATALOGUE})
+        == len({event.name for event in CATALOGUE})
+        == len(CATALOGUE)
+    )
     declared = {value for value in vars(events).values() if isinstance(value, events.Event)}
     assert declared == set(CATALOGUE)
 
@@ -88,9 +99,28 @@ def test_hostile_text_stays_in_one_line_that_every_parser_reads():
     rnd, head = random.Random(seed), Head()
     for _ in range(HOSTILE):
         text = hostile(rnd)
-        rpc = Declared(text, "other", reads=False, verb="GET", path=text, operation=text, permission=text, level=Level.REQUEST)
+        rpc = Declared(
+            text,
+            "other",
+            reads=False,
+            verb="GET",
+            path=text,
+            operation=text,
+            permission=text,
+            level=Level.REQUEST,
+        )
         caller = Caller(ip=text, tenant=text, principal=text, via=(text,), decision="Allowed")
-        activity = Activity("uid", rpc, caller, 1.0, Level.REQUEST, resources=((text, text),), request_id=text, request={text: [text]}, code=0)
+        activity = Activity(
+            "uid",
+            rpc,
+            caller,
+            1.0,
+            Level.REQUEST,
+            resources=((text, text),),
+            request_id=text,
+            request={text: [text]},
+            code=0,
+        )
         line, head = seal(KEY, head, activity.body(events.CHANGE_ENDED))
         assert line.isascii(), seed
         assert line[:-1].decode().isprintable(), seed
@@ -111,7 +141,12 @@ def test_a_text_cannot_pass_for_the_end_of_a_line():
 
 def test_only_what_is_allowed_is_shown():
     request = vault_pb2.CreateVaultRequest(
-        vault={"name": "seen", "description": "hidden-text", "tags": [{"key": "team", "value": "hidden-value"}], "billing": {"size_gib": 7}},
+        vault={
+            "name": "seen",
+            "description": "hidden-text",
+            "tags": [{"key": "team", "value": "hidden-value"}],
+            "billing": {"size_gib": 7},
+        },
         request_id="r-1",
     )
     shown = REDACTOR.message(request)
@@ -120,12 +155,18 @@ def test_only_what_is_allowed_is_shown():
     assert shown["request_id"] == "r-1"
     assert shown["vault"]["tags"][0]["key"] == "team"
     assert shown["vault"]["tags"][0]["value"].startswith("hmac:")
-    assert shown["vault"]["description"] == REDACTOR.hashed("hidden-text") != Redactor(b"other").hashed("hidden-text")
+    assert (
+        shown["vault"]["description"]
+        == REDACTOR.hashed("hidden-text")
+        != Redactor(b"other").hashed("hidden-text")
+    )
     assert "hidden" not in json.dumps(shown)
 
 
 def test_what_is_too_much_is_cut():
-    many = vault_pb2.CreateVaultRequest(vault={"resources": [{"id": f"id-{n}", "type": "t"} for n in range(MAX_ITEMS + 5)]})
+    many = vault_pb2.CreateVaultRequest(
+        vault={"resources": [{"id": f"id-{n}", "type": "t"} for n in range(MAX_ITEMS + 5)]}
+    )
     resources = REDACTOR.message(many)["vault"]["resources"]
     assert (len(resources), resources[-1]) == (MAX_ITEMS + 1, "and 5 more")
     wide = vault_pb2.ListVaultsRequest(name="x" * 40_000)
@@ -134,7 +175,10 @@ def test_what_is_too_much_is_cut():
 
 def test_a_secret_field_is_hidden_although_its_name_is_allowed():
     file = descriptor_pb2.FileDescriptorProto(
-        name="secret_test.proto", package="cbrgateway.v1", dependency=["cbrgateway/v1/options.proto"], syntax="proto3"
+        name="secret_test.proto",
+        package="cbrgateway.v1",
+        dependency=["cbrgateway/v1/options.proto"],
+        syntax="proto3",
     )
     message = file.message_type.add(name="Guarded")
     for number, name in enumerate(("vault_id", "token"), start=1):
@@ -143,7 +187,9 @@ def test_a_secret_field_is_hidden_although_its_name_is_allowed():
         field.options.MergeFromString(bytes.fromhex("a8801901") if name == "vault_id" else b"")
     pool = descriptor_pool.Default()
     pool.Add(file)
-    guarded = message_factory.GetMessageClass(pool.FindMessageTypeByName("cbrgateway.v1.Guarded"))(vault_id="canary-1", token="canary-2")
+    guarded = message_factory.GetMessageClass(pool.FindMessageTypeByName("cbrgateway.v1.Guarded"))(
+        vault_id="canary-1", token="canary-2"
+    )
     found = Redactor(KEY, {"Guarded": frozenset({"token"})}).message(guarded)
     assert found == {"vault_id": REDACTOR.hashed("canary-1"), "token": "canary-2"}
 
@@ -153,7 +199,9 @@ def test_what_may_be_shown_exists():
 
     def walk(descriptor):
         if descriptor.name not in known and descriptor.full_name.startswith("cbrgateway."):
-            known[descriptor.name] = {field.name for field in descriptor.fields if field.type == field.TYPE_STRING}
+            known[descriptor.name] = {
+                field.name for field in descriptor.fields if field.type == field.TYPE_STRING
+            }
             for field in descriptor.fields:
                 if field.message_type is not None:
                     walk(field.message_type)
@@ -161,7 +209,12 @@ def test_what_may_be_shown_exists():
     for binding in load_catalog():
         walk(binding.descriptor.input_type)
         walk(binding.descriptor.output_type)
-    assert {(name, field) for name, fields in REDACTOR.shown.items() for field in fields if field not in known.get(name, ())} == set()
+    assert {
+        (name, field)
+        for name, fields in REDACTOR.shown.items()
+        for field in fields
+        if field not in known.get(name, ())
+    } == set()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**63, True])

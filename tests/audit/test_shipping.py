@@ -1,4 +1,6 @@
-"""A copy of every record for an OpenTelemetry collector: a real server, which is away, refuses or comes back, and a log that goes on meanwhile."""
+"""A copy of every record for an OpenTelemetry collector: a real server, which is away, refuses or
+comes back, and a log that goes on meanwhile.
+"""
 
 import contextlib
 import random
@@ -10,7 +12,10 @@ import grpc
 import pytest
 import structlog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceServicer, add_LogsServiceServicer_to_server
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
+    LogsServiceServicer,
+    add_LogsServiceServicer_to_server,
+)
 from pydantic import ValidationError
 
 from gateway.audit import events
@@ -48,7 +53,11 @@ class Collector(LogsServiceServicer):
         self._server = grpc.server(ThreadPoolExecutor(2))
         add_LogsServiceServicer_to_server(self, self._server)
         address = f"127.0.0.1:{port}"
-        added = self._server.add_secure_port(address, grpc.ssl_server_credentials([tls])) if tls else self._server.add_insecure_port(address)
+        added = (
+            self._server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
+            if tls
+            else self._server.add_insecure_port(address)
+        )
         assert added == port
         self._server.start()
 
@@ -59,7 +68,9 @@ class Collector(LogsServiceServicer):
         if self.refusal is not None:
             context.abort(self.refusal, "not now")
         for each in request.resource_logs:
-            self.resources.append({item.key: item.value.string_value for item in each.resource.attributes})
+            self.resources.append(
+                {item.key: item.value.string_value for item in each.resource.attributes}
+            )
             for scope in each.scope_logs:
                 self.got += scope.log_records
         answer = ExportLogsServiceResponse()
@@ -92,18 +103,29 @@ def collectors():
 
 
 def otlp(collector, **more):
-    return {"otlp": {"endpoint": f"http://127.0.0.1:{collector if isinstance(collector, int) else collector.port}", **more}}
+    return {
+        "otlp": {
+            "endpoint": (
+                f"http://127.0.0.1:{collector if isinstance(collector, int) else collector.port}"
+            ),
+            **more,
+        }
+    }
 
 
 def settings(folder, **more):
-    return AuditSettings.model_validate(audit_section(folder, **more), context={"environ": {"OTLP": SECRET}})
+    return AuditSettings.model_validate(
+        audit_section(folder, **more), context={"environ": {"OTLP": SECRET}}
+    )
 
 
 def lines_of(folder, writer="one"):
     return list(counted(segments(folder)[writer], raised))
 
 
-async def test_every_record_of_a_gateway_reaches_the_collector_as_it_stands_in_the_log(tmp_path, collectors):
+async def test_every_record_of_a_gateway_reaches_the_collector_as_it_stands_in_the_log(
+    tmp_path, collectors
+):
     collector = collectors()
     async with audited_gateway(tmp_path, otlp(collector)) as world:
         await vault(caller(world))
@@ -119,12 +141,19 @@ async def test_every_record_of_a_gateway_reaches_the_collector_as_it_stands_in_t
     (row,) = [row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_ENDED"]
     told = {item.key: item.value.string_value or item.value.int_value for item in made.attributes}
     assert told["cbrgateway.call"] == row["metadata"]["correlation_uid"]
-    assert (told["cbrgateway.tenant"], told["cbrgateway.operation"]) == ("payments", "VaultService/CreateVault")
+    assert (told["cbrgateway.tenant"], told["cbrgateway.operation"]) == (
+        "payments",
+        "VaultService/CreateVault",
+    )
     assert made.time_unix_nano == row["time"] * 1_000_000
-    assert {record.severity_text for record in collector.got if record.event_name == "CALL_REFUSED"} == {"WARN"}
+    assert {
+        record.severity_text for record in collector.got if record.event_name == "CALL_REFUSED"
+    } == {"WARN"}
 
 
-async def test_a_collector_that_is_away_gets_all_when_it_is_back_also_from_a_later_process(tmp_path, collectors):
+async def test_a_collector_that_is_away_gets_all_when_it_is_back_also_from_a_later_process(
+    tmp_path, collectors
+):
     port = free_port()
     with structlog.testing.capture_logs() as said:
         async with open_audit(settings(tmp_path, segment_mib=0.003, **otlp(port))) as audit:
@@ -147,7 +176,9 @@ async def test_a_collector_that_refuses_is_asked_again_and_no_secret_is_told(tmp
     collector = collectors()
     collector.refusal = grpc.StatusCode.UNAUTHENTICATED
     with structlog.testing.capture_logs() as said:
-        async with open_audit(settings(tmp_path, **otlp(collector, headers={"authorization": {"env": "OTLP"}}))) as audit:
+        async with open_audit(
+            settings(tmp_path, **otlp(collector, headers={"authorization": {"env": "OTLP"}}))
+        ) as audit:
             audit.ended(events.READ_ENDED, read())
             await until(lambda: said)
             collector.refusal = None
@@ -174,7 +205,12 @@ async def test_records_travel_over_tls(tmp_path, collectors):
     pair = certificate(ours, dns("localhost"))
     (tmp_path / "ca.pem").write_bytes(ours.pem)
     collector = collectors(tls=(pair.key_pem, pair.pem))
-    section = {"otlp": {"endpoint": f"https://localhost:{collector.port}", "ca_file": str(tmp_path / "ca.pem")}}
+    section = {
+        "otlp": {
+            "endpoint": f"https://localhost:{collector.port}",
+            "ca_file": str(tmp_path / "ca.pem"),
+        }
+    }
     async with open_audit(settings(tmp_path, **section)) as audit:
         audit.ended(events.READ_ENDED, read())
     assert collector.lines == lines_of(tmp_path / "log")
@@ -206,7 +242,9 @@ async def test_segments_that_were_not_sent_outlive_the_retention(tmp_path, colle
             audit.ended(events.READ_ENDED, read(str(number)))
             await until(lambda number=number: len(records(tmp_path)) > number)
     before = segments(tmp_path / "log")["one"]
-    async with open_audit(settings(tmp_path, retention_days=MOMENT, **otlp(port)), clocks=right) as audit:
+    async with open_audit(
+        settings(tmp_path, retention_days=MOMENT, **otlp(port)), clocks=right
+    ) as audit:
         audit.ended(events.READ_ENDED, read("again"))
         await until(lambda: len(records(tmp_path)) == 21)
     assert all(each.path.exists() for each in before)
@@ -224,7 +262,10 @@ async def test_segments_that_were_not_sent_outlive_the_retention(tmp_path, colle
         ({"endpoint": "collector:4317"}, "is no address of a collector"),
         ({"endpoint": "http://me:pass@collector:4317"}, "is no address of a collector"),
         ({"endpoint": "https://collector/v1/logs"}, "is no address of a collector"),
-        ({"endpoint": "http://c:4317", "headers": {"Authorization": {"env": "OTLP"}}}, "no name of gRPC metadata"),
+        (
+            {"endpoint": "http://c:4317", "headers": {"Authorization": {"env": "OTLP"}}},
+            "no name of gRPC metadata",
+        ),
         ({"endpoint": "http://c:4317", "ca_file": "x"}, "in plain text"),
     ],
 )
@@ -238,7 +279,8 @@ def test_a_copy_needs_files(tmp_path):
         settings(tmp_path, directory=None, stdout=True, **otlp(4317))
 
 
-# The backlog ---------------------------------------------------------------------------------------------------------------------
+# The backlog
+# --------------------------------------------------------------------------------------------------
 
 
 def backlog(folder, log):
@@ -253,7 +295,9 @@ def test_whatever_happens_to_the_files_the_backlog_yields_what_counts_once_and_i
     left = backlog(tmp_path, log)
     got = []
     for number in range(400):
-        disk.fault = rnd.choice(["full", "short", "write", "sync", "open"]) if rnd.random() < 0.2 else ""
+        disk.fault = (
+            rnd.choice(["full", "short", "write", "sync", "open"]) if rnd.random() < 0.2 else ""
+        )
         with contextlib.suppress(OSError):
             log.append([entry(number) for _ in range(rnd.randrange(1, 5))])
         if rnd.random() < 0.1:
@@ -329,6 +373,11 @@ def test_a_segment_that_cannot_be_read_is_named_and_the_next_ones_are_sent(tmp_p
     pack(second.path, cut=20)
     with structlog.testing.capture_logs() as said:
         got = backlog(tmp_path, log).take()
-    expected = [line for each in segments(tmp_path)[WRITER] if each.number != 2 for line in each.data().splitlines()]
+    expected = [
+        line
+        for each in segments(tmp_path)[WRITER]
+        if each.number != 2
+        for line in each.data().splitlines()
+    ]
     assert got == expected
     assert [line["cause"].partition(" (")[0] for line in said] == ["it was cut short or changed"]

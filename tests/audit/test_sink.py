@@ -1,4 +1,6 @@
-"""Segments on a disk that fills up, breaks, hangs and comes back; and what a crash leaves behind."""
+"""Segments on a disk that fills up, breaks, hangs and comes back; and what a crash leaves
+behind.
+"""
 
 import asyncio
 import errno
@@ -43,7 +45,9 @@ async def writing(tmp_path):
     writers = []
 
     def make(disk=None, **more):
-        log = Writer(sink(tmp_path, opener=(disk or Broken()).opener, **more), timeout_s=0.3, anchor_s=60)
+        log = Writer(
+            sink(tmp_path, opener=(disk or Broken()).opener, **more), timeout_s=0.3, anchor_s=60
+        )
         log.start()
         writers.append(log)
         return log
@@ -63,7 +67,9 @@ async def test_many_at_once_share_a_sync(tmp_path, writing):
 
 
 @pytest.mark.parametrize("fault", ["full", "short", "write", "sync", "open"])
-async def test_a_broken_disk_refuses_at_once_and_is_taken_back_without_a_restart(fault, tmp_path, writing):
+async def test_a_broken_disk_refuses_at_once_and_is_taken_back_without_a_restart(
+    fault, tmp_path, writing
+):
     disk = Broken("open" if fault == "open" else "")
     log = writing(disk)
     if fault != "open":
@@ -192,7 +198,9 @@ def test_open_intents_are_known_after_a_crash_also_from_an_older_segment(tmp_pat
     log.append([entry(opens="b")])
     log.append([entry(closes="a")])
     found = position(tmp_path, WRITER, KEYS, None)
-    assert [(each.uid, each.operation, each.tenant) for each in found.open] == [("b", "VaultService/GetVault", "payments")]
+    assert [(each.uid, each.operation, each.tenant) for each in found.open] == [
+        ("b", "VaultService/GetVault", "payments")
+    ]
 
 
 def test_two_processes_cannot_write_as_one(tmp_path):
@@ -273,7 +281,10 @@ def test_what_was_told_durable_survives_a_kill_at_any_moment(tmp_path):
     for _ in range(int(os.environ.get("AUDIT_SOAK", "0")) * 20 or 3):
         command = [sys.executable, "-c", WRITING, str(tmp_path)]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{ROOT}/generated/python:{ROOT}"}
+            command,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": f"{ROOT}/generated/python:{ROOT}"},
         ) as process:
             for _ in range(40):
                 told += 5 * bool(process.stdout.readline())

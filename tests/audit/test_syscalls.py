@@ -1,4 +1,6 @@
-"""What the system was asked to do, in which order: `fdatasync` has returned before the first byte of a change leaves for CBR. By strace."""
+"""What the system was asked to do, in which order: `fdatasync` has returned before the first byte
+of a change leaves for CBR. By strace.
+"""
 
 import asyncio
 import os
@@ -31,15 +33,36 @@ async def test_the_intent_is_synced_before_the_change_is_sent(tmp_path):
             stub = world.stub(VaultServiceStub)
             await outcome(world, stub.CreateVault, new_vault(0))
             calls = "trace=fdatasync,write,writev,sendto,sendmsg"
-            command = ("strace", "-f", "-y", "-s", "20000", "-e", calls, "-o", str(trace), "-p", str(process._process.pid))
+            command = (
+                "strace",
+                "-f",
+                "-y",
+                "-s",
+                "20000",
+                "-e",
+                calls,
+                "-o",
+                str(trace),
+                "-p",
+                str(process._process.pid),
+            )
             tracer = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
             try:
                 said = await asyncio.wait_for(tracer.stderr.readline(), 20)
                 if b"attached" not in said:
-                    pytest.skip(f"strace may not look at other processes here: {said.decode().strip()}")
+                    pytest.skip(
+                        f"strace may not look at other processes here: {said.decode().strip()}"
+                    )
                 for number in range(1, CHANGES + 1):
-                    assert (await outcome(world, stub.CreateVault, new_vault(number))).reason == "OK"
-                await until(lambda: trace.exists() and len(SENT.findall(trace.read_text(errors="replace"))) >= CHANGES)
+                    assert (
+                        await outcome(world, stub.CreateVault, new_vault(number))
+                    ).reason == "OK"
+                await until(
+                    lambda: (
+                        trace.exists()
+                        and len(SENT.findall(trace.read_text(errors="replace"))) >= CHANGES
+                    )
+                )
             finally:
                 tracer.terminate()
                 await tracer.wait()

@@ -1,4 +1,6 @@
-"""Whatever is done to the files of a log, verification finds it and names the first record that is not as it was written."""
+"""Whatever is done to the files of a log, verification finds it and names the first record that is
+not as it was written.
+"""
 
 import gzip
 import os
@@ -17,7 +19,9 @@ TAMPERS = int(os.environ.get("AUDIT_SOAK", "0")) * 1000 or 200
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A log of several segments, of which some are packed, a second one by another writer, and the anchors of the first."""
+    """A log of several segments, of which some are packed, a second one by another writer, and the
+    anchors of the first.
+    """
     folder = tmp_path_factory.mktemp("log")
     log = sink(folder, max_bytes=4000)
     anchors = []
@@ -44,13 +48,19 @@ def test_what_was_written_is_found_good(made):
 
 
 def lines_of(folder):
-    return [(each.path, number) for each in segments(folder)[WRITER] for number in range(each.data().count(b"\n"))]
+    return [
+        (each.path, number)
+        for each in segments(folder)[WRITER]
+        for number in range(each.data().count(b"\n"))
+    ]
 
 
 def rewrite(path, change):
     packed = path.suffix == ".gz"
     data = path.read_bytes()
-    changed = b"".join(change((gzip.decompress(data) if packed else data).splitlines(keepends=True)))
+    changed = b"".join(
+        change((gzip.decompress(data) if packed else data).splitlines(keepends=True))
+    )
     path.write_bytes(gzip.compress(changed) if packed else changed)
 
 
@@ -97,7 +107,9 @@ def cut_tail(rnd, folder, spot):
 
 def splice(rnd, folder, spot):
     """Another writer's segment, or another one of the same writer, under this one's name."""
-    others = [each.path for files in segments(folder).values() for each in files if each.path != spot[0]]
+    others = [
+        each.path for files in segments(folder).values() for each in files if each.path != spot[0]
+    ]
     shutil.copyfile(rnd.choice(others), spot[0])
 
 
@@ -123,7 +135,9 @@ def test_every_tamper_is_found_and_its_first_record_named(made, tmp_path):
         found = next(each for each in verify(copy, KEYS, anchors) if each.writer == WRITER)
         assert found.bad is not None, (seed, number, kind.__name__, path.name, at)
         first = spots.index((path, 0)) + 1
-        due = {"splice": first, "remove": first, "duplicate": index + 2}.get(kind.__name__, index + 1)
+        due = {"splice": first, "remove": first, "duplicate": index + 2}.get(
+            kind.__name__, index + 1
+        )
         if kind is swap and (path, at + 1) not in spots:
             due = index
         assert found.bad.sequence == due, (seed, number, kind.__name__, str(found.bad))
@@ -144,7 +158,9 @@ def test_a_line_that_no_parser_descends_into_is_named_too(made, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     path = segments(copy)[WRITER][0].path
-    path.write_bytes(path.read_bytes().replace(b"{", b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1))
+    path.write_bytes(
+        path.read_bytes().replace(b"{", b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1)
+    )
     assert verify(copy, KEYS, anchors)[0].bad.sequence == 1
 
 
@@ -165,10 +181,18 @@ def test_a_log_that_is_gone_altogether_is_missed(made, tmp_path):
 
 def test_another_key_fits_nothing(made):
     folder, anchors = made
-    assert all(each.bad for each in verify(folder, Keys.of("another-key-for-tests-with-enough-of-it"), anchors))
+    assert all(
+        each.bad
+        for each in verify(folder, Keys.of("another-key-for-tests-with-enough-of-it"), anchors)
+    )
 
 
 def test_a_forged_anchor_is_no_anchor(made):
     folder, anchors = made
-    forged = [type(each)(**{name: getattr(each, name) for name in each.__struct_fields__} | {"mac": "0" * 64}) for each in anchors[-1:]]
+    forged = [
+        type(each)(
+            **{name: getattr(each, name) for name in each.__struct_fields__} | {"mac": "0" * 64}
+        )
+        for each in anchors[-1:]
+    ]
     assert "not signed" in str(verify(folder, KEYS, forged)[0].bad)

@@ -40,10 +40,13 @@ from tests.quota.scenes import outcome
 LIMIT = {"metric": "QUOTA_METRIC_POLICIES", "level": "QUOTA_LEVEL_TENANT", "value": 100}
 
 
-# Calls ---------------------------------------------------------------------------------------------------------------------------
+# Calls
+# --------------------------------------------------------------------------------------------------
 
 
-async def test_a_change_of_the_gateways_own_that_was_not_begun_has_done_nothing(tmp_path, monkeypatch):
+async def test_a_change_of_the_gateways_own_that_was_not_begun_has_done_nothing(
+    tmp_path, monkeypatch
+):
     whole, full = Disk.write, True
 
     def write(disk, data):
@@ -54,7 +57,9 @@ async def test_a_change_of_the_gateways_own_that_was_not_begun_has_done_nothing(
     async with audited_gateway(tmp_path) as world:
         monkeypatch.setattr(Disk, "write", write)
         wanted = quota_pb2.SetLimitRequest(limit=LIMIT)
-        assert (await outcome(world, world.stub(QuotaServiceStub).SetLimit, wanted, "admin")).reason == "AUDIT_DOWN"
+        assert (
+            await outcome(world, world.stub(QuotaServiceStub).SetLimit, wanted, "admin")
+        ).reason == "AUDIT_DOWN"
         full = False
         await until(lambda: "CHANGE_ENDED" in told(tmp_path))
     (row,) = [row for row in records(tmp_path) if row["unmapped"]["event"] == "CHANGE_ENDED"]
@@ -67,15 +72,21 @@ async def test_a_stream_that_is_refused_is_on_record_whatever_the_rules_say(tmp_
         watch = world.stub(TaskServiceStub).WatchTasks
         for wrong in ({"resume_token": "forged"}, {"filter": {"task_ids": ["a/../b"]}}):
             with pytest.raises(grpc.aio.AioRpcError):
-                async for _ in watch(task_pb2.WatchTasksRequest(**wrong), metadata=world.metadata(), timeout=20):
+                async for _ in watch(
+                    task_pb2.WatchTasksRequest(**wrong), metadata=world.metadata(), timeout=20
+                ):
                     pass
         call = watch(task_pb2.WatchTasksRequest(), metadata=world.metadata(), timeout=20)
         await call.read()
         call.cancel()
-    assert sorted(row["api"]["response"]["error"] for row in records(tmp_path)) == ["FIELD_INVALID", "RESUME_TOKEN_MISMATCH"]
+    assert sorted(row["api"]["response"]["error"] for row in records(tmp_path)) == [
+        "FIELD_INVALID",
+        "RESUME_TOKEN_MISMATCH",
+    ]
 
 
-# Starts --------------------------------------------------------------------------------------------------------------------------
+# Starts
+# --------------------------------------------------------------------------------------------------
 
 
 async def test_a_start_waits_for_another_one_that_looks_after_what_it_takes_for_gone(tmp_path):
@@ -108,13 +119,17 @@ async def test_a_torn_end_of_a_writer_that_has_gone_is_told_too(tmp_path):
     with structlog.testing.capture_logs() as said:
         async with open_audit(settings(tmp_path)):
             pass
-    assert [line["event"] for line in said if line["log_level"] == "warning"] == ["the end of the audit log was incomplete and is set aside"]
+    assert [line["event"] for line in said if line["log_level"] == "warning"] == [
+        "the end of the audit log was incomplete and is set aside"
+    ]
     assert "LOG_REPAIRED" in told(tmp_path, own=True)
     assert_good(tmp_path)
 
 
 def holed(folder, line):
-    """A log of which a power loss has taken a page behind the last anchor: nothing of the batch was known to be on disk. Returns that anchor."""
+    """A log of which a power loss has taken a page behind the last anchor: nothing of the batch was
+    known to be on disk. Returns that anchor.
+    """
     log = sink(folder)
     log.append([entry(number) for number in range(3)])
     anchor = log.checkpoint()
@@ -164,7 +179,8 @@ def test_a_file_that_another_process_has_made_is_not_removed(tmp_path):
     assert foreign.read_bytes() == b"somebody's records\n"
 
 
-# Anchors -------------------------------------------------------------------------------------------------------------------------
+# Anchors
+# --------------------------------------------------------------------------------------------------
 
 
 async def test_a_place_that_hangs_delays_nothing_and_its_anchors_are_the_newest(tmp_path):
@@ -202,10 +218,14 @@ def test_of_many_anchors_the_last_genuine_one_of_each_writer_counts(tmp_path):
         for number in (1, 2):
             file.add(signed(KEYS, writer, 1, Head(number, bytes(32))))
     file.add(msgspec.structs.replace(signed(KEYS, "a", 1, Head(3, bytes(32))), sequence=9))
-    assert {anchor.writer: anchor.sequence for anchor in file.last(KEYS, {"a", "b", "nobody"})} == {"a": 2, "b": 2}
+    assert {anchor.writer: anchor.sequence for anchor in file.last(KEYS, {"a", "b", "nobody"})} == {
+        "a": 2,
+        "b": 2,
+    }
 
 
-# Writing -------------------------------------------------------------------------------------------------------------------------
+# Writing
+# --------------------------------------------------------------------------------------------------
 
 
 def test_standard_output_that_takes_nothing_costs_no_memory_and_repeats_nothing(tmp_path):
@@ -240,11 +260,16 @@ async def test_what_is_owed_has_a_bound_and_is_paid_in_parts(tmp_path):
     await until(lambda: not log.trouble)
     await log.aclose()
     found = [row["unmapped"] for row in rows(tmp_path, Query(own=True))]
-    assert sum(row["event"] == "READ_ENDED" for row in found) + sum(row.get("lost", 0) for row in found) == _MAX_BYTES // len(body) + 20
+    assert (
+        sum(row["event"] == "READ_ENDED" for row in found)
+        + sum(row.get("lost", 0) for row in found)
+        == _MAX_BYTES // len(body) + 20
+    )
     assert log._bytes == 0
 
 
-# Verifying -----------------------------------------------------------------------------------------------------------------------
+# Verifying
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_segment_that_is_just_being_begun_makes_no_log_bad(tmp_path):
@@ -267,7 +292,8 @@ def test_logs_with_keys_of_their_own_are_verified_by_name(tmp_path):
     assert (only.writer, only.bad) == ("new", None)
 
 
-# Sending -------------------------------------------------------------------------------------------------------------------------
+# Sending
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_next_segment_that_says_nothing_yet_does_not_end_the_one_before(tmp_path):
@@ -317,7 +343,9 @@ def test_lines_that_somebody_has_taken_or_broken_keep_nothing_else_from_being_se
         log.append([entry(number) for _ in range(3)])
     first = segments(tmp_path)[WRITER][0].path
     lines = first.read_bytes().splitlines(keepends=True)
-    first.write_bytes(b"".join([*lines[:2], lines[2].replace(b'{"class_uid":', b'{class_uid":', 1), *lines[3:4]]))
+    first.write_bytes(
+        b"".join([*lines[:2], lines[2].replace(b'{"class_uid":', b'{class_uid":', 1), *lines[3:4]])
+    )
     with structlog.testing.capture_logs() as said:
         got = Backlog(tmp_path, WRITER, lambda: log.head.sequence).take()
     assert len(got) == log.head.sequence - 1
@@ -343,7 +371,9 @@ def test_what_was_removed_first_is_not_forgotten_over_what_was_removed_later(tmp
     log = sink(tmp_path, max_bytes=1)
     for number in range(4):
         log.append([entry(number)])
-    heads = [(each, stated(each.data().splitlines()[-1])) for each in segments(tmp_path)[WRITER][:2]]
+    heads = [
+        (each, stated(each.data().splitlines()[-1])) for each in segments(tmp_path)[WRITER][:2]
+    ]
     for each, head in reversed(heads):
         removed = Previous(segment=each.number, sequence=head.sequence, mac=head.mac.hex())
         log.append([Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))])

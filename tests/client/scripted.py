@@ -1,4 +1,6 @@
-"""A real gRPC server whose WatchTasks plays scripts: one for each stream, in the order in which streams are opened."""
+"""A real gRPC server whose WatchTasks plays scripts: one for each stream, in the order in which
+streams are opened.
+"""
 
 import asyncio
 import contextlib
@@ -23,7 +25,9 @@ def update(*of):
 
 
 def terminal(task_id, revision):
-    return task_pb2.WatchTasksResponse(terminal=task_pb2.TaskUpdate(task=task(task_id, revision, SUCCEEDED)))
+    return task_pb2.WatchTasksResponse(
+        terminal=task_pb2.TaskUpdate(task=task(task_id, revision, SUCCEEDED))
+    )
 
 
 def snapshot(*of):
@@ -42,7 +46,9 @@ HOLE = "hole"
 
 
 def refuse(code, reason="", retry_delay_s=None):
-    """The last step of a script: the stream ends with an error, with details where there is a reason."""
+    """The last step of a script: the stream ends with an error, with details where there is a
+    reason.
+    """
     status = status_pb2.Status(code=code, message="as scripted")
     details = [error_details_pb2.ErrorInfo(reason=reason, domain="cbrgateway")] if reason else []
     if retry_delay_s is not None:
@@ -56,7 +62,10 @@ def refuse(code, reason="", retry_delay_s=None):
 
 
 class Player(TaskServiceServicer):
-    """`requests`: one for each stream that was opened. Responses get the sequence and tokens `<stream>.<sequence>`, streams counted from 1."""
+    """`requests`: one for each stream that was opened.
+
+    Responses get the sequence and tokens `<stream>.<sequence>`, streams counted from 1.
+    """
 
     def __init__(self):
         self.scripts = []
@@ -74,7 +83,11 @@ class Player(TaskServiceServicer):
                 await context.abort_with_status(rpc_status.to_status(step))
             else:
                 sequence += 1
-                yield task_pb2.WatchTasksResponse(sequence=sequence, resume_token=f"{number}.{sequence}", **{step.WhichOneof("event"): one(step)})
+                yield task_pb2.WatchTasksResponse(
+                    sequence=sequence,
+                    resume_token=f"{number}.{sequence}",
+                    **{step.WhichOneof("event"): one(step)},
+                )
 
     @property
     def tokens(self):

@@ -1,4 +1,6 @@
-"""Calls through the client's channels to a real gateway: credentials, request_ids, repeats and errors; for asyncio and without."""
+"""Calls through the client's channels to a real gateway: credentials, request_ids, repeats and
+errors; for asyncio and without.
+"""
 
 import asyncio
 
@@ -50,7 +52,9 @@ def call(request, world):
 
 
 async def test_a_change_is_made_once_although_its_answer_is_lost(call, world):
-    world.emulator.state.faults.add({"kind": "cut", "when": "after_commit", "match": {"operation": "CreateVault"}})
+    world.emulator.state.faults.add(
+        {"kind": "cut", "when": "after_commit", "match": {"operation": "CreateVault"}}
+    )
     wanted = new_vault(1)
     created = await call(VaultServiceStub, "CreateVault", wanted)
     assert created.vault.name == "vault-1"
@@ -66,9 +70,15 @@ async def test_a_change_is_made_once_although_its_answer_is_lost(call, world):
 
 async def test_a_request_id_of_the_caller_is_kept_and_that_of_a_read_is_a_filter(call, world):
     with pytest.raises(CallError) as refused:
-        await call(VaultServiceStub, "DeleteVault", vault_pb2.DeleteVaultRequest(vault_id=MISSING.vault_id, request_id="mine"))
+        await call(
+            VaultServiceStub,
+            "DeleteVault",
+            vault_pb2.DeleteVaultRequest(vault_id=MISSING.vault_id, request_id="mine"),
+        )
     assert (refused.value.reason_name, refused.value.request_id) == ("VAULT_NOT_FOUND", "mine")
-    everything = await call(QuotaServiceStub, "ListReservations", quota_pb2.ListReservationsRequest())
+    everything = await call(
+        QuotaServiceStub, "ListReservations", quota_pb2.ListReservationsRequest()
+    )
     assert everything.total_size >= 0
 
 
@@ -76,42 +86,79 @@ async def test_an_error_is_unpacked(call):
     with pytest.raises(CallError) as missing:
         await call(VaultServiceStub, "GetVault", MISSING)
     error = missing.value
-    assert (error.code(), error.reason) == (grpc.StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_VAULT_NOT_FOUND)
+    assert (error.code(), error.reason) == (
+        grpc.StatusCode.NOT_FOUND,
+        errors_pb2.ERROR_REASON_VAULT_NOT_FOUND,
+    )
     assert (error.facts["sent"], error.facts["requestId"]) == ("yes", error.call_id)
     assert str(error) == "NOT_FOUND (VAULT_NOT_FOUND): Vault not found."
     with pytest.raises(CallError) as invalid:
         await call(VaultServiceStub, "CreateVault", new_vault(size=-1))
-    assert [violation.field for violation in invalid.value.field_violations] == ["vault.billing.size_gib"]
+    assert [violation.field for violation in invalid.value.field_violations] == [
+        "vault.billing.size_gib"
+    ]
 
 
 @pytest.mark.parametrize("kind", TENANT)
 async def test_a_wrong_credential_and_a_gateway_that_is_away_are_told_apart(kind, world):
     with pytest.raises(CallError) as unknown:
-        await made(kind, Gateway(world.app.address, "wrong", plaintext=True), VaultServiceStub, "GetVault", MISSING)
+        await made(
+            kind,
+            Gateway(world.app.address, "wrong", plaintext=True),
+            VaultServiceStub,
+            "GetVault",
+            MISSING,
+        )
     assert unknown.value.reason == errors_pb2.ERROR_REASON_CREDENTIALS_INVALID
     away = Gateway(f"127.0.0.1:{free_port()}", "key", plaintext=True)
     with pytest.raises(CallError) as gone:
         await made(kind, away, VaultServiceStub, "GetVault", MISSING)
-    assert (gone.value.code(), gone.value.reason) == (grpc.StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_UNSPECIFIED)
+    assert (gone.value.code(), gone.value.reason) == (
+        grpc.StatusCode.UNAVAILABLE,
+        errors_pb2.ERROR_REASON_UNSPECIFIED,
+    )
 
 
 async def test_encrypted_and_with_a_certificate_of_the_caller(tmp_path):
     ours, foreign = authority(), authority("foreign")
     server, caller = certificate(ours, dns("localhost")), certificate(ours, dns("db.example"))
-    files = {"ca": ours.pem, "foreign": foreign.pem, "crt": server.pem, "key": server.key_pem, "my_crt": caller.pem, "my_key": caller.key_pem}
+    files = {
+        "ca": ours.pem,
+        "foreign": foreign.pem,
+        "crt": server.pem,
+        "key": server.key_pem,
+        "my_crt": caller.pem,
+        "my_key": caller.key_pem,
+    }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    tls = {"certificate_file": tmp_path / "crt", "key_file": tmp_path / "key", "client_ca_file": tmp_path / "ca"}
+    tls = {
+        "certificate_file": tmp_path / "crt",
+        "key_file": tmp_path / "key",
+        "client_ca_file": tmp_path / "ca",
+    }
     async with running_gateway(server={"tls": tls, "listen": "localhost:0"}) as world:
 
         def access(ca):
             return Gateway(
-                world.app.address, "key-of-payments", ca_file=tmp_path / ca, certificate_file=tmp_path / "my_crt", key_file=tmp_path / "my_key"
+                world.app.address,
+                "key-of-payments",
+                ca_file=tmp_path / ca,
+                certificate_file=tmp_path / "my_crt",
+                key_file=tmp_path / "my_key",
             )
 
-        listed = await made("asyncio", access("ca"), VaultServiceStub, "ListVaults", vault_pb2.ListVaultsRequest())
+        listed = await made(
+            "asyncio", access("ca"), VaultServiceStub, "ListVaults", vault_pb2.ListVaultsRequest()
+        )
         assert listed.total_size == 0
         with pytest.raises(CallError) as refused:
-            await made("blocking", access("foreign"), VaultServiceStub, "ListVaults", vault_pb2.ListVaultsRequest())
+            await made(
+                "blocking",
+                access("foreign"),
+                VaultServiceStub,
+                "ListVaults",
+                vault_pb2.ListVaultsRequest(),
+            )
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "CERTIFICATE_VERIFY_FAILED" in str(refused.value)

@@ -17,9 +17,18 @@ from tests.ports import free_port
 from tests.quota.processes import ROOT
 
 FAILED = task_pb2.WatchTasksResponse(
-    terminal={"task": {"id": "b", "revision": 9, "status": "TASK_STATUS_FAILED", "error_info": {"message": "no room"}}}
+    terminal={
+        "task": {
+            "id": "b",
+            "revision": 9,
+            "status": "TASK_STATUS_FAILED",
+            "error_info": {"message": "no room"},
+        }
+    }
 )
-UNKNOWN = task_pb2.WatchTasksResponse(removed={"task_id": "c", "reason": "TASK_REMOVAL_REASON_NOT_FOUND"})
+UNKNOWN = task_pb2.WatchTasksResponse(
+    removed={"task_id": "c", "reason": "TASK_REMOVAL_REASON_NOT_FOUND"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,9 @@ async def command(address, *options, key="a-key"):
     path = os.pathsep.join(str(ROOT / part) for part in ("generated/python", "clients/python", "."))
     environ = os.environ | {"PYTHONPATH": path, "CBR_API_KEY": key}
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe
+    )
     out, err = await asyncio.wait_for(process.communicate(), 25)
     return process.returncode, out.decode(), err.decode()
 
@@ -61,7 +72,11 @@ async def test_a_key_that_cannot_be_sent_is_refused_in_a_sentence(stage):
 
 
 LEFT_OUT = task_pb2.WatchTasksResponse(
-    submission={"id": "s", "state": "SUBMISSION_STATE_RESOLVED", "skipped_resources": [{"id": "r", "name": "server", "reason": "being backed up"}]}
+    submission={
+        "id": "s",
+        "state": "SUBMISSION_STATE_RESOLVED",
+        "skipped_resources": [{"id": "r", "name": "server", "reason": "being backed up"}],
+    }
 )
 
 ENDS = {
@@ -85,22 +100,41 @@ async def test_ends_when_all_tasks_are_final(stage, script, code, summary):
 async def test_writes_events_as_json_and_asks_for_what_it_is_told(stage):
     player, address = stage
     player.scripts[:] = [(snapshot("a", 1), terminal("a", 2), DONE)]
-    ended, out, err = await command(address, "--json", "--submission", "s-1", "--submission", "s-2", "--vault", "v")
+    ended, out, err = await command(
+        address, "--json", "--submission", "s-1", "--submission", "s-2", "--vault", "v"
+    )
     assert (ended, err) == (0, "")
-    assert [next(key for key in ("snapshot_task", "terminal") if key in json.loads(line)) for line in out.splitlines()] == [
+    assert [
+        next(key for key in ("snapshot_task", "terminal") if key in json.loads(line))
+        for line in out.splitlines()
+    ] == [
         "snapshot_task",
         "terminal",
     ]
     wanted = player.requests[-1]
-    assert (list(wanted.filter.submission_ids), wanted.filter.vault_id, wanted.end_when_all_terminal) == (["s-1", "s-2"], "v", True)
+    assert (
+        list(wanted.filter.submission_ids),
+        wanted.filter.vault_id,
+        wanted.end_when_all_terminal,
+    ) == (["s-1", "s-2"], "v", True)
 
 
 async def test_says_why_there_is_no_answer(stage):
     player, address = stage
-    player.scripts[:] = [(refuse(code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID"),), (refuse(code_pb2.INVALID_ARGUMENT, "FIELD_INVALID"),)]
-    assert await command(address) == (3, "", "Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n")
+    player.scripts[:] = [
+        (refuse(code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID"),),
+        (refuse(code_pb2.INVALID_ARGUMENT, "FIELD_INVALID"),),
+    ]
+    assert await command(address) == (
+        3,
+        "",
+        "Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n",
+    )
     code, _, err = await command(address)
-    assert (code, err.splitlines()[-1]) == (2, "Error: INVALID_ARGUMENT (FIELD_INVALID): as scripted")
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        "Error: INVALID_ARGUMENT (FIELD_INVALID): as scripted",
+    )
     code, _, err = await command(f"127.0.0.1:{free_port()}", "--reconnect-timeout", "0.1")
     assert code == 3
     assert err.startswith("Error: UNAVAILABLE: ")
@@ -110,7 +144,12 @@ async def test_says_why_there_is_no_answer(stage):
 def test_draws_a_bar_for_each_task_and_takes_nothing_for_markup():
     out = io.StringIO()
     with Bars(Console(file=out, force_terminal=True, width=150)) as view:
-        hostile = task_pb2.Task(id="a", vault_name="[bold]vault[/bold]", status=SUCCEEDED, error_info={"message": "[/nothing]"})
+        hostile = task_pb2.Task(
+            id="a",
+            vault_name="[bold]vault[/bold]",
+            status=SUCCEEDED,
+            error_info={"message": "[/nothing]"},
+        )
         view.show(task_pb2.WatchTasksResponse(snapshot_task=hostile))
         view.show(UNKNOWN)
         view.show(LEFT_OUT)

@@ -1,4 +1,6 @@
-"""The resume loop over a real channel, against a server that plays scripts: the same cases for asyncio and without."""
+"""The resume loop over a real channel, against a server that plays scripts: the same cases for
+asyncio and without.
+"""
 
 import asyncio
 
@@ -21,13 +23,19 @@ async def stage():
 
 @pytest.fixture(params=["asyncio", "blocking"])
 def watch(request, stage):
-    """Plays the scripts and collects what a caller of the loop sees: a list that is filled as it comes."""
+    """Plays the scripts and collects what a caller of the loop sees: a list that is filled as it
+    comes.
+    """
     player, gateway = stage
     player.requests.clear()
 
     def blocking(seen, wanted, reconnect_timeout_s):
         with gateway.channel() as channel:
-            seen.extend(watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s))
+            seen.extend(
+                watch_tasks(
+                    TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s
+                )
+            )
 
     async def carry_out(*scripts, wanted=None, reconnect_timeout_s=10.0):
         player.scripts[:] = list(scripts)
@@ -37,7 +45,9 @@ def watch(request, stage):
                 await asyncio.to_thread(blocking, seen, wanted, reconnect_timeout_s)
             else:
                 async with gateway.aio_channel() as channel:
-                    async for event in aio.watch_tasks(TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s):
+                    async for event in aio.watch_tasks(
+                        TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s
+                    ):
                         seen.append(event)  # noqa: PERF401 - what came before an error counts, too
         except CallError as error:
             return shown(seen), error
@@ -57,14 +67,19 @@ def shown(events):
     return lines
 
 
-SHUTDOWN, LIFETIME = end(task_pb2.STREAM_END_REASON_SHUTDOWN, 0.01), end(task_pb2.STREAM_END_REASON_LIFETIME)
+SHUTDOWN, LIFETIME = (
+    end(task_pb2.STREAM_END_REASON_SHUTDOWN, 0.01),
+    end(task_pb2.STREAM_END_REASON_LIFETIME),
+)
 CUTS = {
     "nothing is said": (),
     "the gateway goes away": (refuse(code_pb2.UNAVAILABLE),),
     "the caller was too slow": (refuse(code_pb2.ABORTED, "CALLER_TOO_SLOW"),),
     "the call is refused by gRPC": (refuse(code_pb2.CANCELLED),),
     "a proxy resets the stream": (refuse(code_pb2.INTERNAL),),
-    "the places of lost streams are still taken": (refuse(code_pb2.RESOURCE_EXHAUSTED, "STREAM_LIMIT", 0.05),),
+    "the places of lost streams are still taken": (
+        refuse(code_pb2.RESOURCE_EXHAUSTED, "STREAM_LIMIT", 0.05),
+    ),
     "the gateway shuts down": (SHUTDOWN,),
     "the stream is old": (LIFETIME,),
     "an event is missing": (HOLE, update("b", 7)),
@@ -83,19 +98,27 @@ async def test_goes_on_where_the_stream_broke(watch, stage, cut):
 
 
 async def test_keeps_the_request_and_waits_as_long_as_it_is_asked(watch, stage):
-    wanted = task_pb2.WatchTasksRequest(filter=task_pb2.TaskFilter(task_ids=["a"]), end_when_all_terminal=True)
+    wanted = task_pb2.WatchTasksRequest(
+        filter=task_pb2.TaskFilter(task_ids=["a"]), end_when_all_terminal=True
+    )
     begun = asyncio.get_running_loop().time()
     _, error = await watch((end(task_pb2.STREAM_END_REASON_SHUTDOWN, 0.4),), (DONE,), wanted=wanted)
     assert error is None
     assert asyncio.get_running_loop().time() - begun >= 0.4
     player, _ = stage
-    assert [(request.filter.task_ids, request.end_when_all_terminal) for request in player.requests] == [(["a"], True)] * 2
+    assert [
+        (request.filter.task_ids, request.end_when_all_terminal) for request in player.requests
+    ] == [(["a"], True)] * 2
     assert wanted.resume_token == ""
 
 
 async def test_tells_a_gap_and_begins_anew_when_the_token_is_too_old(watch, stage):
     wanted = task_pb2.WatchTasksRequest(include_snapshot=False, resume_token="old")
-    seen, error = await watch((refuse(code_pb2.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED"),), (snapshot("a", 5), terminal("a", 6), DONE), wanted=wanted)
+    seen, error = await watch(
+        (refuse(code_pb2.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED"),),
+        (snapshot("a", 5), terminal("a", 6), DONE),
+        wanted=wanted,
+    )
     assert error is None
     assert seen == ["gap", "snapshot_task a@5", "terminal a@6"]
     player, _ = stage
@@ -124,7 +147,9 @@ async def test_raises_what_will_not_pass(watch, stage, refusal):
     assert seen == []
     assert error.code().value[0] == refusal.code
     assert error.reason != errors_pb2.ERROR_REASON_UNSPECIFIED
-    assert error.retry_delay_s == (1.5 if "room" in refusal.message or error.reason_name == "STREAM_LIMIT" else None)
+    assert error.retry_delay_s == (
+        1.5 if "room" in refusal.message or error.reason_name == "STREAM_LIMIT" else None
+    )
     player, _ = stage
     assert len(player.requests) == 1
 

@@ -15,7 +15,10 @@ from tests.functional.calls import caller
 from tests.quota import scenes
 
 PAUSE = "PolicyService/PausePolicy"
-MISSING = f"{PAUSE}: is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable"
+MISSING = (
+    f"{PAUSE}: is sent at most once and needs the trait search, creates or proof, which shows"
+    " whether it was carried out, or untraceable"
+)
 
 
 def refused() -> tuple[str, ...]:
@@ -32,12 +35,18 @@ async def main() -> None:
     async with scenes.gateway() as world:
         policies = world.stub(PolicyServiceStub)
         policy = await stage.policy(caller(world))
-        world.emulator.state.faults.add({"kind": "cut", "when": "after_commit", "match": {"operation": "PausePolicy"}})
+        world.emulator.state.faults.add(
+            {"kind": "cut", "when": "after_commit", "match": {"operation": "PausePolicy"}}
+        )
         request = policy_pb2.PausePolicyRequest(policy_id=policy.id, request_id="r-1")
-        assert (await scenes.outcome(world, policies.PausePolicy, request)).reason == "OUTCOME_UNKNOWN"
+        assert (
+            await scenes.outcome(world, policies.PausePolicy, request)
+        ).reason == "OUTCOME_UNKNOWN"
         again = await scenes.outcome(world, policies.PausePolicy, request)
         assert (again.reason, again.trailers["replayed"]) == ("OK", "true"), again
-        read = await scenes.outcome(world, policies.GetPolicy, policy_pb2.GetPolicyRequest(policy_id=policy.id))
+        read = await scenes.outcome(
+            world, policies.GetPolicy, policy_pb2.GetPolicyRequest(policy_id=policy.id)
+        )
         assert not read.response.policy.enabled
         assert len(scenes.posts(world, "PausePolicy")) == 1
 

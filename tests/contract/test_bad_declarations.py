@@ -1,6 +1,8 @@
-"""One tiny bad proto per rule of a declaration, each with the exact text that an author gets to read.
+"""One tiny bad proto per rule of a declaration, each with the exact text that an author gets to
+read.
 
-The first lines of a file are `// want: <problem>`, once per problem, and where it needs them `// handlers: <RPC>`.
+The first lines of a file are `// want: <problem>`, once per problem, and where it needs them
+`// handlers: <RPC>`.
 """
 
 import re
@@ -27,8 +29,18 @@ FILES = sorted(BAD.glob("*.proto"))
 def pool(tmp_path_factory):
     """All bad protos, in a pool of their own; compiled in one run."""
     out = tmp_path_factory.mktemp("bad") / "bad.binpb"
-    includes = [BAD, ROOT / "protos", resources.files("grpc_tools") / "_proto", Path(code_pb2.__file__).parents[2]]
-    arguments = [*(f"-I{path}" for path in includes), "--include_imports", f"--descriptor_set_out={out}", *(file.name for file in FILES)]
+    includes = [
+        BAD,
+        ROOT / "protos",
+        resources.files("grpc_tools") / "_proto",
+        Path(code_pb2.__file__).parents[2],
+    ]
+    arguments = [
+        *(f"-I{path}" for path in includes),
+        "--include_imports",
+        f"--descriptor_set_out={out}",
+        *(file.name for file in FILES),
+    ]
     assert protoc.main(["protoc", *arguments]) == 0
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(out.read_bytes()).file:
@@ -42,7 +54,12 @@ def notes(file, word):
 
 def traits_of(services):
     """As many as every change needs."""
-    changes = [method for service in services for method in service.methods if method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS]
+    changes = [
+        method
+        for service in services
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+    ]
     return [Traits(rpc=rpc_name(method), untraceable=True) for method in changes]
 
 
@@ -61,7 +78,11 @@ def test_a_bad_declaration_is_refused_with_exactly_these_words(pool, file):
 
 
 def test_all_mistakes_of_all_files_are_named_at_once(pool):
-    services = [service for file in FILES for service in pool.FindFileByName(file.name).services_by_name.values()]
+    services = [
+        service
+        for file in FILES
+        for service in pool.FindFileByName(file.name).services_by_name.values()
+    ]
     with pytest.raises(DeclarationError) as caught:
         compile_catalog(services, traits=traits_of(services))
     wanted = {text for file in FILES for text in notes(file, "want") if not notes(file, "handlers")}

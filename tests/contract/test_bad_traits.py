@@ -12,7 +12,11 @@ from gateway.upstream.traits import Mark, ObjectRead, ReadFirst, Traits
 
 OWN = {each.rpc: each for each in TRAITS}
 CREATE_VAULT, DELETE_BACKUP = "VaultService/CreateVault", "BackupService/DeleteBackup"
-DELETE_VAULT, UPDATE_VAULT, GET_VAULT = "VaultService/DeleteVault", "VaultService/UpdateVault", "VaultService/GetVault"
+DELETE_VAULT, UPDATE_VAULT, GET_VAULT = (
+    "VaultService/DeleteVault",
+    "VaultService/UpdateVault",
+    "VaultService/GetVault",
+)
 
 
 def text_of(_message):
@@ -20,8 +24,14 @@ def text_of(_message):
 
 
 BAD = {
-    f"{GET_VAULT}: has no side effects and cannot have the trait created_id": (GET_VAULT, {"created_id": text_of}),
-    f"{GET_VAULT}: has no side effects and cannot have the trait heavy": (GET_VAULT, {"heavy": True}),
+    f"{GET_VAULT}: has no side effects and cannot have the trait created_id": (
+        GET_VAULT,
+        {"created_id": text_of},
+    ),
+    f"{GET_VAULT}: has no side effects and cannot have the trait heavy": (
+        GET_VAULT,
+        {"heavy": True},
+    ),
     f"{DELETE_VAULT}: the trait gone reads 'VaultService/UpdateVault', which is not an RPC without side effects": (
         DELETE_VAULT,
         {"gone": ObjectRead(UPDATE_VAULT, "vault_id", text_of)},
@@ -32,15 +42,28 @@ BAD = {
     ),
     f"{UPDATE_VAULT}: the trait read_first sets 'id', which is not a field of GetVaultRequest": (
         UPDATE_VAULT,
-        {"read_first": ReadFirst(shown_by=ObjectRead(GET_VAULT, "id", text_of), metrics=frozenset({Metric.VAULTS}))},
+        {
+            "read_first": ReadFirst(
+                shown_by=ObjectRead(GET_VAULT, "id", text_of), metrics=frozenset({Metric.VAULTS})
+            )
+        },
     ),
     f"{UPDATE_VAULT}: has the trait read_first and needs deltas, the amounts that depend on what is read": (
         UPDATE_VAULT,
         {"deltas": None, "resize": None},
     ),
-    f"{UPDATE_VAULT}: has the trait resize and needs deltas, the amounts by which it grows": (UPDATE_VAULT, {"deltas": None, "read_first": None}),
-    f"{DELETE_VAULT}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (DELETE_VAULT, {"gone": None}),
-    f"{CREATE_VAULT}: has the trait read_back and does not declare read_back, the RPC to read": (CREATE_VAULT, {"read_back": text_of}),
+    f"{UPDATE_VAULT}: has the trait resize and needs deltas, the amounts by which it grows": (
+        UPDATE_VAULT,
+        {"deltas": None, "read_first": None},
+    ),
+    f"{DELETE_VAULT}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (
+        DELETE_VAULT,
+        {"gone": None},
+    ),
+    f"{CREATE_VAULT}: has the trait read_back and does not declare read_back, the RPC to read": (
+        CREATE_VAULT,
+        {"read_back": text_of},
+    ),
     f"{UPDATE_VAULT}: has the trait mark, and a PUT that may be sent twice creates nothing that needs one": (
         UPDATE_VAULT,
         {"mark": Mark(has_room=bool, put=lambda _request, _op_id: None)},
@@ -53,7 +76,10 @@ BAD = {
         DELETE_BACKUP,
         {"answer": None},
     ),
-    f"{CREATE_VAULT}: has the trait search and is not asynchronous": (CREATE_VAULT, {"search": text_of, "answer": text_of}),
+    f"{CREATE_VAULT}: has the trait search and is not asynchronous": (
+        CREATE_VAULT,
+        {"search": text_of, "answer": text_of},
+    ),
     f"{CREATE_VAULT}: has the trait answer and needs search, by which the tasks are found that it is about": (
         CREATE_VAULT,
         {"answer": text_of},
@@ -70,12 +96,18 @@ BAD = {
         CREATE_VAULT,
         {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, member="policy")},
     ),
-    f"{CREATE_VAULT}: has the trait creates and needs created_id, since what it makes is counted": (CREATE_VAULT, {"created_id": None}),
+    f"{CREATE_VAULT}: has the trait creates and needs created_id, since what it makes is counted": (
+        CREATE_VAULT,
+        {"created_id": None},
+    ),
     f"{CREATE_VAULT}: is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable": (
         CREATE_VAULT,
         {"creates": None},
     ),
-    f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (GET_VAULT, {"max_rows": 50}),
+    f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (
+        GET_VAULT,
+        {"max_rows": 50},
+    ),
 }
 
 
@@ -103,8 +135,12 @@ def test_a_wrong_trait_is_refused_with_exactly_these_words(want, bad):
 
 
 def test_traits_of_no_rpc_and_two_of_one_are_refused():
-    assert problems([*TRAITS, Traits(rpc="VaultService/ShowVault")]) == {"VaultService/ShowVault: has traits and is not declared"}
-    assert problems([*TRAITS, Traits(rpc=UPDATE_VAULT, heavy=True)]) == {f"{UPDATE_VAULT}: has traits in two places; join them"}
+    assert problems([*TRAITS, Traits(rpc="VaultService/ShowVault")]) == {
+        "VaultService/ShowVault: has traits and is not declared"
+    }
+    assert problems([*TRAITS, Traits(rpc=UPDATE_VAULT, heavy=True)]) == {
+        f"{UPDATE_VAULT}: has traits in two places; join them"
+    }
 
 
 def test_all_wrong_traits_are_named_at_once():
@@ -112,7 +148,13 @@ def test_all_wrong_traits_are_named_at_once():
     assert len(problems(wrong)) == 2
 
 
-@pytest.mark.parametrize("rule", trait_rules.TRAIT_RULES, ids=lambda rule: rule.__name__.removeprefix("_"))
+@pytest.mark.parametrize(
+    "rule", trait_rules.TRAIT_RULES, ids=lambda rule: rule.__name__.removeprefix("_")
+)
 def test_every_rule_has_a_bad_trait_that_needs_it(rule, monkeypatch):
-    monkeypatch.setattr(trait_rules, "TRAIT_RULES", tuple(each for each in trait_rules.TRAIT_RULES if each is not rule))
+    monkeypatch.setattr(
+        trait_rules,
+        "TRAIT_RULES",
+        tuple(each for each in trait_rules.TRAIT_RULES if each is not rule),
+    )
     assert any(problems(changed(*bad)) != {want} for want, bad in BAD.items())

@@ -1,4 +1,6 @@
-"""The declared calls against tests/census, which is typed from the vendor's manual and knows nothing of the protos."""
+"""The declared calls against tests/census, which is typed from the vendor's manual and knows
+nothing of the protos.
+"""
 
 import tomllib
 from collections import Counter
@@ -15,7 +17,9 @@ def census():
     """(RPC, operation, verb, path) of every row of every file."""
     rows = []
     for file in sorted(CENSUS.glob("*.toml")):
-        rows += [(rpc, *row[:3]) for rpc, row in tomllib.loads(file.read_text(encoding="utf-8")).items()]
+        rows += [
+            (rpc, *row[:3]) for rpc, row in tomllib.loads(file.read_text(encoding="utf-8")).items()
+        ]
     return rows
 
 
@@ -27,7 +31,9 @@ def test_the_census_names_every_operation_and_call_once():
 
 
 def test_the_protos_declare_exactly_the_calls_of_the_census():
-    declared = Counter((b.rpc, b.operation, b.method, b.path) for b in load_catalog() if b.operation)
+    declared = Counter(
+        (b.rpc, b.operation, b.method, b.path) for b in load_catalog() if b.operation
+    )
     counted = Counter(census())
     assert declared - counted == Counter(), "declared, and not in the manual"
     assert counted - declared == Counter(), "in the manual, and not declared"

@@ -1,4 +1,6 @@
-"""What `make clients` puts into dist for languages without a client here is enough to generate one, and leaves out what only the gateway reads."""
+"""What `make clients` puts into dist for languages without a client here is enough to generate one,
+and leaves out what only the gateway reads.
+"""
 
 import os
 import re
@@ -20,7 +22,9 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    """What the template makes in a folder with nothing but the descriptor set, with a plugin of ours in the place of all others."""
+    """What the template makes in a folder with nothing but the descriptor set, with a plugin of
+    ours in the place of all others.
+    """
     folder = tmp_path_factory.mktemp("dist")
     descriptors.write(folder / "cbrgateway.binpb")
     template = yaml.safe_load((CLIENTS / "buf.gen.yaml").read_text(encoding="utf-8")) | {
@@ -28,16 +32,33 @@ def generated(tmp_path_factory):
     }
     (folder / "buf.gen.yaml").write_text(yaml.safe_dump(template), encoding="utf-8")
     environ = os.environ | {"HOME": str(folder), "BUF_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run([BIN / "buf", "generate"], cwd=folder, env=environ, capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(
+        [BIN / "buf", "generate"],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return folder / "gen"
 
 
 def test_it_generates_our_package_and_the_details_of_errors(generated):
-    ours = {path.stem for path in (ROOT / "protos" / "cbrgateway" / "v1").glob("*.proto")} - {"options"}
-    wanted = {*(f"cbrgateway/v1/{name}" for name in ours), "google/rpc/error_details", "google/rpc/status", "google/type/date"}
-    assert {str(path.relative_to(generated)) for path in generated.rglob("*.pyi")} == {f"{name}_pb2.pyi" for name in wanted}
+    ours = {path.stem for path in (ROOT / "protos" / "cbrgateway" / "v1").glob("*.proto")} - {
+        "options"
+    }
+    wanted = {
+        *(f"cbrgateway/v1/{name}" for name in ours),
+        "google/rpc/error_details",
+        "google/rpc/status",
+        "google/type/date",
+    }
+    assert {str(path.relative_to(generated)) for path in generated.rglob("*.pyi")} == {
+        f"{name}_pb2.pyi" for name in wanted
+    }
 
 
 def test_the_code_imports_no_options_of_the_gateway(generated):
@@ -51,10 +72,22 @@ def test_protoc_takes_the_set_as_the_page_on_clients_says(tmp_path):
     (tmp_path / "protos").symlink_to(ROOT / "protos")
     descriptors.write(tmp_path / "dist" / "cbrgateway.binpb")
     imports = "from cbrgateway.v1 import vault_pb2, vault_pb2_grpc; print(vault_pb2.__file__)"
-    script = f"{command}\nPYTHONPATH=own/code own/bin/python -c '{imports}'".replace("own/bin/python", sys.executable)
-    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False)
+    script = f"{command}\nPYTHONPATH=own/code own/bin/python -c '{imports}'".replace(
+        "own/bin/python", sys.executable
+    )
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == tmp_path / "own" / "code" / "cbrgateway" / "v1" / "vault_pb2.py"
+    assert (
+        Path(done.stdout.strip())
+        == tmp_path / "own" / "code" / "cbrgateway" / "v1" / "vault_pb2.py"
+    )
 
 
 def test_the_set_for_clients_has_the_comments_and_no_options():
@@ -66,12 +99,21 @@ def test_the_set_for_clients_has_the_comments_and_no_options():
     pool = DescriptorPool()
     for file in stripped.file:
         pool.Add(file)
-    assert pool.FindServiceByName("cbrgateway.v1.VaultService").methods_by_name["GetVault"].GetOptions().idempotency_level == 1
+    assert (
+        pool.FindServiceByName("cbrgateway.v1.VaultService")
+        .methods_by_name["GetVault"]
+        .GetOptions()
+        .idempotency_level
+        == 1
+    )
 
 
 @pytest.mark.parametrize("file", descriptors.load().file, ids=lambda file: file.name)
 def test_the_class_of_a_file_has_a_name_that_no_message_has(file):
     """In Java vault.proto would become the class Vault, which is the message of types.proto."""
     if file.package == "cbrgateway.v1":
-        name = "".join(part.capitalize() for part in file.name.rpartition("/")[2].removesuffix(".proto").split("_"))
+        name = "".join(
+            part.capitalize()
+            for part in file.name.rpartition("/")[2].removesuffix(".proto").split("_")
+        )
         assert file.options.java_outer_classname == f"{name}Proto"

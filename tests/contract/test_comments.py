@@ -1,4 +1,6 @@
-"""The comments of the protos are the public documentation: every element has one, and what they say of errors is so."""
+"""The comments of the protos are the public documentation: every element has one, and what they say
+of errors is so.
+"""
 
 import re
 from pathlib import Path
@@ -12,12 +14,17 @@ from gateway.reasons import REASONS as DECLARED
 from gateway.reasons import reason_of
 
 BINPB = Path(__file__).parents[2] / "generated" / "cbrgateway.binpb"
-OURS = [f for f in FileDescriptorSet.FromString(BINPB.read_bytes()).file if f.package == "cbrgateway.v1"]
+OURS = [
+    f for f in FileDescriptorSet.FromString(BINPB.read_bytes()).file if f.package == "cbrgateway.v1"
+]
 UNRAISED = {"UNSPECIFIED", "OTHER"}
-REASONS = {value.name.removeprefix("ERROR_REASON_") for value in errors_pb2.ErrorReason.DESCRIPTOR.values}
+REASONS = {
+    value.name.removeprefix("ERROR_REASON_") for value in errors_pb2.ErrorReason.DESCRIPTOR.values
+}
 
 MESSAGE, ENUM, SERVICE, EXTENSION = (
-    FileDescriptorProto.DESCRIPTOR.fields_by_name[name].number for name in ("message_type", "enum_type", "service", "extension")
+    FileDescriptorProto.DESCRIPTOR.fields_by_name[name].number
+    for name in ("message_type", "enum_type", "service", "extension")
 )
 FIELD, INNER_MESSAGE, INNER_ENUM, VALUE, METHOD = 2, 3, 4, 2, 2
 
@@ -55,7 +62,10 @@ def message_elements(message, path, name):
 
 def comments(file):
     """Full name -> comment, empty where there is none."""
-    known = {tuple(location.path): location.leading_comments.strip() for location in file.source_code_info.location}
+    known = {
+        tuple(location.path): location.leading_comments.strip()
+        for location in file.source_code_info.location
+    }
     return {name: known.get(path, "") for path, name in elements(file)}
 
 
@@ -83,17 +93,32 @@ def test_a_reason_has_a_code_and_says_what_it_means_and_what_to_do(name):
     assert todo.endswith(".")
 
 
-VALUES = [name for name in ALL if name.rpartition(".")[2].isupper() and not name.startswith("ErrorReason.")]
-RPCS = [f"{service.name}.{method.name}" for file in OURS for service in file.service for method in service.method]
+VALUES = [
+    name
+    for name in ALL
+    if name.rpartition(".")[2].isupper() and not name.startswith("ErrorReason.")
+]
+RPCS = [
+    f"{service.name}.{method.name}"
+    for file in OURS
+    for service in file.service
+    for method in service.method
+]
 
 
 @pytest.mark.parametrize("rpc", RPCS)
 def test_the_reasons_that_an_rpc_names_exist(rpc):
     named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", ALL[rpc]))
     strange = named - REASONS - set(code_pb2.Code.keys())
-    assert {word for word in strange if not any(value.endswith((f".{word}", f"_{word}")) for value in VALUES)} == set()
+    assert {
+        word
+        for word in strange
+        if not any(value.endswith((f".{word}", f"_{word}")) for value in VALUES)
+    } == set()
 
 
 def test_most_rpcs_name_their_own_reasons():
-    silent = [rpc for rpc in RPCS if not set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", ALL[rpc])) & REASONS]
+    silent = [
+        rpc for rpc in RPCS if not set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", ALL[rpc])) & REASONS
+    ]
     assert len(silent) < len(RPCS) / 3, silent

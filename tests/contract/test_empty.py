@@ -1,4 +1,6 @@
-"""What "not set", "empty" and null mean to CBR is declared of every list, map and message of a change that may be left out, as the census says."""
+"""What "not set", "empty" and null mean to CBR is declared of every list, map and message of a
+change that may be left out, as the census says.
+"""
 
 import tomllib
 from pathlib import Path
@@ -13,7 +15,9 @@ from gateway.upstream import codec
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()
-CENSUS = tomllib.loads((Path(__file__).parents[1] / "census" / "fields" / "empty.toml").read_text(encoding="utf-8"))
+CENSUS = tomllib.loads(
+    (Path(__file__).parents[1] / "census" / "fields" / "empty.toml").read_text(encoding="utf-8")
+)
 
 
 def may_be_left_out(fd):
@@ -23,11 +27,25 @@ def may_be_left_out(fd):
 
 def optional_members():
     """Of every change: lists, maps, messages, and what is sent as null."""
-    changes = [binding.descriptor.input_type for binding in CATALOG if not binding.reads and not binding.custom]
+    changes = [
+        binding.descriptor.input_type
+        for binding in CATALOG
+        if not binding.reads and not binding.custom
+    ]
     messages = {message.full_name: message for change in changes for message in reachable(change)}
-    fields = [fd for message in messages.values() for fd in message.fields if fd.name not in codec.GATEWAY_FIELDS]
+    fields = [
+        fd
+        for message in messages.values()
+        for fd in message.fields
+        if fd.name not in codec.GATEWAY_FIELDS
+    ]
     null = "google.protobuf.NullValue"
-    return [fd for fd in fields if may_be_left_out(fd) and (fd.is_repeated or fd.message_type or (fd.enum_type and fd.enum_type.full_name == null))]
+    return [
+        fd
+        for fd in fields
+        if may_be_left_out(fd)
+        and (fd.is_repeated or fd.message_type or (fd.enum_type and fd.enum_type.full_name == null))
+    ]
 
 
 def declared(fd):
@@ -52,12 +70,20 @@ def parts(message, above=()):
     for fd in message.fields:
         if codec.empty(fd) == options_pb2.EMPTY_REPLACED:
             yield (*above, fd.name)
-        elif fd.message_type is not None and not fd.is_repeated and fd.message_type.file.package == message.file.package:
+        elif (
+            fd.message_type is not None
+            and not fd.is_repeated
+            and fd.message_type.file.package == message.file.package
+        ):
             yield from parts(fd.message_type, (*above, fd.name))
 
 
 def test_what_is_replaced_as_a_whole_is_shown_under_the_same_names():
-    found = {binding.rpc: list(parts(binding.descriptor.input_type)) for binding in CATALOG if not binding.reads and not binding.custom}
+    found = {
+        binding.rpc: list(parts(binding.descriptor.input_type))
+        for binding in CATALOG
+        if not binding.reads and not binding.custom
+    }
     found = {rpc: paths for rpc, paths in found.items() if paths}
     assert len(found) == 2
     for rpc, paths in found.items():
@@ -69,23 +95,55 @@ def test_what_is_replaced_as_a_whole_is_shown_under_the_same_names():
 
 
 BIND = {"vault_id": "v", "vault": {"bind_rules": {"tags": []}}}
-DISKS = {"vault_id": "v", "resources": [{"id": "r", "type": "OS::Nova::Server", "extra_info": {"exclude_volumes": []}}]}
+DISKS = {
+    "vault_id": "v",
+    "resources": [{"id": "r", "type": "OS::Nova::Server", "extra_info": {"exclude_volumes": []}}],
+}
 
 
 @pytest.mark.parametrize(
     ("rpc", "request_fields", "path", "sent"),
     [
         ("VaultService/UpdateVault", BIND, ["vault"], {"bind_rules": {"tags": []}}),
-        ("VaultService/UpdateVault", {"vault_id": "v", "vault": {"name": "n"}}, ["vault"], {"name": "n"}),
-        ("VaultService/AddVaultResources", DISKS, ["resources", 0, "extra_info"], {"exclude_volumes": []}),
+        (
+            "VaultService/UpdateVault",
+            {"vault_id": "v", "vault": {"name": "n"}},
+            ["vault"],
+            {"name": "n"},
+        ),
         (
             "VaultService/AddVaultResources",
-            {"vault_id": "v", "resources": [{"id": "r", "type": "OS::Nova::Server", "extra_info": {"include_volumes": [{"id": "d"}]}}]},
+            DISKS,
+            ["resources", 0, "extra_info"],
+            {"exclude_volumes": []},
+        ),
+        (
+            "VaultService/AddVaultResources",
+            {
+                "vault_id": "v",
+                "resources": [
+                    {
+                        "id": "r",
+                        "type": "OS::Nova::Server",
+                        "extra_info": {"include_volumes": [{"id": "d"}]},
+                    }
+                ],
+            },
             ["resources", 0, "extra_info"],
             {"include_volumes": [{"id": "d"}]},
         ),
-        ("VaultService/CreateVault", {"vault": {"bind_rules": {}}}, ["vault"], {"resources": [], "bind_rules": {"tags": []}}),
-        ("VaultService/OrderVault", {"vault": {"bind_rules": {}}}, ["vault"], {"resources": [], "bind_rules": {"tags": []}}),
+        (
+            "VaultService/CreateVault",
+            {"vault": {"bind_rules": {}}},
+            ["vault"],
+            {"resources": [], "bind_rules": {"tags": []}},
+        ),
+        (
+            "VaultService/OrderVault",
+            {"vault": {"bind_rules": {}}},
+            ["vault"],
+            {"resources": [], "bind_rules": {"tags": []}},
+        ),
         (
             "CheckpointService/CreateCheckpoint",
             {"checkpoint": {"parameters": {"resource_details": [{"id": "r", "extra_info": {}}]}}},

@@ -1,4 +1,6 @@
-"""Every rule about what is sent to CBR names its evidence in the census, and one without sure evidence refuses nothing."""
+"""Every rule about what is sent to CBR names its evidence in the census, and one without sure
+evidence refuses nothing.
+"""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ from gateway.upstream import codec
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()
-CENSUS = tomllib.loads((Path(__file__).parents[1] / "census" / "fields" / "rules.toml").read_text(encoding="utf-8"))
+CENSUS = tomllib.loads(
+    (Path(__file__).parents[1] / "census" / "fields" / "rules.toml").read_text(encoding="utf-8")
+)
 
 
 def ids(rules) -> Iterator[str]:
@@ -38,16 +42,27 @@ def declared():
     for binding in CATALOG:
         for message in reachable(binding.descriptor.input_type) if not binding.custom else ():
             options = message.GetOptions()
-            for rule in options.Extensions[validate_pb2.message].cel if options.HasExtension(validate_pb2.message) else ():
+            for rule in (
+                options.Extensions[validate_pb2.message].cel
+                if options.HasExtension(validate_pb2.message)
+                else ()
+            ):
                 yield message.name, rule.id, True
             for fd in message.fields:
                 options = fd.GetOptions()
                 if fd.name in codec.GATEWAY_FIELDS or not options.HasExtension(validate_pb2.field):
                     continue
-                in_path = message is binding.descriptor.input_type and f"{{{codec.json_key(fd)}}}" in binding.path
+                in_path = (
+                    message is binding.descriptor.input_type
+                    and f"{{{codec.json_key(fd)}}}" in binding.path
+                )
                 for rule in ids(options.Extensions[validate_pb2.field]):
                     if not (rule == "required" and in_path):
-                        yield f"{message.name}.{fd.name}", rule, rule not in options.Extensions[options_pb2.unsure]
+                        yield (
+                            f"{message.name}.{fd.name}",
+                            rule,
+                            rule not in options.Extensions[options_pb2.unsure],
+                        )
 
 
 def test_every_rule_is_in_the_census_with_its_evidence_and_nothing_else_is():
@@ -55,17 +70,28 @@ def test_every_rule_is_in_the_census_with_its_evidence_and_nothing_else_is():
     for name, rule, sure in declared():
         found.setdefault(name, {})[rule] = sure
     assert len(found) > 100
-    assert found == {name: {rule: sure for rule, (_, sure) in rules.items()} for name, rules in CENSUS.items()}
+    assert found == {
+        name: {rule: sure for rule, (_, sure) in rules.items()} for name, rules in CENSUS.items()
+    }
     assert all(evidence for rules in CENSUS.values() for evidence, _ in rules.values())
 
 
-@pytest.mark.parametrize("binding", [b for b in CATALOG if not b.custom and not b.reads], ids=lambda b: b.rpc)
+@pytest.mark.parametrize(
+    "binding", [b for b in CATALOG if not b.custom and not b.reads], ids=lambda b: b.rpc
+)
 def test_what_only_cbr_sets_is_never_sent(binding):
-    """A caller may send back what was answered: no rule refuses such a field, and none of them reaches CBR."""
+    """A caller may send back what was answered: no rule refuses such a field, and none of them
+    reaches CBR.
+    """
     request = binding.request_type()
     fill(request, binding.descriptor.input_type)
     assert b"set by CBR" not in msgspec.json.encode(binding.members(request))
-    for fd in (fd for message in reachable(binding.descriptor.input_type) for fd in message.fields if codec.answer_only(fd)):
+    for fd in (
+        fd
+        for message in reachable(binding.descriptor.input_type)
+        for fd in message.fields
+        if codec.answer_only(fd)
+    ):
         assert not fd.GetOptions().HasExtension(validate_pb2.field)
 
 
@@ -74,13 +100,28 @@ def fill(message, descriptor, above=()):
     for fd in descriptor.fields:
         if codec.answer_only(fd):
             setattr(message, fd.name, "set by CBR")
-        elif fd.message_type is not None and fd.message_type.file.package == descriptor.file.package and fd.message_type not in above:
+        elif (
+            fd.message_type is not None
+            and fd.message_type.file.package == descriptor.file.package
+            and fd.message_type not in above
+        ):
             inside = getattr(message, fd.name)
-            fill(inside.add() if fd.is_repeated else inside, fd.message_type, (*above, fd.message_type))
+            fill(
+                inside.add() if fd.is_repeated else inside,
+                fd.message_type,
+                (*above, fd.message_type),
+            )
 
 
 def test_there_are_fields_that_only_cbr_sets():
-    found = {fd.full_name for b in CATALOG if not b.custom for m in reachable(b.descriptor.input_type) for fd in m.fields if codec.answer_only(fd)}
+    found = {
+        fd.full_name
+        for b in CATALOG
+        if not b.custom
+        for m in reachable(b.descriptor.input_type)
+        for fd in m.fields
+        if codec.answer_only(fd)
+    }
     assert "cbrgateway.v1.PolicyOperationDefinition.created_by" in found
 
 
@@ -93,10 +134,20 @@ BILLING = {
 
 
 def vault(tags):
-    return {"create_vault": {"vault": {"name": "v", "billing": BILLING, "tags": [{"key": f"k{n}", "value": ""} for n in range(tags)]}}}
+    return {
+        "create_vault": {
+            "vault": {
+                "name": "v",
+                "billing": BILLING,
+                "tags": [{"key": f"k{n}", "value": ""} for n in range(tags)],
+            }
+        }
+    }
 
 
-@pytest.mark.parametrize(("tags", "warned"), [(10, []), (11, [("create_vault.vault.tags", "repeated.max_items")])])
+@pytest.mark.parametrize(
+    ("tags", "warned"), [(10, []), (11, [("create_vault.vault.tags", "repeated.max_items")])]
+)
 def test_a_rule_that_is_not_sure_warns(tags, warned):
     binding = CATALOG["QuotaService/CheckQuota"]
     request = json_format.ParseDict(vault(tags), quota_pb2.CheckQuotaRequest())

@@ -1,4 +1,6 @@
-"""One example per RPC, typed from the vendor's facts: request -> HTTP call, and answer -> response, both without loss."""
+"""One example per RPC, typed from the vendor's facts: request -> HTTP call, and answer -> response,
+both without loss.
+"""
 
 import asyncio
 import contextlib
@@ -18,7 +20,10 @@ from gateway.upstream.declaration import IN_BODY, query_pairs
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.values import ProtocolError
 
-EXAMPLES = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))]
+EXAMPLES = [
+    json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))
+]
 PROJECT = "00cbf567ab4bc639a32abb3a0dca763a"
 
 REPORTED = {
@@ -31,14 +36,19 @@ REPORTED = {
         ("VaultService", "OrderVault", ("retCode", "errText", "error_code")),
     )
 }
-"""RPC -> (message, key) of what no field models and no `extra_fields` keeps in its example's answer: the verdict of an order, which became an
-error or a success before."""
+"""RPC -> (message, key) of what no field models and no `extra_fields` keeps in its example's
+answer: the verdict of an order, which became an error or a success before.
+"""
 
 NEVER_SET = {
     "PolicyService/CreatePolicy": {"policy.operation_definition.created_by"},
     "PolicyService/UpdatePolicy": {"policy.operation_definition.created_by"},
-    "OrganizationPolicyService/CreateOrganizationPolicy": {"policy.policy_operation_definition.created_by"},
-    "OrganizationPolicyService/UpdateOrganizationPolicy": {"policy.policy_operation_definition.created_by"},
+    "OrganizationPolicyService/CreateOrganizationPolicy": {
+        "policy.policy_operation_definition.created_by"
+    },
+    "OrganizationPolicyService/UpdateOrganizationPolicy": {
+        "policy.policy_operation_definition.created_by"
+    },
     "VaultService/AssociateVaultPolicy": {"add_policy_ids"},
 }
 """RPC -> request fields that only answers hold, or that exclude another one."""
@@ -55,7 +65,11 @@ def unknown():
 @pytest.fixture(scope="module")
 def catalog(unknown):
     def heard(_operation, message, key, problem):
-        unknown.add((message.removeprefix("cbrgateway.v1."), key, problem) if problem else (message.removeprefix("cbrgateway.v1."), key))
+        unknown.add(
+            (message.removeprefix("cbrgateway.v1."), key, problem)
+            if problem
+            else (message.removeprefix("cbrgateway.v1."), key)
+        )
 
     return load_catalog(on_drift=heard)
 
@@ -68,7 +82,9 @@ def request_of(example, binding):
 
 
 def first_page(binding, request, answer):
-    """What a list asks CBR for, and the response that a caller gets for its answer; both as they are for what is no list."""
+    """What a list asks CBR for, and the response that a caller gets for its answer; both as they
+    are for what is no list.
+    """
     if not binding.paging:
         return {}, answer
     asked = []
@@ -77,7 +93,9 @@ def first_page(binding, request, answer):
         asked.append(ask)
         return answer
 
-    response = asyncio.run(plan_page(binding, request, PageTokens(b"key", SystemClock()), "tenant/project").fetch(read))
+    response = asyncio.run(
+        plan_page(binding, request, PageTokens(b"key", SystemClock()), "tenant/project").fetch(read)
+    )
     response.ClearField("next_page_token")  # Signed over the time of day.
     return asked[0], response
 
@@ -90,7 +108,9 @@ def read(example, binding, body):
 
 
 def test_there_is_one_example_for_each_rpc(catalog):
-    assert sorted(example["rpc"] for example in EXAMPLES) == sorted(binding.rpc for binding in catalog if not binding.custom)
+    assert sorted(example["rpc"] for example in EXAMPLES) == sorted(
+        binding.rpc for binding in catalog if not binding.custom
+    )
 
 
 @every_example
@@ -131,19 +151,27 @@ def unset_fields(message, prefix):
         if inside is not None and field.name in present and inside.file.package == "cbrgateway.v1":
             value = getattr(message, field.name)
             # Items of a list complete each other.
-            common = [set(unset_fields(item, f"{prefix}{field.name}.")) for item in (value if field.is_repeated else [value])]
+            common = [
+                set(unset_fields(item, f"{prefix}{field.name}."))
+                for item in (value if field.is_repeated else [value])
+            ]
             yield from set.intersection(*common)
 
 
 def is_raw_of_unset(message, field):
-    return field.name.endswith("_raw") and getattr(message, field.name.removesuffix("_raw"), None) != 1
+    return (
+        field.name.endswith("_raw") and getattr(message, field.name.removesuffix("_raw"), None) != 1
+    )
 
 
 @every_example
 def test_an_answer_becomes_the_response(catalog, example):
     binding = catalog[example["rpc"]]
     body = {} if example["answer"]["body"] is None else example["answer"]["body"]
-    assert json_format.MessageToDict(read(example, binding, body), preserving_proto_field_name=True) == example["response"]
+    assert (
+        json_format.MessageToDict(read(example, binding, body), preserving_proto_field_name=True)
+        == example["response"]
+    )
 
 
 @every_example

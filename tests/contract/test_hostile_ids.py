@@ -53,7 +53,11 @@ BAD = [
 ]
 TAG_KEYS = {"50%", "a#b", "a;b", "a&b", "a:b", "a@b", "é", "\u2025", "\uff0e\uff0e", "\u202e"}
 """Of the bad ids those that CBR allows as keys of tags: one encoded segment each."""
-ids = st.sampled_from(BAD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True)
+ids = (
+    st.sampled_from(BAD)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+    | st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True)
+)
 
 by_rpc = {"ids": lambda b: b.rpc}
 
@@ -112,7 +116,11 @@ def test_each_bad_id_is_refused_in_each_place(binding, bad):
     for segment in binding.segments:
         if not segment.words:
             path = target(binding, request_with(binding, **{segment.variable: bad}))
-            if binding.rpc == "VaultService/DeleteVaultTag" and segment.variable == "key" and bad in TAG_KEYS:
+            if (
+                binding.rpc == "VaultService/DeleteVaultTag"
+                and segment.variable == "key"
+                and bad in TAG_KEYS
+            ):
                 assert_safe(binding, path)
                 assert path.endswith(f"/tags/{quote(bad, safe='')}")
             else:
@@ -127,7 +135,9 @@ def test_good_ids_are_sent_as_they_are(binding):
 
 
 @pytest.mark.parametrize("number", [0, 1, 99, -1, 2**31 - 1])
-@pytest.mark.parametrize("binding", [b for b in WITH_IDS if any(s.words for s in b.segments)], **by_rpc)
+@pytest.mark.parametrize(
+    "binding", [b for b in WITH_IDS if any(s.words for s in b.segments)], **by_rpc
+)
 def test_an_enum_without_a_word_is_refused(binding, number):
     (segment,) = (s for s in binding.segments if s.words)
     assert target(binding, request_with(binding, **{segment.variable: number})) is None
@@ -137,12 +147,30 @@ def test_no_id_reaches_another_declared_call():
     """`PUT /vaults/batch-update` changes every vault: as the id of one vault it must be refused."""
     for binding in WITH_IDS:
         for other in BINDINGS:
-            if other.method == binding.method and other is not binding and len(other.path.split("/")) == len(binding.path.split("/")):
+            if (
+                other.method == binding.method
+                and other is not binding
+                and len(other.path.split("/")) == len(binding.path.split("/"))
+            ):
                 assert_apart(binding, other)
-    assert target(BY_RPC["VaultService/UpdateVault"], request_with(BY_RPC["VaultService/UpdateVault"], vault_id="batch-update")) is None
-    assert target(BY_RPC["VaultService/GetVault"], request_with(BY_RPC["VaultService/GetVault"], vault_id="summary")) is None
+    assert (
+        target(
+            BY_RPC["VaultService/UpdateVault"],
+            request_with(BY_RPC["VaultService/UpdateVault"], vault_id="batch-update"),
+        )
+        is None
+    )
+    assert (
+        target(
+            BY_RPC["VaultService/GetVault"],
+            request_with(BY_RPC["VaultService/GetVault"], vault_id="summary"),
+        )
+        is None
+    )
     tag = request_with(BY_RPC["VaultService/DeleteVaultTag"], key="action")
-    assert target(BY_RPC["VaultService/DeleteVaultTag"], tag), "a tag may be called action: no other DELETE is"
+    assert target(BY_RPC["VaultService/DeleteVaultTag"], tag), (
+        "a tag may be called action: no other DELETE is"
+    )
 
 
 def assert_apart(binding, other):
@@ -182,7 +210,9 @@ def assert_query_safe(binding, request):
     path, mark, query = url.partition("?")
     assert path == ACCOUNT.endpoint + binding.target(request, PROJECT)
     assert QUERY.fullmatch(query) if mark else query == ""
-    assert parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)) == query_pairs(binding.members(request))
+    assert parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)) == query_pairs(
+        binding.members(request)
+    )
 
 
 @given(name=st.text(max_size=20), marker=st.lists(st.text(max_size=8), max_size=3))

@@ -1,4 +1,6 @@
-"""Every fact of an RPC stands in gateway/operations: the rest of the gateway names RPCs only to read what it needs."""
+"""Every fact of an RPC stands in gateway/operations: the rest of the gateway names RPCs only to
+read what it needs.
+"""
 
 import importlib
 import pkgutil
@@ -28,7 +30,9 @@ def named():
 
 def test_no_mechanism_knows_a_change_by_its_name():
     # The gateway takes its own mark off a vault whose caller needs the place.
-    assert {rpc: files for rpc, files in named().items() if not CATALOG[rpc].reads} == {"VaultService/DeleteVaultTag": ["changes/room.py"]}
+    assert {rpc: files for rpc, files in named().items() if not CATALOG[rpc].reads} == {
+        "VaultService/DeleteVaultTag": ["changes/room.py"]
+    }
 
 
 def test_what_is_read_by_name_exists():
@@ -42,4 +46,7 @@ def test_traits_stand_in_the_file_of_their_service():
         for each in (value for value in values if isinstance(value, Traits)):
             service = each.rpc.partition("/")[0].removesuffix("Service")
             word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", service).lower()
-            assert module.name == word or module.name.startswith(f"{word}_"), (module.name, each.rpc)
+            assert module.name == word or module.name.startswith(f"{word}_"), (
+                module.name,
+                each.rpc,
+            )

@@ -1,4 +1,6 @@
-"""What errors.proto declares of each reason is all there is: what is missing, or contradicts itself, is refused before anything is served."""
+"""What errors.proto declares of each reason is all there is: what is missing, or contradicts
+itself, is refused before anything is served.
+"""
 
 import pytest
 from cbrgateway.v1 import errors_pb2, options_pb2
@@ -11,7 +13,10 @@ from gateway.reasons import REASONS, UndeclaredError, read
 NEVER_RAISED = {errors_pb2.ERROR_REASON_UNSPECIFIED, errors_pb2.ERROR_REASON_OTHER}
 MISSING = "ERROR_REASON_NEW: has no (cbrgateway.v1.failure) option with a code"
 NEEDS_ACCESS = "ERROR_REASON_NEW: has the code {} and the refusal {}; it must be {}"
-UNSAFE = "ERROR_REASON_NEW: has pushback and the code {}, with which a call must not be repeated; some clients would"
+UNSAFE = (
+    "ERROR_REASON_NEW: has pushback and the code {}, with which a call must not be repeated; some"
+    " clients would"
+)
 
 
 def declaring(change):
@@ -25,7 +30,9 @@ def declaring(change):
         for name, value in change.items():
             setattr(failure, name, value)
     pool = DescriptorPool()
-    pool.Add(FileDescriptorProto(name="test.proto", package="test", syntax="proto3", enum_type=[reasons]))
+    pool.Add(
+        FileDescriptorProto(name="test.proto", package="test", syntax="proto3", enum_type=[reasons])
+    )
     return pool.FindEnumTypeByName(f"test.{reasons.name}")
 
 
@@ -34,14 +41,28 @@ def declaring(change):
     [
         (None, MISSING),
         ({"pushback": True}, MISSING),
-        ({"code": code_pb2.RESOURCE_EXHAUSTED}, NEEDS_ACCESS.format("RESOURCE_EXHAUSTED", "REFUSAL_UNSPECIFIED", "REFUSAL_LIMIT")),
+        (
+            {"code": code_pb2.RESOURCE_EXHAUSTED},
+            NEEDS_ACCESS.format("RESOURCE_EXHAUSTED", "REFUSAL_UNSPECIFIED", "REFUSAL_LIMIT"),
+        ),
         (
             {"code": code_pb2.RESOURCE_EXHAUSTED, "refusal": options_pb2.REFUSAL_ACCESS},
             NEEDS_ACCESS.format("RESOURCE_EXHAUSTED", "REFUSAL_ACCESS", "REFUSAL_LIMIT"),
         ),
-        ({"code": code_pb2.PERMISSION_DENIED}, NEEDS_ACCESS.format("PERMISSION_DENIED", "REFUSAL_UNSPECIFIED", "REFUSAL_ACCESS or REFUSAL_UPSTREAM")),
-        ({"code": code_pb2.UNAUTHENTICATED}, NEEDS_ACCESS.format("UNAUTHENTICATED", "REFUSAL_UNSPECIFIED", "REFUSAL_ACCESS")),
-        ({"code": code_pb2.INTERNAL, "refusal": options_pb2.REFUSAL_LIMIT}, NEEDS_ACCESS.format("INTERNAL", "REFUSAL_LIMIT", "REFUSAL_UNSPECIFIED")),
+        (
+            {"code": code_pb2.PERMISSION_DENIED},
+            NEEDS_ACCESS.format(
+                "PERMISSION_DENIED", "REFUSAL_UNSPECIFIED", "REFUSAL_ACCESS or REFUSAL_UPSTREAM"
+            ),
+        ),
+        (
+            {"code": code_pb2.UNAUTHENTICATED},
+            NEEDS_ACCESS.format("UNAUTHENTICATED", "REFUSAL_UNSPECIFIED", "REFUSAL_ACCESS"),
+        ),
+        (
+            {"code": code_pb2.INTERNAL, "refusal": options_pb2.REFUSAL_LIMIT},
+            NEEDS_ACCESS.format("INTERNAL", "REFUSAL_LIMIT", "REFUSAL_UNSPECIFIED"),
+        ),
         ({"code": code_pb2.UNKNOWN, "pushback": True}, UNSAFE.format("UNKNOWN")),
         ({"code": code_pb2.ABORTED, "pushback": True}, UNSAFE.format("ABORTED")),
     ],
@@ -53,14 +74,23 @@ def test_a_reason_whose_declaration_is_missing_or_wrong_is_refused(change, probl
 
 
 def test_every_reason_but_those_that_are_never_raised_is_declared():
-    assert set(REASONS) == {value.number for value in errors_pb2.ErrorReason.DESCRIPTOR.values} - NEVER_RAISED
-    assert read(declaring({"code": code_pb2.RESOURCE_EXHAUSTED, "refusal": options_pb2.REFUSAL_LIMIT}))[9999].limited
+    assert (
+        set(REASONS)
+        == {value.number for value in errors_pb2.ErrorReason.DESCRIPTOR.values} - NEVER_RAISED
+    )
+    assert read(
+        declaring({"code": code_pb2.RESOURCE_EXHAUSTED, "refusal": options_pb2.REFUSAL_LIMIT})
+    )[9999].limited
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS), ids=errors_pb2.ErrorReason.Name)
 def test_what_the_names_say_is_declared(reason):
-    """A second source: reasons named `..._LIMIT` are limits, those of credentials and permissions are denials, unless they are CBR's."""
+    """A second source: reasons named `..._LIMIT` are limits, those of credentials and permissions
+    are denials, unless they are CBR's.
+    """
     name = errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
     ours = not name.startswith("UPSTREAM_")
     assert REASONS[reason].limited == (ours and name.endswith("_LIMIT"))
-    assert REASONS[reason].denied == (ours and REASONS[reason].code in {code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED})
+    assert REASONS[reason].denied == (
+        ours and REASONS[reason].code in {code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED}
+    )

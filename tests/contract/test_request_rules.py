@@ -1,4 +1,6 @@
-"""What the comments of requests say is needed or forbidden is enforced before anything is sent, with a text that says what to do."""
+"""What the comments of requests say is needed or forbidden is enforced before anything is sent,
+with a text that says what to do.
+"""
 
 import re
 
@@ -19,7 +21,11 @@ BILLING = {
     "size_gib": 100,
     "consistent_level": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
 }
-PRE_PAID = BILLING | {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_YEAR", "period_num": 1}
+PRE_PAID = BILLING | {
+    "charging_mode": "CHARGING_MODE_PRE_PAID",
+    "period_type": "PERIOD_TYPE_YEAR",
+    "period_num": 1,
+}
 DAILY = "FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"
 
 
@@ -32,7 +38,11 @@ def order(**more):
 
 
 def charging(**more):
-    period = {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_YEAR", "period_num": 1}
+    period = {
+        "charging_mode": "CHARGING_MODE_PRE_PAID",
+        "period_type": "PERIOD_TYPE_YEAR",
+        "period_num": 1,
+    }
     return "VaultService/ChangeVaultChargingMode", {"vault_ids": ["v"], **period, **more}
 
 
@@ -47,7 +57,9 @@ def policy(pattern=DAILY, **definition):
 
 
 def checkpoint(**parameters):
-    return "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": "v", "parameters": parameters}}
+    return "CheckpointService/CreateCheckpoint", {
+        "checkpoint": {"vault_id": "v", "parameters": parameters}
+    }
 
 
 def members(**more):
@@ -55,11 +67,19 @@ def members(**more):
 
 
 def answer_share(status, **more):
-    return "BackupShareService/UpdateBackupMember", {"backup_id": "b", "member_id": "m", "status": f"MEMBER_STATUS_{status}", **more}
+    return "BackupShareService/UpdateBackupMember", {
+        "backup_id": "b",
+        "member_id": "m",
+        "status": f"MEMBER_STATUS_{status}",
+        **more,
+    }
 
 
 def restore(**target):
-    return "BackupService/RestoreBackup", {"backup_id": "b", "restore": {"power_on": True, **target}}
+    return "BackupService/RestoreBackup", {
+        "backup_id": "b",
+        "restore": {"power_on": True, **target},
+    }
 
 
 def associate(**policies):
@@ -80,14 +100,27 @@ def without(key):
 
 def parsed(rpc, request):
     binding = CATALOG[rpc]
-    return binding, parse(binding, json_format.ParseDict(request, binding.request_type()).SerializeToString())
+    return binding, parse(
+        binding, json_format.ParseDict(request, binding.request_type()).SerializeToString()
+    )
 
 
 YEARLY = {"yearly_retention_rules": {"retention_type": "Monthly", "days_of_month": [0]}}
-LONG_TERM = " ".join(f"policy.operation_definition.{name}" for name in ("day_backups", "week_backups", "month_backups", "year_backups", "timezone"))
+LONG_TERM = " ".join(
+    f"policy.operation_definition.{name}"
+    for name in ("day_backups", "week_backups", "month_backups", "year_backups", "timezone")
+)
 REFUSED = [
-    (vault(without("period_type")), "vault.billing.charging_mode vault.billing.period_type", "set period_type"),
-    (vault(without("period_num")), "vault.billing.charging_mode vault.billing.period_num", "set period_num"),
+    (
+        vault(without("period_type")),
+        "vault.billing.charging_mode vault.billing.period_type",
+        "set period_type",
+    ),
+    (
+        vault(without("period_num")),
+        "vault.billing.charging_mode vault.billing.period_num",
+        "set period_num",
+    ),
     (vault(resources=[{"id": "r", "type": "server"}]), "vault.resources[0].type", "OS::"),
     (policy(day_backups=1), LONG_TERM, "set timezone"),
     (policy(year_backups=1), LONG_TERM, "set timezone"),
@@ -102,7 +135,11 @@ REFUSED = [
     (checkpoint(retention_duration_days=0), "checkpoint.parameters.retention_duration_days", "0"),
     (members(), "project_ids domains", "set project_ids, or domains"),
     (answer_share("ACCEPTED"), "status vault_id", "set vault_id"),
-    (restore(), "restore.server_id restore.volume_id restore.resource_id", "server_id, volume_id or resource_id"),
+    (
+        restore(),
+        "restore.server_id restore.volume_id restore.resource_id",
+        "server_id, volume_id or resource_id",
+    ),
     (associate(), "policy_id add_policy_ids", "exactly one"),
     (tag("a/b"), "tag.key", "control characters"),
     (tag("a|b"), "tag.key", "control characters"),
@@ -114,7 +151,11 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("call", "paths", "text"), REFUSED, ids=lambda value: value if isinstance(value, str) else value[0].partition("/")[2])
+@pytest.mark.parametrize(
+    ("call", "paths", "text"),
+    REFUSED,
+    ids=lambda value: value if isinstance(value, str) else value[0].partition("/")[2],
+)
 def test_a_request_that_breaks_a_rule_of_its_comments_is_refused(call, paths, text):
     with pytest.raises(GatewayError) as caught:
         parsed(*call)
@@ -131,7 +172,10 @@ ALLOWED = [
     vault(auto_bind=True, bind_rules={"tags": []}),
     order(auto_bind=True),
     vault(tags=[{"key": f"k{n}", "value": ""} for n in range(20)]),
-    ("PolicyService/UpdatePolicy", {"policy_id": "p", "policy": {"operation_definition": {"day_backups": 1}}}),
+    (
+        "PolicyService/UpdatePolicy",
+        {"policy_id": "p", "policy": {"operation_definition": {"day_backups": 1}}},
+    ),
     charging(is_auto_pay=True),
     charging(is_auto_renew=True),
     charging(),
@@ -161,19 +205,35 @@ def test_a_request_that_keeps_them_is_not(call):
     parsed(*call)
 
 
-@pytest.mark.parametrize("key", ["team", "cost center", "a.b", "...", "名称", "a:b@c", "a#?&;b", "é", "x" * 36])
+@pytest.mark.parametrize(
+    "key", ["team", "cost center", "a.b", "...", "名称", "a:b@c", "a#?&;b", "é", "x" * 36]
+)
 def test_a_tag_that_can_be_created_can_be_deleted(key):
     parsed(*tag(key))
     binding, request = parsed(*delete_tag(key))
-    assert re.fullmatch(r"/v3/[0-9a-f]+/vault/v/tags/[A-Za-z0-9._~%-]+", binding.target(request, PROJECT))
+    assert re.fullmatch(
+        r"/v3/[0-9a-f]+/vault/v/tags/[A-Za-z0-9._~%-]+", binding.target(request, PROJECT)
+    )
 
 
 @pytest.mark.parametrize(
     ("rpc", "request_fields", "text"),
     [
-        ("VaultService/GetVault", {"vault_id": "a/b"}, "vault_id: must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'"),
-        ("TaskService/GetTask", {"task_id": "a/b"}, "task_id: must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'"),
-        ("RegionService/ListDomainProjects", {"domain_name": "a.b"}, "domain_name: must be 1 to 64 letters, digits, '_' and '-'"),
+        (
+            "VaultService/GetVault",
+            {"vault_id": "a/b"},
+            "vault_id: must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "TaskService/GetTask",
+            {"task_id": "a/b"},
+            "task_id: must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "RegionService/ListDomainProjects",
+            {"domain_name": "a.b"},
+            "domain_name: must be 1 to 64 letters, digits, '_' and '-'",
+        ),
     ],
 )
 def test_a_path_segment_is_refused_with_its_own_rule(rpc, request_fields, text):
@@ -192,7 +252,11 @@ def messages_with_rules(descriptor):
 
 
 def test_every_rule_of_a_message_is_about_fields_that_it_has():
-    found = {message.full_name: message for binding in CATALOG for message in messages_with_rules(binding.descriptor.input_type)}
+    found = {
+        message.full_name: message
+        for binding in CATALOG
+        for message in messages_with_rules(binding.descriptor.input_type)
+    }
     assert len(found) > 5
     for message in found.values():
         for rule in message.GetOptions().Extensions[validate_pb2.message].cel:

@@ -32,12 +32,20 @@ KEYS = {
 
 
 class Signed(httpx.Auth):
-    """Signs requests as the vendor's manual says, written apart from the emulator's own verifier."""
+    """Signs requests as the vendor's manual says, written apart from the emulator's own
+    verifier.
+    """
 
     requires_request_body = True
 
     def __init__(
-        self, access_key: str, secret_key: str, at: datetime | None = None, security_token: str | None = None, *, as_given: bool = False
+        self,
+        access_key: str,
+        secret_key: str,
+        at: datetime | None = None,
+        security_token: str | None = None,
+        *,
+        as_given: bool = False,
     ) -> None:
         self._access_key, self._secret_key, self._at = access_key, secret_key, at
         self._security_token, self._as_given = security_token, as_given
@@ -47,7 +55,10 @@ class Signed(httpx.Auth):
         path, _, query = request.url.raw_path.decode().partition("?")
         pairs = [pair.partition("=")[::2] for pair in query.split("&") if pair]
         pairs.sort(key=(lambda pair: pair[:1]) if self._as_given else None)
-        query = "&".join(f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}" for name, value in pairs)
+        query = "&".join(
+            f"{quote(unquote(name), safe='')}={quote(unquote(value), safe='')}"
+            for name, value in pairs
+        )
         canonical = (
             f"{request.method}\n{path.rstrip('/')}/\n{query}\n"
             f"host:{request.headers['host']}\nx-sdk-date:{date}\n\nhost;x-sdk-date\n"
@@ -56,21 +67,28 @@ class Signed(httpx.Auth):
         text = f"SDK-HMAC-SHA256\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.new(self._secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
         request.headers["x-sdk-date"] = date
-        request.headers["authorization"] = f"SDK-HMAC-SHA256 Access={self._access_key}, SignedHeaders=host;x-sdk-date, Signature={signature}"
+        request.headers["authorization"] = (
+            f"SDK-HMAC-SHA256 Access={self._access_key}, SignedHeaders=host;x-sdk-date,"
+            f" Signature={signature}"
+        )
         if self._security_token is not None:
             request.headers["x-security-token"] = self._security_token
         yield request
 
 
 class Caller:
-    """Calls the API as one project: `await caller("POST", "/vaults", body)` gives status and JSON."""
+    """Calls the API as one project: `await caller("POST", "/vaults", body)` gives status and
+    JSON.
+    """
 
     def __init__(self, http: httpx.AsyncClient, project_id: str) -> None:
         self.http, self.project_id = http, project_id
         self._auth = Signed(*KEYS[project_id])
 
     async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        response = await self.http.request(method, f"/v3/{self.project_id}{path}", json=body, auth=self._auth)
+        response = await self.http.request(
+            method, f"/v3/{self.project_id}{path}", json=body, auth=self._auth
+        )
         return response.status_code, response.json() if response.content else None
 
     async def ok(self, method: str, path: str, body: Any = None) -> Any:

@@ -33,7 +33,9 @@ VAULTS = f"/v3/{PAYMENTS_PROJECT_ID}/vaults"
 def login(password: str = IAM_PASSWORD, scope: dict[str, Any] | None = None) -> dict[str, Any]:
     user = {"name": IAM_USER, "password": password, "domain": {"name": IAM_DOMAIN}}
     identity = {"methods": ["password"], "password": {"user": user}}
-    return {"auth": {"identity": identity, "scope": scope or {"project": {"id": PAYMENTS_PROJECT_ID}}}}
+    return {
+        "auth": {"identity": identity, "scope": scope or {"project": {"id": PAYMENTS_PROJECT_ID}}}
+    }
 
 
 def test_a_signature_over_repeated_and_encoded_query_names_is_the_published_one():
@@ -47,14 +49,23 @@ def test_a_signature_over_repeated_and_encoded_query_names_is_the_published_one(
     query = "limit=50&name=a%20b%2F%C3%BC~%2A&status=available&status=error"
     canonical = canonical_request(Arrival("GET", target, query, headers, b""), tuple(headers))
     secret = "SKEXAMPLE00000000000000000000000000000001"
-    assert signature(secret, "20250131T080910Z", canonical) == ("faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0")
+    assert (
+        signature(secret, "20250131T080910Z", canonical)
+        == "faf5aa7f35d76e2bc62cbaaa10a4af5046427ee549ba49944d8a21de16613dd0"
+    )
 
 
-@pytest.mark.parametrize("query", ["status=error&status=available&id=b&id=a", "id=a&id=b&status=available&status=error"])
+@pytest.mark.parametrize(
+    "query", ["status=error&status=available&id=b&id=a", "id=a&id=b&status=available&status=error"]
+)
 @pytest.mark.parametrize("as_given", [False, True])
-async def test_repeated_query_values_may_be_signed_sorted_or_as_given(http: httpx.AsyncClient, query: str, *, as_given: bool):
+async def test_repeated_query_values_may_be_signed_sorted_or_as_given(
+    http: httpx.AsyncClient, query: str, *, as_given: bool
+):
     auth = Signed(ACCESS_KEY, SECRET_KEY, as_given=as_given)
-    assert (await http.get(f"/v3/{PAYMENTS_PROJECT_ID}/backups?{query}", auth=auth)).status_code == 200
+    assert (
+        await http.get(f"/v3/{PAYMENTS_PROJECT_ID}/backups?{query}", auth=auth)
+    ).status_code == 200
 
 
 async def test_a_value_that_was_not_signed_breaks_the_signature(http: httpx.AsyncClient):
@@ -65,43 +76,80 @@ async def test_a_value_that_was_not_signed_breaks_the_signature(http: httpx.Asyn
 
 
 def derived_by_the_sdk(url: str, secret_key: str) -> dict[str, str]:
-    """The headers of a GET that the vendor's SDK signs with a key derived for one region and service."""
+    """The headers of a GET that the vendor's SDK signs with a key derived for one region and
+    service.
+    """
     target = httpx.URL(url)
-    request = SdkRequest("GET", target.scheme, target.netloc.decode(), target.path, query_params=[("id", ["b", "a"])], header_params={})
-    DerivationAKSKSigner(BasicCredentials(ACCESS_KEY, secret_key)).sign(request, "cbr", "cn-north-4")
+    request = SdkRequest(
+        "GET",
+        target.scheme,
+        target.netloc.decode(),
+        target.path,
+        query_params=[("id", ["b", "a"])],
+        header_params={},
+    )
+    DerivationAKSKSigner(BasicCredentials(ACCESS_KEY, secret_key)).sign(
+        request, "cbr", "cn-north-4"
+    )
     return dict(request.header_params)
 
 
 def derived_in_steps(url: str, secret_key: str, where: str = "cn-north-4/cbr") -> dict[str, str]:
-    """The same by the algorithm of OpenStack-style clients: a key for the day, for the region, for the service, for requests."""
+    """The same by the algorithm of OpenStack-style clients: a key for the day, for the region, for
+    the service, for requests.
+    """
     date = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{date[:8]}/{where}/sdk_request"
-    lines = ("GET", f"{httpx.URL(url).path}/", "id=a&id=b", f"x-sdk-date:{date}\n", "x-sdk-date", hashlib.sha256(b"").hexdigest())
-    text = f"SDK-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
+    lines = (
+        "GET",
+        f"{httpx.URL(url).path}/",
+        "id=a&id=b",
+        f"x-sdk-date:{date}\n",
+        "x-sdk-date",
+        hashlib.sha256(b"").hexdigest(),
+    )
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    text = f"SDK-HMAC-SHA256\n{date}\n{scope}\n{digest}"
     key = b"SDK" + secret_key.encode()
     for part in (*scope.split("/"), text):
         key = hmac.digest(key, part.encode(), "sha256")
-    claim = f"SDK-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders=x-sdk-date, Signature={key.hex()}"
+    claim = (
+        f"SDK-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders=x-sdk-date,"
+        f" Signature={key.hex()}"
+    )
     return {"x-sdk-date": date, "Authorization": claim}
 
 
 @pytest.mark.parametrize("sign", [derived_by_the_sdk, derived_in_steps])
-async def test_derived_keys_sign_too(http: httpx.AsyncClient, running: RunningEmulator, sign: Callable[[str, str], dict[str, str]]):
+async def test_derived_keys_sign_too(
+    http: httpx.AsyncClient, running: RunningEmulator, sign: Callable[[str, str], dict[str, str]]
+):
     url = running.base_url + VAULTS
     assert (await http.get(f"{url}?id=b&id=a", headers=sign(url, SECRET_KEY))).status_code == 200
     refused = await http.get(f"{url}?id=b&id=a", headers=sign(url, "wrong"))
     assert "verify aksk signature fail" in refused.json()["error_msg"]
-    for part, other in (("/cn-north-4/", "/cn-east-3/"), ("/cbr", "/evs"), ("cbr", "cbr/more"), ("Credential", "Access")):
+    for part, other in (
+        ("/cn-north-4/", "/cn-east-3/"),
+        ("/cbr", "/evs"),
+        ("cbr", "cbr/more"),
+        ("Credential", "Access"),
+    ):
         headers = sign(url, SECRET_KEY)
         headers["Authorization"] = headers["Authorization"].replace(part, other)
         assert (await http.get(f"{url}?id=b&id=a", headers=headers)).status_code == 401
 
 
-async def test_a_client_may_leave_region_and_service_empty(http: httpx.AsyncClient, running: RunningEmulator):
+async def test_a_client_may_leave_region_and_service_empty(
+    http: httpx.AsyncClient, running: RunningEmulator
+):
     """As gophertelekomcloud does."""
     url = running.base_url + VAULTS
-    assert (await http.get(f"{url}?id=b&id=a", headers=derived_in_steps(url, SECRET_KEY, "/"))).status_code == 200
-    assert (await http.get(f"{url}?id=b&id=a", headers=derived_in_steps(url, "wrong", "/"))).status_code == 401
+    assert (
+        await http.get(f"{url}?id=b&id=a", headers=derived_in_steps(url, SECRET_KEY, "/"))
+    ).status_code == 200
+    assert (
+        await http.get(f"{url}?id=b&id=a", headers=derived_in_steps(url, "wrong", "/"))
+    ).status_code == 401
 
 
 async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
@@ -115,10 +163,16 @@ async def test_without_credentials_nobody_gets_in(http: httpx.AsyncClient):
     [
         (Signed("NOBODY", SECRET_KEY), "APIGW.0301", "ak not exist"),
         (Signed(ACCESS_KEY, "wrong"), "APIGW.0301", "verify aksk signature fail"),
-        (Signed(ACCESS_KEY, SECRET_KEY, datetime.now(UTC) - timedelta(hours=1)), "APIGW.0303", "expired"),
+        (
+            Signed(ACCESS_KEY, SECRET_KEY, datetime.now(UTC) - timedelta(hours=1)),
+            "APIGW.0303",
+            "expired",
+        ),
     ],
 )
-async def test_a_bad_signature_says_what_is_wrong_with_it(http: httpx.AsyncClient, auth: Signed, code: str, text: str):
+async def test_a_bad_signature_says_what_is_wrong_with_it(
+    http: httpx.AsyncClient, auth: Signed, code: str, text: str
+):
     response = await http.get(VAULTS, auth=auth)
     assert (response.status_code, response.json()["error_code"]) == (401, code)
     assert text in response.json()["error_msg"]
@@ -146,7 +200,9 @@ async def test_a_token_opens_its_project_and_no_other(http: httpx.AsyncClient):
     assert (await http.get(f"/v3/{DATABASES_PROJECT_ID}/vaults", headers=token)).status_code == 403
 
 
-async def test_openstack_style_clients_find_cbr_in_the_catalog(http: httpx.AsyncClient, running: RunningEmulator):
+async def test_openstack_style_clients_find_cbr_in_the_catalog(
+    http: httpx.AsyncClient, running: RunningEmulator
+):
     version = (await http.get("/v3")).json()["version"]
     assert (version["id"], version["links"][0]["href"]) == ("v3.6", f"{running.base_url}/v3/")
     response = await http.post("/v3/auth/tokens", json=login())
@@ -158,13 +214,20 @@ async def test_openstack_style_clients_find_cbr_in_the_catalog(http: httpx.Async
     headers = {"X-Auth-Token": response.headers["x-subject-token"]}
     assert (await http.get("/v3/auth/catalog", headers=headers)).json()["catalog"] == catalog
     assert (await http.get("/v3/auth/catalog")).status_code == 401
-    whole = (await http.get("/v3/auth/catalog", auth=Signed(ACCESS_KEY, SECRET_KEY))).json()["catalog"]
+    whole = (await http.get("/v3/auth/catalog", auth=Signed(ACCESS_KEY, SECRET_KEY))).json()[
+        "catalog"
+    ]
     regions = {entry["type"]: [each["region"] for each in entry["endpoints"]] for entry in whole}
-    assert regions == {"identity": ["cn-north-4", "cn-east-3"], "cbr": ["cn-north-4", "cn-north-4", "cn-east-3"]}
+    assert regions == {
+        "identity": ["cn-north-4", "cn-east-3"],
+        "cbr": ["cn-north-4", "cn-north-4", "cn-east-3"],
+    }
 
 
 async def test_a_region_name_scopes_a_token_to_its_first_project(http: httpx.AsyncClient):
-    response = await http.post("/v3/auth/tokens", json=login(scope={"project": {"name": "cn-east-3"}}))
+    response = await http.post(
+        "/v3/auth/tokens", json=login(scope={"project": {"name": "cn-east-3"}})
+    )
     assert response.json()["token"]["project"]["name"] == "standby"
 
 
@@ -182,15 +245,21 @@ async def test_a_token_ends_with_its_lifetime():
     ):
         response = await http.post("/v3/auth/tokens", json=login())
         await control(http, "POST", "/clock", {"skew_s": 61})
-        refused = await http.get(VAULTS, headers={"X-Auth-Token": response.headers["x-subject-token"]})
+        refused = await http.get(
+            VAULTS, headers={"X-Auth-Token": response.headers["x-subject-token"]}
+        )
         assert "token expires, expires_at" in refused.json()["error_msg"]
 
 
-async def test_a_skewed_gateway_refuses_honest_signatures_and_shows_its_time(http: httpx.AsyncClient):
+async def test_a_skewed_gateway_refuses_honest_signatures_and_shows_its_time(
+    http: httpx.AsyncClient,
+):
     await control(http, "POST", "/clock", {"skew_s": 1200})
     response = await http.get(VAULTS, auth=Signed(ACCESS_KEY, SECRET_KEY))
     assert (response.status_code, response.json()["error_code"]) == (401, "APIGW.0303")
-    shown = datetime.strptime(response.headers["date"], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    shown = datetime.strptime(response.headers["date"], "%a, %d %b %Y %H:%M:%S GMT").replace(
+        tzinfo=UTC
+    )
     assert abs(shown.timestamp() - time.time() - 1200) < 5
 
 
@@ -202,14 +271,24 @@ async def test_stepping_emulator_time_leaves_signatures_alone(http: httpx.AsyncC
 async def test_a_temporary_key_needs_its_security_token_and_ends(http: httpx.AsyncClient):
     token = (await http.post("/v3/auth/tokens", json=login())).headers["x-subject-token"]
     wish = {"auth": {"identity": {"methods": ["token"], "token": {"duration_seconds": 900}}}}
-    response = await http.post("/v3.0/OS-CREDENTIAL/securitytokens", json=wish, headers={"X-Auth-Token": token})
+    response = await http.post(
+        "/v3.0/OS-CREDENTIAL/securitytokens", json=wish, headers={"X-Auth-Token": token}
+    )
     key = response.json()["credential"]
     good = Signed(key["access"], key["secret"], security_token=key["securitytoken"])
     assert (await http.get(VAULTS, auth=good)).status_code == 200
-    for bare in (Signed(key["access"], key["secret"]), Signed(key["access"], key["secret"], security_token="other")):
+    for bare in (
+        Signed(key["access"], key["secret"]),
+        Signed(key["access"], key["secret"], security_token="other"),
+    ):
         assert (await http.get(VAULTS, auth=bare)).status_code == 401
     await control(http, "POST", "/clock", {"skew_s": 901})
-    late = Signed(key["access"], key["secret"], datetime.now(UTC) + timedelta(seconds=901), key["securitytoken"])
+    late = Signed(
+        key["access"],
+        key["secret"],
+        datetime.now(UTC) + timedelta(seconds=901),
+        key["securitytoken"],
+    )
     assert "expired" in (await http.get(VAULTS, auth=late)).json()["error_msg"]
 
 
@@ -230,5 +309,8 @@ async def test_secrets_never_reach_the_truth_log(http: httpx.AsyncClient, runnin
 
 
 async def test_authentication_can_be_switched_off():
-    async with running_emulator(auth=False) as running, httpx.AsyncClient(base_url=running.base_url) as http:
+    async with (
+        running_emulator(auth=False) as running,
+        httpx.AsyncClient(base_url=running.base_url) as http,
+    ):
         assert (await http.get(VAULTS)).status_code == 200

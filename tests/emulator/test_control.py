@@ -15,7 +15,9 @@ from emulator.settings import PAYMENTS_PROJECT_ID
 from tests.emulator.conftest import Caller, control
 
 
-async def test_the_same_calls_give_the_same_ids_after_a_reset(http: httpx.AsyncClient, payments: Caller):
+async def test_the_same_calls_give_the_same_ids_after_a_reset(
+    http: httpx.AsyncClient, payments: Caller
+):
     first = await payments.vault()
     await control(http, "POST", "/reset")
     assert (await payments.ok("GET", "/vaults"))["count"] == 0
@@ -23,14 +25,20 @@ async def test_the_same_calls_give_the_same_ids_after_a_reset(http: httpx.AsyncC
 
 
 async def test_resources_can_be_added(http: httpx.AsyncClient, payments: Caller):
-    wish = {"project_id": PAYMENTS_PROJECT_ID, "servers": [{"name": "big", "volumes": [500, 500]}], "disks": 2}
+    wish = {
+        "project_id": PAYMENTS_PROJECT_ID,
+        "servers": [{"name": "big", "volumes": [500, 500]}],
+        "disks": 2,
+    }
     made = await control(http, "POST", "/seed", wish)
     assert (made["servers"][0]["size"], len(made["disks"])) == (1000, 2)
     found = await payments.ok("GET", "/protectables/server/instances?name=big")
     assert found["instances"][0]["id"] == made["servers"][0]["id"]
 
 
-@pytest.mark.parametrize("wish", [{}, {"project_id": "nobody"}, {"project_id": PAYMENTS_PROJECT_ID, "boats": 1}])
+@pytest.mark.parametrize(
+    "wish", [{}, {"project_id": "nobody"}, {"project_id": PAYMENTS_PROJECT_ID, "boats": 1}]
+)
 async def test_nonsense_is_not_seeded(http: httpx.AsyncClient, wish: dict[str, object]):
     assert (await http.post("/_emulator/seed", json=wish)).status_code == 400
 
@@ -63,7 +71,9 @@ async def test_refusals_are_sentences_for_people(http: httpx.AsyncClient, path: 
 async def test_what_is_not_json_is_refused(http: httpx.AsyncClient):
     reply = await http.post("/_emulator/clock", content=b"\xff")
     assert (reply.status_code, reply.json()) == (400, {"error": "the body is not JSON"})
-    assert (await http.get("/_emulator/truth?since=x")).json() == {"error": "Invalid since provided: must be an integer."}
+    assert (await http.get("/_emulator/truth?since=x")).json() == {
+        "error": "Invalid since provided: must be an integer."
+    }
 
 
 async def test_the_truth_log_tells_what_happened(http: httpx.AsyncClient, payments: Caller):
@@ -84,7 +94,9 @@ async def test_the_truth_log_tells_what_happened(http: httpx.AsyncClient, paymen
     assert (await control(http, "GET", "/truth"))["entries"] == []
 
 
-async def test_the_state_dump_shows_all_projects(http: httpx.AsyncClient, payments: Caller, databases: Caller):
+async def test_the_state_dump_shows_all_projects(
+    http: httpx.AsyncClient, payments: Caller, databases: Caller
+):
     await payments.backup((await payments.vault())["id"])
     await databases.vault(servers=0)
     state = await control(http, "GET", "/state")
@@ -112,7 +124,10 @@ async def test_throttling_counts_per_project_and_operation():
 
 async def test_stopping_does_not_wait_for_a_hanging_request():
     async with asyncio.timeout(5):
-        async with running_emulator(auth=False) as running, httpx.AsyncClient(base_url=running.base_url) as http:
+        async with (
+            running_emulator(auth=False) as running,
+            httpx.AsyncClient(base_url=running.base_url) as http,
+        ):
             await control(http, "POST", "/faults", {"kind": "delay", "seconds": 3600})
             hanging = asyncio.create_task(http.get(f"/v3/{PAYMENTS_PROJECT_ID}/vaults"))
             await asyncio.sleep(0.1)

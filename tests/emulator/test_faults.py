@@ -1,4 +1,6 @@
-"""Each kind of fault does what its name says, on the right side of the commit, to the right requests."""
+"""Each kind of fault does what its name says, on the right side of the commit, to the right
+requests.
+"""
 
 import time
 from typing import Any
@@ -22,8 +24,18 @@ async def count(payments: Caller) -> int:
 
 
 @pytest.mark.parametrize(("when", "kept"), [("before_commit", 0), ("after_commit", 1)])
-async def test_a_status_hides_whether_the_vault_was_made(http, payments: Caller, running: RunningEmulator, when, kept):
-    await order(http, "status", match=CREATE, when=when, status=504, headers={"Retry-After": "7"}, body={"a": 1})
+async def test_a_status_hides_whether_the_vault_was_made(
+    http, payments: Caller, running: RunningEmulator, when, kept
+):
+    await order(
+        http,
+        "status",
+        match=CREATE,
+        when=when,
+        status=504,
+        headers={"Retry-After": "7"},
+        body={"a": 1},
+    )
     body = {"vault": {"name": "v", "billing": BILLING, "resources": []}}
     assert await payments("POST", "/vaults", body) == (504, {"a": 1})
     assert await count(payments) == kept
@@ -37,11 +49,18 @@ async def test_a_status_hides_whether_the_vault_was_made(http, payments: Caller,
     assert (entry.reply is not None) == bool(kept)
 
 
-BILLING = {"consistent_level": "crash_consistent", "object_type": "server", "protect_type": "backup", "size": 100}
+BILLING = {
+    "consistent_level": "crash_consistent",
+    "object_type": "server",
+    "protect_type": "backup",
+    "size": 100,
+}
 
 
 @pytest.mark.parametrize(("when", "kept"), [("before_commit", 0), ("after_commit", 1)])
-async def test_a_cut_closes_the_connection_without_an_answer(http, payments: Caller, running, when, kept):
+async def test_a_cut_closes_the_connection_without_an_answer(
+    http, payments: Caller, running, when, kept
+):
     await order(http, "cut", match=CREATE, when=when)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         await payments.vault(servers=0)
@@ -89,20 +108,39 @@ async def test_list_lag_hides_young_objects_from_lists_only(http, payments: Call
 
 @pytest.mark.parametrize(
     ("kind", "status", "backup_status"),
-    [("task_failed", "failed", "error"), ("task_timeout", "timeout", "error"), ("task_skipped", "skipped", None)],
+    [
+        ("task_failed", "failed", "error"),
+        ("task_timeout", "timeout", "error"),
+        ("task_skipped", "skipped", None),
+    ],
 )
 async def test_tasks_end_as_ordered(http, payments: Caller, kind, status, backup_status):
     vault = await payments.vault()
-    await order(http, kind, match={"operation": "CreateCheckpoint"}, code="BackupService.7102", message="stopped")
-    made = (await payments.ok("POST", "/checkpoints", {"checkpoint": {"vault_id": vault["id"]}}))["checkpoint"]
+    await order(
+        http,
+        kind,
+        match={"operation": "CreateCheckpoint"},
+        code="BackupService.7102",
+        message="stopped",
+    )
+    made = (await payments.ok("POST", "/checkpoints", {"checkpoint": {"vault_id": vault["id"]}}))[
+        "checkpoint"
+    ]
     log = (await payments.ok("GET", "/operation-logs"))["operation_logs"][0]
-    assert (log["status"], log["error_info"]) == (status, {"code": "BackupService.7102", "message": "stopped"})
+    assert (log["status"], log["error_info"]) == (
+        status,
+        {"code": "BackupService.7102", "message": "stopped"},
+    )
     backups = (await payments.ok("GET", f"/backups?checkpoint_id={made['id']}"))["backups"]
     assert [each["status"] for each in backups] == ([backup_status] if backup_status else [])
-    assert [each["code"] for each in made["vault"]["skipped_resources"]] == ([] if backup_status else ["BackupService.7102"])
+    assert [each["code"] for each in made["vault"]["skipped_resources"]] == (
+        [] if backup_status else ["BackupService.7102"]
+    )
 
 
-async def test_faults_strike_only_what_they_match_and_when(http, payments: Caller, databases: Caller):
+async def test_faults_strike_only_what_they_match_and_when(
+    http, payments: Caller, databases: Caller
+):
     match = {"method": "GET", "path": "/v3/{project_id}/vaults", "project_id": payments.project_id}
     await order(http, "status", match=match, nth=2, times=2)
     assert [(await payments("GET", "/vaults"))[0] for _ in range(4)] == [200, 503, 503, 200]
@@ -131,20 +169,32 @@ async def test_faults_can_be_taken_back(http, payments: Caller):
 @pytest.mark.parametrize(
     ("operation", "text"),
     [
-        ("CreateVualt", "match.operation CreateVualt is not an operation; did you mean CreateVault?"),
-        ("zzz", "match.operation zzz is not an operation; it is the vendor's name, such as CreateVault"),
+        (
+            "CreateVualt",
+            "match.operation CreateVualt is not an operation; did you mean CreateVault?",
+        ),
+        (
+            "zzz",
+            "match.operation zzz is not an operation; it is the vendor's name, such as CreateVault",
+        ),
     ],
 )
 async def test_a_fault_for_an_unknown_operation_is_refused(http, operation, text):
-    reply = await http.post("/_emulator/faults", json={"kind": "cut", "match": {"operation": operation}})
+    reply = await http.post(
+        "/_emulator/faults", json={"kind": "cut", "match": {"operation": operation}}
+    )
     assert (reply.status_code, reply.json()) == (400, {"error": text})
 
 
-@pytest.mark.parametrize("operation", ["RunPolicy", "KeystoneCreateUserTokenByPassword", "ShowSummary"])
+@pytest.mark.parametrize(
+    "operation", ["RunPolicy", "KeystoneCreateUserTokenByPassword", "ShowSummary"]
+)
 async def test_every_operation_can_be_struck(http, operation):
     await order(http, "status", match={"operation": operation})
 
 
-@pytest.mark.parametrize("bad", [{"kind": "boom"}, {"kind": "cut", "when": "later"}, {"kind": "cut", "tims": 1}, {}])
+@pytest.mark.parametrize(
+    "bad", [{"kind": "boom"}, {"kind": "cut", "when": "later"}, {"kind": "cut", "tims": 1}, {}]
+)
 async def test_a_misspelled_fault_is_refused(http, bad):
     assert (await http.post("/_emulator/faults", json=bad)).status_code == 400

@@ -16,7 +16,12 @@ async def test_pages_cover_the_list_once_and_count_counts_all(payments: Caller):
 
 
 async def test_defaults_are_echoed(payments: Caller):
-    assert await payments.ok("GET", "/vaults") == {"vaults": [], "count": 0, "limit": 1000, "offset": 0}
+    assert await payments.ok("GET", "/vaults") == {
+        "vaults": [],
+        "count": 0,
+        "limit": 1000,
+        "offset": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,9 @@ async def test_a_vault_is_found_by_what_it_holds(payments: Caller):
     vault = await payments.vault()
     await payments.vault(servers=0, name="other")
     resource = vault["resources"][0]["id"]
-    assert [each["id"] for each in (await payments.ok("GET", f"/vaults?resource_ids={resource}"))["vaults"]] == [vault["id"]]
+    assert [
+        each["id"]
+        for each in (await payments.ok("GET", f"/vaults?resource_ids={resource}"))["vaults"]
+    ] == [vault["id"]]
     both = await payments.ok("GET", f"/vaults?id={vault['id']}&id=unknown")
     assert both["count"] == 1

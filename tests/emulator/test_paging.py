@@ -10,14 +10,18 @@ SERVERS = "/protectables/server/instances"
 
 
 async def listed(payments: Caller, query: str) -> list[str]:
-    return [row["name"] for row in (await payments.ok("GET", f"{SERVERS}?name=s-&{query}"))["instances"]]
+    return [
+        row["name"] for row in (await payments.ok("GET", f"{SERVERS}?name=s-&{query}"))["instances"]
+    ]
 
 
 @pytest.fixture
 async def ids(http: httpx.AsyncClient) -> dict[str, str]:
     """Five servers, by name."""
     wish = [{"name": f"s-{number}"} for number in range(5)]
-    made = await control(http, "POST", "/seed", {"project_id": PAYMENTS_PROJECT_ID, "servers": wish})
+    made = await control(
+        http, "POST", "/seed", {"project_id": PAYMENTS_PROJECT_ID, "servers": wish}
+    )
     return {row["name"]: row["id"] for row in made["servers"]}
 
 
@@ -43,18 +47,27 @@ async def test_offsets_and_limits_mean_what_was_set(http, payments, rules, query
 @pytest.mark.parametrize(("rules", "shown"), [({}, "34"), ({"marker": "ignored"}, "01")])
 async def test_a_marker_leads_on_unless_it_is_ignored(http, payments, ids, rules, shown):
     await control(http, "POST", "/paging", rules)
-    assert await listed(payments, f"limit=2&marker={ids['s-2']}") == [f"s-{number}" for number in shown]
+    assert await listed(payments, f"limit=2&marker={ids['s-2']}") == [
+        f"s-{number}" for number in shown
+    ]
 
 
-@pytest.mark.parametrize(("missing", "status", "rows"), [("empty", 200, 0), ("start", 200, 2), ("bad_request", 400, 0), ("not_found", 404, 0)])
+@pytest.mark.parametrize(
+    ("missing", "status", "rows"),
+    [("empty", 200, 0), ("start", 200, 2), ("bad_request", 400, 0), ("not_found", 404, 0)],
+)
 @pytest.mark.usefixtures("ids")
 async def test_a_marker_that_is_gone_gives_what_was_set(http, payments, missing, status, rows):
     await control(http, "POST", "/paging", {"missing_marker": missing})
-    told, body = await payments("GET", f"{SERVERS}?name=s-&limit=2&marker=00000000-0000-0000-0000-000000000000")
+    told, body = await payments(
+        "GET", f"{SERVERS}?name=s-&limit=2&marker=00000000-0000-0000-0000-000000000000"
+    )
     assert (told, len(body.get("instances", ()))) == (status, rows)
 
 
-@pytest.mark.parametrize(("count", "told"), [("total", 5), ("page", 2), ("less", 0), ("more", 10), ("none", None)])
+@pytest.mark.parametrize(
+    ("count", "told"), [("total", 5), ("page", 2), ("less", 0), ("more", 10), ("none", None)]
+)
 @pytest.mark.usefixtures("ids")
 async def test_the_count_tells_what_was_set(http, payments, count, told):
     await control(http, "POST", "/paging", {"count": count})

@@ -1,6 +1,8 @@
-"""The vendor's own SDK, unchanged, runs every one of its operations against the emulator over real HTTP.
+"""The vendor's own SDK, unchanged, runs every one of its operations against the emulator over real
+HTTP.
 
-It builds the paths, signs the requests and parses the replies; whatever it accepts here it would accept from the cloud.
+It builds the paths, signs the requests and parses the replies; whatever it accepts here it would
+accept from the cloud.
 """
 
 import asyncio
@@ -24,7 +26,11 @@ from emulator.settings import (
 
 SERVER = "OS::Nova::Server"
 OPERATIONS = {
-    name for name in vars(CbrClient) if not name.startswith("_") and not name.endswith("_invoker") and name not in {"new_builder", "call_api"}
+    name
+    for name in vars(CbrClient)
+    if not name.startswith("_")
+    and not name.endswith("_invoker")
+    and name not in {"new_builder", "call_api"}
 }
 
 
@@ -36,7 +42,9 @@ class Sdk:
 
     def __init__(self, endpoint: str, project_id: str, called: set[str]) -> None:
         credentials = BasicCredentials(ACCESS_KEY, SECRET_KEY, project_id)
-        self._client = CbrClient.new_builder().with_endpoint(endpoint).with_credentials(credentials).build()
+        self._client = (
+            CbrClient.new_builder().with_endpoint(endpoint).with_credentials(credentials).build()
+        )
         self._called = called
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -46,7 +54,9 @@ class Sdk:
         return lambda **fields: method(request_type(**fields))
 
 
-def make_vault(sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any) -> Any:
+def make_vault(
+    sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any] | None = None, **billing: Any
+) -> Any:
     wish = {
         "consistent_level": "crash_consistent",
         "object_type": "server",
@@ -64,7 +74,9 @@ def make_vault(sdk: Sdk, *resource_ids: str, name: str = "vault", tags: list[Any
 
 
 def make_backup(sdk: Sdk, vault_id: str, name: str) -> Any:
-    body = m.VaultBackupReq(checkpoint=m.VaultBackup(vault_id=vault_id, parameters=m.CheckpointParam(name=name)))
+    body = m.VaultBackupReq(
+        checkpoint=m.VaultBackup(vault_id=vault_id, parameters=m.CheckpointParam(name=name))
+    )
     checkpoint = sdk.create_checkpoint(body=body).checkpoint
     assert (checkpoint.status, checkpoint.vault.id) == ("protecting", vault_id)
     assert sdk.show_checkpoint(checkpoint_id=checkpoint.id).checkpoint.status == "available"
@@ -91,19 +103,29 @@ def vaults(sdk: Sdk, servers: list[str]) -> None:
     assert (vault.billing.allocated, vault.billing.spec_code) == (140, "vault.backup.server.normal")
     assert [each.id for each in sdk.list_vault(name="vault", id=[vault.id]).vaults] == [vault.id]
     change = m.VaultUpdate(name="renamed", billing=m.BillingUpdate(size=900))
-    assert sdk.update_vault(vault_id=vault.id, body=m.VaultUpdateReq(vault=change)).vault.name == "renamed"
+    assert (
+        sdk.update_vault(vault_id=vault.id, body=m.VaultUpdateReq(vault=change)).vault.name
+        == "renamed"
+    )
     added = m.VaultAddResourceReq(resources=[m.ResourceCreate(id=servers[1], type=SERVER)])
     assert sdk.add_vault_resource(vault_id=vault.id, body=added).add_resource_ids == [servers[1]]
     paused = m.VaultSetResourceReq(resource_ids=[servers[1]], action="suspend")
     assert sdk.set_vault_resource(vault_id=vault.id, body=paused).set_resource_ids == [servers[1]]
     shown = sdk.show_vault(vault_id=vault.id).vault
     if "auto_protect" not in sdk.drops:
-        assert {each.id: each.auto_protect for each in shown.resources} == {servers[0]: True, servers[1]: False}
+        assert {each.id: each.auto_protect for each in shown.resources} == {
+            servers[0]: True,
+            servers[1]: False,
+        }
     other = make_vault(sdk, name="other")
     moved = m.VaultMigrateResourceReq(destination_vault_id=other.id, resource_ids=[servers[1]])
-    assert sdk.migrate_vault_resource(vault_id=vault.id, body=moved).migrated_resources == [servers[1]]
+    assert sdk.migrate_vault_resource(vault_id=vault.id, body=moved).migrated_resources == [
+        servers[1]
+    ]
     removed = m.VaultRemoveResourceReq(resource_ids=[servers[1]])
-    assert sdk.remove_vault_resource(vault_id=other.id, body=removed).remove_resource_ids == [servers[1]]
+    assert sdk.remove_vault_resource(vault_id=other.id, body=removed).remove_resource_ids == [
+        servers[1]
+    ]
     assert sdk.show_vault(vault_id=other.id).vault.resources == []
     batch = m.BatchUpdateVaultRequestBody(vault=m.VaultBatchUpdate(threshold=70))
     assert set(sdk.batch_update_vault(body=batch).updated_vaults_id) == {vault.id, other.id}
@@ -118,15 +140,26 @@ def vaults(sdk: Sdk, servers: list[str]) -> None:
 
 
 def tags(sdk: Sdk, vault_id: str) -> None:
-    sdk.create_vault_tags(vault_id=vault_id, body=m.VaultTagsCreateReq(tag=m.TagCreate(key="tier", value="gold")))
-    more = [m.BulkCreateAndDeleteTags(key="a", value="1"), m.BulkCreateAndDeleteTags(key="b", value="2")]
+    sdk.create_vault_tags(
+        vault_id=vault_id, body=m.VaultTagsCreateReq(tag=m.TagCreate(key="tier", value="gold"))
+    )
+    more = [
+        m.BulkCreateAndDeleteTags(key="a", value="1"),
+        m.BulkCreateAndDeleteTags(key="b", value="2"),
+    ]
     body = m.BulkCreateAndDeleteVaultTagsReq(tags=more, action="create")
     assert sdk.batch_create_and_delete_vault_tags(vault_id=vault_id, body=body).status_code == 204
     assert sdk.delete_vault_tag(vault_id=vault_id, key="a").status_code == 204
-    assert [each.key for each in sdk.show_vault_tag(vault_id=vault_id).tags] == ["team", "tier", "b"]
+    assert [each.key for each in sdk.show_vault_tag(vault_id=vault_id).tags] == [
+        "team",
+        "tier",
+        "b",
+    ]
     project = {each.key: each.values for each in sdk.show_vault_project_tag().tags}
     assert project == {"team": ["payments"], "tier": ["gold"], "b": ["2"]}
-    query = m.VaultResourceInstancesReq(action="filter", tags=[m.TagsReq(key="tier", values=["gold"])])
+    query = m.VaultResourceInstancesReq(
+        action="filter", tags=[m.TagsReq(key="tier", values=["gold"])]
+    )
     found = sdk.show_vault_resource_instances(body=query)
     assert (found.total_count, found.resources[0].resource_detail.vault.id) == (1, vault_id)
 
@@ -137,9 +170,16 @@ def backups(sdk: Sdk, servers: list[str]) -> str:
     backup = make_backup(sdk, vault.id, "nightly")
     shown = sdk.show_backup(backup_id=backup.id).backup
     assert (shown.name, shown.status, len(shown.children)) == ("nightly_server-01", "available", 2)
-    mapping = m.BackupRestoreServerMapping(backup_id=shown.children[0].id, volume_id=shown.children[0].resource_id)
+    mapping = m.BackupRestoreServerMapping(
+        backup_id=shown.children[0].id, volume_id=shown.children[0].resource_id
+    )
     restore = m.BackupRestore(server_id=servers[0], mappings=[mapping], power_on=True)
-    assert sdk.restore_backup(backup_id=backup.id, body=m.BackupRestoreReq(restore=restore)).status_code == 202
+    assert (
+        sdk.restore_backup(
+            backup_id=backup.id, body=m.BackupRestoreReq(restore=restore)
+        ).status_code
+        == 202
+    )
     log = sdk.list_op_logs(operation_type="restore", vault_id=vault.id).operation_logs[0]
     detail = sdk.show_op_log(operation_log_id=log.id).operation_log
     assert (detail.status, detail.extra_info.common.progress) == ("success", 100)
@@ -159,7 +199,9 @@ def backups(sdk: Sdk, servers: list[str]) -> str:
 
 
 def shares(owner: Sdk, recipient: Sdk, backup_id: str) -> None:
-    offered = owner.add_member(backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])).members[0]
+    offered = owner.add_member(
+        backup_id=backup_id, body=m.AddMembersReq(members=[DATABASES_PROJECT_ID])
+    ).members[0]
     assert (offered.status, offered.dest_project_id) == ("pending", DATABASES_PROJECT_ID)
     assert [each.id for each in recipient.list_backups(own_type="shared").backups] == [backup_id]
     vault = make_vault(recipient, name="inbox")
@@ -174,7 +216,9 @@ def shares(owner: Sdk, recipient: Sdk, backup_id: str) -> None:
 
 def replication(sdk: Sdk, far: Sdk, backup_id: str) -> None:
     inbox = make_vault(far, name="replicas", protect_type="replication")
-    external = sdk.list_external_vault(external_project_id=STANDBY_PROJECT_ID, region_id="cn-east-3", protect_type="replication")
+    external = sdk.list_external_vault(
+        external_project_id=STANDBY_PROJECT_ID, region_id="cn-east-3", protect_type="replication"
+    )
     assert [each.id for each in external.vaults] == [inbox.id]
     place = {
         "destination_project_id": STANDBY_PROJECT_ID,
@@ -186,10 +230,16 @@ def replication(sdk: Sdk, far: Sdk, backup_id: str) -> None:
     record = sdk.show_backup(backup_id=backup_id).backup.replication_records[0]
     assert (record.id, record.status) == (started.replication_record_id, "success")
     replica = far.list_backups(image_type="replication").backups[0]
-    assert (replica.id, replica.name, replica.vault_id) == (record.destination_backup_id, "copy", inbox.id)
+    assert (replica.id, replica.name, replica.vault_id) == (
+        record.destination_backup_id,
+        "copy",
+        inbox.id,
+    )
     source = sdk.show_backup(backup_id=backup_id).backup
     second = make_backup(sdk, source.vault_id, "second")
-    whole = m.CheckpointReplicateReq(replicate=m.CheckpointReplicateParam(**place, vault_id=source.vault_id))
+    whole = m.CheckpointReplicateReq(
+        replicate=m.CheckpointReplicateParam(**place, vault_id=source.vault_id)
+    )
     copied = sdk.copy_checkpoint(body=whole).replication.backups
     assert [each.backup_id for each in copied] == [second.id]
     assert far.list_backups(vault_id=inbox.id).count == 2
@@ -211,24 +261,45 @@ def synchronisation(sdk: Sdk) -> None:
         created_at=1700000000,
     )
     synced = sdk.import_backup(body=m.BackupSyncReq(sync=[image])).sync[0]
-    assert sdk.show_op_log(operation_log_id=synced.operation_log_id).operation_log.extra_info.sync.sync_backup_num == 1
+    assert (
+        sdk.show_op_log(
+            operation_log_id=synced.operation_log_id
+        ).operation_log.extra_info.sync.sync_backup_num
+        == 1
+    )
     assert sdk.show_backup(backup_id=image.backup_id).backup.name == "imported"
 
 
 def policies(sdk: Sdk) -> None:
-    trigger = m.PolicyTriggerReq(properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]))
+    trigger = m.PolicyTriggerReq(
+        properties=m.PolicyTriggerPropertiesReq(
+            pattern=["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]
+        )
+    )
     definition = m.PolicyoODCreate(max_backups=3, day_backups=2, timezone="UTC+08:00")
-    wish = m.PolicyCreate(name="daily", operation_type="backup", operation_definition=definition, trigger=trigger)
+    wish = m.PolicyCreate(
+        name="daily", operation_type="backup", operation_definition=definition, trigger=trigger
+    )
     policy = sdk.create_policy(body=m.PolicyCreateReq(policy=wish)).policy
-    assert (policy.operation_definition.max_backups, policy.operation_definition.full_backup_interval) == (3, -1)
+    assert (
+        policy.operation_definition.max_backups,
+        policy.operation_definition.full_backup_interval,
+    ) == (3, -1)
     vault = make_vault(sdk, name="with-policy")
-    bound = sdk.associate_vault_policy(vault_id=vault.id, body=m.VaultAssociate(policy_id=policy.id))
+    bound = sdk.associate_vault_policy(
+        vault_id=vault.id, body=m.VaultAssociate(policy_id=policy.id)
+    )
     assert bound.associate_policy.vault_id == vault.id
     shown = sdk.show_policy(policy_id=policy.id).policy
     assert [each.vault_id for each in shown.associated_vaults] == [vault.id]
     change = m.PolicyUpdate(enabled=False)
-    assert sdk.update_policy(policy_id=policy.id, body=m.PolicyUpdateReq(policy=change)).policy.enabled is False
-    released = sdk.disassociate_vault_policy(vault_id=vault.id, body=m.VaultDissociate(policy_id=policy.id))
+    assert (
+        sdk.update_policy(policy_id=policy.id, body=m.PolicyUpdateReq(policy=change)).policy.enabled
+        is False
+    )
+    released = sdk.disassociate_vault_policy(
+        vault_id=vault.id, body=m.VaultDissociate(policy_id=policy.id)
+    )
     assert released.dissociate_policy.policy_id == policy.id
     assert sdk.list_policies(operation_type="backup").count == 1
     assert sdk.delete_policy(policy_id=policy.id).status_code == 204
@@ -238,7 +309,11 @@ def policies(sdk: Sdk) -> None:
 
 
 def organization(sdk: Sdk) -> None:
-    trigger = m.PolicyTriggerReq(properties=m.PolicyTriggerPropertiesReq(pattern=["FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00"]))
+    trigger = m.PolicyTriggerReq(
+        properties=m.PolicyTriggerPropertiesReq(
+            pattern=["FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00"]
+        )
+    )
     wish = m.OrganizationPolicyCreate(
         name="all",
         operation_type="backup",
@@ -255,16 +330,28 @@ def organization(sdk: Sdk) -> None:
     assert sdk.list_organization_policies(operation_type="backup").count == 1
     change = m.OrganizationPolicyUpdateReq(policy=m.OrganizationPolicyUpdate(name="some"))
     assert sdk.update_organization_policy(**path, body=change).policy.name == "some"
-    assert {each.status for each in sdk.list_organization_policy_detail(**path).policies} == {"available"}
+    assert {each.status for each in sdk.list_organization_policy_detail(**path).policies} == {
+        "available"
+    }
     assert sdk.delete_organization_policy(**path).status_code == 204
 
 
 def agents(sdk: Sdk) -> None:
-    host = m.AgentRegister(agent_id="agent-1", host_name="db", host_ip="10.0.0.1", host_os="linux", agent_version="1.0.0")
+    host = m.AgentRegister(
+        agent_id="agent-1",
+        host_name="db",
+        host_ip="10.0.0.1",
+        host_os="linux",
+        agent_version="1.0.0",
+    )
     assert sdk.register_agent(body=m.AgentRegisterReq(agent=host)).agent.status == "normal"
-    added = sdk.add_agent_path(agent_id="agent-1", body=m.AgentAddPathReq(add_path=["/etc", "/var"]))
+    added = sdk.add_agent_path(
+        agent_id="agent-1", body=m.AgentAddPathReq(add_path=["/etc", "/var"])
+    )
     assert (added.added, added.existed) == (["/etc", "/var"], [])
-    removed = sdk.remove_agent_path(agent_id="agent-1", body=m.AgentRemovePathReq(remove_path=["/etc", "/none"]))
+    removed = sdk.remove_agent_path(
+        agent_id="agent-1", body=m.AgentRemovePathReq(remove_path=["/etc", "/none"])
+    )
     assert (removed.removed, removed.not_existed) == (["/etc"], ["/none"])
     assert [each.dir_path for each in sdk.show_agent(agent_id="agent-1").agent.paths] == ["/var"]
     gone = m.AgentUpdateReq(agent=m.AgentUpdate(status="uninstall"))
@@ -285,15 +372,21 @@ def orders(sdk: Sdk) -> None:
         period_num=1,
         is_auto_pay=True,
     )
-    body = m.VaultOrderCreateReqs(vault=m.PrePaidVaultOrder(name="bought", billing=billing, resources=[]))
+    body = m.VaultOrderCreateReqs(
+        vault=m.PrePaidVaultOrder(name="bought", billing=billing, resources=[])
+    )
     line = sdk.create_post_paid_vault(body=body).orders[0]
     assert sdk.show_vault(vault_id=line.resource_id).vault.billing.charging_mode == "pre_paid"
     spec = "vault.backup.server.normal"
     grown = m.CbcProductInfoOrderChange(product_id="p1", resource_size=200, resource_spec_code=spec)
-    changed = sdk.change_order(body=m.CbcOrderChange(product_info=grown, resource_id=line.resource_id))
+    changed = sdk.change_order(
+        body=m.CbcOrderChange(product_info=grown, resource_id=line.resource_id)
+    )
     assert changed.ret_code == 0 or "ret_code" in sdk.drops
     again = m.CbcProductInfoUpdate(product_id="p1", resource_size=300, resource_spec_code=spec)
-    updated = sdk.update_order(order_id=line.order_id, body=m.CbcUpdate(product_info=again, resource_id=line.resource_id))
+    updated = sdk.update_order(
+        order_id=line.order_id, body=m.CbcUpdate(product_info=again, resource_id=line.resource_id)
+    )
     assert updated.ret_code == "0"
     assert sdk.show_vault(vault_id=line.resource_id).vault.billing.size == 300
     vault = make_vault(sdk, name="to-period")
@@ -310,7 +403,9 @@ def orders(sdk: Sdk) -> None:
 
 def account(sdk: Sdk) -> None:
     assert sdk.list_features().body["replication.enable"] is True
-    assert sdk.show_feature(feature_key="replication.source_region").body == {"replication.source_region": "cn-north-4"}
+    assert sdk.show_feature(feature_key="replication.source_region").body == {
+        "replication.source_region": "cn-north-4"
+    }
     names = {each.name for each in sdk.list_projects().projects}
     assert names == {"payments", "databases", "standby"}
     assert len(sdk.list_domain_projects(domain_name="acme").projects) == 3
@@ -322,7 +417,10 @@ def account(sdk: Sdk) -> None:
 
 def every_story(client: Callable[[str], Any]) -> None:
     """Run all stories with clients like Sdk; `client` makes one for a project."""
-    sdk, near, far = (client(project) for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID))
+    sdk, near, far = (
+        client(project)
+        for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID, STANDBY_PROJECT_ID)
+    )
     servers = protectability(sdk)
     vaults(sdk, servers)
     backup_id = backups(sdk, servers)
@@ -336,11 +434,14 @@ def every_story(client: Callable[[str], Any]) -> None:
     account(sdk)
 
 
-@pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")  # dateutil is optional to the SDK
+# dateutil is optional to the SDK
+@pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")
 async def test_every_operation_of_the_sdk_works_unchanged(running: RunningEmulator) -> None:
     called: set[str] = set()
     await asyncio.to_thread(every_story, lambda project: Sdk(running.base_url, project, called))
     assert len(OPERATIONS) == 74
     assert called == OPERATIONS
-    names = {route for entry in running.state.truth.entries() if (route := entry.operation) is not None}
+    names = {
+        route for entry in running.state.truth.entries() if (route := entry.operation) is not None
+    }
     assert len(names) == 74

@@ -1,4 +1,6 @@
-"""Calling any RPC by its name, reading what a failed call says, and asking the emulator what really happened."""
+"""Calling any RPC by its name, reading what a failed call says, and asking the emulator what really
+happened.
+"""
 
 import asyncio
 import contextlib
@@ -28,25 +30,41 @@ BINDINGS = {rpc: binding for rpc, binding in CATALOG.bindings.items() if not bin
 
 
 def _with_own_project(value: Any) -> Any:
-    """An example's request whose destinations are the project of the tenant that calls in most tests."""
+    """An example's request whose destinations are the project of the tenant that calls in most
+    tests.
+    """
     if isinstance(value, list):
         return [_with_own_project(item) for item in value]
     if not isinstance(value, dict):
         return value
     own = ("destination_project_id", "external_project_id")
-    return {key: PAYMENTS_PROJECT_ID if key in own else _with_own_project(item) for key, item in value.items()}
+    return {
+        key: PAYMENTS_PROJECT_ID if key in own else _with_own_project(item)
+        for key, item in value.items()
+    }
 
 
 def _without_replaced(value: Any) -> Any:
-    """A request without what is read before the change is sent (test_clearing.py): so the change is the first call, and no object need exist."""
+    """A request without what is read before the change is sent (test_clearing.py): so the change is
+    the first call, and no object need exist.
+    """
     if not isinstance(value, dict):
         return value
-    return {key: _without_replaced(item) for key, item in value.items() if key not in {"operation_definition", "policy_operation_definition"}}
+    return {
+        key: _without_replaced(item)
+        for key, item in value.items()
+        if key not in {"operation_definition", "policy_operation_definition"}
+    }
 
 
 REQUESTS: Mapping[str, dict[str, Any]] = {
-    example["rpc"]: _with_own_project(_without_replaced(example["request"]) if "/Update" in example["rpc"] else example["request"])
-    for example in (json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json")))
+    example["rpc"]: _with_own_project(
+        _without_replaced(example["request"]) if "/Update" in example["rpc"] else example["request"]
+    )
+    for example in (
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))
+    )
 }
 DETAILS = {
     f"google.rpc.{kind.__name__}": kind
@@ -83,13 +101,17 @@ class Failure:
     def fields(self) -> list[str]:
         """Paths of the fields that the caller got wrong."""
         found = self.details.get("BadRequest")
-        return [violation.field for violation in found.field_violations] if found is not None else []  # type: ignore[attr-defined]
+        return (
+            [violation.field for violation in found.field_violations] if found is not None else []
+        )  # type: ignore[attr-defined]
 
 
 def failure_of(error: grpc.aio.AioRpcError) -> Failure:
     trailers = {str(key): value for key, value in error.trailing_metadata() or ()}
     raw = trailers.get("grpc-status-details-bin")
-    packed: list[any_pb2.Any] = list(status_pb2.Status.FromString(raw).details) if isinstance(raw, bytes) else []
+    packed: list[any_pb2.Any] = (
+        list(status_pb2.Status.FromString(raw).details) if isinstance(raw, bytes) else []
+    )
     details = {}
     for detail in packed:
         name = detail.TypeName()
@@ -99,7 +121,11 @@ def failure_of(error: grpc.aio.AioRpcError) -> Failure:
 
 def message_for(rpc: str, fields: Mapping[str, Any] | Message) -> Message:
     """A request from its JSON form with proto names."""
-    return fields if isinstance(fields, Message) else json_format.ParseDict(dict(fields), CATALOG[rpc].request_type())
+    return (
+        fields
+        if isinstance(fields, Message)
+        else json_format.ParseDict(dict(fields), CATALOG[rpc].request_type())
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +135,9 @@ class Caller:
     channel: grpc.aio.Channel
     metadata: tuple[tuple[str, str], ...]
 
-    def start(self, rpc: str, fields: Mapping[str, Any] | Message, timeout_s: float | None = 20) -> grpc.aio.UnaryUnaryCall[Any, Any]:
+    def start(
+        self, rpc: str, fields: Mapping[str, Any] | Message, timeout_s: float | None = 20
+    ) -> grpc.aio.UnaryUnaryCall[Any, Any]:
         method = self.channel.unary_unary(
             f"/cbrgateway.v1.{rpc}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -117,7 +145,12 @@ class Caller:
         )
         return method(message_for(rpc, fields), timeout=timeout_s, metadata=self.metadata)
 
-    async def __call__(self, rpc: str, fields: Mapping[str, Any] | Message | None = None, timeout_s: float | None = 20) -> Any:
+    async def __call__(
+        self,
+        rpc: str,
+        fields: Mapping[str, Any] | Message | None = None,
+        timeout_s: float | None = 20,
+    ) -> Any:
         try:
             return await self.start(rpc, fields if fields is not None else {}, timeout_s)
         except grpc.aio.AioRpcError as error:
@@ -128,7 +161,12 @@ class Caller:
         assert not isinstance(answer, Failure), answer
         return answer
 
-    async def fails(self, rpc: str, fields: Mapping[str, Any] | Message | None = None, timeout_s: float | None = 20) -> Failure:
+    async def fails(
+        self,
+        rpc: str,
+        fields: Mapping[str, Any] | Message | None = None,
+        timeout_s: float | None = 20,
+    ) -> Failure:
         answer = await self(rpc, fields, timeout_s)
         assert isinstance(answer, Failure), f"expected a failure, got {answer}"
         return answer
@@ -143,13 +181,18 @@ def tenant_for(rpc: str) -> str:
 
 
 def arrived(world: World, rpc: str = "") -> list[Entry]:
-    """The requests of one RPC's operation, or of all, in the order in which the emulator received them."""
+    """The requests of one RPC's operation, or of all, in the order in which the emulator received
+    them.
+    """
     entries = world.emulator.state.truth.entries()
     return [entry for entry in entries if not rpc or entry.operation == BINDINGS[rpc].operation]
 
 
 def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> None:
-    """Orders a fault, for one RPC's operation or for every request. `on`: for requests with this id in their path only."""
+    """Orders a fault, for one RPC's operation or for every request.
+
+    `on`: for requests with this id in their path only.
+    """
     match = ({"operation": BINDINGS[rpc].operation} if rpc else {}) | ({"object": on} if on else {})
     world.emulator.state.faults.add({"kind": kind, "match": match, **parts})
 
@@ -163,7 +206,8 @@ def forget(app: App) -> None:
 async def told(call: Callable[[], Awaitable[Failure]]) -> Failure:
     """How the gateway itself ends a call whose time is up.
 
-    It does so 150 ms before the deadline. On a machine that stops for as long, the client's own timer is first and knows no reason; then again.
+    It does so 150 ms before the deadline. On a machine that stops for as long, the client's own
+    timer is first and knows no reason; then again.
     """
     for _ in range(4):
         failed = await call()
@@ -182,5 +226,8 @@ async def until(true: Callable[[], object], within_s: float = 15.0) -> None:
 @contextlib.asynccontextmanager
 async def gateway_before(endpoint: str, **server: Any) -> AsyncIterator[tuple[App, Caller]]:
     """A gateway whose regions are all at `endpoint`, and a caller of it."""
-    async with open_app(config_for(endpoint, **server)) as app, grpc.aio.insecure_channel(app.address) as channel:
+    async with (
+        open_app(config_for(endpoint, **server)) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
         yield app, Caller(channel, World.metadata())

@@ -29,18 +29,27 @@ def configuration(endpoint: str = NOBODY, **sections: Any) -> dict[str, Any]:
 
 
 class Gateway:
-    """A `cbr-gateway serve`. Where its configuration is a pipe, it waits for it as long as a test likes."""
+    """A `cbr-gateway serve`.
+
+    Where its configuration is a pipe, it waits for it as long as a test likes.
+    """
 
     def __init__(self, config: Path) -> None:
         self._pipe = config
         path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
-        environ = os.environ | {"PYTHONPATH": path, "AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
+        environ = os.environ | {
+            "PYTHONPATH": path,
+            "AK": emulated.ACCESS_KEY,
+            "SK": emulated.SECRET_KEY,
+        }
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self._pipe)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
 
     @contextlib.contextmanager
     def asked_for(self) -> Iterator[list[str]]:
-        """It waits for its configuration meanwhile; afterwards it gets the text that was put into the list."""
+        """It waits for its configuration meanwhile; afterwards it gets the text that was put into
+        the list.
+        """
         given: list[str] = []
         # Opening waits until the other side opens, too.
         with self._pipe.open("w") as pipe:

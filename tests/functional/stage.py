@@ -17,7 +17,10 @@ MEMBER = {"payments": PAYMENTS_PROJECT_ID, "databases": DATABASES_PROJECT_ID}
 
 async def servers(caller: Caller, count: int = 1) -> list[dict[str, str]]:
     """Resources that no vault holds yet."""
-    found = await caller.ok("ProtectabilityService/ListProtectables", {"protectable_type": "PROTECTABLE_TYPE_SERVER", "name": "server-0"})
+    found = await caller.ok(
+        "ProtectabilityService/ListProtectables",
+        {"protectable_type": "PROTECTABLE_TYPE_SERVER", "name": "server-0"},
+    )
     free = [row for row in found.instances if not row.protectable.vault.id]
     return [{"id": row.id, "type": row.type} for row in free[:count]]
 
@@ -28,7 +31,9 @@ def vault_request(name: str = "vault", **more: Any) -> dict[str, Any]:
 
 async def vault(caller: Caller, count: int = 0, **more: Any) -> Any:
     resources = await servers(caller, count) if count else []
-    return (await caller.ok("VaultService/CreateVault", vault_request(resources=resources, **more))).vault
+    return (
+        await caller.ok("VaultService/CreateVault", vault_request(resources=resources, **more))
+    ).vault
 
 
 async def policy(caller: Caller, name: str = "nightly") -> Any:
@@ -54,12 +59,19 @@ async def organization_policy(caller: Caller) -> Any:
         "policy_operation_definition": {"max_backups": 10},
         "policy_trigger": TRIGGER,
     }
-    return (await caller.ok("OrganizationPolicyService/CreateOrganizationPolicy", {"policy": wish})).policy
+    return (
+        await caller.ok("OrganizationPolicyService/CreateOrganizationPolicy", {"policy": wish})
+    ).policy
 
 
 async def agent(caller: Caller) -> str:
     agent_id = "299332e3-f4c4-5cf4-8dd4-7f98fe25ff54"
-    wish = {"agent_id": agent_id, "host_name": "db-01", "host_ip": "192.168.7.21", "host_os": "linux"}
+    wish = {
+        "agent_id": agent_id,
+        "host_name": "db-01",
+        "host_ip": "192.168.7.21",
+        "host_os": "linux",
+    }
     await caller.ok("AgentService/RegisterAgent", {"agent": wish})
     return agent_id
 
@@ -73,5 +85,8 @@ async def backup(caller: Caller) -> Any:
 async def shared_backup(owner: Caller) -> str:
     """A backup of the payments project that is offered to the databases project."""
     backup_id = (await backup(owner)).id
-    await owner.ok("BackupShareService/AddBackupMembers", {"backup_id": backup_id, "project_ids": [DATABASES_PROJECT_ID]})
+    await owner.ok(
+        "BackupShareService/AddBackupMembers",
+        {"backup_id": backup_id, "project_ids": [DATABASES_PROJECT_ID]},
+    )
     return str(backup_id)

@@ -19,11 +19,15 @@ from tests.harness import STANDBY_REGION, World, config_for
 LIST, CREATE = "VaultService/ListVaults", "VaultService/CreateVault"
 OFFERED = 200
 FLOOR = 45
-"""Attempts beyond the tenth that a burst may cost: the bucket's 500 tokens at 14 for a retry, and what was in flight when it was empty."""
+"""Attempts beyond the tenth that a burst may cost: the bucket's 500 tokens at 14 for a retry, and
+what was in flight when it was empty.
+"""
 
 
 async def offer(call, rpc, fields, count=OFFERED, at_once=8):
-    """Makes `count` calls, some at once (few, so that the server's own cap stays out of it), and returns the answers."""
+    """Makes `count` calls, some at once (few, so that the server's own cap stays out of it), and
+    returns the answers.
+    """
     gate = asyncio.Semaphore(at_once)
 
     async def one():
@@ -40,11 +44,15 @@ async def test_a_burst_of_503_is_not_multiplied(world, payments):
     assert len(arrived(world)) <= 1.1 * OFFERED + FLOOR
     refused = [answer for answer in answers if answer.reason == "UPSTREAM_UNREACHABLE"]
     assert refused, "the breaker opened"
-    assert {answer.facts.get("sent", "no") for answer in refused if "attempts" not in answer.facts} <= {"no"}
+    assert {
+        answer.facts.get("sent", "no") for answer in refused if "attempts" not in answer.facts
+    } <= {"no"}
 
 
 async def test_retries_have_a_budget_when_the_breaker_stays_closed(world, payments):
-    """Just under half of the calls fail: the breaker lets them through, the bucket must do the rest."""
+    """Just under half of the calls fail: the breaker lets them through, the bucket must do the
+    rest.
+    """
     order(world, "status", LIST, status=502, body={}, times=None, probability=0.4)
     await offer(payments, LIST, {}, count=300)
     assert len(arrived(world, LIST)) <= 1.1 * 300 + FLOOR
@@ -65,7 +73,9 @@ async def test_the_breaker_of_reads_leaves_writes_alone(world, payments):
     order(world, "status", LIST, status=503, body={}, times=None)
     await offer(payments, LIST, {}, count=60)
     assert (await payments.fails(LIST)).reason == "UPSTREAM_UNREACHABLE"
-    assert (await payments.fails("VaultService/DeleteVaultTag", {"vault_id": "none", "key": "k"})).reason != "UPSTREAM_UNREACHABLE"
+    assert (
+        await payments.fails("VaultService/DeleteVaultTag", {"vault_id": "none", "key": "k"})
+    ).reason != "UPSTREAM_UNREACHABLE"
 
 
 async def test_creates_that_fail_are_never_multiplied(world, payments):
@@ -94,21 +104,42 @@ async def test_one_region_down_leaves_the_other_alone(world):
     config = config_for(world.emulator.base_url)
     with socket.socket() as nowhere:
         nowhere.bind(("127.0.0.1", 0))
-        down = {STANDBY_REGION: RegionSettings(endpoint=f"http://127.0.0.1:{nowhere.getsockname()[1]}")}
-        upstream = config.upstream.model_copy(update={"regions": {**config.upstream.regions, **down}})
+        down = {
+            STANDBY_REGION: RegionSettings(endpoint=f"http://127.0.0.1:{nowhere.getsockname()[1]}")
+        }
+        upstream = config.upstream.model_copy(
+            update={"regions": {**config.upstream.regions, **down}}
+        )
         half = config.model_copy(update={"upstream": upstream})
         async with open_app(half) as app, grpc.aio.insecure_channel(app.address) as channel:
-            well, broken = (Caller(channel, World.metadata(tenant)) for tenant in ("payments", "standby"))
-            answers, others = await asyncio.gather(offer(broken, LIST, {}, count=60), offer(well, LIST, {}, count=60))
-    assert {(answer.code, answer.reason) for answer in answers} == {("UNAVAILABLE", "UPSTREAM_UNREACHABLE")}
+            well, broken = (
+                Caller(channel, World.metadata(tenant)) for tenant in ("payments", "standby")
+            )
+            answers, others = await asyncio.gather(
+                offer(broken, LIST, {}, count=60), offer(well, LIST, {}, count=60)
+            )
+    assert {(answer.code, answer.reason) for answer in answers} == {
+        ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
+    }
     assert not [answer for answer in others if isinstance(answer, Failure)]
 
 
 async def test_one_throttled_project_leaves_the_others_alone(world, payments):
     match = {"operation": "ListVault", "project_id": PAYMENTS_PROJECT_ID}
-    world.emulator.state.faults.add({"kind": "status", "status": 429, "headers": {"Retry-After": "0"}, "match": match, "times": None})
+    world.emulator.state.faults.add(
+        {
+            "kind": "status",
+            "status": 429,
+            "headers": {"Retry-After": "0"},
+            "match": match,
+            "times": None,
+        }
+    )
     throttled, standby, databases = await asyncio.gather(
-        *(offer(call, LIST, {}, count=60) for call in (payments, caller(world, "standby"), caller(world, "databases")))
+        *(
+            offer(call, LIST, {}, count=60)
+            for call in (payments, caller(world, "standby"), caller(world, "databases"))
+        )
     )
     assert {answer.reason for answer in throttled} == {"UPSTREAM_THROTTLED"}
     assert not [answer for answer in (*standby, *databases) if isinstance(answer, Failure)]
@@ -126,7 +157,14 @@ async def test_callers_in_a_hurry_open_no_breaker_for_the_others(world, payments
 
 async def test_answers_that_are_too_large_open_no_breaker(world, payments):
     """How much the gateway takes is a limit of its own."""
-    order(world, "status", LIST, status=200, body={"vaults": [], "padding": "x" * MAX_BODY_BYTES}, times=None)
+    order(
+        world,
+        "status",
+        LIST,
+        status=200,
+        body={"vaults": [], "padding": "x" * MAX_BODY_BYTES},
+        times=None,
+    )
     answers = await offer(payments, LIST, {"page_size": 1}, count=25)
     assert {answer.reason for answer in answers} == {"UPSTREAM_PROTOCOL"}
     world.emulator.state.faults.remove()

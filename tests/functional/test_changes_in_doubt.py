@@ -1,4 +1,6 @@
-"""Changes whose answer is lost after they were carried out, or before: the caller gets the right response, and CBR does the work once."""
+"""Changes whose answer is lost after they were carried out, or before: the caller gets the right
+response, and CBR does the work once.
+"""
 
 import pytest
 from google.protobuf import json_format
@@ -38,22 +40,43 @@ async def update_member(call):
     backup_id = await stage.shared_backup(owner)
     own = await stage.vault(call)
     member = stage.MEMBER["databases"]
-    return {"backup_id": backup_id, "member_id": member, "status": "MEMBER_STATUS_ACCEPTED", "vault_id": own.id}
+    return {
+        "backup_id": backup_id,
+        "member_id": member,
+        "status": "MEMBER_STATUS_ACCEPTED",
+        "vault_id": own.id,
+    }
 
 
 async def update_organization_policy(call):
-    change = {"name": "other", "policy_enabled": False, "policy_operation_definition": {"max_backups": 3}, "policy_trigger": stage.TRIGGER}
+    change = {
+        "name": "other",
+        "policy_enabled": False,
+        "policy_operation_definition": {"max_backups": 3},
+        "policy_trigger": stage.TRIGGER,
+    }
     return {"organization_policy_id": (await stage.organization_policy(call)).id, "policy": change}
 
 
 async def update_policy(call):
-    change = {"name": "other", "enabled": False, "operation_definition": {"max_backups": 3}, "trigger": stage.TRIGGER}
+    change = {
+        "name": "other",
+        "enabled": False,
+        "operation_definition": {"max_backups": 3},
+        "trigger": stage.TRIGGER,
+    }
     return {"policy_id": (await stage.policy(call)).id, "policy": change}
 
 
 async def update_vault(call):
     made = await stage.vault(call, 1)
-    change = {"name": "other", "smn_notify": False, "threshold_percent": 70, "auto_expand": True, "billing": {"size_gib": 1200}}
+    change = {
+        "name": "other",
+        "smn_notify": False,
+        "threshold_percent": 70,
+        "auto_expand": True,
+        "billing": {"size_gib": 1200},
+    }
     return {"vault_id": made.id, "vault": change}
 
 
@@ -68,7 +91,11 @@ async def remove_resources(call):
 
 async def set_resources(call):
     made = await stage.vault(call, 2)
-    return {"vault_id": made.id, "resource_ids": [made.resources[1].id], "action": "AUTO_PROTECT_ACTION_SUSPEND"}
+    return {
+        "vault_id": made.id,
+        "resource_ids": [made.resources[1].id],
+        "action": "AUTO_PROTECT_ACTION_SUSPEND",
+    }
 
 
 async def associate(call):
@@ -192,7 +219,11 @@ async def restore(call):
 
 async def migrate(call):
     source, target = await stage.vault(call, 1), await stage.vault(call)
-    return {"vault_id": source.id, "destination_vault_id": target.id, "resource_ids": [source.resources[0].id]}
+    return {
+        "vault_id": source.id,
+        "destination_vault_id": target.id,
+        "resource_ids": [source.resources[0].id],
+    }
 
 
 ONCE = {
@@ -206,11 +237,15 @@ ONCE = {
 
 def each(scenes):
     ordered = sorted(scenes, key=lambda scene: scene[1].__name__)
-    return pytest.mark.parametrize(("rpc", "scene"), ordered, ids=[scene.__name__ for _, scene in ordered])
+    return pytest.mark.parametrize(
+        ("rpc", "scene"), ordered, ids=[scene.__name__ for _, scene in ordered]
+    )
 
 
 def someone(world, rpc):
-    return caller(world, "databases" if rpc == "BackupShareService/UpdateBackupMember" else tenant_for(rpc))
+    return caller(
+        world, "databases" if rpc == "BackupShareService/UpdateBackupMember" else tenant_for(rpc)
+    )
 
 
 def content(message):
@@ -218,14 +253,21 @@ def content(message):
 
     def bare(value):
         if isinstance(value, dict):
-            return {key: bare(inside) for key, inside in value.items() if not key.endswith(("_time", "_at")) and key != "submission"}
+            return {
+                key: bare(inside)
+                for key, inside in value.items()
+                if not key.endswith(("_time", "_at")) and key != "submission"
+            }
         return [bare(item) for item in value] if isinstance(value, list) else value
 
     return bare(json_format.MessageToDict(message, preserving_proto_field_name=True))
 
 
 async def undisturbed(world, rpc, scene):
-    """The response and the state when nothing goes wrong. The emulator makes the same ids every time."""
+    """The response and the state when nothing goes wrong.
+
+    The emulator makes the same ids every time.
+    """
     call = someone(world, rpc)
     response = content(await call.ok(rpc, await scene(call)))
     world.emulator.state.reset()
@@ -238,7 +280,9 @@ def commits(world, rpc, since):
 
 
 def last_seq(world):
-    return world.emulator.state.truth.entries()[-1].seq if world.emulator.state.truth.entries() else 0
+    return (
+        world.emulator.state.truth.entries()[-1].seq if world.emulator.state.truth.entries() else 0
+    )
 
 
 @each(CONVERGE)
@@ -306,11 +350,19 @@ async def test_what_was_made_is_not_made_twice(world, rpc, scene, loss):
     kind, parts = LOST_AFTER[loss]
     order(world, kind, rpc, **parts)
     failed = await call.fails(rpc, {**request, "request_id": f"once-{loss}"})
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNAVAILABLE", "OUTCOME_UNKNOWN", "1")
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == (
+        "UNAVAILABLE",
+        "OUTCOME_UNKNOWN",
+        "1",
+    )
     assert commits(world, rpc, since) == [True]
 
 
 def test_every_change_that_is_read_back_has_a_scene():
-    converging = {rpc for rpc, binding in BINDINGS.items() if binding.retry_class is RetryClass.CONVERGE}
+    converging = {
+        rpc for rpc, binding in BINDINGS.items() if binding.retry_class is RetryClass.CONVERGE
+    }
     assert {rpc for rpc, _ in CONVERGE | RESPONSE_NOT_SHOWN} == converging
-    assert {rpc for rpc, _ in DELETE} == {rpc for rpc, binding in BINDINGS.items() if binding.retry_class is RetryClass.DELETE}
+    assert {rpc for rpc, _ in DELETE} == {
+        rpc for rpc, binding in BINDINGS.items() if binding.retry_class is RetryClass.DELETE
+    }

@@ -1,4 +1,6 @@
-"""A gateway before two clouds of the family at once: what one of them does not have ends before anything is sent, and GetCloudFeatures tells it."""
+"""A gateway before two clouds of the family at once: what one of them does not have ends before
+anything is sent, and GetCloudFeatures tells it.
+"""
 
 import hashlib
 
@@ -14,23 +16,47 @@ from tests.functional.calls import BINDINGS, REQUESTS, Caller
 from tests.harness import REGION, World, config_for, tenant_entry
 
 FEATURES = "FeatureService/GetCloudFeatures"
-ABSENT = [rpc for rpc, binding in BINDINGS.items() if any(binding.operation in group.operations for group in FLAVORS["otc"].absent)]
-VAULT = {"vault": {"name": "first", "billing": {"size_gib": 20, "object_type": 2, "protect_type": 2, "consistent_level": 2}}}
+ABSENT = [
+    rpc
+    for rpc, binding in BINDINGS.items()
+    if any(binding.operation in group.operations for group in FLAVORS["otc"].absent)
+]
+VAULT = {
+    "vault": {
+        "name": "first",
+        "billing": {"size_gib": 20, "object_type": 2, "protect_type": 2, "consistent_level": 2},
+    }
+}
 
 
 @pytest.fixture
 async def world():
-    """`payments` is in Huawei Cloud; `databases`, with a caller who may only read, and `admin` are in a region of Open Telekom Cloud."""
-    viewer = {"id": "reader", "role": "viewer", "api_key": hashlib.sha256(b"key-of-reader").hexdigest()}
+    """`payments` is in Huawei Cloud; `databases`, with a caller who may only read, and `admin` are
+    in a region of Open Telekom Cloud.
+    """
+    viewer = {
+        "id": "reader",
+        "role": "viewer",
+        "api_key": hashlib.sha256(b"key-of-reader").hexdigest(),
+    }
     async with running_emulator() as cloud:
-        access = {name: {"kind": "access_key", "access_key": {"env": ak}, "secret_key": {"env": sk}} for name, ak, sk in KEYS}
-        regions = {REGION: {"endpoint": cloud.base_url}, "eu-de": {"flavor": "otc", "endpoint": cloud.base_url}}
+        access = {
+            name: {"kind": "access_key", "access_key": {"env": ak}, "secret_key": {"env": sk}}
+            for name, ak, sk in KEYS
+        }
+        regions = {
+            REGION: {"endpoint": cloud.base_url},
+            "eu-de": {"flavor": "otc", "endpoint": cloud.base_url},
+        }
         tenants = [tenant_entry("payments"), tenant_entry("databases"), tenant_entry("admin")]
         for tenant in tenants[1:]:
             tenant["projects"][0]["region"] = "eu-de"
         tenants[1]["principals"] = [viewer]
         sections = {"upstream": {"regions": regions, "credentials": access}, "tenants": tenants}
-        async with open_app(config_for(cloud.base_url, sections)) as app, grpc.aio.insecure_channel(app.address) as channel:
+        async with (
+            open_app(config_for(cloud.base_url, sections)) as app,
+            grpc.aio.insecure_channel(app.address) as channel,
+        ):
             yield World(app, cloud, channel)
 
 
@@ -51,7 +77,9 @@ async def test_what_the_cloud_does_not_have_is_refused_and_nothing_is_sent(world
         assert operation in failed.message
         assert failed.facts.items() >= {"flavor": "otc", "operation": operation}.items()
         assert "attempts" not in failed.facts
-    failed = await admin.fails("QuotaService/CheckQuota", {"order_vault": REQUESTS["VaultService/OrderVault"]})
+    failed = await admin.fails(
+        "QuotaService/CheckQuota", {"order_vault": REQUESTS["VaultService/OrderVault"]}
+    )
     assert failed.reason == "CLOUD_UNSUPPORTED"
     assert world.emulator.state.truth.entries() == []
 
@@ -65,7 +93,9 @@ async def test_it_is_refused_before_the_request_is_read_and_leaves_nothing_behin
 async def test_what_it_has_works_with_keys_that_are_derived_for_it(world):
     otc = caller(world, "databases")
     made = await otc.ok("VaultService/CreateVault", VAULT)
-    assert made.vault.id in {vault.id for vault in (await otc.ok("VaultService/ListVaults", {})).vaults}
+    assert made.vault.id in {
+        vault.id for vault in (await otc.ok("VaultService/ListVaults", {})).vaults
+    }
     assert (await caller(world, "payments").ok("FeatureService/ListFeatures", {})).features
 
 
@@ -74,13 +104,19 @@ async def test_features_say_what_works_and_each_call_agrees(world):
     assert (told.flavor, told.cloud_name, told.region) == ("otc", "Open Telekom Cloud", "eu-de")
     assert {row.rpc for row in told.rpcs} >= BINDINGS.keys()
     reasons = {row.rpc: row.reason for row in told.rpcs if not row.available}
-    assert {rpc for rpc, reason in reasons.items() if reason == errors_pb2.ERROR_REASON_CLOUD_UNSUPPORTED} <= set(ABSENT)
+    assert {
+        rpc
+        for rpc, reason in reasons.items()
+        if reason == errors_pb2.ERROR_REASON_CLOUD_UNSUPPORTED
+    } <= set(ABSENT)
     for rpc, reason in reasons.items():
         failed = await caller(world, "databases").fails(rpc, {})
         assert failed.reason == reason_name(reason), rpc
         assert failed.message == next(row.message for row in told.rpcs if row.rpc == rpc)
     assert list(told.charging_modes) == [types_pb2.CHARGING_MODE_POST_PAID]
-    assert told.limits == feature_pb2.CloudLimits(max_vault_tags=20, min_vault_size_gib=10, max_vault_size_gib=10485760)
+    assert told.limits == feature_pb2.CloudLimits(
+        max_vault_tags=20, min_vault_size_gib=10, max_vault_size_gib=10485760
+    )
     assert told.vault_tags_on_create
     assert not told.creates_marked  # config_for turns markers off
 
@@ -88,9 +124,15 @@ async def test_features_say_what_works_and_each_call_agrees(world):
 async def test_features_are_those_of_the_caller(world):
     everything = await caller(world, "admin").ok(FEATURES, {})
     assert {row.rpc for row in everything.rpcs if not row.available} == set(ABSENT)
-    reads = await Caller(world.channel, (("authorization", "Bearer key-of-reader"),)).ok(FEATURES, {})
-    assert {row.rpc: row.reason for row in reads.rpcs}["VaultService/CreateVault"] == errors_pb2.ERROR_REASON_PERMISSION_MISSING
+    reads = await Caller(world.channel, (("authorization", "Bearer key-of-reader"),)).ok(
+        FEATURES, {}
+    )
+    assert {row.rpc: row.reason for row in reads.rpcs}[
+        "VaultService/CreateVault"
+    ] == errors_pb2.ERROR_REASON_PERMISSION_MISSING
     here = await caller(world, "payments").ok(FEATURES, {})
     assert here.flavor == "huawei"
-    assert {row.reason for row in here.rpcs if not row.available} == {errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY}
+    assert {row.reason for row in here.rpcs if not row.available} == {
+        errors_pb2.ERROR_REASON_ADMINISTRATOR_ONLY
+    }
     assert world.emulator.state.truth.entries() == []

@@ -1,4 +1,7 @@
-"""What a caller's deadline and a caller's leaving mean for the calls to CBR. Bounds are wide: they tell right from wrong, not fast from slow."""
+"""What a caller's deadline and a caller's leaving mean for the calls to CBR.
+
+Bounds are wide: they tell right from wrong, not fast from slow.
+"""
 
 import asyncio
 import contextlib
@@ -21,9 +24,14 @@ EMPTY_LIST = answer(b'{"vaults":[],"count":0}')
 @pytest.mark.parametrize("timeout_s", [0.02, 0.1, 0.25])
 @pytest.mark.parametrize("rpc", ["VaultService/ListVaults", "VaultService/CreateVault"])
 async def test_a_deadline_that_leaves_no_time_sends_nothing(world, payments, rpc, timeout_s):
-    failed = await payments.fails(rpc, stage.vault_request() if rpc.endswith("CreateVault") else {}, timeout_s=timeout_s)
+    failed = await payments.fails(
+        rpc, stage.vault_request() if rpc.endswith("CreateVault") else {}, timeout_s=timeout_s
+    )
     assert failed.code == "DEADLINE_EXCEEDED"
-    assert failed.reason in {"", "DEADLINE_TOO_SHORT"}, "empty when the client's own timer was first"
+    assert failed.reason in {
+        "",
+        "DEADLINE_TOO_SHORT",
+    }, "empty when the client's own timer was first"
     await asyncio.sleep(0.05)
     assert arrived(world) == []
 
@@ -35,7 +43,9 @@ async def test_a_read_is_answered_before_the_deadline(world, payments):
         return told(lambda: payments.fails("VaultService/ListVaults", {}, timeout_s=timeout_s))
 
     failures = await asyncio.gather(*map(call, (0.5, 0.8, 1.5)))
-    assert {(failed.code, failed.reason) for failed in failures} == {("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")}
+    assert {(failed.code, failed.reason) for failed in failures} == {
+        ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
+    }
 
 
 async def test_no_attempt_starts_that_has_no_time_to_end(world, payments):
@@ -47,11 +57,19 @@ async def test_no_attempt_starts_that_has_no_time_to_end(world, payments):
         ends_at = time.time() + timeout_s
         # The name tells the calls apart in the truth log.
         await payments("VaultService/ListVaults", {"name": name}, timeout_s=timeout_s)
-        return [ends_at - entry.arrived_at for entry in arrived(world, "VaultService/ListVaults") if f"name={name}&" in f"{entry.target}&"]
+        return [
+            ends_at - entry.arrived_at
+            for entry in arrived(world, "VaultService/ListVaults")
+            if f"name={name}&" in f"{entry.target}&"
+        ]
 
-    # A request arrives later than its attempt started, by what the machine took: of several rounds one has to be without fault.
+    # A request arrives later than its attempt started, by what the machine took: of several rounds
+    # one has to be without fault.
     for number in range(4):
-        rounds = [await left_at_arrival(f"round-{number}-{round(timeout_s * 100)}", timeout_s) for timeout_s in (0.3, 0.45, 0.6, 0.75, 0.9, 1.05)]
+        rounds = [
+            await left_at_arrival(f"round-{number}-{round(timeout_s * 100)}", timeout_s)
+            for timeout_s in (0.3, 0.45, 0.6, 0.75, 0.9, 1.05)
+        ]
         left = [left_s for lefts in rounds for left_s in lefts]
         if len(left) >= 8 and min(left) >= MIN_ATTEMPT_S:
             break
@@ -81,7 +99,9 @@ async def test_a_read_stops_when_its_caller_has_gone(how):
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments, lines, how):
     order(world, "delay", "VaultService/CreateVault", seconds=2.5)
-    call = payments.start("VaultService/CreateVault", stage.vault_request(), timeout_s=20 if how == "cancel" else 0.9)
+    call = payments.start(
+        "VaultService/CreateVault", stage.vault_request(), timeout_s=20 if how == "cancel" else 0.9
+    )
     await until(lambda: arrived(world, "VaultService/CreateVault"))
     if how == "cancel":
         call.cancel()
@@ -92,7 +112,9 @@ async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments
     await until(lambda: entry.committed)
 
     def alone():
-        return [line for line in lines() if line["event"] == "change ended after its caller had gone"]
+        return [
+            line for line in lines() if line["event"] == "change ended after its caller had gone"
+        ]
 
     await until(alone)
     (end,) = alone()
@@ -106,7 +128,11 @@ async def test_a_change_that_outlasts_the_caller_is_unknown_to_it(world, payment
     async def call():
         world.emulator.state.reset()
         order(world, "delay", "VaultService/CreateVault", seconds=20, times=None)
-        return await payments.fails("VaultService/CreateVault", {**stage.vault_request(), "request_id": uuid.uuid4().hex}, timeout_s=1.0)
+        return await payments.fails(
+            "VaultService/CreateVault",
+            {**stage.vault_request(), "request_id": uuid.uuid4().hex},
+            timeout_s=1.0,
+        )
 
     failed = await told(call)
     assert (failed.code, failed.reason) == ("UNAVAILABLE", "OUTCOME_UNKNOWN")
@@ -119,10 +145,16 @@ async def test_what_an_earlier_attempt_was_answered_is_not_said_of_a_later_one(w
         world.emulator.state.reset()
         order(world, "status", "VaultService/DeleteVault", status=502, body={})
         order(world, "delay", "VaultService/DeleteVault", seconds=20, nth=2)
-        return await payments.fails("VaultService/DeleteVault", {"vault_id": uuid.uuid4().hex}, timeout_s=1.5)
+        return await payments.fails(
+            "VaultService/DeleteVault", {"vault_id": uuid.uuid4().hex}, timeout_s=1.5
+        )
 
     failed = await told(call)
-    assert (failed.reason, failed.facts["attempts"], failed.facts["sent"]) == ("OUTCOME_UNKNOWN", "2", "yes")
+    assert (failed.reason, failed.facts["attempts"], failed.facts["sent"]) == (
+        "OUTCOME_UNKNOWN",
+        "2",
+        "yes",
+    )
     assert "upstreamHttpStatus" not in failed.facts
 
 
@@ -130,8 +162,12 @@ async def test_what_an_earlier_attempt_was_answered_is_not_said_of_a_later_one(w
 async def one_connection(world, library="auto"):
     """A gateway with a single connection to CBR, and one call that holds it meanwhile."""
     config = config_for(world.emulator.base_url)
-    transport = config.upstream.transport.model_copy(update={"max_connections": 1, "transport": library})
-    narrow = config.model_copy(update={"upstream": config.upstream.model_copy(update={"transport": transport})})
+    transport = config.upstream.transport.model_copy(
+        update={"max_connections": 1, "transport": library}
+    )
+    narrow = config.model_copy(
+        update={"upstream": config.upstream.model_copy(update={"transport": transport})}
+    )
     async with open_app(narrow) as app, grpc.aio.insecure_channel(app.address) as channel:
         anyone = Caller(channel, World.metadata())
         order(world, "delay", "VaultService/ListVaults", seconds=20)
@@ -146,7 +182,9 @@ async def one_connection(world, library="auto"):
 @pytest.mark.parametrize("library", ["httpx", "httptools"])
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_change_is_not_begun_after_its_caller_has_gone(world, library, how):
-    """It waited for a connection, so nothing was sent; whoever left has been told so, or asks again: then there must be one vault, not two."""
+    """It waited for a connection, so nothing was sent; whoever left has been told so, or asks
+    again: then there must be one vault, not two.
+    """
     async with one_connection(world, library) as anyone:
         if how == "cancel":
             call = anyone.start("VaultService/CreateVault", stage.vault_request())
@@ -155,8 +193,16 @@ async def test_a_change_is_not_begun_after_its_caller_has_gone(world, library, h
             with pytest.raises(asyncio.CancelledError):
                 await call
         else:
-            failed = await told(lambda: anyone.fails("VaultService/CreateVault", stage.vault_request(), timeout_s=0.8))
-            assert (failed.code, failed.reason, failed.facts["sent"]) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE", "no")
+            failed = await told(
+                lambda: anyone.fails(
+                    "VaultService/CreateVault", stage.vault_request(), timeout_s=0.8
+                )
+            )
+            assert (failed.code, failed.reason, failed.facts["sent"]) == (
+                "UNAVAILABLE",
+                "UPSTREAM_UNREACHABLE",
+                "no",
+            )
     await asyncio.sleep(0.3)
     assert arrived(world, "VaultService/CreateVault") == []
 
@@ -165,7 +211,9 @@ async def test_a_change_to_a_busy_resource_waits_its_turn_and_gives_up_unsent(wo
     """Two writes to one vault follow each other; the second one's caller leaves before its turn."""
     made = await stage.vault(payments)
     order(world, "delay", "VaultService/UpdateVault", seconds=3)
-    first = payments.start("VaultService/UpdateVault", {"vault_id": made.id, "vault": {"name": "first"}})
+    first = payments.start(
+        "VaultService/UpdateVault", {"vault_id": made.id, "vault": {"name": "first"}}
+    )
     await until(lambda: arrived(world, "VaultService/UpdateVault"))
     second = {"vault_id": made.id, "vault": {"name": "second"}}
     failed = await told(lambda: payments.fails("VaultService/UpdateVault", second, timeout_s=0.6))

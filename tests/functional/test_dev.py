@@ -1,4 +1,6 @@
-"""`cbr-gateway dev` and `cbr-gateway serve` as processes: what they print, whom they answer, how they end."""
+"""`cbr-gateway dev` and `cbr-gateway serve` as processes: what they print, whom they answer, how
+they end.
+"""
 
 import ast
 import json
@@ -18,7 +20,9 @@ from cbrgateway.v1.vault_pb2 import ListVaultsRequest
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 from devstack.banner import banner
 from devstack.launch import Launched, launched
@@ -36,7 +40,13 @@ def dev() -> Iterator[Launched]:
 
 
 def run_gateway(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gateway", *arguments], capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
 
 
 def buf_curl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +57,9 @@ def buf_curl(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_banner_tells_all_one_needs(dev: Launched) -> None:
     assert "NOT FOR PRODUCTION" in dev.banner
     for tenant in TENANTS:
-        assert re.search(rf"{tenant.api_key} +project {tenant.project_id} in {tenant.region}", dev.banner)
+        assert re.search(
+            rf"{tenant.api_key} +project {tenant.project_id} in {tenant.region}", dev.banner
+        )
     assert len({dev.address, dev.health, dev.emulator.removeprefix("http://")}) == 3
 
 
@@ -55,7 +67,9 @@ def test_the_first_call_of_the_banner_works(dev: Launched) -> None:
     _, _, rest = dev.banner.partition("<<'END'\n")
     code, _, _ = rest.partition("\nEND\n")
     ast.parse(code)
-    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(
+        [sys.executable, "-"], input=code, capture_output=True, text=True, timeout=40, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "server-01" in done.stdout
 
@@ -63,7 +77,9 @@ def test_the_first_call_of_the_banner_works(dev: Launched) -> None:
 def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
     command = re.search(r"^\S*buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
     assert command is not None
-    done = subprocess.run(["sh", "-c", command.group()], capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(
+        ["sh", "-c", command.group()], capture_output=True, text=True, timeout=40, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "server-01" in [server["name"] for server in json.loads(done.stdout)["instances"]]
 
@@ -71,21 +87,35 @@ def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
 def test_an_audit_log_is_kept_where_one_is_wanted(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     for _ in range(2):
-        with launched("--audit", str(folder)) as running, grpc.insecure_channel(running.address) as channel:
+        with (
+            launched("--audit", str(folder)) as running,
+            grpc.insecure_channel(running.address) as channel,
+        ):
             assert ", no audit log" not in running.banner
-            VaultServiceStub(channel).ListVaults(ListVaultsRequest(), metadata=[("authorization", f"Bearer {PAYMENTS.api_key}")])
+            VaultServiceStub(channel).ListVaults(
+                ListVaultsRequest(), metadata=[("authorization", f"Bearer {PAYMENTS.api_key}")]
+            )
             command = re.search(r"^\S*cbr-gateway audit verify .*$", running.banner, re.MULTILINE)
     assert command is not None
-    done = subprocess.run(["sh", "-c", command.group()], capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(
+        ["sh", "-c", command.group()], capture_output=True, text=True, timeout=40, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("dev: good, ")
     tail = run_gateway("audit", "tail", str(folder))
     assert tail.stdout.count("VaultService/ListVaults") == 2
     (tmp_path / "file").write_text("")
-    free = [part for flag in ("--listen", "--health-listen", "--emulator-listen") for part in (flag, "127.0.0.1:0")]
+    free = [
+        part
+        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for part in (flag, "127.0.0.1:0")
+    ]
     refused = run_gateway("dev", "--audit", str(tmp_path / "file" / "log"), *free)
     assert refused.returncode == 1
-    assert "file/log cannot be used: Not a directory. Choose another directory with --audit" in refused.stderr
+    assert (
+        "file/log cannot be used: Not a directory. Choose another directory with --audit"
+        in refused.stderr
+    )
 
 
 def test_reflection_needs_no_key(dev: Launched) -> None:
@@ -100,12 +130,27 @@ def test_a_call_by_reflection_is_refused_without_a_key_and_served_with_one(dev: 
     url = f"http://{dev.address}/cbrgateway.v1.VaultService/"
     refused = buf_curl("-d", "{}", f"{url}ListVaults")
     assert json.loads(refused.stderr)["code"] == "unauthenticated"
-    assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {"totalSize": 0}
-    missing = buf_curl("-H", KEY, "-d", '{"vault_id": "00000000-0000-4000-8000-000000000000"}', f"{url}GetVault")
+    assert json.loads(buf_curl("-H", KEY, "-d", "{}", f"{url}ListVaults").stdout) == {
+        "totalSize": 0
+    }
+    missing = buf_curl(
+        "-H", KEY, "-d", '{"vault_id": "00000000-0000-4000-8000-000000000000"}', f"{url}GetVault"
+    )
     assert json.loads(missing.stderr)["code"] == "not_found"
 
 
-@pytest.mark.parametrize("name", ["BadRequest", "ErrorInfo", "PreconditionFailure", "QuotaFailure", "RequestInfo", "ResourceInfo", "RetryInfo"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BadRequest",
+        "ErrorInfo",
+        "PreconditionFailure",
+        "QuotaFailure",
+        "RequestInfo",
+        "ResourceInfo",
+        "RetryInfo",
+    ],
+)
 def test_reflection_describes_the_details_of_errors(dev: Launched, name: str) -> None:
     with grpc.insecure_channel(dev.address) as channel:
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
@@ -115,7 +160,9 @@ def test_reflection_describes_the_details_of_errors(dev: Launched, name: str) ->
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
     with launched() as dev, grpc.insecure_channel(dev.address) as channel:
-        VaultServiceStub(channel).ListVaults(ListVaultsRequest(), metadata=(("authorization", f"Bearer {PAYMENTS.api_key}"),))
+        VaultServiceStub(channel).ListVaults(
+            ListVaultsRequest(), metadata=(("authorization", f"Bearer {PAYMENTS.api_key}"),)
+        )
         started = time.monotonic()
         dev.process.send_signal(number)
         assert dev.process.wait(20) == 0
@@ -126,30 +173,55 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
 def test_a_taken_port_is_one_clear_line(flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        flags = {"--listen": "127.0.0.1:0", "--health-listen": "127.0.0.1:0", "--emulator-listen": "127.0.0.1:0", flag: address}
+        flags = {
+            "--listen": "127.0.0.1:0",
+            "--health-listen": "127.0.0.1:0",
+            "--emulator-listen": "127.0.0.1:0",
+            flag: address,
+        }
         done = run_gateway("dev", *(part for pair in flags.items() for part in pair))
     assert (done.returncode, done.stdout) == (1, "")
-    text = f"cannot listen on {address}: the port is taken, or the address is not one of this machine. Choose another one with {flag}"
+    text = (
+        f"cannot listen on {address}: the port is taken, or the address is not one of this machine."
+        f" Choose another one with {flag}"
+    )
     assert done.stderr == f"Error: {text}\n"
 
 
 def test_all_taken_ports_are_named_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as first,
+        socket.create_server(("127.0.0.1", 0)) as second,
+    ):
         ports = [each.getsockname()[1] for each in (first, second)]
-        done = run_gateway("dev", "--listen", f"127.0.0.1:{ports[0]}", "--health-listen", "127.0.0.1:0", "--emulator-listen", f"127.0.0.1:{ports[1]}")
+        done = run_gateway(
+            "dev",
+            "--listen",
+            f"127.0.0.1:{ports[0]}",
+            "--health-listen",
+            "127.0.0.1:0",
+            "--emulator-listen",
+            f"127.0.0.1:{ports[1]}",
+        )
     assert done.returncode == 1
-    found = re.findall(r"cannot listen on 127\.0\.0\.1:(\d+): .* with (--\S+)$", done.stderr, re.MULTILINE)
+    found = re.findall(
+        r"cannot listen on 127\.0\.0\.1:(\d+): .* with (--\S+)$", done.stderr, re.MULTILINE
+    )
     assert found == [(str(ports[1]), "--emulator-listen"), (str(ports[0]), "--listen")]
 
 
 def test_one_address_given_twice_is_taken() -> None:
     same = f"127.0.0.1:{free_port()}"
-    done = run_gateway("dev", "--listen", same, "--health-listen", same, "--emulator-listen", "127.0.0.1:0")
+    done = run_gateway(
+        "dev", "--listen", same, "--health-listen", same, "--emulator-listen", "127.0.0.1:0"
+    )
     assert done.returncode == 1
     assert f"cannot listen on {same}" in done.stderr
 
 
-def test_the_banner_says_where_buf_comes_from_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_banner_says_where_buf_comes_from_when_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     text = banner("a:1", "b:2", "http://c:3", TENANTS)
     assert "The same with buf, by reflection, which `make test` installs:\n\nbuf curl" in text
@@ -160,8 +232,14 @@ def test_the_banner_says_where_buf_comes_from_when_it_is_missing(tmp_path: Path,
     ("arguments", "text"),
     [
         (("--listen", "0.0.0.0:0"), "--listen: 0.0.0.0:0 can be reached from other machines"),
-        (("--emulator-listen", "gateway.example:80"), "--emulator-listen: gateway.example:80 can be reached from other machines"),
-        (("--health-listen", "50052"), "--health-listen: '50052' is not an address. Write host:port"),
+        (
+            ("--emulator-listen", "gateway.example:80"),
+            "--emulator-listen: gateway.example:80 can be reached from other machines",
+        ),
+        (
+            ("--health-listen", "50052"),
+            "--health-listen: '50052' is not an address. Write host:port",
+        ),
     ],
 )
 def test_an_address_must_be_a_loopback_address(arguments: tuple[str, ...], text: str) -> None:
@@ -185,22 +263,31 @@ tenants:
     default_project: {project}
     projects: [{{id: {project}, region: cn-north-4, credential: main}}]
     api_keys: [{{id: test, sha256: "{key}"}}]
-"""
+"""  # noqa: E501 - as it stands on the wire
 
 
 def test_serve_says_not_serving_while_it_drains(tmp_path: Path) -> None:
     health = f"127.0.0.1:{(port := free_port())}"
     config = tmp_path / "gateway.yaml"
-    config.write_text(CONFIG.format(health=port, endpoint="http://127.0.0.1:9", project=PAYMENTS.project_id, key="0" * 64))
+    config.write_text(
+        CONFIG.format(
+            health=port, endpoint="http://127.0.0.1:9", project=PAYMENTS.project_id, key="0" * 64
+        )
+    )
     environ = {**os.environ, "TEST_AK": "a", "TEST_SK": "b"}
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process, grpc.insecure_channel(health) as channel:
+    with (
+        subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process,
+        grpc.insecure_channel(health) as channel,
+    ):
         try:
             assert process.stderr is not None
             assert json.loads(process.stderr.readline())["event"] == "serving"
             up = run_gateway("healthcheck", "--address", health)
             assert (up.returncode, up.stdout) == (0, f"{health}: SERVING\n")
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=30
+            )
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
             process.send_signal(signal.SIGTERM)
             assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,4 +1,6 @@
-"""An upstream that is not CBR, or CBR gone mad: the caller gets a mapped error in time, never a success that is none."""
+"""An upstream that is not CBR, or CBR gone mad: the caller gets a mapped error in time, never a
+success that is none.
+"""
 
 import asyncio
 import gzip
@@ -49,7 +51,10 @@ ANSWERS = {
     "broken chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     "unknown encoding": answer(b"{}", headers="Content-Encoding: br\r\n"),
     "gzip that is none": answer(b"{}", headers="Content-Encoding: gzip\r\n"),
-    "gzip bomb": answer(gzip.compress(b'{"a":"' + b" " * 64_000_000 + b'"}', 1), headers="Content-Encoding: gzip\r\n"),
+    "gzip bomb": answer(
+        gzip.compress(b'{"a":"' + b" " * 64_000_000 + b'"}', 1),
+        headers="Content-Encoding: gzip\r\n",
+    ),
 }
 DRIFTED = {
     "2^64": vault(billing={"size": 2**64}),
@@ -69,7 +74,9 @@ every_answer = pytest.mark.parametrize("name", ANSWERS)
 
 @dataclass
 class Liar:
-    """An upstream that answers every request with `content`, then closes, so that an answer that never ends does."""
+    """An upstream that answers every request with `content`, then closes, so that an answer that
+    never ends does.
+    """
 
     content: bytes = b""
 
@@ -103,7 +110,10 @@ def lied_to(shared_liar):
 async def test_a_read_never_succeeds_on_a_hostile_answer(lied_to, name):
     upstream, anyone = lied_to(ANSWERS[name])
     failed = await anyone.fails(READ, {"vault_id": "v"}, timeout_s=20)
-    assert (failed.code, failed.reason) in {("INTERNAL", "UPSTREAM_PROTOCOL"), ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")}
+    assert (failed.code, failed.reason) in {
+        ("INTERNAL", "UPSTREAM_PROTOCOL"),
+        ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE"),
+    }
     assert 1 <= len(upstream.requests) <= 3
     assert "Login" not in repr(failed)
 
@@ -145,30 +155,44 @@ async def test_an_error_inside_a_success_is_an_error(lied_to, name):
     assert len(upstream.requests) == 2
 
 
-@pytest.mark.parametrize("nothing", [b"", b"{}", b"null", b'""', b'{"vaults":null}', b'{"request_id":"x"}'])
+@pytest.mark.parametrize(
+    "nothing", [b"", b"{}", b"null", b'""', b'{"vaults":null}', b'{"request_id":"x"}']
+)
 async def test_an_empty_success_is_no_empty_world(lied_to, nothing):
     _, anyone = lied_to(body(nothing))
     failed = await anyone.fails("VaultService/ListVaults", {}, timeout_s=20)
     assert (failed.code, failed.reason) == ("INTERNAL", "UPSTREAM_PROTOCOL")
 
 
-@pytest.mark.parametrize("nothing", [b"", b"{}", b"null", b'""', b"[]", b'"ok"', b'{"request_id":"x"}'])
+@pytest.mark.parametrize(
+    "nothing", [b"", b"{}", b"null", b'""', b"[]", b'"ok"', b'{"request_id":"x"}']
+)
 async def test_nothing_is_enough_for_a_change_that_promises_nothing(lied_to, nothing):
     upstream, anyone = lied_to(body(nothing))
     await anyone.ok("PolicyService/DeletePolicy", {"policy_id": "p"})
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("text", ['{"vault":{"id":"v","name":"ok"}}', ' {"vault": {"id": "v", "name": "ok"}} '])
+@pytest.mark.parametrize(
+    "text", ['{"vault":{"id":"v","name":"ok"}}', ' {"vault": {"id": "v", "name": "ok"}} ']
+)
 async def test_an_honest_answer_of_the_same_server_is_a_success(text):
-    async with raw_server(always(body(text))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+    async with (
+        raw_server(always(body(text))) as upstream,
+        gateway_before(upstream.origin) as (_, anyone),
+    ):
         assert (await anyone.ok(READ, {"vault_id": "v"})).vault.name == "ok"
 
 
 async def test_a_hundred_thousand_keys_are_read_or_refused_without_stopping_the_world():
-    """Keys that nobody models go to extra_fields; whatever is made of them, other callers must not wait for it."""
+    """Keys that nobody models go to extra_fields; whatever is made of them, other callers must not
+    wait for it.
+    """
     many = {f"key{number}": number for number in range(100_000)}
-    async with raw_server(always(vault(**many))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+    async with (
+        raw_server(always(vault(**many))) as upstream,
+        gateway_before(upstream.origin) as (_, anyone),
+    ):
         longest = 0.0
 
         async def watch():
@@ -209,8 +233,17 @@ async def test_a_redirect_is_not_followed():
 
     async with raw_server(nobody) as elsewhere:
         location = f"Location: {elsewhere.origin}/v3/steal\r\n"
-        for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"):
-            async with raw_server(always(answer(b"", status, location))) as upstream, gateway_before(upstream.origin) as (_, anyone):
+        for status in (
+            "301 Moved",
+            "302 Found",
+            "303 See Other",
+            "307 Temporary Redirect",
+            "308 Permanent Redirect",
+        ):
+            async with (
+                raw_server(always(answer(b"", status, location))) as upstream,
+                gateway_before(upstream.origin) as (_, anyone),
+            ):
                 read = await anyone.fails(READ, {"vault_id": "v"})
                 made = await anyone.fails(CREATE, stage.vault_request())
             assert (read.code, read.reason) == ("INTERNAL", "UPSTREAM_PROTOCOL")
@@ -244,7 +277,9 @@ async def silence(connection):
     await connection.until_closed()
 
 
-@pytest.mark.parametrize("script", [drip_headers, drip_body, drip_head, silence], ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    "script", [drip_headers, drip_body, drip_head, silence], ids=lambda script: script.__name__
+)
 async def test_slowness_does_not_outlast_the_deadline(script):
     async with raw_server(script) as upstream, gateway_before(upstream.origin) as (_, anyone):
         asked = []
@@ -253,17 +288,26 @@ async def test_slowness_does_not_outlast_the_deadline(script):
             asked.append(1)
             return anyone.fails(CREATE, stage.vault_request(), timeout_s=1.0)
 
-        read, made = await asyncio.gather(told(lambda: anyone.fails(READ, {"vault_id": "v"}, timeout_s=1.0)), told(create))
+        read, made = await asyncio.gather(
+            told(lambda: anyone.fails(READ, {"vault_id": "v"}, timeout_s=1.0)), told(create)
+        )
     assert read.code in {"UNAVAILABLE", "INTERNAL"}
     assert (made.code, made.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
-    assert len([request for request in upstream.requests if request.startswith(b"POST")]) == len(asked)
+    assert len([request for request in upstream.requests if request.startswith(b"POST")]) == len(
+        asked
+    )
 
 
 LONG_CODE = '{"error_code":"' + "E" * 5000 + '"}'
 
 
-@pytest.mark.parametrize("text", ["<b>oops</b>", "", "null", "[1]", '{"error_code":7}', '{"error_code":["x"]}', LONG_CODE])
-@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "418 Teapot", "500 Oops", "599 Odd"])
+@pytest.mark.parametrize(
+    "text",
+    ["<b>oops</b>", "", "null", "[1]", '{"error_code":7}', '{"error_code":["x"]}', LONG_CODE],
+)
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "404 Not Found", "418 Teapot", "500 Oops", "599 Odd"]
+)
 async def test_an_error_of_any_shape_is_mapped(lied_to, status, text):
     _, anyone = lied_to(answer(text.encode(), status))
     failed = await anyone.fails(READ, {"vault_id": "v"})

@@ -1,4 +1,6 @@
-"""The production image, as far as it can be had without Docker: the same files, the same build, the same packages, in an environment of its own."""
+"""The production image, as far as it can be had without Docker: the same files, the same build, the
+same packages, in an environment of its own.
+"""
 
 import re
 import shlex
@@ -20,20 +22,36 @@ ENVIRON = {"ACME_ACCESS_KEY": "access", "ACME_SECRET_KEY": "secret", "GLOBEX_PAS
 def copied() -> list[str]:
     """What the build stage takes from the tree."""
     build, _, _ = DOCKERFILE.partition("\nFROM python:3.11-slim-bookworm\n")
-    return [source for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE) for source in shlex.split(line)[:-1]]
+    return [
+        source
+        for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE)
+        for source in shlex.split(line)[:-1]
+    ]
 
 
 def locked() -> dict[str, str]:
     """Package -> version in requirements.lock, for this platform."""
-    lines = re.findall(r"^([a-z0-9._-]+==[^\\\n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    wanted = [requirement for line in lines if (requirement := Requirement(line)).marker is None or requirement.marker.evaluate()]
-    return {requirement.name: str(requirement.specifier).removeprefix("==") for requirement in wanted}
+    lines = re.findall(
+        r"^([a-z0-9._-]+==[^\\\n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    wanted = [
+        requirement
+        for line in lines
+        if (requirement := Requirement(line)).marker is None or requirement.marker.evaluate()
+    ]
+    return {
+        requirement.name: str(requirement.specifier).removeprefix("==") for requirement in wanted
+    }
 
 
 def link(package: str, version: str, site: Path) -> None:
-    """Puts an installed package into another environment, file by file, since several share the folder `google`."""
+    """Puts an installed package into another environment, file by file, since several share the
+    folder `google`.
+    """
     installed = distribution(package)
-    assert installed.version == version, f"{package} {installed.version} is installed, run `make test`"
+    assert installed.version == version, (
+        f"{package} {installed.version} is installed, run `make test`"
+    )
     for file in installed.files or ():
         target = site / file
         if ".." in file.parts or not (source := Path(str(file.locate()))).exists():
@@ -52,7 +70,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if here.is_dir() else shutil.copyfile
         copy(here, source / name)
     for part in (source, source / "clients" / "python"):
-        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(source / "dist")]
+        build = [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "-t",
+            "wheel",
+            "-d",
+            str(source / "dist"),
+        ]
         subprocess.run(build, cwd=part, capture_output=True, check=True)
     venv.create(target, symlinks=True)
     (site,) = target.glob("lib/python*/site-packages")
@@ -60,13 +87,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         link(package, version, site)
     wheels = [str(wheel) for wheel in (source / "dist").glob("*.whl")]
     install = ["install", "--quiet", "--no-deps", "--no-index", *wheels]
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(target / "bin" / "python"), *install], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(target / "bin" / "python"), *install],
+        check=True,
+    )
     return target / "bin"
 
 
 def run(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(image / "cbr-gateway"), *arguments]
-    return subprocess.run(command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(
+        command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=40, check=False
+    )
 
 
 def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
@@ -75,7 +107,19 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
     assert run(image, "explain", "CreateVault").returncode == 0
-    assert run(image, "tasks", "watch", "--plaintext", "--address", "127.0.0.1:1", "--reconnect-timeout", "0").returncode == 3
+    assert (
+        run(
+            image,
+            "tasks",
+            "watch",
+            "--plaintext",
+            "--address",
+            "127.0.0.1:1",
+            "--reconnect-timeout",
+            "0",
+        ).returncode
+        == 3
+    )
 
 
 def test_the_image_has_no_emulator_and_no_commands_of_it(image: Path) -> None:
@@ -83,7 +127,13 @@ def test_the_image_has_no_emulator_and_no_commands_of_it(image: Path) -> None:
     assert "serve" in commands
     assert not {"dev", "demo"} & set(commands)
     for package in ("emulator", "devstack"):
-        done = subprocess.run([str(image / "python"), "-c", f"import {package}"], cwd=image, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [str(image / "python"), "-c", f"import {package}"],
+            cwd=image,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert f"No module named '{package}'" in done.stderr
 
 

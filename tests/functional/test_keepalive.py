@@ -16,7 +16,9 @@ INTERVAL_MS = 100
 
 
 def frame(kind: int, flags: int = 0, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", 0) + payload
+    return (
+        struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", 0) + payload
+    )
 
 
 class Idle:
@@ -59,7 +61,9 @@ async def connected(world: World) -> Idle:
     return Idle(reader, writer)
 
 
-async def test_pings_without_a_call_are_answered_as_long_as_they_are_not_too_many(world: World) -> None:
+async def test_pings_without_a_call_are_answered_as_long_as_they_are_not_too_many(
+    world: World,
+) -> None:
     idle = await connected(world)
     for number in range(12):
         assert await idle.answered(), f"cut at ping {number}"
@@ -79,11 +83,21 @@ def test_the_interval_leaves_room_for_clients_that_ping_every_ten_seconds() -> N
 
 
 async def test_a_connection_carries_two_hundred_calls_that_end_and_begin() -> None:
-    """Each of 200 callers calls again as soon as it was answered: above its limit gRPC refuses about a fifth of them."""
+    """Each of 200 callers calls again as soon as it was answered: above its limit gRPC refuses
+    about a fifth of them.
+    """
     async with running_gateway(server={"limits": {"max_pending_requests": 1000}}) as world:
         caller = Caller(world.channel, World.metadata())
 
         async def call_on() -> list[str]:
-            return [answer.code for _ in range(4) if isinstance(answer := await caller("VaultService/ListVaults"), Failure)]
+            return [
+                answer.code
+                for _ in range(4)
+                if isinstance(answer := await caller("VaultService/ListVaults"), Failure)
+            ]
 
-        assert [code for codes in await asyncio.gather(*(call_on() for _ in range(200))) for code in codes] == []
+        assert [
+            code
+            for codes in await asyncio.gather(*(call_on() for _ in range(200)))
+            for code in codes
+        ] == []

@@ -1,4 +1,6 @@
-"""The gateway's own mark on what it creates is in nobody's way: callers neither see it nor meet it."""
+"""The gateway's own mark on what it creates is in nobody's way: callers neither see it nor meet
+it.
+"""
 
 import json
 from pathlib import Path
@@ -17,14 +19,19 @@ from tests.functional import stage
 from tests.functional.calls import caller, failure_of
 from tests.harness import running_gateway
 
-EXAMPLES = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))]
+EXAMPLES = [
+    json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((Path(__file__).parents[1] / "examples").glob("*.json"))
+]
 CATALOG = load_catalog()
 TEN = [{"key": f"key-{number}", "value": "v"} for number in range(10)]
 
 
 @pytest.fixture(scope="module")
 async def marking_world():
-    async with running_gateway(sections={"quota": {"markers": True, "recovery": False}}, pace=Pace(Mode.IMMEDIATE)) as world:
+    async with running_gateway(
+        sections={"quota": {"markers": True, "recovery": False}}, pace=Pace(Mode.IMMEDIATE)
+    ) as world:
         yield world
 
 
@@ -50,8 +57,12 @@ async def made(payments, *keys):
 
 async def found(payments, **filters):
     """The names that a query finds; counting must tell the same."""
-    page = await payments.ok("VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_FILTER", **filters})
-    counted = await payments.ok("VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_COUNT", **filters})
+    page = await payments.ok(
+        "VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_FILTER", **filters}
+    )
+    counted = await payments.ok(
+        "VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_COUNT", **filters}
+    )
     assert counted.total_size == page.total_size == len(page.resources)
     assert not counted.resources
     assert "gw-op" not in str(page)
@@ -61,7 +72,10 @@ async def found(payments, **filters):
 async def test_no_answer_shows_it(world, payments):
     held = await made(payments, "team")
     assert tags_of(world, held.id) == {"team", "gw-op"}
-    await payments.ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": (await stage.vault(payments, 1)).id}})
+    await payments.ok(
+        "CheckpointService/CreateCheckpoint",
+        {"checkpoint": {"vault_id": (await stage.vault(payments, 1)).id}},
+    )
     backup = next(iter(world.emulator.state.world.backups.values()))
     assert backup.description.startswith("gw-op ")
     listed = await payments.ok("VaultService/ListVaultTags", {"vault_id": held.id})
@@ -72,17 +86,26 @@ async def test_no_answer_shows_it(world, payments):
         held,
         await payments.ok("VaultService/GetVault", {"vault_id": held.id}),
         await payments.ok("VaultService/ListVaults"),
-        await payments.ok("VaultService/UpdateVault", {"vault_id": held.id, "vault": {"name": "other"}}),
+        await payments.ok(
+            "VaultService/UpdateVault", {"vault_id": held.id, "vault": {"name": "other"}}
+        ),
         await payments.ok("BackupService/ListBackups"),
         await payments.ok("BackupService/GetBackup", {"backup_id": backup.id}),
-        await payments.ok("CheckpointService/GetCheckpoint", {"checkpoint_id": backup.checkpoint_id}),
-        await payments.ok("ProtectabilityService/ListProtectables", {"protectable_type": "PROTECTABLE_TYPE_SERVER"}),
+        await payments.ok(
+            "CheckpointService/GetCheckpoint", {"checkpoint_id": backup.checkpoint_id}
+        ),
+        await payments.ok(
+            "ProtectabilityService/ListProtectables",
+            {"protectable_type": "PROTECTABLE_TYPE_SERVER"},
+        ),
     ]
     assert [answer for answer in answers if "gw-op" in str(answer)] == []
 
 
 def planted(value):
-    """A JSON answer with the mark wherever it could be: among tags, as a description, and in members without a field."""
+    """A JSON answer with the mark wherever it could be: among tags, as a description, and in
+    members without a field.
+    """
     if isinstance(value, list):
         return [planted(item) for item in value]
     if not isinstance(value, dict):
@@ -107,7 +130,14 @@ def test_no_message_type_shows_it(example):
 
 
 def test_what_cbr_sends_beside_the_fields_does_not_show_it_either():
-    vault = {"id": "v", "new": {"tags": [{"key": "gw-op", "value": "x"}, {"key": "a"}], "tag": {"key": "gw-op"}, "text": "gw-op x"}}
+    vault = {
+        "id": "v",
+        "new": {
+            "tags": [{"key": "gw-op", "value": "x"}, {"key": "a"}],
+            "tag": {"key": "gw-op"},
+            "text": "gw-op x",
+        },
+    }
     response = CATALOG["VaultService/GetVault"].response({"vault": vault})
     unmarked.clear(response)
     assert b"gw-op" not in response.SerializeToString()
@@ -116,14 +146,23 @@ def test_what_cbr_sends_beside_the_fields_does_not_show_it_either():
 
 async def test_a_vault_can_be_copied_by_its_own_tags(world, payments):
     first = await made(payments, "team")
-    copy = await stage.vault(payments, tags=[{"key": tag.key, "value": tag.value} for tag in first.tags])
-    marked = await stage.vault(payments, tags=[{"key": "team", "value": "v"}, {"key": "gw-op", "value": "of another gateway"}])
+    copy = await stage.vault(
+        payments, tags=[{"key": tag.key, "value": tag.value} for tag in first.tags]
+    )
+    marked = await stage.vault(
+        payments,
+        tags=[{"key": "team", "value": "v"}, {"key": "gw-op", "value": "of another gateway"}],
+    )
     for vault in (copy, marked):
         assert tags_of(world, vault.id) == {"team", "gw-op"}
     assert world.emulator.state.world.vaults[marked.id].tags["gw-op"] != "of another gateway"
     await payments.ok(
         "VaultService/BatchUpdateVaultTags",
-        {"vault_id": copy.id, "action": "TAG_ACTION_CREATE", "tags": [{"key": "gw-op", "value": "x"}, {"key": "b", "value": ""}]},
+        {
+            "vault_id": copy.id,
+            "action": "TAG_ACTION_CREATE",
+            "tags": [{"key": "gw-op", "value": "x"}, {"key": "b", "value": ""}],
+        },
     )
     assert tags_of(world, copy.id) == {"team", "gw-op", "b"}
 
@@ -132,7 +171,9 @@ async def test_filters_find_what_they_would_without_it(payments):
     bare, team = (await made(payments)).id, (await made(payments, "team")).id
     own = [{"key": "gw-op", "values": []}]
     assert await found(payments, without_any_tag=True) == {bare}
-    assert await found(payments, without_any_tag=True, tags=[{"key": "team", "values": []}]) == {bare}
+    assert await found(payments, without_any_tag=True, tags=[{"key": "team", "values": []}]) == {
+        bare
+    }
     assert await found(payments, tags=own) == set()
     assert await found(payments, tags_any=own) == set()
     assert await found(payments, tags_any=[*own, {"key": "team", "values": []}]) == {team}
@@ -148,7 +189,12 @@ async def test_vaults_without_a_tag_come_in_pages(payments):
     while not seen or token:
         page = await payments.ok(
             "VaultService/QueryVaultsByTag",
-            {"action": "TAG_QUERY_ACTION_FILTER", "without_any_tag": True, "page_size": 2, "page_token": token},
+            {
+                "action": "TAG_QUERY_ACTION_FILTER",
+                "without_any_tag": True,
+                "page_size": 2,
+                "page_token": token,
+            },
         )
         seen += [row.resource_id for row in page.resources]
         token = page.next_page_token
@@ -156,32 +202,58 @@ async def test_vaults_without_a_tag_come_in_pages(payments):
     assert (sorted(seen), len(seen)) == (sorted(bare), 5)
 
 
-# One rule for each request that names the key: set, it has no effect; to everything else no vault has it ------------------------------------
+# One rule for each request that names the key: set, it has no effect; to everything else no vault
+# has it ------------------------------------
 
 OWN = {"key": "gw-op", "value": "mine"}
 TEAM = {"key": "team", "value": "v"}
 
 
 def places(descriptor, above=()):
-    """Paths of a request to tags and filters for tags of vaults; of a string alone if it is a tag's key."""
+    """Paths of a request to tags and filters for tags of vaults; of a string alone if it is a tag's
+    key.
+    """
     for fd in descriptor.fields:
-        if fd.message_type is not None and fd.message_type.full_name in {"cbrgateway.v1.Tag", "cbrgateway.v1.TagFilter"}:
+        if fd.message_type is not None and fd.message_type.full_name in {
+            "cbrgateway.v1.Tag",
+            "cbrgateway.v1.TagFilter",
+        }:
             yield ".".join((*above, fd.name))
-        elif fd.message_type is not None and fd.message_type.file.package == descriptor.file.package and fd.message_type.name not in above:
+        elif (
+            fd.message_type is not None
+            and fd.message_type.file.package == descriptor.file.package
+            and fd.message_type.name not in above
+        ):
             yield from places(fd.message_type, (*above, fd.name))
-        elif fd.name == "key" and "the key of a tag of the vault" in fd.GetOptions().Extensions[options_pb2.no_object]:
+        elif (
+            fd.name == "key"
+            and "the key of a tag of the vault" in fd.GetOptions().Extensions[options_pb2.no_object]
+        ):
             yield ".".join((*above, fd.name))
 
 
-FILTERS = {name: [{"key": "gw-op", "values": ["mine"]}] for name in ("tags", "tags_any", "not_tags", "not_tags_any")}
+FILTERS = {
+    name: [{"key": "gw-op", "values": ["mine"]}]
+    for name in ("tags", "tags_any", "not_tags", "not_tags_any")
+}
 ON = {"vault_id": "held"}
 MATRIX = {
-    ("VaultService/CreateVault", "vault.tags"): [{"vault": {"tags": [OWN]}}, {"vault": {"tags": [TEAM, OWN]}}, {"vault": {"tags": [*TEN, OWN]}}],
-    ("VaultService/OrderVault", "vault.tags"): [{"vault": {"tags": [OWN]}}, {"vault": {"tags": [TEAM, OWN]}}, {"vault": {"tags": [*TEN, OWN]}}],
+    ("VaultService/CreateVault", "vault.tags"): [
+        {"vault": {"tags": [OWN]}},
+        {"vault": {"tags": [TEAM, OWN]}},
+        {"vault": {"tags": [*TEN, OWN]}},
+    ],
+    ("VaultService/OrderVault", "vault.tags"): [
+        {"vault": {"tags": [OWN]}},
+        {"vault": {"tags": [TEAM, OWN]}},
+        {"vault": {"tags": [*TEN, OWN]}},
+    ],
     ("VaultService/CreateVaultTag", "tag"): [ON | {"tag": OWN}],
     ("VaultService/DeleteVaultTag", "key"): [ON | {"key": "gw-op"}],
     ("VaultService/BatchUpdateVaultTags", "tags"): [
-        ON | {"action": f"TAG_ACTION_{action}", "tags": tags} for action in ("CREATE", "DELETE") for tags in ([OWN], [OWN, TEAM], [TEAM, OWN])
+        ON | {"action": f"TAG_ACTION_{action}", "tags": tags}
+        for action in ("CREATE", "DELETE")
+        for tags in ([OWN], [OWN, TEAM], [TEAM, OWN])
     ],
     **{
         ("VaultService/QueryVaultsByTag", name): [
@@ -191,19 +263,27 @@ MATRIX = {
         ]
         for name, own in FILTERS.items()
     },
-    ("QuotaService/CheckQuota", "create_vault.vault.tags"): [{"create_vault": {"vault": {"tags": [*TEN, OWN]}}}],
-    ("QuotaService/CheckQuota", "order_vault.vault.tags"): [{"order_vault": {"vault": {"tags": [*TEN, OWN]}}}],
+    ("QuotaService/CheckQuota", "create_vault.vault.tags"): [
+        {"create_vault": {"vault": {"tags": [*TEN, OWN]}}}
+    ],
+    ("QuotaService/CheckQuota", "order_vault.vault.tags"): [
+        {"order_vault": {"vault": {"tags": [*TEN, OWN]}}}
+    ],
 }
 """RPC and path -> requests that name the key there."""
 
 
 def test_the_matrix_has_every_place():
-    found = {(binding.rpc, path) for binding in CATALOG for path in places(binding.descriptor.input_type)}
+    found = {
+        (binding.rpc, path) for binding in CATALOG for path in places(binding.descriptor.input_type)
+    }
     assert found == set(MATRIX)
 
 
 def other_key(value):
-    """The same request with a key of the caller's own that no vault has, in the place of the gateway's."""
+    """The same request with a key of the caller's own that no vault has, in the place of the
+    gateway's.
+    """
     if isinstance(value, list):
         return [other_key(item) for item in value]
     if not isinstance(value, dict):
@@ -214,7 +294,11 @@ def other_key(value):
 def without(value):
     """The same request without the tags with the gateway's key."""
     if isinstance(value, list):
-        return [without(item) for item in value if not (isinstance(item, dict) and item.get("key") == "gw-op")]
+        return [
+            without(item)
+            for item in value
+            if not (isinstance(item, dict) and item.get("key") == "gw-op")
+        ]
     return {key: without(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -222,16 +306,22 @@ def spec_for(rpc, request):
     """The request with what it needs beside tags."""
     field = next((name for name in request if name.endswith("_vault")), "")
     if field:
-        return {field: spec_for("OrderVault" if "order" in field else "CreateVault", request[field])}
+        return {
+            field: spec_for("OrderVault" if "order" in field else "CreateVault", request[field])
+        }
     if "vault" not in request:
         return request
-    example = next(each["request"] for each in EXAMPLES if each["rpc"].endswith(rpc.rpartition("/")[2]))
+    example = next(
+        each["request"] for each in EXAMPLES if each["rpc"].endswith(rpc.rpartition("/")[2])
+    )
     bare = {key: value for key, value in example["vault"].items() if key in {"billing", "name"}}
     return {"vault": {**bare, **request["vault"]}}
 
 
 async def ended(payments, rpc, request, held):
-    """How a call ended, what it answered but for ids and times, and the tags of the vault after it."""
+    """How a call ended, what it answered but for ids and times, and the tags of the vault after
+    it.
+    """
     binding = CATALOG[rpc]
     request = spec_for(rpc, request | ({"vault_id": held} if "vault_id" in request else {}))
     method = payments.channel.unary_unary(
@@ -240,7 +330,11 @@ async def ended(payments, rpc, request, held):
         response_deserializer=binding.response_type.FromString,
     )
     try:
-        answer = await method(json_format.ParseDict(request, binding.request_type()), metadata=payments.metadata, timeout=20)
+        answer = await method(
+            json_format.ParseDict(request, binding.request_type()),
+            metadata=payments.metadata,
+            timeout=20,
+        )
     except grpc.aio.AioRpcError as error:
         return failure_of(error).reason, None
     rows = sorted(row.resource_id for row in getattr(answer, "resources", ()))
@@ -248,7 +342,9 @@ async def ended(payments, rpc, request, held):
     return "OK", (shown, [warning.rule for warning in getattr(answer, "warnings", ())])
 
 
-@pytest.mark.parametrize(("rpc", "request_"), [(rpc, each) for (rpc, _), requests in MATRIX.items() for each in requests])
+@pytest.mark.parametrize(
+    ("rpc", "request_"), [(rpc, each) for (rpc, _), requests in MATRIX.items() for each in requests]
+)
 async def test_the_key_in_a_request_has_no_effect(world, payments, rpc, request_):
     async def played(request):
         world.emulator.state.reset()
@@ -258,20 +354,34 @@ async def test_the_key_in_a_request_has_no_effect(world, payments, rpc, request_
 
     told, tags = await played(request_)
     looks = rpc.endswith(("/QueryVaultsByTag", "/DeleteVaultTag"))
-    wanted, same = (("OK", ([], [])), {"team", "gw-op"}) if "tag" in request_ else await played(other_key(request_) if looks else without(request_))
+    wanted, same = (
+        (("OK", ([], [])), {"team", "gw-op"})
+        if "tag" in request_
+        else await played(other_key(request_) if looks else without(request_))
+    )
     assert "gw-op" in tags
     assert (told, tags) == (wanted, same)
     # As for any tag that the vault does not have.
     assert told[0] == ("TAG_NOT_FOUND" if rpc == "VaultService/DeleteVaultTag" else "OK")
 
 
-@pytest.mark.parametrize("rpc", ["VaultService/CreateVaultTag", "VaultService/DeleteVaultTag", "VaultService/BatchUpdateVaultTags"])
+@pytest.mark.parametrize(
+    "rpc",
+    [
+        "VaultService/CreateVaultTag",
+        "VaultService/DeleteVaultTag",
+        "VaultService/BatchUpdateVaultTags",
+    ],
+)
 async def test_the_key_on_a_vault_that_is_not_there(payments, rpc):
-    (request, *_) = next(requests for (name, _), requests in MATRIX.items() if name == rpc)
-    assert (await payments.fails(rpc, request | {"vault_id": "6f1f086f-69fb-472a-8443-7cc8eb3a29ee"})).reason == "VAULT_NOT_FOUND"
+    request, *_ = next(requests for (name, _), requests in MATRIX.items() if name == rpc)
+    assert (
+        await payments.fails(rpc, request | {"vault_id": "6f1f086f-69fb-472a-8443-7cc8eb3a29ee"})
+    ).reason == "VAULT_NOT_FOUND"
 
 
-# Room --------------------------------------------------------------------------------------------------------------------------------------
+# Room
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -285,18 +395,25 @@ async def test_the_tenth_tag_is_the_callers_too(world, payments, room_for_ten, m
     held = await stage.vault(payments, tags=TEN[:9])
     assert "gw-op" in tags_of(world, held.id)
     if many:
-        await payments.ok("VaultService/BatchUpdateVaultTags", ON | {"vault_id": held.id, "action": "TAG_ACTION_CREATE", "tags": TEN})
+        await payments.ok(
+            "VaultService/BatchUpdateVaultTags",
+            ON | {"vault_id": held.id, "action": "TAG_ACTION_CREATE", "tags": TEN},
+        )
     else:
         await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[9]})
     assert tags_of(world, held.id) == {tag["key"] for tag in TEN}
     one_more = {"vault_id": held.id, "tag": {"key": "one-more", "value": ""}}
-    assert (await payments.fails("VaultService/CreateVaultTag", one_more)).reason == "UPSTREAM_LIMIT"
+    assert (
+        await payments.fails("VaultService/CreateVaultTag", one_more)
+    ).reason == "UPSTREAM_LIMIT"
 
 
 async def test_the_tag_stays_where_there_is_room_for_it(world, payments, room_for_ten):
     held = await stage.vault(payments, tags=TEN[:8])
     await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[8]})
-    await payments.ok("VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[0] | {"value": "other"}})
+    await payments.ok(
+        "VaultService/CreateVaultTag", {"vault_id": held.id, "tag": TEN[0] | {"value": "other"}}
+    )
     assert "gw-op" in tags_of(world, held.id)
 
 

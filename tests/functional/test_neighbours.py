@@ -1,4 +1,6 @@
-"""What one object, operation, project or tenant does is booked on itself: its neighbours at the same endpoint do not notice. Over real sockets."""
+"""What one object, operation, project or tenant does is booked on itself: its neighbours at the
+same endpoint do not notice. Over real sockets.
+"""
 
 import asyncio
 from typing import Any
@@ -10,14 +12,22 @@ from tests.functional import stage
 from tests.functional.calls import Caller, Failure, arrived, caller, until
 from tests.harness import World
 
-GET, LIST, SUMMARY, UPDATE = (f"VaultService/{name}" for name in ("GetVault", "ListVaults", "GetVaultSummary", "UpdateVault"))
-POLICIES, CREATE, DELETE_TAG = "PolicyService/ListPolicies", "PolicyService/CreatePolicy", "VaultService/DeleteVaultTag"
+GET, LIST, SUMMARY, UPDATE = (
+    f"VaultService/{name}" for name in ("GetVault", "ListVaults", "GetVaultSummary", "UpdateVault")
+)
+POLICIES, CREATE, DELETE_TAG = (
+    "PolicyService/ListPolicies",
+    "PolicyService/CreatePolicy",
+    "VaultService/DeleteVaultTag",
+)
 SICK_CALLS, WELL_CALLS = 80, 48
 Call = tuple[Caller, str, dict[str, Any]]
 
 
 def order(world: World, match: dict[str, str]) -> None:
-    world.emulator.state.faults.add({"kind": "status", "status": 500, "body": {}, "match": match, "times": None})
+    world.emulator.state.faults.add(
+        {"kind": "status", "status": 500, "body": {}, "match": match, "times": None}
+    )
 
 
 async def make(calls: list[Call], count: int) -> list[Any]:
@@ -32,8 +42,12 @@ async def make(calls: list[Call], count: int) -> list[Any]:
     return await asyncio.gather(*(one(calls[number % len(calls)]) for number in range(count)))
 
 
-async def neighbours(world: World, match: dict[str, str], sick: list[Call], well: list[Call]) -> Failure:
-    """Makes what is sick fail until it is held back, then calls the others; the refusal that the sick get meanwhile."""
+async def neighbours(
+    world: World, match: dict[str, str], sick: list[Call], well: list[Call]
+) -> Failure:
+    """Makes what is sick fail until it is held back, then calls the others; the refusal that the
+    sick get meanwhile.
+    """
     order(world, match)
     failed = await make(sick, SICK_CALLS)
     assert all(isinstance(answer, Failure) for answer in failed)
@@ -61,7 +75,13 @@ def rename(client: Caller, vault_id: str) -> Call:
 async def test_one_object_that_cannot_be_read(world, stages):
     a, b = stages["a"], stages["b"]
     sick = [(a, GET, {"vault_id": stages["a0"]})]
-    well = [(a, GET, {"vault_id": stages["a1"]}), (a, LIST, {}), (b, GET, {"vault_id": stages["b0"]}), (b, LIST, {}), (b, SUMMARY, {})]
+    well = [
+        (a, GET, {"vault_id": stages["a1"]}),
+        (a, LIST, {}),
+        (b, GET, {"vault_id": stages["b0"]}),
+        (b, LIST, {}),
+        (b, SUMMARY, {}),
+    ]
     held = await neighbours(world, {"operation": "ShowVault", "object": stages["a0"]}, sick, well)
     assert held.facts["heldBack"] == "object"
     assert "ShowVault of this object" in held.message
@@ -69,8 +89,15 @@ async def test_one_object_that_cannot_be_read(world, stages):
 
 async def test_one_object_that_cannot_be_changed(world, stages):
     a, b = stages["a"], stages["b"]
-    well = [rename(a, stages["a1"]), rename(b, stages["b0"]), (a, LIST, {}), (b, GET, {"vault_id": stages["b0"]})]
-    held = await neighbours(world, {"method": "PUT", "object": stages["a0"]}, [rename(a, stages["a0"])], well)
+    well = [
+        rename(a, stages["a1"]),
+        rename(b, stages["b0"]),
+        (a, LIST, {}),
+        (b, GET, {"vault_id": stages["b0"]}),
+    ]
+    held = await neighbours(
+        world, {"method": "PUT", "object": stages["a0"]}, [rename(a, stages["a0"])], well
+    )
     assert held.facts["heldBack"] == "object"
 
 
@@ -85,7 +112,13 @@ async def test_one_operation_that_reads(world, stages):
 async def test_one_operation_that_changes(world, stages):
     a, b = stages["a"], stages["b"]
     sick = [(b, CREATE, stage.policy_request())]
-    well = [(a, LIST, {}), (b, LIST, {}), (b, POLICIES, {}), rename(b, stages["b0"]), rename(a, stages["a0"])]
+    well = [
+        (a, LIST, {}),
+        (b, LIST, {}),
+        (b, POLICIES, {}),
+        rename(b, stages["b0"]),
+        rename(a, stages["a0"]),
+    ]
     held = await neighbours(world, {"operation": "CreatePolicy"}, sick, well)
     assert held.facts["heldBack"] == "operation"
     assert "CreatePolicy in this project" in held.message
@@ -93,20 +126,34 @@ async def test_one_operation_that_changes(world, stages):
 
 async def test_one_project(world, stages):
     a, b = stages["a"], stages["b"]
-    sick = [(a, GET, {"vault_id": stages["a0"]}), (a, LIST, {}), (a, POLICIES, {}), rename(a, stages["a1"])]
-    well = [(b, GET, {"vault_id": stages["b0"]}), (b, LIST, {}), (b, POLICIES, {}), rename(b, stages["b0"])]
+    sick = [
+        (a, GET, {"vault_id": stages["a0"]}),
+        (a, LIST, {}),
+        (a, POLICIES, {}),
+        rename(a, stages["a1"]),
+    ]
+    well = [
+        (b, GET, {"vault_id": stages["b0"]}),
+        (b, LIST, {}),
+        (b, POLICIES, {}),
+        rename(b, stages["b0"]),
+    ]
     held = await neighbours(world, {"project_id": PAYMENTS_PROJECT_ID}, sick, well)
     assert held.facts["heldBack"] in {"project", "operation", "object"}
 
 
 async def test_a_sick_object_leaves_the_others_their_retries(world, stages):
-    """Each first attempt of the others is lost; the sick one has tried to spend all retries that there are."""
+    """Each first attempt of the others is lost; the sick one has tried to spend all retries that
+    there are.
+    """
     a, b = stages["a"], stages["b"]
     order(world, {"operation": "ShowVault", "object": stages["a0"]})
     await make([(a, GET, {"vault_id": stages["a0"]})], SICK_CALLS)
     for client, vault in ((a, stages["a1"]), (b, stages["b0"])):
         for _ in range(5):
-            world.emulator.state.faults.add({"kind": "cut", "match": {"operation": "ShowVault", "object": vault}})
+            world.emulator.state.faults.add(
+                {"kind": "cut", "match": {"operation": "ShowVault", "object": vault}}
+            )
             before = len(arrived(world, GET))
             await client.ok(GET, {"vault_id": vault})
             assert len(arrived(world, GET)) == before + 2
@@ -116,10 +163,18 @@ async def test_slow_answers_to_some_tenants_leave_connections_for_the_others(wor
     """They are successes, which no breaker sees."""
     well = caller(world, "standby")
     for vault in ("a0", "b0"):
-        slow = {"kind": "delay", "seconds": 4, "match": {"operation": "ShowVault", "object": stages[vault]}, "times": None}
+        slow = {
+            "kind": "delay",
+            "seconds": 4,
+            "match": {"operation": "ShowVault", "object": stages[vault]},
+            "times": None,
+        }
         world.emulator.state.faults.add(slow)
     sick = [(stages["a"], stages["a0"]), (stages["b"], stages["b0"])] * 65
-    waiting = [asyncio.create_task(client(GET, {"vault_id": vault}, timeout_s=10)) for client, vault in sick]
+    waiting = [
+        asyncio.create_task(client(GET, {"vault_id": vault}, timeout_s=10))
+        for client, vault in sick
+    ]
     await until(lambda: len(arrived(world, GET)) >= 60)
     answers = [await well(LIST, timeout_s=2) for _ in range(10)]
     assert not [answer for answer in answers if isinstance(answer, Failure)]

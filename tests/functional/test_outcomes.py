@@ -1,4 +1,7 @@
-"""The outcome table, row by row: what may follow an attempt, for every RPC. The emulator's truth log says what was really sent."""
+"""The outcome table, row by row: what may follow an attempt, for every RPC.
+
+The emulator's truth log says what was really sent.
+"""
 
 import asyncio
 import socket
@@ -11,7 +14,19 @@ from gateway.upstream.breaker import Level
 from gateway.upstream.breakers import Held
 from gateway.upstream.declaration import RetryClass
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, REQUESTS, Caller, Failure, arrived, caller, forget, gateway_before, order, tenant_for, until
+from tests.functional.calls import (
+    BINDINGS,
+    REQUESTS,
+    Caller,
+    Failure,
+    arrived,
+    caller,
+    forget,
+    gateway_before,
+    order,
+    tenant_for,
+    until,
+)
 from tests.harness import World
 
 ALL = list(BINDINGS)
@@ -22,7 +37,9 @@ ALONE = {RetryClass.CREATE, RetryClass.NEVER}
 
 
 def of_class(*classes):
-    return pytest.mark.parametrize("rpc", [rpc for rpc, binding in BINDINGS.items() if binding.retry_class in classes])
+    return pytest.mark.parametrize(
+        "rpc", [rpc for rpc, binding in BINDINGS.items() if binding.retry_class in classes]
+    )
 
 
 def request_for(rpc, *, named):
@@ -46,7 +63,10 @@ AMBIGUOUS = {
 }
 FOREIGN = {
     "404 of nobody knows whom": ("status", {"status": 404, "body": "<html>not found</html>"}),
-    "404 of an unknown API": ("status", {"status": 404, "body": {"error_code": "APIGW.0106", "error_msg": "m"}}),
+    "404 of an unknown API": (
+        "status",
+        {"status": 404, "body": {"error_code": "APIGW.0106", "error_msg": "m"}},
+    ),
     "409 without a code": ("status", {"status": 409, "body": {}}),
 }
 """Ambiguous for a change; a read takes them by their status."""
@@ -54,44 +74,64 @@ every_ambiguity = pytest.mark.parametrize("situation", AMBIGUOUS | FOREIGN)
 
 
 def promises(rpc):
-    """Whether an answer of another shape leaves in doubt what became of the call; a change that promises nothing has been carried out."""
+    """Whether an answer of another shape leaves in doubt what became of the call; a change that
+    promises nothing has been carried out.
+    """
     plan = BINDINGS[rpc].response_plan
     return BINDINGS[rpc].reads or bool(plan.required or plan.required_one_of)
 
 
 def pairs(*classes, in_full):
-    """Every RPC of the classes with two kinds of ambiguity, and the RPCs of `in_full` with all of them: a repeat costs time."""
+    """Every RPC of the classes with two kinds of ambiguity, and the RPCs of `in_full` with all of
+    them: a repeat costs time.
+    """
     rpcs = [rpc for rpc, binding in BINDINGS.items() if binding.retry_class in classes]
-    found = [(rpc, situation) for rpc in rpcs for situation in AMBIGUOUS if rpc in in_full or situation in {"cut", "502"}]
+    found = [
+        (rpc, situation)
+        for rpc in rpcs
+        for situation in AMBIGUOUS
+        if rpc in in_full or situation in {"cut", "502"}
+    ]
     found = [(rpc, situation) for rpc, situation in found if situation != SHAPE or promises(rpc)]
     return pytest.mark.parametrize(("rpc", "situation"), found)
 
 
-# Never sent -----------------------------------------------------------------------------------------------------------------------
+# Never sent
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 async def nowhere():
-    """A gateway whose upstream address refuses every connection: the port is bound, and nobody listens."""
+    """A gateway whose upstream address refuses every connection: the port is bound, and nobody
+    listens.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with gateway_before(f"http://127.0.0.1:{taken.getsockname()[1]}") as pair:
             yield pair
 
 
-@pytest.mark.parametrize("rpcs", [ALL[start : start + 3] for start in range(0, len(ALL), 3)], ids=" ".join)
+@pytest.mark.parametrize(
+    "rpcs", [ALL[start : start + 3] for start in range(0, len(ALL), 3)], ids=" ".join
+)
 async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(nowhere, rpcs):
     """Three at once: more would meet the cap on retries in flight."""
     app, anyone = nowhere
     forget(app)
-    calls = (Caller(anyone.channel, World.metadata(tenant_for(rpc))).fails(rpc, request_for(rpc, named=True)) for rpc in rpcs)
+    calls = (
+        Caller(anyone.channel, World.metadata(tenant_for(rpc))).fails(
+            rpc, request_for(rpc, named=True)
+        )
+        for rpc in rpcs
+    )
     for failed in await asyncio.gather(*calls):
         assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
         assert (failed.facts["attempts"], failed.facts["sent"]) == ("3", "no")
         assert "RetryInfo" in failed.details
 
 
-# Refused --------------------------------------------------------------------------------------------------------------------------
+# Refused
+# --------------------------------------------------------------------------------------------------
 
 
 @every_rpc
@@ -101,7 +141,11 @@ async def test_a_refused_call_is_repeated(world, rpc):
     assert len(arrived(world, rpc)) == 2
     if isinstance(answer, Failure):
         assert answer.facts["attempts"] == "2"
-        assert answer.reason not in {"OUTCOME_UNKNOWN", "UPSTREAM_THROTTLED", "UPSTREAM_UNAVAILABLE"}
+        assert answer.reason not in {
+            "OUTCOME_UNKNOWN",
+            "UPSTREAM_THROTTLED",
+            "UPSTREAM_UNAVAILABLE",
+        }
 
 
 @every_rpc
@@ -126,13 +170,20 @@ async def test_a_refused_credential_is_not_the_callers(world, rpc):
 
 async def test_the_pause_that_cbr_asks_for_reaches_the_caller(world):
     order(world, "status", "VaultService/CreateVault", status=429, headers={"Retry-After": "60"})
-    failed = await caller(world).fails("VaultService/CreateVault", request_for("VaultService/CreateVault", named=False))
+    failed = await caller(world).fails(
+        "VaultService/CreateVault", request_for("VaultService/CreateVault", named=False)
+    )
     assert failed.reason == "UPSTREAM_THROTTLED"
     assert failed.details["RetryInfo"].retry_delay.ToSeconds() == 60
     assert failed.trailers["grpc-retry-pushback-ms"] == "-1", "the call has 20 s"
 
 
-CHANGES = ("VaultService/CreateVault", "VaultService/OrderVault", "VaultService/UpdateVault", "VaultService/DeleteVault")
+CHANGES = (
+    "VaultService/CreateVault",
+    "VaultService/OrderVault",
+    "VaultService/UpdateVault",
+    "VaultService/DeleteVault",
+)
 
 
 @pytest.mark.parametrize("rpc", CHANGES)
@@ -152,7 +203,11 @@ async def test_a_refused_change_is_not_repeated_for_a_caller_who_left(world):
         order(world, "status", rpc, status=429, headers={"Retry-After": "1"})
         order(world, "delay", rpc, seconds=0.2)
         # One vault for each, so that none waits for another.
-        own = {"vault_id": f"vault-{len(calls)}"} if "vault_id" in request_for(rpc, named=True) else {}
+        own = (
+            {"vault_id": f"vault-{len(calls)}"}
+            if "vault_id" in request_for(rpc, named=True)
+            else {}
+        )
         calls.append(caller(world).start(rpc, request_for(rpc, named=True) | own))
     await until(lambda: all(arrived(world, rpc) for rpc in CHANGES))
     for call in calls:
@@ -162,7 +217,8 @@ async def test_a_refused_change_is_not_repeated_for_a_caller_who_left(world):
     assert {rpc: len(arrived(world, rpc)) for rpc in CHANGES} == dict.fromkeys(CHANGES, 1)
 
 
-# Ambiguous ------------------------------------------------------------------------------------------------------------------------
+# Ambiguous
+# --------------------------------------------------------------------------------------------------
 
 
 READS = ("VaultService/ListVaults", "VaultService/QueryVaultsByTag", "FeatureService/ListFeatures")
@@ -207,7 +263,10 @@ async def test_what_cannot_be_repeated_ends_as_unknown(world, rpc, situation):
         world.emulator.state.reset()
         order(world, kind, rpc, times=None, **parts)
         if situation == SHAPE and not promises(rpc):
-            assert await caller(world, tenant_for(rpc)).ok(rpc, request_for(rpc, named=named)) is not None
+            assert (
+                await caller(world, tenant_for(rpc)).ok(rpc, request_for(rpc, named=named))
+                is not None
+            )
             continue
         failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=named))
         assert (failed.code, failed.reason) == (code, "OUTCOME_UNKNOWN")
@@ -228,7 +287,9 @@ async def test_a_change_is_read_back_before_anything_else(world, rpc, situation)
 
 
 async def never_done(world, then):
-    """Updates a vault: the first attempt is lost, a read does not show it, and then comes something else."""
+    """Updates a vault: the first attempt is lost, a read does not show it, and then comes something
+    else.
+    """
     made = await stage.vault(caller(world))
     order(world, "cut", UPDATE)
     then(world)
@@ -242,13 +303,23 @@ async def never_done(world, then):
         ("status", {"status": 504, "body": {}}),
         ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
         ("status", {"status": 429, "headers": {"Retry-After": "40"}}),
-        ("status", {"status": 400, "body": {"error_code": "BackupService.6203", "error_msg": "A task is running."}}),
+        (
+            "status",
+            {
+                "status": 400,
+                "body": {"error_code": "BackupService.6203", "error_msg": "A task is running."},
+            },
+        ),
         ("status", {"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "No."}}),
     ],
 )
 async def test_a_change_that_a_read_did_not_show_may_still_come(world, kind, parts):
-    """It was lost on the way; whatever the later attempts say, nobody knows that it will not arrive."""
-    failed = await never_done(world, lambda world: [order(world, kind, UPDATE, nth=nth, **parts) for nth in (2, 3)])
+    """It was lost on the way; whatever the later attempts say, nobody knows that it will not
+    arrive.
+    """
+    failed = await never_done(
+        world, lambda world: [order(world, kind, UPDATE, nth=nth, **parts) for nth in (2, 3)]
+    )
     assert (failed.code, failed.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
 
 
@@ -259,17 +330,27 @@ async def test_a_breaker_that_opens_between_the_attempts_settles_nothing(world, 
     answers = iter([True, False])
 
     def enter(target, traffic):
-        return leave(target, traffic) if target.operation != "UpdateVault" or next(answers) else Held(Level.OBJECT, 1.0)
+        return (
+            leave(target, traffic)
+            if target.operation != "UpdateVault" or next(answers)
+            else Held(Level.OBJECT, 1.0)
+        )
 
     monkeypatch.setattr(breakers, "enter", enter)
     order(world, "cut", UPDATE)
     failed = await caller(world).fails(UPDATE, {"vault_id": made.id, "vault": {"name": "other"}})
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "1")
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == (
+        "UNKNOWN",
+        "OUTCOME_UNKNOWN",
+        "1",
+    )
 
 
 async def test_a_later_answer_that_names_the_mistake_is_told(world):
     body = {"error_code": "BackupService.9900", "error_msg": "Invalid name provided."}
-    failed = await never_done(world, lambda world: order(world, "status", UPDATE, nth=2, status=400, body=body))
+    failed = await never_done(
+        world, lambda world: order(world, "status", UPDATE, nth=2, status=400, body=body)
+    )
     assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
@@ -277,14 +358,25 @@ async def test_a_later_answer_that_names_the_mistake_is_told(world):
 async def test_a_delete_that_never_gets_an_answer_is_unknown(world, rpc):
     order(world, "cut", rpc, times=None)
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == (
+        "UNKNOWN",
+        "OUTCOME_UNKNOWN",
+        "3",
+    )
     assert len(arrived(world, rpc)) == 3
 
 
 @of_class(RetryClass.DELETE)
 async def test_a_delete_that_meets_its_own_work_is_unknown(world, rpc):
     order(world, "cut", rpc)
-    order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6203", "error_msg": "Performing backups."})
+    order(
+        world,
+        "status",
+        rpc,
+        nth=2,
+        status=400,
+        body={"error_code": "BackupService.6203", "error_msg": "Performing backups."},
+    )
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
     assert (failed.reason, failed.facts["attempts"]) == ("OUTCOME_UNKNOWN", "2")
 
@@ -292,7 +384,14 @@ async def test_a_delete_that_meets_its_own_work_is_unknown(world, rpc):
 @of_class(RetryClass.DELETE)
 async def test_a_repeated_delete_takes_every_way_of_saying_gone_for_done(world, rpc):
     order(world, "status", rpc, status=502, body={})
-    order(world, "status", rpc, nth=2, status=400, body={"error_code": "BackupService.6200", "error_msg": "gone"})
+    order(
+        world,
+        "status",
+        rpc,
+        nth=2,
+        status=400,
+        body={"error_code": "BackupService.6200", "error_msg": "gone"},
+    )
     await caller(world, tenant_for(rpc)).ok(rpc, request_for(rpc, named=False))
     assert len(arrived(world, rpc)) == 2
 
@@ -305,7 +404,11 @@ async def test_a_404_of_anybody_does_not_make_a_delete_done(world, rpc, situatio
     for nth in (2, 3):
         order(world, kind, rpc, nth=nth, **parts)
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
-    assert (failed.code, failed.reason, failed.facts["attempts"]) == ("UNKNOWN", "OUTCOME_UNKNOWN", "3")
+    assert (failed.code, failed.reason, failed.facts["attempts"]) == (
+        "UNKNOWN",
+        "OUTCOME_UNKNOWN",
+        "3",
+    )
 
 
 @of_class(RetryClass.DELETE)
@@ -324,17 +427,22 @@ SLOW = {
 
 
 async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
-    """All at once, because an attempt lasts five seconds; and without a deadline, because every call gets one."""
+    """All at once, because an attempt lasts five seconds; and without a deadline, because every
+    call gets one.
+    """
     for rpc, (attempts, _) in SLOW.items():
         order(world, "delay", rpc, seconds=7, times=None if attempts == 3 else 1)
-    answers = await asyncio.gather(*(caller(world)(rpc, request_for(rpc, named=True), timeout_s=None) for rpc in SLOW))
+    answers = await asyncio.gather(
+        *(caller(world)(rpc, request_for(rpc, named=True), timeout_s=None) for rpc in SLOW)
+    )
     for (rpc, (attempts, reason)), answer in zip(SLOW.items(), answers, strict=True):
         # A read has ten seconds in all: the third attempt does not start.
         assert len(arrived(world, rpc)) == min(attempts, 2), rpc
         assert (answer.reason if isinstance(answer, Failure) else None) == reason, rpc
 
 
-# Definite -------------------------------------------------------------------------------------------------------------------------
+# Definite
+# --------------------------------------------------------------------------------------------------
 
 
 @every_rpc
@@ -349,10 +457,21 @@ async def test_no_answer_within_an_attempt_is_ambiguous_too(world):
     ],
 )
 async def test_an_answer_with_a_reason_ends_the_call(world, rpc, status, code, expected):
-    order(world, "status", rpc, status=status, body={"error_code": code, "error_msg": "No."}, times=None)
+    order(
+        world,
+        "status",
+        rpc,
+        status=status,
+        body={"error_code": code, "error_msg": "No."},
+        times=None,
+    )
     failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
     assert (failed.code, failed.reason) == expected
-    assert (failed.facts["attempts"], failed.facts["sent"], len(arrived(world, rpc))) == ("1", "yes", 1)
+    assert (failed.facts["attempts"], failed.facts["sent"], len(arrived(world, rpc))) == (
+        "1",
+        "yes",
+        1,
+    )
     assert failed.facts["upstreamCode"] == code
     assert failed.facts["upstreamHttpStatus"] == str(status)
     assert failed.facts["upstreamRequestId"]
@@ -368,10 +487,15 @@ async def test_a_missing_object_that_only_the_body_names_is_named_in_the_error(w
         "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault_id}}
     )
     named = failed.details["ResourceInfo"]
-    assert (failed.reason, named.resource_type, named.resource_name) == ("VAULT_NOT_FOUND", "vault", vault_id)
+    assert (failed.reason, named.resource_type, named.resource_name) == (
+        "VAULT_NOT_FOUND",
+        "vault",
+        vault_id,
+    )
 
 
-# Orders ---------------------------------------------------------------------------------------------------------------------------
+# Orders
+# --------------------------------------------------------------------------------------------------
 
 ORDERING = ["VaultService/OrderVault", "VaultService/CreateVault"]
 
@@ -379,8 +503,19 @@ ORDERING = ["VaultService/OrderVault", "VaultService/CreateVault"]
 @pytest.mark.parametrize("failed", [0, "0"])
 @pytest.mark.parametrize("rpc", ORDERING)
 async def test_an_order_that_failed_is_told_with_its_id(world, rpc, failed):
-    line = {"cloudServiceId": "cbr", "orderId": "CS2611281503ABC", "resourceId": "r", "subscribeResult": failed}
-    order(world, "status", rpc, status=200, body={"orders": [line], "retCode": 0, "errText": "no money", "error_code": "CBC.0000"})
+    line = {
+        "cloudServiceId": "cbr",
+        "orderId": "CS2611281503ABC",
+        "resourceId": "r",
+        "subscribeResult": failed,
+    }
+    order(
+        world,
+        "status",
+        rpc,
+        status=200,
+        body={"orders": [line], "retCode": 0, "errText": "no money", "error_code": "CBC.0000"},
+    )
     refused = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
     assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "ORDER_REFUSED")
     assert refused.facts["orderIds"] == "CS2611281503ABC"
@@ -389,17 +524,47 @@ async def test_an_order_that_failed_is_told_with_its_id(world, rpc, failed):
 @pytest.mark.parametrize("done", [1, "1"])
 @pytest.mark.parametrize("rpc", ORDERING)
 async def test_an_order_that_succeeded_is_read_in_either_form(world, rpc, done):
-    line = {"cloudServiceId": "cbr", "orderId": "CS2611281503ABC", "resourceId": "r", "subscribeResult": done}
-    order(world, "status", rpc, status=200, body={"orders": [line], "retCode": "0", "error_code": "CBC.0000"})
+    line = {
+        "cloudServiceId": "cbr",
+        "orderId": "CS2611281503ABC",
+        "resourceId": "r",
+        "subscribeResult": done,
+    }
+    order(
+        world,
+        "status",
+        rpc,
+        status=200,
+        body={"orders": [line], "retCode": "0", "error_code": "CBC.0000"},
+    )
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
-    assert [(each.order_id, each.subscribe_result) for each in answer.orders] == [("CS2611281503ABC", 1)]
+    assert [(each.order_id, each.subscribe_result) for each in answer.orders] == [
+        ("CS2611281503ABC", 1)
+    ]
 
 
-@pytest.mark.parametrize("rpc", ["OrderService/ChangeOrder", "OrderService/UpdateOrder", "VaultService/ChangeVaultChargingMode"])
+@pytest.mark.parametrize(
+    "rpc",
+    [
+        "OrderService/ChangeOrder",
+        "OrderService/UpdateOrder",
+        "VaultService/ChangeVaultChargingMode",
+    ],
+)
 async def test_the_id_of_an_order_is_in_the_error_that_refuses_it(world, rpc):
-    order(world, "status", rpc, status=200, body={"orderId": "CS2611281503ABC", "retCode": 30000052, "errText": "no money"})
+    order(
+        world,
+        "status",
+        rpc,
+        status=200,
+        body={"orderId": "CS2611281503ABC", "retCode": 30000052, "errText": "no money"},
+    )
     refused = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
-    assert (refused.reason, refused.facts["upstreamCode"], refused.facts["orderIds"]) == ("ORDER_REFUSED", "CBC.30000052", "CS2611281503ABC")
+    assert (refused.reason, refused.facts["upstreamCode"], refused.facts["orderIds"]) == (
+        "ORDER_REFUSED",
+        "CBC.30000052",
+        "CS2611281503ABC",
+    )
 
 
 async def test_the_id_of_an_order_is_told_where_the_rest_cannot_be_read(world):
@@ -410,22 +575,52 @@ async def test_the_id_of_an_order_is_told_where_the_rest_cannot_be_read(world):
         assert (answer.reason, answer.facts["orderIds"]) == ("OUTCOME_UNKNOWN", "CS2611281503ABC")
 
 
-@pytest.mark.parametrize("body", [{"orders": [], "orderId": "CS1"}, {"orders": ["CS1"]}, {"orders": {"orderId": "CS1"}}, {"order_id": "CS1"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"orders": [], "orderId": "CS1"},
+        {"orders": ["CS1"]},
+        {"orders": {"orderId": "CS1"}},
+        {"order_id": "CS1"},
+    ],
+)
 @pytest.mark.parametrize("rpc", ORDERING)
 async def test_the_id_of_an_order_is_told_wherever_it_stands(world, rpc, body):
     order(world, "status", rpc, status=200, body=body)
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=False))
-    told = answer.facts["orderIds"] if isinstance(answer, Failure) else ",".join(line.order_id for line in answer.orders)
+    told = (
+        answer.facts["orderIds"]
+        if isinstance(answer, Failure)
+        else ",".join(line.order_id for line in answer.orders)
+    )
     assert told == "CS1"
 
 
 async def test_what_was_made_is_answered_with_the_orders_beside_it(world):
     rpc = "VaultService/CreateVault"
-    order(world, "status", rpc, status=200, body={"vault": {"id": "v"}, "orderId": "CS1", "error_code": 200, "code": 201, "message": "created"})
+    order(
+        world,
+        "status",
+        rpc,
+        status=200,
+        body={
+            "vault": {"id": "v"},
+            "orderId": "CS1",
+            "error_code": 200,
+            "code": 201,
+            "message": "created",
+        },
+    )
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=False))
     assert (answer.vault.id, [line.order_id for line in answer.orders]) == ("v", ["CS1"])
 
 
 async def test_a_list_beside_an_error_is_not_empty(world):
-    order(world, "status", "VaultService/ListVaults", status=200, body={"vaults": [], "count": 0, "error": {"message": "db down"}})
+    order(
+        world,
+        "status",
+        "VaultService/ListVaults",
+        status=200,
+        body={"vaults": [], "count": 0, "error": {"message": "db down"}},
+    )
     assert (await caller(world).fails("VaultService/ListVaults", {})).reason == "UPSTREAM_PROTOCOL"

@@ -1,4 +1,6 @@
-"""Lists through the gateway: every row once, whatever the page size, also when the list changes between two pages."""
+"""Lists through the gateway: every row once, whatever the page size, also when the list changes
+between two pages.
+"""
 
 import time
 from dataclasses import dataclass, replace
@@ -18,7 +20,9 @@ ROWS = 23
 
 @dataclass
 class Shelf:
-    """The rows of one list inside the emulator, in a dict whose order is that of the list, or its reverse."""
+    """The rows of one list inside the emulator, in a dict whose order is that of the list, or its
+    reverse.
+    """
 
     rpc: str
     filter: dict[str, object]
@@ -50,7 +54,9 @@ async def vaults(call, world, rpc="VaultService/ListVaults", wish=None):
 
 
 async def by_tag(call, world):
-    return await vaults(call, world, "VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_FILTER"})
+    return await vaults(
+        call, world, "VaultService/QueryVaultsByTag", {"action": "TAG_QUERY_ACTION_FILTER"}
+    )
 
 
 async def policies(call, world):
@@ -74,13 +80,27 @@ async def backups(call, world):
 async def members(call, world):
     backup_id = await stage.shared_backup(call)
     rows = world.emulator.state.world.members[backup_id]
-    return Shelf("BackupShareService/ListBackupMembers", {"backup_id": backup_id}, rows, next(iter(rows.values())))
+    return Shelf(
+        "BackupShareService/ListBackupMembers",
+        {"backup_id": backup_id},
+        rows,
+        next(iter(rows.values())),
+    )
 
 
 async def protectables(call, world):
     rows = world.emulator.state.world.protectables
-    pattern = next(row for row in rows.values() if row.kind == "server" and row.project_id == stage.MEMBER["payments"])
-    return Shelf("ProtectabilityService/ListProtectables", {"protectable_type": "PROTECTABLE_TYPE_SERVER"}, rows, pattern)
+    pattern = next(
+        row
+        for row in rows.values()
+        if row.kind == "server" and row.project_id == stage.MEMBER["payments"]
+    )
+    return Shelf(
+        "ProtectabilityService/ListProtectables",
+        {"protectable_type": "PROTECTABLE_TYPE_SERVER"},
+        rows,
+        pattern,
+    )
 
 
 SHELVES = [vaults, by_tag, policies, tasks, backups, members, protectables]
@@ -89,7 +109,9 @@ every_list = pytest.mark.parametrize("shelf_of", SHELVES, ids=lambda shelf: shel
 
 
 def ids_of(response):
-    field = next(field for field in response.DESCRIPTOR.fields if field.is_repeated and field.message_type)
+    field = next(
+        field for field in response.DESCRIPTOR.fields if field.is_repeated and field.message_type
+    )
     return [row_id(row) for row in getattr(response, field.name)]
 
 
@@ -97,7 +119,9 @@ async def walk(call, shelf, size, between=lambda _page: None):
     """All pages of a list; `between` is called after each."""
     token, pages = "", []
     while not pages or token:
-        response = await call.ok(shelf.rpc, {**shelf.filter, "page_size": size, "page_token": token})
+        response = await call.ok(
+            shelf.rpc, {**shelf.filter, "page_size": size, "page_token": token}
+        )
         pages.append(ids_of(response))
         token = response.next_page_token
         assert len(pages) <= 60, "the list never ends"
@@ -110,7 +134,9 @@ def joined(pages):
 
 
 @every_list
-@pytest.mark.parametrize(("size", "count"), [(1, ROWS), (7, ROWS), (7, 21), (50, ROWS), (0, 60), (500, 230)])
+@pytest.mark.parametrize(
+    ("size", "count"), [(1, ROWS), (7, ROWS), (7, 21), (50, ROWS), (0, 60), (500, 230)]
+)
 async def test_every_row_comes_once(world, payments, shelf_of, size, count):
     shelf = await shelf_of(payments, world)
     expected = shelf.fill(count)
@@ -190,8 +216,12 @@ async def test_pages_are_as_large_as_any_client_takes(world, payments, shelf_of)
 
 @pytest.mark.parametrize("missing", ["empty", "bad_request", "not_found", "start"])
 @pytest.mark.parametrize("offset", ["rows", "pages", "ignored"])
-@pytest.mark.parametrize("shelf_of", sorted(MARKER, key=lambda shelf: shelf.__name__), ids=lambda shelf: shelf.__name__)
-async def test_the_row_that_a_marker_would_name_may_be_deleted(world, payments, shelf_of, offset, missing):
+@pytest.mark.parametrize(
+    "shelf_of", sorted(MARKER, key=lambda shelf: shelf.__name__), ids=lambda shelf: shelf.__name__
+)
+async def test_the_row_that_a_marker_would_name_may_be_deleted(
+    world, payments, shelf_of, offset, missing
+):
     shelf = await shelf_of(payments, world)
     order = shelf.fill(ROWS)
     world.emulator.state.world.paging = Paging(offset=offset, missing_marker=missing)
@@ -213,7 +243,9 @@ MODES = {
     "few rows at once": Paging(cap=10, marker="ignored"),
     "short pages": Paging(short=True, marker="ignored", count="none"),
     "a count of the page": Paging(count="page", marker="ignored"),
-    "no count, and an offset that counts pages": Paging(count="none", offset="pages", marker="ignored"),
+    "no count, and an offset that counts pages": Paging(
+        count="none", offset="pages", marker="ignored"
+    ),
 }
 
 
@@ -252,12 +284,16 @@ async def test_a_total_that_cbr_does_not_tell_is_unset(world, payments):
 async def test_a_list_that_is_cut_by_the_gateway_has_tokens_too(world, payments):
     made = await stage.vault(payments)
     tags = [{"key": f"key-{number}", "value": ""} for number in range(7)]
-    await payments.ok("VaultService/BatchUpdateVaultTags", {"vault_id": made.id, "action": "TAG_ACTION_CREATE", "tags": tags})
+    await payments.ok(
+        "VaultService/BatchUpdateVaultTags",
+        {"vault_id": made.id, "action": "TAG_ACTION_CREATE", "tags": tags},
+    )
     shelf = Shelf("VaultService/ListVaultTags", {"vault_id": made.id}, {}, None)
     assert joined(await walk(payments, shelf, 3)) == [tag["key"] for tag in tags]
 
 
-# Tokens that are not the caller's own -----------------------------------------------------------------------------------------------
+# Tokens that are not the caller's own
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -279,7 +315,14 @@ MISMATCH = ("PAGE_TOKEN_MISMATCH", ["page_token"])
 
 
 async def test_the_token_is_good(world, payments, token):
-    assert len((await payments.ok("VaultService/ListVaults", {"page_size": 2, "page_token": token})).vaults) == 2
+    assert (
+        len(
+            (
+                await payments.ok("VaultService/ListVaults", {"page_size": 2, "page_token": token})
+            ).vaults
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -295,14 +338,30 @@ async def test_a_token_of_another_list_or_filter_is_refused(world, payments, tok
 
 
 async def test_a_token_of_another_tenant_is_refused(world, token):
-    assert await refused(world, caller(world, "databases"), "VaultService/ListVaults", {"page_size": 1, "page_token": token}) == MISMATCH
+    assert (
+        await refused(
+            world,
+            caller(world, "databases"),
+            "VaultService/ListVaults",
+            {"page_size": 1, "page_token": token},
+        )
+        == MISMATCH
+    )
 
 
 async def test_no_edited_token_is_accepted(world, payments, token):
     wrong = [token[:-4], token + "AAAA", "x", "%%%", "ü", token[::-1], "A" * 5000, " " + token]
-    wrong += [token[:place] + ("B" if token[place] == "A" else "A") + token[place + 1 :] for place in range(0, len(token), 3)]
+    wrong += [
+        token[:place] + ("B" if token[place] == "A" else "A") + token[place + 1 :]
+        for place in range(0, len(token), 3)
+    ]
     for edited in wrong:
-        assert await refused(world, payments, "VaultService/ListVaults", {"page_size": 1, "page_token": edited}) == MISMATCH, edited
+        assert (
+            await refused(
+                world, payments, "VaultService/ListVaults", {"page_size": 1, "page_token": edited}
+            )
+            == MISMATCH
+        ), edited
 
 
 async def test_an_old_token_is_refused(world, payments, token, monkeypatch):
@@ -311,10 +370,18 @@ async def test_an_old_token_is_refused(world, payments, token, monkeypatch):
     clock.advance(72 * 3600 - 60)
     await payments.ok("VaultService/ListVaults", {"page_size": 1, "page_token": token})
     clock.advance(120)
-    assert await refused(world, payments, "VaultService/ListVaults", {"page_size": 1, "page_token": token}) == MISMATCH
+    assert (
+        await refused(
+            world, payments, "VaultService/ListVaults", {"page_size": 1, "page_token": token}
+        )
+        == MISMATCH
+    )
 
 
 @every_list
 async def test_a_negative_page_size_is_refused(world, payments, shelf_of):
     shelf = await shelf_of(payments, world)
-    assert await refused(world, payments, shelf.rpc, {**shelf.filter, "page_size": -1}) == ("FIELD_INVALID", ["page_size"])
+    assert await refused(world, payments, shelf.rpc, {**shelf.filter, "page_size": -1}) == (
+        "FIELD_INVALID",
+        ["page_size"],
+    )

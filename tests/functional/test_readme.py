@@ -1,9 +1,11 @@
-"""Runs what the documents tell a reader to run, as a reader would: against a real `cbr-gateway dev`, with the answers that they show.
+"""Runs what the documents tell a reader to run, as a reader would: against a real
+`cbr-gateway dev`, with the answers that they show.
 
-A ```sh block is pasted into a shell, a ```python block into an interactive interpreter, where a line without text ends a block.
-In a ```console block a line that begins with `$ ` is a command, the following lines are its answer; `...` stands for anything.
-What a ```python block prints may stand below it, after the words "which prints".
-A block that cannot run here has a comment `<!-- not run here: why -->` in front of it.
+A ```sh block is pasted into a shell, a ```python block into an interactive interpreter, where a
+line without text ends a block. In a ```console block a line that begins with `$ ` is a command, the
+following lines are its answer; `...` stands for anything. What a ```python block prints may stand
+below it, after the words "which prints". A block that cannot run here has a comment
+`<!-- not run here: why -->` in front of it.
 """
 
 import os
@@ -39,7 +41,10 @@ NOT_RUN = {
     "docs/real-cbr.md": 2,
     "clients/python/README.md": 1,
 }
-"""How many blocks of a document cannot run here. A new one needs a reason and a look at this table."""
+"""How many blocks of a document cannot run here.
+
+A new one needs a reason and a look at this table.
+"""
 
 _BLOCK = re.compile(
     r"(?:<!-- not run here: (?P<why>[^\n]+) -->\n)?"
@@ -68,7 +73,14 @@ class Block:
 def blocks(document: str) -> list[Block]:
     text = (ROOT / document).read_text(encoding="utf-8")
     return [
-        Block(document, text.count("\n", 0, found.start("language")) + 1, found["language"], found["text"], found["answer"] or "", found["why"] or "")
+        Block(
+            document,
+            text.count("\n", 0, found.start("language")) + 1,
+            found["language"],
+            found["text"],
+            found["answer"] or "",
+            found["why"] or "",
+        )
         for found in _BLOCK.finditer(text)
     ]
 
@@ -90,8 +102,13 @@ def continues(command: str) -> bool:
 
 
 def pattern(answer: str) -> re.Pattern[str]:
-    """The shown answer as a pattern: `...` alone on a line stands for any lines, elsewhere for any text in its line."""
-    lines = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(re.escape("..."), ".*") + "\n" for line in answer.splitlines()]
+    """The shown answer as a pattern: `...` alone on a line stands for any lines, elsewhere for any
+    text in its line.
+    """
+    lines = [
+        r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(re.escape("..."), ".*") + "\n"
+        for line in answer.splitlines()
+    ]
     return re.compile("".join(lines))
 
 
@@ -100,7 +117,12 @@ def addresses() -> Iterator[dict[str, str]]:
     """Address in the documents -> address of a gateway that runs now."""
     real = [f"127.0.0.1:{free_port()}" for _ in _ADDRESSES]
     flags = ["--listen", real[0], "--health-listen", real[1], "--emulator-listen", real[2]]
-    process = subprocess.Popen([executable("cbr-gateway"), "dev", *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [executable("cbr-gateway"), "dev", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert process.stdout is not None
     try:
         assert any(real[0] in line for line in process.stdout), "the gateway did not start"
@@ -126,14 +148,24 @@ def checkout(tmp_path: Path) -> Path:
 def test_runs_as_shown(block: Block, addresses: dict[str, str], checkout: Path) -> None:
     text = re.sub("|".join(addresses), lambda found: addresses[found[0]], block.text)
     if block.language != "console":
-        output = run(["bash", "-eu"], checkout, text) if block.language == "sh" else pasted(text, checkout)
-        assert pattern(block.answer).match(output), f"{block}: is shown with\n{block.answer}\nand printed\n{output}"
+        output = (
+            run(["bash", "-eu"], checkout, text)
+            if block.language == "sh"
+            else pasted(text, checkout)
+        )
+        assert pattern(block.answer).match(output), (
+            f"{block}: is shown with\n{block.answer}\nand printed\n{output}"
+        )
         return
     commands, answers = zip(*steps(text), strict=True)
     # One shell for the whole block, as a reader has it.
-    output = run(["bash", "-euc", "".join(f"{command}\necho '{_END}'\n" for command in commands)], checkout)
+    output = run(
+        ["bash", "-euc", "".join(f"{command}\necho '{_END}'\n" for command in commands)], checkout
+    )
     for command, shown, got in zip(commands, answers, output.split(f"{_END}\n"), strict=False):
-        assert not shown or pattern(shown).match(got), f"{block}: {command}\nis shown with the answer\n{shown}\nand got\n{got}"
+        assert not shown or pattern(shown).match(got), (
+            f"{block}: {command}\nis shown with the answer\n{shown}\nand got\n{got}"
+        )
 
 
 def run(command: list[str], folder: Path, typed: str = "") -> str:
@@ -143,7 +175,10 @@ def run(command: list[str], folder: Path, typed: str = "") -> str:
 
 
 def pasted(text: str, folder: Path) -> str:
-    """What an interactive interpreter prints for a program. After an error it goes on, so errors are looked for beside its prompts."""
+    """What an interactive interpreter prints for a program.
+
+    After an error it goes on, so errors are looked for beside its prompts.
+    """
     ended = end_of([sys.executable, "-W", "error", "-i", "-q"], folder, f"{text}\n")
     assert not re.sub(r"(>>>|\.\.\.) ", "", ended.stderr).strip(), ended.stderr
     return ended.stdout
@@ -152,7 +187,16 @@ def pasted(text: str, folder: Path) -> str:
 def end_of(command: list[str], folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     env = os.environ | {"PATH": path} | ({"PYTHONWARNINGS": "error"} if typed else {})
-    return subprocess.run(command, cwd=folder, env=env, input=typed, capture_output=True, text=True, timeout=50, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=env,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -165,5 +209,12 @@ def test_few_blocks_are_not_run(document: str) -> None:
 def test_no_block_is_overlooked(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     assert text.count("```") == 2 * (
-        len(blocks(document)) + len(re.findall(r"^ *```(?:text|yaml|proto|go|java|typescript|rust|cpp|ruby|cmake|toml|xml)$", text, re.MULTILINE))
+        len(blocks(document))
+        + len(
+            re.findall(
+                r"^ *```(?:text|yaml|proto|go|java|typescript|rust|cpp|ruby|cmake|toml|xml)$",
+                text,
+                re.MULTILINE,
+            )
+        )
     )

@@ -1,7 +1,8 @@
-"""Answers as they were recorded or documented, from the wire to a caller: nothing in them is lost, and none is taken for a failure.
+"""Answers as they were recorded or documented, from the wire to a caller: nothing in them is lost,
+and none is taken for a failure.
 
-Each file of tests/recorded is one answer: its operation, the request that it belongs to, its status and body, and where that is from. Ids, names and
-addresses are replaced.
+Each file of tests/recorded is one answer: its operation, the request that it belongs to, its status
+and body, and where that is from. Ids, names and addresses are replaced.
 """
 
 import json
@@ -17,16 +18,23 @@ from gateway.upstream import codec, strict_json
 from gateway.upstream.codec import Codecs
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, arrived, caller, order, tenant_for
 
-FILES = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parents[1] / "recorded").glob("*.json"))}
+FILES = {
+    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((Path(__file__).parents[1] / "recorded").glob("*.json"))
+}
 RPCS = {binding.operation: rpc for rpc, binding in BINDINGS.items()}
 CODECS = Codecs()
 SUCCESSES = [name for name, answer in FILES.items() if answer["status"] < 300]
 NOT_SHOWN = {"limit", "offset", "retCode", "retMsg", "errText", "error_code", "request_id"}
-"""What a list was asked for, the verdict of an order, which is the status of the call, and members beside the object of an answer."""
+"""What a list was asked for, the verdict of an order, which is the status of the call, and members
+beside the object of an answer.
+"""
 
 
 def test_every_operation_has_an_answer():
-    assert {RPCS.get(answer["operation"], answer["operation"]) for answer in FILES.values()} == set(BINDINGS)
+    assert {RPCS.get(answer["operation"], answer["operation"]) for answer in FILES.values()} == set(
+        BINDINGS
+    )
 
 
 async def answered(world, answer):
@@ -66,7 +74,9 @@ def shown(response):
 
 
 def kept(message):
-    """The leaves of what a message and its parts keep beyond their fields, and of what only CBR sets."""
+    """The leaves of what a message and its parts keep beyond their fields, and of what only CBR
+    sets.
+    """
     for fd, value in message.ListFields():
         if fd.GetOptions().Extensions[options_pb2.answer_only]:
             yield from plain(value)
@@ -78,7 +88,9 @@ def kept(message):
 
 
 def leaves(value):
-    """Each text, number and bool of a JSON value as one form of text; nothing for what means that nothing is there."""
+    """Each text, number and bool of a JSON value as one form of text; nothing for what means that
+    nothing is there.
+    """
     if isinstance(value, dict):
         for key, inside in value.items():
             if key not in NOT_SHOWN:
@@ -91,7 +103,9 @@ def leaves(value):
 
 
 def plain(value):
-    """`true` for true, `28` for 28.0, whole seconds for a time, and the leaves of JSON inside a text."""
+    """`true` for true, `28` for 28.0, whole seconds for a time, and the leaves of JSON inside a
+    text.
+    """
     if isinstance(value, str) and value[:1] in "{[":
         yield from leaves(strict_json.loads(value.encode()))
     elif isinstance(value, bool):
@@ -108,7 +122,13 @@ def moment(text):
         when = datetime.fromisoformat(text) if len(text) > len("2024-01-01") else None
     except ValueError:
         when = None
-    return text if when is None else (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        text
+        if when is None
+        else (when if when.tzinfo else when.replace(tzinfo=UTC))
+        .astimezone(UTC)
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
 
 
 DRIFTING = ("CreateVault", "UpdateVault", "CreatePolicy", "CreateCheckpoint", "RestoreBackup")
@@ -116,7 +136,9 @@ DRIFTING = ("CreateVault", "UpdateVault", "CreatePolicy", "CreateCheckpoint", "R
 
 @pytest.mark.parametrize("operation", DRIFTING)
 async def test_a_change_was_made_in_whatever_form_its_answer_is(world, operation):
-    """Every member but the ids has another JSON type than described: text in an object, anything else in an array."""
+    """Every member but the ids has another JSON type than described: text in an object, anything
+    else in an array.
+    """
     answer = FILES["RestoreBackup-3" if operation == "RestoreBackup" else operation]
     response = await answered(world, answer | {"body": drifted(answer["body"])})
     assert not isinstance(response, Failure), response

@@ -1,4 +1,6 @@
-"""Changing tenants under load: each call sees one configuration, whole, and a broken one is never seen at all."""
+"""Changing tenants under load: each call sees one configuration, whole, and a broken one is never
+seen at all.
+"""
 
 import asyncio
 import contextlib
@@ -33,7 +35,9 @@ ENVIRON = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
 def tenant(name: str, project: str, *keys: str) -> str:
     callers = [{"id": key, "api_key": key_hash(key), "role": "operator"} for key in keys]
     place = [{"id": project, "region": REGION, "credential": "main"}]
-    return json.dumps({"id": name, "default_project": project, "projects": place, "principals": callers})
+    return json.dumps(
+        {"id": name, "default_project": project, "projects": place, "principals": callers}
+    )
 
 
 @dataclass
@@ -64,10 +68,27 @@ class Site:
 
 def main_file(folder: Path, endpoint: str, **server: Any) -> Path:
     key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
-    upstream = {"regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}}, "credentials": {"main": key}}
-    listens = {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0, **server}
+    upstream = {
+        "regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}},
+        "credentials": {"main": key},
+    }
+    listens = {
+        "listen": "127.0.0.1:0",
+        "health_listen": "127.0.0.1:0",
+        "drain_delay_s": 0,
+        **server,
+    }
     path = folder / "gateway.yaml"
-    path.write_text(json.dumps({"server": listens, "upstream": upstream, "tenants_dir": str(folder / "tenants"), "log": {"level": "debug"}}))
+    path.write_text(
+        json.dumps(
+            {
+                "server": listens,
+                "upstream": upstream,
+                "tenants_dir": str(folder / "tenants"),
+                "log": {"level": "debug"},
+            }
+        )
+    )
     return path
 
 
@@ -83,7 +104,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         def loaded() -> Config:
             return load(path, ENVIRON, {})
 
-        async with open_app(loaded(), loaded) as app, grpc.aio.insecure_channel(app.address) as channel:
+        async with (
+            open_app(loaded(), loaded) as app,
+            grpc.aio.insecure_channel(app.address) as channel,
+        ):
             structlog.configure(processors=[add_call, logs], cache_logger_on_first_use=False)
             try:
                 yield Site(tmp_path, app, channel, logs)
@@ -155,7 +179,10 @@ BROKEN = [
 
 
 async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Site) -> None:
-    """Two good configurations alternate, with 20 broken files between them. The key `shared` means tenant a in one and tenant b in the other."""
+    """Two good configurations alternate, with 20 broken files between them.
+
+    The key `shared` means tenant a in one and tenant b in the other.
+    """
     assert len(BROKEN) >= 20
     stopped, answers = asyncio.Event(), []
     worlds = {
@@ -187,7 +214,11 @@ async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Si
             await until(lambda least=so_far + 3: len(answers) >= least)
             seen = site.events("configuration not taken over, the old one stays")[refusals:]
             assert seen, text
-            assert all("c.yaml" in problem or "b.yaml" in problem or "a.yaml" in problem for entry in seen for problem in entry["problems"]), seen
+            assert all(
+                "c.yaml" in problem or "b.yaml" in problem or "a.yaml" in problem
+                for entry in seen
+                for problem in entry["problems"]
+            ), seen
             assert any("c.yaml" in problem for entry in seen for problem in entry["problems"]), seen
             (site.folder / "tenants" / "c.yaml").unlink()
         stopped.set()
@@ -195,8 +226,17 @@ async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Si
     assert len(answers) > 50
     assert not [answer for answer in answers if isinstance(answer, Failure)]
     place = {"a": FIRST, "b": SECOND}
-    shared = [call for call in site.events("call") if call["principal"] == "shared" and call["config"] in versions]
-    mixed = [call for call in shared if (call["tenant"], call["project"]) != (versions[call["config"]], place[versions[call["config"]]])]
+    shared = [
+        call
+        for call in site.events("call")
+        if call["principal"] == "shared" and call["config"] in versions
+    ]
+    mixed = [
+        call
+        for call in shared
+        if (call["tenant"], call["project"])
+        != (versions[call["config"]], place[versions[call["config"]]])
+    ]
     assert {call["tenant"] for call in shared} == {"a", "b"}
     assert not mixed
     assert not site.events("unexpected error")
@@ -207,7 +247,9 @@ async def test_what_needs_a_restart_is_said(site: Site) -> None:
     path.write_text(path.read_text().replace('"drain_delay_s": 0', '"drain_delay_s": 1'))
     assert site.app.reloader is not None
     await site.app.reloader.reload()
-    assert site.events("settings that were changed need a restart")[-1]["keys"] == ["server.drain_delay_s"]
+    assert site.events("settings that were changed need a restart")[-1]["keys"] == [
+        "server.drain_delay_s"
+    ]
 
 
 async def test_state_of_an_unchanged_credential_lives_on(site: Site) -> None:
@@ -233,12 +275,20 @@ async def reloaded(site: Site) -> None:
     await site.app.reloader.reload()
 
 
-GIVEN_UP = "reading the configuration does not end and is given up: look for a disk that hangs. The old one stays"
-NOT_READ = "the configuration is not read while earlier reads of it do not end: look for a disk that hangs. The old one stays"
+GIVEN_UP = (
+    "reading the configuration does not end and is given up: look for a disk that hangs. The old"
+    " one stays"
+)
+NOT_READ = (
+    "the configuration is not read while earlier reads of it do not end: look for a disk that"
+    " hangs. The old one stays"
+)
 
 
 def hung(site: Site) -> tuple[Path, Path, str]:
-    """The configuration file is a pipe from now on, which nobody writes to: its path, another one of the pipe, and what the file held."""
+    """The configuration file is a pipe from now on, which nobody writes to: its path, another one
+    of the pipe, and what the file held.
+    """
     path, pipe = site.folder / "gateway.yaml", site.folder / "pipe"
     text = path.read_text()
     path.unlink()
@@ -256,7 +306,9 @@ def threads() -> int:
     return sum(thread.name == "background" for thread in threading.enumerate())
 
 
-async def test_a_read_that_hangs_is_given_up_and_holds_up_neither_calls_nor_the_next_reload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_that_hangs_is_given_up_and_holds_up_neither_calls_nor_the_next_reload(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reload, "_GIVE_UP_S", 0.2)
     path, pipe, text = hung(site)
     site.write(b=tenant("b", SECOND, "key-b"))
@@ -268,12 +320,15 @@ async def test_a_read_that_hangs_is_given_up_and_holds_up_neither_calls_nor_the_
     await until_answer(lambda: accepted(site.caller("key-b")))
     assert threads() == 1
     assert [entry["hanging"] for entry in site.events(GIVEN_UP)] == [1]
-    # What the read that was left behind finds in the end is not taken over; everything is read anew.
+    # What the read that was left behind finds in the end is not taken over; everything is read
+    # anew.
     other = site.folder / "other"
     other.mkdir()
     (other / "c.yaml").write_text(tenant("c", FIRST, "key-c"))
     count = len(site.events("configuration active"))
-    await asyncio.to_thread(pipe.write_text, json.dumps(json.loads(text) | {"tenants_dir": str(other)}))
+    await asyncio.to_thread(
+        pipe.write_text, json.dumps(json.loads(text) | {"tenants_dir": str(other)})
+    )
     await until(lambda: len(site.events("configuration active")) > count)
     assert {entry["tenants"] for entry in site.events("configuration active")[count:]} == {2}
     assert await refused(site.caller("key-c"))
@@ -305,7 +360,9 @@ async def test_only_a_change_is_told_of_where_nobody_has_asked(looks: None, site
     count = len(site.events("configuration active"))
     site.write(b=tenant("b", SECOND, "key-b"))
     await until_answer(lambda: accepted(site.caller("key-b")))
-    assert {line["log_level"] for line in site.events("configuration active")[count - 1 :]} == {"info"}
+    assert {line["log_level"] for line in site.events("configuration active")[count - 1 :]} == {
+        "info"
+    }
 
 
 @pytest.fixture
@@ -325,7 +382,9 @@ def moved_to(site: Site, name: str, **tenants: str) -> Path:
     for each, text in tenants.items():
         (site.folder / name / f"{each}.yaml").write_text(text)
     path = site.folder / "gateway.yaml"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"tenants_dir": str(site.folder / name)}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"tenants_dir": str(site.folder / name)})
+    )
     return site.folder / name
 
 

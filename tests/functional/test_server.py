@@ -16,7 +16,16 @@ from grpc_reflection.v1alpha import reflection_pb2
 from emulator.settings import PAYMENTS_PROJECT_ID
 from gateway.rpc import server as server_module
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, Caller, Failure, arrived, caller, failure_of, order, until
+from tests.functional.calls import (
+    BINDINGS,
+    Caller,
+    Failure,
+    arrived,
+    caller,
+    failure_of,
+    order,
+    until,
+)
 from tests.harness import World, running_gateway
 
 LIST, CREATE = "VaultService/ListVaults", "VaultService/CreateVault"
@@ -26,12 +35,15 @@ async def raw(channel, method, data=b"", metadata=None, timeout_s=10):
     """Sends bytes to any method name; gives the bytes of the answer, or the Failure."""
     call = channel.unary_unary(method, request_serializer=None, response_deserializer=None)
     try:
-        return await call(data, metadata=World.metadata() if metadata is None else metadata, timeout=timeout_s)
+        return await call(
+            data, metadata=World.metadata() if metadata is None else metadata, timeout=timeout_s
+        )
     except grpc.aio.AioRpcError as error:
         return failure_of(error)
 
 
-# What is too much -------------------------------------------------------------------------------------------------------------------
+# What is too much
+# --------------------------------------------------------------------------------------------------
 
 
 async def test_a_message_over_the_limit_is_refused(world):
@@ -39,18 +51,26 @@ async def test_a_message_over_the_limit_is_refused(world):
     failed = await raw(world.channel, f"/cbrgateway.v1.{LIST}", too_long)
     assert failed.code == "RESOURCE_EXHAUSTED"
     just_under = vault_pb2.ListVaultsRequest(name="x" * ((1 << 20) - 64)).SerializeToString()
-    assert (await raw(world.channel, f"/cbrgateway.v1.{LIST}", just_under)).reason == "FIELD_INVALID"
+    assert (
+        await raw(world.channel, f"/cbrgateway.v1.{LIST}", just_under)
+    ).reason == "FIELD_INVALID"
     assert arrived(world) == []
 
 
 async def test_metadata_over_the_limit_is_refused_and_under_it_always_accepted(world):
     for _ in range(3):
-        assert not isinstance(await Caller(world.channel, World.metadata("payments", ("x-note", "n" * 12_000)))(LIST), Failure)
-        failed = await Caller(world.channel, World.metadata("payments", ("x-note", "n" * 20_000))).fails(LIST)
+        assert not isinstance(
+            await Caller(world.channel, World.metadata("payments", ("x-note", "n" * 12_000)))(LIST),
+            Failure,
+        )
+        failed = await Caller(
+            world.channel, World.metadata("payments", ("x-note", "n" * 20_000))
+        ).fails(LIST)
         assert failed.code == "RESOURCE_EXHAUSTED"
 
 
-# What is not there -----------------------------------------------------------------------------------------------------------------
+# What is not there
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -74,10 +94,13 @@ async def test_an_unknown_service_is_unimplemented(world, method):
     assert (await raw(world.channel, method)).code == "UNIMPLEMENTED"
 
 
-# What is wrong in a request ----------------------------------------------------------------------------------------------------------
+# What is wrong in a request
+# --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x08", b"\x0a\x02\xff\xfe", bytes(range(256))])
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\x0a\x05ab", b"\x08", b"\x0a\x02\xff\xfe", bytes(range(256))]
+)
 async def test_bytes_that_are_no_request_are_refused(world, data):
     for rpc in (LIST, CREATE, "TaskService/GetTask"):
         failed = await raw(world.channel, f"/cbrgateway.v1.{rpc}", data)
@@ -86,7 +109,9 @@ async def test_bytes_that_are_no_request_are_refused(world, data):
 
 
 async def test_nothing_is_parsed_for_a_caller_nobody_knows(world):
-    assert (await raw(world.channel, f"/cbrgateway.v1.{LIST}", b"\xff", metadata=())).reason == "CREDENTIALS_INVALID"
+    assert (
+        await raw(world.channel, f"/cbrgateway.v1.{LIST}", b"\xff", metadata=())
+    ).reason == "CREDENTIALS_INVALID"
 
 
 async def test_a_field_of_a_newer_proto_is_refused(world):
@@ -104,7 +129,10 @@ async def test_a_field_of_a_newer_proto_is_refused(world):
         ({"name": "n" * 65}, "vault.name"),
         ({"billing": {}}, "vault.billing"),
         ({"billing": stage.BILLING | {"size_gib": 0}}, "vault.billing.size_gib"),
-        ({"billing": stage.BILLING | {"protect_type": "PROTECT_TYPE_OTHER"}}, "vault.billing.protect_type"),
+        (
+            {"billing": stage.BILLING | {"protect_type": "PROTECT_TYPE_OTHER"}},
+            "vault.billing.protect_type",
+        ),
         ({"billing": stage.BILLING | {"protect_type": 99}}, "vault.billing.protect_type"),
         ({"resources": [{"id": "", "type": "OS::Nova::Server"}]}, "vault.resources[0].id"),
         ({"tags": [{"key": "", "value": "v"}]}, "vault.tags[0].key"),
@@ -118,14 +146,23 @@ async def test_a_broken_rule_names_its_field(world, payments, change, field):
     assert arrived(world) == []
 
 
-@pytest.mark.parametrize("vault_id", ["", ".", "..", "a/b", "%2e%2e", "a b", "a?b", "a#b", "a\r\nb", "a\0b", "é", "x" * 129])
+@pytest.mark.parametrize(
+    "vault_id",
+    ["", ".", "..", "a/b", "%2e%2e", "a b", "a?b", "a#b", "a\r\nb", "a\0b", "é", "x" * 129],
+)
 async def test_no_id_can_change_the_path(world, payments, vault_id):
     failed = await payments.fails("VaultService/GetVault", {"vault_id": vault_id})
-    assert (failed.code, failed.reason, failed.fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", ["vault_id"])
+    assert (failed.code, failed.reason, failed.fields) == (
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        ["vault_id"],
+    )
     assert arrived(world) == []
 
 
-async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(world, payments, lines, monkeypatch):
+async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(
+    world, payments, lines, monkeypatch
+):
     plan = type(BINDINGS[LIST].response_plan)
 
     def broken(*_):
@@ -140,13 +177,17 @@ async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(world,
     assert "internal detail 4711" in logged[0]["exception"]
 
 
-# Health and reflection ---------------------------------------------------------------------------------------------------------------
+# Health and reflection
+# --------------------------------------------------------------------------------------------------
 
 
 async def test_health_has_its_own_port(world):
     async with grpc.aio.insecure_channel(world.app.health_address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        for service in ("", *{binding.descriptor.containing_service.full_name for binding in BINDINGS.values()}):
+        for service in (
+            "",
+            *{binding.descriptor.containing_service.full_name for binding in BINDINGS.values()},
+        ):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -165,8 +206,13 @@ async def reflect(channel, version):
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_shows_every_service(world, version):
-    names = {service.name for service in (await reflect(world.channel, version)).list_services_response.service}
-    assert {binding.descriptor.containing_service.full_name for binding in BINDINGS.values()} <= names
+    names = {
+        service.name
+        for service in (await reflect(world.channel, version)).list_services_response.service
+    }
+    assert {
+        binding.descriptor.containing_service.full_name for binding in BINDINGS.values()
+    } <= names
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
@@ -177,7 +223,8 @@ async def test_reflection_can_be_off(version):
         assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-# TLS ---------------------------------------------------------------------------------------------------------------------------------
+# TLS
+# --------------------------------------------------------------------------------------------------
 
 
 class Authority:
@@ -186,7 +233,9 @@ class Authority:
     def __init__(self):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        self.certificate = self._sign(self.name, self.key, x509.BasicConstraints(ca=True, path_length=0))
+        self.certificate = self._sign(
+            self.name, self.key, x509.BasicConstraints(ca=True, path_length=0)
+        )
 
     def _sign(self, subject, key, *extensions):
         now = dt.datetime.now(dt.UTC)
@@ -241,19 +290,32 @@ async def test_tls_is_served_and_plain_text_is_not(authority, identity):
     async with running_gateway(server={"tls": identity}) as world:
         assert not isinstance(await over_tls(world, authority.pem), Failure)
         assert (await over_tls(world, Authority().pem)).code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
-        assert (await caller(world)(LIST, {}, timeout_s=2)).code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+        assert (await caller(world)(LIST, {}, timeout_s=2)).code in {
+            "UNAVAILABLE",
+            "DEADLINE_EXCEEDED",
+        }
 
 
-async def test_mutual_tls_asks_for_a_certificate_of_its_own_authority(authority, identity, tmp_path):
-    async with running_gateway(server={"tls": {**identity, "client_ca_file": str(tmp_path / "ca.pem")}}) as world:
-        assert not isinstance(await over_tls(world, authority.pem, authority.issue("client")), Failure)
+async def test_mutual_tls_asks_for_a_certificate_of_its_own_authority(
+    authority, identity, tmp_path
+):
+    async with running_gateway(
+        server={"tls": {**identity, "client_ca_file": str(tmp_path / "ca.pem")}}
+    ) as world:
+        assert not isinstance(
+            await over_tls(world, authority.pem, authority.issue("client")), Failure
+        )
         # A known certificate does not make a tenant: the key is asked for as well.
         for pair in ((None, None), Authority().issue("client")):
-            assert (await over_tls(world, authority.pem, pair)).code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+            assert (await over_tls(world, authority.pem, pair)).code in {
+                "UNAVAILABLE",
+                "DEADLINE_EXCEEDED",
+            }
         assert len(arrived(world)) == 1
 
 
-# The end, and too many -----------------------------------------------------------------------------------------------------------------
+# The end, and too many
+# --------------------------------------------------------------------------------------------------
 
 
 async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
@@ -261,12 +323,18 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
         order(world, "delay", CREATE, seconds=3)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
-        draining = asyncio.create_task(world.app.servers.drain(world.app.hub.end, world.app.client.release))
+        draining = asyncio.create_task(
+            world.app.servers.drain(world.app.hub.end, world.app.client.release)
+        )
         await asyncio.sleep(0.05)
         async with grpc.aio.insecure_channel(world.app.health_address) as channel:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest()
+            )
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert not isinstance(await caller(world)(LIST), Failure), "balancers need time to look away"
+        assert not isinstance(await caller(world)(LIST), Failure), (
+            "balancers need time to look away"
+        )
         refused = None
         while not isinstance(refused, Failure):
             async with grpc.aio.insecure_channel(world.app.address) as fresh:
@@ -292,16 +360,28 @@ async def test_a_change_outlives_a_short_grace_for_its_bookkeeping():
 
 
 async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines, monkeypatch):
-    """Not by gRPC, whose last word would hide whether a change was sent. What is still open after that is cut with a line for each."""
+    """Not by gRPC, whose last word would hide whether a change was sent.
+
+    What is still open after that is cut with a line for each.
+    """
     monkeypatch.setattr(server_module, "_LAST_WORDS_S", 2)
     async with running_gateway(server={"drain_delay_s": 0, "drain_grace_s": 3}) as world:
         made = await stage.vault(caller(world))
         for rpc in (CREATE, LIST, "VaultService/UpdateVault"):
             order(world, "delay", rpc, seconds=6.0)
         update = {"vault_id": made.id, "vault": {"name": "x"}}
-        wishes = {"create": (CREATE, stage.vault_request()), "list": (LIST, {}), "update": ("VaultService/UpdateVault", update)}
+        wishes = {
+            "create": (CREATE, stage.vault_request()),
+            "list": (LIST, {}),
+            "update": ("VaultService/UpdateVault", update),
+        }
         calls = {name: asyncio.create_task(caller(world)(*wish)) for name, wish in wishes.items()}
-        await until(lambda: all(len(arrived(world, rpc)) >= 1 for rpc in (LIST, "VaultService/UpdateVault")) and len(arrived(world, CREATE)) == 2)
+        await until(
+            lambda: (
+                all(len(arrived(world, rpc)) >= 1 for rpc in (LIST, "VaultService/UpdateVault"))
+                and len(arrived(world, CREATE)) == 2
+            )
+        )
         calls["queued"] = asyncio.create_task(caller(world)("VaultService/UpdateVault", update))
         await asyncio.sleep(0.2)
         await world.app.servers.drain(world.app.hub.end, world.app.client.release)
@@ -316,9 +396,18 @@ async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines, m
         assert "nothing was sent" in ended["queued"].message
         await world.app.client.aclose(0)
         cut = [line for line in lines() if line["event"] == "change cut short"]
-        open_ = {(line["operation"], line["project"], line["attempts"], line["sent"]) for line in cut if line["outcome"] == "not known"}
-        assert open_ == {(operation, PAYMENTS_PROJECT_ID, "1", "maybe") for operation in ("CreateVault", "UpdateVault")}
-        assert {line["request_id"] for line in cut} == {ended[name].facts["requestId"] for name in ("create", "update", "queued")}
+        open_ = {
+            (line["operation"], line["project"], line["attempts"], line["sent"])
+            for line in cut
+            if line["outcome"] == "not known"
+        }
+        assert open_ == {
+            (operation, PAYMENTS_PROJECT_ID, "1", "maybe")
+            for operation in ("CreateVault", "UpdateVault")
+        }
+        assert {line["request_id"] for line in cut} == {
+            ended[name].facts["requestId"] for name in ("create", "update", "queued")
+        }
 
 
 async def test_an_ordinary_burst_on_one_connection_is_served_whole(world):
@@ -330,7 +419,9 @@ async def test_many_callers_at_once_are_answered_or_refused_but_never_left_waiti
     async with running_gateway(server={"limits": {"max_pending_requests": 4}}) as world:
         order(world, "delay", LIST, seconds=0.05, times=None)
         async with asyncio.timeout(15):
-            answers = await asyncio.gather(*(caller(world)(LIST, {}, timeout_s=10) for _ in range(200)))
+            answers = await asyncio.gather(
+                *(caller(world)(LIST, {}, timeout_s=10) for _ in range(200))
+            )
         codes = {answer.code if isinstance(answer, Failure) else "OK" for answer in answers}
         assert "OK" in codes
         assert codes <= {"OK", "RESOURCE_EXHAUSTED", "CANCELLED", "UNAVAILABLE"}

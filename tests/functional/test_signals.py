@@ -1,4 +1,6 @@
-"""Signals at every moment of a gateway's life: while it starts, while it serves, and while it ends."""
+"""Signals at every moment of a gateway's life: while it starts, while it serves, and while it
+ends.
+"""
 
 import contextlib
 import os
@@ -40,7 +42,9 @@ def test_a_reload_asked_for_while_it_starts_is_made_once_it_serves(gateway: Gate
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_asked_for_while_it_reads_its_configuration_is_clean(gateway: Gateway, number: signal.Signals) -> None:
+def test_an_end_asked_for_while_it_reads_its_configuration_is_clean(
+    gateway: Gateway, number: signal.Signals
+) -> None:
     with gateway.asked_for():
         gateway.process.send_signal(number)
         assert gateway.process.wait(30) == 0
@@ -49,11 +53,15 @@ def test_an_end_asked_for_while_it_reads_its_configuration_is_clean(gateway: Gat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_asked_for_while_it_opens_its_parts_is_clean(gateway: Gateway, tmp_path: Path, number: signal.Signals) -> None:
+def test_an_end_asked_for_while_it_opens_its_parts_is_clean(
+    gateway: Gateway, tmp_path: Path, number: signal.Signals
+) -> None:
     """It waits for a store that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         (tmp_path / "url").write_text(f"redis://127.0.0.1:{silent.getsockname()[1]}")
-        gateway.configured(state={"kind": "valkey", "url": {"file": str(tmp_path / "url")}, "timeout_s": 5})
+        gateway.configured(
+            state={"kind": "valkey", "url": {"file": str(tmp_path / "url")}, "timeout_s": 5}
+        )
         silent.settimeout(30)
         connection, _ = silent.accept()
         with connection:
@@ -64,12 +72,18 @@ def test_an_end_asked_for_while_it_opens_its_parts_is_clean(gateway: Gateway, tm
 
 
 @pytest.mark.parametrize("hangs", ["anchors", "log/one.00000001.jsonl", "log/gone.00000001.jsonl"])
-def test_an_end_asked_for_while_a_disk_hangs_is_clean(gateway: Gateway, tmp_path: Path, hangs: str) -> None:
+def test_an_end_asked_for_while_a_disk_hangs_is_clean(
+    gateway: Gateway, tmp_path: Path, hangs: str
+) -> None:
     """The audit log cannot be read, nor can it be called unreadable."""
     (tmp_path / "log").mkdir()
     os.mkfifo(tmp_path / hangs)
     (tmp_path / "key").write_text("k" * 40)
-    places = {"directory": str(tmp_path / "log"), "anchors": str(tmp_path / "anchors"), "key": {"file": str(tmp_path / "key")}}
+    places = {
+        "directory": str(tmp_path / "log"),
+        "anchors": str(tmp_path / "anchors"),
+        "key": {"file": str(tmp_path / "key")},
+    }
     gateway.configured(audit=places | {"writer": "one"})
     # It is open for reading at the other end once this one can be opened.
     with (tmp_path / hangs).open("w"):
@@ -78,8 +92,12 @@ def test_an_end_asked_for_while_a_disk_hangs_is_clean(gateway: Gateway, tmp_path
 
 
 @contextlib.contextmanager
-def asked_all_the_time(gateway: Gateway, number: signal.Signals = signal.SIGHUP, every_s: float = 0.005) -> Iterator[None]:
-    """From the moment when it hears signals: SIGHUP is the last that it installs, and none that Python does."""
+def asked_all_the_time(
+    gateway: Gateway, number: signal.Signals = signal.SIGHUP, every_s: float = 0.005
+) -> Iterator[None]:
+    """From the moment when it hears signals: SIGHUP is the last that it installs, and none that
+    Python does.
+    """
     done, process = threading.Event(), gateway.process
 
     def ask() -> None:
@@ -100,12 +118,18 @@ def asked_all_the_time(gateway: Gateway, number: signal.Signals = signal.SIGHUP,
 
 def hears(pid: int, number: signal.Signals) -> bool:
     """Whether the process has a handler for the signal, or ignores it."""
-    masks = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return any(int(masks.get(kind, "0").strip(), 16) >> (number - 1) & 1 for kind in ("SigCgt", "SigIgn"))
+    masks = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return any(
+        int(masks.get(kind, "0").strip(), 16) >> (number - 1) & 1 for kind in ("SigCgt", "SigIgn")
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tmp_path: Path) -> None:
+def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(
+    tmp_path: Path,
+) -> None:
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(configuration()))
     gateway = Gateway(config)
@@ -122,7 +146,9 @@ def test_reloads_asked_for_all_the_time_disturb_neither_the_start_nor_the_end(tm
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_asked_for_all_the_time_is_clean_from_the_first_moment_to_the_last(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_end_asked_for_all_the_time_is_clean_from_the_first_moment_to_the_last(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(configuration()))
     for _ in range(5):

@@ -1,4 +1,6 @@
-"""The demonstration, with its own real processes: what it shows to people is what it proves here."""
+"""The demonstration, with its own real processes: what it shows to people is what it proves
+here.
+"""
 
 import re
 import subprocess
@@ -13,7 +15,13 @@ from devstack.tenants import PAYMENTS
 
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gateway", "demo", *options], capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "demo", *options],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
 
 
 def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
@@ -35,9 +43,14 @@ def test_the_story_ends_well_and_leaves_nothing_behind() -> None:
 
 
 def test_the_story_chooses_a_server_that_no_vault_holds() -> None:
-    with launched("--task-seconds", "0.2") as dev, Gateway(dev.address, PAYMENTS.api_key, plaintext=True).channel() as channel:
+    with (
+        launched("--task-seconds", "0.2") as dev,
+        Gateway(dev.address, PAYMENTS.api_key, plaintext=True).channel() as channel,
+    ):
         caller = Caller(channel)
-        wanted = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
+        wanted = protectability_pb2.ListProtectablesRequest(
+            protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER
+        )
         server = caller.protectables.ListProtectables(wanted).instances[0]
         billing = vault_pb2.BillingSpec(
             consistent_level=types_pb2.CONSISTENT_LEVEL_CRASH_CONSISTENT,
@@ -45,7 +58,11 @@ def test_the_story_chooses_a_server_that_no_vault_holds() -> None:
             protect_type=types_pb2.PROTECT_TYPE_BACKUP,
             size_gib=500,
         )
-        spec = vault_pb2.VaultSpec(name="taken", billing=billing, resources=[types_pb2.ResourceRef(id=server.id, type=server.type)])
+        spec = vault_pb2.VaultSpec(
+            name="taken",
+            billing=billing,
+            resources=[types_pb2.ResourceRef(id=server.id, type=server.type)],
+        )
         caller.vaults.CreateVault(vault_pb2.CreateVaultRequest(vault=spec))
         told = demo("--address", dev.address)
         assert (told.returncode, told.stderr) == (0, "")

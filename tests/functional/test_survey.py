@@ -1,4 +1,6 @@
-"""`check --online --report` and `record`: what a cloud answers to every read, without a word of the account's in what they write."""
+"""`check --online --report` and `record`: what a cloud answers to every read, without a word of the
+account's in what they write.
+"""
 
 import asyncio
 import contextlib
@@ -33,9 +35,20 @@ from tests.isolation.tenants import stock
 from tests.isolation.tenants import tenants as stocked
 
 CANARY = "canary7081"
-READS = {binding.operation: binding for binding in load_catalog() if binding.reads and binding.operation}
-NEVER = {"ListExternalVault", "ListDomainProjects", "ShowDomain", "CheckAgent", "ShowOrganizationPolicy", "ListOrganizationPolicyDetail"}
-"""Reads that want what no answer shows: a project of somebody else, the name of an account, hosts to check, policies that there are none of."""
+READS = {
+    binding.operation: binding for binding in load_catalog() if binding.reads and binding.operation
+}
+NEVER = {
+    "ListExternalVault",
+    "ListDomainProjects",
+    "ShowDomain",
+    "CheckAgent",
+    "ShowOrganizationPolicy",
+    "ListOrganizationPolicyDetail",
+}
+"""Reads that want what no answer shows: a project of somebody else, the name of an account, hosts
+to check, policies that there are none of.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +57,28 @@ async def cloud():
     async with running_gateway(sections={"tenants": stocked()}, pace=Pace(Mode.IMMEDIATE)) as world:
         have = await stock(world, "far")
         backup = have.ids[options_pb2.REFERS_BACKUP]
-        await have.call.ok("BackupShareService/AddBackupMembers", {"backup_id": backup, "project_ids": [emulated.RESEARCH_PROJECT_ID]})
+        await have.call.ok(
+            "BackupShareService/AddBackupMembers",
+            {"backup_id": backup, "project_ids": [emulated.RESEARCH_PROJECT_ID]},
+        )
         yield world.emulator
 
 
 def config(endpoint: str, flavor: str = "huawei") -> Config:
-    """The one project that is stocked, opened with a password: signatures would not survive the change of a path on the way."""
-    user = {"kind": "password", "user": emulated.IAM_USER, "domain": emulated.IAM_DOMAIN, "password": {"env": "PASSWORD"}}
+    """The one project that is stocked, opened with a password: signatures would not survive the
+    change of a path on the way.
+    """
+    user = {
+        "kind": "password",
+        "user": emulated.IAM_USER,
+        "domain": emulated.IAM_DOMAIN,
+        "password": {"env": "PASSWORD"},
+    }
     region = {"endpoint": endpoint, "iam_endpoint": endpoint, "flavor": flavor}
-    data = {"upstream": {"regions": {REGION: region}, "credentials": {"main": user}}, "tenants": [tenant_entry("databases")]}
+    data = {
+        "upstream": {"regions": {REGION: region}, "credentials": {"main": user}},
+        "tenants": [tenant_entry("databases")],
+    }
     return Config.model_validate(data, context={"environ": {"PASSWORD": emulated.IAM_PASSWORD}})
 
 
@@ -62,10 +88,25 @@ async def changed(behind: str, change: Callable[[Any], Any]) -> AsyncIterator[st
 
     async def serve(request: Request) -> JSONResponse:
         url = str(request.url).partition(request.url.netloc)[2].replace(CANARY, "")
-        headers = {name: value for name, value in request.headers.items() if name in {"x-auth-token", "content-type"}}
-        there = await client.request(request.method, url, headers=headers, content=(await request.body()).replace(CANARY.encode(), b""))
-        token = {"X-Subject-Token": there.headers["x-subject-token"]} if "x-subject-token" in there.headers else {}
-        return JSONResponse(there.json() if token else change(there.json()), there.status_code, token)
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name in {"x-auth-token", "content-type"}
+        }
+        there = await client.request(
+            request.method,
+            url,
+            headers=headers,
+            content=(await request.body()).replace(CANARY.encode(), b""),
+        )
+        token = (
+            {"X-Subject-Token": there.headers["x-subject-token"]}
+            if "x-subject-token" in there.headers
+            else {}
+        )
+        return JSONResponse(
+            there.json() if token else change(there.json()), there.status_code, token
+        )
 
     listener = socket.create_server(("127.0.0.1", 0))
     app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
@@ -80,13 +121,18 @@ async def changed(behind: str, change: Callable[[Any], Any]) -> AsyncIterator[st
 
 
 def marked(value: Any) -> Any:
-    """An answer with a canary in every text, and a member more in every object, whose key is one."""
+    """An answer with a canary in every text, and a member more in every object, whose key is
+    one.
+    """
     if isinstance(value, str):
         return f"{value}{CANARY}"
     if isinstance(value, list):
         return [marked(item) for item in value]
     if isinstance(value, dict):
-        return {**{key: marked(item) for key, item in value.items()}, f"{CANARY}_{len(value)}": f"of the account {CANARY}"}
+        return {
+            **{key: marked(item) for key, item in value.items()},
+            f"{CANARY}_{len(value)}": f"of the account {CANARY}",
+        }
     return value
 
 
@@ -109,9 +155,21 @@ async def test_the_report_names_what_differs_and_what_was_not_called(cloud):
     vaults = next(each for each in there["operations"] if each["operation"] == "ListVault")
     rows = {(each["path"], each["kind"]): each for each in vaults["differences"]}
     assert rows["vaults[].brand_new", "unknown_key"]["type"] == "object"
-    assert rows["vaults[].name", "unexpected_type"].items() >= {"type": "integer", "expected": "string"}.items()
+    assert (
+        rows["vaults[].name", "unexpected_type"].items()
+        >= {
+            "type": "integer",
+            "expected": "string",
+        }.items()
+    )
     assert rows["vaults[].billing.object_type", "unknown_word"]["word"] == "mainframe"
-    assert rows["vaults[].billing.size", "unexpected_type"].items() >= {"type": "object", "expected": "integer"}.items()
+    assert (
+        rows["vaults[].billing.size", "unexpected_type"].items()
+        >= {
+            "type": "object",
+            "expected": "integer",
+        }.items()
+    )
     assert rows["Vault.created_at", "unreadable"]["expected"]
     assert all(each["count"] >= 1 for each in vaults["differences"])
     called = {each["operation"] for each in there["operations"]}
@@ -121,13 +179,19 @@ async def test_the_report_names_what_differs_and_what_was_not_called(cloud):
 
 async def test_an_answer_as_it_is_described_differs_in_nothing(cloud):
     (there,) = report(await survey(config(cloud.base_url), 60))["clouds"]
-    assert {each["operation"]: each["differences"] for each in there["operations"] if each["differences"]} == {}
+    assert {
+        each["operation"]: each["differences"]
+        for each in there["operations"]
+        if each["differences"]
+    } == {}
 
 
 async def test_only_reads_are_made_and_not_what_the_cloud_does_not_have(cloud):
     before = cloud.state.truth.entries()[-1].seq
     (visit,) = await survey(config(cloud.base_url, "otc"), 60)
-    made = {entry.operation for entry in cloud.state.truth.entries(before)} - {"KeystoneCreateUserTokenByPassword"}
+    made = {entry.operation for entry in cloud.state.truth.entries(before)} - {
+        "KeystoneCreateUserTokenByPassword"
+    }
     assert made <= READS.keys()
     assert "ListVault" in made
     assert not made & {"ListAgent", "ListFeatures", "ShowSummary"}
@@ -150,19 +214,36 @@ async def test_nothing_of_the_account_is_in_what_is_written(cloud, tmp_path):
 async def test_a_recorded_answer_is_whole_and_anonymous(cloud, tmp_path):
     visits = await survey(config(cloud.base_url), 60)
     files = fixtures(visits)
-    private = {text for visit in visits for answer in visit.answers for key, text in texts(answer.value) if is_private(key, text)}
-    private |= {value for visit in visits for answer in visit.answers for key, value in answer.variables.items() if key.endswith("_id")}
+    private = {
+        text
+        for visit in visits
+        for answer in visit.answers
+        for key, text in texts(answer.value)
+        if is_private(key, text)
+    }
+    private |= {
+        value
+        for visit in visits
+        for answer in visit.answers
+        for key, value in answer.variables.items()
+        if key.endswith("_id")
+    }
     written = json.dumps(files) + json.dumps(report(visits))
     assert len(private) > 30
     assert [text for text in private if text in written] == []
-    assert not any(secret in written for secret in (emulated.IAM_PASSWORD, emulated.IAM_USER, cloud.base_url, "127.0.0.1"))
+    assert not any(
+        secret in written
+        for secret in (emulated.IAM_PASSWORD, emulated.IAM_USER, cloud.base_url, "127.0.0.1")
+    )
     for name, content in files.items():
         binding = READS[content["operation"]]
         assert re.fullmatch(rf"{binding.operation}(-\d+)?\.json", name)
         if content["status"] in SUCCESS:
             binding.response(content["body"], lambda row, problem: pytest.fail(f"{row} {problem}"))
     (vault,) = [row["id"] for row in files["ListVault.json"]["body"]["vaults"]][:1]
-    assert any(content["request"]["path"].endswith(f"/vaults/{vault}") for content in files.values())
+    assert any(
+        content["request"]["path"].endswith(f"/vaults/{vault}") for content in files.values()
+    )
     backups = files["ListBackups.json"]["body"]["backups"]
     vaults = {row["id"] for row in files["ListVault.json"]["body"]["vaults"]}
     assert {backup["vault_id"] for backup in backups} <= vaults
@@ -177,14 +258,18 @@ def texts(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 
 def is_private(key: str, text: str) -> bool:
-    return len(text) > 5 and (key in {"id", "name", "description", "ip"} or key.endswith(("_id", "_name", "_ip")))
+    return len(text) > 5 and (
+        key in {"id", "name", "description", "ip"} or key.endswith(("_id", "_name", "_ip"))
+    )
 
 
 async def test_the_commands_write_files(tmp_path):
     async def run(*arguments: str) -> tuple[int | None, str]:
         environ = os.environ | {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
         command = (sys.executable, "-m", "gateway", *arguments)
-        process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
         said, _ = await asyncio.wait_for(process.communicate(), 60)
         return process.returncode, said.decode()
 
@@ -192,15 +277,31 @@ async def test_the_commands_write_files(tmp_path):
         access = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
         regions = {REGION: {"endpoint": cloud.base_url, "flavor": "otc"}}
         file, out = tmp_path / "gateway.yaml", tmp_path / "recorded"
-        file.write_text(yaml.safe_dump({"upstream": {"regions": regions, "credentials": {"main": access}}, "tenants": [tenant_entry("payments")]}))
+        file.write_text(
+            yaml.safe_dump(
+                {
+                    "upstream": {"regions": regions, "credentials": {"main": access}},
+                    "tenants": [tenant_entry("payments")],
+                }
+            )
+        )
         told = tmp_path / "report.json"
         code, said = await run("check", "--config", str(file), "--online", "--report", str(told))
         assert code == 0, said
         assert json.loads(told.read_text(encoding="utf-8"))["clouds"][0]["flavor"] == "otc"
         code, said = await run("record", "--config", str(file), "--out", str(out))
         assert (code, f" answers in {out}" in said) == (0, True), said
-        assert json.loads((out / "ListVault.json").read_text(encoding="utf-8"))["request"]["method"] == "GET"
+        assert (
+            json.loads((out / "ListVault.json").read_text(encoding="utf-8"))["request"]["method"]
+            == "GET"
+        )
         again = await run("record", "--config", str(file), "--out", str(out))
-        assert again == (1, f"Error: {out}: the folder is not empty. Name a folder that is empty or not there yet\n")
+        assert again == (
+            1,
+            (
+                f"Error: {out}: the folder is not empty. Name a folder that is empty or not there"
+                " yet\n"
+            ),
+        )
         offline = await run("check", "--config", str(file), "--report", str(told))
         assert (offline[0], "needs --online" in offline[1]) == (2, True)

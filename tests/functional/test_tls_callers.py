@@ -1,4 +1,6 @@
-"""Callers with client certificates, tokens and roles, through a real gRPC server with mutual TLS before the emulator."""
+"""Callers with client certificates, tokens and roles, through a real gRPC server with mutual TLS
+before the emulator.
+"""
 
 import contextlib
 import json
@@ -40,23 +42,52 @@ def token(subject: str, **changes: Any) -> str:
 def configuration(folder: Path, endpoint: str) -> Path:
     """Written as an operator would: one main file, one file per tenant. JSON is YAML."""
     server = certificate(CA, dns("localhost"))
-    files = {"server.crt": server.pem, "server.key": server.key_pem, "ca.pem": CA.pem, "keys.json": key_set(SIGNER)}
+    files = {
+        "server.crt": server.pem,
+        "server.key": server.key_pem,
+        "ca.pem": CA.pem,
+        "keys.json": key_set(SIGNER),
+    }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    tls = {"certificate_file": f"{folder}/server.crt", "key_file": f"{folder}/server.key", "client_ca_file": f"{folder}/ca.pem"}
-    issuer = {"issuer": "https://issuer.example", "audience": "cbr-gateway", "jwks": {"file": f"{folder}/keys.json"}}
+    tls = {
+        "certificate_file": f"{folder}/server.crt",
+        "key_file": f"{folder}/server.key",
+        "client_ca_file": f"{folder}/ca.pem",
+    }
+    issuer = {
+        "issuer": "https://issuer.example",
+        "audience": "cbr-gateway",
+        "jwks": {"file": f"{folder}/keys.json"},
+    }
     key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
     main = {
-        "server": {"listen": "localhost:0", "health_listen": "127.0.0.1:0", "tls": tls, "drain_delay_s": 0},
-        "upstream": {"regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}}, "credentials": {"main": key}},
+        "server": {
+            "listen": "localhost:0",
+            "health_listen": "127.0.0.1:0",
+            "tls": tls,
+            "drain_delay_s": 0,
+        },
+        "upstream": {
+            "regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}},
+            "credentials": {"main": key},
+        },
         "issuers": {"corp": issuer},
         "tenants_dir": f"{folder}/tenants",
     }
     (folder / "tenants").mkdir()
-    projects = {"payments": (emulated.PAYMENTS_PROJECT_ID, PAYMENTS), "databases": (emulated.DATABASES_PROJECT_ID, DATABASES)}
+    projects = {
+        "payments": (emulated.PAYMENTS_PROJECT_ID, PAYMENTS),
+        "databases": (emulated.DATABASES_PROJECT_ID, DATABASES),
+    }
     for name, (project, principals) in projects.items():
         place = [{"id": project, "region": REGION, "credential": "main"}]
-        entry = {"id": name, "default_project": project, "projects": place, "principals": principals}
+        entry = {
+            "id": name,
+            "default_project": project,
+            "projects": place,
+            "principals": principals,
+        }
         (folder / "tenants" / f"{name}.yaml").write_text(json.dumps(entry))
     (folder / "gateway.yaml").write_text(json.dumps(main))
     return folder / "gateway.yaml"
@@ -72,15 +103,26 @@ async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
 
 
 @contextlib.asynccontextmanager
-async def calling(address: str, client: Pair | None, bearer: str | None = None) -> AsyncIterator[Caller]:
+async def calling(
+    address: str, client: Pair | None, bearer: str | None = None
+) -> AsyncIterator[Caller]:
     pair = (client.key_pem, client.pem) if client else (None, None)
-    # A pool of its own: grpc would reuse another test's connection, and with it that one's certificate.
+    # A pool of its own: grpc would reuse another test's connection, and with it that one's
+    # certificate.
     options = (("grpc.use_local_subchannel_pool", 1),)
-    async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(CA.pem, *pair), options) as channel:
-        yield Caller(channel, (("authorization", f"Bearer {bearer}"),) if bearer is not None else ())
+    async with grpc.aio.secure_channel(
+        address, grpc.ssl_channel_credentials(CA.pem, *pair), options
+    ) as channel:
+        yield Caller(
+            channel, (("authorization", f"Bearer {bearer}"),) if bearer is not None else ()
+        )
 
 
-POD, HOST, NOBODY = certificate(CA, uri("spiffe://example.org/ns/payments")), certificate(CA, dns("db.example")), certificate(CA, dns("x.example"))
+POD, HOST, NOBODY = (
+    certificate(CA, uri("spiffe://example.org/ns/payments")),
+    certificate(CA, dns("db.example")),
+    certificate(CA, dns("x.example")),
+)
 RPC = "VaultService/ListVaults"
 
 
@@ -97,11 +139,23 @@ async def test_a_token_or_key_beside_a_certificate_of_nobody(address: str) -> No
 
 
 REFUSED = {
-    "a certificate of nobody": (NOBODY, None, "carries no API key, token or certificate of a principal"),
+    "a certificate of nobody": (
+        NOBODY,
+        None,
+        "carries no API key, token or certificate of a principal",
+    ),
     "a token of another tenant": (HOST, token("ci"), "mean different tenants"),
     "a key of another tenant": (HOST, "reader", "mean different tenants"),
-    "an expired token": (POD, token("ci", iat=time.time() - 900, exp=time.time() - 60), "has expired"),
-    "a name with NUL": (certificate(CA, dns("db.example\0.evil.example")), None, "carries no API key"),
+    "an expired token": (
+        POD,
+        token("ci", iat=time.time() - 900, exp=time.time() - 60),
+        "has expired",
+    ),
+    "a name with NUL": (
+        certificate(CA, dns("db.example\0.evil.example")),
+        None,
+        "carries no API key",
+    ),
     "a wildcard": (certificate(CA, dns("*.example")), None, "carries no API key"),
 }
 
@@ -119,7 +173,9 @@ NO_HANDSHAKE = {
     "no certificate": None,
     "of another authority": certificate(FOREIGN_CA, uri("spiffe://example.org/ns/payments")),
     "signed by itself": authority("spiffe://example.org/ns/payments"),
-    "expired": certificate(CA, uri("spiffe://example.org/ns/payments"), lasts=timedelta(minutes=-1)),
+    "expired": certificate(
+        CA, uri("spiffe://example.org/ns/payments"), lasts=timedelta(minutes=-1)
+    ),
     "by a holder that is no authority": certificate(POD, uri("spiffe://example.org/ns/payments")),
 }
 
@@ -139,13 +195,25 @@ async def test_roles_decide_what_is_forwarded(address: str) -> None:
     spec = {"policy_id": "x"}
     async with calling(address, POD) as viewer:
         failure = await viewer.fails("PolicyService/DeletePolicy", spec)
-        assert (failure.code, failure.reason, failure.facts["permission"]) == ("PERMISSION_DENIED", "PERMISSION_MISSING", "cbr:policies:delete")
-        assert (await viewer.fails("RegionService/ListRegionProjects")).reason == "ADMINISTRATOR_ONLY"
+        assert (failure.code, failure.reason, failure.facts["permission"]) == (
+            "PERMISSION_DENIED",
+            "PERMISSION_MISSING",
+            "cbr:policies:delete",
+        )
+        assert (
+            await viewer.fails("RegionService/ListRegionProjects")
+        ).reason == "ADMINISTRATOR_ONLY"
     async with calling(address, NOBODY, "reader") as reader:
         await reader.ok(RPC)
-        assert (await reader.fails("VaultService/GetVault", {"vault_id": "x"})).facts["permission"] == "cbr:vaults:get"
+        assert (await reader.fails("VaultService/GetVault", {"vault_id": "x"})).facts[
+            "permission"
+        ] == "cbr:vaults:get"
     async with calling(address, NOBODY, token("ci")) as operator:
-        assert (await operator.fails("PolicyService/DeletePolicy", spec)).reason == "POLICY_NOT_FOUND"
-        assert (await operator.fails("RegionService/ListRegionProjects")).reason == "ADMINISTRATOR_ONLY"
+        assert (
+            await operator.fails("PolicyService/DeletePolicy", spec)
+        ).reason == "POLICY_NOT_FOUND"
+        assert (
+            await operator.fails("RegionService/ListRegionProjects")
+        ).reason == "ADMINISTRATOR_ONLY"
     async with calling(address, NOBODY, token("root")) as administrator:
         await administrator.ok("RegionService/ListRegionProjects")

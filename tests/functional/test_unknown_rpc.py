@@ -1,4 +1,6 @@
-"""Calls of RPCs that do not exist: they are answered, named and logged as every other call, and cost little."""
+"""Calls of RPCs that do not exist: they are answered, named and logged as every other call, and
+cost little.
+"""
 
 import pytest
 
@@ -19,7 +21,12 @@ async def test_a_call_of_an_unknown_rpc_has_an_id_and_a_line(world, lines, metad
     assert len(call_id) == 32
     assert failed.trailers["x-request-id"] == call_id == failed.details["RequestInfo"].request_id
     (line,) = await call_lines(lines)
-    assert (line["request_id"], line["rpc"], line["code"], line["reason"]) == (call_id, "VaultService/GetVaul", "UNIMPLEMENTED", "UNIMPLEMENTED")
+    assert (line["request_id"], line["rpc"], line["code"], line["reason"]) == (
+        call_id,
+        "VaultService/GetVaul",
+        "UNIMPLEMENTED",
+        "UNIMPLEMENTED",
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,11 @@ async def test_a_call_of_an_unknown_rpc_has_an_id_and_a_line(world, lines, metad
 async def test_what_was_meant_is_said_where_it_is_near(world, rpc, meant):
     failed = await raw(world.channel, f"/cbrgateway.v1.{rpc}")
     assert failed.code == "UNIMPLEMENTED"
-    assert (f"did you mean {meant}?" in failed.message) if meant else ("did you mean" not in failed.message)
+    assert (
+        (f"did you mean {meant}?" in failed.message)
+        if meant
+        else ("did you mean" not in failed.message)
+    )
 
 
 async def test_an_endless_name_is_neither_compared_nor_logged(world, lines):

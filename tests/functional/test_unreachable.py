@@ -1,4 +1,6 @@
-"""A host that cannot be reached is told within the connect timeout, with the cause; CBR's as well as IAM's. Nothing but 127.0.0.1 is called."""
+"""A host that cannot be reached is told within the connect timeout, with the cause; CBR's as well
+as IAM's. Nothing but 127.0.0.1 is called.
+"""
 
 import asyncio
 import contextlib
@@ -22,7 +24,9 @@ from tests.unit.upstream.raw_server import raw_server
 LIST, CREATE = "VaultService/ListVaults", "VaultService/CreateVault"
 CONNECT_S = 0.5
 SOON_S = 4.5
-"""Far more than the connect timeout, for machines that are busy; less than an attempt without that timeout takes."""
+"""Far more than the connect timeout, for machines that are busy; less than an attempt without that
+timeout takes.
+"""
 
 
 @contextlib.contextmanager
@@ -108,15 +112,24 @@ def _no_name_server(monkeypatch):
 
 @contextlib.asynccontextmanager
 async def gateway(library: str, cbr: str, iam: str | None = None) -> AsyncIterator[Caller]:
-    """A caller of a gateway that is to reach CBR at `cbr`; with `iam` it signs in there, with a password."""
+    """A caller of a gateway that is to reach CBR at `cbr`; with `iam` it signs in there, with a
+    password.
+    """
     config = config_for(cbr)
-    transport = config.upstream.transport.model_copy(update={"transport": library, "connect_timeout_s": CONNECT_S})
+    transport = config.upstream.transport.model_copy(
+        update={"transport": library, "connect_timeout_s": CONNECT_S}
+    )
     changed: dict[str, Any] = {"transport": transport}
     if iam is not None:
         data = {"kind": "password", "user": "u", "password": {"env": "PW"}, "domain": "d"}
-        user = PasswordSettings.model_validate(data, context={"environ": {"PW": emulated.IAM_PASSWORD}})
+        user = PasswordSettings.model_validate(
+            data, context={"environ": {"PW": emulated.IAM_PASSWORD}}
+        )
         changed["credentials"] = {**config.upstream.credentials, "main": user}
-        changed["regions"] = {name: region.model_copy(update={"iam_endpoint": iam}) for name, region in config.upstream.regions.items()}
+        changed["regions"] = {
+            name: region.model_copy(update={"iam_endpoint": iam})
+            for name, region in config.upstream.regions.items()
+        }
     config = config.model_copy(update={"upstream": config.upstream.model_copy(update=changed)})
     async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
         yield Caller(channel, World.metadata())
@@ -134,9 +147,16 @@ async def soon(caller: Caller, rpc: str, fields: dict[str, Any]) -> Failure:
 async def test_cbr_is_told_to_be_unreachable_and_why(library, way):
     host, problem = way
     async with host() as address, gateway(library, f"https://{address}") as caller:
-        read, change = await soon(caller, LIST, {}), await soon(caller, CREATE, stage.vault_request())
+        read, change = (
+            await soon(caller, LIST, {}),
+            await soon(caller, CREATE, stage.vault_request()),
+        )
     for failed in (read, change):
-        assert (failed.code, failed.reason, failed.facts["sent"]) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE", "no")
+        assert (failed.code, failed.reason, failed.facts["sent"]) == (
+            "UNAVAILABLE",
+            "UPSTREAM_UNREACHABLE",
+            "no",
+        )
         assert problem in failed.message
         assert "nothing was sent" in failed.message
         assert address not in failed.message
@@ -145,7 +165,10 @@ async def test_cbr_is_told_to_be_unreachable_and_why(library, way):
 
 async def test_iam_is_told_to_be_unreachable_and_why(library, way):
     host, problem = way
-    async with host() as address, gateway(library, "http://127.0.0.1:1", f"https://{address}") as caller:
+    async with (
+        host() as address,
+        gateway(library, "http://127.0.0.1:1", f"https://{address}") as caller,
+    ):
         failed = await soon(caller, LIST, {})
     assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
     assert f"IAM could not be reached ({problem})" in failed.message
@@ -160,19 +183,28 @@ async def test_the_operator_is_told_the_host_and_what_to_check(lines):
     assert "correct the scheme or the port" in told[0]["advice"]
 
 
-async def test_the_operator_is_asked_whether_the_scheme_is_right_where_a_host_only_breaks_connections(lines):
+async def test_the_operator_is_asked_for_the_scheme_where_a_host_only_breaks_connections(
+    lines,
+):
     async def tls_port(connection: Any) -> None:
         await connection.request()
 
     async with raw_server(tls_port) as server, gateway("httptools", server.origin) as caller:
         await soon(caller, LIST, {})
     assert {line["advice"] for line in lines() if line["event"] == "no answer of CBR"} == {
-        "if it is so for every call, check that the endpoint's scheme is what the port speaks: https:// for TLS"
+        (
+            "if it is so for every call, check that the endpoint's scheme is what the port speaks:"
+            " https:// for TLS"
+        )
     }
 
 
-@pytest.mark.parametrize(("delay_s", "lookups"), [(0.0, 3), (0.75 * CONNECT_S, 1)], ids=["at once", "slowly"])
-async def test_all_attempts_together_take_no_longer_than_the_connect_timeout(monkeypatch, library, delay_s, lookups):
+@pytest.mark.parametrize(
+    ("delay_s", "lookups"), [(0.0, 3), (0.75 * CONNECT_S, 1)], ids=["at once", "slowly"]
+)
+async def test_all_attempts_together_take_no_longer_than_the_connect_timeout(
+    monkeypatch, library, delay_s, lookups
+):
     """A name server that says no is asked again only while there is time."""
     asked = []
 

@@ -49,10 +49,15 @@ async def test_calls_health_and_the_end_do_not_wait_for_a_reader_of_the_log(tmp_
                 assert process.stderr is not None
                 line = await asyncio.to_thread(process.stderr.readline)
                 serving = json.loads(line)
-                async with grpc.aio.insecure_channel(serving["address"]) as channel, grpc.aio.insecure_channel(serving["health"]) as probes:
+                async with (
+                    grpc.aio.insecure_channel(serving["address"]) as channel,
+                    grpc.aio.insecure_channel(serving["health"]) as probes,
+                ):
                     await called(Caller(channel, ()), "UNAUTHENTICATED")
                     await called(Caller(channel, World.metadata()), "OK")
-                    answer = await health_pb2_grpc.HealthStub(probes).Check(health_pb2.HealthCheckRequest(), timeout=20)
+                    answer = await health_pb2_grpc.HealthStub(probes).Check(
+                        health_pb2.HealthCheckRequest(), timeout=20
+                    )
                     assert answer.status == SERVING
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait, 30) == 0
@@ -68,8 +73,13 @@ def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path) -> No
             os.write(writing, b"of an earlier process\n")
     os.set_blocking(writing, True)
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "nothing.yaml")]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])}
-    assert subprocess.run(command, env=environ, stderr=writing, timeout=60, check=False).returncode == 1
+    environ = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
+    }
+    assert (
+        subprocess.run(command, env=environ, stderr=writing, timeout=60, check=False).returncode
+        == 1
+    )
     os.close(reading)
     os.close(writing)
 
@@ -102,11 +112,15 @@ async def test_health_follows_the_event_loop() -> None:
 
 async def test_a_gateway_that_drains_does_not_say_serving_after_a_pause_of_its_loop() -> None:
     async with running_gateway(server={"stall_s": 0.1, "drain_delay_s": 60}) as world:
-        draining = asyncio.create_task(world.app.servers.drain(world.app.hub.end, world.app.client.release))
+        draining = asyncio.create_task(
+            world.app.servers.drain(world.app.hub.end, world.app.client.release)
+        )
         await asyncio.sleep(0)
         time.sleep(0.5)  # noqa: ASYNC251 - this is what stands still
         await asyncio.sleep(0.5)
         async with grpc.aio.insecure_channel(world.app.health_address) as channel:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=20
+            )
         assert answer.status == NOT_SERVING
         draining.cancel()

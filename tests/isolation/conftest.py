@@ -11,8 +11,13 @@ from tests.isolation.tenants import PARTS, Stock, stock, tenants
 
 @pytest.fixture(scope="session")
 async def world() -> AsyncIterator[World]:
-    limits = [{"metric": metric, "level": "project", "value": 1_000_000} for metric in ("vaults", "capacity_gib", "policies")]
-    async with running_gateway(sections={"tenants": tenants(), "limits": limits}, pace=Pace(Mode.IMMEDIATE)) as running:
+    limits = [
+        {"metric": metric, "level": "project", "value": 1_000_000}
+        for metric in ("vaults", "capacity_gib", "policies")
+    ]
+    async with running_gateway(
+        sections={"tenants": tenants(), "limits": limits}, pace=Pace(Mode.IMMEDIATE)
+    ) as running:
         yield running
 
 

@@ -1,4 +1,6 @@
-"""Three tenants of one account, each with objects of its own: `near` and `twin` share projects by enterprise projects, `far` has one for itself."""
+"""Three tenants of one account, each with objects of its own: `near` and `twin` share projects by
+enterprise projects, `far` has one for itself.
+"""
 
 import uuid
 from collections.abc import Mapping
@@ -12,7 +14,10 @@ from tests.functional import stage
 from tests.functional.calls import Caller, caller
 from tests.harness import REGION, STANDBY_REGION, World, tenant_entry
 
-NEAR_PART, TWIN_PART = "5d8b2c4e-0f13-4a77-9a0e-1c2d3e4f5a6b", "7c1e9a34-88d2-4b0f-9c55-2f6e7d8c9b0a"
+NEAR_PART, TWIN_PART = (
+    "5d8b2c4e-0f13-4a77-9a0e-1c2d3e4f5a6b",
+    "7c1e9a34-88d2-4b0f-9c55-2f6e7d8c9b0a",
+)
 SHARED, APART = emulated.PAYMENTS_PROJECT_ID, emulated.DATABASES_PROJECT_ID
 PARTS: Mapping[str, str] = {"near": NEAR_PART, "twin": TWIN_PART, "far": ""}
 SERVERS: Mapping[str, str] = {"near": "server-01", "twin": "server-02", "far": "server-01"}
@@ -20,9 +25,15 @@ SERVERS: Mapping[str, str] = {"near": "server-01", "twin": "server-02", "far": "
 
 def tenants() -> list[dict[str, Any]]:
     def entry(name: str, key: str, project: str, part: str) -> dict[str, Any]:
-        projects = [(project, REGION), (emulated.STANDBY_PROJECT_ID, STANDBY_REGION)] if part else [(project, REGION)]
+        projects = (
+            [(project, REGION), (emulated.STANDBY_PROJECT_ID, STANDBY_REGION)]
+            if part
+            else [(project, REGION)]
+        )
         own = {"enterprise_project_id": part} if part else {}
-        shown = [{"id": each, "region": region, "credential": "main", **own} for each, region in projects]
+        shown = [
+            {"id": each, "region": region, "credential": "main", **own} for each, region in projects
+        ]
         return {**tenant_entry(key), "id": name, "default_project": project, "projects": shown}
 
     return [
@@ -51,7 +62,9 @@ def named(tenant: str, name: str) -> str:
 
 
 async def stock(world: World, tenant: str) -> Stock:
-    """Makes one object of each kind through the gateway, and a second of each that is deleted again."""
+    """Makes one object of each kind through the gateway, and a second of each that is deleted
+    again.
+    """
     call = caller(world, KEYS[tenant])
     server = await _server(call, SERVERS[tenant])
     kept, gone = await _vault_with_backup(call, server), {}
@@ -67,7 +80,9 @@ async def stock(world: World, tenant: str) -> Stock:
         there = caller(world, KEYS[tenant], ("x-cbr-project-id", emulated.STANDBY_PROJECT_ID))
         replicas = {**stage.BILLING, "protect_type": "PROTECT_TYPE_REPLICATION"}
         kept[options.REFERS_DESTINATION_VAULT] = (
-            await there.ok("VaultService/CreateVault", {"vault": {"name": "far", "billing": replicas}})
+            await there.ok(
+                "VaultService/CreateVault", {"vault": {"name": "far", "billing": replicas}}
+            )
         ).vault.id
         kept[options.REFERS_PROJECT] = emulated.STANDBY_PROJECT_ID
     else:
@@ -84,9 +99,13 @@ async def _server(call: Caller, name: str) -> Any:
 async def _vault_with_backup(call: Caller, server: Any) -> dict[int, str]:
     wish = stage.vault_request(resources=[{"id": server.id, "type": server.type}])
     vault = (await call.ok("VaultService/CreateVault", wish)).vault
-    made = await call.ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}})
+    made = await call.ok(
+        "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}}
+    )
     backup = (await call.ok("BackupService/ListBackups", {"vault_id": vault.id})).backups[0]
-    task = (await call.ok("TaskService/ListTasks", {"vault_id": vault.id, "type": "TASK_TYPE_BACKUP"})).tasks[0]
+    task = (
+        await call.ok("TaskService/ListTasks", {"vault_id": vault.id, "type": "TASK_TYPE_BACKUP"})
+    ).tasks[0]
     return {
         options.REFERS_VAULT: vault.id,
         options.REFERS_RESOURCE: server.id,
@@ -98,8 +117,18 @@ async def _vault_with_backup(call: Caller, server: Any) -> dict[int, str]:
 
 
 async def _order(call: Caller) -> str:
-    billing = {**stage.BILLING, "charging_mode": "CHARGING_MODE_PRE_PAID", "period_type": "PERIOD_TYPE_MONTH", "period_num": 1, "is_auto_pay": True}
-    return str((await call.ok("VaultService/OrderVault", {"vault": {"name": "paid", "billing": billing}})).orders[0].order_id)
+    billing = {
+        **stage.BILLING,
+        "charging_mode": "CHARGING_MODE_PRE_PAID",
+        "period_type": "PERIOD_TYPE_MONTH",
+        "period_num": 1,
+        "is_auto_pay": True,
+    }
+    return str(
+        (await call.ok("VaultService/OrderVault", {"vault": {"name": "paid", "billing": billing}}))
+        .orders[0]
+        .order_id
+    )
 
 
 def nobodys() -> str:

@@ -1,4 +1,6 @@
-"""Watching and waiting in a shared project: handlers written by hand, which the matrix does not call."""
+"""Watching and waiting in a shared project: handlers written by hand, which the matrix does not
+call.
+"""
 
 import asyncio
 
@@ -53,19 +55,29 @@ async def events(world, stocks, wanted, until):
 
 
 async def test_a_snapshot_holds_what_is_ones_own(world, stocks):
-    by_vault = [task_pb2.TaskFilter(vault_id=stocks[whose].ids[options.REFERS_VAULT]) for whose in ("twin", "far")]
+    by_vault = [
+        task_pb2.TaskFilter(vault_id=stocks[whose].ids[options.REFERS_VAULT])
+        for whose in ("twin", "far")
+    ]
     for chosen in (task_pb2.TaskFilter(), *by_vault):
-        kinds, text = await events(world, stocks, task_pb2.WatchTasksRequest(filter=chosen), {"snapshot_end"})
+        kinds, text = await events(
+            world, stocks, task_pb2.WatchTasksRequest(filter=chosen), {"snapshot_end"}
+        )
         assert kinds[-1] == "snapshot_end"
         assert not [whose for whose in ("twin", "far") if task_of(stocks, whose) in text]
 
 
 async def test_watching_tells_a_foreign_task_and_none_alike(world, stocks):
     def wanted(value):
-        return task_pb2.WatchTasksRequest(filter=task_pb2.TaskFilter(task_ids=[value]), end_when_all_terminal=True)
+        return task_pb2.WatchTasksRequest(
+            filter=task_pb2.TaskFilter(task_ids=[value]), end_when_all_terminal=True
+        )
 
     kinds, _ = await events(world, stocks, wanted(task_of(stocks, "near")), {"stream_end"})
     assert "terminal" in kinds
-    told = [(await events(world, stocks, wanted(task_of(stocks, whose)), {"stream_end"}))[0] for whose in STRANGERS]
+    told = [
+        (await events(world, stocks, wanted(task_of(stocks, whose)), {"stream_end"}))[0]
+        for whose in STRANGERS
+    ]
     assert told == [told[0]] * len(STRANGERS)
     assert not {"terminal", "update", "snapshot_task"} & set(told[0])

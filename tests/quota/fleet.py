@@ -34,8 +34,12 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, new=False, dying=()):
-    """The store has long to answer, as the machine may be busy; tests of outages give it less. `new`: it was in use by nobody before.
+async def running_fleet(
+    folder, valkey, count, *limits, state=None, quota=None, new=False, dying=()
+):
+    """The store has long to answer, as the machine may be busy; tests of outages give it less.
+
+    `new`: it was in use by nobody before.
 
     `dying`: where the first gateways are killed.
     """
@@ -44,27 +48,53 @@ async def running_fleet(folder, valkey, count, *limits, state=None, quota=None, 
     sections = {
         "limits": list(limits),
         "quota": {"sweep_s": 0.5, "settle_s": 1, **(quota or {})},
-        "state": {"kind": "valkey", "url": {"env": "VALKEY_URL"}, "replicas": count, "timeout_s": 5, **(state or {})},
+        "state": {
+            "kind": "valkey",
+            "url": {"env": "VALKEY_URL"},
+            "replicas": count,
+            "timeout_s": 5,
+            **(state or {}),
+        },
     }
     environ = {"VALKEY_URL": valkey.url}
-    async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud, contextlib.AsyncExitStack() as stack:
-        processes = [Process(folder, cloud, f"gateway-{number}", **sections) for number in range(count)]
+    async with (
+        running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        processes = [
+            Process(folder, cloud, f"gateway-{number}", **sections) for number in range(count)
+        ]
         for process, place in itertools.zip_longest(processes, dying):
             stack.push_async_callback(process.end)
-            await process.start(**environ, **({"CBR_GATEWAY_FAILPOINT": f"{place}=kill"} if place else {}))
-        yield Fleet(processes, [await stack.enter_async_context(process.world()) for process in processes], environ)
+            await process.start(
+                **environ, **({"CBR_GATEWAY_FAILPOINT": f"{place}=kill"} if place else {})
+            )
+        yield Fleet(
+            processes,
+            [await stack.enter_async_context(process.world()) for process in processes],
+            environ,
+        )
 
 
 def create(world, number, tenant="payments", within_s=20, **more):
-    return outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(number, **more), tenant, within_s)
+    return outcome(
+        world, world.stub(VaultServiceStub).CreateVault, new_vault(number, **more), tenant, within_s
+    )
 
 
 def delete(world, vault_id, tenant="payments"):
-    return outcome(world, world.stub(VaultServiceStub).DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=vault_id), tenant)
+    return outcome(
+        world,
+        world.stub(VaultServiceStub).DeleteVault,
+        vault_pb2.DeleteVaultRequest(vault_id=vault_id),
+        tenant,
+    )
 
 
 def listed(world, tenant="payments"):
-    return outcome(world, world.stub(VaultServiceStub).ListVaults, vault_pb2.ListVaultsRequest(), tenant)
+    return outcome(
+        world, world.stub(VaultServiceStub).ListVaults, vault_pb2.ListVaultsRequest(), tenant
+    )
 
 
 async def until_ok(world, number, within_s=60, **more):

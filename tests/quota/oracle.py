@@ -1,4 +1,6 @@
-"""What really happened, told by the emulator's truth log alone, and whether the gateway's books agree with it."""
+"""What really happened, told by the emulator's truth log alone, and whether the gateway's books
+agree with it.
+"""
 
 import asyncio
 import json
@@ -16,15 +18,25 @@ AGREE_S = 30
 
 
 def _changes(world, tenant):
-    """What CBR carried out in the tenant's project, in its order: of two requests the first to arrive may be the later one to be carried out."""
+    """What CBR carried out in the tenant's project, in its order: of two requests the first to
+    arrive may be the later one to be carried out.
+    """
     project, _ = TENANTS[tenant]
-    done = [entry for entry in world.emulator.state.truth.entries() if entry.committed and entry.project_id == project]
+    done = [
+        entry
+        for entry in world.emulator.state.truth.entries()
+        if entry.committed and entry.project_id == project
+    ]
     return sorted(done, key=lambda entry: entry.replied_at or time.time())
 
 
 def created(world, tenant="payments"):
     """How often each vault was made, by its name."""
-    return Counter(json.loads(entry.body)["vault"]["name"] for entry in _changes(world, tenant) if entry.operation == "CreateVault")
+    return Counter(
+        json.loads(entry.body)["vault"]["name"]
+        for entry in _changes(world, tenant)
+        if entry.operation == "CreateVault"
+    )
 
 
 def sizes_of(world, tenant="payments"):
@@ -55,13 +67,24 @@ def peak(world, tenant="payments"):
 
 
 async def books(world, tenant="payments"):
-    """What the gateway counts, by metric: what is used (None: not counted yet) and reserved. And what is open. None, and why, while it cannot say."""
+    """What the gateway counts, by metric: what is used (None: not counted yet) and reserved.
+
+    And what is open. None, and why, while it cannot say.
+    """
     quota = world.stub(QuotaServiceStub)
     usages = await outcome(world, quota.ListUsages, quota_pb2.ListUsagesRequest(), tenant)
-    open_ones = await outcome(world, quota.ListReservations, quota_pb2.ListReservationsRequest(), tenant)
+    open_ones = await outcome(
+        world, quota.ListReservations, quota_pb2.ListReservationsRequest(), tenant
+    )
     if not usages.response or not open_ones.response:
         return None, usages.reason
-    counts = {each.name.partition(":")[0]: (each.used if each.HasField("count_time") else None, each.reserved) for each in usages.response.usages}
+    counts = {
+        each.name.partition(":")[0]: (
+            each.used if each.HasField("count_time") else None,
+            each.reserved,
+        )
+        for each in usages.response.usages
+    }
     return counts, list(open_ones.response.reservations)
 
 
@@ -78,8 +101,14 @@ async def agreed(world, tenant="payments", within_s=AGREE_S):
     give_up = time.monotonic() + within_s
     while True:
         counts, open_ones = await books(world, tenant)
-        wanted = {name: (amount, 0) for name, amount in existing(world, tenant).items() if name in (counts or ())}
+        wanted = {
+            name: (amount, 0)
+            for name, amount in existing(world, tenant).items()
+            if name in (counts or ())
+        }
         if wanted and not open_ones and wanted.items() <= counts.items():
             return
-        assert time.monotonic() < give_up, f"the books show {counts} and {open_ones}, and the truth is {wanted}"
+        assert time.monotonic() < give_up, (
+            f"the books show {counts} and {open_ones}, and the truth is {wanted}"
+        )
         await asyncio.sleep(0.1)

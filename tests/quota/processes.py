@@ -19,13 +19,22 @@ from tests.ports import held_port
 ROOT = Path(__file__).parents[2]
 START_S = 60
 """How long a start may take on a busy machine."""
-SECRETS = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "AK2": emulated.SECOND_ACCESS_KEY, "SK2": emulated.SECOND_SECRET_KEY}
+SECRETS = {
+    "AK": emulated.ACCESS_KEY,
+    "SK": emulated.SECRET_KEY,
+    "AK2": emulated.SECOND_ACCESS_KEY,
+    "SK2": emulated.SECOND_SECRET_KEY,
+}
 
 
 class Process:
-    """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the usual ones. It can be started again and again."""
+    """One `cbr-gateway serve`, its files in `folder`; `sections` of its configuration beside the
+    usual ones. It can be started again and again.
+    """
 
-    def __init__(self, folder: Path, cloud: RunningEmulator, name: str = "gateway", **sections) -> None:
+    def __init__(
+        self, folder: Path, cloud: RunningEmulator, name: str = "gateway", **sections
+    ) -> None:
         self._port = held_port(self)
         self.address = f"127.0.0.1:{self._port}"
         config = {
@@ -38,10 +47,20 @@ class Process:
                 "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
             },
             "upstream": {
-                "regions": {region: {"endpoint": cloud.base_url} for region in (REGION, STANDBY_REGION)},
+                "regions": {
+                    region: {"endpoint": cloud.base_url} for region in (REGION, STANDBY_REGION)
+                },
                 "credentials": {
-                    "main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}},
-                    "second": {"kind": "access_key", "access_key": {"env": "AK2"}, "secret_key": {"env": "SK2"}},
+                    "main": {
+                        "kind": "access_key",
+                        "access_key": {"env": "AK"},
+                        "secret_key": {"env": "SK"},
+                    },
+                    "second": {
+                        "kind": "access_key",
+                        "access_key": {"env": "AK2"},
+                        "secret_key": {"env": "SK2"},
+                    },
                 },
             },
             "tenants": [tenant_entry(tenant) for tenant in TENANTS],
@@ -54,8 +73,19 @@ class Process:
     async def start(self, **environ: str) -> None:
         """Does not wait until it serves."""
         path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(self._file), "--log-level", "error")
-        self._process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PYTHONPATH": path} | SECRETS | environ, cwd=ROOT)
+        command = (
+            sys.executable,
+            "-m",
+            "gateway",
+            "serve",
+            "--config",
+            str(self._file),
+            "--log-level",
+            "error",
+        )
+        self._process = await asyncio.create_subprocess_exec(
+            *command, env=os.environ | {"PYTHONPATH": path} | SECRETS | environ, cwd=ROOT
+        )
 
     async def serving(self) -> None:
         """Waits until it can be called."""
@@ -66,8 +96,11 @@ class Process:
     async def world(self) -> AsyncIterator[World]:
         """A channel to it, once it serves."""
         await self._listening()
-        # A pool of its own: the common one remembers how often an earlier process at this address did not answer.
-        async with grpc.aio.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        # A pool of its own: the common one remembers how often an earlier process at this address
+        # did not answer.
+        async with grpc.aio.insecure_channel(
+            self.address, [("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
             yield World(None, self._cloud, channel)
 
     async def _listening(self) -> None:

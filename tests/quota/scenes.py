@@ -26,9 +26,16 @@ def rate(per_second, burst, level="tenant", **more):
 
 
 def gateway(*limits, **more):
-    sections = {"limits": list(limits), "quota": {"sweep_s": 1, "settle_s": 1}, **more.pop("sections", {})}
+    sections = {
+        "limits": list(limits),
+        "quota": {"sweep_s": 1, "settle_s": 1},
+        **more.pop("sections", {}),
+    }
     # As many calls at once as a test likes.
-    server = {"limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000}, **more.pop("server", {})}
+    server = {
+        "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
+        **more.pop("server", {}),
+    }
     return running_gateway(server, sections, **more)
 
 
@@ -60,7 +67,11 @@ class Outcome:
             self.code = error.code()
             status = rpc_status.from_call(error)
             for packed in status.details if status else ():
-                for kind in (error_details_pb2.ErrorInfo, error_details_pb2.QuotaFailure, error_details_pb2.RetryInfo):
+                for kind in (
+                    error_details_pb2.ErrorInfo,
+                    error_details_pb2.QuotaFailure,
+                    error_details_pb2.RetryInfo,
+                ):
                     if packed.Is(kind.DESCRIPTOR):
                         found = kind()
                         packed.Unpack(found)

@@ -1,4 +1,5 @@
-"""Whatever the difference between the gateway's clock and CBR's, a change is made once, and its repeat is told what became of it.
+"""Whatever the difference between the gateway's clock and CBR's, a change is made once, and its
+repeat is told what became of it.
 
 The emulator's clock is ahead or behind; which of the two is right makes no difference.
 """
@@ -28,33 +29,59 @@ from tests.tasks.works import FAST, UNLISTED, Scene, finish
 
 AHEAD_S = often([-900, 90], [-900, -90, 90, 900])
 AFTER, BEFORE = "after_commit", "before_commit"
-_NOT_YET = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "CONCURRENCY_LIMIT", "DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT"}
+_NOT_YET = {
+    "OUTCOME_UNKNOWN",
+    "REQUEST_IN_PROGRESS",
+    "CONCURRENCY_LIMIT",
+    "DEADLINE_EXCEEDED",
+    "DEADLINE_TOO_SHORT",
+}
 """What a repeat ends with while the outcome is open; the last two on a busy machine."""
 
 
 def gateway(ahead_s, *, markers=True, settle_s=1, carry_out_s=None, limits=(), **more):
     """Before a cloud whose clock is that far ahead."""
     # Another tenant of the same project.
-    twin = {**tenant_entry("payments"), "id": "twin", "api_keys": [{"id": "test", "sha256": hashlib.sha256(b"key-of-twin").hexdigest()}]}
+    twin = {
+        **tenant_entry("payments"),
+        "id": "twin",
+        "api_keys": [{"id": "test", "sha256": hashlib.sha256(b"key-of-twin").hexdigest()}],
+    }
     tenants = [*map(tenant_entry, TENANTS), twin]
     sections = {
         "tasks": FAST,
-        "quota": {"markers": markers, "sweep_s": 1, "settle_s": settle_s, "carry_out_s": carry_out_s},
+        "quota": {
+            "markers": markers,
+            "sweep_s": 1,
+            "settle_s": settle_s,
+            "carry_out_s": carry_out_s,
+        },
         "tenants": tenants,
         "limits": limits,
     }
-    return running_gateway(sections=sections, pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000, **more)
+    return running_gateway(
+        sections=sections,
+        pace=Pace(Mode.TIME, duration_s=3600),
+        clock_ahead_s=ahead_s,
+        max_skew_s=1000,
+        **more,
+    )
 
 
 @contextlib.asynccontextmanager
 async def console(cloud):
     """Somebody who works with CBR, but not through the gateway."""
-    async with open_app(config_for(cloud.base_url)) as app, grpc.aio.insecure_channel(app.address) as channel:
+    async with (
+        open_app(config_for(cloud.base_url)) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
         yield Scene(World(app, cloud, channel))
 
 
 def lose(world, operation, when):
-    world.emulator.state.faults.add({"kind": "cut", "when": when, "match": {"operation": operation}})
+    world.emulator.state.faults.add(
+        {"kind": "cut", "when": when, "match": {"operation": operation}}
+    )
 
 
 async def until_ended(world, method, request, within_s=30):
@@ -67,14 +94,20 @@ async def until_ended(world, method, request, within_s=30):
 
 
 async def checkpoint(scene):
-    wanted = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": (await scene.vault()).id}, request_id="r")
+    wanted = checkpoint_pb2.CreateCheckpointRequest(
+        checkpoint={"vault_id": (await scene.vault()).id}, request_id="r"
+    )
     return scene.checkpoints.CreateCheckpoint, wanted, "CreateCheckpoint"
 
 
 async def restore(scene):
     backup = await scene.backup()
     target = {"server_id": backup.resource_id}
-    return scene.backups.RestoreBackup, backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore=target, request_id="r"), "RestoreBackup"
+    return (
+        scene.backups.RestoreBackup,
+        backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore=target, request_id="r"),
+        "RestoreBackup",
+    )
 
 
 @pytest.mark.parametrize("ahead_s", AHEAD_S)
@@ -99,9 +132,13 @@ async def test_tasks_are_found_at_once(ahead_s):
     async with gateway(ahead_s) as world:
         scene = Scene(world)
         held = await scene.vault()
-        request = vault_pb2.RemoveVaultResourcesRequest(vault_id=held.id, resource_ids=[held.resources[0].id])
+        request = vault_pb2.RemoveVaultResourcesRequest(
+            vault_id=held.id, resource_ids=[held.resources[0].id]
+        )
         answer = await scene.call(scene.vaults.RemoveVaultResources, request)
-        assert list((await scene.known(answer.submission.id)).task_ids) == scene.started("remove_resource")
+        assert list((await scene.known(answer.submission.id)).task_ids) == scene.started(
+            "remove_resource"
+        )
 
 
 @pytest.mark.parametrize("ahead_s", AHEAD_S)
@@ -116,7 +153,9 @@ async def test_work_that_was_never_begun_is_begun_once_by_the_repeat(ahead_s):
 
 @pytest.mark.parametrize("ahead_s", [-90, 0])
 async def test_older_work_of_others_is_not_taken_for_ones_own(ahead_s):
-    """Somebody restores the same backup in the vendor's console; some seconds later ours is lost before CBR has it."""
+    """Somebody restores the same backup in the vendor's console; some seconds later ours is lost
+    before CBR has it.
+    """
     async with gateway(ahead_s) as world, console(world.emulator) as other:
         method, request, operation = await restore(Scene(world))
         await other.call(other.backups.RestoreBackup, request)
@@ -142,13 +181,22 @@ def ten_tags():
 def policy(name="p", **more):
     retention = {"max_backups": 7, **more}
     trigger = {"properties": {"pattern": ["FREQ=WEEKLY;BYDAY=MO;BYHOUR=14;BYMINUTE=00"]}}
-    wanted = {"name": name, "operation_type": "POLICY_OPERATION_TYPE_BACKUP", "operation_definition": retention, "trigger": trigger}
+    wanted = {
+        "name": name,
+        "operation_type": "POLICY_OPERATION_TYPE_BACKUP",
+        "operation_definition": retention,
+        "trigger": trigger,
+    }
     return policy_pb2.CreatePolicyRequest(policy=wanted, request_id="r")
 
 
 CREATES = {
     "policy": (PolicyServiceStub, "CreatePolicy", policy),
-    "ten tags": (VaultServiceStub, "CreateVault", lambda: new_vault(1, request_id="r", tags=ten_tags())),
+    "ten tags": (
+        VaultServiceStub,
+        "CreateVault",
+        lambda: new_vault(1, request_id="r", tags=ten_tags()),
+    ),
     "marker": (VaultServiceStub, "CreateVault", lambda: new_vault(1, request_id="r")),
 }
 UNMARKED = ["policy", "ten tags"]
@@ -169,7 +217,10 @@ async def test_a_create_that_was_cut_is_made_once(kind, when, ahead_s):
         lose(world, operation, when)
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         again = await until_ended(world, method, request)
-        assert (again.reason, again.trailers.get("replayed")) == ("OK", "true" if when == AFTER else None)
+        assert (again.reason, again.trailers.get("replayed")) == (
+            "OK",
+            "true" if when == AFTER else None,
+        )
         assert len(posts(world, operation, committed=True)) == 1
 
 
@@ -211,7 +262,9 @@ async def test_while_two_creates_alike_are_open_neither_gets_the_others(kind):
     async with gateway(0) as world:
         method, request, operation = create(world, kind)
         lose(world, operation, BEFORE)
-        world.emulator.state.faults.add({"kind": "list_lag", "seconds": 0.4, "match": {"method": "GET"}, "times": None})
+        world.emulator.state.faults.add(
+            {"kind": "list_lag", "seconds": 0.4, "match": {"method": "GET"}, "times": None}
+        )
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         lose(world, operation, AFTER)
         request.request_id = "another"
@@ -226,7 +279,9 @@ async def test_a_namesake_that_is_not_as_it_was_asked_for_is_left_to_people():
     async with gateway(0) as world, console(world.emulator) as other:
         method, request, operation = create(world, "policy")
         lose(world, operation, BEFORE)
-        world.emulator.state.faults.add({"kind": "status", "match": {"operation": "ListPolicies"}, "nth": 2, "times": 6})
+        world.emulator.state.faults.add(
+            {"kind": "status", "match": {"operation": "ListPolicies"}, "nth": 2, "times": 6}
+        )
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         await other.call(create(other.world, "policy")[0], policy(max_backups=8))
         assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
@@ -234,7 +289,9 @@ async def test_a_namesake_that_is_not_as_it_was_asked_for_is_left_to_people():
 
 @pytest.mark.parametrize("markers", [True, False])
 async def test_a_backup_of_others_is_not_taken_for_ones_own(markers):
-    """Somebody backs the same vault up in the vendor's console, and describes it, just after ours was lost."""
+    """Somebody backs the same vault up in the vendor's console, and describes it, just after ours
+    was lost.
+    """
     async with gateway(0, markers=markers) as world, console(world.emulator) as other:
         method, request, operation = await checkpoint(Scene(world))
         lose(world, operation, BEFORE)
@@ -248,21 +305,49 @@ async def test_a_backup_of_others_is_not_taken_for_ones_own(markers):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("ahead_s", "when"), [(-900, AFTER), (900, BEFORE)])
-async def test_a_gateway_that_is_killed_after_it_sent_finds_what_became_of_it(ahead_s, when, tmp_path):
-    sections = {"tasks": FAST, "quota": {"sweep_s": 0.5, "settle_s": 3}, "state": {"path": str(tmp_path / "state.db")}}
-    async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000) as cloud:
+async def test_a_gateway_that_is_killed_after_it_sent_finds_what_became_of_it(
+    ahead_s, when, tmp_path
+):
+    sections = {
+        "tasks": FAST,
+        "quota": {"sweep_s": 0.5, "settle_s": 3},
+        "state": {"path": str(tmp_path / "state.db")},
+    }
+    async with running_emulator(
+        pace=Pace(Mode.TIME, duration_s=3600), clock_ahead_s=ahead_s, max_skew_s=1000
+    ) as cloud:
         process = Process(tmp_path, cloud, **sections)
         async with process.running() as world:
             work = [await each(Scene(world)) for each in (restore, checkpoint)]
-            wanted = [(request, operation) for _, request, operation in (*work, *(create(world, kind) for kind in CREATES))]
+            wanted = [
+                (request, operation)
+                for _, request, operation in (*work, *(create(world, kind) for kind in CREATES))
+            ]
             for number, (request, _) in enumerate(wanted):
                 request.request_id = f"r-{number}"
             expected = Counter(operation for _, operation in wanted)
             before = {each: len(posts(world, each)) for each in expected}
             for operation in expected:
-                cloud.state.faults.add({"kind": "delay", "when": when, "seconds": 300, "match": {"operation": operation}, "times": None})
-            calls = [asyncio.create_task(outcome(world, method_of(world, request), request)) for request, _ in wanted]
-            await until(lambda: all(len(posts(world, each)) - before[each] == count for each, count in expected.items()), 30)
+                cloud.state.faults.add(
+                    {
+                        "kind": "delay",
+                        "when": when,
+                        "seconds": 300,
+                        "match": {"operation": operation},
+                        "times": None,
+                    }
+                )
+            calls = [
+                asyncio.create_task(outcome(world, method_of(world, request), request))
+                for request, _ in wanted
+            ]
+            await until(
+                lambda: all(
+                    len(posts(world, each)) - before[each] == count
+                    for each, count in expected.items()
+                ),
+                30,
+            )
             await process.end(signal.SIGKILL)
             await asyncio.gather(*calls)
         cloud.state.faults.remove()
@@ -275,7 +360,10 @@ async def test_a_gateway_that_is_killed_after_it_sent_finds_what_became_of_it(ah
                     "true" if when == AFTER else None,
                 ), operation
             made = {each: len(posts(world, each, committed=True)) for each in expected}
-            assert made == {each: count + earlier(each) - (each == "RestoreBackup" and when == BEFORE) for each, count in expected.items()}
+            assert made == {
+                each: count + earlier(each) - (each == "RestoreBackup" and when == BEFORE)
+                for each, count in expected.items()
+            }
 
 
 def earlier(operation):
@@ -286,15 +374,20 @@ def earlier(operation):
 def method_of(world, request):
     name = type(request).__name__.removesuffix("Request")
     scene = Scene(world)
-    stub = {"RestoreBackup": scene.backups, "CreateCheckpoint": scene.checkpoints, "CreateVault": scene.vaults}.get(name) or world.stub(
-        PolicyServiceStub
-    )
+    stub = {
+        "RestoreBackup": scene.backups,
+        "CreateCheckpoint": scene.checkpoints,
+        "CreateVault": scene.vaults,
+    }.get(name) or world.stub(PolicyServiceStub)
     return getattr(stub, name)
 
 
 @pytest.mark.parametrize("work", [checkpoint, restore])
 async def test_when_a_clock_is_set_meanwhile_times_prove_nothing(work):
-    """CBR's clock is set: how its dates of before and after compare is not known any more. A marker proves all the same."""
+    """CBR's clock is set: how its dates of before and after compare is not known any more.
+
+    A marker proves all the same.
+    """
     async with gateway(0) as world:
         method, request, operation = await work(Scene(world))
         unlisted = world.emulator.state.faults.add(UNLISTED)
@@ -313,7 +406,9 @@ async def test_a_namesake_of_which_it_is_not_known_whether_it_was_there_before_p
     async with gateway(0) as world:
         method, request, operation = create(world, kind)
         lists = {"policy": "ListPolicies", "ten tags": "ListVault"}[kind]
-        refused = world.emulator.state.faults.add({"kind": "status", "status": 403, "match": {"operation": lists}, "times": None})
+        refused = world.emulator.state.faults.add(
+            {"kind": "status", "status": 403, "match": {"operation": lists}, "times": None}
+        )
         lose(world, operation, AFTER)
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         world.emulator.state.faults.remove(refused.id)

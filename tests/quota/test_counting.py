@@ -1,4 +1,6 @@
-"""What cannot be counted reaches only whom it concerns; late lists and a lost store let nothing in that is above a limit."""
+"""What cannot be counted reaches only whom it concerns; late lists and a lost store let nothing in
+that is above a limit.
+"""
 
 import asyncio
 import contextlib
@@ -26,32 +28,51 @@ WORDS = {
     "secret": {"kind": "status", "status": 401},
     "slow": {"kind": "delay", "seconds": 4},
 }
-CAUSES = {"status": "UPSTREAM_PERMISSION", "nowhere": "NOT_FOUND", "secret": "UPSTREAM_CREDENTIALS", "slow": "UPSTREAM_UNAVAILABLE"}
+CAUSES = {
+    "status": "UPSTREAM_PERMISSION",
+    "nowhere": "NOT_FOUND",
+    "secret": "UPSTREAM_CREDENTIALS",
+    "slow": "UPSTREAM_UNAVAILABLE",
+}
 LATE = {"kind": "list_lag", "seconds": 4, "match": {"operation": "ListVault"}, "times": None}
 SETTLE = {"quota": {"settle_s": 120}}
 
 
 def hide(world, project, fault=WORDS["status"], operation="ListVault"):
-    world.emulator.state.faults.add({**fault, "match": {"operation": operation, "project_id": project}, "times": None})
+    world.emulator.state.faults.add(
+        {**fault, "match": {"operation": operation, "project_id": project}, "times": None}
+    )
 
 
 async def usages(world, tenant="admin"):
-    listed = await outcome(world, world.stub(QuotaServiceStub).ListUsages, quota_pb2.ListUsagesRequest(), tenant)
+    listed = await outcome(
+        world, world.stub(QuotaServiceStub).ListUsages, quota_pb2.ListUsagesRequest(), tenant
+    )
     return {usage.name: usage for usage in listed.response.usages}
 
 
 @contextlib.asynccontextmanager
 async def again(cloud, folder, *limits, **sections):
     """A gateway with a file that an earlier one may have left."""
-    kept = {"limits": list(limits), "quota": {"sweep_s": 1, "settle_s": 1}, "state": {"path": str(folder / "state.db")}, **sections}
-    async with open_app(config_for(cloud.base_url, kept)) as app, grpc.aio.insecure_channel(app.address) as channel:
+    kept = {
+        "limits": list(limits),
+        "quota": {"sweep_s": 1, "settle_s": 1},
+        "state": {"path": str(folder / "state.db")},
+        **sections,
+    }
+    async with (
+        open_app(config_for(cloud.base_url, kept)) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
         yield World(app, cloud, channel)
 
 
 @pytest.mark.parametrize("fault", WORDS)
 async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault, monkeypatch):
     monkeypatch.setattr("gateway.upstream.client.READ_CAP_S", 1.0)
-    async with gateway(limit("vaults", "global", 3), limit("capacity_gib", "account", 1000)) as world:
+    async with gateway(
+        limit("vaults", "global", 3), limit("capacity_gib", "account", 1000)
+    ) as world:
         hide(world, DATABASES, WORDS[fault])
         assert [(await create(world, n)).reason for n in range(2)] == ["OK", "OK"]
         refused = await create(world, 3, "databases")
@@ -67,15 +88,30 @@ async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault,
         assert (await create(world, 6, "databases")).reason == "RESOURCE_COUNT_LIMIT"
 
 
-@pytest.mark.parametrize("billing", [{"billing": {"size": "many"}}, {"billing": {"size": None}}, {"billing": "x"}, {}], ids=repr)
+@pytest.mark.parametrize(
+    "billing",
+    [{"billing": {"size": "many"}}, {"billing": {"size": None}}, {"billing": "x"}, {}],
+    ids=repr,
+)
 async def test_a_vault_without_a_size_that_can_be_read_stops_the_growth_of_capacity_only(billing):
-    async with gateway(limit("capacity_gib", "tenant", 100), limit("vaults", "tenant", 100)) as world:
-        listed = {"vaults": [{"id": f"v{n}", "name": "n", **(billing if n else {"billing": {"size": 10}})} for n in range(3)], "count": 3}
+    async with gateway(
+        limit("capacity_gib", "tenant", 100), limit("vaults", "tenant", 100)
+    ) as world:
+        listed = {
+            "vaults": [
+                {"id": f"v{n}", "name": "n", **(billing if n else {"billing": {"size": 10}})}
+                for n in range(3)
+            ],
+            "count": 3,
+        }
         hide(world, PAYMENTS, {"kind": "status", "status": 200, "body": listed})
         refused = await create(world, 1)
         assert refused.reason == "QUOTA_STORE_DOWN"
         known = refused.details["ErrorInfo"]
-        assert (known.metadata["cause"], known.metadata["project"]) == ("UPSTREAM_PROTOCOL", PAYMENTS)
+        assert (known.metadata["cause"], known.metadata["project"]) == (
+            "UPSTREAM_PROTOCOL",
+            PAYMENTS,
+        )
         shown = await usages(world, "payments")
         (problem,) = shown["capacity_gib:tenant:payments"].count_problems
         assert "lists the vault v1 and 1 more without a size" in problem.message
@@ -87,21 +123,35 @@ async def test_a_vault_without_a_size_that_can_be_read_stops_the_growth_of_capac
 
 
 async def test_usages_tell_which_project_cannot_be_counted_to_whom_it_concerns():
-    async with gateway(limit("vaults", "global", 9), limit("vaults", "tenant", 5), limit("policies", "tenant", 5)) as world:
+    async with gateway(
+        limit("vaults", "global", 9), limit("vaults", "tenant", 5), limit("policies", "tenant", 5)
+    ) as world:
         hide(world, DATABASES)
         await create(world, 1)
         for tenant, name in (("admin", "vaults:global"), ("databases", "vaults:tenant:databases")):
             shown = (await usages(world, tenant))[name]
             assert shown.count_state == quota_pb2.COUNT_STATE_PARTIAL
             (problem,) = shown.count_problems
-            assert (problem.project, problem.reason, problem.counted_before) == (DATABASES, errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION, False)
+            assert (problem.project, problem.reason, problem.counted_before) == (
+                DATABASES,
+                errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION,
+                False,
+            )
             assert problem.HasField("start_time")
             assert "granted" in problem.message
         # Its policies can be listed, and others hear nothing of it.
-        assert (await usages(world, "databases"))["policies:tenant:databases"].count_state == quota_pb2.COUNT_STATE_COUNTED
+        assert (await usages(world, "databases"))[
+            "policies:tenant:databases"
+        ].count_state == quota_pb2.COUNT_STATE_COUNTED
         assert DATABASES not in str(await usages(world, "payments"))
-        check = quota_pb2.CheckQuotaRequest(create_vault=vault_pb2.CreateVaultRequest(vault={"name": "v", "billing": {"size_gib": 1}}))
-        assert DATABASES not in str((await outcome(world, world.stub(QuotaServiceStub).CheckQuota, check)).response)
+        check = quota_pb2.CheckQuotaRequest(
+            create_vault=vault_pb2.CreateVaultRequest(
+                vault={"name": "v", "billing": {"size_gib": 1}}
+            )
+        )
+        assert DATABASES not in str(
+            (await outcome(world, world.stub(QuotaServiceStub).CheckQuota, check)).response
+        )
 
 
 async def test_a_count_outlives_the_process_and_stands_in_where_a_later_one_fails(tmp_path):
@@ -115,7 +165,10 @@ async def test_a_count_outlives_the_process_and_stands_in_where_a_later_one_fail
             (problem,) = (await usages(world))["vaults:global"].count_problems
             assert problem.counted_before
             # What it was allowed before is allowed still, as nothing of it is unknown.
-            assert [(await create(world, n, tenant)).reason for n, tenant in ((4, "databases"), (5, "payments"))] == ["OK", "RESOURCE_COUNT_LIMIT"]
+            assert [
+                (await create(world, n, tenant)).reason
+                for n, tenant in ((4, "databases"), (5, "payments"))
+            ] == ["OK", "RESOURCE_COUNT_LIMIT"]
 
 
 @pytest.mark.parametrize("fault", ["status", "nowhere"])
@@ -138,7 +191,10 @@ async def test_a_project_that_comes_by_a_reload_and_cannot_be_counted_stops_nobo
             hide(world, DATABASES)
             await changed(world, lambda: site.write("databases"))
             assert (await create(world, 2, "databases")).reason == "QUOTA_STORE_DOWN"
-            assert [(await create(world, n)).reason for n in (2, 3)] == ["OK", "RESOURCE_COUNT_LIMIT"]
+            assert [(await create(world, n)).reason for n in (2, 3)] == [
+                "OK",
+                "RESOURCE_COUNT_LIMIT",
+            ]
             await changed(world, (tmp_path / "tenants" / "databases.yaml").unlink)
             assert not world.app.recovery.recounter.lists.problems
 
@@ -155,8 +211,12 @@ async def test_a_list_that_is_late_lets_in_no_more_than_allowed():
         world.emulator.state.faults.add(LATE)
         made = await create(world, 0)
         assert [(await create(world, n)).reason for n in range(1, 4)] == ["OK"] * 3
-        renamed = vault_pb2.UpdateVaultRequest(vault_id=made.response.vault.id, vault={"name": "another"})
-        assert (await outcome(world, world.stub(VaultServiceStub).UpdateVault, renamed)).reason == "OK"
+        renamed = vault_pb2.UpdateVaultRequest(
+            vault_id=made.response.vault.id, vault={"name": "another"}
+        )
+        assert (
+            await outcome(world, world.stub(VaultServiceStub).UpdateVault, renamed)
+        ).reason == "OK"
         await world.app.recovery.recounter.run()
         ended = await asyncio.gather(*(create(world, n) for n in range(10, 20)))
         assert Counter(each.reason for each in ended) == {"OK": 2, "RESOURCE_COUNT_LIMIT": 8}
@@ -171,23 +231,40 @@ async def test_a_limit_that_is_newer_than_a_create_counts_what_late_lists_do_not
     async with gateway(sections=SETTLE) as world:
         world.emulator.state.faults.add(LATE)
         assert (await create(world, 1)).reason == "OK"
-        limited = quota_pb2.SetLimitRequest(limit={"metric": "QUOTA_METRIC_VAULTS", "level": "QUOTA_LEVEL_TENANT", "value": 1})
-        assert (await outcome(world, world.stub(QuotaServiceStub).SetLimit, limited, tenant="admin")).reason == "OK"
+        limited = quota_pb2.SetLimitRequest(
+            limit={"metric": "QUOTA_METRIC_VAULTS", "level": "QUOTA_LEVEL_TENANT", "value": 1}
+        )
+        assert (
+            await outcome(world, world.stub(QuotaServiceStub).SetLimit, limited, tenant="admin")
+        ).reason == "OK"
         assert (await create(world, 2)).reason == "RESOURCE_COUNT_LIMIT"
 
 
-async def test_a_store_that_is_emptied_while_a_gateway_is_killed_lets_in_no_more_than_allowed(tmp_path, valkey):
+async def test_a_store_that_is_emptied_while_a_gateway_is_killed_lets_in_no_more_than_allowed(
+    tmp_path, valkey
+):
     most = 20
     quota = {"settle_s": 4}
-    async with running_fleet(tmp_path, valkey, 1, limit("vaults", "tenant", most), quota=quota, new=True) as fleet:
+    async with running_fleet(
+        tmp_path, valkey, 1, limit("vaults", "tenant", most), quota=quota, new=True
+    ) as fleet:
         world = fleet.worlds[0]
         refused = await create(world, 0)
-        assert (refused.reason, refused.details["ErrorInfo"].metadata["cause"]) == ("QUOTA_STORE_DOWN", "DATA_LOST")
+        assert (refused.reason, refused.details["ErrorInfo"].metadata["cause"]) == (
+            "QUOTA_STORE_DOWN",
+            "DATA_LOST",
+        )
         assert 0 < refused.details["RetryInfo"].retry_delay.seconds <= 4
         waiting = (await usages(world, "payments"))["vaults:tenant:payments"]
-        assert (waiting.count_state, waiting.HasField("growth_time")) == (quota_pb2.COUNT_STATE_WAITING, True)
+        assert (waiting.count_state, waiting.HasField("growth_time")) == (
+            quota_pb2.COUNT_STATE_WAITING,
+            True,
+        )
         await until_grows(world, 0)
-        for fault in ({**LATE, "seconds": 2}, {"kind": "delay", "seconds": 1, "match": {"operation": "CreateVault"}, "times": None}):
+        for fault in (
+            {**LATE, "seconds": 2},
+            {"kind": "delay", "seconds": 1, "match": {"operation": "CreateVault"}, "times": None},
+        ):
             world.emulator.state.faults.add(fault)
         sent = [asyncio.create_task(create(world, n)) for n in range(1, 13)]
         await until(lambda: len(posts(world)) == 13)

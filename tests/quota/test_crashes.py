@@ -1,8 +1,10 @@
-"""A gateway that is killed, at every named place and at random times, loses, doubles and lets in nothing: what it finds again is the truth.
+"""A gateway that is killed, at every named place and at random times, loses, doubles and lets in
+nothing: what it finds again is the truth.
 
 And its audit log holds an intent of everything that it did, and an end of every intent.
 
-A lane is one gateway with its file and its tenant that dies at one place after the other: each life first puts right what the life before it left.
+A lane is one gateway with its file and its tenant that dies at one place after the other: each life
+first puts right what the life before it left.
 """
 
 import asyncio
@@ -31,7 +33,11 @@ from tests.quota.scenes import SOAK, limit, new_vault, often, outcome
 AT_ONCE = Pace(Mode.IMMEDIATE)
 FAST = {"sweep_s": 0.5, "settle_s": 0.5}
 LOST = {"kind": "cut", "when": "after_commit"}
-REFUSED = {"kind": "status", "status": 400, "body": {"error_code": "BackupService.6001", "error_msg": "refused"}}
+REFUSED = {
+    "kind": "status",
+    "status": 400,
+    "body": {"error_code": "BackupService.6001", "error_msg": "refused"},
+}
 THROTTLED = {"kind": "status", "status": 429}
 
 
@@ -53,12 +59,16 @@ class Lane:
     def fault(self, operation, order):
         """Strikes once, this tenant only."""
         project, _ = TENANTS[self.tenant]
-        placed = self.cloud.state.faults.add({**order, "match": {"operation": operation, "project_id": project}})
+        placed = self.cloud.state.faults.add(
+            {**order, "match": {"operation": operation, "project_id": project}}
+        )
         yield
         self.cloud.state.faults.remove(placed.id)
 
     def call(self, world, name, request, within_s=10):
-        return outcome(world, getattr(world.stub(VaultServiceStub), name), request, self.tenant, within_s)
+        return outcome(
+            world, getattr(world.stub(VaultServiceStub), name), request, self.tenant, within_s
+        )
 
     async def until_ok(self, world, request):
         async with asyncio.timeout(60):
@@ -72,12 +82,16 @@ class Lane:
         for request in self.wanted:
             await self.until_ok(world, request)
         await agreed(world, self.tenant)
-        assert all(count == 1 for count in created(world, self.tenant).values()), created(world, self.tenant)
+        assert all(count == 1 for count in created(world, self.tenant).values()), created(
+            world, self.tenant
+        )
         assert {request.vault.name for request in self.wanted} <= set(created(world, self.tenant))
         self.wanted.clear()
 
     async def dies_at(self, place, scene, **orders):
-        """One life: consistent again, then the scene, in which it dies; for some places it dies while it starts already."""
+        """One life: consistent again, then the scene, in which it dies; for some places it dies
+        while it starts already.
+        """
         others = "".join(f",{name}={action}" for name, action in orders.items())
         await self.process.start(CBR_GATEWAY_FAILPOINT=f"{place}=kill{others}")
         life = asyncio.create_task(self._live(scene))
@@ -119,7 +133,11 @@ def creates(*faults) -> Scene:
 async def updates(lane, world):
     vault_id = await lane.until_ok(world, lane.request())
     with lane.fault("UpdateVault", LOST):
-        await lane.call(world, "UpdateVault", vault_pb2.UpdateVaultRequest(vault_id=vault_id, vault={"billing": {"size_gib": 15}}))
+        await lane.call(
+            world,
+            "UpdateVault",
+            vault_pb2.UpdateVaultRequest(vault_id=vault_id, vault={"billing": {"size_gib": 15}}),
+        )
 
 
 async def deletes(lane, world):
@@ -128,7 +146,9 @@ async def deletes(lane, world):
 
 
 async def sets_a_limit(_lane, world):
-    wanted = quota_pb2.SetLimitRequest(limit={"metric": "QUOTA_METRIC_POLICIES", "level": "QUOTA_LEVEL_TENANT", "value": 100})
+    wanted = quota_pb2.SetLimitRequest(
+        limit={"metric": "QUOTA_METRIC_POLICIES", "level": "QUOTA_LEVEL_TENANT", "value": 100}
+    )
     await outcome(world, world.stub(QuotaServiceStub).SetLimit, wanted, "admin")
 
 
@@ -198,7 +218,10 @@ BRIEFLY = {
     # An end that the store could not be told at once.
     "before_pay",
 }
-"""What every test run tries: one place for each state that a life can leave. A life takes seconds on a busy machine; `make soak-quota` tries all."""
+"""What every test run tries: one place for each state that a life can leave.
+
+A life takes seconds on a busy machine; `make soak-quota` tries all.
+"""
 
 
 def test_every_failpoint_is_tried():
@@ -210,7 +233,10 @@ def test_every_failpoint_is_tried():
 async def test_a_gateway_that_is_killed_at_any_failpoint_loses_and_doubles_nothing(tmp_path):
     async with running_emulator(pace=AT_ONCE) as cloud:
         patience = {"payments": {}, "databases": {}, "standby": {"timeout_s": 0.4}}
-        lanes = {tenant: Lane(alone(tmp_path, cloud, tenant, **state), tenant, cloud) for tenant, state in patience.items()}
+        lanes = {
+            tenant: Lane(alone(tmp_path, cloud, tenant, **state), tenant, cloud)
+            for tenant, state in patience.items()
+        }
 
         async def through(tenant, places, **orders):
             scenes = {name: scene for name, scene in places.items() if SOAK or name in BRIEFLY}
@@ -236,7 +262,11 @@ async def busy(lane, world, alive, seed):
     chance = random.Random(seed)
     while True:
         if alive and chance.random() < 0.4:
-            await lane.call(world, "DeleteVault", vault_pb2.DeleteVaultRequest(vault_id=alive.pop(chance.randrange(len(alive)))))
+            await lane.call(
+                world,
+                "DeleteVault",
+                vault_pb2.DeleteVaultRequest(vault_id=alive.pop(chance.randrange(len(alive)))),
+            )
             continue
         request = lane.request()
         ended = await lane.call(world, "CreateVault", request)
@@ -255,7 +285,10 @@ async def test_a_gateway_that_is_killed_at_any_time_lets_in_no_more_than_allowed
             async with lane.process.running() as world:
                 await agreed(world)
                 alive = list(sizes_of(world))
-                work = [asyncio.create_task(busy(lane, world, alive[worker::8], 8 * number + worker)) for worker in range(8)]
+                work = [
+                    asyncio.create_task(busy(lane, world, alive[worker::8], 8 * number + worker))
+                    for worker in range(8)
+                ]
                 await asyncio.sleep(chance.uniform(0, 0.8))
                 await lane.process.end(signal.SIGKILL)
                 for task in work:
@@ -266,13 +299,26 @@ async def test_a_gateway_that_is_killed_at_any_time_lets_in_no_more_than_allowed
             assert set(created(world).values()) == {1}
             assert peak(world) <= most
             room = most - existing(world)["vaults"]
-            ended = await asyncio.gather(*(lane.call(world, "CreateVault", lane.request()) for _ in range(most + 3)))
-            assert Counter(each.reason for each in ended) == Counter(OK=room, RESOURCE_COUNT_LIMIT=most + 3 - room)
+            ended = await asyncio.gather(
+                *(lane.call(world, "CreateVault", lane.request()) for _ in range(most + 3))
+            )
+            assert Counter(each.reason for each in ended) == Counter(
+                OK=room, RESOURCE_COUNT_LIMIT=most + 3 - room
+            )
 
 
 def alone(folder, cloud, name, *limits, most=1000, **state):
     """A gateway with a file and an audit log of its own."""
     (folder / name).mkdir()
-    limits = (limit("vaults", "tenant", most), limit("capacity_gib", "tenant", 10**6), limit("concurrent_changes", "tenant", 100), *limits)
-    sections = {"quota": FAST, "state": {"path": str(folder / f"{name}.db"), **state}, "audit": audit_section(folder / name)}
+    limits = (
+        limit("vaults", "tenant", most),
+        limit("capacity_gib", "tenant", 10**6),
+        limit("concurrent_changes", "tenant", 100),
+        *limits,
+    )
+    sections = {
+        "quota": FAST,
+        "state": {"path": str(folder / f"{name}.db"), **state},
+        "audit": audit_section(folder / name),
+    }
     return Process(folder, cloud, name, limits=list(limits), **sections)

@@ -31,15 +31,20 @@ async def paced(world, tenant, per_second, seconds):
 async def test_a_noisy_tenant_costs_the_others_nothing():
     seconds = often(2, 30)
     # On a busy machine calls bunch together: the others' burst leaves room for that.
-    async with gateway(rate(PER_SECOND, 1000), rate(PER_SECOND, BURST, subject="payments")) as world:
+    async with gateway(
+        rate(PER_SECOND, 1000), rate(PER_SECOND, BURST, subject="payments")
+    ) as world:
         began = time.monotonic()
         noisy, *others = await asyncio.gather(
-            paced(world, "payments", NOISE, seconds), *(paced(world, tenant, QUIET, seconds) for tenant in ("databases", "standby", "admin"))
+            paced(world, "payments", NOISE, seconds),
+            *(paced(world, tenant, QUIET, seconds) for tenant in ("databases", "standby", "admin")),
         )
         lasted_s = time.monotonic() - began
         assert others == [Counter(VAULT_NOT_FOUND=QUIET * seconds)] * 3
         assert noisy.keys() == {"VAULT_NOT_FOUND", "RATE_LIMIT"}
         assert BURST <= noisy["VAULT_NOT_FOUND"] <= BURST + PER_SECOND * lasted_s
         project, _ = TENANTS["payments"]
-        arrived = [entry for entry in world.emulator.state.truth.entries() if entry.project_id == project]
+        arrived = [
+            entry for entry in world.emulator.state.truth.entries() if entry.project_id == project
+        ]
         assert len(arrived) == noisy["VAULT_NOT_FOUND"], "a refused call has reached CBR"

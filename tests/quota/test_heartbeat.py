@@ -1,4 +1,6 @@
-"""What a gateway began that is gone is taken over soon, and never what one began that is only slow."""
+"""What a gateway began that is gone is taken over soon, and never what one began that is only
+slow.
+"""
 
 import asyncio
 import contextlib
@@ -31,7 +33,9 @@ def hurried(monkeypatch):
 
 @contextlib.asynccontextmanager
 async def beating(valkey, name) -> AsyncIterator[Heartbeat]:
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=0.5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=0.5), SystemClock()
+    ) as store:
         beats = Heartbeat(store, SystemClock(), name, alone=False)
         async with beats.running():
             yield beats
@@ -42,7 +46,8 @@ async def test_who_falls_silent_is_gone_and_knows_it_first(valkey):
     async with beating(valkey, "watching") as watching, beating(valkey, "slow") as slow:
         await asyncio.sleep(LEASE_S / 2)
         assert not watching.gone("slow")
-        # A stranger may have gone before this process came, or may be about to be heard: only time tells.
+        # A stranger may have gone before this process came, or may be about to be heard: only time
+        # tells.
         assert not watching.gone("before")
         await until(lambda: watching.gone("before"))
         assert not watching.gone("slow")
@@ -94,22 +99,33 @@ async def test_a_process_with_a_file_is_alone(tmp_path):
 async def test_what_killed_gateways_left_is_taken_over_by_the_others(tmp_path, valkey):
     """A create that was never sent, and one that CBR carried out and nobody has heard of."""
     dying = ("after_begin", "before_commit")
-    async with running_fleet(tmp_path, valkey, 3, limit("vaults", "tenant", 9), quota={"settle_s": 5}, dying=dying) as fleet:
+    async with running_fleet(
+        tmp_path, valkey, 3, limit("vaults", "tenant", 9), quota={"settle_s": 5}, dying=dying
+    ) as fleet:
         *_, other = fleet.worlds
-        await asyncio.gather(*(create(world, n, request_id=f"r-{n}") for n, world in enumerate(fleet.worlds[:2])))
+        await asyncio.gather(
+            *(create(world, n, request_id=f"r-{n}") for n, world in enumerate(fleet.worlds[:2]))
+        )
         assert [await process.ended() for process in fleet.processes[:2]] == [-signal.SIGKILL] * 2
         # As long as a gateway may be only slow, its operations are its own.
-        early = await asyncio.gather(*(create(other, number, request_id=f"r-{number}", within_s=4) for number in range(2)))
+        early = await asyncio.gather(
+            *(create(other, number, request_id=f"r-{number}", within_s=4) for number in range(2))
+        )
         assert {each.reason for each in early} == {"REQUEST_IN_PROGRESS"}
         await agreed(other, within_s=30)
         again = [await create(other, number, request_id=f"r-{number}") for number in range(2)]
-        assert [(each.reason, each.trailers.get("replayed")) for each in again] == [("OK", None), ("OK", "true")]
+        assert [(each.reason, each.trailers.get("replayed")) for each in again] == [
+            ("OK", None),
+            ("OK", "true"),
+        ]
         assert set(created(other).values()) == {1}
 
 
 @pytest.mark.usefixtures("hurried")
 async def test_a_gateway_that_others_took_for_gone_sends_nothing_of_that_time(tmp_path, valkey):
-    """It stands still between the record and the first byte; when it goes on, it is heard again before it sends."""
+    """It stands still between the record and the first byte; when it goes on, it is heard again
+    before it sends.
+    """
     url = tmp_path / "url"
     url.write_text(valkey.url)
     sections = {"state": {"kind": "valkey", "url": {"file": str(url)}, "timeout_s": 5}}
@@ -138,21 +154,29 @@ async def test_a_gateway_that_others_took_for_gone_sends_nothing_of_that_time(tm
 
 @pytest.mark.skipif(not SOAK, reason="takes a minute")
 async def test_a_gateway_that_is_stopped_and_goes_on_makes_nothing_twice(tmp_path, valkey):
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", 9), quota={"settle_s": 2}) as fleet:
+    async with running_fleet(
+        tmp_path, valkey, 2, limit("vaults", "tenant", 9), quota={"settle_s": 2}
+    ) as fleet:
         process, other = fleet.processes[0], fleet.worlds[1]
         await until_ok(other, 0)
         await process.end()
         await process.start(**fleet.environ, CBR_GATEWAY_FAILPOINT="after_sent=sleep")
         async with process.world() as world:
             call = asyncio.create_task(create(world, 1, request_id="r-1", within_s=60))
-            async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+            async with open_store(
+                StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+            ) as store:
                 async with asyncio.timeout(20):
                     while not await store.operations(None, {State.SENT}):  # noqa: ASYNC110 - the store has no bell
                         await asyncio.sleep(0.01)
             process.send(signal.SIGSTOP)
             await until_ok(other, 1, request_id="r-1")
             process.send(signal.SIGCONT)
-            assert (await call).reason in {"UPSTREAM_UNREACHABLE", "OUTCOME_UNKNOWN", "QUOTA_STORE_DOWN"}
+            assert (await call).reason in {
+                "UPSTREAM_UNREACHABLE",
+                "OUTCOME_UNKNOWN",
+                "QUOTA_STORE_DOWN",
+            }
             await agreed(other)
             assert set(created(other).values()) == {1}
 
@@ -164,12 +188,26 @@ async def test_a_gateway_of_an_earlier_version_does_not_beat_and_is_there_all_th
         recovery.heartbeat.alone = False
         project, _ = TENANTS["payments"]
         for name, beats in {"old": False, "new": True}.items():
-            trace = OperationDetail("another", project, new_vault(1).SerializeToString(), marked=True, accepted=0.0, beats=beats)
-            await store.begin(operation(name, rpc="VaultService/CreateVault", detail=msgspec.msgpack.encode(trace)))
+            trace = OperationDetail(
+                "another",
+                project,
+                new_vault(1).SerializeToString(),
+                marked=True,
+                accepted=0.0,
+                beats=beats,
+            )
+            await store.begin(
+                operation(
+                    name, rpc="VaultService/CreateVault", detail=msgspec.msgpack.encode(trace)
+                )
+            )
             await store.sent(name)
         await recovery.heartbeat.beat()
         await asyncio.sleep(LEASE_S * 0.9)
         await recovery.heartbeat.beat()
         await asyncio.sleep(LEASE_S * 0.2)
         await recovery.sweep()
-        assert {op.id: op.state for op in await store.operations(None, OPEN)} == {"old": State.SENT, "new": State.UNKNOWN}
+        assert {op.id: op.state for op in await store.operations(None, OPEN)} == {
+            "old": State.SENT,
+            "new": State.UNKNOWN,
+        }

@@ -1,4 +1,6 @@
-"""The record of an operation when the store is slow: what a caller did not hear of is not left behind."""
+"""The record of an operation when the store is slow: what a caller did not hear of is not left
+behind.
+"""
 
 import asyncio
 import threading
@@ -8,15 +10,28 @@ import pytest
 from gateway.changes.ledger import Ending, Ledger
 from gateway.clock import SystemClock
 from gateway.secret import Secret
-from gateway.state import Admitted, Charge, Replay, State, StoreDown, StoreSettings, Usage, open_store
+from gateway.state import (
+    Admitted,
+    Charge,
+    Replay,
+    State,
+    StoreDown,
+    StoreSettings,
+    Usage,
+    open_store,
+)
 from gateway.upstream.exchange import ChangeResult
 from tests.fakes import SteppedClock
 from tests.state.benches import operation
 
 
 async def test_what_was_begun_unheard_is_released_later(tmp_path):
-    """The disk hangs in the commit that two changes share; one caller loses patience, the other goes away."""
-    async with open_store(StoreSettings(path=tmp_path / "state.db", timeout_s=1), SystemClock()) as store:
+    """The disk hangs in the commit that two changes share; one caller loses patience, the other
+    goes away.
+    """
+    async with open_store(
+        StoreSettings(path=tmp_path / "state.db", timeout_s=1), SystemClock()
+    ) as store:
         ledger = Ledger(store)
         together, begun, committed = threading.Event(), threading.Event(), threading.Event()
 
@@ -26,7 +41,9 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
 
         before = asyncio.create_task(store._thread.run(lambda _: together.wait(10)))
         await asyncio.sleep(0)
-        impatient = asyncio.create_task(ledger.begin(operation("one", Charge("vaults", 1, 9), request_id="r")))
+        impatient = asyncio.create_task(
+            ledger.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
+        )
         gone = asyncio.create_task(ledger.begin(operation("two", Charge("vaults", 1, 9))))
         await asyncio.sleep(0)
         last = asyncio.create_task(store._thread.run(hang))
@@ -44,8 +61,12 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
 
 
 async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it(valkey):
-    """As after a failover to a replica that had not heard of it yet: no list may show it, and its answer is asked for again."""
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+    """As after a failover to a replica that had not heard of it yet: no list may show it, and its
+    answer is asked for again.
+    """
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+    ) as store:
         clock = SteppedClock()
         ledger = Ledger(store, clock=clock, settle_s=120)
         for name in ("old", "new"):
@@ -59,12 +80,16 @@ async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it
         for _ in range(2):
             await ledger.restore()
         assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=1)
-        assert await store.begin(operation("again", Charge("vaults", 1, 1), request_id="new")) == Replay(b"answer")
+        assert await store.begin(
+            operation("again", Charge("vaults", 1, 1), request_id="new")
+        ) == Replay(b"answer")
 
 
 async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(valkey):
     """Its record was damaged; every write to it is refused."""
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+    ) as store:
         ledger = Ledger(store)
         names = ("one", "two", "three")
         for name in names:
@@ -88,15 +113,27 @@ async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(v
 
 async def test_a_restored_operation_stands_where_it_stood(valkey):
     """The store lost nothing: what is recorded anew is there, in whatever state."""
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+    ) as store:
         ledger = Ledger(store)
-        lives = {"RESERVED": (), "SENT": ("sent",), "UNKNOWN": ("sent", "unknown"), "COMMITTED": ("sent", "commit"), "RELEASED": ("release",)}
+        lives = {
+            "RESERVED": (),
+            "SENT": ("sent",),
+            "UNKNOWN": ("sent", "unknown"),
+            "COMMITTED": ("sent", "commit"),
+            "RELEASED": ("release",),
+        }
         for state, events in lives.items():
             await ledger.begin(operation(state, Charge("vaults", 1, 9), request_id=state))
             for event in events:
-                await (store.commit(state, b"x") if event == "commit" else getattr(store, event)(state))
+                await (
+                    store.commit(state, b"x") if event == "commit" else getattr(store, event)(state)
+                )
             ledger.under_way[state].state = State.UNKNOWN if state == "UNKNOWN" else State.RESERVED
         before = await store.usage(["vaults"])
         await ledger.restore()
         assert await store.usage(["vaults"]) == before
-        assert {op.id: op.state for op in await store.operations(None, set(State))} == {state: state for state in lives}
+        assert {op.id: op.state for op in await store.operations(None, set(State))} == {
+            state: state for state in lives
+        }

@@ -17,9 +17,18 @@ def vault(size, vault_id="v", maker=""):
 
 def resizes(*sizes):
     """By update and by order, as o-0, o-1 and so on."""
-    updates = [vault_pb2.UpdateVaultRequest(vault_id="v", vault={"billing": {"size_gib": size}}) for size in sizes]
-    orders = [order_pb2.ChangeOrderRequest(resource_id="v", product_info={"resource_size_gib": size}) for size in sizes]
-    wanted = [UPDATE_VAULT.resize(update) if n % 2 else CHANGE_ORDER.resize(orders[n]) for n, update in enumerate(updates)]
+    updates = [
+        vault_pb2.UpdateVaultRequest(vault_id="v", vault={"billing": {"size_gib": size}})
+        for size in sizes
+    ]
+    orders = [
+        order_pb2.ChangeOrderRequest(resource_id="v", product_info={"resource_size_gib": size})
+        for size in sizes
+    ]
+    wanted = [
+        UPDATE_VAULT.resize(update) if n % 2 else CHANGE_ORDER.resize(orders[n])
+        for n, update in enumerate(updates)
+    ]
     return [Recent(f"o-{n}", each) for n, each in enumerate(wanted)]
 
 
@@ -40,7 +49,10 @@ def test_a_new_size_is_shown_once_the_vault_has_reached_it(listed, sizes, shown)
 
 
 def test_a_change_that_gives_no_size_or_another_vault_is_passed_over():
-    renamed = Recent("o-1", UPDATE_VAULT.resize(vault_pb2.UpdateVaultRequest(vault_id="v", vault={"name": "another"})))
+    renamed = Recent(
+        "o-1",
+        UPDATE_VAULT.resize(vault_pb2.UpdateVaultRequest(vault_id="v", vault={"name": "another"})),
+    )
     foreign = Recent("o-2", Resize("w", 1))
     assert Listing([vault(50)], None).shown((), [renamed, foreign]) == {"v"}
 
@@ -55,7 +67,9 @@ def test_what_an_open_operation_made_is_counted_by_its_reservation_alone():
 
 
 def add(op_id, *projects, backup="b", **more):
-    request = backup_share_pb2.AddBackupMembersRequest(backup_id=backup, project_ids=projects, **more)
+    request = backup_share_pb2.AddBackupMembersRequest(
+        backup_id=backup, project_ids=projects, **more
+    )
     return Recent(op_id, ADD_BACKUP_MEMBERS.shares(request))
 
 
@@ -68,4 +82,6 @@ def test_a_share_is_shown_once_all_its_members_are_listed_or_were_removed_after_
     assert shared([add("one", "x"), add("two", "y", "z")], "b", {"x", "y"}) == {"one"}
     assert shared([add("one", "x"), remove("x")], "b", ()) == {"one"}
     assert shared([remove("x"), add("again", "x")], "b", ()) == set()
-    assert shared([add("other", "x", backup="c"), add("account", domains=["d"])], "b", {"x"}) == set()
+    assert (
+        shared([add("other", "x", backup="c"), add("account", domains=["d"])], "b", {"x"}) == set()
+    )

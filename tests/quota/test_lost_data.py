@@ -1,4 +1,6 @@
-"""A store that loses its data while something is under way: what was counted or read before says nothing of the new data."""
+"""A store that loses its data while something is under way: what was counted or read before says
+nothing of the new data.
+"""
 
 import asyncio
 import contextlib
@@ -35,7 +37,9 @@ async def shared(tmp_path, valkey, *limits, settle_s=60):
 async def lose(valkey):
     """The data are lost, and another gateway has worked with the new ones by now."""
     assert valkey.command("FLUSHALL").startswith(b"+OK")
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as other:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+    ) as other:
         for _ in range(100):
             await other.fence()
 
@@ -46,11 +50,16 @@ async def lists_under_way(world):
 
 async def refused(ending, cause="DATA_LOST"):
     ended = await ending
-    assert (ended.reason, ended.details["ErrorInfo"].metadata["cause"]) == ("QUOTA_STORE_DOWN", cause)
+    assert (ended.reason, ended.details["ErrorInfo"].metadata["cause"]) == (
+        "QUOTA_STORE_DOWN",
+        cause,
+    )
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-async def test_a_count_that_was_under_way_when_the_data_were_lost_lets_nothing_grow(tmp_path, valkey, noticed):
+async def test_a_count_that_was_under_way_when_the_data_were_lost_lets_nothing_grow(
+    tmp_path, valkey, noticed
+):
     async with shared(tmp_path, valkey, limit("vaults", "tenant", 9)) as world:
         assert (await create(world, 0)).reason == "OK"
         recounter = world.app.recovery.recounter
@@ -63,11 +72,16 @@ async def test_a_count_that_was_under_way_when_the_data_were_lost_lets_nothing_g
         await asyncio.gather(counting, return_exceptions=True)
         await refused(create(world, 1))
         # Nor does another gateway find a count that it would trust.
-        assert all(usage.counted_at is None for usage in (await world.app.store.usage(list(recounter.counts.project_of))).values())
+        assert all(
+            usage.counted_at is None
+            for usage in (await world.app.store.usage(list(recounter.counts.project_of))).values()
+        )
         assert len(posts(world)) == 1
 
 
-async def test_a_change_that_was_being_prepared_when_the_data_were_lost_does_not_grow(tmp_path, valkey):
+async def test_a_change_that_was_being_prepared_when_the_data_were_lost_does_not_grow(
+    tmp_path, valkey
+):
     """It was known how much there is; then its namesakes are listed."""
     async with shared(tmp_path, valkey, limit("vaults", "tenant", 9)) as world:
         assert (await create(world, 0)).reason == "OK"
@@ -81,8 +95,12 @@ async def test_a_change_that_was_being_prepared_when_the_data_were_lost_does_not
 
 
 async def test_members_wait_like_all_growth(tmp_path, valkey):
-    """What was shared with others may be on its way, or not be listed yet, and only the lost data knew of it."""
-    async with shared(tmp_path, valkey, limit("members_per_backup", "tenant", 2), settle_s=3) as world:
+    """What was shared with others may be on its way, or not be listed yet, and only the lost data
+    knew of it.
+    """
+    async with shared(
+        tmp_path, valkey, limit("members_per_backup", "tenant", 2), settle_s=3
+    ) as world:
         backup_id = (await stage.backup(caller(world))).id
         assert (await add(world, backup_id, DATABASES_PROJECT_ID)).reason == "OK"
         await lose(valkey)
@@ -92,7 +110,9 @@ async def test_members_wait_like_all_growth(tmp_path, valkey):
 
 async def test_what_began_with_lost_data_does_not_touch_the_new_ones(valkey):
     """A count is not taken in, and a delete frees nothing that was counted without it."""
-    async with open_store(StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
+    ) as store:
         for _ in range(100):
             early = await store.fence()
         await lose(valkey)

@@ -1,4 +1,6 @@
-"""A Valkey that is paused, killed or emptied under load: growth is refused until it is known again how much there is, and nothing is done twice."""
+"""A Valkey that is paused, killed or emptied under load: growth is refused until it is known again
+how much there is, and nothing is done twice.
+"""
 
 import asyncio
 import contextlib
@@ -54,9 +56,13 @@ def paused(valkey):
 
 
 async def test_what_was_on_its_way_when_the_data_were_lost_still_counts(tmp_path, valkey):
-    """CBR shows it later than it is counted, and the gateway that sent it gives up waiting: but it knows of it."""
+    """CBR shows it later than it is counted, and the gateway that sent it gives up waiting: but it
+    knows of it.
+    """
     most = 6
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED, quota={"settle_s": 8}) as fleet:
+    async with running_fleet(
+        tmp_path, valkey, 2, limit("vaults", "tenant", most), state=HURRIED, quota={"settle_s": 8}
+    ) as fleet:
         worlds = fleet.worlds
         await until_ok(worlds[0], 0)
         worlds[0].emulator.state.faults.add(SLOW)
@@ -76,16 +82,25 @@ async def test_what_was_on_its_way_when_the_data_were_lost_still_counts(tmp_path
             await agreed(worlds[0])
 
 
-async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rates_are_shares(tmp_path, valkey):
+async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rates_are_shares(
+    tmp_path, valkey
+):
     limits = (limit("vaults", "tenant", 5, subject="payments"), rate(0.01, 40, subject="databases"))
     async with running_fleet(tmp_path, valkey, 2, *limits, state=HURRIED) as fleet:
         world = fleet.worlds[0]
         made = await until_ok(world, 1)
         with paused(valkey):
             began = time.monotonic()
-            # The first is for a tenant without limits: it has gone to the store when that does not answer, and must leave nothing behind.
-            for refused in (await create(world, 3, "standby", request_id="r-3"), await create(world, 2)):
-                assert (refused.reason, refused.code) == ("QUOTA_STORE_DOWN", grpc.StatusCode.UNAVAILABLE)
+            # The first is for a tenant without limits: it has gone to the store when that does not
+            # answer, and must leave nothing behind.
+            for refused in (
+                await create(world, 3, "standby", request_id="r-3"),
+                await create(world, 2),
+            ):
+                assert (refused.reason, refused.code) == (
+                    "QUOTA_STORE_DOWN",
+                    grpc.StatusCode.UNAVAILABLE,
+                )
                 assert refused.details["RetryInfo"].retry_delay.seconds == 1
             assert time.monotonic() - began < 8
             assert (await listed(world)).reason == "OK"
@@ -93,7 +108,10 @@ async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rate
             assert len(posts(world)) == 1
             for one in fleet.worlds:
                 # Two cost units each, of half the limit.
-                assert Counter([(await listed(one, "databases")).reason for _ in range(12)]) == {"OK": 10, "RATE_LIMIT": 2}
+                assert Counter([(await listed(one, "databases")).reason for _ in range(12)]) == {
+                    "OK": 10,
+                    "RATE_LIMIT": 2,
+                }
         await until_ok(world, 4)
         await agreed(world)
         await nothing_open(world, "standby")
@@ -101,11 +119,20 @@ async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rate
 
 async def test_however_often_the_store_pauses_each_operation_is_applied_once(tmp_path, valkey):
     chance, count = random.Random(5), often(24, 400)
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", 1000, subject="payments"), state=HURRIED) as fleet:
+    async with running_fleet(
+        tmp_path, valkey, 2, limit("vaults", "tenant", 1000, subject="payments"), state=HURRIED
+    ) as fleet:
         worlds = fleet.worlds
-        worlds[0].emulator.state.faults.add({"kind": "delay", "seconds": 0.2, "match": {"operation": "CreateVault"}, "times": None})
+        worlds[0].emulator.state.faults.add(
+            {"kind": "delay", "seconds": 0.2, "match": {"operation": "CreateVault"}, "times": None}
+        )
         tenants = ("payments", "databases")
-        everyone = [functools.partial(until_ok, worlds[n % 2], n, tenant=tenants[n % 3 % 2], request_id=f"r-{n}") for n in range(count)]
+        everyone = [
+            functools.partial(
+                until_ok, worlds[n % 2], n, tenant=tenants[n % 3 % 2], request_id=f"r-{n}"
+            )
+            for n in range(count)
+        ]
         work = asyncio.create_task(at_most(6, everyone))
         for length_s in (0.3, 0.9, *(chance.uniform(0.3, 5) for _ in range(often(0, 15)))):
             await asyncio.sleep(chance.uniform(0.1, 0.3))
@@ -113,13 +140,19 @@ async def test_however_often_the_store_pauses_each_operation_is_applied_once(tmp
                 await asyncio.sleep(length_s)
             assert valkey.command("SCRIPT FLUSH").startswith(b"+OK")
         await work
-        assert Counter((created(worlds[0]) + created(worlds[0], "databases")).values()) == {1: count}
+        assert Counter((created(worlds[0]) + created(worlds[0], "databases")).values()) == {
+            1: count
+        }
         await agreed(worlds[0])
         await nothing_open(worlds[0], "databases")
 
 
-async def test_a_store_that_lost_its_data_lets_nothing_grow_until_all_is_counted_again(tmp_path, valkey):
-    async with running_fleet(tmp_path, valkey, 2, limit("vaults", "tenant", 3), state=HURRIED) as fleet:
+async def test_a_store_that_lost_its_data_lets_nothing_grow_until_all_is_counted_again(
+    tmp_path, valkey
+):
+    async with running_fleet(
+        tmp_path, valkey, 2, limit("vaults", "tenant", 3), state=HURRIED
+    ) as fleet:
         worlds = fleet.worlds
         for number in range(2):
             await until_ok(worlds[number], number)
@@ -137,8 +170,12 @@ async def test_a_store_that_lost_its_data_lets_nothing_grow_until_all_is_counted
 
 
 async def test_what_cannot_be_counted_does_not_grow():
-    async with gateway(limit("vaults", "tenant", 3), sections={"quota": {"recovery": False}}) as world:
-        world.emulator.state.faults.add({"kind": "status", "status": 403, "match": {"operation": "ListVault"}, "times": None})
+    async with gateway(
+        limit("vaults", "tenant", 3), sections={"quota": {"recovery": False}}
+    ) as world:
+        world.emulator.state.faults.add(
+            {"kind": "status", "status": 403, "match": {"operation": "ListVault"}, "times": None}
+        )
         assert (await create(world, 1)).reason == "QUOTA_STORE_DOWN"
         world.emulator.state.faults.remove()
         assert (await create(world, 1)).reason == "OK"

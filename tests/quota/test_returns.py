@@ -1,4 +1,6 @@
-"""A Valkey that comes back with its data while outcomes are open: every call has an answer of its own, and what is open ends."""
+"""A Valkey that comes back with its data while outcomes are open: every call has an answer of its
+own, and what is open ends.
+"""
 
 import asyncio
 import random
@@ -32,7 +34,9 @@ def restarted(valkey):
 
 
 async def test_an_open_outcome_stops_no_other_call_after_the_store_has_come_back(tmp_path, durable):
-    async with running_fleet(tmp_path, durable, 2, limit("vaults", "tenant", 9), state=HURRIED, quota={"settle_s": 9}) as fleet:
+    async with running_fleet(
+        tmp_path, durable, 2, limit("vaults", "tenant", 9), state=HURRIED, quota={"settle_s": 9}
+    ) as fleet:
         worlds = fleet.worlds
         await until_ok(worlds[0], 0)
         worlds[0].emulator.state.faults.add(NEVER_ARRIVED)
@@ -55,13 +59,21 @@ async def churn(world, numbers, alive, seen, seed):
             case x if x < 0.2 and alive:
                 ended = await delete(world, alive.pop(chance.randrange(len(alive))))
             case x if x < 0.35 and alive:
-                wanted = vault_pb2.UpdateVaultRequest(vault_id=chance.choice(alive), vault={"billing": {"size_gib": chance.randrange(10, 50)}})
+                wanted = vault_pb2.UpdateVaultRequest(
+                    vault_id=chance.choice(alive),
+                    vault={"billing": {"size_gib": chance.randrange(10, 50)}},
+                )
                 ended = await outcome(world, vaults.UpdateVault, wanted)
             case x if x < 0.4:
                 ended = await listed(world)
             case _:
                 again = 1 + (chance.random() < 0.3)
-                for ended in await asyncio.gather(*(create(world, number, request_id=f"r-{number}", within_s=3) for _ in range(again))):
+                for ended in await asyncio.gather(
+                    *(
+                        create(world, number, request_id=f"r-{number}", within_s=3)
+                        for _ in range(again)
+                    )
+                ):
                     seen[ended.reason] += 1
                     if ended.reason == "OK" and "replayed" not in ended.trailers:
                         alive.append(ended.response.vault.id)
@@ -71,18 +83,43 @@ async def churn(world, numbers, alive, seen, seed):
 
 @pytest.mark.skipif(not SOAK, reason="takes half a minute")
 async def test_no_call_ends_as_internal_while_everything_goes_wrong(tmp_path, durable):
-    """Answers are lost, lists are late, the store comes back with its data, and a gateway is killed."""
+    """Answers are lost, lists are late, the store comes back with its data, and a gateway is
+    killed.
+    """
     limits = (limit("vaults", "tenant", 40), limit("capacity_gib", "tenant", 10**6))
-    async with running_fleet(tmp_path, durable, 2, *limits, state=HURRIED, quota={"settle_s": 4, "recount_s": 5}) as fleet:
+    async with running_fleet(
+        tmp_path, durable, 2, *limits, state=HURRIED, quota={"settle_s": 4, "recount_s": 5}
+    ) as fleet:
         world = fleet.worlds[0]
         await until_ok(world, "first")
         faults = world.emulator.state.faults
         for when in ("before_commit", "after_commit"):
-            faults.add({"kind": "cut", "when": when, "match": {"operation": "CreateVault"}, "probability": 0.05, "times": None})
-        faults.add({"kind": "cut", "when": "after_commit", "match": {"operation": "UpdateVault"}, "probability": 0.1, "times": None})
-        faults.add({"kind": "list_lag", "seconds": 1, "match": {"operation": "ListVault"}, "times": None})
+            faults.add(
+                {
+                    "kind": "cut",
+                    "when": when,
+                    "match": {"operation": "CreateVault"},
+                    "probability": 0.05,
+                    "times": None,
+                }
+            )
+        faults.add(
+            {
+                "kind": "cut",
+                "when": "after_commit",
+                "match": {"operation": "UpdateVault"},
+                "probability": 0.1,
+                "times": None,
+            }
+        )
+        faults.add(
+            {"kind": "list_lag", "seconds": 1, "match": {"operation": "ListVault"}, "times": None}
+        )
         numbers, alive, seen = iter(range(1, 10**6)), [], Counter()
-        work = [asyncio.create_task(churn(fleet.worlds[n % 2], numbers, alive, seen, n)) for n in range(8)]
+        work = [
+            asyncio.create_task(churn(fleet.worlds[n % 2], numbers, alive, seen, n))
+            for n in range(8)
+        ]
         for _ in range(often(1, 12)):
             await asyncio.sleep(1.5)
             restarted(durable)

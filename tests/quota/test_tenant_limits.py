@@ -1,4 +1,6 @@
-"""Limits in the files of tenants: they take the place of the general ones, and change without a restart."""
+"""Limits in the files of tenants: they take the place of the general ones, and change without a
+restart.
+"""
 
 import asyncio
 import contextlib
@@ -36,7 +38,9 @@ class Site:
 
     def write(self, name, *limits):
         """The file of a tenant that is called as its project, in one step."""
-        project = emulated.PAYMENTS_PROJECT_ID if name == "payments" else emulated.DATABASES_PROJECT_ID
+        project = (
+            emulated.PAYMENTS_PROJECT_ID if name == "payments" else emulated.DATABASES_PROJECT_ID
+        )
         entry = {
             "id": name,
             "default_project": project,
@@ -52,7 +56,10 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def running(self, cloud):
-        async with open_app(self.load(), self.load) as app, grpc.aio.insecure_channel(app.address) as channel:
+        async with (
+            open_app(self.load(), self.load) as app,
+            grpc.aio.insecure_channel(app.address) as channel,
+        ):
             yield World(app, cloud, channel)
 
 
@@ -68,7 +75,9 @@ async def changed(world, act):
 async def created(world, tenant="payments"):
     """How many vaults a tenant may create now."""
     for count in range(10):
-        ended = await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(count), tenant=tenant)
+        ended = await outcome(
+            world, world.stub(VaultServiceStub).CreateVault, new_vault(count), tenant=tenant
+        )
         if ended.reason == "RESOURCE_COUNT_LIMIT":
             return count
         assert ended.reason == "OK"
@@ -88,10 +97,22 @@ async def test_a_tenants_own_limit_counts_instead_of_the_general_one_and_follows
             await changed(world, lambda: site.write("payments"))
             assert await created(world) == 1
             # A limit on what nobody counted before knows what exists.
-            await changed(world, lambda: site.write("payments", limit("capacity_gib", "project", 50), limit("vaults", "tenant", 9)))
-            refused = await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(9, 11))
-            assert (refused.reason, refused.violations[0].quota_metric) == ("CAPACITY_LIMIT", "capacity_gib")
-            assert (await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(9, 10))).reason == "OK"
+            await changed(
+                world,
+                lambda: site.write(
+                    "payments", limit("capacity_gib", "project", 50), limit("vaults", "tenant", 9)
+                ),
+            )
+            refused = await outcome(
+                world, world.stub(VaultServiceStub).CreateVault, new_vault(9, 11)
+            )
+            assert (refused.reason, refused.violations[0].quota_metric) == (
+                "CAPACITY_LIMIT",
+                "capacity_gib",
+            )
+            assert (
+                await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault(9, 10))
+            ).reason == "OK"
 
 
 async def test_a_limit_that_is_none_changes_nothing(tmp_path):
@@ -110,4 +131,6 @@ def test_a_limit_for_one_subject_comes_before_the_general_one_wherever_it_stands
     one, general = limit("vaults", "tenant", 1, subject="payments"), limit("vaults", "tenant", 9)
     for number, limits in enumerate(((one, general), (general, one))):
         site.write("payments", *limits)
-        assert [found.value for found in Limits(site.load().all_limits()) if found.metric == "vaults"] == [1], number
+        assert [
+            found.value for found in Limits(site.load().all_limits()) if found.metric == "vaults"
+        ] == [1], number

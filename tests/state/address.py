@@ -1,4 +1,6 @@
-"""An address that leads to one server after the other, as DNS, a virtual IP or a balancer does: connections that were made stay where they are."""
+"""An address that leads to one server after the other, as DNS, a virtual IP or a balancer does:
+connections that were made stay where they are.
+"""
 
 import asyncio
 import contextlib
@@ -37,7 +39,10 @@ class Address:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.leads_to)
             try:
                 await asyncio.wait(
-                    {asyncio.create_task(_copied(reader, far_writer)), asyncio.create_task(_copied(far_reader, writer))},
+                    {
+                        asyncio.create_task(_copied(reader, far_writer)),
+                        asyncio.create_task(_copied(far_reader, writer)),
+                    },
                     return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:

@@ -1,4 +1,6 @@
-"""A process that begins operations as fast as it can and prints the id of each one that was admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`."""
+"""A process that begins operations as fast as it can and prints the id of each one that was
+admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`.
+"""
 
 import asyncio
 import json
@@ -18,7 +20,11 @@ async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> Non
             async with at_once:
                 op_id = f"{tag}-{number}"
                 charge = Charge("payments/vaults", 1, limit)
-                answer = await store.begin(Operation(op_id, "payments", "CreateVault", f"r-{op_id}", b"print", (charge,), 3600))
+                answer = await store.begin(
+                    Operation(
+                        op_id, "payments", "CreateVault", f"r-{op_id}", b"print", (charge,), 3600
+                    )
+                )
                 if isinstance(answer, Admitted):
                     sys.stdout.write(f"{op_id}\n")
                     sys.stdout.flush()
@@ -27,6 +33,8 @@ async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> Non
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1]) | ({"url": {"env": "STORE_URL"}} if "STORE_URL" in os.environ else {})
+    given = json.loads(sys.argv[1]) | (
+        {"url": {"env": "STORE_URL"}} if "STORE_URL" in os.environ else {}
+    )
     settings = StoreSettings.model_validate(given, context={"environ": os.environ})
     asyncio.run(main(settings, int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

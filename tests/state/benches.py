@@ -18,7 +18,9 @@ KINDS = ("file", "memory", "valkey")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A store and a way to let time pass for it: stepped where the clock is ours, slept where it is the server's."""
+    """A store and a way to let time pass for it: stepped where the clock is ours, slept where it is
+    the server's.
+    """
 
     store: Store
     clock: SteppedClock | None
@@ -31,7 +33,10 @@ class Bench:
 
 
 def settings_for(kind: str, folder: Path, valkey: ValkeyProcess, **more) -> StoreSettings:
-    """A fresh store each time. The timeout is long, as the machine may be busy; tests of the timeout set their own."""
+    """A fresh store each time.
+
+    The timeout is long, as the machine may be busy; tests of the timeout set their own.
+    """
     match kind:
         case "file":
             more["path"] = folder / "state.db"
@@ -47,7 +52,14 @@ async def running_bench(settings: StoreSettings) -> AsyncIterator[Bench]:
         yield Bench(store, clock)
 
 
-def operation(op_id: str = "", *charges: Charge, request_id: str = "", fingerprint: bytes = b"print", ttl_s: float = 60, **more) -> Operation:
+def operation(
+    op_id: str = "",
+    *charges: Charge,
+    request_id: str = "",
+    fingerprint: bytes = b"print",
+    ttl_s: float = 60,
+    **more,
+) -> Operation:
     return Operation(
         id=op_id or uuid.uuid4().hex,
         tenant=more.get("tenant", "payments"),

@@ -1,4 +1,6 @@
-"""Each implementation gives the same answers to the same questions, so most tests run over all of them."""
+"""Each implementation gives the same answers to the same questions, so most tests run over all of
+them.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
-from gateway.state import Admitted, Bucket, Charge, Slot, StoreDown, StoreSettings, Usage, open_store
+from gateway.state import (
+    Admitted,
+    Bucket,
+    Charge,
+    Slot,
+    StoreDown,
+    StoreSettings,
+    Usage,
+    open_store,
+)
 from gateway.state.local import LocalLimits
 from gateway.state.sqlite_thread import SqlThread
 from tests.fakes import SteppedClock
@@ -71,8 +80,9 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
         await store.begin(operation("one", request_id="r"))
     with sqlite3.connect(path) as db:
         db.executescript(
-            "DROP INDEX by_change; ALTER TABLE operation DROP COLUMN changed; DROP INDEX by_topic; ALTER TABLE operation DROP COLUMN topic;"
-            "ALTER TABLE operation DROP COLUMN note; DROP TABLE anchor; PRAGMA user_version = 1"
+            "DROP INDEX by_change; ALTER TABLE operation DROP COLUMN changed; DROP INDEX by_topic;"
+            " ALTER TABLE operation DROP COLUMN topic;ALTER TABLE operation DROP COLUMN note; DROP"
+            " TABLE anchor; PRAGMA user_version = 1"
         )
     db.close()
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
@@ -93,7 +103,11 @@ async def test_a_job_that_fails_leaves_nothing_to_those_that_share_its_commit():
     await thread.open()
     gate = threading.Event()
     blocker = asyncio.create_task(thread.run(lambda _: gate.wait(5)))
-    jobs = [lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount, failing, lambda db: db.execute("INSERT INTO t VALUES (3)").rowcount]
+    jobs = [
+        lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount,
+        failing,
+        lambda db: db.execute("INSERT INTO t VALUES (3)").rowcount,
+    ]
     grouped = [asyncio.create_task(thread.run(job)) for job in jobs]
     await asyncio.sleep(0.05)
     gate.set()
@@ -114,8 +128,14 @@ async def test_a_disk_that_hangs_is_down_within_the_timeout_and_what_had_not_beg
     thread = SqlThread(":memory:", prepare, 0.1)
     await thread.open()
     gate = threading.Event()
-    calls = [thread.run(lambda _: gate.wait(5)), thread.run(lambda db: db.execute("INSERT INTO t VALUES (1)"))]
-    assert [type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)] == [StoreDown, StoreDown]
+    calls = [
+        thread.run(lambda _: gate.wait(5)),
+        thread.run(lambda db: db.execute("INSERT INTO t VALUES (1)")),
+    ]
+    assert [type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)] == [
+        StoreDown,
+        StoreDown,
+    ]
     gate.set()
     assert await thread.run(lambda db: db.execute("SELECT n FROM t").fetchall()) == []
     await thread.close()
@@ -133,13 +153,18 @@ async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile()
 
 async def test_a_full_disk_is_down_and_heals(tmp_path):
     """The page limit stands for the disk; lifting it for space that comes back."""
-    async with open_store(StoreSettings(path=tmp_path / "state.db", timeout_s=5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(path=tmp_path / "state.db", timeout_s=5), SystemClock()
+    ) as store:
         await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 25").fetchone())
         with pytest.raises(StoreDown, match="full"):
             await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000))
         assert (await store.usage(["vaults"]))["vaults"] == Usage()
         await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
-        assert await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000)) == Admitted()
+        assert (
+            await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000))
+            == Admitted()
+        )
 
 
 def test_memory_follows_the_keys_in_use():

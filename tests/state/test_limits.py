@@ -35,7 +35,12 @@ async def test_a_shadow_bucket_only_reports(store: Store):
     buckets = [Bucket("calls", 0.01, 9), Bucket("trial", 0.01, 1, shadow=True)]
     assert (await store.take(buckets)).would_refuse == ()
     taken = await store.take(buckets)
-    assert (taken.allowed, taken.violated, taken.would_refuse, taken.remaining) == (True, (), ("trial",), 7)
+    assert (taken.allowed, taken.violated, taken.would_refuse, taken.remaining) == (
+        True,
+        (),
+        ("trial",),
+        7,
+    )
 
 
 async def test_a_cost_above_the_burst_is_never_allowed(store: Store):
@@ -88,7 +93,9 @@ async def test_a_shadow_slot_only_reports(store: Store):
 
 
 async def test_many_at_once_share_the_places(store: Store):
-    answers = await asyncio.gather(*(store.lease(str(n), [Slot("streams", 7)], 60) for n in range(30)))
+    answers = await asyncio.gather(
+        *(store.lease(str(n), [Slot("streams", 7)], 60) for n in range(30))
+    )
     assert sum(isinstance(answer, Leased) for answer in answers) == 7
 
 
@@ -102,7 +109,12 @@ async def test_what_is_published_is_heard_by_those_who_share_the_store(tmp_path,
         assert await bench.store.heard({"news": heard[-1].position}) == []
         for number in range(10):
             await bench.store.publish("news", b"%d" % number)
-        assert [each.payload for each in await bench.store.heard({"news": heard[-1].position})] == [b"6", b"7", b"8", b"9"]
+        assert [each.payload for each in await bench.store.heard({"news": heard[-1].position})] == [
+            b"6",
+            b"7",
+            b"8",
+            b"9",
+        ]
 
 
 async def test_a_file_has_nobody_to_tell(tmp_path, valkey):

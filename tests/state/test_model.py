@@ -1,4 +1,6 @@
-"""Random histories of operations, crashes and losses against a reference that is small enough to be believed."""
+"""Random histories of operations, crashes and losses against a reference that is small enough to be
+believed.
+"""
 
 import asyncio
 import os
@@ -12,7 +14,14 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
@@ -50,7 +59,9 @@ LIVES = [
 """Events of one operation, some of them out of order."""
 
 
-def _operation(op_id, *, amounts=(), limit=None, tenant="a", request_id="", fingerprint=b"", ttl_s=3600):
+def _operation(
+    op_id, *, amounts=(), limit=None, tenant="a", request_id="", fingerprint=b"", ttl_s=3600
+):
     charges = tuple(Charge(key, amount, limit) for key, amount in dict(amounts).items())
     return Operation(op_id, tenant, "rpc", request_id, fingerprint, charges, ttl_s)
 
@@ -69,7 +80,10 @@ OPERATIONS = st.builds(
 
 @dataclass
 class Known:
-    """What the reference remembers of an operation. `lapsed`: its ttl is over, so that the next begin or sweep ends it."""
+    """What the reference remembers of an operation.
+
+    `lapsed`: its ttl is over, so that the next begin or sweep ends it.
+    """
 
     op: Operation
     lapsed: bool
@@ -92,7 +106,13 @@ class Reference:
 
     def usage(self, key: str) -> tuple[int, int, int]:
         def total(states):
-            return sum(c.amount for k in self.ops.values() if k.state in states for c in k.op.charges if c.key == key)
+            return sum(
+                c.amount
+                for k in self.ops.values()
+                if k.state in states
+                for c in k.op.charges
+                if c.key == key
+            )
 
         done = sum(
             c.amount
@@ -116,8 +136,16 @@ class Reference:
         if known := self.holder(op):
             if known.op.fingerprint != op.fingerprint:
                 return Mismatch()
-            return Replay(known.response) if known.state is State.COMMITTED else InProgress(known.op.id)
-        short = [c.key for c in op.charges if c.limit is not None and sum(self.usage(c.key)[:2]) + c.amount > c.limit]
+            return (
+                Replay(known.response)
+                if known.state is State.COMMITTED
+                else InProgress(known.op.id)
+            )
+        short = [
+            c.key
+            for c in op.charges
+            if c.limit is not None and sum(self.usage(c.key)[:2]) + c.amount > c.limit
+        ]
         if short:
             return short
         self.ops[op.id] = Known(op, lapsed=op.ttl_s == 0)
@@ -126,7 +154,11 @@ class Reference:
     def holder(self, op: Operation) -> Known | None:
         """The operation that has the request_id."""
         for known in self.ops.values():
-            same = (known.op.tenant, known.op.rpc, known.op.request_id) == (op.tenant, op.rpc, op.request_id)
+            same = (known.op.tenant, known.op.rpc, known.op.request_id) == (
+                op.tenant,
+                op.rpc,
+                op.request_id,
+            )
             if op.request_id and same and known.state not in {State.RELEASED, State.EXPIRED}:
                 return known
         return None
@@ -164,7 +196,9 @@ class Reference:
 
     def recount(self, counts: dict[str, int], fence: int, seen: set[str], settle_s: float) -> None:
         def listed(known, key):
-            shown = seen & {known.resource_id, known.op.id} or (known.resource_id, key) in self.adjusted
+            shown = (
+                seen & {known.resource_id, known.op.id} or (known.resource_id, key) in self.adjusted
+            )
             return shown or (known.order <= fence and not settle_s)
 
         self.base = dict(counts)
@@ -173,7 +207,9 @@ class Reference:
 
 
 class Histories(RuleBasedStateMachine):
-    """One store and one reference; `kind` says which store, `valkey` is the server of the shared one."""
+    """One store and one reference; `kind` says which store, `valkey` is the server of the shared
+    one.
+    """
 
     kind: ClassVar[str]
     valkey: ClassVar[ValkeyProcess]
@@ -182,7 +218,11 @@ class Histories(RuleBasedStateMachine):
     def begin_history(self):
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
-        more = {"prefix": f"m{uuid.uuid4().hex}", "url": Secret(self.valkey.url)} if self.kind == "valkey" else {"path": self.path}
+        more = (
+            {"prefix": f"m{uuid.uuid4().hex}", "url": Secret(self.valkey.url)}
+            if self.kind == "valkey"
+            else {"path": self.path}
+        )
         self.place = StoreSettings(kind=self.kind, timeout_s=5, **more)
         self.forget()
         self.open()
@@ -220,7 +260,9 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.reference.ops) >= 5)
     @rule()
     def lose(self):
-        """A shared store is emptied under its users; a file can only be lost between two processes."""
+        """A shared store is emptied under its users; a file can only be lost between two
+        processes.
+        """
         self.forget()
         if self.kind == "valkey":
             assert self.valkey.command("FLUSHALL").startswith(b"+OK")
@@ -260,7 +302,11 @@ class Histories(RuleBasedStateMachine):
 
     def settle_one(self, op_id, event, resource):
         expected = self.reference.settle(op_id, event, b"x" + op_id.encode(), resource)
-        call = self.store.commit(op_id, b"x" + op_id.encode(), resource) if event == "commit" else getattr(self.store, event)(op_id)
+        call = (
+            self.store.commit(op_id, b"x" + op_id.encode(), resource)
+            if event == "commit"
+            else getattr(self.store, event)(op_id)
+        )
         assert self.run(call) is ((expected is State.SENT) if event == "sent" else expected)
 
     @rule()
@@ -269,10 +315,17 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def begin_listing(self):
-        self.listing = SimpleNamespace(fence=self.run(self.store.fence()), order=self.reference.order)
+        self.listing = SimpleNamespace(
+            fence=self.run(self.store.fence()), order=self.reference.order
+        )
         self.fences.append(self.listing.fence)
 
-    @rule(key=st.sampled_from(KEYS), delta=st.integers(-3, 3), name=st.sampled_from(["x", "v1", "v2"]), data=st.data())
+    @rule(
+        key=st.sampled_from(KEYS),
+        delta=st.integers(-3, 3),
+        name=st.sampled_from(["x", "v1", "v2"]),
+        data=st.data(),
+    )
     def adjust(self, key, delta, name, data):
         since = data.draw(st.sampled_from(self.fences))
         self.run(self.store.adjust(key, delta, name, since))
@@ -293,7 +346,9 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def counters_agree(self):
         usage = self.run(self.store.usage(KEYS))
-        assert {k: (u.committed, u.reserved, u.uncertain) for k, u in usage.items()} == {k: self.reference.usage(k) for k in KEYS}
+        assert {k: (u.committed, u.reserved, u.uncertain) for k, u in usage.items()} == {
+            k: self.reference.usage(k) for k in KEYS
+        }
         assert all(isinstance(u, Usage) for u in usage.values())
 
     def teardown(self):
@@ -306,7 +361,9 @@ SOAK = bool(os.environ.get("QUOTA_SOAK"))
 
 
 @pytest.mark.timeout(600 if SOAK else 60)
-@pytest.mark.parametrize(("kind_", "examples"), [("sqlite", 3000 if SOAK else 100), ("valkey", 3000 if SOAK else 50)])
+@pytest.mark.parametrize(
+    ("kind_", "examples"), [("sqlite", 3000 if SOAK else 100), ("valkey", 3000 if SOAK else 50)]
+)
 def test_random_histories(kind_, examples, valkey):
     class Here(Histories):
         kind = kind_
@@ -314,5 +371,12 @@ def test_random_histories(kind_, examples, valkey):
     Here.valkey = valkey
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        Here, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, database=None, suppress_health_check=checks)
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=checks,
+        ),
     )

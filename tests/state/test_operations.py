@@ -1,4 +1,6 @@
-"""Operations, counters and idempotency records: the promises of `Store`, held by every implementation."""
+"""Operations, counters and idempotency records: the promises of `Store`, held by every
+implementation.
+"""
 
 import asyncio
 import time
@@ -36,10 +38,17 @@ async def committed(store: Store, *charges: Charge, resource_id: str = "") -> st
 async def test_a_commit_turns_reserved_into_committed(store: Store):
     op = operation("one", Charge("vaults", 1, 5), Charge("gib", 2**40, None))
     assert await store.begin(op) == Admitted()
-    assert await store.usage(["vaults", "gib"]) == {"vaults": Usage(reserved=1), "gib": Usage(reserved=2**40)}
+    assert await store.usage(["vaults", "gib"]) == {
+        "vaults": Usage(reserved=1),
+        "gib": Usage(reserved=2**40),
+    }
     assert await store.sent("one")
     await store.commit("one", b"answer", "vault-1")
-    assert await store.usage(["vaults", "gib", "other"]) == {"vaults": Usage(committed=1), "gib": Usage(committed=2**40), "other": Usage()}
+    assert await store.usage(["vaults", "gib", "other"]) == {
+        "vaults": Usage(committed=1),
+        "gib": Usage(committed=2**40),
+        "other": Usage(),
+    }
 
 
 @pytest.mark.parametrize("amount", [0, 1, 2**53 - 1])
@@ -112,7 +121,14 @@ async def test_a_limit_may_be_used_up_exactly(store: Store):
 @pytest.mark.parametrize("step", ["begin", "sent", "commit", "release", "unknown", "sweep"])
 async def test_every_step_may_be_repeated(store: Store, step: str):
     """What a client does that got no answer: it cannot know whether the first call arrived."""
-    steps = {"begin": [], "sent": ["sent"], "unknown": ["sent", "unknown"], "release": ["release"], "commit": ["sent", "commit"], "sweep": []}
+    steps = {
+        "begin": [],
+        "sent": ["sent"],
+        "unknown": ["sent", "unknown"],
+        "release": ["release"],
+        "commit": ["sent", "commit"],
+        "sweep": [],
+    }
     op = operation("one", Charge("gib", 4, 7), request_id="r", ttl_s=0 if step == "sweep" else 60)
     before = None
     for _ in range(2):
@@ -120,24 +136,39 @@ async def test_every_step_may_be_repeated(store: Store, step: str):
             assert await store.begin(op) == Admitted()
         for name in steps[step]:
             if name == step or before is None:
-                await (store.commit("one", b"x", "v") if name == "commit" else getattr(store, name)("one"))
+                await (
+                    store.commit("one", b"x", "v")
+                    if name == "commit"
+                    else getattr(store, name)("one")
+                )
         if step == "sweep":
             await store.sweep()
         after = await store.usage(["gib"])
         assert before in {None, after["gib"]}
         before = after["gib"]
-    expected = {"commit": Usage(4), "release": Usage(), "sweep": Usage(), "unknown": Usage(0, 4, 4)}.get(step, Usage(0, 4))
+    expected = {
+        "commit": Usage(4),
+        "release": Usage(),
+        "sweep": Usage(),
+        "unknown": Usage(0, 4, 4),
+    }.get(step, Usage(0, 4))
     assert before == expected
 
 
 async def test_the_same_request_again(store: Store):
     await store.begin(operation("one", request_id="r", fingerprint=b"a"))
-    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress("one")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress(
+        "one"
+    )
     assert await store.begin(operation("two", request_id="r", fingerprint=b"b")) == Mismatch()
     await store.sent("one")
-    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress("one")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == InProgress(
+        "one"
+    )
     await store.commit("one", b"\x00answer\xff")
-    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == Replay(b"\x00answer\xff")
+    assert await store.begin(operation("two", request_id="r", fingerprint=b"a")) == Replay(
+        b"\x00answer\xff"
+    )
     assert await store.begin(operation("two", request_id="r", fingerprint=b"b")) == Mismatch()
 
 
@@ -154,7 +185,9 @@ async def test_answers_up_to_16_kib_are_kept(store: Store, size: int, *, kept: b
     await store.begin(operation("one", request_id="r"))
     await store.sent("one")
     await store.commit("one", b"x" * size)
-    assert await store.begin(operation("two", request_id="r")) == Replay(b"x" * size if kept else None)
+    assert await store.begin(operation("two", request_id="r")) == Replay(
+        b"x" * size if kept else None
+    )
 
 
 async def test_a_reservation_ends_and_must_not_be_sent(bench: Bench):
@@ -181,7 +214,9 @@ async def test_a_volume_counter_is_forgotten_at_its_time(bench: Bench):
     await store.begin(operation("one", today))
     await store.sent("one")
     await store.commit("one", None)
-    await store.begin(operation("open", Charge("day", 1, 5, expires_at=now + 1), Charge("gib", 1, None)))
+    await store.begin(
+        operation("open", Charge("day", 1, 5, expires_at=now + 1), Charge("gib", 1, None))
+    )
     assert isinstance(await store.begin(operation("two", today)), Refused)
     await bench.wait(1.1)
     assert (await store.usage(["day"]))["day"] == Usage()
@@ -220,7 +255,12 @@ async def test_a_recount_keeps_what_lists_may_be_too_late_to_show(store: Store):
     for resource in ("shown", "late", "gone"):
         await committed(store, Charge("vaults", 1, None), resource_id=resource)
     resized = await committed(store, Charge("vaults", 10, None))
-    assert [op.resource_id for op in await store.committed_within(60)] == ["shown", "late", "gone", ""]
+    assert [op.resource_id for op in await store.committed_within(60)] == [
+        "shown",
+        "late",
+        "gone",
+        "",
+    ]
     await store.adjust("vaults", -1, "gone", await store.fence())
     fence = await store.fence()
     await store.recount({"vaults": 1}, fence, {"shown"}, 60)
@@ -234,13 +274,23 @@ async def test_a_recount_keeps_what_lists_may_be_too_late_to_show(store: Store):
 async def test_a_total_adds_up_what_was_counted_and_what_is_assumed_for_the_rest(store: Store):
     await store.begin(operation("open", Charge("a", 1, None)))
     await committed(store, Charge("b", 1, None))
-    await store.recount({"a": 5}, await store.fence(), (), sums={"both": Total(("a", "b", "c"), 20)})
+    await store.recount(
+        {"a": 5}, await store.fence(), (), sums={"both": Total(("a", "b", "c"), 20)}
+    )
     usage = await store.usage(["both", "a"])
     # What `b` is known to hold, and for it and `c` what is assumed.
-    assert (usage["both"].committed, usage["both"].reserved, usage["both"].counted_at) == (5 + 1 + 40, 1, usage["a"].counted_at)
+    assert (usage["both"].committed, usage["both"].reserved, usage["both"].counted_at) == (
+        5 + 1 + 40,
+        1,
+        usage["a"].counted_at,
+    )
     await store.recount({}, 0, (), sums={"both": Total(("a",), 20), "neither": Total(("d",), 2)})
     usage = await store.usage(["both", "neither"])
-    assert (usage["both"].committed, usage["neither"].committed, usage["neither"].counted_at) == (5, 2, None)
+    assert (usage["both"].committed, usage["neither"].committed, usage["neither"].counted_at) == (
+        5,
+        2,
+        None,
+    )
 
 
 async def test_an_earlier_listing_does_not_undo_a_later_one(store: Store):
@@ -262,15 +312,30 @@ async def test_a_delete_that_a_listing_may_have_seen_is_not_taken_off_twice(stor
 
 
 async def test_operations_can_be_listed_for_recovery(store: Store):
-    await store.begin(operation("one", Charge("gib", 4, None), tenant="a", request_id="r", detail=b"\x00\xff", ttl_s=900))
+    await store.begin(
+        operation(
+            "one", Charge("gib", 4, None), tenant="a", request_id="r", detail=b"\x00\xff", ttl_s=900
+        )
+    )
     await store.begin(operation("two", tenant="b"))
     await store.sent("two")
     await committed(store)
     (one,) = await store.operations("a", {State.RESERVED, State.SENT})
-    assert (one.id, one.request_id, one.state, one.charges, one.detail) == ("one", "r", State.RESERVED, (("gib", 4),), b"\x00\xff")
-    assert [view.id for view in await store.operations(None, {State.RESERVED, State.SENT})] == ["one", "two"]
+    assert (one.id, one.request_id, one.state, one.charges, one.detail) == (
+        "one",
+        "r",
+        State.RESERVED,
+        (("gib", 4),),
+        b"\x00\xff",
+    )
+    assert [view.id for view in await store.operations(None, {State.RESERVED, State.SENT})] == [
+        "one",
+        "two",
+    ]
     assert len(await store.operations(None, set(State))) == 3
-    assert [view.state for view in await store.operations(None, {State.COMMITTED})] == [State.COMMITTED]
+    assert [view.state for view in await store.operations(None, {State.COMMITTED})] == [
+        State.COMMITTED
+    ]
     assert await store.operations("a", {State.UNKNOWN}) == []
 
 
@@ -280,7 +345,13 @@ async def test_one_operation_can_be_asked_for(store: Store):
     await store.sent("one")
     await store.commit("one", b"answer", "made", b"\x00first")
     one = await store.operation("one")
-    assert (one.state, one.charges, one.detail, one.resource_id, one.note) == (State.COMMITTED, (("gib", 4),), b"\x00", "made", b"\x00first")
+    assert (one.state, one.charges, one.detail, one.resource_id, one.note) == (
+        State.COMMITTED,
+        (("gib", 4),),
+        b"\x00",
+        "made",
+        b"\x00first",
+    )
 
 
 async def test_a_topic_lists_its_operations_from_a_moment_on(bench: Bench):
@@ -292,7 +363,11 @@ async def test_a_topic_lists_its_operations_from_a_moment_on(bench: Bench):
     await store.begin(operation("b", topic="{b}"))
     await store.release("a1")
     listed = await store.on_topic("a", 0)
-    assert [(view.id, view.state) for view in listed] == [("a0", State.RESERVED), ("a1", State.RELEASED), ("a2", State.RESERVED)]
+    assert [(view.id, view.state) for view in listed] == [
+        ("a0", State.RESERVED),
+        ("a1", State.RELEASED),
+        ("a2", State.RESERVED),
+    ]
     assert [view.id for view in await store.on_topic("a", listed[1].created_at)] == ["a1", "a2"]
     assert [view.id for view in await store.on_topic("{b}", 0)] == ["b"]
     assert await store.on_topic("", 0) == await store.on_topic("nobody's", 0) == []
@@ -312,7 +387,12 @@ async def test_a_topic_is_read_from_its_newest_operation_on_in_parts(bench: Benc
             ended = len(some) < most
             before = some[-1].position if some else before
         assert sorted(listed, reverse=True) == [f"a{number}" for number in range(6, -1, -1)]
-        assert listed == [view.id for view in sorted(await store.on_topic("a", 0), key=lambda v: (v.created_at, v.id), reverse=True)]
+        assert listed == [
+            view.id
+            for view in sorted(
+                await store.on_topic("a", 0), key=lambda v: (v.created_at, v.id), reverse=True
+            )
+        ]
     assert await store.recent("", "", 5) == await store.recent("nobody's", "", 5) == []
 
 
@@ -331,7 +411,9 @@ async def test_open_operations_are_read_from_the_oldest_on_in_parts(bench: Bench
             listed += some
             ended = len(some) < most
             after = some[-1].position if some else after
-        assert listed == sorted(await store.operations(None, OPEN), key=lambda view: (view.created_at, view.id))
+        assert listed == sorted(
+            await store.operations(None, OPEN), key=lambda view: (view.created_at, view.id)
+        )
         assert {view.id for view in listed} == {"a0", "a1", "a3", "a4", "a5", "a6"}
 
 
@@ -348,12 +430,18 @@ async def test_changes_of_a_topic_are_told_once_whoever_made_them(bench: Bench):
     await store.sent("old")
     await store.commit("old", None, "", b"note")
     second = await store.changes("a", first.position)
-    assert [(view.id, view.state, view.note) for view in second.operations] == [("lapses", State.RESERVED, b""), ("old", State.COMMITTED, b"note")]
+    assert [(view.id, view.state, view.note) for view in second.operations] == [
+        ("lapses", State.RESERVED, b""),
+        ("old", State.COMMITTED, b"note"),
+    ]
     await store.note("old", b"newer", b"note")
     await bench.wait(0.1)
     await store.sweep()
     third = await store.changes("a", second.position)
-    assert [(view.id, view.state, view.note) for view in third.operations] == [("old", State.COMMITTED, b"newer"), ("lapses", State.EXPIRED, b"")]
+    assert [(view.id, view.state, view.note) for view in third.operations] == [
+        ("old", State.COMMITTED, b"newer"),
+        ("lapses", State.EXPIRED, b""),
+    ]
     assert not (await store.changes("a", third.position)).operations
     assert [view.id for view in (await store.changes("a", "")).operations] == ["old", "lapses"]
 
@@ -400,7 +488,11 @@ async def test_answers_are_forgotten_after_their_time(kind: str, tmp_path, valke
         await bench.store.commit("one", b"answer")
         await bench.wait(0.4)
         assert await bench.store.sweep() == 0
-        assert await bench.store.operations(None, set(State)) == await bench.store.on_topic("a", 0) == []
+        assert (
+            await bench.store.operations(None, set(State))
+            == await bench.store.on_topic("a", 0)
+            == []
+        )
         assert await bench.store.operation("one") is None
         assert await bench.store.begin(operation("two", request_id="r")) == Admitted()
         assert (await bench.store.usage(["gib"]))["gib"].committed == 1
@@ -414,7 +506,10 @@ async def test_overrides_have_a_version_that_grows_with_changes_only(store: Stor
     assert await store.overrides() == {"payments/vaults": b"\x00 5", "payments/gib": b"6"}
     for _ in range(2):
         await store.delete_override("payments/gib")
-    assert (await store.overrides(), await store.overrides_version()) == ({"payments/vaults": b"\x00 5"}, 3)
+    assert (await store.overrides(), await store.overrides_version()) == (
+        {"payments/vaults": b"\x00 5"},
+        3,
+    )
 
 
 async def test_the_last_anchor_of_each_writer_is_kept(store: Store):
@@ -431,14 +526,23 @@ async def test_a_server_has_a_clock_of_its_own_and_a_file_has_none(store: Store)
 
 
 async def test_many_at_once_never_pass_the_limit(store: Store):
-    answers = await asyncio.gather(*(store.begin(operation(uuid.uuid4().hex, Charge("vaults", 1, 20))) for _ in range(60)))
+    answers = await asyncio.gather(
+        *(store.begin(operation(uuid.uuid4().hex, Charge("vaults", 1, 20))) for _ in range(60))
+    )
     assert sum(isinstance(answer, Admitted) for answer in answers) == 20
     assert (await store.usage(["vaults"]))["vaults"].reserved == 20
 
 
 async def test_unusual_words_are_only_words(store: Store):
     words = ["", "a b", "{other}", "käse:日本", "x\"y'z", "a\nb", "a\x00b", "%s%"]
-    assert await store.begin(operation("o:{}\n", *(Charge(word, 1, 1) for word in words), request_id='"', tenant="{x}")) == Admitted()
+    assert (
+        await store.begin(
+            operation(
+                "o:{}\n", *(Charge(word, 1, 1) for word in words), request_id='"', tenant="{x}"
+            )
+        )
+        == Admitted()
+    )
     assert await store.usage(words) == dict.fromkeys(words, Usage(reserved=1))
     assert [view.id for view in await store.operations("{x}", {State.RESERVED})] == ["o:{}\n"]
 

@@ -20,7 +20,12 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'generate
 def begin_many(settings: StoreSettings, count: int, limit: int, tag: str) -> subprocess.Popen[str]:
     words = [settings.model_dump_json(exclude={"url"}), str(count), str(limit), tag]
     address = {"STORE_URL": settings.url.reveal()} if settings.url else {}
-    return subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT | address)
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | address,
+    )
 
 
 @pytest.mark.parametrize("killed_after", [1, 60, 140])
@@ -33,7 +38,11 @@ async def test_a_killed_process_loses_no_reservation_that_it_was_told_of(tmp_pat
     async with open_store(settings, SystemClock()) as store:
         kept = [view.id for view in await store.operations(None, {State.RESERVED})]
         assert set(told) <= set(kept)
-        assert (await store.usage(["payments/vaults"]))["payments/vaults"].reserved == len(kept) >= killed_after
+        assert (
+            (await store.usage(["payments/vaults"]))["payments/vaults"].reserved
+            == len(kept)
+            >= killed_after
+        )
         assert await store.begin(operation("next")) == Admitted()
 
 
@@ -50,9 +59,13 @@ async def test_a_file_belongs_to_one_process(tmp_path):
 async def test_processes_together_admit_exactly_the_limit(valkey):
     settings = StoreSettings(kind="valkey", url=Secret(valkey.url), prefix="crowd", timeout_s=5)
     crowd = [begin_many(settings, 250, 100, f"p{number}") for number in range(4)]
-    admitted = [line for process in crowd for line in process.communicate(timeout=45)[0].splitlines()]
+    admitted = [
+        line for process in crowd for line in process.communicate(timeout=45)[0].splitlines()
+    ]
     assert [process.returncode for process in crowd] == [0] * 4
     assert len(admitted) == len(set(admitted)) == 100
     async with open_store(settings, SystemClock()) as store:
         assert (await store.usage(["payments/vaults"]))["payments/vaults"].reserved == 100
-        assert sorted(view.id for view in await store.operations("payments", {State.RESERVED})) == sorted(admitted)
+        assert sorted(
+            view.id for view in await store.operations("payments", {State.RESERVED})
+        ) == sorted(admitted)

@@ -1,4 +1,6 @@
-"""A rate limit that changes while its bucket is not full: what was taken is owed in calls, never in seconds of the old rate."""
+"""A rate limit that changes while its bucket is not full: what was taken is owed in calls, never in
+seconds of the old rate.
+"""
 
 import asyncio
 import contextlib
@@ -19,10 +21,14 @@ def calls(rate: float, burst: float, cost: float = 1) -> Bucket:
 async def bench(request, tmp_path, valkey: ValkeyProcess) -> AsyncIterator[Bench]:
     async with contextlib.AsyncExitStack() as stack:
         if request.param != "local share":
-            yield await stack.enter_async_context(running_bench(settings_for(request.param, tmp_path, valkey)))
+            yield await stack.enter_async_context(
+                running_bench(settings_for(request.param, tmp_path, valkey))
+            )
             return
         server = stack.enter_context(running_valkey(tmp_path))
-        running = await stack.enter_async_context(running_bench(settings_for("valkey", tmp_path, server, timeout_s=0.5)))
+        running = await stack.enter_async_context(
+            running_bench(settings_for("valkey", tmp_path, server, timeout_s=0.5))
+        )
         server.kill()
         yield running
 
@@ -106,20 +112,26 @@ async def test_all_or_none_holds_while_one_of_two_changes(bench: Bench):
 async def test_calls_of_different_cost_share_a_small_share(tmp_path):
     """The share of a dear call is its cost; a cheap one after it must not find it given back."""
     with running_valkey(tmp_path) as server:
-        async with running_bench(settings_for("valkey", tmp_path, server, timeout_s=0.5, replicas=5)) as bench:
+        async with running_bench(
+            settings_for("valkey", tmp_path, server, timeout_s=0.5, replicas=5)
+        ) as bench:
             server.kill()
             assert (await bench.store.take([calls(0.01, 20, cost=10)])).allowed
             for cost in (1, 10, 1):
                 assert not (await bench.store.take([calls(0.01, 20, cost=cost)])).allowed
 
 
-async def test_what_an_earlier_version_left_in_a_valkey_is_owed_by_the_limit_of_today(tmp_path, valkey: ValkeyProcess):
+async def test_what_an_earlier_version_left_in_a_valkey_is_owed_by_the_limit_of_today(
+    tmp_path, valkey: ValkeyProcess
+):
     """It kept the time at which the bucket is full, by a rate that nobody knows any more."""
     settings = settings_for("valkey", tmp_path, valkey)
     async with running_bench(settings) as bench:
         for name, in_s in (("calls", 100), ("nearly", 2), ("full", -5)):
             seconds = int(valkey.command("TIME").split(b"\r\n")[2]) + in_s
-            assert valkey.command("SET", f"{{{settings.prefix}}}:bucket:{name}", str(seconds)).startswith(b"+OK")
+            assert valkey.command(
+                "SET", f"{{{settings.prefix}}}:bucket:{name}", str(seconds)
+            ).startswith(b"+OK")
         refused = await bench.store.take([calls(0.5, 10)])
         assert not refused.allowed
         assert refused.retry_after_s <= 2

@@ -1,4 +1,6 @@
-"""Every event in every state has an answer, the same in every implementation, and none is an error."""
+"""Every event in every state has an answer, the same in every implementation, and none is an
+error.
+"""
 
 import itertools
 
@@ -18,7 +20,11 @@ MATRIX = {
     "RELEASED": ("RELEASED", "RELEASED", "COMMITTED", "RELEASED", "RELEASED", "RELEASED"),
     "EXPIRED": ("EXPIRED", "EXPIRED", "COMMITTED", "EXPIRED", "UNKNOWN", "EXPIRED"),
 }
-CELLS = [(state, event, after) for state, row in MATRIX.items() for event, after in zip(EVENTS, row, strict=True)]
+CELLS = [
+    (state, event, after)
+    for state, row in MATRIX.items()
+    for event, after in zip(EVENTS, row, strict=True)
+]
 LIVES = {
     "ABSENT": (),
     "RESERVED": ("begin",),
@@ -28,7 +34,12 @@ LIVES = {
     "RELEASED": ("begin", "release"),
     "EXPIRED": ("begin", "sweep"),
 }
-HELD = {"RESERVED": Usage(0, 4), "SENT": Usage(0, 4), "UNKNOWN": Usage(0, 4, 4), "COMMITTED": Usage(4)}
+HELD = {
+    "RESERVED": Usage(0, 4),
+    "SENT": Usage(0, 4),
+    "UNKNOWN": Usage(0, 4, 4),
+    "COMMITTED": Usage(4),
+}
 
 
 def one(ttl_s=3600):
@@ -56,7 +67,9 @@ async def stands(store: Store, after: str) -> None:
     view = await store.operation("one")
     assert (view.state if view else State.ABSENT) == after
     assert (await store.usage(["gib"]))["gib"] == HELD.get(after, Usage())
-    open_ids = [op.id for op in await store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN})]
+    open_ids = [
+        op.id for op in await store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN})
+    ]
     assert ("one" in open_ids) is (after in {"RESERVED", "SENT", "UNKNOWN"})
 
 
@@ -87,13 +100,17 @@ async def test_every_event_in_every_state(store: Store, state: str, event: str, 
 
 @pytest.mark.parametrize("state", ["RELEASED", "EXPIRED"])
 @pytest.mark.parametrize(("event", "after"), [("commit", "COMMITTED"), ("unknown", None)])
-async def test_a_late_end_does_not_take_the_request_id_from_a_repeat(store: Store, state: str, event: str, after: str | None):
+async def test_a_late_end_does_not_take_the_request_id_from_a_repeat(
+    store: Store, state: str, event: str, after: str | None
+):
     await brought_to(store, state)
     assert await store.begin(operation("two", Charge("gib", 1, 7), request_id="r")) == Admitted()
     after = after or MATRIX[state][EVENTS.index("unknown")]
     assert await happens(store, event) == after
     held = HELD.get(after, Usage())
-    assert (await store.usage(["gib"]))["gib"] == Usage(held.committed, held.reserved + 1, held.uncertain)
+    assert (await store.usage(["gib"]))["gib"] == Usage(
+        held.committed, held.reserved + 1, held.uncertain
+    )
     assert await store.begin(operation("three", request_id="r")) == InProgress("two")
     await store.release("one")
     await store.sent("two")

@@ -1,4 +1,6 @@
-"""A Valkey that answers "I cannot": told as what it is, left for whatever has its address by now, and used again as soon as it can."""
+"""A Valkey that answers "I cannot": told as what it is, left for whatever has its address by now,
+and used again as soon as it can.
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +14,17 @@ from redis.exceptions import ResponseError
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
-from gateway.state import Admitted, Bucket, Charge, Refused, Store, StoreDown, StoreSettings, open_store, valkey_rules
+from gateway.state import (
+    Admitted,
+    Bucket,
+    Charge,
+    Refused,
+    Store,
+    StoreDown,
+    StoreSettings,
+    open_store,
+    valkey_rules,
+)
 from gateway.state.valkey_rules import RULES, rule_of
 from tests.functional.calls import until
 from tests.ports import free_port
@@ -25,12 +37,16 @@ from tests.state.valkey_server import ValkeyProcess, running_valkey
 
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Store]:
-    async with open_store(StoreSettings(kind="valkey", url=Secret(url), timeout_s=5), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(url), timeout_s=5), SystemClock()
+    ) as store:
         yield store
 
 
 async def refused_as(store: Store, answer: str) -> None:
-    """Each kind of call, with many connections, is told what the server answers and what to do; rates go on."""
+    """Each kind of call, with many connections, is told what the server answers and what to do;
+    rates go on.
+    """
     calls = [store.begin(operation()) for _ in range(5)]
     told = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(each) for each in told} == {StoreDown}
@@ -53,7 +69,10 @@ async def works_again(store: Store) -> None:
 
 STATES = {
     "READONLY": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
-    "MASTERDOWN": (["REPLICAOF 127.0.0.1 1", "CONFIG SET replica-serve-stale-data no"], ["REPLICAOF NO ONE"]),
+    "MASTERDOWN": (
+        ["REPLICAOF 127.0.0.1 1", "CONFIG SET replica-serve-stale-data no"],
+        ["REPLICAOF NO ONE"],
+    ),
     "NOREPLICAS": (["CONFIG SET min-replicas-to-write 1"], ["CONFIG SET min-replicas-to-write 0"]),
     "OOM": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
     "NOPERM": (["ACL SETUSER default -eval -evalsha"], ["ACL SETUSER default +@all"]),
@@ -83,7 +102,11 @@ async def test_a_server_that_cannot_write_to_its_disk(tmp_path):
             shutil.rmtree(folder)
             assert server.command('CONFIG SET save "3600 1"').startswith(b"+OK")
             server.command("BGSAVE")
-            await until(lambda: b"rdb_last_bgsave_status:err" in server.command("INFO persistence", most=10_000))
+            await until(
+                lambda: (
+                    b"rdb_last_bgsave_status:err" in server.command("INFO persistence", most=10_000)
+                )
+            )
             await refused_as(store, "MISCONF")
             assert server.command("CONFIG SET stop-writes-on-bgsave-error no").startswith(b"+OK")
             await works_again(store)
@@ -96,16 +119,29 @@ async def test_a_server_whose_password_was_changed(tmp_path, monkeypatch, answer
         assert server.command("CONFIG SET requirepass wrong").startswith(b"+OK") if user else True
         async with opened(server.url.replace("//", f"//{user}")) as store:
             assert await store.begin(operation()) == Admitted()
-            server.command(*(["AUTH wrong\r\nCONFIG SET requirepass right"] if user else ["CONFIG SET requirepass right"]))
+            server.command(
+                *(
+                    ["AUTH wrong\r\nCONFIG SET requirepass right"]
+                    if user
+                    else ["CONFIG SET requirepass right"]
+                )
+            )
             # Connections that were let in stay so; no new one is.
             await asyncio.sleep(0.3)
             await refused_as(store, answer)
-            server.command("AUTH right\r\nCONFIG SET requirepass wrong" if user else 'AUTH right\r\nCONFIG SET requirepass ""')
+            server.command(
+                "AUTH right\r\nCONFIG SET requirepass wrong"
+                if user
+                else 'AUTH right\r\nCONFIG SET requirepass ""'
+            )
             await works_again(store)
 
 
 async def test_a_server_that_runs_somebody_elses_script(tmp_path):
-    with running_valkey(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as link:
+    with (
+        running_valkey(tmp_path) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as link,
+    ):
         async with opened(server.url) as store:
             assert server.command("CONFIG SET busy-reply-threshold 50").startswith(b"+OK")
             link.sendall(b"*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
@@ -119,11 +155,16 @@ async def test_a_server_that_reads_its_data(tmp_path):
     with running_valkey(tmp_path, durable=True) as server:
         async with opened(server.url) as store:
             with socket.create_connection(("127.0.0.1", server.port)) as link:
-                link.sendall(b"".join(b"SET filler:%d x\r\n" % number for number in range(2500)) + b"PING\r\n")
+                link.sendall(
+                    b"".join(b"SET filler:%d x\r\n" % number for number in range(2500))
+                    + b"PING\r\n"
+                )
                 while b"PONG" not in link.recv(65536):
                     pass
             server.end()
-            starting = asyncio.create_task(asyncio.to_thread(server.start, "--key-load-delay", "1000"))
+            starting = asyncio.create_task(
+                asyncio.to_thread(server.start, "--key-load-delay", "1000")
+            )
             seen = set()
             while not starting.done():
                 try:
@@ -153,7 +194,9 @@ async def test_a_server_without_the_scripts_is_told_them_again_within_the_call(t
         async with opened(server.url) as store:
             for _ in range(2):
                 assert server.command("SCRIPT FLUSH").startswith(b"+OK")
-                begun = await asyncio.gather(*(store.begin(operation("", Charge("vaults", 1, None))) for _ in range(10)))
+                begun = await asyncio.gather(
+                    *(store.begin(operation("", Charge("vaults", 1, None))) for _ in range(10))
+                )
                 assert begun == [Admitted()] * 10
             assert (await store.usage(["vaults"]))["vaults"].reserved == 20
 
@@ -162,8 +205,20 @@ async def test_a_server_without_the_scripts_is_told_them_again_within_the_call(t
     ("text", "answer"),
     [
         ("MISCONF Errors writing to the AOF file: No space left on device", "MISCONF"),
-        ("Command # 1 (SET k v) of pipeline caused error: ('NOREPLICAS Not enough good replicas to write.',)", "NOREPLICAS"),
-        ("Error running script (call to f_1): @user_script:1: -OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+        (
+            (
+                "Command # 1 (SET k v) of pipeline caused error: ('NOREPLICAS Not enough good"
+                " replicas to write.',)"
+            ),
+            "NOREPLICAS",
+        ),
+        (
+            (
+                "Error running script (call to f_1): @user_script:1: -OOM command not allowed when"
+                " used memory > 'maxmemory'."
+            ),
+            "OOM",
+        ),
         ("UNKILLABLE Sorry the script already executed write commands", "UNKILLABLE"),
         ("max number of clients reached", "max number of clients reached"),
         ("unknown command 'XADD', with args beginning with: ", "unknown command"),
@@ -183,7 +238,8 @@ def test_every_answer_says_what_to_do_also_on_the_page_for_operators():
         assert f"| `{answer}` | {rule.means} | {rule.advice or rule.then.value} |" in page
 
 
-# The address leads elsewhere ---------------------------------------------------------------------------------------------------------
+# The address leads elsewhere
+# --------------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -194,12 +250,16 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[ValkeyProcess, ValkeyProce
     with running_valkey(tmp_path / "a") as first, running_valkey(tmp_path / "b") as second:
         assert first.command("CONFIG SET repl-diskless-sync-delay 0").startswith(b"+OK")
         assert second.command(f"REPLICAOF 127.0.0.1 {first.port}").startswith(b"+OK")
-        await until(lambda: b"master_link_status:up" in second.command("INFO replication", most=10_000), 30)
+        await until(
+            lambda: b"master_link_status:up" in second.command("INFO replication", most=10_000), 30
+        )
         async with Address(first.port).listening() as address:
             yield first, second, address
 
 
-def promoted(first: ValkeyProcess, second: ValkeyProcess, address: Address, *, demote: bool) -> None:
+def promoted(
+    first: ValkeyProcess, second: ValkeyProcess, address: Address, *, demote: bool
+) -> None:
     assert second.command("REPLICAOF NO ONE").startswith(b"+OK")
     if demote:
         assert first.command(f"REPLICAOF 127.0.0.1 {second.port}").startswith(b"+OK")
@@ -207,7 +267,9 @@ def promoted(first: ValkeyProcess, second: ValkeyProcess, address: Address, *, d
 
 
 async def begun(store: Store, count: int = 30) -> list[object]:
-    return await asyncio.gather(*(store.begin(operation()) for _ in range(count)), return_exceptions=True)
+    return await asyncio.gather(
+        *(store.begin(operation()) for _ in range(count)), return_exceptions=True
+    )
 
 
 async def test_after_a_failover_by_address_the_old_server_is_left_at_once(tmp_path):

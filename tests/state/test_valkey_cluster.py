@@ -1,4 +1,6 @@
-"""A real cluster of three Valkey nodes: the gateway does not support one, and says so instead of refusing call by call."""
+"""A real cluster of three Valkey nodes: the gateway does not support one, and says so instead of
+refusing call by call.
+"""
 
 import asyncio
 import contextlib
@@ -32,18 +34,29 @@ class Cluster:
         self.nodes = [ValkeyProcess(folder / f"node-{number}") for number in range(len(SLOTS))]
         for number, node in enumerate(self.nodes):
             (folder / f"node-{number}").mkdir()
-            node.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "1000")
+            node.start(
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                str(free_port()),
+                "--cluster-node-timeout",
+                "1000",
+            )
             first, last = SLOTS[number]
             assert node.command(f"CLUSTER ADDSLOTSRANGE {first} {last}") == b"+OK\r\n"
         self.slot = int(self.nodes[0].command(f"CLUSTER KEYSLOT {{{StoreSettings().prefix}}}")[1:])
         at = next(number for number, (_, last) in enumerate(SLOTS) if self.slot <= last)
-        self.own, self.other, self.third = (self.nodes[(at + step) % len(SLOTS)] for step in range(3))
+        self.own, self.other, self.third = (
+            self.nodes[(at + step) % len(SLOTS)] for step in range(3)
+        )
 
     async def join(self) -> None:
         for node in self.nodes[1:]:
             bus = node.command("CONFIG GET cluster-port").split(b"\r\n")[4].decode()
             assert self.nodes[0].command(f"CLUSTER MEET 127.0.0.1 {node.port} {bus}") == b"+OK\r\n"
-        await until(lambda: all(b"cluster_state:ok" in node.command("CLUSTER INFO") for node in self.nodes))
+        await until(
+            lambda: all(b"cluster_state:ok" in node.command("CLUSTER INFO") for node in self.nodes)
+        )
 
     def slot_is(self, node: ValkeyProcess, state: str, of: ValkeyProcess | None = None) -> None:
         name = of.command("CLUSTER MYID").split(b"\r\n")[1].decode() if of is not None else ""
@@ -84,14 +97,24 @@ async def test_a_node_that_holds_other_keys_is_refused_at_the_start_and_by_check
     with pytest.raises(WrongStore) as refused:
         async with opened(cluster.other.url):
             pass
-    assert str(refused.value) == await problem_with(settings(cluster.other.url), SystemClock()) == told("MOVED")
+    assert (
+        str(refused.value)
+        == await problem_with(settings(cluster.other.url), SystemClock())
+        == told("MOVED")
+    )
     assert "give state.url the address of a server outside of a cluster" in told("MOVED")
     (tmp_path / "url").write_text(cluster.other.url)
-    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(configuration(state={"kind": "valkey", "url": {"file": str(tmp_path / "url")}})))
+    (tmp_path / "gateway.yaml").write_text(
+        yaml.safe_dump(
+            configuration(state={"kind": "valkey", "url": {"file": str(tmp_path / "url")}})
+        )
+    )
     for command in (["serve"], ["check", "--online"]):
         arguments = (*command, "--config", str(tmp_path / "gateway.yaml"))
         environ = os.environ | {"AK": "access", "SK": "secret"}
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", *arguments, env=environ, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", *arguments, env=environ, stderr=asyncio.subprocess.PIPE
+        )
         _, said = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 1
         assert told("MOVED") in said.decode()

@@ -1,4 +1,6 @@
-"""A Valkey that stops, dies, is emptied or loses its answers: told in time, refused where growth could be wrong, bridged where a share is known."""
+"""A Valkey that stops, dies, is emptied or loses its answers: told in time, refused where growth
+could be wrong, bridged where a share is known.
+"""
 
 import asyncio
 import contextlib
@@ -10,7 +12,20 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
-from gateway.state import Admitted, Bucket, Charge, Leased, Refused, Slot, State, Store, StoreDown, StoreSettings, Usage, open_store
+from gateway.state import (
+    Admitted,
+    Bucket,
+    Charge,
+    Leased,
+    Refused,
+    Slot,
+    State,
+    Store,
+    StoreDown,
+    StoreSettings,
+    Usage,
+    open_store,
+)
 from tests.state.benches import operation
 from tests.state.valkey_server import ValkeyProcess, running_valkey
 
@@ -26,7 +41,10 @@ def own_valkey(tmp_path):
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **more) -> AsyncIterator[Store]:
-    async with open_store(StoreSettings(kind="valkey", url=Secret(url), **{"timeout_s": TIMEOUT_S, **more}), SystemClock()) as store:
+    async with open_store(
+        StoreSettings(kind="valkey", url=Secret(url), **{"timeout_s": TIMEOUT_S, **more}),
+        SystemClock(),
+    ) as store:
         yield store
 
 
@@ -37,13 +55,23 @@ async def store(own_valkey: ValkeyProcess) -> AsyncIterator[Store]:
 
 
 async def asserted_down(store: Store) -> None:
-    calls = (store.begin(operation()), store.sent("x"), store.commit("x", None), store.usage(["k"]), store.ping(), store.epoch(), store.fence())
+    calls = (
+        store.begin(operation()),
+        store.sent("x"),
+        store.commit("x", None),
+        store.usage(["k"]),
+        store.ping(),
+        store.epoch(),
+        store.fence(),
+    )
     async with asyncio.timeout(15):
         ended = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(end) for end in ended} == {StoreDown}
 
 
-async def test_a_paused_server_is_down_within_the_timeout_and_applies_each_call_once(store: Store, own_valkey: ValkeyProcess):
+async def test_a_paused_server_is_down_within_the_timeout_and_applies_each_call_once(
+    store: Store, own_valkey: ValkeyProcess
+):
     op = operation("one", Charge("vaults", 1, 9))
     own_valkey.signal(signal.SIGSTOP)
     try:
@@ -56,7 +84,9 @@ async def test_a_paused_server_is_down_within_the_timeout_and_applies_each_call_
     assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
 
 
-async def test_a_dead_server_is_down_and_comes_back_as_another_epoch(store: Store, own_valkey: ValkeyProcess):
+async def test_a_dead_server_is_down_and_comes_back_as_another_epoch(
+    store: Store, own_valkey: ValkeyProcess
+):
     before = await store.epoch()
     await store.begin(operation("one", Charge("vaults", 1, 1)))
     own_valkey.kill()
@@ -83,7 +113,9 @@ async def test_a_restart_that_keeps_the_data_is_another_epoch_too(tmp_path):
             assert isinstance(await store.begin(operation("two", Charge("vaults", 1, 1))), Refused)
 
 
-async def test_an_emptied_server_refuses_growth_until_each_replica_knows(store: Store, own_valkey: ValkeyProcess):
+async def test_an_emptied_server_refuses_growth_until_each_replica_knows(
+    store: Store, own_valkey: ValkeyProcess
+):
     async with opened(own_valkey.url) as other:
         before = await store.epoch()
         await store.begin(operation("one", Charge("vaults", 1, 1)))
@@ -100,7 +132,9 @@ async def test_an_emptied_server_refuses_growth_until_each_replica_knows(store: 
         assert await store.commit("one", None) is State.ABSENT
 
 
-async def test_a_server_that_forgot_the_scripts_is_taught_again(store: Store, own_valkey: ValkeyProcess):
+async def test_a_server_that_forgot_the_scripts_is_taught_again(
+    store: Store, own_valkey: ValkeyProcess
+):
     await store.begin(operation("one", Charge("vaults", 1, 9)))
     assert own_valkey.command("SCRIPT FLUSH").startswith(b"+OK")
     assert await store.begin(operation("two", Charge("vaults", 1, 9))) == Admitted()
@@ -116,7 +150,9 @@ async def test_a_server_that_is_down_at_the_start_only_refuses_growth(own_valkey
         assert await store.begin(operation()) == Admitted()
 
 
-async def test_rates_and_leases_use_the_local_share_meanwhile(store: Store, own_valkey: ValkeyProcess):
+async def test_rates_and_leases_use_the_local_share_meanwhile(
+    store: Store, own_valkey: ValkeyProcess
+):
     bucket, slot = Bucket("calls", 0.02, 8), Slot("streams", 4)
     assert await store.lease("before", [slot], 60) == Leased()
     own_valkey.kill()
@@ -136,7 +172,9 @@ async def test_rates_and_leases_use_the_local_share_meanwhile(store: Store, own_
 async def test_callers_that_go_away_do_not_mix_up_answers(store: Store):
     """The connection of a cancelled call must not give its late answer to the next one."""
     for number in range(60):
-        task = asyncio.create_task(store.begin(operation(f"op-{number}", Charge("vaults", 1, None))))
+        task = asyncio.create_task(
+            store.begin(operation(f"op-{number}", Charge("vaults", 1, None)))
+        )
         await asyncio.sleep(0.0003 * (number % 5))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -151,7 +189,9 @@ async def test_the_address_of_the_server_is_in_no_message(own_valkey: ValkeyProc
         with pytest.raises(StoreDown) as caught:
             await store.ping()
     assert "127.0.0.1" not in str(caught.value)
-    assert "hidden" not in repr(StoreSettings(kind="valkey", url=Secret("redis://user:hidden@host")))
+    assert "hidden" not in repr(
+        StoreSettings(kind="valkey", url=Secret("redis://user:hidden@host"))
+    )
 
 
 async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_valkey: ValkeyProcess):
@@ -165,7 +205,11 @@ async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_val
     await store.lease("h", [Slot("streams", 1)], 60)
     await store.put_override("k", b"v")
     await store.put_anchor("w", b"a")
-    keys = [word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word and word[0] not in "*$"]
+    keys = [
+        word
+        for word in own_valkey.command("KEYS *").decode().split("\r\n")
+        if word and word[0] not in "*$"
+    ]
     assert len(keys) > 8
     assert all(key.startswith("{cbrgw}:") for key in keys)
 
@@ -181,11 +225,15 @@ async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
         await store.lease("h", [Slot("streams", 1)], 0.1)
         await asyncio.sleep(0.3)
         await store.sweep()
-    left = {word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")}
+    left = {
+        word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")
+    }
     assert left == {"{cbrgw}:epoch", "{cbrgw}:first", "{cbrgw}:sequence", "{cbrgw}:counter:vaults"}
 
 
-async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(own_valkey: ValkeyProcess):
+async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(
+    own_valkey: ValkeyProcess,
+):
     async with opened(own_valkey.url, timeout_s=1) as store:
         own_valkey.signal(signal.SIGSTOP)
         asked = asyncio.create_task(store.begin(operation("one", Charge("vaults", 1, 1))))

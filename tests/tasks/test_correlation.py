@@ -3,7 +3,17 @@
 import pytest
 from cbrgateway.v1 import checkpoint_pb2, task_pb2, types_pb2
 
-from gateway.changes.correlation import ALWAYS, AMBIGUOUS, CORRELATING, NOT_STARTED, RESOLVED, Claim, at_once, hits, judge
+from gateway.changes.correlation import (
+    ALWAYS,
+    AMBIGUOUS,
+    CORRELATING,
+    NOT_STARTED,
+    RESOLVED,
+    Claim,
+    at_once,
+    hits,
+    judge,
+)
 from gateway.operations import TRAITS
 from gateway.upstream.task_search import Search
 
@@ -15,8 +25,18 @@ SEARCHES = {each.rpc: each.search for each in TRAITS if each.search}
 
 
 def task(name, *resources, at=NOW, **more):
-    details = {"resource": {"id": resources[0]}, "remove_resources": {"resources": [{"id": each} for each in resources]}}
-    return task_pb2.Task(id=name, type="TASK_TYPE_REMOVE_RESOURCE", vault_id="v", create_time={"seconds": at}, details=details, **more)
+    details = {
+        "resource": {"id": resources[0]},
+        "remove_resources": {"resources": [{"id": each} for each in resources]},
+    }
+    return task_pb2.Task(
+        id=name,
+        type="TASK_TYPE_REMOVE_RESOURCE",
+        vault_id="v",
+        create_time={"seconds": at},
+        details=details,
+        **more,
+    )
 
 
 def found(own, tasks, *others, settled=False, given_up=False):
@@ -25,7 +45,12 @@ def found(own, tasks, *others, settled=False, given_up=False):
 
 
 def test_the_one_task_that_fits_is_the_changes_own():
-    others = [task("other vault", "r1"), task("other resource", "r2"), task("earlier", "r1", at=NOW - 2), task("of a policy", "r1", policy_id="p")]
+    others = [
+        task("other vault", "r1"),
+        task("other resource", "r2"),
+        task("earlier", "r1", at=NOW - 2),
+        task("of a policy", "r1", policy_id="p"),
+    ]
     others[0].vault_id = "w"
     assert found(MINE, [*others, task("t", "r1")]) == (RESOLVED, ("t",))
     assert found(MINE, others) == (CORRELATING, ())
@@ -49,10 +74,14 @@ def test_every_subject_needs_its_task():
 
 
 def test_a_task_that_another_change_can_have_started_is_nobodys_own():
-    """Only one of two tasks is listed yet: who took it for his own would be wrong every other time."""
+    """Only one of two tasks is listed yet: who took it for his own would be wrong every other
+    time.
+    """
     tasks = [task("t", "r1")]
     assert found(MINE, tasks, Claim("rival", REMOVAL, NOW + 1)) == (AMBIGUOUS, ("t",))
-    assert found(MINE, tasks, Claim("elsewhere", Search(REMOVAL.kinds, ("r9",), vault_id="v"), NOW)) == (RESOLVED, ("t",))
+    assert found(
+        MINE, tasks, Claim("elsewhere", Search(REMOVAL.kinds, ("r9",), vault_id="v"), NOW)
+    ) == (RESOLVED, ("t",))
     assert found(MINE, tasks, Claim("later", REMOVAL, NOW + 100)) == (RESOLVED, ("t",))
 
 
@@ -64,7 +93,9 @@ def test_while_a_rivals_outcome_is_open_nothing_is_said():
 
 def test_what_is_anothers_for_sure_is_left_out():
     tasks = [task("t", "r1"), task("u", "r1")]
-    named = Claim("named", Search(REMOVAL.kinds, named=("t",)), NOW, found_at=NOW + 5, task_ids=("t",))
+    named = Claim(
+        "named", Search(REMOVAL.kinds, named=("t",)), NOW, found_at=NOW + 5, task_ids=("t",)
+    )
     assert found(MINE, tasks, named) == (RESOLVED, ("u",))
     before = Claim("before", REMOVAL, NOW - 9, found_at=NOW - 1, task_ids=("t",))
     assert found(MINE, tasks, before) == (RESOLVED, ("u",))
@@ -73,7 +104,13 @@ def test_what_is_anothers_for_sure_is_left_out():
 
 
 def test_where_the_number_is_open_the_time_decides():
-    moved = Claim("mine", Search((task_pb2.TASK_TYPE_MIGRATE_RESOURCES,), ("r1", "r2"), countable=False, vault_id="v"), NOW)
+    moved = Claim(
+        "mine",
+        Search(
+            (task_pb2.TASK_TYPE_MIGRATE_RESOURCES,), ("r1", "r2"), countable=False, vault_id="v"
+        ),
+        NOW,
+    )
     move = task("t", "r1")
     move.type = task_pb2.TASK_TYPE_MIGRATE_RESOURCES
     assert found(moved, [move]) == (CORRELATING, ("t",))
@@ -82,14 +119,25 @@ def test_where_the_number_is_open_the_time_decides():
 
 
 def checkpoint(*skipped, asked=()):
-    request = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": "v", "parameters": {"resource_ids": asked}})
-    vault = {"resources": [{"id": "r1"}, {"id": "r2"}], "skipped_resources": [{"id": each} for each in skipped]}
+    request = checkpoint_pb2.CreateCheckpointRequest(
+        checkpoint={"vault_id": "v", "parameters": {"resource_ids": asked}}
+    )
+    vault = {
+        "resources": [{"id": "r1"}, {"id": "r2"}],
+        "skipped_resources": [{"id": each} for each in skipped],
+    }
     answer = checkpoint_pb2.CreateCheckpointResponse(checkpoint={"id": "c", "vault": vault})
     return SEARCHES["CheckpointService/CreateCheckpoint"](request, answer)
 
 
 @pytest.mark.parametrize(
-    ("skipped", "asked", "wanted"), [((), (), ("r1", "r2")), (("r1",), (), ("r2",)), ((), ("r2",), ("r2",)), (("r1", "r2"), (), ())]
+    ("skipped", "asked", "wanted"),
+    [
+        ((), (), ("r1", "r2")),
+        (("r1",), (), ("r2",)),
+        ((), ("r2",), ("r2",)),
+        (("r1", "r2"), (), ()),
+    ],
 )
 def test_resources_that_were_skipped_have_no_task(skipped, asked, wanted):
     search = checkpoint(*skipped, asked=asked)

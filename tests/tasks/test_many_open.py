@@ -31,7 +31,9 @@ async def gateway(state):
     import grpc  # noqa: PLC0415
 
     async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud:
-        config = config_for(cloud.base_url, {"tasks": {"settle_s": 60}}).model_copy(update={"state": state})
+        config = config_for(cloud.base_url, {"tasks": {"settle_s": 60}}).model_copy(
+            update={"state": state}
+        )
         async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
             yield Scene(World(app, cloud, channel))
 
@@ -67,7 +69,9 @@ async def test_a_change_reads_no_other_change_anew(kind, tmp_path, valkey, monke
             before = sum(read)
             for _ in range(changes):
                 held = await scene.vault(0)
-                await scene.call(scene.vaults.DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=held.id))
+                await scene.call(
+                    scene.vaults.DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=held.id)
+                )
             await asyncio.sleep(2)
             return (sum(read) - before) / changes
 
@@ -85,12 +89,34 @@ LISTS = {
 
 @pytest.mark.parametrize("reading", LISTS)
 @pytest.mark.parametrize("kind", ["memory", "valkey"])
-async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(kind, reading, tmp_path, valkey, monkeypatch):  # noqa: F811
+async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(
+    kind,
+    reading,
+    tmp_path,
+    valkey,  # noqa: F811
+    monkeypatch,
+):
     async with gateway(settings_for(kind, tmp_path, valkey)) as scene:
         store, (project, _) = scene.world.app.store, TENANTS["payments"]
         for number in range(120):
-            trace = msgspec.msgpack.encode(OperationDetail(scene.world.app.submissions.heartbeat.owner, project, b"", marked=False))
-            await store.begin(Operation(f"op-{number:03}", "payments", "VaultService/DeleteVault", "", b"", (), 60, trace, topic=project))
+            trace = msgspec.msgpack.encode(
+                OperationDetail(
+                    scene.world.app.submissions.heartbeat.owner, project, b"", marked=False
+                )
+            )
+            await store.begin(
+                Operation(
+                    f"op-{number:03}",
+                    "payments",
+                    "VaultService/DeleteVault",
+                    "",
+                    b"",
+                    (),
+                    60,
+                    trace,
+                    topic=project,
+                )
+            )
         read, real = [], getattr(store, reading)
 
         async def counted(_self, *given):
@@ -105,7 +131,9 @@ async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(kind
         while token or not listed:
             since = sum(read)
             page = await scene.call(getattr(stub, method), request(page_size=10, page_token=token))
-            listed += [row.id for row in (page.submissions if service == "tasks" else page.reservations)]
+            listed += [
+                row.id for row in (page.submissions if service == "tasks" else page.reservations)
+            ]
             assert page.total_size == 120
             pages.append(sum(read) - since)
             token = page.next_page_token
@@ -119,7 +147,9 @@ async def test_one_list_serves_all_that_look(tmp_path, valkey):  # noqa: F811
         made = [(await scene.checkpoint((await scene.vault(1)).id)).submission.id for _ in range(6)]
         asked = len(arrived(scene.world, LIST))
         found = [await scene.known(each) for each in made]
-        assert sorted(task_id for each in found for task_id in each.task_ids) == sorted(scene.started("backup"))
+        assert sorted(task_id for each in found for task_id in each.task_ids) == sorted(
+            scene.started("backup")
+        )
         assert len(arrived(scene.world, LIST)) - asked < len(made) * 4
 
 

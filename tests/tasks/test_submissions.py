@@ -1,4 +1,7 @@
-"""Every asynchronous change leads to a submission with its tasks and no others. The emulator's own list of tasks is the oracle."""
+"""Every asynchronous change leads to a submission with its tasks and no others.
+
+The emulator's own list of tasks is the oracle.
+"""
 
 import asyncio
 
@@ -35,7 +38,9 @@ UNSURE = {
 
 
 def free_again(world):
-    """The emulator forgets what its tasks work on, so that it starts another one for the same object, as the cloud may."""
+    """The emulator forgets what its tasks work on, so that it starts another one for the same
+    object, as the cloud may.
+    """
     for task in world.emulator.state.world.tasks.log.values():
         task.subjects = frozenset()
 
@@ -52,16 +57,25 @@ async def test_a_change_leads_to_its_tasks(rpc):
         assert (answer.submission.rpc, answer.submission.upstream_request_id != "") == (rpc, True)
         found = await scene.known(answer.submission.id)
         assert list(found.task_ids) == scene.started(kind) != []
-        assert (found.id, found.accept_time) == (answer.submission.id, answer.submission.accept_time)
+        assert (found.id, found.accept_time) == (
+            answer.submission.id,
+            answer.submission.accept_time,
+        )
 
 
 async def test_a_named_task_is_known_at_once_and_others_are_found():
     async with gateway() as world:
         scene = Scene(world)
         named, _ = await sync_checkpoint(scene)
-        assert (named.submission.state, list(named.submission.task_ids)) == (types_pb2.SUBMISSION_STATE_RESOLVED, [named.sync.task_id])
+        assert (named.submission.state, list(named.submission.task_ids)) == (
+            types_pb2.SUBMISSION_STATE_RESOLVED,
+            [named.sync.task_id],
+        )
         found, _ = await create_checkpoint(scene)
-        assert (found.submission.state, list(found.submission.task_ids)) == (types_pb2.SUBMISSION_STATE_CORRELATING, [])
+        assert (found.submission.state, list(found.submission.task_ids)) == (
+            types_pb2.SUBMISSION_STATE_CORRELATING,
+            [],
+        )
 
 
 async def test_skipped_resources_are_told_and_nothing_started_is_said_so():
@@ -69,7 +83,9 @@ async def test_skipped_resources_are_told_and_nothing_started_is_said_so():
         scene = Scene(world)
         held = await scene.vault(2)
         first, second = held.resources
-        one = await scene.checkpoint(held.id, parameters={"resource_details": [{"id": first.id, "type": first.type}]})
+        one = await scene.checkpoint(
+            held.id, parameters={"resource_details": [{"id": first.id, "type": first.type}]}
+        )
         both = await scene.checkpoint(held.id)
         assert [each.id for each in both.submission.skipped_resources] == [first.id]
         found = await scene.known(both.submission.id)
@@ -88,12 +104,17 @@ async def test_many_checkpoints_of_one_vault_at_once_each_get_their_own():
         held = await scene.vault(4)
 
         async def one(resource):
-            return await scene.checkpoint(held.id, parameters={"resource_details": [{"id": resource.id, "type": resource.type}]})
+            return await scene.checkpoint(
+                held.id,
+                parameters={"resource_details": [{"id": resource.id, "type": resource.type}]},
+            )
 
         answers = await asyncio.gather(*map(one, held.resources))
         for answer in answers:
             (task_id,) = (await scene.known(answer.submission.id)).task_ids
-            assert world.emulator.state.world.tasks.log[task_id].checkpoint_id == answer.checkpoint.id
+            assert (
+                world.emulator.state.world.tasks.log[task_id].checkpoint_id == answer.checkpoint.id
+            )
 
 
 async def test_what_cannot_be_told_apart_is_ambiguous():
@@ -101,11 +122,16 @@ async def test_what_cannot_be_told_apart_is_ambiguous():
     async with gateway() as world:
         scene = Scene(world)
         held = await scene.vault(1)
-        request = vault_pb2.RemoveVaultResourcesRequest(vault_id=held.id, resource_ids=[held.resources[0].id])
+        request = vault_pb2.RemoveVaultResourcesRequest(
+            vault_id=held.id, resource_ids=[held.resources[0].id]
+        )
         world.emulator.state.faults.add(UNLISTED)
         answer = await scene.call(scene.vaults.RemoveVaultResources, request)
         free_again(world)
-        async with open_app(config_for(world.emulator.base_url)) as app, grpc.aio.insecure_channel(app.address) as channel:
+        async with (
+            open_app(config_for(world.emulator.base_url)) as app,
+            grpc.aio.insecure_channel(app.address) as channel,
+        ):
             console = Scene(World(app, world.emulator, channel))
             await console.call(console.vaults.RemoveVaultResources, request)
         world.emulator.state.faults.remove()
@@ -118,7 +144,9 @@ async def test_two_changes_that_look_alike_are_never_confused():
     async with gateway() as world:
         scene = Scene(world)
         held = await scene.vault(1)
-        request = vault_pb2.RemoveVaultResourcesRequest(vault_id=held.id, resource_ids=[held.resources[0].id])
+        request = vault_pb2.RemoveVaultResourcesRequest(
+            vault_id=held.id, resource_ids=[held.resources[0].id]
+        )
         world.emulator.state.faults.add(UNLISTED)
         first = await scene.call(scene.vaults.RemoveVaultResources, request)
         free_again(world)
@@ -133,7 +161,9 @@ async def test_a_task_that_was_found_before_a_change_is_not_that_changes():
     async with gateway() as world:
         scene = Scene(world)
         held = await scene.vault(1)
-        request = vault_pb2.RemoveVaultResourcesRequest(vault_id=held.id, resource_ids=[held.resources[0].id])
+        request = vault_pb2.RemoveVaultResourcesRequest(
+            vault_id=held.id, resource_ids=[held.resources[0].id]
+        )
         first = await scene.call(scene.vaults.RemoveVaultResources, request)
         earlier = await scene.known(first.submission.id)
         free_again(world)
@@ -145,23 +175,31 @@ async def test_a_task_that_was_found_before_a_change_is_not_that_changes():
 async def test_a_replay_gives_the_same_bytes_and_the_same_submission():
     async with gateway() as world:
         scene = Scene(world)
-        request = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": (await scene.vault()).id}, request_id="r-1")
+        request = checkpoint_pb2.CreateCheckpointRequest(
+            checkpoint={"vault_id": (await scene.vault()).id}, request_id="r-1"
+        )
         first = await scene.call(scene.checkpoints.CreateCheckpoint, request)
         await scene.known(first.submission.id)
         again = await scene.call(scene.checkpoints.CreateCheckpoint, request)
         assert again.SerializeToString() == first.SerializeToString()
         assert len(scene.started("backup")) == 1
-        listed = await scene.call(scene.tasks.ListSubmissions, task_pb2.ListSubmissionsRequest(request_id="r-1"))
+        listed = await scene.call(
+            scene.tasks.ListSubmissions, task_pb2.ListSubmissionsRequest(request_id="r-1")
+        )
         assert [row.id for row in listed.submissions] == [first.submission.id]
 
 
-@pytest.mark.parametrize(("when", "state"), [("after_commit", "RESOLVED"), ("before_commit", "NOT_STARTED")])
+@pytest.mark.parametrize(
+    ("when", "state"), [("after_commit", "RESOLVED"), ("before_commit", "NOT_STARTED")]
+)
 @pytest.mark.parametrize("operation", UNSURE)
 async def test_an_unknown_outcome_is_settled_into_its_tasks(operation, when, state):
     async with gateway() as world:
         scene = Scene(world)
         work, kind = UNSURE[operation]
-        world.emulator.state.faults.add({"kind": "cut", "when": when, "match": {"operation": operation}, "times": None})
+        world.emulator.state.faults.add(
+            {"kind": "cut", "when": when, "match": {"operation": operation}, "times": None}
+        )
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await work(scene)
         failure = failure_of(caught.value)

@@ -16,7 +16,17 @@ from tests.functional.calls import failure_of, until
 from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
 from tests.state.valkey_server import running_valkey
-from tests.tasks.works import FAST, IMPATIENT, UNLISTED, Scene, create_checkpoint, delete_vault, finish, gateway, sync_checkpoint
+from tests.tasks.works import (
+    FAST,
+    IMPATIENT,
+    UNLISTED,
+    Scene,
+    create_checkpoint,
+    delete_vault,
+    finish,
+    gateway,
+    sync_checkpoint,
+)
 
 PROJECT, _ = TENANTS["payments"]
 ASLEEP = FAST | {"correlate": False}
@@ -35,13 +45,15 @@ async def test_a_restart_finds_what_the_life_before_did_not(tmp_path):
     async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud:
         async with opened(cloud, state, ASLEEP) as world:
             answer, _ = await create_checkpoint(Scene(world))
-            assert (await Scene(world).submission(answer.submission.id)).state == types_pb2.SUBMISSION_STATE_CORRELATING
+            assert (
+                await Scene(world).submission(answer.submission.id)
+            ).state == types_pb2.SUBMISSION_STATE_CORRELATING
         async with opened(cloud, state, FAST) as world:
             found = await Scene(world).known(answer.submission.id)
             assert list(found.task_ids) == Scene(world).started("backup")
         async with opened(cloud, state, ASLEEP) as world:
             assert await Scene(world).submission(answer.submission.id) == found
-            (task_id, _) = found.task_ids
+            task_id, _ = found.task_ids
             ends_at = time.monotonic() + 10
             while world.app.submissions.of_task(PROJECT, task_id) != found.id:
                 assert time.monotonic() < ends_at
@@ -54,9 +66,13 @@ async def test_another_replica_shows_it_and_goes_on_with_it(tmp_path):
         async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud:
             async with opened(cloud, state, ASLEEP) as one, opened(cloud, state, FAST) as two:
                 answer, _ = await create_checkpoint(Scene(one))
-                assert (await Scene(two).submission(answer.submission.id)).state == types_pb2.SUBMISSION_STATE_CORRELATING
+                assert (
+                    await Scene(two).submission(answer.submission.id)
+                ).state == types_pb2.SUBMISSION_STATE_CORRELATING
                 named, _ = await sync_checkpoint(Scene(two))
-                assert list((await Scene(one).submission(named.submission.id)).task_ids) == [named.sync.task_id]
+                assert list((await Scene(one).submission(named.submission.id)).task_ids) == [
+                    named.sync.task_id
+                ]
             # The one that began is gone; another takes over once it can be sure of that.
             await asyncio.sleep(FAST["settle_s"])
             async with opened(cloud, state, FAST) as three:
@@ -72,13 +88,20 @@ async def test_submissions_are_listed_by_page_newest_first():
         ids += [(await delete_vault(scene))[0].submission.id for _ in range(4)]
         listed, token = [], ""
         while token or not listed:
-            page = await scene.call(scene.tasks.ListSubmissions, task_pb2.ListSubmissionsRequest(page_size=2, page_token=token))
+            page = await scene.call(
+                scene.tasks.ListSubmissions,
+                task_pb2.ListSubmissionsRequest(page_size=2, page_token=token),
+            )
             listed += [row.id for row in page.submissions]
             assert page.total_size == 5
             token = page.next_page_token
         assert listed == ids[::-1]
-        of_rpc = task_pb2.ListSubmissionsRequest(rpc="CheckpointService/SyncCheckpoint", state="SUBMISSION_STATE_RESOLVED")
-        assert [row.id for row in (await scene.call(scene.tasks.ListSubmissions, of_rpc)).submissions] == ids[:1]
+        of_rpc = task_pb2.ListSubmissionsRequest(
+            rpc="CheckpointService/SyncCheckpoint", state="SUBMISSION_STATE_RESOLVED"
+        )
+        assert [
+            row.id for row in (await scene.call(scene.tasks.ListSubmissions, of_rpc)).submissions
+        ] == ids[:1]
 
 
 async def test_what_is_not_ones_own_does_not_exist():
@@ -87,20 +110,32 @@ async def test_what_is_not_ones_own_does_not_exist():
         answer, _ = await sync_checkpoint(scene)
         created = await scene.vault(0)
         refusals = set()
-        for who, name in (("databases", answer.submission.id), ("databases", "nobody"), ("payments", "nobody"), ("payments", created.id)):
+        for who, name in (
+            ("databases", answer.submission.id),
+            ("databases", "nobody"),
+            ("payments", "nobody"),
+            ("payments", created.id),
+        ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await Scene(world, who).submission(name)
             failure = failure_of(caught.value)
             refusals.add((failure.code, failure.reason, failure.message))
-        assert [(code, reason) for code, reason, _ in refusals] == [("NOT_FOUND", "SUBMISSION_NOT_FOUND")]
+        assert [(code, reason) for code, reason, _ in refusals] == [
+            ("NOT_FOUND", "SUBMISSION_NOT_FOUND")
+        ]
         foreign = Scene(world, "databases")
-        assert not (await foreign.call(foreign.tasks.ListSubmissions, task_pb2.ListSubmissionsRequest())).submissions
+        assert not (
+            await foreign.call(foreign.tasks.ListSubmissions, task_pb2.ListSubmissionsRequest())
+        ).submissions
 
 
 async def test_a_refused_change_started_nothing():
     async with gateway() as world:
         scene = Scene(world)
-        call = scene.vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id="00000000-0000-0000-0000-000000000001"), metadata=scene.metadata)
+        call = scene.vaults.DeleteVault(
+            vault_pb2.DeleteVaultRequest(vault_id="00000000-0000-0000-0000-000000000001"),
+            metadata=scene.metadata,
+        )
         with pytest.raises(grpc.aio.AioRpcError):
             await call
         name = dict(await call.trailing_metadata())["x-request-id"]
@@ -129,15 +164,27 @@ async def test_polls_of_others_take_the_place_of_own_looks():
     async with gateway() as world:
         scene = Scene(world)
         heard = []
-        end = world.app.submissions.subscribe(lambda project, now: heard.append((project, now.id, now.state)))
+        end = world.app.submissions.subscribe(
+            lambda project, now: heard.append((project, now.id, now.state))
+        )
         world.app.submissions.observe(PROJECT, [])
         answer, _ = await create_checkpoint(scene)
         rows = await world.app.submissions.reader.rows("TaskService/ListTasks", PROJECT, "tasks")
         world.app.submissions.observe(PROJECT, rows)
         found = await scene.known(answer.submission.id)
-        looks = [entry for entry in world.emulator.state.truth.entries() if entry.operation == "ListOpLogs"]
+        looks = [
+            entry
+            for entry in world.emulator.state.truth.entries()
+            if entry.operation == "ListOpLogs"
+        ]
         assert len(looks) == 1, "only the test itself listed tasks"
         # The store knows a moment before those who listen.
-        await until(lambda: [world.app.submissions.of_task(PROJECT, row.id) for row in rows] == [found.id] * 2)
-        assert {(PROJECT, found.id, state) for state in (answer.submission.state, found.state)} <= set(heard)
+        await until(
+            lambda: (
+                [world.app.submissions.of_task(PROJECT, row.id) for row in rows] == [found.id] * 2
+            )
+        )
+        assert {
+            (PROJECT, found.id, state) for state in (answer.submission.state, found.state)
+        } <= set(heard)
         end()

@@ -19,7 +19,12 @@ from tests.harness import STANDBY_REGION, World, running_gateway, tenant_entry
 
 FAST = {"correlate": True, "settle_s": 1, "give_up_s": 60}
 IMPATIENT = FAST | {"settle_s": 0.5, "give_up_s": 1}
-UNLISTED = {"kind": "list_lag", "match": {"operation": "ListOpLogs"}, "seconds": 3600, "times": None}
+UNLISTED = {
+    "kind": "list_lag",
+    "match": {"operation": "ListOpLogs"},
+    "seconds": 3600,
+    "times": None,
+}
 """A fault: no list shows a task that was made since."""
 BILLING = {
     "consistent_level": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
@@ -33,8 +38,17 @@ def gateway(**sections: Any):
     """Backups and the like take an hour, so that nothing ends unless a test says so."""
     payments, standby = tenant_entry("payments"), tenant_entry("standby")
     # Replicas go to another project of the same tenant.
-    tenants = [{**payments, "projects": payments["projects"] + standby["projects"]}, tenant_entry("databases"), tenant_entry("admin")]
-    known = {"tenants": tenants, "tasks": FAST, "quota": {"markers": False, "sweep_s": 1, "settle_s": 1}, **sections}
+    tenants = [
+        {**payments, "projects": payments["projects"] + standby["projects"]},
+        tenant_entry("databases"),
+        tenant_entry("admin"),
+    ]
+    known = {
+        "tenants": tenants,
+        "tasks": FAST,
+        "quota": {"markers": False, "sweep_s": 1, "settle_s": 1},
+        **sections,
+    }
     return running_gateway(sections=known, pace=Pace(Mode.TIME, duration_s=3600))
 
 
@@ -65,7 +79,10 @@ class Scene:
 
     async def servers(self, count: int) -> list[types_pb2.ResourceRef]:
         listed = self.world.stub(ProtectabilityServiceStub).ListProtectables
-        found = await self.call(listed, ListProtectablesRequest(protectable_type="PROTECTABLE_TYPE_SERVER", name="server-0"))
+        found = await self.call(
+            listed,
+            ListProtectablesRequest(protectable_type="PROTECTABLE_TYPE_SERVER", name="server-0"),
+        )
         free = [row for row in found.instances if not row.protectable.vault.id]
         return [types_pb2.ResourceRef(id=row.id, type=row.type) for row in free[:count]]
 
@@ -86,13 +103,21 @@ class Scene:
         await self.checkpoint(held.id)
         finish(self.world)
         slow(self.world)
-        return (await self.call(self.backups.ListBackups, backup_pb2.ListBackupsRequest(vault_id=held.id))).backups[0]
+        return (
+            await self.call(
+                self.backups.ListBackups, backup_pb2.ListBackupsRequest(vault_id=held.id)
+            )
+        ).backups[0]
 
     async def submission(self, submission_id: str) -> types_pb2.Submission:
-        found = await self.call(self.tasks.GetSubmission, task_pb2.GetSubmissionRequest(submission_id=submission_id))
+        found = await self.call(
+            self.tasks.GetSubmission, task_pb2.GetSubmissionRequest(submission_id=submission_id)
+        )
         return found.submission
 
-    async def known(self, submission_id: str, *, state: str = "RESOLVED", within_s: float = 15) -> types_pb2.Submission:
+    async def known(
+        self, submission_id: str, *, state: str = "RESOLVED", within_s: float = 15
+    ) -> types_pb2.Submission:
         """The submission once it is in a state."""
         wanted = types_pb2.SubmissionState.Value(f"SUBMISSION_STATE_{state}")
         ends_at = time.monotonic() + within_s
@@ -103,15 +128,26 @@ class Scene:
 
     def started(self, kind: str) -> list[str]:
         """Ids of the tasks of one type that really exist, oldest first."""
-        return [task.id for task in self.world.emulator.state.world.tasks.log.values() if task.type == kind]
+        return [
+            task.id
+            for task in self.world.emulator.state.world.tasks.log.values()
+            if task.type == kind
+        ]
 
     async def place(self) -> dict[str, str]:
         """Where replicas go."""
-        there = await Scene(self.world, "payments", ("x-cbr-project-id", STANDBY_PROJECT_ID)).vault(0, protect_type="PROTECT_TYPE_REPLICATION")
-        return {"destination_project_id": STANDBY_PROJECT_ID, "destination_region": STANDBY_REGION, "destination_vault_id": there.id}
+        there = await Scene(self.world, "payments", ("x-cbr-project-id", STANDBY_PROJECT_ID)).vault(
+            0, protect_type="PROTECT_TYPE_REPLICATION"
+        )
+        return {
+            "destination_project_id": STANDBY_PROJECT_ID,
+            "destination_region": STANDBY_REGION,
+            "destination_vault_id": there.id,
+        }
 
 
-# One function for each asynchronous RPC: makes what is needed, calls, and answers the response with the emulator's type of the task ----------
+# One function for each asynchronous RPC: makes what is needed, calls, and answers the response with
+# the emulator's type of the task ----------
 
 
 async def create_checkpoint(scene: Scene) -> tuple[Any, str]:
@@ -120,7 +156,9 @@ async def create_checkpoint(scene: Scene) -> tuple[Any, str]:
 
 async def restore_backup(scene: Scene) -> tuple[Any, str]:
     backup = await scene.backup()
-    request = backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore={"server_id": backup.resource_id})
+    request = backup_pb2.RestoreBackupRequest(
+        backup_id=backup.id, restore={"server_id": backup.resource_id}
+    )
     return await scene.call(scene.backups.RestoreBackup, request), "restore"
 
 
@@ -137,13 +175,24 @@ async def replicate_backup(scene: Scene) -> tuple[Any, str]:
 
 async def replicate_checkpoint(scene: Scene) -> tuple[Any, str]:
     backup = await scene.backup(2)
-    request = checkpoint_pb2.ReplicateCheckpointRequest(replicate={"vault_id": backup.vault_id, **await scene.place()})
+    request = checkpoint_pb2.ReplicateCheckpointRequest(
+        replicate={"vault_id": backup.vault_id, **await scene.place()}
+    )
     return await scene.call(scene.checkpoints.ReplicateCheckpoint, request), "replication"
 
 
 async def hybrid_vault(scene: Scene) -> Any:
-    spec = {"name": "hybrid", "billing": {**BILLING, "cloud_type": "CLOUD_TYPE_HYBRID", "object_type": "OBJECT_TYPE_VMWARE"}}
-    return (await scene.call(scene.vaults.CreateVault, vault_pb2.CreateVaultRequest(vault=spec))).vault
+    spec = {
+        "name": "hybrid",
+        "billing": {
+            **BILLING,
+            "cloud_type": "CLOUD_TYPE_HYBRID",
+            "object_type": "OBJECT_TYPE_VMWARE",
+        },
+    }
+    return (
+        await scene.call(scene.vaults.CreateVault, vault_pb2.CreateVaultRequest(vault=spec))
+    ).vault
 
 
 async def sync_backups(scene: Scene) -> tuple[Any, str]:
@@ -155,36 +204,61 @@ async def sync_backups(scene: Scene) -> tuple[Any, str]:
         "resource_type": "OS::Native::Server",
         "create_time": {"seconds": 1759392001},
     }
-    wanted = [{"backup_id": f"00000000-0000-0000-0000-00000000000{n}", "backup_name": f"vm-{n}", "resource_id": f"r{n}", **image} for n in (1, 2)]
-    return await scene.call(scene.backups.SyncBackups, backup_pb2.SyncBackupsRequest(sync=wanted)), "sync"
+    wanted = [
+        {
+            "backup_id": f"00000000-0000-0000-0000-00000000000{n}",
+            "backup_name": f"vm-{n}",
+            "resource_id": f"r{n}",
+            **image,
+        }
+        for n in (1, 2)
+    ]
+    return (
+        await scene.call(scene.backups.SyncBackups, backup_pb2.SyncBackupsRequest(sync=wanted)),
+        "sync",
+    )
 
 
 async def sync_checkpoint(scene: Scene) -> tuple[Any, str]:
-    request = checkpoint_pb2.SyncCheckpointRequest(sync={"vault_id": (await hybrid_vault(scene)).id, "auto_trigger": False})
+    request = checkpoint_pb2.SyncCheckpointRequest(
+        sync={"vault_id": (await hybrid_vault(scene)).id, "auto_trigger": False}
+    )
     return await scene.call(scene.checkpoints.SyncCheckpoint, request), "sync"
 
 
 async def delete_vault(scene: Scene) -> tuple[Any, str]:
-    return await scene.call(scene.vaults.DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=(await scene.vault()).id)), "vault_delete"
+    return (
+        await scene.call(
+            scene.vaults.DeleteVault,
+            vault_pb2.DeleteVaultRequest(vault_id=(await scene.vault()).id),
+        ),
+        "vault_delete",
+    )
 
 
 async def remove_resources(scene: Scene) -> tuple[Any, str]:
     held = await scene.vault(2)
-    request = vault_pb2.RemoveVaultResourcesRequest(vault_id=held.id, resource_ids=[each.id for each in held.resources])
+    request = vault_pb2.RemoveVaultResourcesRequest(
+        vault_id=held.id, resource_ids=[each.id for each in held.resources]
+    )
     return await scene.call(scene.vaults.RemoveVaultResources, request), "remove_resource"
 
 
 async def migrate_resources(scene: Scene) -> tuple[Any, str]:
     held, other = await scene.vault(2), await scene.vault(0, "other")
     resources = [each.id for each in held.resources]
-    request = vault_pb2.MigrateVaultResourcesRequest(vault_id=held.id, destination_vault_id=other.id, resource_ids=resources)
+    request = vault_pb2.MigrateVaultResourcesRequest(
+        vault_id=held.id, destination_vault_id=other.id, resource_ids=resources
+    )
     return await scene.call(scene.vaults.MigrateVaultResources, request), "migrate_resources"
 
 
 async def update_expiration(scene: Scene) -> tuple[Any, str]:
     vault_id = (await scene.backup()).vault_id
     day = {"year": 2099, "month": 1, "day": 1}
-    request = vault_pb2.UpdateBackupExpirationRequest(vault_id=vault_id, expiration_date=day, time_zone="UTC+08:00")
+    request = vault_pb2.UpdateBackupExpirationRequest(
+        vault_id=vault_id, expiration_date=day, time_zone="UTC+08:00"
+    )
     return await scene.call(scene.vaults.UpdateBackupExpiration, request), "update_expiration_time"
 
 

@@ -12,20 +12,42 @@ from benchmarks.plan import Run, middle
 from benchmarks.streams import Level, Overload, Streams
 from benchmarks.ways import Way
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc"
+)
 
 ONE_ROUND = (0.02, 0.15)
 OVERLOAD = Overload(5, 0.95, 90.0, 150.0)
-STREAMS = Streams((Level(1000, 0.1, 9.0, 20.0, 10), Level(1000, 0.1, 9.0, 20.0, 10), Level(1, 0.01, 1.0, 2.0, 10)), 2000.0, 25.0, 0.0, 0)
+STREAMS = Streams(
+    (
+        Level(1000, 0.1, 9.0, 20.0, 10),
+        Level(1000, 0.1, 9.0, 20.0, 10),
+        Level(1, 0.01, 1.0, 2.0, 10),
+    ),
+    2000.0,
+    25.0,
+    0.0,
+    0,
+)
 
 
 def some_sample(way="grpc", case="get:8", server_cpu_us=400.0, **figures):
-    known = {"calls": 10, "calls_per_s": 1000.0, "p50_ms": 2.0, "p99_ms": 3.0, "caller_cpu_us": 800.0} | figures
+    known = {
+        "calls": 10,
+        "calls_per_s": 1000.0,
+        "p50_ms": 2.0,
+        "p99_ms": 3.0,
+        "caller_cpu_us": 800.0,
+    } | figures
     return Sample(way=way, case=case, server_cpu_us=server_cpu_us, **known)
 
 
 def every_figure():
-    return {(subject.name, case): some_sample(subject.way, case) for subject in plan.SUBJECTS for case in subject.cases}
+    return {
+        (subject.name, case): some_sample(subject.way, case)
+        for subject in plan.SUBJECTS
+        for case in subject.cases
+    }
 
 
 def test_the_payloads_have_the_sizes_that_the_report_speaks_of():
@@ -58,7 +80,12 @@ async def test_a_slow_server_is_measured_until_two_calls_have_ended():
 
 
 def test_the_middle_of_rounds_is_taken_figure_by_figure():
-    found = middle([some_sample(p50_ms=p50, server_cpu_us=cpu) for p50, cpu in ((1.0, 30.0), (2.0, 10.0), (9.0, 20.0))])
+    found = middle(
+        [
+            some_sample(p50_ms=p50, server_cpu_us=cpu)
+            for p50, cpu in ((1.0, 30.0), (2.0, 10.0), (9.0, 20.0))
+        ]
+    )
     assert (found.p50_ms, found.server_cpu_us, found.calls) == (2.0, 20.0, 30)
 
 
@@ -80,13 +107,17 @@ def test_table_and_document_show_every_figure_and_goal():
     text = report.table(run, verdicts)
     assert all(subject.name in text for subject in plan.SUBJECTS)
     assert all(verdict.text in text for verdict in verdicts)
-    assert len(json.loads(json.dumps(report.document(run, verdicts)))["figures"]) == len(run.figures)
+    assert len(json.loads(json.dumps(report.document(run, verdicts)))["figures"]) == len(
+        run.figures
+    )
 
 
 @pytest.mark.parametrize("way", ["httpx", "sdk"])
 def test_callers_without_a_gateway_reach_the_stub(way):
     with processes.module("stub", core=processes.LOAD_CORE) as stub:
-        lines = processes.load(way, stub, ("get:2", "list:1"), *ONE_ROUND, of_server=False).splitlines()
+        lines = processes.load(
+            way, stub, ("get:2", "list:1"), *ONE_ROUND, of_server=False
+        ).splitlines()
     assert [json.loads(line)["case"] for line in lines] == ["get:2", "list:1"]
 
 
@@ -97,6 +128,8 @@ def test_gateway_and_naive_gateway_answer_their_callers(tmp_path):
         processes.module("naive", stub.address, core=processes.SERVER_CORE) as naive,
     ):
         for server in (gateway, naive):
-            lines = processes.load("grpc", server, ("get:2", "list:1"), *ONE_ROUND, of_server=True).splitlines()
+            lines = processes.load(
+                "grpc", server, ("get:2", "list:1"), *ONE_ROUND, of_server=True
+            ).splitlines()
             assert all(json.loads(line)["calls"] >= 2 for line in lines)
         assert cpu_s_of(gateway.pid) > 0

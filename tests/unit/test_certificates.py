@@ -1,4 +1,6 @@
-"""Certificates that every client would refuse are refused by `check` and at the start, with their file's key and line."""
+"""Certificates that every client would refuse are refused by `check` and at the start, with their
+file's key and line.
+"""
 
 import contextlib
 import datetime as dt
@@ -22,12 +24,24 @@ DAY = dt.timedelta(days=1)
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 SIGNS, PROVES = "key_cert_sign", "digital_signature"
-USAGES = (PROVES, "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", SIGNS, "crl_sign", "encipher_only", "decipher_only")
+USAGES = (
+    PROVES,
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    SIGNS,
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate with its key; `write` makes NAME.crt and NAME.key of it and of what comes after it in its chain."""
+    """A certificate with its key; `write` makes NAME.crt and NAME.key of it and of what comes after
+    it in its chain.
+    """
 
     pem: bytes
     key: Key
@@ -36,7 +50,11 @@ class Pair:
     def write(self, *chain: "Pair", name: str = "") -> None:
         path = Path(name or self.name)
         path.with_suffix(".crt").write_bytes(self.pem + b"".join(each.pem for each in chain))
-        private = self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        private = self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         path.with_suffix(".key").write_bytes(private)
 
 
@@ -57,17 +75,26 @@ def made(
 ) -> Pair:
     """Valid from now + `begins` to now + `ends`; without `issuer` signed by itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer.name if issuer else name))
+    subject, by = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)])
+        for each in (name, issuer.name if issuer else name)
+    )
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(by, subject, key.public_key(), 1, now + begins, now + ends)
     if extended is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
     if usage is not None:
-        builder = builder.add_extension(x509.KeyUsage(**{each: each == usage for each in USAGES}), critical=True)
+        builder = builder.add_extension(
+            x509.KeyUsage(**{each: each == usage for each in USAGES}), critical=True
+        )
     if ca is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=ca, path_length=None), critical=True
+        )
     signed_by = issuer.key if issuer else key
-    signed = builder.sign(signed_by, None if isinstance(signed_by, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    signed = builder.sign(
+        signed_by, None if isinstance(signed_by, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    )
     return Pair(signed.public_bytes(serialization.Encoding.PEM), key, name)
 
 
@@ -87,7 +114,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_all() -> None:
-    root, other, old = made("root", ca=True, usage=SIGNS), made("other", ca=True), made("old", begins=-2 * DAY, ends=-DAY)
+    root, other, old = (
+        made("root", ca=True, usage=SIGNS),
+        made("other", ca=True),
+        made("old", begins=-2 * DAY, ends=-DAY),
+    )
     middle = made("middle", root, ca=True, usage=SIGNS)
     leaf = made("leaf", middle, ca=False, usage=PROVES, extended=ExtendedKeyUsageOID.SERVER_AUTH)
     good = made("good")
@@ -116,17 +147,42 @@ def _write_all() -> None:
     Path("none.crt").write_bytes(old.pem + leaf.pem)
 
 
-SERVER, CALLERS, CLOUD = "server.tls.certificate_file", "server.tls.client_ca_file", "upstream.transport.ca_file"
-NO_KEY = "has a key that clients do not take. Give one whose key is RSA with 2048 bits or more, or EC on P-256 or P-384"
-ORDER = "Give the server's own certificate, then that of its issuer, then that of the issuer's issuer, and nothing else"
+SERVER, CALLERS, CLOUD = (
+    "server.tls.certificate_file",
+    "server.tls.client_ca_file",
+    "upstream.transport.ca_file",
+)
+NO_KEY = (
+    "has a key that clients do not take. Give one whose key is RSA with 2048 bits or more, or EC on"
+    " P-256 or P-384"
+)
+ORDER = (
+    "Give the server's own certificate, then that of its issuer, then that of the issuer's issuer,"
+    " and nothing else"
+)
 NO_CA = "is not that of an authority (it is not CA:TRUE)"
 REFUSED = {
     "expired": (pair("old"), SERVER, "'CN=old' has expired at "),
     "not yet valid": (pair("early"), SERVER, "'CN=early' is not valid before "),
     "an expired link": (pair("late"), SERVER, "'CN=stale' has expired at "),
-    "for clients": (pair("client"), SERVER, "'CN=client' is not one for servers: its extended key usage lacks serverAuth. Give one that has it"),
-    "a key that may not sign": (pair("unsigning"), SERVER, "'CN=unsigning' is not one for servers: its key usage lacks digitalSignature. "),
-    "an authority's": (pair("other"), SERVER, "'CN=other' is that of an authority (CA:TRUE), which clients may refuse as a server's. "),
+    "for clients": (
+        pair("client"),
+        SERVER,
+        (
+            "'CN=client' is not one for servers: its extended key usage lacks serverAuth. Give one"
+            " that has it"
+        ),
+    ),
+    "a key that may not sign": (
+        pair("unsigning"),
+        SERVER,
+        "'CN=unsigning' is not one for servers: its key usage lacks digitalSignature. ",
+    ),
+    "an authority's": (
+        pair("other"),
+        SERVER,
+        "'CN=other' is that of an authority (CA:TRUE), which clients may refuse as a server's. ",
+    ),
     "a curve that clients do not take": (pair("p521"), SERVER, f"'CN=p521' {NO_KEY}"),
     "a kind of key that clients do not take": (pair("ed25519"), SERVER, f"'CN=ed25519' {NO_KEY}"),
     "a link of strangers at the end": (
@@ -134,13 +190,41 @@ REFUSED = {
         SERVER,
         f"'CN=other' stands after the certificate of 'CN=leaf' and is not its issuer's. {ORDER}",
     ),
-    "links in disorder": (pair("disorder"), SERVER, f"'CN=root' stands after the certificate of 'CN=leaf' and is not its issuer's. {ORDER}"),
-    "a link that is no authority's": (pair("half"), SERVER, f"'CN=half' {NO_CA}, so that clients would refuse what it has issued. "),
-    "an expired authority of callers": (f"{pair('good')}, client_ca_file: old.crt", CALLERS, "'CN=old' has expired at "),
-    "a caller's own as authority": (f"{pair('good')}, client_ca_file: leaf.crt", CALLERS, f"'CN=leaf' {NO_CA}. Give an authority that is valid"),
-    "a caller's own, self-signed": (f"{pair('good')}, client_ca_file: alone.crt", CALLERS, f"'CN=alone' {NO_CA}. "),
-    "an authority that may not sign": (f"{pair('good')}, client_ca_file: idle.crt", CALLERS, "'CN=idle' is not that of an authority (its key usage "),
-    "none of several": (f"{pair('good')}, client_ca_file: none.crt", CALLERS, "'CN=old' has expired at "),
+    "links in disorder": (
+        pair("disorder"),
+        SERVER,
+        f"'CN=root' stands after the certificate of 'CN=leaf' and is not its issuer's. {ORDER}",
+    ),
+    "a link that is no authority's": (
+        pair("half"),
+        SERVER,
+        f"'CN=half' {NO_CA}, so that clients would refuse what it has issued. ",
+    ),
+    "an expired authority of callers": (
+        f"{pair('good')}, client_ca_file: old.crt",
+        CALLERS,
+        "'CN=old' has expired at ",
+    ),
+    "a caller's own as authority": (
+        f"{pair('good')}, client_ca_file: leaf.crt",
+        CALLERS,
+        f"'CN=leaf' {NO_CA}. Give an authority that is valid",
+    ),
+    "a caller's own, self-signed": (
+        f"{pair('good')}, client_ca_file: alone.crt",
+        CALLERS,
+        f"'CN=alone' {NO_CA}. ",
+    ),
+    "an authority that may not sign": (
+        f"{pair('good')}, client_ca_file: idle.crt",
+        CALLERS,
+        "'CN=idle' is not that of an authority (its key usage ",
+    ),
+    "none of several": (
+        f"{pair('good')}, client_ca_file: none.crt",
+        CALLERS,
+        "'CN=old' has expired at ",
+    ),
 }
 
 
@@ -161,7 +245,9 @@ def told(command: str, text: str) -> str:
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_certificate_that_serves_nobody_is_refused(here: Path, case: str) -> None:
     server, path, expected = REFUSED[case]
-    assert told("check", configured(server)).startswith(f"{path} (gateway.yaml:1): the certificate of {expected}")
+    assert told("check", configured(server)).startswith(
+        f"{path} (gateway.yaml:1): the certificate of {expected}"
+    )
 
 
 def test_a_start_refuses_it_as_well(here: Path) -> None:
@@ -169,8 +255,9 @@ def test_a_start_refuses_it_as_well(here: Path) -> None:
 
 
 def test_a_chain_that_begins_with_another_certificate_than_the_keys(here: Path) -> None:
-    assert "(KEY_VALUES_MISMATCH). Give a certificate chain, the server's own first, and its own unencrypted key" in told(
-        "check", configured(pair("reversed"))
+    assert (
+        "(KEY_VALUES_MISMATCH). Give a certificate chain, the server's own first, and its own"
+        " unencrypted key" in told("check", configured(pair("reversed")))
     )
 
 
@@ -180,7 +267,10 @@ def test_an_authority_of_the_cloud_that_cannot_be_one(here: Path, file: str, exp
     assert found.startswith(f"{CLOUD} (gateway.yaml:7): the certificate of 'CN={file}' {expected}")
 
 
-TAKEN = [*map(pair, ("good", "server", "leaf", "chain", "whole", "rsa", "alone")), f"{pair('good')}, client_ca_file: both.crt"]
+TAKEN = [
+    *map(pair, ("good", "server", "leaf", "chain", "whole", "rsa", "alone")),
+    f"{pair('good')}, client_ca_file: both.crt",
+]
 
 
 @pytest.mark.parametrize("server", TAKEN)

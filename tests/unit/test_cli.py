@@ -24,7 +24,11 @@ from gateway.tenants import key_hash
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "example.yaml"
 CATALOG = load_catalog()
-ENVIRON = {"ACME_ACCESS_KEY": "canary-access", "ACME_SECRET_KEY": "canary-secret", "GLOBEX_PASSWORD": "canary-password"}
+ENVIRON = {
+    "ACME_ACCESS_KEY": "canary-access",
+    "ACME_SECRET_KEY": "canary-secret",
+    "GLOBEX_PASSWORD": "canary-password",
+}
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -32,13 +36,27 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = "import sys, gateway.cli; print(sorted({'grpc', 'pydantic', 'yaml', 'httpx', 'google.protobuf', 'rich'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        "import sys, gateway.cli; print(sorted({'grpc', 'pydantic', 'yaml', 'httpx',"
+        " 'google.protobuf', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_every_command_has_help() -> None:
-    for command in ("serve", "check", "config", "keys", "bindings", "explain", "healthcheck", "version"):
+    for command in (
+        "serve",
+        "check",
+        "config",
+        "keys",
+        "bindings",
+        "explain",
+        "healthcheck",
+        "version",
+    ):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: cbr-gateway {command}")
@@ -54,12 +72,20 @@ def test_check_counts_what_it_found() -> None:
 
 @pytest.mark.parametrize("command", [["check"], ["config", "print"], ["serve"]])
 def test_a_bad_configuration_ends_with_its_problems(command: list[str]) -> None:
-    result = run(*command, "--config", str(EXAMPLE), "--log-level", "loud", env=ENVIRON | {"CBR_GATEWAY_SERVER__LISTN": "x"})
+    result = run(
+        *command,
+        "--config",
+        str(EXAMPLE),
+        "--log-level",
+        "loud",
+        env=ENVIRON | {"CBR_GATEWAY_SERVER__LISTN": "x"},
+    )
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "Error: 2 problems in the configuration:\n"
-        "  server.listn (environment variable CBR_GATEWAY_SERVER__LISTN): is not a known key. Did you mean listen?\n"
-        "  log.level (--log-level): must be debug, info, warning or error\n"
+    assert (
+        result.stderr
+        == "Error: 2 problems in the configuration:\n  server.listn (environment variable"
+        " CBR_GATEWAY_SERVER__LISTN): is not a known key. Did you mean listen?\n  log.level"
+        " (--log-level): must be debug, info, warning or error\n"
     )
 
 
@@ -67,26 +93,26 @@ def test_a_bad_configuration_ends_with_its_problems(command: list[str]) -> None:
 def test_without_a_file_it_says_so_first(command: str) -> None:
     result = run(command, env={"CBR_GATEWAY_CONFIG": None})
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[1] == (
-        "  no configuration file was given: name one with --config FILE, or in the environment variable CBR_GATEWAY_CONFIG. "
-        "Begin with a copy of config/example.yaml"
+    assert (
+        result.stderr.splitlines()[1]
+        == "  no configuration file was given: name one with --config FILE, or in the environment"
+        " variable CBR_GATEWAY_CONFIG. Begin with a copy of config/example.yaml"
     )
 
 
 def test_one_is_not_counted_as_many(tmp_path: Path) -> None:
     config = tmp_path / "gateway.yaml"
     config.write_text(
-        "upstream:\n"
-        "  regions: {cn-north-4: {endpoint: 'https://cbr.example'}}\n"
-        "  credentials: {main: {kind: access_key, access_key: {env: ACME_ACCESS_KEY}, secret_key: {env: ACME_SECRET_KEY}}}\n"
-        "tenants:\n"
-        "  - id: one\n"
-        "    default_project: p\n"
-        "    projects: [{id: p, region: cn-north-4, credential: main}]\n"
-        f"    api_keys: [{{id: k, sha256: '{'0' * 64}'}}]\n"
+        "upstream:\n  regions: {cn-north-4: {endpoint: 'https://cbr.example'}}\n  credentials:"
+        " {main: {kind: access_key, access_key: {env: ACME_ACCESS_KEY}, secret_key: {env:"
+        " ACME_SECRET_KEY}}}\ntenants:\n  - id: one\n    default_project: p\n    projects:"
+        " [{id: p, region: cn-north-4, credential: main}]\n    api_keys: [{id: k, sha256:"
+        f" '{'0' * 64}'}}]\n"
     )
     result = run("check", "--config", str(config), env=ENVIRON)
-    assert result.stdout.endswith(" RPCs, 1 region, 1 credential, 1 tenant, 1 project\n"), result.output
+    assert result.stdout.endswith(" RPCs, 1 region, 1 credential, 1 tenant, 1 project\n"), (
+        result.output
+    )
 
 
 def test_the_file_may_be_named_by_the_environment() -> None:
@@ -94,7 +120,9 @@ def test_the_file_may_be_named_by_the_environment() -> None:
 
 
 def test_config_print_is_yaml_without_secrets() -> None:
-    result = run("config", "print", "--config", str(EXAMPLE), "--listen", "127.0.0.1:0", env=ENVIRON)
+    result = run(
+        "config", "print", "--config", str(EXAMPLE), "--listen", "127.0.0.1:0", env=ENVIRON
+    )
     assert result.exit_code == 0
     assert "canary" not in result.output
     effective = yaml.safe_load(result.stdout)
@@ -125,7 +153,9 @@ def test_config_schema_is_a_json_schema() -> None:
 def test_a_new_key_comes_with_the_lines_to_paste() -> None:
     result = run("keys", "new", "--id", "ci")
     (key,) = re.findall(r"^cbrgw_\S{43}$", result.stdout, re.MULTILINE)
-    assert yaml.safe_load(result.stdout.split("\n", 3)[3]) == [{"id": "ci", "sha256": key_hash(key)}]
+    assert yaml.safe_load(result.stdout.split("\n", 3)[3]) == [
+        {"id": "ci", "sha256": key_hash(key)}
+    ]
 
 
 @pytest.mark.parametrize("key_id", ['a b: "x', "", "..", "a\nb"])
@@ -136,7 +166,9 @@ def test_a_key_id_that_no_configuration_takes_is_refused(key_id: str) -> None:
 
 
 def test_a_key_id_stays_text_in_yaml() -> None:
-    assert yaml.safe_load(run("keys", "new", "--id", "123").stdout.split("\n", 3)[3])[0]["id"] == "123"
+    assert (
+        yaml.safe_load(run("keys", "new", "--id", "123").stdout.split("\n", 3)[3])[0]["id"] == "123"
+    )
 
 
 def test_bindings_are_listed_as_table_and_as_json() -> None:
@@ -204,7 +236,10 @@ def test_explain_tells_the_rules_of_requests_only() -> None:
 
 def test_explain_tells_what_fields_must_keep_together() -> None:
     assert "set period_type" in " ".join(run("explain", "CreateVault").stdout.split())
-    assert "  rules of the whole: set project_ids, or domains\n" in run("explain", "AddBackupMembers").stdout
+    assert (
+        "  rules of the whole: set project_ids, or domains\n"
+        in run("explain", "AddBackupMembers").stdout
+    )
 
 
 @pytest.mark.parametrize("rpc", CATALOG.bindings)
@@ -212,7 +247,9 @@ def test_every_rpc_and_all_its_fields_are_explained(rpc: str) -> None:
     text = run("explain", rpc).stdout
     assert text.startswith(f"{rpc}\n  ")
     for field in CATALOG[rpc].request_type.DESCRIPTOR.fields:
-        assert re.search(rf"^  {field.name}: .+ -> .+\n      \S", text, re.MULTILINE), f"{field.name} has no line or no comment"
+        assert re.search(rf"^  {field.name}: .+ -> .+\n      \S", text, re.MULTILINE), (
+            f"{field.name} has no line or no comment"
+        )
 
 
 def test_an_unknown_rpc_is_wrong_usage_with_a_hint() -> None:
@@ -237,7 +274,9 @@ def health_server() -> Iterator[tuple[str, health.HealthServicer]]:
     server.stop(None).wait()
 
 
-def test_healthcheck_tells_by_its_exit_code(health_server: tuple[str, health.HealthServicer]) -> None:
+def test_healthcheck_tells_by_its_exit_code(
+    health_server: tuple[str, health.HealthServicer],
+) -> None:
     address, servicer = health_server
     serving = run("healthcheck", "--address", address)
     assert (serving.exit_code, serving.stdout) == (0, f"{address}: SERVING\n")
@@ -256,9 +295,25 @@ def test_healthcheck_of_nothing_fails_soon() -> None:
 
 def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
     """A real `serve` without a delay before it drains."""
-    settings = {"CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0", "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0", "CBR_GATEWAY_LOG__FORMAT": "json"}
-    settings |= {"CBR_GATEWAY_PAGE_TOKEN_KEY": '{"env": "TOKEN_KEY"}', "TOKEN_KEY": "a key of the tests, long enough"}
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--listen", listen]
+    settings = {
+        "CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0",
+        "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0",
+        "CBR_GATEWAY_LOG__FORMAT": "json",
+    }
+    settings |= {
+        "CBR_GATEWAY_PAGE_TOKEN_KEY": '{"env": "TOKEN_KEY"}',
+        "TOKEN_KEY": "a key of the tests, long enough",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "serve",
+        "--config",
+        str(config),
+        "--listen",
+        listen,
+    ]
     path = os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])
     environ = os.environ | ENVIRON | settings | {"PYTHONPATH": path}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
@@ -266,10 +321,22 @@ def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
 
 def test_serve_says_what_is_wrong_with_its_state(tmp_path: Path) -> None:
     environ = {"CBR_GATEWAY_STATE__PATH": str(tmp_path / "nowhere" / "state.db")}
-    result = run("serve", "--config", str(EXAMPLE), "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", env=ENVIRON | environ)
+    result = run(
+        "serve",
+        "--config",
+        str(EXAMPLE),
+        "--listen",
+        "127.0.0.1:0",
+        "--health-listen",
+        "127.0.0.1:0",
+        env=ENVIRON | environ,
+    )
     assert result.exit_code == 1
     assert result.output.startswith("Error: the file ")
-    assert "cannot be used as a store: No such file or directory. Give state.path a file" in result.output
+    assert (
+        "cannot be used as a store: No such file or directory. Give state.path a file"
+        in result.output
+    )
 
 
 def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
@@ -282,9 +349,10 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
             with started(serving["address"]) as second:
                 _, report = second.communicate(timeout=30)
             assert second.returncode == 1
-            assert report == (
-                f"Error: cannot listen on {serving['address']}: the port is taken, or the address is not one of this machine. "
-                "Choose another one or stop the other process\n"
+            assert (
+                report == f"Error: cannot listen on {serving['address']}: the port is taken, or the"
+                " address is not one of this machine. Choose another one or stop the other"
+                " process\n"
             )
         finally:
             gateway.send_signal(signal.SIGTERM)
@@ -301,7 +369,9 @@ def test_sighup_takes_over_changed_tenants(tmp_path: Path) -> None:
     (tenants / "a.yaml").write_text(yaml.safe_dump(first))
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(example | {"tenants_dir": str(tenants)}))
-    assert run("check", "--config", str(config), env=ENVIRON).stdout.endswith("1 tenant, 2 projects\n")
+    assert run("check", "--config", str(config), env=ENVIRON).stdout.endswith(
+        "1 tenant, 2 projects\n"
+    )
     with started("127.0.0.1:0", config) as gateway:
         try:
             assert gateway.stderr is not None
@@ -326,10 +396,15 @@ def installed(site: Path, **commands: str) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
     lines = "\n".join(f"{name} = {target}" for name, target in commands.items())
     (info / "entry_points.txt").write_text(f"[cbr_gateway.commands]\n{lines}\n")
-    (site / "plugin.py").write_text("import click\n@click.command(help='Says hello.')\ndef hello():\n    click.echo('hello')\nnothing = 1\n")
+    (site / "plugin.py").write_text(
+        "import click\n@click.command(help='Says hello.')\ndef hello():\n   "
+        " click.echo('hello')\nnothing = 1\n"
+    )
 
 
-def test_other_packages_add_commands_and_broken_ones_disturb_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_packages_add_commands_and_broken_ones_disturb_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed(tmp_path, hello="plugin:hello", absent="no_such_module:x", odd="plugin:nothing")
     monkeypatch.syspath_prepend(tmp_path)
     assert run("hello").stdout == "hello\n"
@@ -341,7 +416,10 @@ def test_other_packages_add_commands_and_broken_ones_disturb_nothing(tmp_path: P
         1,
         "Error: `absent` cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'\n",
     )
-    assert run("odd").stderr == "Error: `odd` cannot be loaded: plugin:nothing is not a click command\n"
+    assert (
+        run("odd").stderr
+        == "Error: `odd` cannot be loaded: plugin:nothing is not a click command\n"
+    )
     assert run("version").exit_code == 0
 
 

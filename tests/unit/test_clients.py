@@ -1,4 +1,6 @@
-"""The frame around the clients: what it ships is in step with the protos, and a machine without a toolchain is told so."""
+"""The frame around the clients: what it ships is in step with the protos, and a machine without a
+toolchain is told so.
+"""
 
 import dataclasses
 import os
@@ -27,24 +29,38 @@ def test_shared_files_are_in_step(made):
 
 def test_the_service_config_repeats_nothing_that_could_happen_twice():
     config = service_config.service_config()["methodConfig"]
-    groups = {(name["service"], name["method"]): group for group in config for name in group["name"]}
+    groups = {
+        (name["service"], name["method"]): group for group in config for name in group["name"]
+    }
     assert len(groups) == sum(len(group["name"]) for group in config)
-    unary = [binding.descriptor for binding in load_catalog() if not binding.descriptor.server_streaming]
+    unary = [
+        binding.descriptor for binding in load_catalog() if not binding.descriptor.server_streaming
+    ]
     assert set(groups) == {(rpc.containing_service.full_name, rpc.name) for rpc in unary}
     for rpc in unary:
-        safe = rpc.GetOptions().idempotency_level == 1 or "request_id" in rpc.input_type.fields_by_name
-        assert ("retryPolicy" in groups[rpc.containing_service.full_name, rpc.name]) == safe, rpc.full_name
+        safe = (
+            rpc.GetOptions().idempotency_level == 1 or "request_id" in rpc.input_type.fields_by_name
+        )
+        assert ("retryPolicy" in groups[rpc.containing_service.full_name, rpc.name]) == safe, (
+            rpc.full_name
+        )
     assert "request_id" in vault_pb2.CreateVaultRequest.DESCRIPTOR.fields_by_name
     assert "request_id" not in quota_pb2.SetLimitRequest.DESCRIPTOR.fields_by_name
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 def test_pins_are_what_the_tools_of_the_language_read(language):
-    """Each pinned version stands in a manifest, or in a command that installs it; and in the table for callers."""
-    read = "".join((language.source / name).read_text(encoding="utf-8") for name in language.manifests) + repr(language.tools)
+    """Each pinned version stands in a manifest, or in a command that installs it; and in the table
+    for callers.
+    """
+    read = "".join(
+        (language.source / name).read_text(encoding="utf-8") for name in language.manifests
+    ) + repr(language.tools)
     assert not [name for name, version in language.pins.items() if version not in read]
     page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
-    (row,) = re.findall(rf"^\| \[[^|]*\(../clients/{language.name}/README.md\) .*$", page, re.MULTILINE)
+    (row,) = re.findall(
+        rf"^\| \[[^|]*\(../clients/{language.name}/README.md\) .*$", page, re.MULTILINE
+    )
     assert not [name for name, version in language.pins.items() if f"`{name}` {version}" not in row]
 
 
@@ -53,10 +69,15 @@ def without_toolchain():
     return dataclasses.replace(LANGUAGES[0], programs=["a-compiler-that-nobody-has"])
 
 
-def test_a_language_without_its_toolchain_is_left_out_loudly(without_toolchain, monkeypatch, capsys):
+def test_a_language_without_its_toolchain_is_left_out_loudly(
+    without_toolchain, monkeypatch, capsys
+):
     monkeypatch.delenv("CI", raising=False)
     assert build.present([without_toolchain]) == []
-    assert f"SKIPPED {without_toolchain.name}: a-compiler-that-nobody-has is not on the path" in capsys.readouterr().out
+    assert (
+        f"SKIPPED {without_toolchain.name}: a-compiler-that-nobody-has is not on the path"
+        in capsys.readouterr().out
+    )
 
 
 def test_unpacking_over_an_older_state_leaves_alone_what_has_not_changed(tmp_path):
@@ -70,21 +91,34 @@ def test_unpacking_over_an_older_state_leaves_alone_what_has_not_changed(tmp_pat
     unpack(packed(same="1", changed="2", gone="3"), folder)
     os.utime(folder / "folder" / "same", (1, 1))
     unpack(packed(same="1", changed="4", new="5"), folder)
-    assert {path.name: path.read_text() for path in (folder / "folder").iterdir()} == {"same": "1", "changed": "4", "new": "5"}
+    assert {path.name: path.read_text() for path in (folder / "folder").iterdir()} == {
+        "same": "1",
+        "changed": "4",
+        "new": "5",
+    }
     assert (folder / "folder" / "same").stat().st_mtime == 1
 
 
 def test_a_language_without_its_libraries_is_left_out_loudly(monkeypatch, capsys):
     monkeypatch.delenv("CI", raising=False)
-    language = dataclasses.replace(LANGUAGES[0], programs=[], probes=[["true"], ["false", "a library"]])
+    language = dataclasses.replace(
+        LANGUAGES[0], programs=[], probes=[["true"], ["false", "a library"]]
+    )
     assert build.present([language]) == []
-    assert f"SKIPPED {language.name}: `false 'a library'` fails; Debian has it in" in capsys.readouterr().out
+    assert (
+        f"SKIPPED {language.name}: `false 'a library'` fails; Debian has it in"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_machine_is_told_what_to_install(tmp_path):
     command = [sys.executable, "-m", "clients.frame.packages"]
-    done = subprocess.run(command, env={"PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {package for language in LANGUAGES for package in language.packages}
+    done = subprocess.run(
+        command, env={"PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == {
+        package for language in LANGUAGES for package in language.packages
+    }
 
 
 def test_in_ci_every_toolchain_must_be_there(without_toolchain, monkeypatch):

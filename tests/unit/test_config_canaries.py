@@ -1,4 +1,6 @@
-"""Secrets that stand where they do not belong: at every value and every key of a configuration, and in what is told of it not a trace of them."""
+"""Secrets that stand where they do not belong: at every value and every key of a configuration, and
+in what is told of it not a trace of them.
+"""
 
 import copy
 import enum
@@ -30,10 +32,17 @@ CANARIES = {
     "random hex": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "token": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjNG5hcnkifQ.c2lnbmF0dXJlQzRuYXJ5",
     "URL": "https://user9Qx7:Pw8Zk3Vd5@host.example/a?token=Tk6Rm2Xw9Lq4",
-    "PEM": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----",
+    "PEM": (
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----"
+    ),
 }
 TRACES = {
-    name: [text.lower() for text in re.findall(r"[A-Za-z0-9]{6,}", canary.replace("host.example", "").replace("https", ""))]
+    name: [
+        text.lower()
+        for text in re.findall(
+            r"[A-Za-z0-9]{6,}", canary.replace("host.example", "").replace("https", "")
+        )
+    ]
     for name, canary in CANARIES.items()
 }
 PUBLIC = {"PEM": {"private", "begin"}, "base64": set(), "password": {"secret"}, "quotes": {"uotes"}}
@@ -114,11 +123,19 @@ def filled(model: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
         key = ".".join((*path, name))
         if models:
             entries = [filled(each, (*path, name)) for each in models]
-            data[name] = {"[]": entries[:1], ".<name>": dict(zip(("main", "other"), entries, strict=False)), "": entries[0]}[container]
+            data[name] = {
+                "[]": entries[:1],
+                ".<name>": dict(zip(("main", "other"), entries, strict=False)),
+                "": entries[0],
+            }[container]
         elif key == "upstream.credentials.kind":
             (data[name],) = field.annotation.__args__
         else:
-            default = None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+            default = (
+                None
+                if field.is_required()
+                else field.get_default(call_default_factory=True, validated_data={})
+            )
             data[name] = SAMPLES[key] if key in SAMPLES else plain(default)
             assert data[name] is not None, f"give a sample for {key}"
     return data
@@ -127,12 +144,24 @@ def filled(model: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )
 
 
 def places(node: Any, path: Place = ()) -> Iterator[Place]:
     """Of every value that holds no other one."""
-    children = list(node.items()) if isinstance(node, dict) else list(enumerate(node)) if isinstance(node, list) else []
+    children = (
+        list(node.items())
+        if isinstance(node, dict)
+        else list(enumerate(node))
+        if isinstance(node, list)
+        else []
+    )
     for key, child in children:
         yield from places(child, (*path, key))
     if not children:
@@ -197,7 +226,11 @@ def refused(text: str) -> bool:
 
 
 def traces(text: str, name: str) -> list[str]:
-    return [trace for trace in TRACES[name] if trace in text.lower() and trace not in PUBLIC.get(name, ())]
+    return [
+        trace
+        for trace in TRACES[name]
+        if trace in text.lower() and trace not in PUBLIC.get(name, ())
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +271,12 @@ def test_no_key_is_shown_that_may_be_a_secret() -> None:
 def test_no_secret_is_shown_in_the_place_of_its_name() -> None:
     secrets = [place for place in KEYS if holder(FULL, place)[place[-1]] == SECRET]
     assert len(secrets) >= 8
-    wrong = [lambda text: {"env": text}, lambda text: {"file": text}, lambda text: {text: "KEY"}, lambda text: {"env": "KEY", text: "x"}]
+    wrong = [
+        lambda text: {"env": text},
+        lambda text: {"file": text},
+        lambda text: {text: "KEY"},
+        lambda text: {"env": "KEY", text: "x"},
+    ]
     for (place, make), name in each(list(product(secrets, wrong))):
         text = told(with_value(place, make(CANARIES[name])))
         assert not traces(text, name), text
@@ -249,7 +287,13 @@ def test_no_secret_is_shown_in_the_place_of_its_name() -> None:
 def test_no_secret_is_shown_that_is_part_of_a_variable(name: str) -> None:
     canary = CANARIES[name]
     base = without_left_out(copy.deepcopy(FULL))
-    for variable in (canary, f"SERVER__{canary}", f"UPSTREAM__CREDENTIALS__{canary}__KIND", f"TENANTS__{canary}", f"{canary}__LISTEN"):
+    for variable in (
+        canary,
+        f"SERVER__{canary}",
+        f"UPSTREAM__CREDENTIALS__{canary}__KIND",
+        f"TENANTS__{canary}",
+        f"{canary}__LISTEN",
+    ):
         text = told(base, {f"CBR_GATEWAY_{variable}": "x"})
         assert not traces(text, name), text
         assert "environment variable CBR_GATEWAY_" in text
@@ -260,7 +304,18 @@ def test_no_secret_is_shown_that_is_part_of_a_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["a: [*{}]", "a: !{} x", "a: 'x\n{}: b", "{}", "- {}", "{0}: 1\n{0}: 2", "a: &{0} [*{0}]", "{0}: {{x: y", "? [{}]\n: x"]
+    "form",
+    [
+        "a: [*{}]",
+        "a: !{} x",
+        "a: 'x\n{}: b",
+        "{}",
+        "- {}",
+        "{0}: 1\n{0}: 2",
+        "a: &{0} [*{0}]",
+        "{0}: {{x: y",
+        "? [{}]\n: x",
+    ],
 )
 def test_no_secret_is_shown_of_a_file_that_is_no_configuration(form: str) -> None:
     for name in ("access key", "secret key", "random hex"):
@@ -274,7 +329,17 @@ def test_what_the_commands_say_shows_no_secret(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("KEY", ENVIRON["KEY"])
     data, canary = copy.deepcopy(FULL), CANARIES["access key"]
     for place in VALUES:
-        if place[-1] in {"user", "domain", "audience", "prefix", "writer", "directory", "anchors", "rpc", "tenant"} or place == ("tenants", 0, "id"):
+        if place[-1] in {
+            "user",
+            "domain",
+            "audience",
+            "prefix",
+            "writer",
+            "directory",
+            "anchors",
+            "rpc",
+            "tenant",
+        } or place == ("tenants", 0, "id"):
             holder(data, place)[place[-1]] = canary
     data["upstream"]["credentials"][canary] = data["upstream"]["credentials"].pop("main")
     data["tenants"][0]["projects"][0]["credential"] = canary
@@ -310,7 +375,10 @@ def test_a_path_is_covered_however_it_is_written(form: str) -> None:
         ("VaultService/List*", None),
         ("[::1]:50051", None),
         ("https://login.example.com/realms/main/protocol/openid-connect/certs", None),
-        ("https://login.example/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0", "https://login.example/***/v2.0"),
+        (
+            "https://login.example/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0",
+            "https://login.example/***/v2.0",
+        ),
         ("https://me:word@login.example/keys", "https://***@login.example/keys"),
         ("https://login.example/keys?key=word", "https://login.example/keys?***"),
         ("QWERTZ7UIOPASDFGHJ4K", "***"),

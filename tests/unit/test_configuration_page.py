@@ -1,4 +1,6 @@
-"""Holds docs/configuration.md against the settings: every key, its default, its environment variable and what it means."""
+"""Holds docs/configuration.md against the settings: every key, its default, its environment
+variable and what it means.
+"""
 
 import re
 from pathlib import Path

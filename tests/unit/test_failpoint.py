@@ -1,4 +1,6 @@
-"""What failpoints do, and that a misspelt one is refused: a test that waits for it would pass for nothing."""
+"""What failpoints do, and that a misspelt one is refused: a test that waits for it would pass for
+nothing.
+"""
 
 import os
 import signal
@@ -18,7 +20,14 @@ ROOT = Path(__file__).parents[2]
 def reached(place: str, order: str) -> subprocess.CompletedProcess[str]:
     program = f"from gateway import failpoint; failpoint.reach({place!r}); print('went on')"
     environ = {**os.environ, "PYTHONPATH": str(ROOT), failpoint.VARIABLE: order}
-    return subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
 
 
 def test_a_process_goes_on_at_places_that_nobody_ordered():
@@ -31,7 +40,10 @@ def test_kill_is_the_end():
 
 
 def test_raise_raises():
-    assert "RuntimeError: the failpoint after_sent was reached" in reached("after_sent", "after_sent=raise").stderr
+    assert (
+        "RuntimeError: the failpoint after_sent was reached"
+        in reached("after_sent", "after_sent=raise").stderr
+    )
 
 
 def test_sleep_takes_longer_than_a_store_is_waited_for():
@@ -43,7 +55,10 @@ def test_sleep_takes_longer_than_a_store_is_waited_for():
 @pytest.mark.parametrize(
     ("order", "text"),
     [
-        ("after_bgin=kill", "names no failpoint: after_bgin. There are: after_slots, before_begin, after_begin,"),
+        (
+            "after_bgin=kill",
+            "names no failpoint: after_bgin. There are: after_slots, before_begin, after_begin,",
+        ),
         ("after_begin=kill,x=kill", "names no failpoint: x."),
         ("after_begin", "has no action for after_begin that exists. There are: kill, sleep, raise"),
         ("after_begin=stop", "has no action for after_begin"),
@@ -55,4 +70,7 @@ def test_what_does_not_exist_is_refused_with_what_does(order, text):
 
 
 def test_what_exists_is_no_problem():
-    assert read_layers(None, {failpoint.VARIABLE: "after_begin=kill,in_commit=sleep"}, {}).problems == []
+    assert (
+        read_layers(None, {failpoint.VARIABLE: "after_begin=kill,in_commit=sleep"}, {}).problems
+        == []
+    )

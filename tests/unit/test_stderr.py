@@ -39,7 +39,9 @@ class Pipe:
         return found
 
     def close(self) -> None:
-        """Nobody reads any more, and so the thread comes to its end before its descriptor is another's."""
+        """Nobody reads any more, and so the thread comes to its end before its descriptor is
+        another's.
+        """
         with contextlib.suppress(OSError):
             os.close(self.reading)
         self.output.end(20)
@@ -64,7 +66,9 @@ def test_what_has_no_room_is_lost_and_counted_and_the_reader_is_told(pipe: Pipe)
         assert [int(line[:7]) for line in kept] == list(range(5000 - lost))
         while not told:
             time.sleep(0.01)
-    assert [(line["event"], line["lines"]) for line in told] == [("lines of this log were lost: they were not read in time", lost)]
+    assert [(line["event"], line["lines"]) for line in told] == [
+        ("lines of this log were lost: they were not read in time", lost)
+    ]
     pipe.write(9_999_999)
     assert pipe.read(b"9999999")
     assert pipe.output.lost == lost
@@ -149,14 +153,25 @@ logging.error("before anything is configured")
 click.ClickException("of the command line").show()
 raise ValueError("in the program")
 """
-WRITTEN = ("in a thread", "in a finaliser", "of a library", "before anything is configured", "of the command line", "in the program")
+WRITTEN = (
+    "in a thread",
+    "in a finaliser",
+    "of a library",
+    "before anything is configured",
+    "of the command line",
+    "in the program",
+)
 
 
 def test_nothing_that_python_writes_waits_for_a_reader() -> None:
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=subprocess.PIPE
+    ) as process:
         assert process.wait(30) == 1
 
 
 def test_all_that_python_writes_reaches_a_reader() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert [text for text in WRITTEN if f"{text}\n" in done.stderr] == [*WRITTEN]

@@ -19,7 +19,15 @@ class Request:
     token: str = field(repr=False)
 
 
-HOSTILE = ("line\nfeed", "carriage\rreturn", "\x1b[31mred", "\u2028\u2029\x85", "lone \udcff surrogate", "nul\x00", "日本 ok")
+HOSTILE = (
+    "line\nfeed",
+    "carriage\rreturn",
+    "\x1b[31mred",
+    "\u2028\u2029\x85",
+    "lone \udcff surrogate",
+    "nul\x00",
+    "日本 ok",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +62,23 @@ def test_a_json_event_is_one_ascii_line(text: str, way: str) -> None:
     assert json.loads(written)["event"] == text
 
 
-@pytest.mark.parametrize("value", ["plain", 7, 1.5, True, None, "\x7f", 2**70, ["a"], {"a": 1}, *HOSTILE, Request("h", "s3cret"), str.__str__])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        7,
+        1.5,
+        True,
+        None,
+        "\x7f",
+        2**70,
+        ["a"],
+        {"a": 1},
+        *HOSTILE,
+        Request("h", "s3cret"),
+        str.__str__,
+    ],
+)
 def test_the_short_way_of_writing_a_line_says_what_the_long_one_does(value: object) -> None:
     out = logged("json")
     structlog.get_logger().info("event", value=value)

@@ -1,4 +1,6 @@
-"""The watch over the directory of tenants: whatever becomes of the directory, its files are seen as they are."""
+"""The watch over the directory of tenants: whatever becomes of the directory, its files are seen as
+they are.
+"""
 
 import os
 import shutil
@@ -16,7 +18,9 @@ WITHIN_S = 20
 
 
 class Watched:
-    """A directory behind a link, `current`, with the file `a.yaml` in it, and a watch that has taken its first look."""
+    """A directory behind a link, `current`, with the file `a.yaml` in it, and a watch that has
+    taken its first look.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -117,7 +121,9 @@ def test_what_takes_the_place_of_a_directory_is_watched_in_its_turn(
 
 def test_a_mount_is_noticed(watched: Watched) -> None:
     """No event tells of one."""
-    if subprocess.run(["mount", "-t", "tmpfs", "none", watched.folder / "one"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "none", watched.folder / "one"], capture_output=True, check=False
+    ).returncode:
         pytest.skip("may not mount")
     try:
         watched.is_told()

@@ -2,8 +2,9 @@
 
     {"addresses": [...], "streams": 1250, "task_ids": [...], "per_connection": 100}
 
-Opens the streams, each for one of the tasks, in turns. Writes `ready` with the number of streams that have got their snapshot, and, when all have
-ended, one line of JSON: the moments (seconds since 1970) at which streams saw the end of each task, and how the streams ended.
+Opens the streams, each for one of the tasks, in turns. Writes `ready` with the number of streams
+that have got their snapshot, and, when all have ended, one line of JSON: the moments (seconds since
+1970) at which streams saw the end of each task, and how the streams ended.
 """
 
 import asyncio
@@ -32,11 +33,21 @@ class Crowd:
 
     async def run(self):
         count, per_connection = self.orders["streams"], self.orders["per_connection"]
-        addresses, tasks = itertools.cycle(self.orders["addresses"]), itertools.cycle(self.orders["task_ids"])
-        # A connection of its own for each channel: gRPC would share one among channels to the same address.
-        channels = [grpc.aio.insecure_channel(next(addresses), [("grpc.use_local_subchannel_pool", 1)]) for _ in range(-(-count // per_connection))]
+        addresses, tasks = (
+            itertools.cycle(self.orders["addresses"]),
+            itertools.cycle(self.orders["task_ids"]),
+        )
+        # A connection of its own for each channel: gRPC would share one among channels to the same
+        # address.
+        channels = [
+            grpc.aio.insecure_channel(next(addresses), [("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(-(-count // per_connection))
+        ]
         stubs = [TaskServiceStub(channel) for channel in channels]
-        streams = [asyncio.create_task(self._watch(stubs[number // per_connection], next(tasks))) for number in range(count)]
+        streams = [
+            asyncio.create_task(self._watch(stubs[number // per_connection], next(tasks)))
+            for number in range(count)
+        ]
         await self._begun.wait()
         tell(f"ready {self.ready} {dict(self.ends)}")
         await asyncio.gather(*streams)
@@ -44,7 +55,9 @@ class Crowd:
         await asyncio.gather(*(channel.close() for channel in channels))
 
     async def _watch(self, stub, task_id):
-        wanted = task_pb2.WatchTasksRequest(filter=task_pb2.TaskFilter(task_ids=[task_id]), end_when_all_terminal=True)
+        wanted = task_pb2.WatchTasksRequest(
+            filter=task_pb2.TaskFilter(task_ids=[task_id]), end_when_all_terminal=True
+        )
         wanted.heartbeat_interval.FromSeconds(60)
         end = "cut"
         try:

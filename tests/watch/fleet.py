@@ -1,4 +1,6 @@
-"""Several gateways before one emulator, killed and started anew, and a relay before them whose connections can be cut."""
+"""Several gateways before one emulator, killed and started anew, and a relay before them whose
+connections can be cut.
+"""
 
 import asyncio
 import contextlib
@@ -31,12 +33,33 @@ class Member:
     async def start(self):
         self.address, health = (f"127.0.0.1:{free_port()}" for _ in range(2))
         file = self._folder / f"{self._name}.yaml"
-        server = {"listen": self.address, "health_listen": health, "drain_delay_s": 0, "drain_grace_s": 3, **self._sections.get("server", {})}
+        server = {
+            "listen": self.address,
+            "health_listen": health,
+            "drain_delay_s": 0,
+            "drain_grace_s": 3,
+            **self._sections.get("server", {}),
+        }
         file.write_text(yaml.safe_dump({**self._sections, "server": server}))
-        path = os.pathsep.join(str(ROOT / part) for part in ("generated/python", "clients/python", "."))
-        secrets = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY, "TOKEN_KEY": "one for all of the fleet"}
+        path = os.pathsep.join(
+            str(ROOT / part) for part in ("generated/python", "clients/python", ".")
+        )
+        secrets = {
+            "AK": emulated.ACCESS_KEY,
+            "SK": emulated.SECRET_KEY,
+            "TOKEN_KEY": "one for all of the fleet",
+        }
         environ = os.environ | {"PYTHONPATH": path} | secrets | self._environ
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), "--log-level", "error")
+        command = (
+            sys.executable,
+            "-m",
+            "gateway",
+            "serve",
+            "--config",
+            str(file),
+            "--log-level",
+            "error",
+        )
         self._process = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
         async with asyncio.timeout(30):
             while not await self._answers():
@@ -69,7 +92,9 @@ class Member:
 
 
 class Relay:
-    """Passes connections on to the members that live, one after the other; each new one goes to another member."""
+    """Passes connections on to the members that live, one after the other; each new one goes to
+    another member.
+    """
 
     def __init__(self, members):
         self._members = members
@@ -128,7 +153,13 @@ def configuration(endpoint, watch, **sections):
     return {
         "upstream": {
             "regions": {"cn-north-4": {"endpoint": endpoint}},
-            "credentials": {"main": {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}},
+            "credentials": {
+                "main": {
+                    "kind": "access_key",
+                    "access_key": {"env": "AK"},
+                    "secret_key": {"env": "SK"},
+                }
+            },
         },
         "tenants": [tenant_entry("payments")],
         "page_token_key": {"env": "TOKEN_KEY"},
@@ -139,7 +170,10 @@ def configuration(endpoint, watch, **sections):
 
 @contextlib.asynccontextmanager
 async def fleet(folder, count, sections, **environ):
-    """The members, all running. Each has what `sections` says, with the secrets that it names in `environ`."""
+    """The members, all running.
+
+    Each has what `sections` says, with the secrets that it names in `environ`.
+    """
     members = [Member(folder, f"gateway-{number}", sections, environ) for number in range(count)]
     try:
         await asyncio.gather(*(member.start() for member in members))
@@ -161,5 +195,7 @@ def start_task(cloud, number, outcome="success"):
         part="backup",
         details={"backup_id": "", "backup_name": name, "incremental": "false"},
         enter=lambda _status: None,
-        outcome=Outcome(outcome, *(() if outcome == "success" else ("BackupService.7102", "as planned"))),
+        outcome=Outcome(
+            outcome, *(() if outcome == "success" else ("BackupService.7102", "as planned"))
+        ),
     )

@@ -20,9 +20,12 @@ def task_in(event):
 
 
 class Ledger:
-    """One watcher's. `told` takes raw streams, before the loop looks at them; `seen` what the loop lets through.
+    """One watcher's.
 
-    `forgetful`: the watcher forgets what it has seen now and then, so that it may see a state twice.
+    `told` takes raw streams, before the loop looks at them; `seen` what the loop lets through.
+
+    `forgetful`: the watcher forgets what it has seen now and then, so that it may see a state
+    twice.
     """
 
     def __init__(self, name, *, forgetful=False):
@@ -46,7 +49,10 @@ class Ledger:
         task = task_in(response)
         if task is not None:
             if task.revision < revisions.get(task.id, 0):
-                self._complain(f"stream {stream}: {task.id} goes back from {revisions[task.id]} to {task.revision}")
+                self._complain(
+                    f"stream {stream}: {task.id} goes back from {revisions[task.id]} to"
+                    f" {task.revision}"
+                )
             revisions[task.id] = task.revision
 
     def seen(self, event):
@@ -75,7 +81,11 @@ class Ledger:
 
     def missing(self, truth):
         """Tasks whose end was not seen, or not as it was. `truth`: id -> status."""
-        return {task_id: (status, self.ends.get(task_id)) for task_id, status in truth.items() if self.ends.get(task_id) != status}
+        return {
+            task_id: (status, self.ends.get(task_id))
+            for task_id, status in truth.items()
+            if self.ends.get(task_id) != status
+        }
 
     def _complain(self, text):
         self.problems.append(f"{self.name}: {text}")

@@ -1,4 +1,7 @@
-"""Whether the tests of this folder run at full size: `make soak-watch` asks for it. Their figures then go to a file, for people to read."""
+"""Whether the tests of this folder run at full size: `make soak-watch` asks for it.
+
+Their figures then go to a file, for people to read.
+"""
 
 import os
 from pathlib import Path

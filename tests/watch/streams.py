@@ -1,4 +1,6 @@
-"""Tasks that a test holds in its hands, and streams whose every event is checked for what must always hold."""
+"""Tasks that a test holds in its hands, and streams whose every event is checked for what must
+always hold.
+"""
 
 import asyncio
 import contextlib
@@ -19,7 +21,13 @@ STILL = Pace(Mode.TIME, duration_s=1e6)
 """Tasks stay as they are until a test moves them."""
 
 
-def start_task(world: World, kind: str = "backup", vault_id: str = "v1", resource_id: str = "r1", project_id: str = PAYMENTS_PROJECT_ID) -> Task:
+def start_task(
+    world: World,
+    kind: str = "backup",
+    vault_id: str = "v1",
+    resource_id: str = "r1",
+    project_id: str = PAYMENTS_PROJECT_ID,
+) -> Task:
     """A task that stays open until `end_task`."""
     return world.emulator.state.world.tasks.start(
         kind,
@@ -46,7 +54,11 @@ def lose_task(world: World, task: Task) -> None:
 
 
 class Listener:
-    """Reads one stream in the background. `events` and `kinds` grow; `failure` is set when it ends with an error; `done` when it has ended."""
+    """Reads one stream in the background.
+
+    `events` and `kinds` grow; `failure` is set when it ends with an error; `done` when it has
+    ended.
+    """
 
     def __init__(self, call: Any) -> None:
         self.call = call
@@ -74,7 +86,9 @@ class Listener:
         assert event.WhichOneof("event")
         task = task_of(event)
         if task is not None:
-            assert task.revision > self._revisions.get(task.id, -1), "a revision came twice or went backwards"
+            assert task.revision > self._revisions.get(task.id, -1), (
+                "a revision came twice or went backwards"
+            )
             self._revisions[task.id] = task.revision
 
     @property
@@ -90,7 +104,11 @@ class Listener:
 
     def tasks(self, kind: str) -> list[str]:
         """Ids of the tasks in the events of one kind."""
-        return [task.id for event in self.events if event.WhichOneof("event") == kind and (task := task_of(event)) is not None]
+        return [
+            task.id
+            for event in self.events
+            if event.WhichOneof("event") == kind and (task := task_of(event)) is not None
+        ]
 
     async def until(self, kind: str, count: int = 1, within_s: float = 10) -> Any:
         """The `count`th event of a kind."""
@@ -126,10 +144,23 @@ def task_of(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
 
 
 @contextlib.asynccontextmanager
-async def watching(world: World, tenant: str = "payments", timeout_s: float | None = 30, *, channel: Any = None, **request: Any):
+async def watching(
+    world: World,
+    tenant: str = "payments",
+    timeout_s: float | None = 30,
+    *,
+    channel: Any = None,
+    **request: Any,
+):
     """A stream of the world's gateway, or of another one on `channel`; cut at the end."""
     stub = task_pb2_grpc.TaskServiceStub(channel or world.channel)
-    listener = Listener(stub.WatchTasks(task_pb2.WatchTasksRequest(**request), metadata=world.metadata(tenant), timeout=timeout_s))
+    listener = Listener(
+        stub.WatchTasks(
+            task_pb2.WatchTasksRequest(**request),
+            metadata=world.metadata(tenant),
+            timeout=timeout_s,
+        )
+    )
     try:
         yield listener
     finally:

@@ -1,8 +1,10 @@
-"""Watchers through everything that cuts a stream: whatever happens, each sees the end of each task exactly once.
+"""Watchers through everything that cuts a stream: whatever happens, each sees the end of each task
+exactly once.
 
-`make soak-watch` does it with 1,000 tasks, 50 cuts and 5 watchers; `make test` with a few. The oracle is the emulated cloud, whose own log of tasks
-says what became of each. A broken gateway fails here: one that forgets the overlap of a token, one that drops an end for a slow reader, one whose
-tokens name a process.
+`make soak-watch` does it with 1,000 tasks, 50 cuts and 5 watchers; `make test` with a few. The
+oracle is the emulated cloud, whose own log of tasks says what became of each. A broken gateway
+fails here: one that forgets the overlap of a token, one that drops an end for a slow reader, one
+whose tokens name a process.
 """
 
 import asyncio
@@ -56,7 +58,9 @@ class Stage:
 
     async def burst(self):
         for operation in ("ListOpLogs", "ShowOpLog"):
-            self.cloud.state.faults.add({"kind": "status", "status": 503, "match": {"operation": operation}, "times": 6})
+            self.cloud.state.faults.add(
+                {"kind": "status", "status": 503, "match": {"operation": operation}, "times": 6}
+            )
 
     async def restart_store(self):
         await asyncio.to_thread(self.store.kill)
@@ -75,23 +79,33 @@ async def stage(tmp_path):
         async with running_emulator(settings=EmulatorSettings(pace=pace)) as cloud:
             shared = {"kind": "valkey", "url": {"env": "STORE"}}
             sections = configuration(cloud.base_url, WATCH, state=shared)
-            async with fleet(tmp_path, 2, sections, STORE=store.url) as members, Relay(members).running() as relay:
+            async with (
+                fleet(tmp_path, 2, sections, STORE=store.url) as members,
+                Relay(members).running() as relay,
+            ):
                 yield Stage(cloud, members, relay, store)
 
 
 async def watched(address, ledger):
-    """Watches until cancelled. Who is forgetful begins a new loop with the last token now and then, as a restarted caller would."""
+    """Watches until cancelled.
+
+    Who is forgetful begins a new loop with the last token now and then, as a restarted caller
+    would.
+    """
     token = ""
     async with Gateway(address, "key-of-payments", plaintext=True).aio_channel() as channel:
         stub = Tapped(TaskServiceStub(channel), ledger)
         while True:
             wanted = task_pb2.WatchTasksRequest(resume_token=token)
             wanted.heartbeat_interval.FromSeconds(5)
-            async with contextlib.aclosing(watch_tasks(stub, wanted, reconnect_timeout_s=120)) as events:
+            async with contextlib.aclosing(
+                watch_tasks(stub, wanted, reconnect_timeout_s=120)
+            ) as events:
                 async for event in events:
                     news = ledger.seen(event)
                     token = event.resume_token or token
-                    # Not for what was told before: a token moves on only once all of that has been told again.
+                    # Not for what was told before: a token moves on only once all of that has been
+                    # told again.
                     if ledger.forgetful and news and random.random() < 0.05:
                         break
 
@@ -117,17 +131,27 @@ async def test_every_end_is_seen_once_through_every_cut(stage):
     try:
         # What ends before its snapshot, and some tasks are born ended, is told to nobody.
         await asyncio.gather(*(ledger.begun.wait() for ledger in ledgers))
-        await asyncio.gather(make_tasks(stage.cloud, TASKS, CUTS * BETWEEN_S * 0.9), make_cuts(stage, CUTS, BETWEEN_S))
+        await asyncio.gather(
+            make_tasks(stage.cloud, TASKS, CUTS * BETWEEN_S * 0.9),
+            make_cuts(stage, CUTS, BETWEEN_S),
+        )
         log = stage.cloud.state.world.tasks.log
         async with asyncio.timeout(120 if SOAK else 60):
-            while any(ledger.missing(truth_of(log)) for ledger in ledgers) or any(task.status not in FINAL.values() for task in log.values()):
+            while any(ledger.missing(truth_of(log)) for ledger in ledgers) or any(
+                task.status not in FINAL.values() for task in log.values()
+            ):
                 stage.cloud.state.world.tasks.settle()
                 for loop in loops:
                     assert not loop.done(), loop.exception()
                 await asyncio.sleep(0.2)
     except TimeoutError:
-        missing = {ledger.name: list(ledger.missing(truth_of(log)).items())[:5] for ledger in ledgers}
-        pytest.fail(f"seed {SEED}: not seen: {missing}; problems: {[problem for ledger in ledgers for problem in ledger.problems][:10]}")
+        missing = {
+            ledger.name: list(ledger.missing(truth_of(log)).items())[:5] for ledger in ledgers
+        }
+        pytest.fail(
+            f"seed {SEED}: not seen: {missing}; problems:"
+            f" {[problem for ledger in ledgers for problem in ledger.problems][:10]}"
+        )
     finally:
         for loop in loops:
             loop.cancel()

@@ -50,13 +50,19 @@ async def test_on_drain_every_stream_and_wait_is_ended_in_order():
         stub = task_pb2_grpc.TaskServiceStub(world.channel)
         async with watching(world) as seen:
             await seen.until("snapshot_end")
-            waiting = stub.WaitTask(task_pb2.WaitTaskRequest(task_id=task.id), metadata=world.metadata())
+            waiting = stub.WaitTask(
+                task_pb2.WaitTaskRequest(task_id=task.id), metadata=world.metadata()
+            )
             await until(lambda: len(world.app.hub.projects[task.project_id].subscriptions) == 2)
             await world.app.servers.drain(world.app.hub.end, world.app.client.release)
             await seen.ended()
             answer = await waiting
         end = seen.of("stream_end")[0]
-        assert (end.reason, answer.done, [each.id for each in answer.tasks]) == (ENDS.STREAM_END_REASON_SHUTDOWN, False, [task.id])
+        assert (end.reason, answer.done, [each.id for each in answer.tasks]) == (
+            ENDS.STREAM_END_REASON_SHUTDOWN,
+            False,
+            [task.id],
+        )
         assert 0 <= end.retry_delay.ToMilliseconds() <= 5000
         assert seen.failure is None
 
@@ -79,7 +85,10 @@ async def test_a_stream_whose_caller_may_not_watch_any_more_is_ended():
             await asyncio.sleep(0.3)
             with configured(world, directory=TenantDirectory(())):
                 await kept.ended()
-        assert (kept.kinds[-1], kept.of("stream_end")[0].reason) == ("stream_end", ENDS.STREAM_END_REASON_CREDENTIALS)
+        assert (kept.kinds[-1], kept.of("stream_end")[0].reason) == (
+            "stream_end",
+            ENDS.STREAM_END_REASON_CREDENTIALS,
+        )
 
 
 @pytest.mark.parametrize("phase", ["opening", "starting", "live", "told much", "outage"])
@@ -118,26 +127,36 @@ async def test_open_streams_are_limited_and_their_places_come_back():
             assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "STREAM_LIMIT")
             assert refused.details["QuotaFailure"].violations[0].quota_metric == "open_streams"
             with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await stub.WaitTask(task_pb2.WaitTaskRequest(task_id=task.id), metadata=world.metadata())
+                await stub.WaitTask(
+                    task_pb2.WaitTaskRequest(task_id=task.id), metadata=world.metadata()
+                )
             assert failure_of(raised.value).reason == "STREAM_LIMIT"
             async with watching(world, "databases") as other:
                 await other.until("snapshot_end")
         async with watching(world, resume_token="nonsense") as refused_later:
             await refused_later.ended()
         for _ in range(3):
-            async with watching(world, end_when_all_terminal=True, filter={"types": [task_pb2.TASK_TYPE_SYNC]}) as again:
+            async with watching(
+                world, end_when_all_terminal=True, filter={"types": [task_pb2.TASK_TYPE_SYNC]}
+            ) as again:
                 await again.ended()
             assert again.failure is None
 
 
 async def test_a_limit_stands_without_configuration(world):
     stub = quota_pb2_grpc.QuotaServiceStub(world.channel)
-    limits = (await stub.ListLimits(quota_pb2.ListLimitsRequest(), metadata=world.metadata())).limits
-    assert [(limit.metric, limit.value) for limit in limits] == [(quota_pb2.QUOTA_METRIC_OPEN_STREAMS, 1000)]
+    limits = (
+        await stub.ListLimits(quota_pb2.ListLimitsRequest(), metadata=world.metadata())
+    ).limits
+    assert [(limit.metric, limit.value) for limit in limits] == [
+        (quota_pb2.QUOTA_METRIC_OPEN_STREAMS, 1000)
+    ]
 
 
 async def test_a_caller_that_does_not_read_is_ended_and_disturbs_nobody():
-    """The stream is opened with a window that nobody empties; what it has not read waits once for each task."""
+    """The stream is opened with a window that nobody empties; what it has not read waits once for
+    each task.
+    """
     async with running_gateway(sections={"watch": FAST | {"stall_s": 3}}, pace=STILL) as world:
         tasks = [start_task(world) for _ in range(400)]
         options = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]

@@ -8,7 +8,11 @@ from tests.functional.calls import arrived
 from tests.watch.streams import end_task, lose_task, start_task, watching
 
 BACKUP, RESTORE = task_pb2.TASK_TYPE_BACKUP, task_pb2.TASK_TYPE_RESTORE
-WAITING, RUNNING, FAILED = task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING, task_pb2.TASK_STATUS_FAILED
+WAITING, RUNNING, FAILED = (
+    task_pb2.TASK_STATUS_WAITING,
+    task_pb2.TASK_STATUS_RUNNING,
+    task_pb2.TASK_STATUS_FAILED,
+)
 
 
 async def test_a_stream_begins_with_the_open_tasks_and_goes_on_with_what_changes(world):
@@ -21,7 +25,11 @@ async def test_a_stream_begins_with_the_open_tasks_and_goes_on_with_what_changes
         await seen.until("update")
         end_task(world, first)
         ended = await seen.until("terminal")
-        assert (seen.tasks("update"), ended.task.id, ended.task.status) == ([third.id], first.id, task_pb2.TASK_STATUS_SUCCEEDED)
+        assert (seen.tasks("update"), ended.task.id, ended.task.status) == (
+            [third.id],
+            first.id,
+            task_pb2.TASK_STATUS_SUCCEEDED,
+        )
     assert set(seen.kinds) == {"snapshot_task", "snapshot_end", "update", "terminal"}
 
 
@@ -68,7 +76,11 @@ async def test_every_way_to_end_is_terminal(world, status, code, reason):
     ],
 )
 async def test_a_filter_keeps_other_tasks_out(world, wanted, shown):
-    tasks = [start_task(world), start_task(world, "restore"), start_task(world, vault_id="v2", resource_id="r2")]
+    tasks = [
+        start_task(world),
+        start_task(world, "restore"),
+        start_task(world, vault_id="v2", resource_id="r2"),
+    ]
     start_task(world, project_id=DATABASES_PROJECT_ID)
     async with watching(world, filter=wanted) as seen:
         await seen.until("snapshot_end")
@@ -90,9 +102,14 @@ async def test_named_tasks_are_told_whatever_has_become_of_them(world):
     opened, ended = start_task(world), start_task(world)
     end_task(world, ended)
     start_task(world)
-    async with watching(world, filter={"task_ids": [opened.id, ended.id, "nothing"]}, end_when_all_terminal=True) as seen:
+    async with watching(
+        world, filter={"task_ids": [opened.id, ended.id, "nothing"]}, end_when_all_terminal=True
+    ) as seen:
         removed = await seen.until("removed")
-        assert (removed.task_id, removed.reason) == ("nothing", task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
+        assert (removed.task_id, removed.reason) == (
+            "nothing",
+            task_pb2.TASK_REMOVAL_REASON_NOT_FOUND,
+        )
         assert (seen.tasks("snapshot_task"), seen.tasks("terminal")) == ([opened.id], [ended.id])
         end_task(world, opened)
         await seen.ended()
@@ -132,7 +149,10 @@ async def test_another_tenants_task_is_as_unknown_as_none(world):
     ("request_fields", "field"),
     [
         ({"filter": {"task_ids": [f"t{index}" for index in range(101)]}}, "filter.task_ids"),
-        ({"filter": {"submission_ids": [f"s{index}" for index in range(101)]}}, "filter.submission_ids"),
+        (
+            {"filter": {"submission_ids": [f"s{index}" for index in range(101)]}},
+            "filter.submission_ids",
+        ),
         ({"filter": {"task_ids": ["a", "a"]}}, "filter.task_ids"),
         ({"filter": {"task_ids": ["a", "../b"]}}, "filter.task_ids[1]"),
         ({"filter": {"task_ids": ["a"], "submission_ids": ["b"]}}, "filter"),
@@ -146,5 +166,9 @@ async def test_another_tenants_task_is_as_unknown_as_none(world):
 async def test_a_broken_request_names_its_field(world, request_fields, field):
     async with watching(world, **request_fields) as seen:
         await seen.ended()
-    assert (seen.failure.code, seen.failure.reason, seen.failure.fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [field])
+    assert (seen.failure.code, seen.failure.reason, seen.failure.fields) == (
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        [field],
+    )
     assert arrived(world) == []

@@ -1,4 +1,6 @@
-"""Going on with a token: on the same process, on another one that has never seen the stream, and not at all."""
+"""Going on with a token: on the same process, on another one that has never seen the stream, and
+not at all.
+"""
 
 import base64
 import contextlib
@@ -38,7 +40,10 @@ async def shared_world(key) -> AsyncIterator[World]:
 @pytest.fixture
 async def elsewhere(world, key) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a gateway that has just started, with the same key and no shared store."""
-    async with open_app(config_for(world.emulator.base_url, {"watch": FAST, **key})) as app, grpc.aio.insecure_channel(app.address) as channel:
+    async with (
+        open_app(config_for(world.emulator.base_url, {"watch": FAST, **key})) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
         yield channel
 
 
@@ -71,10 +76,14 @@ async def test_a_token_of_a_resumed_stream_goes_on_in_turn(world, elsewhere):
         await seen.until("snapshot_end")
         token = await seen.leave()
     end_task(world, task)
-    async with watching(world, channel=elsewhere, resume_token=token, filter={"task_ids": [task.id]}) as second:
+    async with watching(
+        world, channel=elsewhere, resume_token=token, filter={"task_ids": [task.id]}
+    ) as second:
         await second.until("terminal")
         token = await second.leave()
-    async with watching(world, resume_token=token, filter={"task_ids": [task.id]}, end_when_all_terminal=True) as third:
+    async with watching(
+        world, resume_token=token, filter={"task_ids": [task.id]}, end_when_all_terminal=True
+    ) as third:
         await third.ended()
     assert third.kinds == ["stream_end"]
 
@@ -87,7 +96,9 @@ async def test_more_open_tasks_than_a_token_holds_are_told_twice_rather_than_not
     assert len(token) < 2500
     for task in tasks:
         end_task(world, task)
-    async with watching(world, channel=elsewhere, resume_token=token, end_when_all_terminal=True) as again:
+    async with watching(
+        world, channel=elsewhere, resume_token=token, end_when_all_terminal=True
+    ) as again:
         await again.ended()
     assert sorted(again.tasks("terminal")) == sorted(task.id for task in tasks)
 
@@ -131,7 +142,8 @@ async def test_a_task_that_left_the_states_of_the_filter_during_the_break_is_tol
     assert again.tasks("terminal") == [shown.id, other.id]
 
 
-# Tokens that are not good -----------------------------------------------------------------------------------------------------------
+# Tokens that are not good
+# --------------------------------------------------------------------------------------------------
 
 
 async def token_of(world, tenant="payments", **request) -> str:
@@ -153,7 +165,11 @@ async def test_a_token_of_another_tenant_or_filter_is_refused(world):
         (await token_of(world), {"statuses": [RUNNING]}),
     ):
         failed = await refusal(world, resume_token=token, filter=wanted)
-        assert (failed.code, failed.reason, failed.fields) == ("INVALID_ARGUMENT", "RESUME_TOKEN_MISMATCH", ["resume_token"])
+        assert (failed.code, failed.reason, failed.fields) == (
+            "INVALID_ARGUMENT",
+            "RESUME_TOKEN_MISMATCH",
+            ["resume_token"],
+        )
 
 
 async def test_an_edited_token_is_refused(world):
@@ -172,7 +188,9 @@ async def test_a_page_token_is_no_resume_token(world):
     start_task(world), start_task(world)
     page = await caller(world).ok("TaskService/ListTasks", {"page_size": 1})
     assert page.next_page_token
-    assert (await refusal(world, resume_token=page.next_page_token)).reason == "RESUME_TOKEN_MISMATCH"
+    assert (
+        await refusal(world, resume_token=page.next_page_token)
+    ).reason == "RESUME_TOKEN_MISMATCH"
 
 
 def made_at(offset_s: float, key: bytes, scope: str) -> str:
@@ -185,11 +203,14 @@ def made_at(offset_s: float, key: bytes, scope: str) -> str:
     table = Table(100, 0)
     table.apply([], Listing([], [], 0))
     wanted = task_pb2.TaskFilter()
-    return ResumeTokens(key, Shifted(), 0, 0).make(owner_of(scope, wanted), Selection(wanted), table)
+    return ResumeTokens(key, Shifted(), 0, 0).make(
+        owner_of(scope, wanted), Selection(wanted), table
+    )
 
 
 async def test_a_token_from_the_future_is_refused_and_one_too_old_means_a_gap(world):
-    scope = f"payments/{world.app.current.snapshot.directory.by_api_key('key-of-payments').tenant.default_project}"
+    directory = world.app.current.snapshot.directory
+    scope = f"payments/{directory.by_api_key('key-of-payments').tenant.default_project}"
     key = b"k" * 32
     failed = await refusal(world, resume_token=made_at(400, key, scope))
     assert (failed.reason, "future" in failed.message) == ("RESUME_TOKEN_MISMATCH", True)
@@ -206,14 +227,19 @@ async def test_a_token_from_the_future_is_refused_and_one_too_old_means_a_gap(wo
 
 async def test_more_than_is_kept_means_a_gap(key):
     few = FAST | {"keep_tasks": 100}
-    async with running_gateway(sections={"watch": few, **key}, pace=STILL) as world, contextlib.AsyncExitStack() as stack:
+    async with (
+        running_gateway(sections={"watch": few, **key}, pace=STILL) as world,
+        contextlib.AsyncExitStack() as stack,
+    ):
         first = start_task(world)
         token = await token_of(world)
         end_task(world, first)
         for _ in range(450):
             world.emulator.state.clock.step(1)
             end_task(world, start_task(world))
-        app = await stack.enter_async_context(open_app(config_for(world.emulator.base_url, {"watch": few, **key})))
+        app = await stack.enter_async_context(
+            open_app(config_for(world.emulator.base_url, {"watch": few, **key}))
+        )
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(app.address))
         async with watching(world, channel=channel, resume_token=token) as seen:
             await seen.until("snapshot_end")

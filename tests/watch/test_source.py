@@ -1,4 +1,6 @@
-"""CBR behind the streams: how often it is asked, what it may get wrong, and what is told when it does not answer."""
+"""CBR behind the streams: how often it is asked, what it may get wrong, and what is told when it
+does not answer.
+"""
 
 import asyncio
 import contextlib
@@ -18,7 +20,10 @@ LIST, GET = "TaskService/ListTasks", "TaskService/GetTask"
 async def lists_while(world, watchers, polls):
     """How many lists were asked for while so many streams saw that many polls."""
     async with contextlib.AsyncExitStack() as stack:
-        seen = [await stack.enter_async_context(watching(world, filter={"types": [1 + index % 9]})) for index in range(watchers)]
+        seen = [
+            await stack.enter_async_context(watching(world, filter={"types": [1 + index % 9]}))
+            for index in range(watchers)
+        ]
         for each in seen:
             await each.until("snapshot_end")
         world.emulator.state.truth.clear()
@@ -53,7 +58,9 @@ async def test_a_change_is_followed_by_a_poll_at_once():
         async with watching(world) as seen:
             await seen.until("snapshot_end")
             vault = await stage.vault(caller(world), 1)
-            await caller(world).ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}})
+            await caller(world).ok(
+                "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}}
+            )
             update = await seen.until("update")
         assert update.task.vault_id == vault.id
 
@@ -85,7 +92,9 @@ async def test_a_stream_that_is_opened_during_an_outage_begins_after_it(world):
 
 
 async def test_throttling_slows_the_polls_down():
-    async with running_gateway(sections={"watch": FAST | {"busy_s": 0.05, "backoff_s": 60}}, pace=STILL) as world:
+    async with running_gateway(
+        sections={"watch": FAST | {"busy_s": 0.05, "backoff_s": 60}}, pace=STILL
+    ) as world:
         start_task(world)
         async with watching(world) as seen:
             await seen.until("snapshot_end")
@@ -167,9 +176,14 @@ async def test_old_open_tasks_are_read_one_by_one_and_not_with_all_that_came_lat
 
 
 async def test_heartbeats_come_by_their_own_timer(world):
-    """Also while nothing that matches happens, and while CBR does not answer: then the lag grows."""
+    """Also while nothing that matches happens, and while CBR does not answer: then the lag
+    grows.
+    """
     task = start_task(world)
-    async with watching(world, heartbeat_interval={"seconds": 5}, filter={"task_ids": [task.id]}) as seen, watching(world) as noisy:
+    async with (
+        watching(world, heartbeat_interval={"seconds": 5}, filter={"task_ids": [task.id]}) as seen,
+        watching(world) as noisy,
+    ):
         await noisy.until("snapshot_end")
         for _ in range(10):
             end_task(world, start_task(world))
@@ -228,7 +242,9 @@ async def test_polling_is_logged_in_the_name_of_no_call(world):
     async with watching(world) as seen:
         await seen.until("snapshot_end")
         poller = next(iter(world.app.hub.projects.values())).poller
-        poller.source = dataclasses.replace(poller.source, observe=lambda *_, **_more: bound.append(CALL_FIELDS.get()))
+        poller.source = dataclasses.replace(
+            poller.source, observe=lambda *_, **_more: bound.append(CALL_FIELDS.get())
+        )
         await until(lambda: bound)
     assert bound[0] is None
 
@@ -247,8 +263,12 @@ async def test_a_task_that_cannot_be_read_keeps_nobody_from_the_others(world):
     assert waiting.kinds[:2] == ["snapshot_end", "source_status"]
 
 
-async def test_a_task_that_is_listed_late_is_told_however_many_newer_ones_there_were_at_the_start(world):
-    """It was begun before the newest 200, so that a first page of the list does not reach back to it."""
+async def test_a_task_that_is_listed_late_is_told_however_many_newer_ones_there_were_at_the_start(
+    world,
+):
+    """It was begun before the newest 200, so that a first page of the list does not reach back to
+    it.
+    """
     for _ in range(250):
         end_task(world, start_task(world))
     async with watching(world) as seen:

@@ -17,13 +17,17 @@ RESOLVED = types_pb2.SUBMISSION_STATE_RESOLVED
 
 @pytest.fixture(scope="module")
 async def shared_world() -> AsyncIterator[World]:
-    async with running_gateway(sections={"watch": FAST, "tasks": {"settle_s": 1}}, pace=STILL) as world:
+    async with running_gateway(
+        sections={"watch": FAST, "tasks": {"settle_s": 1}}, pace=STILL
+    ) as world:
         yield world
 
 
 async def backup_begun(world, resources=2):
     vault = await stage.vault(caller(world), resources)
-    made = await caller(world).ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}})
+    made = await caller(world).ok(
+        "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}}
+    )
     assert made.submission.state == types_pb2.SUBMISSION_STATE_CORRELATING
     return made.submission.id
 
@@ -35,8 +39,12 @@ def tasks_of(world):
 async def test_the_tasks_of_a_submission_are_told_as_they_are_found_until_all_have_ended(world):
     submission_id = await backup_begun(world)
     await backup_begun(world, 1)
-    async with watching(world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True) as seen:
-        while (submission := await seen.until("submission", len(seen.of("submission")) or 1)).state != RESOLVED:
+    async with watching(
+        world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
+    ) as seen:
+        while (
+            submission := await seen.until("submission", len(seen.of("submission")) or 1)
+        ).state != RESOLVED:
             await seen.until("submission", len(seen.of("submission")) + 1)
         assert len(submission.task_ids) == 2
         for task in tasks_of(world):
@@ -44,7 +52,11 @@ async def test_the_tasks_of_a_submission_are_told_as_they_are_found_until_all_ha
         await seen.ended()
     assert seen.failure is None
     assert sorted(seen.tasks("terminal")) == sorted(submission.task_ids)
-    assert {event.terminal.task.submission_id for event in seen.events if event.WhichOneof("event") == "terminal"} == {submission_id}
+    assert {
+        event.terminal.task.submission_id
+        for event in seen.events
+        if event.WhichOneof("event") == "terminal"
+    } == {submission_id}
     assert seen.of("stream_end")[0].reason == task_pb2.STREAM_END_REASON_ALL_TERMINAL
 
 
@@ -55,14 +67,21 @@ async def test_tasks_that_ended_before_it_was_known_whose_they_are_are_told(worl
     ended = tasks_of(world)
     for task in ended:
         end_task(world, task)
-    async with watching(world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True) as seen:
+    async with watching(
+        world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
+    ) as seen:
         await seen.ended()
     assert sorted(seen.tasks("terminal")) == sorted(task.id for task in ended)
 
 
 async def test_unknown_and_foreign_submissions_are_removed(world):
     foreign = await backup_begun(world)
-    async with watching(world, "databases", filter={"submission_ids": [foreign, "nothing"]}, end_when_all_terminal=True) as seen:
+    async with watching(
+        world,
+        "databases",
+        filter={"submission_ids": [foreign, "nothing"]},
+        end_when_all_terminal=True,
+    ) as seen:
         await seen.ended()
     assert {(each.submission_id, each.reason) for each in seen.of("removed")} == {
         (foreign, task_pb2.TASK_REMOVAL_REASON_NOT_FOUND),
@@ -76,7 +95,9 @@ async def test_waiting_for_a_submission_ends_when_all_of_its_tasks_have(world):
     stub = task_pb2_grpc.TaskServiceStub(world.channel)
 
     def wait(name, **more):
-        return stub.WaitTask(task_pb2.WaitTaskRequest(submission_id=name, **more), metadata=world.metadata())
+        return stub.WaitTask(
+            task_pb2.WaitTaskRequest(submission_id=name, **more), metadata=world.metadata()
+        )
 
     early = await wait(submission_id, timeout={"nanos": 100_000_000})
     assert (early.done, early.submission.id) == (False, submission_id)
@@ -97,7 +118,9 @@ async def test_lists_and_single_tasks_say_which_submission_started_them(world):
         await seen.until("update", 2)
         task_id = seen.tasks("update")[0]
     payments = caller(world)
-    assert (await payments.ok("TaskService/GetTask", {"task_id": task_id})).task.submission_id == submission_id
+    assert (
+        await payments.ok("TaskService/GetTask", {"task_id": task_id})
+    ).task.submission_id == submission_id
     end_task(world, world.emulator.state.world.tasks.log[task_id], "failed", "BackupService.6105")
     rows = (await payments.ok("TaskService/ListTasks", {})).tasks
     assert {row.submission_id for row in rows} == {submission_id}
@@ -112,7 +135,9 @@ async def test_a_stream_that_is_resumed_goes_on_with_the_tasks_of_its_submission
         token = await seen.leave()
     for task in tasks_of(world):
         end_task(world, task)
-    async with watching(world, filter=wanted, resume_token=token, end_when_all_terminal=True) as again:
+    async with watching(
+        world, filter=wanted, resume_token=token, end_when_all_terminal=True
+    ) as again:
         await again.ended()
     assert len(again.tasks("terminal")) == 2
 
@@ -122,12 +147,16 @@ async def test_a_stream_does_not_end_before_the_tasks_that_were_found_elsewhere_
     async with running_gateway(sections={"watch": FAST}, pace=STILL) as world:
         submission_id = await backup_begun(world, 1)
         order(world, "list_lag", "TaskService/ListTasks", seconds=3600, times=None)
-        async with watching(world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True) as seen:
+        async with watching(
+            world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
+        ) as seen:
             await seen.until("snapshot_end")
             order(world, "status", status=503, times=None)
             await seen.until("source_status")
             (task,) = tasks_of(world)
-            found = types_pb2.Submission(id=submission_id, state=RESOLVED, task_ids=[task.id, "gone"])
+            found = types_pb2.Submission(
+                id=submission_id, state=RESOLVED, task_ids=[task.id, "gone"]
+            )
             world.app.hub.hear(task.project_id, found)
             await seen.until("submission", 2)
             end_task(world, task)

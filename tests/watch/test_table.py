@@ -9,11 +9,20 @@ from gateway.watch.row import Row, revision_of
 from gateway.watch.table import NEVER, Listing, Table
 
 WAITING, RUNNING = task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING
-SUCCEEDED, FAILED, OTHER = task_pb2.TASK_STATUS_SUCCEEDED, task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_OTHER
+SUCCEEDED, FAILED, OTHER = (
+    task_pb2.TASK_STATUS_SUCCEEDED,
+    task_pb2.TASK_STATUS_FAILED,
+    task_pb2.TASK_STATUS_OTHER,
+)
 
 
 def task(name="t", status=RUNNING, *, created=1000, updated=1000, progress=0, ended=0):
-    made = task_pb2.Task(id=name, status=status, create_time=Timestamp(seconds=created), update_time=Timestamp(seconds=updated))
+    made = task_pb2.Task(
+        id=name,
+        status=status,
+        create_time=Timestamp(seconds=created),
+        update_time=Timestamp(seconds=updated),
+    )
     made.details.common.progress_percent = progress
     if ended:
         made.end_time.FromSeconds(ended)
@@ -42,13 +51,17 @@ def test_revisions_grow_on_the_way_of_a_task():
         task(status=OTHER, updated=1002),
         task(status=SUCCEEDED, updated=1003, ended=1003, progress=100),
     ]
-    assert all(revision_of(earlier) < revision_of(later) for earlier, later in itertools.pairwise(way))
+    assert all(
+        revision_of(earlier) < revision_of(later) for earlier, later in itertools.pairwise(way)
+    )
     assert all(0 < revision_of(each) < 2**63 for each in way)
 
 
 def test_an_end_has_one_number_whatever_is_touched_later():
     ended = task(status=FAILED, updated=1003, ended=1003)
-    assert revision_of(ended) == revision_of(task(status=FAILED, updated=5000, ended=1003, progress=7))
+    assert revision_of(ended) == revision_of(
+        task(status=FAILED, updated=5000, ended=1003, progress=7)
+    )
     assert revision_of(task(status=OTHER, ended=1003)) == revision_of(ended)
 
 
@@ -64,7 +77,12 @@ def test_an_older_state_changes_nothing():
 def test_history_is_no_news():
     table = Table(100, 0)
     assert told(apply(table, row("a", status=SUCCEEDED, ended=1000), since=900_000_000)) == []
-    news = apply(table, row("old", status=SUCCEEDED, created=800, ended=801), row("new", status=SUCCEEDED, ended=1001), since=700_000_000)
+    news = apply(
+        table,
+        row("old", status=SUCCEEDED, created=800, ended=801),
+        row("new", status=SUCCEEDED, ended=1001),
+        since=700_000_000,
+    )
     assert told(news) == ["new"]
     assert told(apply(table, row("older open", created=10))) == ["older open"]
 
@@ -95,7 +113,9 @@ def test_two_absences_make_a_task_gone_and_one_does_not():
 
 def test_only_so_many_ended_tasks_are_kept_and_what_was_dropped_is_not_covered():
     table = Table(3, 0)
-    ended = [row(f"t{second}", status=SUCCEEDED, created=second, ended=second) for second in range(1, 6)]
+    ended = [
+        row(f"t{second}", status=SUCCEEDED, created=second, ended=second) for second in range(1, 6)
+    ]
     apply(table, row("open", created=1), *ended)
     assert set(table.rows) == {"open", "t3", "t4", "t5"}
     assert table.floor_us == 2_000_001
@@ -114,8 +134,18 @@ def test_what_was_too_much_to_list_is_never_covered():
 
 def test_an_old_task_that_somebody_asked_for_is_kept_beside_the_new_ones():
     table = Table(3, 0)
-    apply(table, *(row(f"t{second}", status=SUCCEEDED, created=second, ended=second) for second in range(11, 16)))
+    apply(
+        table,
+        *(
+            row(f"t{second}", status=SUCCEEDED, created=second, ended=second)
+            for second in range(11, 16)
+        ),
+    )
     for second in range(1, 6):
-        apply(table, row(f"old{second}", status=SUCCEEDED, created=second, ended=second), since=20_000_000)
+        apply(
+            table,
+            row(f"old{second}", status=SUCCEEDED, created=second, ended=second),
+            since=20_000_000,
+        )
         assert table.covers(13_000_000, [f"old{second}"])
     assert set(table.rows) == {"t13", "t14", "t15", "old3", "old4", "old5"}

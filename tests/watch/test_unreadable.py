@@ -21,11 +21,17 @@ REFUSALS = {
 }
 """Faults of one task that repeating does not mend, and the code that is told."""
 TROUBLES = {
-    "500": ({"kind": "status", "status": 500, "body": {"error_code": "X", "error_msg": "x"}}, "INTERNAL"),
+    "500": (
+        {"kind": "status", "status": 500, "body": {"error_code": "X", "error_msg": "x"}},
+        "INTERNAL",
+    ),
     "503": ({"kind": "status", "status": 503}, "UNAVAILABLE"),
     "no answer": ({"kind": "cut"}, "UNAVAILABLE"),
     "not JSON": ({"kind": "raw", "body": "<html>"}, "INTERNAL"),
-    "another shape": ({"kind": "raw", "body": {"operation_log": {"id": "x", "created_at": 7}}}, "INTERNAL"),
+    "another shape": (
+        {"kind": "raw", "body": {"operation_log": {"id": "x", "created_at": 7}}},
+        "INTERNAL",
+    ),
 }
 """Faults of one task that may pass."""
 FAULTS = REFUSALS | TROUBLES
@@ -49,17 +55,27 @@ def code_of(failure):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_of_two_named_tasks_the_one_that_cannot_be_read_is_told_and_the_other_followed(world, fault):
+async def test_of_two_named_tasks_the_one_that_cannot_be_read_is_told_and_the_other_followed(
+    world, fault
+):
     live, old = start_task(world), unlisted(world)
     broken(world, old, fault)
-    async with watching(world, filter={"task_ids": [old, live.id]}, end_when_all_terminal=True) as seen:
+    async with watching(
+        world, filter={"task_ids": [old, live.id]}, end_when_all_terminal=True
+    ) as seen:
         await seen.until("snapshot_end")
         end_task(world, live)
         await seen.until("terminal")
         await seen.ended()
     statuses, (removed,) = seen.of("source_status"), seen.of("removed")
-    assert [(status.healthy, status.task_id, status.failure.code) for status in statuses] == [(False, old, code_of(fault))]
-    assert (removed.task_id, removed.reason, removed.failure.code) == (old, UNREADABLE, code_of(fault))
+    assert [(status.healthy, status.task_id, status.failure.code) for status in statuses] == [
+        (False, old, code_of(fault))
+    ]
+    assert (removed.task_id, removed.reason, removed.failure.code) == (
+        old,
+        UNREADABLE,
+        code_of(fault),
+    )
     assert (seen.tasks("terminal"), seen.of("stream_end")[0].reason) == ([live.id], ALL_TERMINAL)
 
 
@@ -67,7 +83,9 @@ async def test_of_two_named_tasks_the_one_that_cannot_be_read_is_told_and_the_ot
 async def test_a_task_that_does_not_exist_is_removed_while_another_is_unreadable(world, status):
     broken(world, "old", "403")
     order(world, "status", GET, on="never", status=status, times=None)
-    async with watching(world, filter={"task_ids": ["old", "never"]}, end_when_all_terminal=True) as seen:
+    async with watching(
+        world, filter={"task_ids": ["old", "never"]}, end_when_all_terminal=True
+    ) as seen:
         await seen.ended()
     reasons = {each.task_id: each.reason for each in seen.of("removed")}
     assert reasons == {"old": UNREADABLE, "never": task_pb2.TASK_REMOVAL_REASON_NOT_FOUND}
@@ -168,13 +186,22 @@ async def test_a_task_that_can_be_read_again_is_told_and_followed(world):
 
 
 @pytest.mark.parametrize(
-    "fault", [{"kind": "status", "status": 403}, {"kind": "status", "status": 404}, {"kind": "status", "status": 500}, {"kind": "garbage"}]
+    "fault",
+    [
+        {"kind": "status", "status": 403},
+        {"kind": "status", "status": 404},
+        {"kind": "status", "status": 500},
+        {"kind": "garbage"},
+    ],
 )
 async def test_named_tasks_are_followed_where_the_list_cannot_be_read(world, fault):
     live = start_task(world)
     rest = {**fault}
     order(world, rest.pop("kind"), LIST, times=None, **rest)
-    async with watching(world, filter={"task_ids": [live.id]}, end_when_all_terminal=True) as seen, watching(world) as all_of_them:
+    async with (
+        watching(world, filter={"task_ids": [live.id]}, end_when_all_terminal=True) as seen,
+        watching(world) as all_of_them,
+    ):
         await seen.until("snapshot_end")
         assert not (await all_of_them.until("source_status")).healthy
         end_task(world, live)
@@ -196,7 +223,12 @@ def misspelt(monkeypatch, *task_ids):
 async def test_a_row_that_cannot_be_understood_keeps_nobody_from_the_others(world, monkeypatch):
     live, strange = start_task(world), start_task(world)
     misspelt(monkeypatch, strange.id)
-    async with watching(world) as seen, watching(world, filter={"task_ids": [strange.id, live.id]}, end_when_all_terminal=True) as named:
+    async with (
+        watching(world) as seen,
+        watching(
+            world, filter={"task_ids": [strange.id, live.id]}, end_when_all_terminal=True
+        ) as named,
+    ):
         status = await seen.until("source_status")
         end_task(world, live)
         await seen.until("terminal")
@@ -206,7 +238,10 @@ async def test_a_row_that_cannot_be_understood_keeps_nobody_from_the_others(worl
         await seen.until("update")
     assert (status.healthy, status.task_id, status.failure.code) == (False, strange.id, 13)
     assert (seen.tasks("terminal"), seen.tasks("update")) == ([live.id], [strange.id])
-    assert (named.tasks("terminal"), [each.task_id for each in named.of("removed")]) == ([live.id], [strange.id])
+    assert (named.tasks("terminal"), [each.task_id for each in named.of("removed")]) == (
+        [live.id],
+        [strange.id],
+    )
 
 
 async def test_a_project_that_is_not_served_any_more_is_told(world):
@@ -218,14 +253,20 @@ async def test_a_project_that_is_not_served_any_more_is_told(world):
     assert (status.healthy, status.failure.code) == (False, 7)
 
 
-# Submissions and WaitTask -----------------------------------------------------------------------------------------------------------
+# Submissions and WaitTask
+# --------------------------------------------------------------------------------------------------
 
 
 async def heard(world, seen, task_ids):
     """Has the stream told which tasks its submission has."""
     (submission,) = seen.of("submission")[:1]
     project = next(iter(world.app.hub.projects))
-    world.app.hub.hear(project, types_pb2.Submission(id=submission.id, state=types_pb2.SUBMISSION_STATE_RESOLVED, task_ids=task_ids))
+    world.app.hub.hear(
+        project,
+        types_pb2.Submission(
+            id=submission.id, state=types_pb2.SUBMISSION_STATE_RESOLVED, task_ids=task_ids
+        ),
+    )
 
 
 async def test_of_the_tasks_of_a_submission_each_is_told_by_itself():
@@ -236,7 +277,9 @@ async def test_of_the_tasks_of_a_submission_each_is_told_by_itself():
         submission_id = await backup_begun(world, 1)
         (live,) = world.emulator.state.world.tasks.log.values()
         broken(world, "old", "403")
-        async with watching(world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True) as seen:
+        async with watching(
+            world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
+        ) as seen:
             await seen.until("snapshot_end")
             await heard(world, seen, ["old", live.id])
             end_task(world, live)
@@ -247,7 +290,11 @@ async def test_of_the_tasks_of_a_submission_each_is_told_by_itself():
 
 def wait(world, task_id, timeout_s=10, **more):
     stub = task_pb2_grpc.TaskServiceStub(world.channel)
-    return stub.WaitTask(task_pb2.WaitTaskRequest(task_id=task_id, **more), metadata=world.metadata(), timeout=timeout_s)
+    return stub.WaitTask(
+        task_pb2.WaitTaskRequest(task_id=task_id, **more),
+        metadata=world.metadata(),
+        timeout=timeout_s,
+    )
 
 
 async def refused(call):
@@ -267,7 +314,9 @@ async def test_waiting_for_a_task_that_cannot_be_read_is_never_answered_with_ok(
 async def test_waiting_through_an_outage_is_not_answered_with_ok(world):
     task = start_task(world)
     order(world, "status", status=503, times=None)
-    assert (await refused(wait(world, task.id, timeout={"seconds": 1}))).reason == "UPSTREAM_UNAVAILABLE"
+    assert (
+        await refused(wait(world, task.id, timeout={"seconds": 1}))
+    ).reason == "UPSTREAM_UNAVAILABLE"
 
 
 async def test_waiting_in_a_project_that_is_not_served_any_more_is_refused_at_once(world):
@@ -279,9 +328,15 @@ async def test_waiting_in_a_project_that_is_not_served_any_more_is_refused_at_on
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-async def test_wherever_in_the_list_a_row_without_an_id_stands_the_other_tasks_are_told(world, monkeypatch, bad):
+async def test_wherever_in_the_list_a_row_without_an_id_stands_the_other_tasks_are_told(
+    world, monkeypatch, bad
+):
     tasks, real = [start_task(world) for _ in range(3)], shown_tasks.task_view
-    monkeypatch.setattr(shown_tasks, "task_view", lambda of, task: real(of, task) | ({"id": ""} if task.id == tasks[bad].id else {}))
+    monkeypatch.setattr(
+        shown_tasks,
+        "task_view",
+        lambda of, task: real(of, task) | ({"id": ""} if task.id == tasks[bad].id else {}),
+    )
     async with watching(world) as seen:
         await seen.until("snapshot_end")
     assert set(seen.tasks("snapshot_task")) == {task.id for task in tasks} - {tasks[bad].id}
@@ -289,7 +344,9 @@ async def test_wherever_in_the_list_a_row_without_an_id_stands_the_other_tasks_a
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-async def test_wherever_in_the_list_a_row_without_a_status_stands_the_other_tasks_are_told(world, monkeypatch, bad):
+async def test_wherever_in_the_list_a_row_without_a_status_stands_the_other_tasks_are_told(
+    world, monkeypatch, bad
+):
     tasks = [start_task(world) for _ in range(3)]
     misspelt(monkeypatch, tasks[bad].id)
     async with watching(world) as seen:

@@ -13,7 +13,11 @@ from tests.watch.streams import end_task, start_task
 
 def wait(world, task_id, timeout_s=10, **more):
     stub = task_pb2_grpc.TaskServiceStub(world.channel)
-    return stub.WaitTask(task_pb2.WaitTaskRequest(task_id=task_id, **more), metadata=world.metadata(), timeout=timeout_s)
+    return stub.WaitTask(
+        task_pb2.WaitTaskRequest(task_id=task_id, **more),
+        metadata=world.metadata(),
+        timeout=timeout_s,
+    )
 
 
 async def refused(call):
@@ -40,7 +44,9 @@ async def test_it_answers_at_once_for_a_task_that_has_ended(world):
     assert (await wait(world, task.id)).done
 
 
-@pytest.mark.parametrize("limits", [{"timeout": {"nanos": 300_000_000}}, {"timeout_s": 0.8}, {"timeout": {}}])
+@pytest.mark.parametrize(
+    "limits", [{"timeout": {"nanos": 300_000_000}}, {"timeout_s": 0.8}, {"timeout": {}}]
+)
 async def test_at_its_limit_it_says_that_it_is_not_done(world, limits):
     task = start_task(world)
     assert not (await wait(world, task.id, **limits)).done
@@ -50,12 +56,20 @@ async def test_a_task_that_does_not_exist_or_is_anothers_is_not_found(world):
     foreign = start_task(world, project_id=DATABASES_PROJECT_ID)
     for task_id in (foreign.id, "nothing"):
         failed = await refused(wait(world, task_id))
-        assert (failed.code, failed.reason, failed.details["ResourceInfo"].resource_name) == ("NOT_FOUND", "TASK_NOT_FOUND", task_id)
+        assert (failed.code, failed.reason, failed.details["ResourceInfo"].resource_name) == (
+            "NOT_FOUND",
+            "TASK_NOT_FOUND",
+            task_id,
+        )
 
 
 @pytest.mark.parametrize(
     ("fields", "field"),
-    [({"task_id": ""}, "task_id"), ({"task_id": "../x"}, "task_id"), ({"task_id": "t", "timeout": {"seconds": 61}}, "timeout")],
+    [
+        ({"task_id": ""}, "task_id"),
+        ({"task_id": "../x"}, "task_id"),
+        ({"task_id": "t", "timeout": {"seconds": 61}}, "timeout"),
+    ],
 )
 async def test_a_broken_request_names_its_field(world, fields, field):
     failed = await refused(wait(world, **fields))

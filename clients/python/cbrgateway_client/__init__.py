@@ -1,6 +1,7 @@
 """What every Python caller of CBR Gateway would otherwise write for itself.
 
-Gateway     channels, for asyncio and without: TLS, credential, deadlines, repeats, a request_id for every change
+Gateway     channels, for asyncio and without: TLS, credential, deadlines, repeats, a request_id for
+            every change
 CallError   what a refusal says, unpacked; its Kind says who ended the call
 retry_when_limited   calls again after the delay that a limit asks for
 watch_tasks follows tasks through cuts and restarts of the gateway

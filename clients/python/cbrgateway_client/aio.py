@@ -20,7 +20,9 @@ __all__ = ["retry_when_limited", "watch_tasks"]
 Answer = TypeVar("Answer")
 
 
-async def retry_when_limited(call: Callable[[], Awaitable[Answer]], *, timeout_s: float = 60) -> Answer:
+async def retry_when_limited(
+    call: Callable[[], Awaitable[Answer]], *, timeout_s: float = 60
+) -> Answer:
     """As `cbrgateway_client.retry_when_limited`."""
     end = time.monotonic() + timeout_s
     with one_change():
@@ -32,9 +34,15 @@ async def retry_when_limited(call: Callable[[], Awaitable[Answer]], *, timeout_s
 
 
 async def watch_tasks(
-    stub: "TaskServiceAsyncStub", request: task_pb2.WatchTasksRequest | None = None, *, reconnect_timeout_s: float = 60
+    stub: "TaskServiceAsyncStub",
+    request: task_pb2.WatchTasksRequest | None = None,
+    *,
+    reconnect_timeout_s: float = 60,
 ) -> AsyncIterator[task_pb2.WatchTasksResponse]:
-    """As `cbrgateway_client.watch_tasks`. Leave it early through `contextlib.aclosing`, or the stream stays open until it is collected."""
+    """As `cbrgateway_client.watch_tasks`.
+
+    Leave it early through `contextlib.aclosing`, or the stream stays open until it is collected.
+    """
     memory = Resumption(request or task_pb2.WatchTasksRequest(), reconnect_timeout_s)
     while True:
         call = stub.WatchTasks(memory.opened())
@@ -56,7 +64,10 @@ async def watch_tasks(
 
 
 async def _next(call: Any, silence_s: float) -> task_pb2.WatchTasksResponse | None:  # noqa: ANN401 - with and without interceptors
-    """The next response, None at the end. Raises grpc.RpcError, also when there was none for `silence_s`."""
+    """The next response, None at the end.
+
+    Raises grpc.RpcError, also when there was none for `silence_s`.
+    """
     try:
         async with asyncio.timeout(silence_s):
             response = await call.read()

@@ -17,10 +17,11 @@ Answer = TypeVar("Answer")
 
 
 def retry_when_limited(call: Callable[[], Answer], *, timeout_s: float = 60) -> Answer:
-    """Makes a call, and again after the delay that the gateway asks for, as long as a limit refuses it and `timeout_s` allows.
+    """Makes a call, and again after the delay that the gateway asks for, as long as a limit refuses
+    it and `timeout_s` allows.
 
-    `call` makes one change at most: all tries have the same request_id, yours or a new one. That makes it safe, since the answer of a change may be
-    lost, and a limit refuse the repeat.
+    `call` makes one change at most: all tries have the same request_id, yours or a new one. That
+    makes it safe, since the answer of a change may be lost, and a limit refuse the repeat.
     """
     end = time.monotonic() + timeout_s
     with one_change():
@@ -32,14 +33,20 @@ def retry_when_limited(call: Callable[[], Answer], *, timeout_s: float = 60) -> 
 
 
 def watch_tasks(
-    stub: TaskServiceStub, request: task_pb2.WatchTasksRequest | None = None, *, reconnect_timeout_s: float = 60
+    stub: TaskServiceStub,
+    request: task_pb2.WatchTasksRequest | None = None,
+    *,
+    reconnect_timeout_s: float = 60,
 ) -> Iterator[task_pb2.WatchTasksResponse]:
-    """Follows tasks until all are final (`end_when_all_terminal`) or the loop is left; through cuts and restarts of the gateway.
+    """Follows tasks until all are final (`end_when_all_terminal`) or the loop is left; through cuts
+    and restarts of the gateway.
 
-    Yields every event but `stream_end` and those of a task that came before, by its id and revision. Each has a `resume_token`; a request with the
-    last one goes on from there, also in another process. Handle `gap`: events may be missing, a snapshot follows.
+    Yields every event but `stream_end` and those of a task that came before, by its id and
+    revision. Each has a `resume_token`; a request with the last one goes on from there, also in
+    another process. Handle `gap`: events may be missing, a snapshot follows.
 
-    Raises CallError for a refusal, and when nothing was heard for longer than `reconnect_timeout_s` and the next try fails, too.
+    Raises CallError for a refusal, and when nothing was heard for longer than `reconnect_timeout_s`
+    and the next try fails, too.
     """
     memory = Resumption(request or task_pb2.WatchTasksRequest(), reconnect_timeout_s)
     while True:
@@ -62,7 +69,10 @@ def watch_tasks(
 
 
 def _next(call: Any, silence_s: float) -> task_pb2.WatchTasksResponse | None:  # noqa: ANN401 - grpc's type has no cancel
-    """The next response, None at the end. Raises grpc.RpcError, also when there was none for `silence_s`."""
+    """The next response, None at the end.
+
+    Raises grpc.RpcError, also when there was none for `silence_s`.
+    """
     silent = threading.Event()
 
     def give_up() -> None:

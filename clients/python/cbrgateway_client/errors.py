@@ -11,7 +11,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS: Final = "grpc-status-details-bin"
 _PREFIX: Final = "ERROR_REASON_"
-_UNTRUSTED: Final = ("certificate verify failed", "certificate_verify_failed", "is not in peer certificate")
+_UNTRUSTED: Final = (
+    "certificate verify failed",
+    "certificate_verify_failed",
+    "is not in peer certificate",
+)
 
 
 class Kind(StrEnum):
@@ -29,13 +33,20 @@ class Kind(StrEnum):
 
 
 class CallError(grpc.aio.AioRpcError):
-    """A call that failed. `code()`, `details()` and `trailing_metadata()` are gRPC's own; the rest is what the gateway adds.
+    """A call that failed.
 
-    Where something between caller and gateway ended the call, such as a lost connection, `reason` is UNSPECIFIED and everything else is empty.
+    `code()`, `details()` and `trailing_metadata()` are gRPC's own; the rest is what the gateway
+    adds.
+
+    Where something between caller and gateway ended the call, such as a lost connection, `reason`
+    is UNSPECIFIED and everything else is empty.
     """
 
     request_id = ""
-    """The request_id that the change was sent with. Send the change again with it, and it is made once, whatever became of the first try."""
+    """The request_id that the change was sent with.
+
+    Send the change again with it, and it is made once, whatever became of the first try.
+    """
 
     def __init__(self, *status: Any) -> None:  # noqa: ANN401 - the arguments of AioRpcError
         super().__init__(*status)
@@ -49,17 +60,31 @@ class CallError(grpc.aio.AioRpcError):
         self.facts = dict(info.metadata)
         """Facts about the call: `attempts` and `sent` where CBR was called, and more."""
         self.call_id: str = _one(found, error_details_pb2.RequestInfo()).request_id
-        """The gateway's name for this call, as in its log. Give it to the gateway's operator with questions."""
+        """The gateway's name for this call, as in its log.
+
+        Give it to the gateway's operator with questions.
+        """
         self.field_violations = tuple(_one(found, error_details_pb2.BadRequest()).field_violations)
         """For INVALID_ARGUMENT: the field, what is wrong, and the rule."""
-        self.precondition_violations = tuple(_one(found, error_details_pb2.PreconditionFailure()).violations)
+        self.precondition_violations = tuple(
+            _one(found, error_details_pb2.PreconditionFailure()).violations
+        )
         """For FAILED_PRECONDITION: what stands in the way."""
         self.quota_violations = tuple(_one(found, error_details_pb2.QuotaFailure()).violations)
         """For RESOURCE_EXHAUSTED: each limit that does not allow the call."""
-        self.resource = next((detail for detail in found if isinstance(detail, error_details_pb2.ResourceInfo)), None)
-        """What the call is about, such as the vault that is missing. None: the gateway names nothing."""
-        retry = next((detail for detail in found if isinstance(detail, error_details_pb2.RetryInfo)), None)
-        self.retry_delay_s: float | None = retry.retry_delay.ToTimedelta().total_seconds() if retry else None
+        self.resource = next(
+            (detail for detail in found if isinstance(detail, error_details_pb2.ResourceInfo)), None
+        )
+        """What the call is about, such as the vault that is missing.
+
+        None: the gateway names nothing.
+        """
+        retry = next(
+            (detail for detail in found if isinstance(detail, error_details_pb2.RetryInfo)), None
+        )
+        self.retry_delay_s: float | None = (
+            retry.retry_delay.ToTimedelta().total_seconds() if retry else None
+        )
         """After which time the call may succeed. None: nothing is known."""
 
     @classmethod
@@ -73,7 +98,10 @@ class CallError(grpc.aio.AioRpcError):
         return made
 
     def __str__(self) -> str:
-        return f"{self.code().name}{f' ({self.reason_name})' if self.reason_name else ''}: {self.details()}"
+        return (
+            f"{self.code().name}{f' ({self.reason_name})' if self.reason_name else ''}:"
+            f" {self.details()}"
+        )
 
 
 def _kind(code: grpc.StatusCode, text: str, *, answered: bool) -> Kind:
@@ -83,7 +111,9 @@ def _kind(code: grpc.StatusCode, text: str, *, answered: bool) -> Kind:
         return Kind.DEADLINE
     if code is not grpc.StatusCode.UNAVAILABLE:
         return Kind.OTHER
-    return Kind.UNTRUSTED if any(words in text.lower() for words in _UNTRUSTED) else Kind.UNREACHABLE
+    return (
+        Kind.UNTRUSTED if any(words in text.lower() for words in _UNTRUSTED) else Kind.UNREACHABLE
+    )
 
 
 def _details(packed: str | bytes) -> Iterator[Message]:
@@ -98,7 +128,9 @@ def _details(packed: str | bytes) -> Iterator[Message]:
         error_details_pb2.ResourceInfo,
     )
     try:
-        status = status_pb2.Status.FromString(packed if isinstance(packed, bytes) else packed.encode("latin-1"))
+        status = status_pb2.Status.FromString(
+            packed if isinstance(packed, bytes) else packed.encode("latin-1")
+        )
         for detail in status.details:
             for kind in kinds:
                 if detail.Is(kind.DESCRIPTOR):
@@ -115,4 +147,6 @@ def _reason(name: str) -> errors_pb2.ErrorReason.ValueType:
     if not name:
         return errors_pb2.ERROR_REASON_UNSPECIFIED
     known = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name.get(_PREFIX + name)
-    return errors_pb2.ErrorReason.ValueType(known.number) if known else errors_pb2.ERROR_REASON_OTHER
+    return (
+        errors_pb2.ErrorReason.ValueType(known.number) if known else errors_pb2.ERROR_REASON_OTHER
+    )

@@ -1,4 +1,6 @@
-"""Channels to a gateway: encrypted unless asked otherwise, and with everything that each call needs."""
+"""Channels to a gateway: encrypted unless asked otherwise, and with everything that each call
+needs.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,23 +24,31 @@ class Gateway:
 
     - carry the credential, and `x-cbr-project-id` where a project is given;
     - have a deadline: 20 s for a read, 60 s for a change, or an earlier one of yours;
-    - are repeated when the gateway cannot be reached; changes, too, since each has a request_id, yours or a new one;
+    - are repeated when the gateway cannot be reached; changes, too, since each has a request_id,
+      yours or a new one;
     - raise CallError, where they are not futures of the blocking API.
 
-    Raises ValueError for a credential or project that cannot stand in a header, such as one with the end of its line; from calls, if a function has
-    returned it. Raises OSError from the methods if a file cannot be read.
+    Raises ValueError for a credential or project that cannot stand in a header, such as one with
+    the end of its line; from calls, if a function has returned it. Raises OSError from the methods
+    if a file cannot be read.
     """
 
     address: str
     """`host:port`."""
     credential: str | Callable[[], str] = field(default="", repr=False)
-    """An API key or a token (JWT). A function is asked for each call, so that a token can be renewed; it must not block."""
+    """An API key or a token (JWT).
+
+    A function is asked for each call, so that a token can be renewed; it must not block.
+    """
     project_id: str = ""
     """The project to act in, for tenants that have several."""
     plaintext: bool = False
     """Do not encrypt: on the same machine, or within a service mesh."""
     ca_file: Path | None = None
-    """Authorities (PEM) that the gateway's certificate is checked against. None: those that gRPC comes with."""
+    """Authorities (PEM) that the gateway's certificate is checked against.
+
+    None: those that gRPC comes with.
+    """
     certificate_file: Path | None = None
     key_file: Path | None = None
     """The caller's own certificate and key (PEM), for gateways that know callers by them."""
@@ -50,7 +60,11 @@ class Gateway:
 
     def channel(self) -> grpc.Channel:
         """For calls that block. Use it in a `with` block, and once for many calls."""
-        bare = grpc.insecure_channel(self.address, _options()) if self.plaintext else grpc.secure_channel(self.address, self._tls(), _options())
+        bare = (
+            grpc.insecure_channel(self.address, _options())
+            if self.plaintext
+            else grpc.secure_channel(self.address, self._tls(), _options())
+        )
         return grpc.intercept_channel(bare, Blocking(self._metadata))
 
     def aio_channel(self) -> grpc.aio.Channel:
@@ -61,7 +75,10 @@ class Gateway:
         return grpc.aio.secure_channel(self.address, self._tls(), _options(), interceptors=around)
 
     def _tls(self) -> grpc.ChannelCredentials:
-        ca, key, certificate = (Path(file).read_bytes() if file else None for file in (self.ca_file, self.key_file, self.certificate_file))
+        ca, key, certificate = (
+            Path(file).read_bytes() if file else None
+            for file in (self.ca_file, self.key_file, self.certificate_file)
+        )
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def _metadata(self) -> Metadata:
@@ -77,17 +94,23 @@ class Gateway:
 def _check(what: str, value: str) -> None:
     """Before gRPC does: its error would show the value."""
     if not (value.isascii() and value.isprintable()):
-        raise ValueError(f"The {what} has a character that cannot stand in a header, such as the end of a line.")
+        raise ValueError(
+            f"The {what} has a character that cannot stand in a header, such as the end of a line."
+        )
 
 
 def _options() -> list[tuple[str, int | str]]:
     return [
-        ("grpc.service_config", (files("cbrgateway_client") / "service_config.json").read_text("utf-8")),
+        (
+            "grpc.service_config",
+            (files("cbrgateway_client") / "service_config.json").read_text("utf-8"),
+        ),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
         # A connection that died without a word is noticed while calls wait for it.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
-        # A connection of its own for each channel. gRPC would let all channels to an address share one, which carries 256 calls at a time.
+        # A connection of its own for each channel. gRPC would let all channels to an address share
+        # one, which carries 256 calls at a time.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -1,14 +1,15 @@
-"""What a watch remembers between its streams, and what it does when one ends. No input and no output: `blocking` and `aio` have those.
+"""What a watch remembers between its streams, and what it does when one ends.
 
-| the stream ended with | then |
-|---|---|
-| OK and `stream_end` ALL_TERMINAL | the watch is over |
-| OK and another `stream_end` | a new stream with the token, after `retry_delay` |
-| nothing, UNAVAILABLE, ABORTED, CANCELLED, silence, a hole in `sequence` | a new stream with the token, after a growing pause |
-| RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost streams are still taken for a while |
-| INTERNAL or UNKNOWN that is not from the gateway | the same: something in between broke the stream |
-| OUT_OF_RANGE, when the watch has a token | a `gap` for the caller, and a new stream that begins with a snapshot |
-| anything else, or no sign of life for longer than `reconnect_timeout_s` | the error is raised |
+No input and no output: `blocking` and `aio` have those.
+
+| the stream ended with | then | |---|---| | OK and `stream_end` ALL_TERMINAL | the watch is over |
+| OK and another `stream_end` | a new stream with the token, after `retry_delay` | | nothing,
+UNAVAILABLE, ABORTED, CANCELLED, silence, a hole in `sequence` | a new stream with the token, after
+a growing pause | | RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost
+streams are still taken for a while | | INTERNAL or UNKNOWN that is not from the gateway | the same:
+something in between broke the stream | | OUT_OF_RANGE, when the watch has a token | a `gap` for the
+caller, and a new stream that begins with a snapshot | | anything else, or no sign of life for
+longer than `reconnect_timeout_s` | the error is raised |
 """
 
 import random
@@ -23,7 +24,9 @@ from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
 
-_CUT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED})
+_CUT: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED}
+)
 _FROM_BETWEEN: Final = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 20.0
@@ -42,7 +45,9 @@ class Again:
 
 
 class Resumption:
-    """One watch over all its streams: `opened`, `take` for each response, then `ended`, and from the start again."""
+    """One watch over all its streams: `opened`, `take` for each response, then `ended`, and from
+    the start again.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,11 @@ class Resumption:
     def silence_s(self) -> float:
         """How long a healthy stream can be silent at most."""
         own = self._request.HasField("heartbeat_interval")
-        return _MISSED_HEARTBEATS * (self._request.heartbeat_interval.ToTimedelta().total_seconds() if own else _DEFAULT_HEARTBEAT_S)
+        return _MISSED_HEARTBEATS * (
+            self._request.heartbeat_interval.ToTimedelta().total_seconds()
+            if own
+            else _DEFAULT_HEARTBEAT_S
+        )
 
     def opened(self) -> task_pb2.WatchTasksRequest:
         """The request of the next stream."""
@@ -72,7 +81,10 @@ class Resumption:
         return self._request
 
     def take(self, response: task_pb2.WatchTasksResponse) -> bool:
-        """Whether the response is news for the caller. Raises CallError if one before it is missing."""
+        """Whether the response is news for the caller.
+
+        Raises CallError if one before it is missing.
+        """
         if response.sequence != self._sequence + 1:
             raise lost(f"event {self._sequence + 1} is missing, {response.sequence} came instead")
         self._sequence = response.sequence
@@ -85,11 +97,20 @@ class Resumption:
             return False
         if kind == "gap":  # the snapshot that follows is told whole
             self._revisions.clear()
-        task = response.snapshot_task if kind == "snapshot_task" else getattr(response, kind).task if kind in {"update", "terminal"} else None
+        task = (
+            response.snapshot_task
+            if kind == "snapshot_task"
+            else getattr(response, kind).task
+            if kind in {"update", "terminal"}
+            else None
+        )
         return task is None or self._is_new(task)
 
     def ended(self, error: CallError | None) -> Again | None:
-        """What follows the end of a stream; None: nothing, the watch is over. Raises the error that ends it."""
+        """What follows the end of a stream; None: nothing, the watch is over.
+
+        Raises the error that ends it.
+        """
         if error is None and self._end is not None:
             if self._end.reason == task_pb2.STREAM_END_REASON_ALL_TERMINAL:
                 return None
@@ -100,11 +121,16 @@ class Resumption:
             self._request.ClearField("include_snapshot")
             self._revisions.clear()
             return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
-        # The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-        if not self._is_cut(error) or (self._failures and self._clock() - self._heard_at > self._reconnect_timeout_s):
+        # The first failure after a sign of life never ends it: where heartbeats are rare, silence
+        # alone may have taken that long.
+        if not self._is_cut(error) or (
+            self._failures and self._clock() - self._heard_at > self._reconnect_timeout_s
+        ):
             raise error
         self._failures += 1
-        pause_s = self._jitter(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)))
+        pause_s = self._jitter(
+            0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
+        )
         return Again(max(pause_s, error.retry_delay_s or 0))
 
     def _is_new(self, task: task_pb2.Task) -> bool:

@@ -30,8 +30,16 @@ def one_change() -> Iterator[None]:
 
 
 def delay_s(refusal: CallError, end: float) -> float:
-    """How long to wait for the next try. Raises the error if no limit has refused the call, or if the time, up to `end`, does not allow it."""
+    """How long to wait for the next try.
+
+    Raises the error if no limit has refused the call, or if the time, up to `end`, does not allow
+    it.
+    """
     delay_s = refusal.retry_delay_s
-    if refusal.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or not delay_s or time.monotonic() + delay_s > end:
+    if (
+        refusal.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
+        or not delay_s
+        or time.monotonic() + delay_s > end
+    ):
         raise refusal
     return delay_s

@@ -3,7 +3,14 @@
 import os
 
 import grpc
-from cbrgateway.v1 import backup_pb2, checkpoint_pb2, protectability_pb2, task_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import (
+    backup_pb2,
+    checkpoint_pb2,
+    protectability_pb2,
+    task_pb2,
+    types_pb2,
+    vault_pb2,
+)
 from cbrgateway.v1.backup_pb2_grpc import BackupServiceStub
 from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
@@ -29,26 +36,38 @@ def tell(channel: grpc.Channel) -> None:
     vault = vaults.CreateVault(vault_pb2.CreateVaultRequest(vault=spec)).vault
     print("vault", vault.id, "holds", server.name)
 
-    request = checkpoint_pb2.CreateCheckpointRequest(checkpoint=checkpoint_pb2.CheckpointSpec(vault_id=vault.id))
+    request = checkpoint_pb2.CreateCheckpointRequest(
+        checkpoint=checkpoint_pb2.CheckpointSpec(vault_id=vault.id)
+    )
     made = CheckpointServiceStub(channel).CreateCheckpoint(request)
     follow(channel, made.submission)
-    backup = backups.ListBackups(backup_pb2.ListBackupsRequest(checkpoint_id=made.checkpoint.id)).backups[0]
+    backup = backups.ListBackups(
+        backup_pb2.ListBackupsRequest(checkpoint_id=made.checkpoint.id)
+    ).backups[0]
     print("backup", backup.id)
 
-    restore = backup_pb2.RestoreBackupRequest(backup_id=backup.id, restore=backup_pb2.RestoreSpec(server_id=server.id))
+    restore = backup_pb2.RestoreBackupRequest(
+        backup_id=backup.id, restore=backup_pb2.RestoreSpec(server_id=server.id)
+    )
     follow(channel, backups.RestoreBackup(restore).submission)
     follow(channel, vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id)).submission)
 
 
 def free_server(channel: grpc.Channel) -> protectability_pb2.Protectable:
-    servers = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
+    servers = protectability_pb2.ListProtectablesRequest(
+        protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER
+    )
     found = ProtectabilityServiceStub(channel).ListProtectables(servers).instances
-    return next(each for each in found if each.protectable.result and not each.protectable.HasField("vault"))
+    return next(
+        each for each in found if each.protectable.result and not each.protectable.HasField("vault")
+    )
 
 
 def follow(channel: grpc.Channel, submission: types_pb2.Submission) -> None:
     """Prints the progress of the work that a call has started, until all of it has ended."""
-    wanted = task_pb2.WatchTasksRequest(filter=task_pb2.TaskFilter(submission_ids=[submission.id]), end_when_all_terminal=True)
+    wanted = task_pb2.WatchTasksRequest(
+        filter=task_pb2.TaskFilter(submission_ids=[submission.id]), end_when_all_terminal=True
+    )
     for event in watch_tasks(TaskServiceStub(channel), wanted):
         match event.WhichOneof("event"):
             case "update":
@@ -60,7 +79,9 @@ def follow(channel: grpc.Channel, submission: types_pb2.Submission) -> None:
 
 def main() -> None:
     ca_file = os.environ.get("CBR_CA_FILE")
-    gateway = Gateway(os.environ["CBR_ADDRESS"], os.environ["CBR_API_KEY"], ca_file=ca_file, plaintext=not ca_file)
+    gateway = Gateway(
+        os.environ["CBR_ADDRESS"], os.environ["CBR_API_KEY"], ca_file=ca_file, plaintext=not ca_file
+    )
     with gateway.channel() as channel:
         try:
             tell(channel)

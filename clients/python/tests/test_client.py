@@ -1,4 +1,6 @@
-"""The checks of all clients (clients/README.md), for Python: against real servers, with the package that callers install."""
+"""The checks of all clients (clients/README.md), for Python: against real servers, with the package
+that callers install.
+"""
 
 import asyncio
 import base64
@@ -11,7 +13,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cbrgateway.v1 import checkpoint_pb2, errors_pb2, protectability_pb2, task_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import (
+    checkpoint_pb2,
+    errors_pb2,
+    protectability_pb2,
+    task_pb2,
+    types_pb2,
+    vault_pb2,
+)
 from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
@@ -34,7 +43,10 @@ def passed(request):
 
 
 def reaching(**changes):
-    return Gateway(**{"address": given("ADDRESS"), "credential": given("API_KEY"), "ca_file": given("CA_FILE")} | changes)
+    return Gateway(
+        **{"address": given("ADDRESS"), "credential": given("API_KEY"), "ca_file": given("CA_FILE")}
+        | changes
+    )
 
 
 def connected(**changes):
@@ -52,7 +64,9 @@ def vaults(**changes):
 
 
 def ask(what):
-    with urllib.request.urlopen(urllib.request.Request(given("CONTROL") + what, method="POST"), timeout=60) as reply:
+    with urllib.request.urlopen(
+        urllib.request.Request(given("CONTROL") + what, method="POST"), timeout=60
+    ) as reply:
         return reply.read().decode()
 
 
@@ -70,14 +84,18 @@ def failure(code, call, *words):
     with pytest.raises(CallError) as caught:
         call()
     assert caught.value.code() is code, str(caught.value)
-    assert not [word for word in words if word.lower() not in str(caught.value).lower()], str(caught.value)
+    assert not [word for word in words if word.lower() not in str(caught.value).lower()], str(
+        caught.value
+    )
     return caught.value
 
 
 def test_unary(passed):
     with vaults() as stub:
         made = stub.CreateVault(new_vault("python-unary")).vault
-        assert stub.GetVault(vault_pb2.GetVaultRequest(vault_id=made.id)).vault.name == "python-unary"
+        assert (
+            stub.GetVault(vault_pb2.GetVaultRequest(vault_id=made.id)).vault.name == "python-unary"
+        )
         assert stub.ListVaults(LIST).vaults
         stub.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=made.id))
     passed()
@@ -86,7 +104,10 @@ def test_unary(passed):
 def test_token(passed):
     with vaults(credential=lambda: given("TOKEN")) as stub:
         stub.ListVaults(LIST)
-    with vaults(credential=lambda: "hidden\n") as stub, pytest.raises(ValueError, match="token") as misread:
+    with (
+        vaults(credential=lambda: "hidden\n") as stub,
+        pytest.raises(ValueError, match="token") as misread,
+    ):
         stub.ListVaults(LIST)
     assert "hidden" not in str(misread.value)
 
@@ -103,8 +124,15 @@ def test_token(passed):
 
 def test_error(passed):
     with vaults() as stub:
-        error = failure(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.CreateVault(new_vault("python-error", 5)), "FIELD_INVALID")
-        missing = failure(grpc.StatusCode.NOT_FOUND, lambda: stub.GetVault(vault_pb2.GetVaultRequest(vault_id=MISSING)))
+        error = failure(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            lambda: stub.CreateVault(new_vault("python-error", 5)),
+            "FIELD_INVALID",
+        )
+        missing = failure(
+            grpc.StatusCode.NOT_FOUND,
+            lambda: stub.GetVault(vault_pb2.GetVaultRequest(vault_id=MISSING)),
+        )
     assert (missing.resource.resource_type, missing.resource.resource_name) == ("vault", MISSING)
     assert error.kind is Kind.ANSWERED
     assert error.reason == errors_pb2.ERROR_REASON_FIELD_INVALID
@@ -124,23 +152,42 @@ def test_retry(passed):
 
 def test_quota(passed):
     with vaults(credential=given("LIMITED_KEY")) as stub:
-        error = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [stub.ListVaults(LIST) for _ in range(50)], "RATE_LIMIT")
+        error = failure(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            lambda: [stub.ListVaults(LIST) for _ in range(50)],
+            "RATE_LIMIT",
+        )
         assert error.quota_violations[0].quota_metric == "requests"
         assert error.retry_delay_s > 0
         retry_when_limited(lambda: stub.ListVaults(LIST))
-        failure(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: [retry_when_limited(lambda: stub.ListVaults(LIST), timeout_s=0) for _ in range(50)])
+        failure(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            lambda: [
+                retry_when_limited(lambda: stub.ListVaults(LIST), timeout_s=0) for _ in range(50)
+            ],
+        )
     passed()
 
 
 def test_retry_when_limited(passed):
     with scripted().channel() as channel:
         stub = VaultServiceStub(channel)
-        assert retry_when_limited(lambda: stub.CreateVault(new_vault("python-limited"))).vault.id == "made"
+        assert (
+            retry_when_limited(lambda: stub.CreateVault(new_vault("python-limited"))).vault.id
+            == "made"
+        )
 
     async def likewise():
         async with scripted().aio_channel() as channel:
             stub = VaultServiceStub(channel)
-            return await asyncio.gather(*(aio.retry_when_limited(lambda n=n: stub.CreateVault(new_vault(f"python-limited-{n}"))) for n in range(3)))
+            return await asyncio.gather(
+                *(
+                    aio.retry_when_limited(
+                        lambda n=n: stub.CreateVault(new_vault(f"python-limited-{n}"))
+                    )
+                    for n in range(3)
+                )
+            )
 
     assert [made.vault.id for made in asyncio.run(likewise())] == ["made"] * 3
     passed()
@@ -151,22 +198,38 @@ def test_wrong_key(passed):
         reaching(credential="hidden\n")
     assert "hidden" not in str(misread.value)
     with vaults(credential="nobody's") as stub:
-        failure(grpc.StatusCode.UNAUTHENTICATED, lambda: stub.ListVaults(LIST), "CREDENTIALS_INVALID", "API key")
+        failure(
+            grpc.StatusCode.UNAUTHENTICATED,
+            lambda: stub.ListVaults(LIST),
+            "CREDENTIALS_INVALID",
+            "API key",
+        )
     passed()
 
 
 def test_wrong_ca(passed):
     with vaults(ca_file=given("OTHER_CA_FILE")) as stub:
-        assert failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "certificate").kind is Kind.UNTRUSTED
+        assert (
+            failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "certificate").kind
+            is Kind.UNTRUSTED
+        )
     passed()
 
 
 def test_unreachable(passed):
     with vaults(address=given("CLOSED_ADDRESS"), plaintext=True) as stub:
-        error = failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST), "refused", given("CLOSED_ADDRESS"))
+        error = failure(
+            grpc.StatusCode.UNAVAILABLE,
+            lambda: stub.ListVaults(LIST),
+            "refused",
+            given("CLOSED_ADDRESS"),
+        )
         assert error.kind is Kind.UNREACHABLE
     with vaults(address=given("SCRIPT_ADDRESS")) as stub:
-        assert failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST)).kind is Kind.UNREACHABLE
+        assert (
+            failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST)).kind
+            is Kind.UNREACHABLE
+        )
     passed()
 
 
@@ -177,12 +240,23 @@ def test_deadline(passed):
         with pytest.raises(ValueError, match="timeout is not a number"):
             stub.ListVaults(LIST, timeout=math.nan)
         for over in (0, -1, -math.inf):
-            failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda timeout=over: stub.ListVaults(LIST, timeout=timeout), "deadline")
+            failure(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                lambda timeout=over: stub.ListVaults(LIST, timeout=timeout),
+                "deadline",
+            )
     asyncio.run(endless_with_asyncio())
     ask("/fault?operation=ListVault&kind=delay&seconds=4&times=null")
     try:
         with vaults() as stub:
-            assert failure(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: stub.ListVaults(LIST, timeout=1), "deadline").kind is Kind.DEADLINE
+            assert (
+                failure(
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    lambda: stub.ListVaults(LIST, timeout=1),
+                    "deadline",
+                ).kind
+                is Kind.DEADLINE
+            )
     finally:
         ask("/calm")
     passed()
@@ -192,20 +266,26 @@ async def endless_with_asyncio():
     async with reaching().aio_channel() as channel:
         for endless in (math.inf, 1e300, 1e12, 1e6):
             await VaultServiceStub(channel).ListVaults(LIST, timeout=endless)
-        async for _ in TaskServiceStub(channel).WatchTasks(task_pb2.WatchTasksRequest(), timeout=math.inf):
+        async for _ in TaskServiceStub(channel).WatchTasks(
+            task_pb2.WatchTasksRequest(), timeout=math.inf
+        ):
             break
 
 
 def test_watch(passed):
     with connected() as channel:
-        servers = protectability_pb2.ListProtectablesRequest(protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER)
+        servers = protectability_pb2.ListProtectablesRequest(
+            protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER
+        )
         server = ProtectabilityServiceStub(channel).ListProtectables(servers).instances[0]
         request = new_vault("python-watch", 200)
         request.vault.resources.append(types_pb2.ResourceRef(id=server.id, type=server.type))
         vault = VaultServiceStub(channel).CreateVault(request).vault
         backup = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": vault.id})
         submission = CheckpointServiceStub(channel).CreateCheckpoint(backup).submission
-        wanted = task_pb2.WatchTasksRequest(filter={"submission_ids": [submission.id]}, end_when_all_terminal=True)
+        wanted = task_pb2.WatchTasksRequest(
+            filter={"submission_ids": [submission.id]}, end_when_all_terminal=True
+        )
         ends, restarted = [], False
         for event in watch_tasks(TaskServiceStub(channel), wanted):
             if not restarted:
@@ -232,10 +312,17 @@ def told(event):
 def test_resume(passed):
     with scripted().channel() as channel:
         tasks = TaskServiceStub(channel)
-        events = watch_tasks(tasks, task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=200_000_000)))
+        events = watch_tasks(
+            tasks, task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=200_000_000))
+        )
         assert ", ".join(map(told, events)) == given("SCRIPT_SEEN")
         refused = task_pb2.WatchTasksRequest(filter={"vault_id": "refused"})
-        assert failure(grpc.StatusCode.PERMISSION_DENIED, lambda: list(watch_tasks(tasks, refused))).reason_name == "PROJECT_DENIED"
+        assert (
+            failure(
+                grpc.StatusCode.PERMISSION_DENIED, lambda: list(watch_tasks(tasks, refused))
+            ).reason_name
+            == "PROJECT_DENIED"
+        )
     passed()
 
 
@@ -247,7 +334,9 @@ def facts(message):
                 "type": message.type,
                 "type_raw": message.type_raw,
                 "status": message.status,
-                "progress_percent": progress.progress_percent if progress.HasField("progress_percent") else "unset",
+                "progress_percent": (
+                    progress.progress_percent if progress.HasField("progress_percent") else "unset"
+                ),
                 "start_seconds": message.start_time.seconds,
                 "start_nanos": message.start_time.nanos,
                 "end_time": message.end_time.seconds if message.HasField("end_time") else "unset",
@@ -256,17 +345,27 @@ def facts(message):
             return {"backup_size_mib": message.backup_size_mib}
         case _:
             last = message.vaults[-1]
-            return {"count": len(message.vaults), "last_id": last.id, "last_used_mib": last.billing.used_mib}
+            return {
+                "count": len(message.vaults),
+                "last_id": last.id,
+                "last_used_mib": last.billing.used_mib,
+            }
 
 
 def test_vectors(passed):
-    kinds = {"Task": task_pb2.Task, "CheckpointResource": checkpoint_pb2.CheckpointResource, "ListVaultsResponse": vault_pb2.ListVaultsResponse}
+    kinds = {
+        "Task": task_pb2.Task,
+        "CheckpointResource": checkpoint_pb2.CheckpointResource,
+        "ListVaultsResponse": vault_pb2.ListVaultsResponse,
+    }
     vectors = json.loads(Path(given("VECTORS")).read_text(encoding="utf-8"))
     assert vectors
     for vector in vectors:
         content = base64.b64decode(vector["base64"])
         message = kinds[vector["message"]].FromString(content)
         found = facts(message)
-        assert {fact: str(found[fact]) for fact in vector["facts"]} == vector["facts"], vector["name"]
+        assert {fact: str(found[fact]) for fact in vector["facts"]} == vector["facts"], vector[
+            "name"
+        ]
         assert message.SerializeToString() == content, vector["name"]
     passed()

@@ -1,4 +1,7 @@
-"""FeatureService/GetCloudFeatures: which cloud the call's project is in, and which RPCs work there. Nothing is asked of CBR."""
+"""FeatureService/GetCloudFeatures: which cloud the call's project is in, and which RPCs work there.
+
+Nothing is asked of CBR.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -37,14 +40,19 @@ class CloudHandlers:
             region=account.region,
             rpcs=[_support(binding, call, account) for binding in self.catalog],
             limits=feature_pb2.CloudLimits(**msgspec.structs.asdict(flavor.limits)),
-            charging_modes=[types_pb2.ChargingMode.Value(f"CHARGING_MODE_{mode.upper()}") for mode in flavor.create.charging_modes],
+            charging_modes=[
+                types_pb2.ChargingMode.Value(f"CHARGING_MODE_{mode.upper()}")
+                for mode in flavor.create.charging_modes
+            ],
             vault_tags_on_create=flavor.create.tags,
             creates_marked=self.markers and flavor.create.tags and flavor.create.descriptions,
         )
 
 
 def _support(binding: Binding, call: Call, account: Account) -> feature_pb2.RpcSupport:
-    """Whether the caller could make the call, by the very checks that a call meets, in their order."""
+    """Whether the caller could make the call, by the very checks that a call meets, in their
+    order.
+    """
     support = feature_pb2.RpcSupport(rpc=binding.rpc, operation=binding.operation, available=True)
     try:
         assert call.principal is not None

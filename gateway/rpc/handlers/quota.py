@@ -1,6 +1,8 @@
-"""QuotaService: what the limits are, how much of them is used, and what an administrator may do about it.
+"""QuotaService: what the limits are, how much of them is used, and what an administrator may do
+about it.
 
-Limits that are shared between tenants are shown to administrators only: their use would tell one tenant about the others.
+Limits that are shared between tenants are shown to administrators only: their use would tell one
+tenant about the others.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -29,7 +31,10 @@ from gateway.upstream.amounts import Metric
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
-QUOTA_RPCS: Final = tuple(f"QuotaService/{method.name}" for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods)
+QUOTA_RPCS: Final = tuple(
+    f"QuotaService/{method.name}"
+    for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods
+)
 """In the order of the proto, which the handlers below follow."""
 
 
@@ -39,16 +44,33 @@ def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a genera
 
 
 def _entry(limit: Any) -> LimitEntry:  # noqa: ANN401 - quota_pb2.Limit
-    given: dict[str, Any] = {name: getattr(limit, name) for name in ("value", "per_second", "burst") if limit.HasField(name)}
+    given: dict[str, Any] = {
+        name: getattr(limit, name)
+        for name in ("value", "per_second", "burst")
+        if limit.HasField(name)
+    }
     if limit.method_class:
         given["method_class"] = _word(quota_pb2.MethodClass, "METHOD_CLASS_", limit.method_class)
-    metric, level = _word(quota_pb2.QuotaMetric, "QUOTA_METRIC_", limit.metric), _word(quota_pb2.QuotaLevel, "QUOTA_LEVEL_", limit.level)
+    metric, level = (
+        _word(quota_pb2.QuotaMetric, "QUOTA_METRIC_", limit.metric),
+        _word(quota_pb2.QuotaLevel, "QUOTA_LEVEL_", limit.level),
+    )
     try:
-        return LimitEntry.model_validate({"metric": metric, "level": level, "subject": limit.subject, "shadow": limit.shadow, **given})
+        return LimitEntry.model_validate(
+            {
+                "metric": metric,
+                "level": level,
+                "subject": limit.subject,
+                "shadow": limit.shadow,
+                **given,
+            }
+        )
     except ValidationError as failure:
         first = failure.errors()[0]
         path = ".".join(("limit", *(str(part) for part in first["loc"])))
-        raise field_invalid(path, str(first.get("ctx", {}).get("error", first["msg"])), "limit") from None
+        raise field_invalid(
+            path, str(first.get("ctx", {}).get("error", first["msg"])), "limit"
+        ) from None
 
 
 def _shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:
@@ -63,14 +85,19 @@ def _shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:
     if limit.kind is Kind.RATE:
         shown.per_second, shown.burst = limit.per_second, limit.burst
         if limit.method_class:
-            shown.method_class = quota_pb2.MethodClass.Value(f"METHOD_CLASS_{limit.method_class.upper()}")
+            shown.method_class = quota_pb2.MethodClass.Value(
+                f"METHOD_CLASS_{limit.method_class.upper()}"
+            )
     else:
         shown.value = limit.value
     return shown
 
 
 def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
-    return [quota_pb2.FieldWarning(field=v.subject, description=v.description, rule=v.rule) for v in validation.warnings(call.binding, request)]
+    return [
+        quota_pb2.FieldWarning(field=v.subject, description=v.description, rule=v.rule)
+        for v in validation.warnings(call.binding, request)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +127,15 @@ class QuotaHandlers:
         scope, overrides = call.quota_scope, self.changes.overrides
         everything = _administers(call)
         seen = [
-            limit for limit in overrides.limits if everything or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
+            limit
+            for limit in overrides.limits
+            if everything
+            or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
         ]
-        shown = [_shown(limit, set_while_running=limit.name in overrides.set_while_running) for limit in sorted(seen, key=lambda limit: limit.name)]
+        shown = [
+            _shown(limit, set_while_running=limit.name in overrides.set_while_running)
+            for limit in sorted(seen, key=lambda limit: limit.name)
+        ]
         return self._page(call, request, quota_pb2.ListLimitsResponse(limits=shown))
 
     async def list_usages(self, call: Call, request: Message) -> Message:
@@ -110,15 +143,25 @@ class QuotaHandlers:
         keys: dict[str, Applied] = {}
         for metric in Metric:
             for applied in self._visible(metric, call):
-                if applied.limit.kind in {Kind.STOCK, Kind.VOLUME} and metric is not Metric.MEMBERS_PER_BACKUP:
+                if (
+                    applied.limit.kind in {Kind.STOCK, Kind.VOLUME}
+                    and metric is not Metric.MEMBERS_PER_BACKUP
+                ):
                     keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
         found = await self.changes.store.usage(list(keys))
-        usages = [_counted(_usage(key, applied.limit, found[key]), self.changes.recounter) for key, applied in sorted(keys.items())]
+        usages = [
+            _counted(_usage(key, applied.limit, found[key]), self.changes.recounter)
+            for key, applied in sorted(keys.items())
+        ]
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
         found = self.changes.overrides.limits.applied(metric, call.quota_scope)
-        return [applied for applied in found if _administers(call) or applied.limit.level in PRIVATE_LEVELS]
+        return [
+            applied
+            for applied in found
+            if _administers(call) or applied.limit.level in PRIVATE_LEVELS
+        ]
 
     async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
         field, request = request.WhichOneof("change"), unmarked(request)
@@ -129,23 +172,44 @@ class QuotaHandlers:
         current = await reader.read(read.rpc, scope.project, read.fields(change)) if read else None
         wanted = deltas.deltas(binding, change, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
-        await self.changes.counted(wanted, priced, scope.project, Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S))
+        await self.changes.counted(
+            wanted,
+            priced,
+            scope.project,
+            Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S),
+        )
         found = await self.changes.store.usage([charge.key for charge, _ in priced])
         verdicts = []
         for charge, applied in priced:
             used = found[charge.key]
             told = used if _administers(call) or applied.limit.level in PRIVATE_LEVELS else Usage()
-            allowed = applied.limit.shadow or used.committed + used.reserved + charge.amount <= applied.limit.value
-            usage = _usage(charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}", _public(applied, call), told)
-            verdicts.append(quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed))
-        expands = deltas.expands_itself(binding, change) and bool(refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK))
+            allowed = (
+                applied.limit.shadow
+                or used.committed + used.reserved + charge.amount <= applied.limit.value
+            )
+            usage = _usage(
+                charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}",
+                _public(applied, call),
+                told,
+            )
+            verdicts.append(
+                quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed)
+            )
+        expands = deltas.expands_itself(binding, change) and bool(
+            refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
+        )
         return quota_pb2.CheckQuotaResponse(
-            allowed=not expands and all(v.allowed for v in verdicts), verdicts=verdicts, warnings=_warnings(call, request)
+            allowed=not expands and all(v.allowed for v in verdicts),
+            verdicts=verdicts,
+            warnings=_warnings(call, request),
         )
 
     async def list_reservations(self, call: Call, request: Message) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
-        return await page.kept(quota_pb2.ListReservationsResponse(), lambda after: self._open(call, after, page.size + 1))
+        return await page.kept(
+            quota_pb2.ListReservationsResponse(),
+            lambda after: self._open(call, after, page.size + 1),
+        )
 
     async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
         tenant = None if _administers(call) else call.quota_scope.tenant
@@ -160,17 +224,31 @@ class QuotaHandlers:
 
     async def delete_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.DeleteLimitRequest
         if not await self.changes.overrides.delete(request.name):
-            raise _not_found("limit", request.name, "SetLimit has set no limit of this name; the configuration's own are changed there.")
+            raise _not_found(
+                "limit",
+                request.name,
+                "SetLimit has set no limit of this name; the configuration's own are changed"
+                " there.",
+            )
         return quota_pb2.DeleteLimitResponse()
 
     async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
         name = request.reservation_id
         op = await self.changes.store.operation(name)
         if op is None or op.state not in OPEN:
-            raise _not_found("reservation", name, "There is no open reservation of this id; it may have been settled.")
+            raise _not_found(
+                "reservation",
+                name,
+                "There is no open reservation of this id; it may have been settled.",
+            )
         if op.state is not State.UNKNOWN:
-            text = "The change is still under way; only one whose outcome is unknown can be settled by hand."
-            raise GatewayError(errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name))
+            text = (
+                "The change is still under way; only one whose outcome is unknown can be settled by"
+                " hand."
+            )
+            raise GatewayError(
+                errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name)
+            )
         await self.changes.recovery.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
 
@@ -201,7 +279,13 @@ def _public(applied: Applied, call: Call) -> Limit:
 
 
 def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
-    usage = quota_pb2.QuotaUsage(name=key, limit=_shown(limit), used=found.committed, reserved=found.reserved, uncertain=found.uncertain)
+    usage = quota_pb2.QuotaUsage(
+        name=key,
+        limit=_shown(limit),
+        used=found.committed,
+        reserved=found.reserved,
+        uncertain=found.uncertain,
+    )
     if found.counted_at is not None:
         usage.count_time.CopyFrom(moment(found.counted_at))
     return usage
@@ -221,10 +305,17 @@ def _counted(usage: quota_pb2.QuotaUsage, recounter: Recounter) -> quota_pb2.Quo
     elif standing.problems:
         usage.count_state = quota_pb2.COUNT_STATE_PARTIAL
     for problem, counted_before in standing.problems:
-        known = {"project": problem.project, "reason": problem.reason, "message": problem.message, "counted_before": counted_before}
+        known = {
+            "project": problem.project,
+            "reason": problem.reason,
+            "message": problem.message,
+            "counted_before": counted_before,
+        }
         usage.count_problems.add(**known, start_time=moment(problem.since))
     return usage
 
 
 def _not_found(kind: str, name: str, text: str) -> GatewayError:
-    return GatewayError(errors_pb2.ERROR_REASON_QUOTA_NOT_FOUND, text, resource=Resource(kind, name))
+    return GatewayError(
+        errors_pb2.ERROR_REASON_QUOTA_NOT_FOUND, text, resource=Resource(kind, name)
+    )

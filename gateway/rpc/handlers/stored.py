@@ -14,6 +14,8 @@ def guarded(handler: Handler) -> Handler:
         try:
             return await handler(call, request)
         except StoreDown:
-            raise refusals.store_down("The store of quotas and request_ids does not answer.") from None
+            raise refusals.store_down(
+                "The store of quotas and request_ids does not answer."
+            ) from None
 
     return serve

@@ -24,7 +24,12 @@ class TaskHandlers:
     tokens: PageTokens
 
     def by_rpc(self) -> dict[str, Handler]:
-        return {rpc: guarded(handler) for rpc, handler in zip(TASK_RPCS, (self.get_submission, self.list_submissions), strict=True)}
+        return {
+            rpc: guarded(handler)
+            for rpc, handler in zip(
+                TASK_RPCS, (self.get_submission, self.list_submissions), strict=True
+            )
+        }
 
     async def get_submission(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.GetSubmissionRequest
         scope = call.quota_scope
@@ -33,10 +38,25 @@ class TaskHandlers:
 
     async def list_submissions(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.ListSubmissionsRequest
         page = plan_page(call.binding, request, self.tokens, call.scope)
-        return await page.kept(task_pb2.ListSubmissionsResponse(), lambda before: self._matching(call, request, before, page.size + 1))
+        return await page.kept(
+            task_pb2.ListSubmissionsResponse(),
+            lambda before: self._matching(call, request, before, page.size + 1),
+        )
 
-    async def _matching(self, call: Call, request: Any, before: str, most: int) -> AsyncIterator[tuple[str, Message]]:  # noqa: ANN401 - as above
+    async def _matching(
+        self,
+        call: Call,
+        request: Any,  # noqa: ANN401 - any message
+        before: str,
+        most: int,
+    ) -> AsyncIterator[tuple[str, Message]]:
         scope = call.quota_scope
-        async for position, row in self.submissions.recent(scope.tenant, scope.project, before, most):
-            if request.state in {0, row.state} and request.request_id in {"", row.request_id} and request.rpc in {"", row.rpc}:
+        async for position, row in self.submissions.recent(
+            scope.tenant, scope.project, before, most
+        ):
+            if (
+                request.state in {0, row.state}
+                and request.request_id in {"", row.request_id}
+                and request.rpc in {"", row.rpc}
+            ):
                 yield position, row

@@ -45,18 +45,28 @@ class WatchHandlers:
     async def watch_tasks(self, call: Call, request: Any, stream: Stream) -> None:  # noqa: ANN401 - task_pb2.WatchTasksRequest
         wanted = request.filter
         if wanted.task_ids and wanted.submission_ids:
-            raise field_invalid("filter", "names tasks and submissions; name one of the two", "one_of")
+            raise field_invalid(
+                "filter", "names tasks and submissions; name one of the two", "one_of"
+            )
         for index, task_id in enumerate(wanted.task_ids):
             _check_id(f"filter.task_ids[{index}]", task_id)
         hub, project = self.hub, _project(call)
-        cursor = hub.tokens.read(request.resume_token, owner_of(call.scope, wanted)) if request.resume_token else None
+        cursor = (
+            hub.tokens.read(request.resume_token, owner_of(call.scope, wanted))
+            if request.resume_token
+            else None
+        )
 
         async def recheck() -> float:
             return min(await stream.recheck(), hub.settings.recheck_s)
 
         terms = Terms(
             snapshot=request.include_snapshot if request.HasField("include_snapshot") else True,
-            heartbeat_s=_seconds(request.heartbeat_interval) if request.HasField("heartbeat_interval") else _HEARTBEAT_S,
+            heartbeat_s=(
+                _seconds(request.heartbeat_interval)
+                if request.HasField("heartbeat_interval")
+                else _HEARTBEAT_S
+            ),
             until_terminal=request.end_when_all_terminal,
             fails_on_gap=request.gap_policy == task_pb2.GAP_POLICY_FAIL,
             token=request.resume_token,
@@ -75,7 +85,11 @@ class WatchHandlers:
         by_task = request.WhichOneof("target") == "task_id"
         if by_task:
             _check_id("task_id", request.task_id)
-        wanted = task_pb2.TaskFilter(task_ids=[request.task_id]) if by_task else task_pb2.TaskFilter(submission_ids=[request.submission_id])
+        wanted = (
+            task_pb2.TaskFilter(task_ids=[request.task_id])
+            if by_task
+            else task_pb2.TaskFilter(submission_ids=[request.submission_id])
+        )
         limit_s = _seconds(request.timeout) if request.HasField("timeout") else _WAIT_S
         until = min(call.started + limit_s, ends_at(call.started, call.time_left_s))
         with self.hub.joined(_project(call), call.scope, wanted) as (subscription, queue):
@@ -85,12 +99,16 @@ class WatchHandlers:
             return await wait(self.hub, subscription, queue, until)
 
     async def _look_up(self, call: Call, subscription: Subscription) -> GatewayError | None:
-        """Tells the subscription of the submissions that its filter names; the error of the last one that there is not. Raises QUOTA_STORE_DOWN."""
+        """Tells the subscription of the submissions that its filter names; the error of the last
+        one that there is not. Raises QUOTA_STORE_DOWN.
+        """
         missing: GatewayError | None = None
         for submission_id in subscription.selection.submission_ids:
             found: types_pb2.Submission | None = None
             try:
-                found = await self.submissions.get(submission_id, call.quota_scope.tenant, call.quota_scope.project)
+                found = await self.submissions.get(
+                    submission_id, call.quota_scope.tenant, call.quota_scope.project
+                )
             except GatewayError as error:
                 missing = error
             except StoreDown:
@@ -112,4 +130,8 @@ def _seconds(duration: Any) -> float:  # noqa: ANN401 - the generated Duration h
 
 def _check_id(path: str, task_id: str) -> None:
     if not _ID.fullmatch(task_id) or task_id in {".", ".."}:
-        raise field_invalid(path, "must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'", "identifier")
+        raise field_invalid(
+            path,
+            "must be a single identifier of 1 to 128 letters, digits, '.', '_' and '-'",
+            "identifier",
+        )

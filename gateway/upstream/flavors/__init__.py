@@ -1,6 +1,8 @@
-"""The clouds of the family: those that run the API of CBR, each under its own name and with less or more of it.
+"""The clouds of the family: those that run the API of CBR, each under its own name and with less or
+more of it.
 
-What is different about a cloud is data, one file here for each (`otc.toml`); docs/clouds.md says what another one takes.
+What is different about a cloud is data, one file here for each (`otc.toml`); docs/clouds.md says
+what another one takes.
 """
 
 import tomllib
@@ -25,7 +27,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What can be given to what is created. Markers of the gateway are tags of vaults and descriptions of checkpoints."""
+    """What can be given to what is created.
+
+    Markers of the gateway are tags of vaults and descriptions of checkpoints.
+    """
 
     tags: bool
     descriptions: bool
@@ -33,7 +38,10 @@ class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Operations that a cloud does not have, by the vendor's names. `why`: ends the sentence that begins with the cloud's name."""
+    """Operations that a cloud does not have, by the vendor's names.
+
+    `why`: ends the sentence that begins with the cloud's name.
+    """
 
     why: str
     operations: tuple[str, ...]
@@ -42,7 +50,8 @@ class Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Flavor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One cloud. The endpoints have the region in `{region}`.
 
-    `signing`: `access` signs with the secret key itself, `scope` with one that is derived from it for a day, a region and a service.
+    `signing`: `access` signs with the secret key itself, `scope` with one that is derived from it
+    for a day, a region and a service.
     """
 
     name: str
@@ -60,13 +69,23 @@ class Flavor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         return {operation: group.why for group in self.absent for operation in group.operations}
 
     def check(self, binding: Binding) -> None:
-        """Raises CLOUD_UNSUPPORTED for an RPC whose operation the cloud does not have. RPCs of the gateway's own are there always."""
+        """Raises CLOUD_UNSUPPORTED for an RPC whose operation the cloud does not have.
+
+        RPCs of the gateway's own are there always.
+        """
         why = self._why.get(binding.operation)
         if why is None:
             return
-        text = f"{self.name} {why}: it does not have {binding.operation}, which {binding.rpc} would call. Nothing was sent."
+        text = (
+            f"{self.name} {why}: it does not have {binding.operation}, which {binding.rpc} would"
+            " call. Nothing was sent."
+        )
         facts = {"flavor": self.key, "operation": binding.operation}
-        raise GatewayError(errors_pb2.ERROR_REASON_CLOUD_UNSUPPORTED, f"{text} FeatureService/GetCloudFeatures tells what there is.", metadata=facts)
+        raise GatewayError(
+            errors_pb2.ERROR_REASON_CLOUD_UNSUPPORTED,
+            f"{text} FeatureService/GetCloudFeatures tells what there is.",
+            metadata=facts,
+        )
 
 
 def _read(key: str, text: str) -> Flavor:
@@ -74,7 +93,9 @@ def _read(key: str, text: str) -> Flavor:
 
 
 FLAVORS: Final[Mapping[str, Flavor]] = {
-    file.name.removesuffix(".toml"): _read(file.name.removesuffix(".toml"), file.read_text(encoding="utf-8"))
+    file.name.removesuffix(".toml"): _read(
+        file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")
+    )
     for file in sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
     if file.name.endswith(".toml")
 }

@@ -14,7 +14,10 @@ from gateway.tenants import ApiKey, Grant, Principal, Project, Tenant, TenantDir
 KEY = "cbrgw_" + "k" * 43
 SHA = key_hash(KEY)
 CATALOG = load_catalog()
-LIST_VAULTS, LIST_PROJECTS = CATALOG["VaultService/ListVaults"], CATALOG["RegionService/ListRegionProjects"]
+LIST_VAULTS, LIST_PROJECTS = (
+    CATALOG["VaultService/ListVaults"],
+    CATALOG["RegionService/ListRegionProjects"],
+)
 
 
 def tenant(name, projects, sha="0" * 64, *, administrator=False):
@@ -48,7 +51,11 @@ def refusal(act, *arguments):
     return reason_name(caught.value.reason), caught.value
 
 
-@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER {KEY}", f"Bearer  {KEY} "], ids=lambda value: value.replace(KEY, "KEY"))
+@pytest.mark.parametrize(
+    "value",
+    [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER {KEY}", f"Bearer  {KEY} "],
+    ids=lambda value: value.replace(KEY, "KEY"),
+)
 def test_a_known_key_is_its_tenant(value):
     assert authenticate(DIRECTORY, [(AUTHORIZATION, value)]) == CALLER
 
@@ -93,7 +100,10 @@ def test_two_keys_are_refused_although_one_is_right():
     assert refusal(authenticate, DIRECTORY, both)[0] == "METADATA_INVALID"
 
 
-@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\tb", "a\x00", "a\x7f", "\x1b[2J", "é", "\u202e", "\ud800", b"bytes"])
+@pytest.mark.parametrize(
+    "value",
+    ["a\r\nb", "a\nb", "a\tb", "a\x00", "a\x7f", "\x1b[2J", "é", "\u202e", "\ud800", b"bytes"],
+)
 @pytest.mark.parametrize("name", [AUTHORIZATION, PROJECT])
 def test_anything_but_printable_ascii_is_refused(name, value):
     reason, error = refusal(single, [(name, value)], name)
@@ -101,7 +111,14 @@ def test_anything_but_printable_ascii_is_refused(name, value):
     assert not isinstance(value, str) or value not in error.message
 
 
-@given(st.lists(st.tuples(st.sampled_from([AUTHORIZATION, "x"]), st.text(max_size=20) | st.binary(max_size=8)), max_size=3))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([AUTHORIZATION, "x"]), st.text(max_size=20) | st.binary(max_size=8)
+        ),
+        max_size=3,
+    )
+)
 def test_no_metadata_makes_a_caller(metadata):
     with pytest.raises(GatewayError):
         authenticate(DIRECTORY, metadata)
@@ -116,7 +133,10 @@ def test_the_default_project_and_the_named_one():
 def test_a_foreign_project_is_denied_whether_it_exists_or_not(project):
     reason, error = refusal(choose_project, CALLER, LIST_VAULTS, [(PROJECT, project)])
     assert (reason, error.code) == ("PROJECT_DENIED", code_pb2.PERMISSION_DENIED)
-    assert error.message == refusal(choose_project, CALLER, LIST_VAULTS, [(PROJECT, "other")])[1].message
+    assert (
+        error.message
+        == refusal(choose_project, CALLER, LIST_VAULTS, [(PROJECT, "other")])[1].message
+    )
 
 
 def test_calls_outside_projects_are_for_administrators():
@@ -130,5 +150,12 @@ def test_exactly_the_calls_beyond_tenants_are_for_administrators():
     refused = {b.rpc for b in CATALOG if b.for_administrators}
     organization = {b.rpc for b in CATALOG if b.rpc.startswith("OrganizationPolicyService/")}
     assert refused == organization | {
-        f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")
+        f"RegionService/{name}"
+        for name in (
+            "ListRegionProjects",
+            "ListDomainProjects",
+            "GetDomain",
+            "MigrateDomain",
+            "GetMigrationStatus",
+        )
     } | {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}

@@ -19,7 +19,9 @@ from gateway.upstream.reference import allowed_values
 from tests.unit.upstream.messages import messages
 
 CATALOG = load_catalog()
-CREATE, GET, LIST = (CATALOG[f"VaultService/{name}"] for name in ("CreateVault", "GetVault", "ListVaults"))
+CREATE, GET, LIST = (
+    CATALOG[f"VaultService/{name}"] for name in ("CreateVault", "GetVault", "ListVaults")
+)
 VALID = {
     "name": "v",
     "billing": {
@@ -51,7 +53,15 @@ def test_a_valid_request_is_parsed():
     assert parse(CREATE, create()).vault.name == "v"
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05abc", b"\x0a\x02\xff\xff", b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"\x0a\x05abc",
+        b"\x0a\x02\xff\xff",
+        b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+    ],
+)
 def test_broken_bytes_are_refused(data):
     error = refusal(GET, data)
     assert error.violations[0].rule == "encoding"
@@ -64,7 +74,9 @@ def test_an_unknown_field_is_refused_because_it_would_be_left_out(data):
 
 
 def test_an_unknown_field_deep_inside_is_refused():
-    unknown = vault_pb2.VaultSpec.FromString(vault_pb2.VaultSpec(**VALID).SerializeToString() + b"\xf8\x7f\x01")
+    unknown = vault_pb2.VaultSpec.FromString(
+        vault_pb2.VaultSpec(**VALID).SerializeToString() + b"\xf8\x7f\x01"
+    )
     error = refusal(CREATE, vault_pb2.CreateVaultRequest(vault=unknown).SerializeToString())
     assert error.violations[0].rule == "unknown_field"
 
@@ -74,13 +86,43 @@ def test_an_unknown_field_deep_inside_is_refused():
     [
         (GET, b"", "vault_id", "required"),
         (CREATE, b"", "vault", "required"),
-        (CREATE, create(billing=VALID["billing"] | {"object_type": 99}), "vault.billing.object_type", "enum.defined_only"),
-        (CREATE, create(billing=VALID["billing"] | {"object_type": 1}), "vault.billing.object_type", "enum.not_in"),
-        (CREATE, create(resources=[{"id": f"{i}", "type": "t"} for i in range(300)]), "vault.resources", "repeated.max_items"),
-        (CREATE, create(bind_rules={"tags": [{"key": "k", "value": "v"}] * 6}), "vault.bind_rules.tags", "repeated.max_items"),
-        (CREATE, create(resources=[{"id": "a", "type": "t"}, {"id": "b"}]), "vault.resources[1].type", "required"),
+        (
+            CREATE,
+            create(billing=VALID["billing"] | {"object_type": 99}),
+            "vault.billing.object_type",
+            "enum.defined_only",
+        ),
+        (
+            CREATE,
+            create(billing=VALID["billing"] | {"object_type": 1}),
+            "vault.billing.object_type",
+            "enum.not_in",
+        ),
+        (
+            CREATE,
+            create(resources=[{"id": f"{i}", "type": "t"} for i in range(300)]),
+            "vault.resources",
+            "repeated.max_items",
+        ),
+        (
+            CREATE,
+            create(bind_rules={"tags": [{"key": "k", "value": "v"}] * 6}),
+            "vault.bind_rules.tags",
+            "repeated.max_items",
+        ),
+        (
+            CREATE,
+            create(resources=[{"id": "a", "type": "t"}, {"id": "b"}]),
+            "vault.resources[1].type",
+            "required",
+        ),
         (CREATE, create(name="x" * 65), "vault.name", "string.max_len"),
-        (CREATE, create(billing=VALID["billing"] | {"size_gib": 9}), "vault.billing.size_gib", "int32.gte_lte"),
+        (
+            CREATE,
+            create(billing=VALID["billing"] | {"size_gib": 9}),
+            "vault.billing.size_gib",
+            "int32.gte_lte",
+        ),
         (LIST, LIST.request_type(page_size=-1).SerializeToString(), "page_size", "int32.gte"),
         (LIST, LIST.request_type(status=99).SerializeToString(), "status", "enum.defined_only"),
     ],
@@ -93,53 +135,99 @@ def test_a_broken_rule_names_the_path_of_its_field(binding, data, path, rule):
 
 
 def test_every_broken_field_is_named_at_once():
-    error = refusal(CREATE, create(name="x" * 65, billing=VALID["billing"] | {"object_type": 99, "size_gib": 9}))
-    assert {"vault.name", "vault.billing.object_type", "vault.billing.size_gib"} <= set(paths(error))
+    error = refusal(
+        CREATE, create(name="x" * 65, billing=VALID["billing"] | {"object_type": 99, "size_gib": 9})
+    )
+    assert {"vault.name", "vault.billing.object_type", "vault.billing.size_gib"} <= set(
+        paths(error)
+    )
     assert f"(and {len(error.violations) - 1} more)" in error.message
 
 
 @pytest.mark.parametrize(
     ("rpc", "request_fields", "text"),
     [
-        ("VaultService/ListVaults", {"protect_type": 99}, "must be one of PROTECT_TYPE_BACKUP, PROTECT_TYPE_REPLICATION, PROTECT_TYPE_HYBRID"),
-        ("VaultService/BatchUpdateVaultTags", {"vault_id": "v"}, "must be one of TAG_ACTION_CREATE, TAG_ACTION_DELETE"),
-        ("AgentService/UpdateAgent", {"agent_id": "a", "agent": {"status": 2}}, "must be AGENT_STATUS_UNINSTALL"),
+        (
+            "VaultService/ListVaults",
+            {"protect_type": 99},
+            "must be one of PROTECT_TYPE_BACKUP, PROTECT_TYPE_REPLICATION, PROTECT_TYPE_HYBRID",
+        ),
+        (
+            "VaultService/BatchUpdateVaultTags",
+            {"vault_id": "v"},
+            "must be one of TAG_ACTION_CREATE, TAG_ACTION_DELETE",
+        ),
+        (
+            "AgentService/UpdateAgent",
+            {"agent_id": "a", "agent": {"status": 2}},
+            "must be AGENT_STATUS_UNINSTALL",
+        ),
     ],
     ids=["a filter", "a needed field", "a field with one value"],
 )
 def test_what_an_enum_may_hold_is_said_by_name(rpc, request_fields, text):
     binding = CATALOG[rpc]
-    assert text in refusal(binding, binding.request_type(**request_fields).SerializeToString()).violations[0].description
+    assert (
+        text
+        in refusal(binding, binding.request_type(**request_fields).SerializeToString())
+        .violations[0]
+        .description
+    )
 
 
 def test_the_names_of_values_fit_whole_into_the_status():
     limit = CATALOG["QuotaService/SetLimit"]
-    error = refusal(limit, limit.request_type(limit={"metric": 99, "level": 2, "value": 1}).SerializeToString())
+    error = refusal(
+        limit, limit.request_type(limit={"metric": 99, "level": 2, "value": 1}).SerializeToString()
+    )
     description = error.violations[0].description
     assert (description.count("QUOTA_METRIC_"), description[-10:]) == (10, " or 1 more")
     status = to_status(error, "0" * 32)
     assert description in status.message
-    shown = [error_details_pb2.BadRequest.FromString(detail.value) for detail in status.details if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR)]
+    shown = [
+        error_details_pb2.BadRequest.FromString(detail.value)
+        for detail in status.details
+        if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR)
+    ]
     assert shown[0].field_violations[0].description == description
 
 
 def messages_of(descriptor):
-    inside = [fd.message_type for fd in descriptor.fields if fd.message_type is not None and fd.message_type.file.package == descriptor.file.package]
-    return {descriptor.full_name: descriptor} | {name: found for each in inside for name, found in messages_of(each).items()}
+    inside = [
+        fd.message_type
+        for fd in descriptor.fields
+        if fd.message_type is not None and fd.message_type.file.package == descriptor.file.package
+    ]
+    return {descriptor.full_name: descriptor} | {
+        name: found for each in inside for name, found in messages_of(each).items()
+    }
 
 
 def test_the_names_are_those_of_the_values_that_the_rules_allow():
-    every = {name: found for binding in CATALOG for name, found in messages_of(binding.descriptor.input_type).items()}
-    for fd in [fd for descriptor in every.values() for fd in descriptor.fields if fd.enum_type is not None]:
+    every = {
+        name: found
+        for binding in CATALOG
+        for name, found in messages_of(binding.descriptor.input_type).items()
+    }
+    for fd in [
+        fd for descriptor in every.values() for fd in descriptor.fields if fd.enum_type is not None
+    ]:
         kept = []
         for value in fd.enum_type.values[1:]:
-            message = message_factory.GetMessageClass(fd.containing_type)(**{fd.name: [value.number] if fd.is_repeated else value.number})
-            broken = {found.proto.field.elements[0].field_name for found in protovalidate.collect_violations(message) if found.proto.field}
+            message = message_factory.GetMessageClass(fd.containing_type)(
+                **{fd.name: [value.number] if fd.is_repeated else value.number}
+            )
+            broken = {
+                found.proto.field.elements[0].field_name
+                for found in protovalidate.collect_violations(message)
+                if found.proto.field
+            }
             kept += [value.name] if fd.name not in broken else []
         assert (fd.full_name, allowed_values(fd)) == (fd.full_name, tuple(kept))
 
 
-# Requests made of nothing but list items -----------------------------------------------------------------------------------------------
+# Requests made of nothing but list items
+# -----------------------------------------------------------------------------------------------
 
 MAX_BYTES = ServerLimits().max_message_bytes
 
@@ -150,7 +238,9 @@ def list_fields(descriptor, above=()):
         way = (*above, fd)
         if fd.is_repeated:
             yield way
-        if fd.message_type is not None and fd.message_type not in {outer.message_type for outer in above}:
+        if fd.message_type is not None and fd.message_type not in {
+            outer.message_type for outer in above
+        }:
             yield from list_fields(fd.message_type, way)
 
 
@@ -160,11 +250,21 @@ def length_of(number):
 
 def field_of(fd, content):
     """One occurrence of a field with a length, as bytes."""
-    return bytes([fd.number << 3 & 0x7F | 2 | (0x80 if fd.number > 15 else 0), *([fd.number >> 4] if fd.number > 15 else [])]) + content
+    return (
+        bytes(
+            [
+                fd.number << 3 & 0x7F | 2 | (0x80 if fd.number > 15 else 0),
+                *([fd.number >> 4] if fd.number > 15 else []),
+            ]
+        )
+        + content
+    )
 
 
 def bomb(way):
-    """About `MAX_BYTES` of empty items of a list; where the list is inside items of another, that one has a single item."""
+    """About `MAX_BYTES` of empty items of a list; where the list is inside items of another, that
+    one has a single item.
+    """
     *outer, last = way
     data = field_of(last, b"\x00") * (MAX_BYTES // 2 // (3 if last.number > 15 else 2) - 20)
     if last.message_type is None and last.type != last.TYPE_STRING:
@@ -178,7 +278,11 @@ def dotted(way):
     return ".".join(fd.name + ("[0]" if fd.is_repeated and fd is not way[-1] else "") for fd in way)
 
 
-BOMBS = [pytest.param(binding, way, id=f"{binding.rpc}-{dotted(way)}") for binding in CATALOG for way in list_fields(binding.descriptor.input_type)]
+BOMBS = [
+    pytest.param(binding, way, id=f"{binding.rpc}-{dotted(way)}")
+    for binding in CATALOG
+    for way in list_fields(binding.descriptor.input_type)
+]
 
 
 @pytest.mark.parametrize(("binding", "way"), BOMBS)
@@ -188,7 +292,9 @@ def test_a_request_full_of_list_items_is_refused_at_once(binding, way):
     started = time.process_time()
     error = refusal(binding, data)
     assert time.process_time() - started < 0.2
-    assert [(violation.subject, violation.rule) for violation in error.violations] == [(dotted(way), "repeated.max_items")]
+    assert [(violation.subject, violation.rule) for violation in error.violations] == [
+        (dotted(way), "repeated.max_items")
+    ]
 
 
 def test_lists_inside_lists_do_not_multiply():
@@ -215,7 +321,10 @@ def test_any_bytes_are_a_request_or_refused(data, binding):
 @given(data=st.data())
 @settings(max_examples=3, deadline=None)
 def test_any_message_is_a_request_or_refused(data, binding):
-    attempt(binding, data.draw(messages(binding.descriptor.input_type, hostile=True)).SerializeToString())
+    attempt(
+        binding,
+        data.draw(messages(binding.descriptor.input_type, hostile=True)).SerializeToString(),
+    )
 
 
 def attempt(binding, data):

@@ -1,4 +1,6 @@
-"""Every way to be somebody else that we know of: none is let in, and none is repeated in the refusal."""
+"""Every way to be somebody else that we know of: none is let in, and none is repeated in the
+refusal.
+"""
 
 import json
 import time
@@ -12,7 +14,21 @@ from gateway.rpc.identity import AUTHORIZATION, authenticate
 from gateway.tenants import Issuer, IssuerSettings, Principal, Tenant, TenantDirectory, new_api_key
 from gateway.tenants.keys import FileKeys
 from tests.fakes import SteppedClock
-from tests.identities import AUDIENCE, DROP, ISSUER, authority, b64, certificate, claims, compact, dns, hmac_signed, key_set, signed, uri
+from tests.identities import (
+    AUDIENCE,
+    DROP,
+    ISSUER,
+    authority,
+    b64,
+    certificate,
+    claims,
+    compact,
+    dns,
+    hmac_signed,
+    key_set,
+    signed,
+    uri,
+)
 
 NOW = float(int(time.time()))
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
@@ -26,7 +42,9 @@ PUBLIC_PEM = RSA.as_pem(private=False)
 
 def tenant(name, *principals):
     projects = [{"id": f"p-{name}", "region": "r", "credential": "c"}]
-    return Tenant.model_validate({"id": name, "default_project": f"p-{name}", "projects": projects, "principals": principals})
+    return Tenant.model_validate(
+        {"id": name, "default_project": f"p-{name}", "projects": projects, "principals": principals}
+    )
 
 
 OURS = tenant(
@@ -46,10 +64,15 @@ THEIRS = tenant(
 def directory(clock: SteppedClock) -> TenantDirectory:
     def issuer(name, url, *keys, **settings):
         jwks = {"url": f"{url}/keys"}
-        known = IssuerSettings.model_validate({"issuer": url, "audience": AUDIENCE, "jwks": jwks, **settings})
+        known = IssuerSettings.model_validate(
+            {"issuer": url, "audience": AUDIENCE, "jwks": jwks, **settings}
+        )
         return Issuer(name, known, FileKeys(key_set(*keys)))
 
-    issuers = [issuer("main", ISSUER, RSA, EC, P384), issuer("second", "https://second.example", OTHER, algorithms=("ES256",))]
+    issuers = [
+        issuer("main", ISSUER, RSA, EC, P384),
+        issuer("second", "https://second.example", OTHER, algorithms=("ES256",)),
+    ]
     return TenantDirectory([OURS, THEIRS], issuers, clock)
 
 
@@ -99,7 +122,9 @@ BAD = {
     "alg of other case": rs(alg="rs256"),
     "alg unknown": rs(alg="XX256"),
     "HS256 with the public key in PEM": hmac_signed(PUBLIC_PEM, good(), kid="rsa"),
-    "HS256 with the public modulus": hmac_signed(RSA.as_dict(private=False)["n"].encode(), good(), kid="rsa"),
+    "HS256 with the public modulus": hmac_signed(
+        RSA.as_dict(private=False)["n"].encode(), good(), kid="rsa"
+    ),
     "HS256 with nothing": hmac_signed(b"", good(), kid="rsa"),
     "PS256 where it is not allowed": rs(algorithm="PS256"),
     "RS512 where it is not allowed": rs(algorithm="RS512"),
@@ -132,8 +157,14 @@ BAD = {
     "exp text": rs(good(exp=str(int(NOW) + 600))),
     "exp true": rs(good(exp=True)),
     "exp 10^300": rs(good(exp=10**300)),
-    "exp 10^400": rs(b'{"iss":"https://issuer.example","aud":"cbr-gateway","sub":"ci","iat":0,"exp":1' + b"0" * 400 + b"}"),
-    "exp 1e999": rs(b'{"iss":"https://issuer.example","aud":"cbr-gateway","sub":"ci","iat":0,"exp":1e999}'),
+    "exp 10^400": rs(
+        b'{"iss":"https://issuer.example","aud":"cbr-gateway","sub":"ci","iat":0,"exp":1'
+        + b"0" * 400
+        + b"}"
+    ),
+    "exp 1e999": rs(
+        b'{"iss":"https://issuer.example","aud":"cbr-gateway","sub":"ci","iat":0,"exp":1e999}'
+    ),
     "exp Infinity": rs(good(exp=float("inf"))),
     "exp NaN": rs(good(exp=float("nan"))),
     "exp before iat": rs(good(iat=NOW + 20, exp=NOW + 10)),
@@ -169,9 +200,13 @@ BAD = {
     # the form
     "no signature": f"{HEAD}.{BODY}.",
     "signature cut": f"{HEAD}.{BODY}.{SIGNATURE[:-4]}",
-    "signature of another token": ".".join((HEAD, b64(b'{"iss":"https://issuer.example"}'), SIGNATURE)),
+    "signature of another token": ".".join(
+        (HEAD, b64(b'{"iss":"https://issuer.example"}'), SIGNATURE)
+    ),
     "signature empty bytes": f"{HEAD}.{BODY}.AA",
-    "claims changed": ".".join((HEAD, b64(json.dumps(good(sub="bot", iss="https://second.example")).encode()), SIGNATURE)),
+    "claims changed": ".".join(
+        (HEAD, b64(json.dumps(good(sub="bot", iss="https://second.example")).encode()), SIGNATURE)
+    ),
     "claims repeated": rs(b'{"iss":"https://evil.example","iss":"https://issuer.example"}'),
     "claims a list": rs(b"[]"),
     "claims no JSON": rs(b"{"),
@@ -180,7 +215,9 @@ BAD = {
     "header no JSON": ".".join((b64(b"x"), BODY, SIGNATURE)),
     "header a list": ".".join((b64(b"[]"), BODY, SIGNATURE)),
     "base64 with padding": f"{HEAD}=.{BODY}.{SIGNATURE}",
-    "base64 with spare bits": f"{HEAD}.{BODY}.{SIGNATURE}".replace(BODY, BODY[:-1] + chr(ord(BODY[-1]) + 1)),
+    "base64 with spare bits": f"{HEAD}.{BODY}.{SIGNATURE}".replace(
+        BODY, BODY[:-1] + chr(ord(BODY[-1]) + 1)
+    ),
     "base64 with other letters": f"{HEAD}.{BODY}.{SIGNATURE[:-2]}+/",
     "five parts (JWE)": f"{HEAD}.{BODY}.{SIGNATURE}.x.y",
     "two parts": f"{HEAD}.{BODY}",
@@ -214,7 +251,16 @@ def test_there_are_enough_bad_ones():
 
 async def test_each_rule_has_its_words():
     words = {}
-    for case in ("alg none", "kid unknown", "expired", "iat in the future", "another aud", "another iss", "another sub", "no signature"):
+    for case in (
+        "alg none",
+        "kid unknown",
+        "expired",
+        "iat in the future",
+        "another aud",
+        "another iss",
+        "another sub",
+        "no signature",
+    ):
         with pytest.raises(GatewayError) as caught:
             await shown(BAD[case])
         words[caught.value.message] = case
@@ -287,7 +333,9 @@ async def test_a_certificate_that_expired_on_an_open_connection_is_refused():
         await shown(None, certificate(CA, dns("team.example"), lasts=timedelta(days=-1)).pem)
 
 
-@pytest.mark.parametrize("pem", [b"", b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "pem", [b"", b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 async def test_what_is_no_certificate_is_refused(pem):
     with pytest.raises(GatewayError, match="CREDENTIALS_INVALID"):
         await shown(None, pem)
@@ -312,8 +360,20 @@ async def test_a_bad_token_is_refused_beside_a_good_certificate():
 
 
 async def test_a_refusal_is_cheap():
-    """At most 1 ms of CPU each, with room for a busy machine; a signature that fails costs as much as one that fits."""
-    cases = [BAD[case] for case in ("alg none", "expired", "another aud", "another key of the same kid", "signature cut", "a part of a key")]
+    """At most 1 ms of CPU each, with room for a busy machine; a signature that fails costs as much
+    as one that fits.
+    """
+    cases = [
+        BAD[case]
+        for case in (
+            "alg none",
+            "expired",
+            "another aud",
+            "another key of the same kid",
+            "signature cut",
+            "a part of a key",
+        )
+    ]
     rounds = 50
     began = time.process_time()
     for _ in range(rounds):

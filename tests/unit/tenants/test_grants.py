@@ -8,7 +8,16 @@ from gateway.tenants import Grant
 from gateway.tenants.grant import whole_kind
 
 CATALOG = load_catalog()
-OUTSIDE = {f"RegionService/{name}" for name in ("ListRegionProjects", "ListDomainProjects", "GetDomain", "MigrateDomain", "GetMigrationStatus")}
+OUTSIDE = {
+    f"RegionService/{name}"
+    for name in (
+        "ListRegionProjects",
+        "ListDomainProjects",
+        "GetDomain",
+        "MigrateDomain",
+        "GetMigrationStatus",
+    )
+}
 OUTSIDE |= {
     f"OrganizationPolicyService/{name}"
     for name in (
@@ -42,14 +51,25 @@ def refusal(grant, binding):
 @pytest.mark.parametrize("role", EXPECTED)
 def test_each_role_and_each_rpc(role, rpc):
     binding, allowed = CATALOG[rpc], EXPECTED[role](rpc)
-    wanted = None if allowed else ("ADMINISTRATOR_ONLY", None) if rpc in OUTSIDE else ("PERMISSION_MISSING", binding.permission)
+    wanted = (
+        None
+        if allowed
+        else (
+            ("ADMINISTRATOR_ONLY", None)
+            if rpc in OUTSIDE
+            else ("PERMISSION_MISSING", binding.permission)
+        )
+    )
     assert refusal(Grant(role), binding) == wanted
 
 
 @pytest.mark.parametrize("rpc", CATALOG.bindings)
 def test_a_permission_opens_the_rpcs_that_declare_it_and_no_other(rpc):
     permission = CATALOG[rpc].permission
-    one, kind = Grant(permissions=frozenset({permission})), Grant(permissions=frozenset({whole_kind(permission)}))
+    one, kind = (
+        Grant(permissions=frozenset({permission})),
+        Grant(permissions=frozenset({whole_kind(permission)})),
+    )
     prefix = permission.rpartition(":")[0]
     for binding in CATALOG:
         assert one.allows(binding) == (binding.permission == permission)
@@ -57,4 +77,6 @@ def test_a_permission_opens_the_rpcs_that_declare_it_and_no_other(rpc):
 
 
 def test_no_permission_opens_nothing():
-    assert {refusal(Grant(), binding) for binding in CATALOG} == {("PERMISSION_MISSING", binding.permission) for binding in CATALOG}
+    assert {refusal(Grant(), binding) for binding in CATALOG} == {
+        ("PERMISSION_MISSING", binding.permission) for binding in CATALOG
+    }

@@ -18,7 +18,10 @@ from gateway.upstream.transport import open_transport
 from tests.fakes import SteppedClock
 from tests.identities import b64, key_set
 
-FIRST, SECOND = ECKey.generate_key("P-256", {"kid": "first"}), ECKey.generate_key("P-256", {"kid": "second"})
+FIRST, SECOND = (
+    ECKey.generate_key("P-256", {"kid": "first"}),
+    ECKey.generate_key("P-256", {"kid": "second"}),
+)
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
 
 
@@ -42,7 +45,10 @@ class KeyServer:
             head = await reader.readuntil(b"\r\n\r\n")
             self.asked.append(head.split(b"\r\n")[0].decode())
             await asyncio.sleep(self.delay_s)
-            lines = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(self.body)}\r\nConnection: close\r\n{self.headers}\r\n"
+            lines = (
+                f"HTTP/1.1 {self.status}\r\nContent-Length: {len(self.body)}\r\nConnection:"
+                f" close\r\n{self.headers}\r\n"
+            )
             writer.write(lines.encode() + self.body)
             await writer.drain()
         writer.close()
@@ -101,7 +107,9 @@ async def test_a_withdrawn_key_goes_after_ten_minutes(transport):
         clock.advance(599)
         assert kids(await keys.find("first", "ES256")) == ["first"]
         clock.advance(1)
-        assert kids(await keys.find("first", "ES256")) == ["first"], "the call that notices the age does not wait"
+        assert kids(await keys.find("first", "ES256")) == ["first"], (
+            "the call that notices the age does not wait"
+        )
         async with asyncio.timeout(5):
             while await keys.find("first", "ES256"):  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(0.01)
@@ -139,7 +147,11 @@ async def test_without_any_key_it_is_tried_again_after_a_second(transport):
 
 
 BAD_ANSWERS = {
-    "a redirect": {"status": "302 Found", "headers": "Location: http://127.0.0.1:9/keys\r\n", "body": key_set(SECOND)},
+    "a redirect": {
+        "status": "302 Found",
+        "headers": "Location: http://127.0.0.1:9/keys\r\n",
+        "body": key_set(SECOND),
+    },
     "not found": {"status": "404 Not Found", "body": key_set(SECOND)},
     "no JSON": {"body": b"<html>"},
     "no keys": {"body": b'{"keys": []}'},
@@ -183,7 +195,11 @@ def test_only_public_keys_for_signatures_are_taken():
         {"kty": "RSA", "kid": "small", "n": b64(small.n.to_bytes(128)), "e": "AQAB"},
         SECOND.as_dict(private=False) | {"kid": "encryption", "use": "enc"},
         SECOND.as_dict(private=False) | {"kid": "signs", "key_ops": ["sign"]},
-        SECOND.as_dict(private=False) | {"kid": "off-curve", "x": SECOND.as_dict(private=False)["y"]},
+        SECOND.as_dict(private=False)
+        | {
+            "kid": "off-curve",
+            "x": SECOND.as_dict(private=False)["y"],
+        },
         {"kty": "RSA", "kid": "slow", "n": RSA.as_dict(private=False)["n"], "e": "A" * 300},
         {"kty": "EC", "kid": "half"},
         {"kid": "nothing"},

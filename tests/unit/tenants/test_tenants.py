@@ -2,7 +2,16 @@ import re
 
 import pytest
 
-from gateway.tenants import ApiKey, Grant, Principal, Project, Tenant, TenantDirectory, key_hash, new_api_key
+from gateway.tenants import (
+    ApiKey,
+    Grant,
+    Principal,
+    Project,
+    Tenant,
+    TenantDirectory,
+    key_hash,
+    new_api_key,
+)
 
 PAYMENTS = Project(id="0605767b5780d5762fc5c0118072a564", region="cn-north-4", credential="main")
 DATABASES = Project(id="0605767b5f80d5ae2f4bc0115a1e7ad2", region="cn-north-4", credential="main")
@@ -33,7 +42,9 @@ def test_anything_else_leads_nowhere(wrong: str) -> None:
     assert directory.by_api_key(wrong) is None
     assert directory.by_api_key(key + "x") is None
     assert directory.by_api_key(key.upper()) is None
-    assert directory.by_api_key(hashed) is None, "the hash in the configuration must not open anything"
+    assert directory.by_api_key(hashed) is None, (
+        "the hash in the configuration must not open anything"
+    )
 
 
 def test_a_new_key_is_long_random_and_safe_in_a_header() -> None:

@@ -1,4 +1,6 @@
-"""The event loops on which the tests of transports run, Python's and the one that the gateway takes where it can; and a certificate."""
+"""The event loops on which the tests of transports run, Python's and the one that the gateway takes
+where it can; and a certificate.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -38,6 +40,7 @@ def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "localhost.pem"
     plain = serialization.NoEncryption()
     path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(serialization.Encoding.PEM)
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        + made.public_bytes(serialization.Encoding.PEM)
     )
     return path

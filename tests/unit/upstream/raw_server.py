@@ -1,4 +1,6 @@
-"""An HTTP server of raw bytes: it shows exactly what arrived and answers with exactly what a test says."""
+"""An HTTP server of raw bytes: it shows exactly what arrived and answers with exactly what a test
+says.
+"""
 
 import asyncio
 import contextlib
@@ -25,7 +27,9 @@ class Connection:
             head = await self.reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        lengths = [
+            line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+        ]
         body = await self.reader.readexactly(int(lengths[0])) if lengths else b""
         self.server.requests.append(head + body)
         self.server.arrived.set()
@@ -46,7 +50,9 @@ class Connection:
 
     def reset(self) -> None:
         """Ends the connection by RST in place of FIN."""
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
         self.writer.transport.abort()
 
     async def drip(self, byte: bytes, every_s: float) -> None:
@@ -127,7 +133,9 @@ async def all_closed(server: RawServer) -> None:
 
 
 async def cancelled_everywhere(call: Callable[[], Awaitable[object]]) -> None:
-    """Makes the call again and again, and cancels it one turn of the event loop later each time, until it ends by itself."""
+    """Makes the call again and again, and cancels it one turn of the event loop later each time,
+    until it ends by itself.
+    """
     for turns in itertools.count():
         task = asyncio.ensure_future(call())
         for _ in range(turns):

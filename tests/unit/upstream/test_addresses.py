@@ -26,7 +26,11 @@ def resolve(monkeypatch):
 
     def begin(look_up):
         def resolved(host, port, *rest, **more):
-            return look_up(port) if host in {"cbr.invalid", b"cbr.invalid"} else real(host, port, *rest, **more)
+            return (
+                look_up(port)
+                if host in {"cbr.invalid", b"cbr.invalid"}
+                else real(host, port, *rest, **more)
+            )
 
         monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
@@ -34,7 +38,10 @@ def resolve(monkeypatch):
 
 
 def of(*addresses):
-    return lambda port: [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)) for address in addresses]
+    return lambda port: [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
+        for address in addresses
+    ]
 
 
 async def serve(reader, writer):
@@ -46,7 +53,9 @@ async def serve(reader, writer):
 
 
 @pytest.mark.parametrize("first", ["refuses", "drops"])
-async def test_the_next_address_is_tried_where_the_first_one_does_not_answer(transport, resolve, first):
+async def test_the_next_address_is_tried_where_the_first_one_does_not_answer(
+    transport, resolve, first
+):
     with socket.socket() as taken, socket.socket() as waiting, socket.socket() as more:
         taken.bind(("127.0.0.2", 0))
         port = taken.getsockname()[1]
@@ -73,7 +82,12 @@ async def test_a_name_server_that_does_not_answer_is_asked_once_for_all_who_wait
 
     resolve(silent)
     transport = open_transport(TransportSettings(transport="httptools"))
-    calls = [asyncio.create_task(transport.send(HttpRequest("GET", "http://cbr.invalid/a", {}), 5, connect_s=0.2)) for _ in range(20)]
+    calls = [
+        asyncio.create_task(
+            transport.send(HttpRequest("GET", "http://cbr.invalid/a", {}), 5, connect_s=0.2)
+        )
+        for _ in range(20)
+    ]
     ends = await asyncio.gather(*calls, return_exceptions=True)
     free.set()
     assert {(type(end), end.connect) for end in ends} == {(NotSent, ConnectFailure.SILENT)}

@@ -14,7 +14,12 @@ from gateway.upstream.http import HttpRequest, HttpResponse
 from tests.fakes import SteppedClock
 
 PROJECT = "0123456789abcdef0123456789abcdef"
-REQUEST = HttpRequest("POST", "https://cbr.example:8443/v3/p/x?name=a%20b%2B&status=b&status=a&e=", {"Content-Type": "application/json"}, b"{}")
+REQUEST = HttpRequest(
+    "POST",
+    "https://cbr.example:8443/v3/p/x?name=a%20b%2B&status=b&status=a&e=",
+    {"Content-Type": "application/json"},
+    b"{}",
+)
 HOUR = 3600.0
 
 
@@ -50,7 +55,11 @@ async def test_a_request_gets_the_signed_headers_and_stays_as_it_is_otherwise(au
         "X-Project-Id": PROJECT,
         "Authorization": authorization,
     }
-    assert (request.method, request.url, request.body) == (REQUEST.method, REQUEST.url, REQUEST.body)
+    assert (request.method, request.url, request.body) == (
+        REQUEST.method,
+        REQUEST.url,
+        REQUEST.body,
+    )
     assert "SignedHeaders=content-type;host;x-project-id;x-sdk-date," in authorization
 
 
@@ -58,7 +67,15 @@ async def test_the_signature_is_the_one_of_the_vendors_sdk(auth):
     request = await applied(auth)
     headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
     query = [("name", "a b+"), ("status", "b"), ("status", "a"), ("e", "")]
-    oracle = SdkRequest(method="POST", schema="https", host="", resource_path="/v3/p/x", query_params=query, header_params=headers, body=b"{}")
+    oracle = SdkRequest(
+        method="POST",
+        schema="https",
+        host="",
+        resource_path="/v3/p/x",
+        query_params=query,
+        header_params=headers,
+        body=b"{}",
+    )
     Signer(SdkKeys).sign(oracle)
     assert request.headers["Authorization"] == oracle.header_params["Authorization"]
 
@@ -70,7 +87,10 @@ async def test_a_temporary_key_brings_its_token(clock):
     assert "x-security-token" in request.headers["Authorization"]
 
 
-@pytest.mark.parametrize(("skew", "date"), [(31, "20250131T080941Z"), (-HOUR, "20250131T070910Z"), (23 * HOUR, "20250201T070910Z")])
+@pytest.mark.parametrize(
+    ("skew", "date"),
+    [(31, "20250131T080941Z"), (-HOUR, "20250131T070910Z"), (23 * HOUR, "20250201T070910Z")],
+)
 async def test_a_clock_that_is_off_is_learnt_once(auth, clock, skew, date):
     generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
     auth.observe(dated(clock.time() + skew), 0)
@@ -112,7 +132,10 @@ async def test_a_date_that_cannot_be_read_is_no_date(auth, date):
 
 def test_secrets_are_never_shown():
     secret = Secret("canary")
-    shown = f"{secret} {secret!r} {[secret]} {AccessKey('AK', secret, secret)} {IamUser('u', secret, 'd')}"
+    shown = (
+        f"{secret} {secret!r} {[secret]} {AccessKey('AK', secret, secret)}"
+        f" {IamUser('u', secret, 'd')}"
+    )
     assert "canary" not in shown
     assert secret.reveal() == "canary"
     assert secret == Secret("canary")

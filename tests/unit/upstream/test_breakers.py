@@ -1,4 +1,7 @@
-"""What fails alone is left alone, and its neighbours are not; on a stepped clock. Each story is told for reads and for changes."""
+"""What fails alone is left alone, and its neighbours are not; on a stepped clock.
+
+Each story is told for reads and for changes.
+"""
 
 import itertools
 from collections import Counter
@@ -10,8 +13,15 @@ from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.target import Target
 from tests.fakes import SteppedClock
 
-TENANTS, PROJECTS, OBJECTS = ("a", "b", "c"), ("1", "2"), tuple(f"object-{number}" for number in range(5))
-READS, CHANGES = ("ShowVault", "ShowPolicy", "ListBackups", "ListVault"), ("UpdateVault", "DeleteVault", "AddVaultResource", "CreateVault")
+TENANTS, PROJECTS, OBJECTS = (
+    ("a", "b", "c"),
+    ("1", "2"),
+    tuple(f"object-{number}" for number in range(5)),
+)
+READS, CHANGES = (
+    ("ShowVault", "ShowPolicy", "ListBackups", "ListVault"),
+    ("UpdateVault", "DeleteVault", "AddVaultResource", "CreateVault"),
+)
 WITHOUT_OBJECT = {"ListVault", "CreateVault"}
 STEP_S = 0.25
 
@@ -22,7 +32,9 @@ SICK = {
     "one project": lambda t: (t.tenant, t.project) == ("a", "1"),
     "one tenant": lambda t: t.tenant == "a",
     "one project that tenants share": lambda t: t.project == "1",
-    "two operations": lambda t: t.operation in {"ShowVault", "ListBackups", "UpdateVault", "DeleteVault"},
+    "two operations": lambda t: (
+        t.operation in {"ShowVault", "ListBackups", "UpdateVault", "DeleteVault"}
+    ),
     "one tenant's objects of one name": lambda t: t.tenant == "a" and t.object == "object-0",
 }
 
@@ -56,7 +68,11 @@ class World:
 
 def targets(operations, tenants=TENANTS):
     product = itertools.product(tenants, PROJECTS, operations, OBJECTS)
-    return [Target("e", t, p, o, "" if o in WITHOUT_OBJECT else x) for t, p, o, x in product if o not in WITHOUT_OBJECT or x == OBJECTS[0]]
+    return [
+        Target("e", t, p, o, "" if o in WITHOUT_OBJECT else x)
+        for t, p, o, x in product
+        if o not in WITHOUT_OBJECT or x == OBJECTS[0]
+    ]
 
 
 def goodput(world, targets):
@@ -64,13 +80,16 @@ def goodput(world, targets):
     return ended / (ended + sum(world.held[target] for target in targets))
 
 
-@pytest.mark.parametrize("operations", [READS, CHANGES, READS + CHANGES], ids=["reads", "changes", "both"])
+@pytest.mark.parametrize(
+    "operations", [READS, CHANGES, READS + CHANGES], ids=["reads", "changes", "both"]
+)
 @pytest.mark.parametrize("story", SICK)
 def test_the_goodput_of_the_others_stays(story, operations):
     world = World(SICK[story])
     everything = targets(operations)
     sick = [target for target in everything if world.fails(target)]
-    # The sick are called four times as often, which alone would be more than half of all calls in most stories.
+    # The sick are called four times as often, which alone would be more than half of all calls in
+    # most stories.
     world.run(everything + 3 * sick, rounds=50)
     well = [target for target in everything if not world.fails(target)]
     assert goodput(world, well) >= 0.99
@@ -83,7 +102,9 @@ def test_who_calls_now_and_then_is_not_held_back_either(story, operations):
     """Nothing was heard of the others for a while, so nothing speaks for them."""
     world = World(SICK[story])
     everything = targets(operations)
-    sick, well = ([target for target in everything if world.fails(target) is bad] for bad in (True, False))
+    sick, well = (
+        [target for target in everything if world.fails(target) is bad] for bad in (True, False)
+    )
     rare = well[::7]
     for target in rare:
         world.run(sick[:20], rounds=25)
@@ -102,8 +123,12 @@ def test_a_real_outage_opens_the_endpoint_fast(operations):
     assert isinstance(held, Held)
     assert held.level is Level.ENDPOINT
     assert 1 <= held.retry_after_s <= 6
-    new = [world.call(Target("e", "a", "1", operations[0], f"new-{number}")) for number in range(20)]
-    assert sum(held is None for held in new) <= 1, "what has not been heard of is tried, but not many in a second"
+    new = [
+        world.call(Target("e", "a", "1", operations[0], f"new-{number}")) for number in range(20)
+    ]
+    assert sum(held is None for held in new) <= 1, (
+        "what has not been heard of is tried, but not many in a second"
+    )
 
 
 def test_an_outage_after_a_time_without_one_opens_the_endpoint_too():
@@ -120,7 +145,9 @@ def test_an_outage_after_a_time_without_one_opens_the_endpoint_too():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_an_outage_seen_by_few_tenants_is_not_hammered(count):
-    """One tenant alone cannot tell the endpoint's outage from its own: then its projects' breakers do the work."""
+    """One tenant alone cannot tell the endpoint's outage from its own: then its projects' breakers
+    do the work.
+    """
     world = World(lambda _target: True)
     everything = targets(READS, TENANTS[:count])
     world.run(everything, rounds=100)

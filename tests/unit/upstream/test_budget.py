@@ -73,7 +73,10 @@ def test_an_object_cannot_spend_what_its_tenant_and_others_need():
     assert spend(budgets.of(target(obj="sick")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
     assert budgets.of(target(obj="sick")).tokens < 14
     assert spend(budgets.of(target(obj="other")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
-    assert budgets.of(target(operation="ListVault")).tokens == TENANT.tokens - 2 * (OBJECT.tokens // 14) * 14
+    assert (
+        budgets.of(target(operation="ListVault")).tokens
+        == TENANT.tokens - 2 * (OBJECT.tokens // 14) * 14
+    )
 
 
 def test_a_tenant_cannot_spend_what_the_others_need():
@@ -84,14 +87,19 @@ def test_a_tenant_cannot_spend_what_the_others_need():
 
 def test_all_tenants_together_spend_no_more_than_the_endpoint_has():
     budgets = Budgets()
-    done = sum(spend(budgets.of(target(f"tenant-{number}", "x")), RetryKind.TRANSIENT) for number in range(100))
+    done = sum(
+        spend(budgets.of(target(f"tenant-{number}", "x")), RetryKind.TRANSIENT)
+        for number in range(100)
+    )
     assert done == ENDPOINT.tokens // 14
 
 
-def test_slow_retries_of_one_object_leave_places_to_its_tenant_and_those_of_one_tenant_to_the_others():
+def test_slow_retries_of_one_object_leave_places_to_its_tenant_and_to_the_others():
     budgets = Budgets()
     for name, places in (("sick", 2), ("other", 1)):
-        assert [budgets.of(target(obj=name)).take(RetryKind.TRANSIENT) for _ in range(3)].count(True) == places
+        assert [budgets.of(target(obj=name)).take(RetryKind.TRANSIENT) for _ in range(3)].count(
+            True
+        ) == places
     assert [budgets.of(target("b")).take(RetryKind.TRANSIENT) for _ in range(4)].count(True) == 3
 
 

@@ -1,4 +1,6 @@
-"""The codec over every message type of the API: what it writes it reads back, and nothing that comes in breaks it."""
+"""The codec over every message type of the API: what it writes it reads back, and nothing that
+comes in breaks it.
+"""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +18,15 @@ from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
 from gateway.upstream import codec, strict_json, values
 from gateway.upstream.codec import Codecs, ProtocolError
-from tests.unit.upstream.messages import FIRST_SECOND, LAST_SECOND, as_struct, json_values, messages, text, types_below
+from tests.unit.upstream.messages import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    as_struct,
+    json_values,
+    messages,
+    text,
+    types_below,
+)
 
 CATALOG = load_catalog()
 CODECS = Codecs()
@@ -34,9 +44,16 @@ def through_json(value):
 
 
 def without_nulls(message):
-    """The message as CBR's JSON can tell it: a field that stands for null reads as unset, and one that only CBR sets is not written."""
+    """The message as CBR's JSON can tell it: a field that stands for null reads as unset, and one
+    that only CBR sets is not written.
+    """
     for field, value in list(message.ListFields()):
-        null_value = field.message_type is not None and field.message_type.name == "Value" and not field.is_repeated and value.HasField("null_value")
+        null_value = (
+            field.message_type is not None
+            and field.message_type.name == "Value"
+            and not field.is_repeated
+            and value.HasField("null_value")
+        )
         if codec._is_null(field) or null_value or codec.answer_only(field):
             message.ClearField(field.name)
         elif field.message_type is not None and field.message_type.file.package == "cbrgateway.v1":
@@ -48,10 +65,21 @@ def without_nulls(message):
 def fill_required(message):
     """Gives a message, and those inside it, what an answer must have."""
     for fd in message.DESCRIPTOR.fields:
-        if codec.required(fd) and (fd.is_repeated or not message.HasField(fd.name) if fd.message_type else not getattr(message, fd.name)):
-            json_format.ParseDict({fd.name: SOME.get(fd.type, "x") if fd.message_type is None else some_message(fd)}, message)
+        if codec.required(fd) and (
+            fd.is_repeated or not message.HasField(fd.name)
+            if fd.message_type
+            else not getattr(message, fd.name)
+        ):
+            json_format.ParseDict(
+                {fd.name: SOME.get(fd.type, "x") if fd.message_type is None else some_message(fd)},
+                message,
+            )
     for fd, value in message.ListFields():
-        if fd.message_type is not None and fd.message_type.file.package == "cbrgateway.v1" and not codec.is_map(fd):
+        if (
+            fd.message_type is not None
+            and fd.message_type.file.package == "cbrgateway.v1"
+            and not codec.is_map(fd)
+        ):
             for item in value if fd.is_repeated else [value]:
                 fill_required(item)
 
@@ -69,7 +97,9 @@ def test_there_are_many_types_to_hold():
     assert len(EVERY) > 200
 
 
-@pytest.mark.parametrize("descriptor", [d for d in EVERY if not CODECS.plan(d).whole_body], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "descriptor", [d for d in EVERY if not CODECS.plan(d).whole_body], ids=lambda d: d.name
+)
 @given(data=st.data())
 @few
 def test_what_is_written_is_read_back(data, descriptor):
@@ -83,7 +113,21 @@ def test_what_is_written_is_read_back(data, descriptor):
 WILD = (
     json_values
     | st.integers(-(2**70), 2**70)
-    | st.sampled_from([10**400, "", "null", "[]", "2025-13-01T00:00:00", "9" * 30, "NaN", 2**31, 2**63, 2025, "2025-01-01"])
+    | st.sampled_from(
+        [
+            10**400,
+            "",
+            "null",
+            "[]",
+            "2025-13-01T00:00:00",
+            "9" * 30,
+            "NaN",
+            2**31,
+            2**63,
+            2025,
+            "2025-01-01",
+        ]
+    )
 )
 
 
@@ -93,7 +137,11 @@ def answers(descriptor, depth=3):
     members = [st.tuples(text, WILD)]
     for fd in descriptor.fields:
         value = WILD
-        if fd.message_type is not None and fd.message_type.file.package == "cbrgateway.v1" and depth:
+        if (
+            fd.message_type is not None
+            and fd.message_type.file.package == "cbrgateway.v1"
+            and depth
+        ):
             value = answers(fd.message_type, depth - 1) | WILD
         members.append(st.tuples(st.just(codec.json_key(fd)), st.lists(value, max_size=2) | value))
     return st.lists(st.one_of(members), max_size=4).map(dict)
@@ -106,7 +154,11 @@ def test_a_wrong_answer_is_a_protocol_error_and_nothing_else(data, descriptor):
     plan = CODECS.plan(descriptor)
     binding = next((b for b in CATALOG if b.descriptor.output_type is descriptor), None)
     answer = data.draw(answers(descriptor))
-    read = binding.response if binding else lambda given: GetMessageClass(descriptor)(**plan.read(given))
+    read = (
+        binding.response
+        if binding
+        else lambda given: GetMessageClass(descriptor)(**plan.read(given))
+    )
     try:
         read(answer).SerializeToString()
     except ProtocolError:
@@ -123,7 +175,10 @@ def test_any_request_is_sent_as_strict_json_or_refused_with_its_field(data, bind
         assert through_json(members) == members
     else:
         assert reason_name(error.reason) == "FIELD_INVALID"
-        assert error.violations[0].subject.partition(".")[0].partition("[")[0] in binding.descriptor.input_type.fields_by_name
+        assert (
+            error.violations[0].subject.partition(".")[0].partition("[")[0]
+            in binding.descriptor.input_type.fields_by_name
+        )
 
 
 def attempt(act, *arguments):
@@ -140,7 +195,11 @@ def test_times_are_written_as_json_format_writes_them(seconds):
     assert values.write_timestamp(moment) == moment.ToJsonString()
 
 
-@given(st.datetimes(), st.sampled_from(["", "Z", "+00:00", "+08:00", "-05:30"]), st.sampled_from(["T", " "]))
+@given(
+    st.datetimes(),
+    st.sampled_from(["", "Z", "+00:00", "+08:00", "-05:30"]),
+    st.sampled_from(["T", " "]),
+)
 def test_times_are_read_as_json_format_reads_them(moment, zone, separator):
     written = moment.isoformat(sep=separator) + zone
     wanted = timestamp_pb2.Timestamp()
@@ -154,23 +213,56 @@ def test_times_are_read_as_json_format_reads_them(moment, zone, separator):
 @given(st.integers(100_000_000, LAST_SECOND), st.integers(0, 999))
 def test_a_text_of_many_digits_is_a_time_since_1970_and_no_compact_date(seconds, millis):
     millis_text = f"{seconds}{millis:03}"
-    assert values.read_timestamp(str(seconds)) == values.read_timestamp(seconds) == {"seconds": seconds, "nanos": 0}
+    assert (
+        values.read_timestamp(str(seconds))
+        == values.read_timestamp(seconds)
+        == {
+            "seconds": seconds,
+            "nanos": 0,
+        }
+    )
     if int(millis_text) > LAST_SECOND:
         assert values.read_timestamp(millis_text) == values.read_timestamp(int(millis_text))
     day = datetime.fromtimestamp(seconds, UTC)
-    assert values.read_date(str(seconds)) == values.read_date(seconds) == {"year": day.year, "month": day.month, "day": day.day}
+    assert (
+        values.read_date(str(seconds))
+        == values.read_date(seconds)
+        == {
+            "year": day.year,
+            "month": day.month,
+            "day": day.day,
+        }
+    )
 
 
 def test_compact_dates_are_read():
-    assert values.read_date("20240401") == values.read_date(20240401) == {"year": 2024, "month": 4, "day": 1}
-    assert values.read_timestamp("20240401")["seconds"] == values.read_timestamp("2024-04-01")["seconds"]
-    assert values.read_date("1712010310") == values.read_date("1712010310123") == values.read_date("2024-04-01")
+    assert (
+        values.read_date("20240401")
+        == values.read_date(20240401)
+        == {
+            "year": 2024,
+            "month": 4,
+            "day": 1,
+        }
+    )
+    assert (
+        values.read_timestamp("20240401")["seconds"]
+        == values.read_timestamp("2024-04-01")["seconds"]
+    )
+    assert (
+        values.read_date("1712010310")
+        == values.read_date("1712010310123")
+        == values.read_date("2024-04-01")
+    )
 
 
 @given(st.dictionaries(text, json_values, max_size=4))
 def test_free_form_json_is_read_and_written_as_json_format_does(document):
     struct = json_format.ParseDict(document, struct_pb2.Struct())
-    assert struct_pb2.Struct(fields={key: values.read_value(value) for key, value in document.items()}) == struct
+    assert (
+        struct_pb2.Struct(fields={key: values.read_value(value) for key, value in document.items()})
+        == struct
+    )
     assert values.write_struct(struct) == json_format.MessageToDict(struct) == document
 
 
@@ -185,48 +277,134 @@ def test_int64_keeps_every_digit_and_is_a_number_on_the_wire(number):
 LOSSLESS = [
     (types_pb2.Vault, {"enterprise_project_id": 0}, {"enterprise_project_id": "0"}),
     (types_pb2.Vault, {"name": 28.1, "description": True}, {"name": "28.1", "description": "true"}),
-    (types_pb2.Vault, {"auto_bind": "True", "auto_expand": 0}, {"auto_bind": True, "auto_expand": False}),
-    (types_pb2.Vault, {"billing": {"size": "80", "used": 28.0}}, {"billing": {"size_gib": 80, "used_mib": 28}}),
-    (types_pb2.Vault, {"billing": {"used": "9007199254740993"}}, {"billing": {"used_mib": 2**53 + 1}}),
-    (types_pb2.Vault, {"billing": {"status": 3}}, {"billing": {"status": codec.OTHER, "status_raw": "3"}}),
+    (
+        types_pb2.Vault,
+        {"auto_bind": "True", "auto_expand": 0},
+        {"auto_bind": True, "auto_expand": False},
+    ),
+    (
+        types_pb2.Vault,
+        {"billing": {"size": "80", "used": 28.0}},
+        {"billing": {"size_gib": 80, "used_mib": 28}},
+    ),
+    (
+        types_pb2.Vault,
+        {"billing": {"used": "9007199254740993"}},
+        {"billing": {"used_mib": 2**53 + 1}},
+    ),
+    (
+        types_pb2.Vault,
+        {"billing": {"status": 3}},
+        {"billing": {"status": codec.OTHER, "status_raw": "3"}},
+    ),
     (types_pb2.Vault, {"billing": {"status": ""}}, {"billing": {}}),
     (types_pb2.Vault, {"created_at": 1750000000}, {"create_time": {"seconds": 1750000000}}),
-    (types_pb2.Vault, {"created_at": "1750000000250"}, {"create_time": {"seconds": 1750000000, "nanos": 250_000_000}}),
-    (types_pb2.Vault, {"created_at": 1750000000.5}, {"create_time": {"seconds": 1750000000, "nanos": 500_000_000}}),
+    (
+        types_pb2.Vault,
+        {"created_at": "1750000000250"},
+        {"create_time": {"seconds": 1750000000, "nanos": 250_000_000}},
+    ),
+    (
+        types_pb2.Vault,
+        {"created_at": 1750000000.5},
+        {"create_time": {"seconds": 1750000000, "nanos": 500_000_000}},
+    ),
     (types_pb2.Vault, {"created_at": ""}, {}),
-    (backup_pb2.BackupSyncSpec, {"created_at": "2025-06-15T15:06:40Z"}, {"create_time": {"seconds": 1750000000}}),
+    (
+        backup_pb2.BackupSyncSpec,
+        {"created_at": "2025-06-15T15:06:40Z"},
+        {"create_time": {"seconds": 1750000000}},
+    ),
     (vault_pb2.UpdateBackupExpirationResponse, {"new_expiration_day": ""}, {}),
-    (vault_pb2.OrderResult, {"subscribeResult": "1", "orderId": 7}, {"subscribe_result": 1, "order_id": "7"}),
+    (
+        vault_pb2.OrderResult,
+        {"subscribeResult": "1", "orderId": 7},
+        {"subscribe_result": 1, "order_id": "7"},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("message", "answer", "wanted"), LOSSLESS, ids=lambda value: str(value)[:40] if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("message", "answer", "wanted"),
+    LOSSLESS,
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
 def test_what_can_be_converted_without_loss_is(message, answer, wanted):
     reported = []
     plan = CODECS.plan(message.DESCRIPTOR)
-    found = message(**plan.read(least(message.DESCRIPTOR) | answer, lambda *what: reported.append(what)))
+    found = message(
+        **plan.read(least(message.DESCRIPTOR) | answer, lambda *what: reported.append(what))
+    )
     assert found == message(**plan.read(least(message.DESCRIPTOR)) | wanted)
     assert reported == []
 
 
 EXPIRING = vault_pb2.UpdateBackupExpirationResponse
 UNREADABLE = [
-    (types_pb2.Vault, {"billing": {"size": 2**31}}, "Billing", "size", "must be a whole number of 32 bits"),
-    (types_pb2.Vault, {"billing": {"used": 2**63}}, "Billing", "used", "must be a whole number of 64 bits"),
+    (
+        types_pb2.Vault,
+        {"billing": {"size": 2**31}},
+        "Billing",
+        "size",
+        "must be a whole number of 32 bits",
+    ),
+    (
+        types_pb2.Vault,
+        {"billing": {"used": 2**63}},
+        "Billing",
+        "used",
+        "must be a whole number of 64 bits",
+    ),
     (types_pb2.Vault, {"billing": {"size": 1.5}}, "Billing", "size", "must be a whole number"),
     (types_pb2.Vault, {"billing": {"size": True}}, "Billing", "size", "must be a whole number"),
     (types_pb2.Vault, {"billing": [1]}, "Vault", "billing", "must be an object"),
     (types_pb2.Vault, {"name": ["a"]}, "Vault", "name", "must be a string"),
     (types_pb2.Vault, {"auto_bind": 2}, "Vault", "auto_bind", "must be true or false"),
     (types_pb2.Vault, {"created_at": "yesterday"}, "Vault", "created_at", "must be a time"),
-    (types_pb2.Vault, {"created_at": 10**18}, "Vault", "created_at", "must be a time in the years 1 to 9999"),
-    (types_pb2.Vault, {"created_at": 10**400}, "Vault", "created_at", "must be a time in the years 1 to 9999"),
+    (
+        types_pb2.Vault,
+        {"created_at": 10**18},
+        "Vault",
+        "created_at",
+        "must be a time in the years 1 to 9999",
+    ),
+    (
+        types_pb2.Vault,
+        {"created_at": 10**400},
+        "Vault",
+        "created_at",
+        "must be a time in the years 1 to 9999",
+    ),
     (types_pb2.Vault, {"tags": {}}, "Vault", "tags", "must be an array"),
     (types_pb2.Vault, {"tags": [{"key": "a"}, 5]}, "Vault", "tags", "must be an object"),
-    (backup_pb2.BackupSyncSpec, {"created_at": 2**60}, "BackupSyncSpec", "created_at", "must be a time in the years 1 to 9999"),
-    (checkpoint_pb2.CheckpointResource, {"resource_size": "NaN"}, "CheckpointResource", "resource_size", "must be a whole number"),
-    (checkpoint_pb2.CheckpointResource, {"resource_size": "1_0"}, "CheckpointResource", "resource_size", "must be a whole number"),
-    (checkpoint_pb2.CheckpointResource, {"resource_size": "9" * 5000}, "CheckpointResource", "resource_size", "must be a whole number"),
+    (
+        backup_pb2.BackupSyncSpec,
+        {"created_at": 2**60},
+        "BackupSyncSpec",
+        "created_at",
+        "must be a time in the years 1 to 9999",
+    ),
+    (
+        checkpoint_pb2.CheckpointResource,
+        {"resource_size": "NaN"},
+        "CheckpointResource",
+        "resource_size",
+        "must be a whole number",
+    ),
+    (
+        checkpoint_pb2.CheckpointResource,
+        {"resource_size": "1_0"},
+        "CheckpointResource",
+        "resource_size",
+        "must be a whole number",
+    ),
+    (
+        checkpoint_pb2.CheckpointResource,
+        {"resource_size": "9" * 5000},
+        "CheckpointResource",
+        "resource_size",
+        "must be a whole number",
+    ),
     (
         vault_pb2.UpdateBackupExpirationResponse,
         {"new_expiration_day": "soon"},
@@ -238,12 +416,16 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(
-    ("message", "answer", "where", "key", "problem"), UNREADABLE, ids=lambda value: str(value)[:40] if isinstance(value, dict) else ""
+    ("message", "answer", "where", "key", "problem"),
+    UNREADABLE,
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_read_costs_itself_only_and_is_named(message, answer, where, key, problem):
     reported = []
     plan = CODECS.plan(message.DESCRIPTOR)
-    GetMessageClass(message.DESCRIPTOR)(**plan.read(least(message.DESCRIPTOR) | answer, lambda *what: reported.append(what)))
+    GetMessageClass(message.DESCRIPTOR)(
+        **plan.read(least(message.DESCRIPTOR) | answer, lambda *what: reported.append(what))
+    )
     ((told_message, told_key, told_problem),) = reported
     assert (told_message, told_key) == (f"cbrgateway.v1.{where}", key)
     assert told_problem.startswith(problem)
@@ -259,7 +441,11 @@ def least(descriptor):
             elif fd.message_type is None:
                 value = "x"
             else:
-                value = least(fd.message_type) if fd.message_type.file.package == "cbrgateway.v1" else {"x": 1}
+                value = (
+                    least(fd.message_type)
+                    if fd.message_type.file.package == "cbrgateway.v1"
+                    else {"x": 1}
+                )
             members[codec.json_key(fd)] = value
     return {"x": 1} if CODECS.plan(descriptor).whole_body else members
 
@@ -298,7 +484,9 @@ def test_a_member_of_any_json_type_costs_no_other(descriptor):
             continue
         for sample in ONE_OF_EACH:
             reported = []
-            found = plan.read(base | {key: sample, "new": 1}, lambda *what, told=reported: told.append(what))
+            found = plan.read(
+                base | {key: sample, "new": 1}, lambda *what, told=reported: told.append(what)
+            )
             message = make(**found)
             unread = [told for told in reported if told[:2] == (descriptor.full_name, key)]
             others = make(**plan.read(base | {"new": 1}))
@@ -318,8 +506,18 @@ def test_what_is_required_is_missed(descriptor):
     plan = CODECS.plan(descriptor)
     for name in plan.required:
         fd = descriptor.fields_by_name[name]
-        others = {} if plan.whole_body else {key: value for key, value in least(descriptor).items() if key != codec.json_key(fd)}
-        for wrong in ({}, {codec.json_key(fd): None}, {codec.json_key(fd): {} if fd.is_repeated else [[]]}):
+        others = (
+            {}
+            if plan.whole_body
+            else {
+                key: value for key, value in least(descriptor).items() if key != codec.json_key(fd)
+            }
+        )
+        for wrong in (
+            {},
+            {codec.json_key(fd): None},
+            {codec.json_key(fd): {} if fd.is_repeated else [[]]},
+        ):
             if not (plan.whole_body and wrong):
                 with pytest.raises(ProtocolError, match="has no usable "):
                     plan.read(others | wrong)
@@ -330,7 +528,14 @@ READS = [b for b in CATALOG if b.reads and b.path]
 
 @pytest.mark.parametrize("binding", READS, ids=lambda b: b.rpc)
 def test_an_empty_success_is_no_answer_to_a_read(binding):
-    for nothing in ({}, [], None, "", 0, {"request_id": "x"} if not binding.response_plan.whole_body else {}):
+    for nothing in (
+        {},
+        [],
+        None,
+        "",
+        0,
+        {"request_id": "x"} if not binding.response_plan.whole_body else {},
+    ):
         with pytest.raises(ProtocolError):
             binding.response(nothing)
 
@@ -342,7 +547,9 @@ LISTS = [b for b in READS if b.response_plan.rows]
 def test_a_row_that_cannot_be_read_is_left_out_and_counted(binding):
     rows = binding.descriptor.output_type.fields_by_name[binding.response_plan.rows]
     good = least(rows.message_type)
-    answer = least(binding.descriptor.output_type) | {codec.json_key(rows): [good, 5, None, good, [], "row"]}
+    answer = least(binding.descriptor.output_type) | {
+        codec.json_key(rows): [good, 5, None, good, [], "row"]
+    }
     response = binding.response(answer)
     assert len(getattr(response, rows.name)) == 2
     assert response.unreadable_rows == 4
@@ -370,7 +577,11 @@ def test_an_answer_that_is_no_object_is_refused(body):
 
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**60) - 1, 10**400])
 def test_a_whole_number_that_no_double_holds_survives_in_free_form_json_as_text(number):
-    vault = CATALOG["VaultService/GetVault"].response({"vault": {"id": "v", "news": [number], "old": 2**60}}).vault
+    vault = (
+        CATALOG["VaultService/GetVault"]
+        .response({"vault": {"id": "v", "news": [number], "old": 2**60}})
+        .vault
+    )
     assert (vault.extra_fields["news"][0], vault.extra_fields["old"]) == (str(number), 2**60)
 
 
@@ -384,7 +595,10 @@ def test_an_unknown_word_is_kept_and_sent_back():
 def test_unknown_keys_are_kept_or_reported_and_never_echoes_of_paging():
     reported = []
     plan = Codecs().plan(vault_pb2.ListVaultsResponse.DESCRIPTOR)
-    found = plan.read({"vaults": [{"id": "v", "news": 1}], "surprise": 1, "limit": 50, "offset": 0}, lambda *what: reported.append(what))
+    found = plan.read(
+        {"vaults": [{"id": "v", "news": 1}], "surprise": 1, "limit": 50, "offset": 0},
+        lambda *what: reported.append(what),
+    )
     assert found == {"vaults": [{"id": "v", "extra_fields": {"news": 1}}]}
     assert reported == [("cbrgateway.v1.ListVaultsResponse", "surprise", "")]
 
@@ -404,15 +618,40 @@ def test_a_document_in_a_string_may_be_any_json(document):
 @pytest.mark.parametrize(
     ("rpc", "request_", "path", "rule"),
     [
-        ("TaskService/ListTasks", {"start_time": timestamp_pb2.Timestamp(seconds=2**62)}, "start_time", "timestamp"),
-        ("RegionService/MigrateDomain", {"reservation_ratio": float("nan")}, "reservation_ratio", "finite"),
-        ("VaultService/UpdateBackupExpiration", {"expiration_date": date_pb2.Date(year=2025, month=2, day=30)}, "expiration_date", "date"),
+        (
+            "TaskService/ListTasks",
+            {"start_time": timestamp_pb2.Timestamp(seconds=2**62)},
+            "start_time",
+            "timestamp",
+        ),
+        (
+            "RegionService/MigrateDomain",
+            {"reservation_ratio": float("nan")},
+            "reservation_ratio",
+            "finite",
+        ),
+        (
+            "VaultService/UpdateBackupExpiration",
+            {"expiration_date": date_pb2.Date(year=2025, month=2, day=30)},
+            "expiration_date",
+            "date",
+        ),
         ("VaultService/ListVaults", {"resource_ids": ["a,b"]}, "resource_ids", "comma"),
         ("VaultService/ListVaults", {"resource_ids": [""]}, "resource_ids", "comma"),
         ("VaultService/ListVaults", {"status": 99}, "status", "enum"),
         ("VaultService/ListVaults", {"status": 1}, "status", "enum"),
-        ("VaultService/CreateVault", {"vault": {"billing": {"object_type": 99}}}, "vault.billing.object_type", "enum"),
-        ("BackupService/SyncBackups", {"sync": [{"create_time": {"seconds": 2**62}}]}, "sync[0].create_time", "timestamp"),
+        (
+            "VaultService/CreateVault",
+            {"vault": {"billing": {"object_type": 99}}},
+            "vault.billing.object_type",
+            "enum",
+        ),
+        (
+            "BackupService/SyncBackups",
+            {"sync": [{"create_time": {"seconds": 2**62}}]},
+            "sync[0].create_time",
+            "timestamp",
+        ),
     ],
 )
 def test_a_value_without_a_form_is_refused_by_its_path(rpc, request_, path, rule):
@@ -440,9 +679,14 @@ def test_an_empty_array_in_place_of_one_object_says_that_there_is_none():
 
 def test_what_is_left_of_a_part_is_kept_by_the_message_that_holds_it():
     resources = [{"id": "r"}, {"id": "s", "extra_info": {"news": 2}}, 7, {"id": "t"}]
-    answer = {"vault": {"id": "v", "billing": {"size": 1.5, "news": {"a": 1}}, "resources": resources}}
+    answer = {
+        "vault": {"id": "v", "billing": {"size": 1.5, "news": {"a": 1}}, "resources": resources}
+    }
     vault = CATALOG["VaultService/GetVault"].response(answer).vault
-    left = {"billing": {"size": 1.5, "news": {"a": 1}}, "resources": [None, {"extra_info": {"news": 2}}, 7]}
+    left = {
+        "billing": {"size": 1.5, "news": {"a": 1}},
+        "resources": [None, {"extra_info": {"news": 2}}, 7],
+    }
     assert json_format.MessageToDict(vault.extra_fields) == left
     assert [resource.id for resource in vault.resources] == ["r", "s", "t"]
 
@@ -451,10 +695,16 @@ NOT_KEPT = {
     "VaultService/ListVaultTags": {"tags", "sys_tags"},
     "RegionService/ListRegionProjects": {"links"},
 }
-"""What is told of tags and links beyond their fields is lost, as is what stands beside the object or rows of an answer; docs/real-cbr.md says so."""
+"""What is told of tags and links beyond their fields is lost, as is what stands beside the object
+or rows of an answer; docs/real-cbr.md says so.
+"""
 
 
-@pytest.mark.parametrize("binding", [b for b in CATALOG if b.path and not b.response_plan.whole_body], ids=lambda b: b.rpc)
+@pytest.mark.parametrize(
+    "binding",
+    [b for b in CATALOG if b.path and not b.response_plan.whole_body],
+    ids=lambda b: b.rpc,
+)
 def test_an_unknown_member_of_any_part_of_an_answer_is_kept(binding):
     places = []
     response = binding.response(with_news(binding.descriptor.output_type, "", places))
@@ -463,13 +713,20 @@ def test_an_unknown_member_of_any_part_of_an_answer_is_kept(binding):
 
 
 def with_news(descriptor, place, places):
-    """An object with an unknown member, also in all its parts; the member's value is the place of the object that has it."""
+    """An object with an unknown member, also in all its parts; the member's value is the place of
+    the object that has it.
+    """
     places.append(place)
     answer = least(descriptor) | {"news": place}
     for fd in descriptor.fields:
         if codec.required(fd) == options_pb2.REQUIRED_ONE_OF:
             answer[codec.json_key(fd)] = 1
-        if codec.is_planned(fd) and not codec.is_map(fd) and fd.name not in codec.GATEWAY_FIELDS and place.count(".") < 4:
+        if (
+            codec.is_planned(fd)
+            and not codec.is_map(fd)
+            and fd.name not in codec.GATEWAY_FIELDS
+            and place.count(".") < 4
+        ):
             key = codec.json_key(fd)
             part = with_news(fd.message_type, f"{place}.{key}" if place else key, places)
             answer[key] = [part] if fd.is_repeated else part
@@ -495,5 +752,9 @@ def texts(value):
 @pytest.mark.parametrize("key", ["destinatio_vault_id", "destination_vault_id"])
 def test_an_older_key_of_a_member_is_read_too(key):
     record = {"id": "r", "extra_info": {key: "d"}}
-    backup = CATALOG["BackupService/GetBackup"].response({"backup": {"id": "b", "replication_records": [record]}}).backup
+    backup = (
+        CATALOG["BackupService/GetBackup"]
+        .response({"backup": {"id": "b", "replication_records": [record]}})
+        .backup
+    )
     assert backup.replication_records[0].extra_info.destination_vault_id == "d"

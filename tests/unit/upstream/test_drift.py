@@ -17,7 +17,13 @@ def lines():
 
 def test_a_member_is_logged_once_per_operation_and_counted_each_time(lines):
     drift = Drift()
-    for operation, problem in (("A", ""), ("B", ""), ("A", ""), ("A", "must be a string"), ("A", "must be a string")):
+    for operation, problem in (
+        ("A", ""),
+        ("B", ""),
+        ("A", ""),
+        ("A", "must be a string"),
+        ("A", "must be a string"),
+    ):
         drift(operation, "m", "new", problem)
     assert [(line["operation"], line["key"], line.get("problem", "")) for line in lines] == [
         ("A", "new", ""),
@@ -38,14 +44,25 @@ def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
         "answer of CBR has a member that is not modelled",
     ]
     assert max(len(line.get("key", "")) for line in lines) == MAX_KEY_CHARS
-    assert sum(len(key) for keys in unknown._seen.values() for key, _ in keys) <= (MAX_KEYS + 2) * MAX_KEY_CHARS
+    assert (
+        sum(len(key) for keys in unknown._seen.values() for key, _ in keys)
+        <= (MAX_KEYS + 2) * MAX_KEY_CHARS
+    )
 
 
 @pytest.mark.parametrize(
     ("rpc", "answer"),
     [
-        ("VaultService/GetVaultSummary", lambda many: {"size": 1, **{f"k{number}": 1 for number in range(many)}}),
-        ("VaultService/ListVaultTags", lambda many: {"tags": [{"key": "k", **{f"k{number}": 1 for number in range(20)}}] * (many // 20)}),
+        (
+            "VaultService/GetVaultSummary",
+            lambda many: {"size": 1, **{f"k{number}": 1 for number in range(many)}},
+        ),
+        (
+            "VaultService/ListVaultTags",
+            lambda many: {
+                "tags": [{"key": "k", **{f"k{number}": 1 for number in range(20)}}] * (many // 20)
+            },
+        ),
     ],
     ids=["one object", "many rows"],
 )

@@ -18,7 +18,27 @@ def judged(body, *, reads=False):
     return judge(HttpResponse(200, {}, json.dumps(body).encode()), reads=reads)
 
 
-FINE = [0, "0", "0.0", "0000", "", None, False, "null", "None", 200, "200", 200.0, 201, "202", 204, "200 OK", "success", "SUCCESS", "Succeeded"]
+FINE = [
+    0,
+    "0",
+    "0.0",
+    "0000",
+    "",
+    None,
+    False,
+    "null",
+    "None",
+    200,
+    "200",
+    200.0,
+    201,
+    "202",
+    204,
+    "200 OK",
+    "success",
+    "SUCCESS",
+    "Succeeded",
+]
 FINE += ["ok", "OK", "CBC.0000", "CBC.0"]
 
 
@@ -30,7 +50,15 @@ def test_a_word_of_success_is_no_error(made, key, code):
     assert (attempt.outcome, attempt.error) == (Outcome.DEFINITE, None)
 
 
-@pytest.mark.parametrize("told", [{"error_code": "CBC.30000052"}, {"retCode": 1}, {"code": OWN}, {"error": {"code": OWN, "message": "no"}}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error_code": "CBC.30000052"},
+        {"retCode": 1},
+        {"code": OWN},
+        {"error": {"code": OWN, "message": "no"}},
+    ],
+)
 @pytest.mark.parametrize("made", [VAULT, PLACED, {"checkpoint": {"id": "c"}}])
 def test_an_error_beside_what_was_made_is_no_refusal(made, told):
     assert judged({**made, **told}).outcome is Outcome.AMBIGUOUS
@@ -79,13 +107,24 @@ def test_an_error_document_is_no_success(body):
     assert judged(body, reads=True).outcome is Outcome.DEFINITE
 
 
-@pytest.mark.parametrize("body", [body for body in ERRORS if "anyOther" not in body], ids=json.dumps)
+@pytest.mark.parametrize(
+    "body", [body for body in ERRORS if "anyOther" not in body], ids=json.dumps
+)
 def test_a_list_beside_an_error_is_no_list(body):
     attempt = judged({"vaults": [], "count": 0, **body}, reads=True)
     assert (attempt.outcome, attempt.value) == (Outcome.DEFINITE, None)
 
 
-@pytest.mark.parametrize("told", [{"error": {}}, {"error": []}, {"errors": []}, {"error": {"code": 0, "message": "fine"}}, {"errors": None}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": {}},
+        {"error": []},
+        {"errors": []},
+        {"error": {"code": 0, "message": "fine"}},
+        {"errors": None},
+    ],
+)
 def test_a_place_for_errors_without_one_is_no_error(told):
     assert judged({**VAULT, **told}).error is None
     assert judged({"message": "deleted", **told}).error is None
@@ -113,5 +152,10 @@ def test_the_id_of_an_order_is_found_in_any_form(body):
 def test_an_order_is_refused_where_all_lines_say_so(failed):
     assert refused({"orders": [{**LINE, "subscribeResult": failed}]})
     assert refused({"orders": {**LINE, "subscribeResult": failed}})
-    for other in ({}, {"subscribeResult": None}, {"subscribeResult": 1}, {"subscribeResult": "1.0"}):
+    for other in (
+        {},
+        {"subscribeResult": None},
+        {"subscribeResult": 1},
+        {"subscribeResult": "1.0"},
+    ):
         assert not refused({"orders": [{**LINE, "subscribeResult": failed}, {**LINE, **other}]})

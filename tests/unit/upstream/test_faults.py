@@ -1,4 +1,6 @@
-"""CBR's answers as our errors: every code of the vendor's table, every shape of body, and nothing of CBR's text in what callers see."""
+"""CBR's answers as our errors: every code of the vendor's table, every shape of body, and nothing
+of CBR's text in what callers see.
+"""
 
 import csv
 import json
@@ -24,7 +26,9 @@ with Path(__file__).with_name("cbr_codes.csv").open(encoding="utf-8", newline=""
 
 def answered(status, body, rpc="VaultService/GetVault", subject=None, named=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return to_gateway_error(read_error(status, raw), CATALOG[rpc], FACTS, subject or {}, named or {})
+    return to_gateway_error(
+        read_error(status, raw), CATALOG[rpc], FACTS, subject or {}, named or {}
+    )
 
 
 def names(error: GatewayError):
@@ -58,15 +62,30 @@ def test_every_meaning_is_a_phrase_of_ours():
             "BackupService.6500",
             "Operation log does not exist.",
         ),
-        (429, {"error_msg": "slow", "error_code": "APIGW.0308", "request_id": "0" * 32}, "APIGW.0308", "slow"),
-        (401, {"unauthorized": {"code": "401", "message": "Malformed request url"}}, "401", "Malformed request url"),
+        (
+            429,
+            {"error_msg": "slow", "error_code": "APIGW.0308", "request_id": "0" * 32},
+            "APIGW.0308",
+            "slow",
+        ),
+        (
+            401,
+            {"unauthorized": {"code": "401", "message": "Malformed request url"}},
+            "401",
+            "Malformed request url",
+        ),
         (400, {"badRequest": {"code": 400, "message": "m"}}, "400", "m"),
         (404, {"itemNotFound": {"code": "404", "message": "m"}}, "404", "m"),
         (403, {"forbidden": {"message": "m", "code": "403"}}, "403", "m"),
         (401, {"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, "401", "m"),
         (400, {"errorCode": "E.1", "errorMsg": "m"}, "E.1", "m"),
         (400, {"code": "E.1", "message": "m"}, "E.1", "m"),
-        (403, {"error_code": "PAP5.0001", "error_msg": "m", "encoded_authorization_message": "x"}, "PAP5.0001", "m"),
+        (
+            403,
+            {"error_code": "PAP5.0001", "error_msg": "m", "encoded_authorization_message": "x"},
+            "PAP5.0001",
+            "m",
+        ),
         (403, "a JSON string", "", ""),
         (400, {"error_code": None, "error_msg": None}, "", ""),
         (400, {"error_code": "E.1", "error_msg": None}, "E.1", ""),
@@ -101,8 +120,16 @@ BUSY = '{"conflictingRequest" : {"message": "a \\"code\\": \\"1\\"", "code": 409
         (DELETING.encode("utf-16")[:-7], "BackupService.6203", ""),
         (DELETING.encode()[:37], "BackupService.6203", ""),
         (DELETING.encode()[:33], "", ""),
-        (b'{"error_code":"BackupService.6203","error_msg":"a","error_msg":"b"}', "BackupService.6203", ""),
-        (b'{"error_code":"BackupService.6203","error_code":"BackupService.6203"}', "BackupService.6203", ""),
+        (
+            b'{"error_code":"BackupService.6203","error_msg":"a","error_msg":"b"}',
+            "BackupService.6203",
+            "",
+        ),
+        (
+            b'{"error_code":"BackupService.6203","error_code":"BackupService.6203"}',
+            "BackupService.6203",
+            "",
+        ),
         (b'{"error_code":"BackupService.6203","error_code":"BackupService.6105"}', "", ""),
         (BUSY.encode("utf-16"), "409", "conflictingRequest"),
         (BUSY.encode()[:-3], "409", "conflictingRequest"),
@@ -123,7 +150,10 @@ def test_any_error_body_is_read(before, after):
     assert read_error(400, before + b'{"error_code":"E.1' + after).status == 400
 
 
-@pytest.mark.parametrize("code", ["c" * 65, "host-10.1.2.3 project 0605767b", "a/b", "a:b", "ü", "<b>", "a\n", ["x"], {"a": 1}])
+@pytest.mark.parametrize(
+    "code",
+    ["c" * 65, "host-10.1.2.3 project 0605767b", "a/b", "a:b", "ü", "<b>", "a\n", ["x"], {"a": 1}],
+)
 def test_a_code_that_could_hold_anything_is_dropped(code):
     bodies = ({"error_code": code}, {"error_code": code, "error_msg": "m" * 10_000})
     for error in (read_error(400, json.dumps(body).encode()) for body in bodies):
@@ -152,7 +182,9 @@ def test_a_code_that_could_hold_anything_is_dropped(code):
         (507, "UPSTREAM_UNAVAILABLE", "UNAVAILABLE"),
     ],
 )
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error_code":"BackupService.99999","error_msg":"new"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"error_code":"BackupService.99999","error_msg":"new"}']
+)
 def test_without_a_known_code_the_status_decides(status, reason, code, body):
     assert names(answered(status, body)) == (reason, code)
 
@@ -173,7 +205,10 @@ def test_without_a_known_code_the_status_decides(status, reason, code, body):
         ("VaultService/ListVaults", "NOT_FOUND"),
     ],
 )
-@pytest.mark.parametrize(("status", "body"), [(404, b""), (401, b'{"unauthorized":{"code":"401","message":"Malformed request url"}}')])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, b""), (401, b'{"unauthorized":{"code":"401","message":"Malformed request url"}}')],
+)
 def test_a_404_and_the_odd_401_say_what_is_gone(rpc, reason, status, body):
     assert names(answered(status, body, rpc)) == (reason, "NOT_FOUND")
 
@@ -190,11 +225,23 @@ def test_the_odd_401_is_no_matter_of_credentials():
     [
         ("VaultService/GetVault", "Invalid vault_id provided.", ["vault_id"]),
         ("TaskService/GetTask", "Invalid operation_log_id provided.", ["task_id"]),
-        ("VaultService/CreateVault", "Invalid consistent_level provided.", ["vault.billing.consistent_level"]),
+        (
+            "VaultService/CreateVault",
+            "Invalid consistent_level provided.",
+            ["vault.billing.consistent_level"],
+        ),
         ("VaultService/CreateVault", "invalid key enable_acceleration", [""]),
         ("VaultService/CreateVault", "invalid key period_num", ["vault.billing.period_num"]),
-        ("PolicyService/CreatePolicy", "policy.trigger.properties.pattern is wrong", ["policy.trigger.properties.pattern"]),
-        ("VaultService/CreateVault", "'threshold' and 'smn_notify' exclude each other; threshold", ["vault.threshold_percent", "vault.smn_notify"]),
+        (
+            "PolicyService/CreatePolicy",
+            "policy.trigger.properties.pattern is wrong",
+            ["policy.trigger.properties.pattern"],
+        ),
+        (
+            "VaultService/CreateVault",
+            "'threshold' and 'smn_notify' exclude each other; threshold",
+            ["vault.threshold_percent", "vault.smn_notify"],
+        ),
         ("VaultService/ListExternalVaults", "Invalid objcet_type", ["object_type"]),
         ("VaultService/GetVault", "nothing known", [""]),
         ("VaultService/GetVault", "", [""]),
@@ -247,20 +294,30 @@ def test_an_error_inside_a_success_is_found(value, code):
 
 
 def test_the_older_services_say_what_is_busy_and_which_limit_is_reached():
-    busy = answered(409, {"conflictingRequest": {"code": 409, "message": "m"}}, "VaultService/UpdateVault")
+    busy = answered(
+        409, {"conflictingRequest": {"code": 409, "message": "m"}}, "VaultService/UpdateVault"
+    )
     assert names(busy) == ("RESOURCE_BUSY", "ABORTED")
     full = answered(413, {"overLimit": {"code": 413, "message": "m"}}, "VaultService/CreateVault")
     assert names(full) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
-    throttled = answered(429, {"overLimit": {"code": 429, "message": "m"}}, "VaultService/CreateVault")
+    throttled = answered(
+        429, {"overLimit": {"code": 429, "message": "m"}}, "VaultService/CreateVault"
+    )
     assert names(throttled) == ("UPSTREAM_THROTTLED", "UNAVAILABLE")
 
 
 def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
     binding = CATALOG["OrderService/ChangeOrder"]
     refused = order_error({"retCode": 1, "errText": "no money"}, 200)
-    assert names(to_gateway_error(refused, binding, FACTS, {}, {})) == ("ORDER_REFUSED", "FAILED_PRECONDITION")
+    assert names(to_gateway_error(refused, binding, FACTS, {}, {})) == (
+        "ORDER_REFUSED",
+        "FAILED_PRECONDITION",
+    )
     limit = order_error({"error_code": "BackupService.6133"}, 200)
-    assert names(to_gateway_error(limit, binding, FACTS, {}, {})) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
+    assert names(to_gateway_error(limit, binding, FACTS, {}, {})) == (
+        "UPSTREAM_LIMIT",
+        "FAILED_PRECONDITION",
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,26 +338,74 @@ def test_a_refused_order_is_a_failed_precondition_and_a_known_code_wins():
     ],
 )
 def test_the_error_is_about_the_right_object(code, subject, resource):
-    assert answered(400, {"error_code": f"BackupService.{code}", "error_msg": ""}, subject=subject).resource == resource
+    assert (
+        answered(
+            400, {"error_code": f"BackupService.{code}", "error_msg": ""}, subject=subject
+        ).resource
+        == resource
+    )
 
 
 @pytest.mark.parametrize(
     ("rpc", "request_fields", "code", "resource"),
     [
-        ("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": "v"}}, "6105", Resource("vault", "v")),
-        ("BackupService/ReplicateBackup", {"backup_id": "b", "replicate": {"destination_vault_id": "d"}}, "6120", Resource("vault", "d")),
-        ("CheckpointService/ReplicateCheckpoint", {"replicate": {"vault_id": "v", "destination_vault_id": "d"}}, "6105", Resource("vault", "")),
-        ("VaultService/AssociateVaultPolicy", {"vault_id": "v", "policy_id": "p"}, "6000", Resource("policy", "p")),
-        ("VaultService/AssociateVaultPolicy", {"vault_id": "v", "policy_id": "p"}, "6105", Resource("vault", "v")),
-        ("VaultService/AddVaultResources", {"vault_id": "v", "resources": [{"id": "r"}]}, "6302", Resource("resource", "r")),
-        ("VaultService/AddVaultResources", {"vault_id": "v", "resources": [{"id": "r"}, {"id": "s"}]}, "6302", Resource("resource", "")),
+        (
+            "CheckpointService/CreateCheckpoint",
+            {"checkpoint": {"vault_id": "v"}},
+            "6105",
+            Resource("vault", "v"),
+        ),
+        (
+            "BackupService/ReplicateBackup",
+            {"backup_id": "b", "replicate": {"destination_vault_id": "d"}},
+            "6120",
+            Resource("vault", "d"),
+        ),
+        (
+            "CheckpointService/ReplicateCheckpoint",
+            {"replicate": {"vault_id": "v", "destination_vault_id": "d"}},
+            "6105",
+            Resource("vault", ""),
+        ),
+        (
+            "VaultService/AssociateVaultPolicy",
+            {"vault_id": "v", "policy_id": "p"},
+            "6000",
+            Resource("policy", "p"),
+        ),
+        (
+            "VaultService/AssociateVaultPolicy",
+            {"vault_id": "v", "policy_id": "p"},
+            "6105",
+            Resource("vault", "v"),
+        ),
+        (
+            "VaultService/AddVaultResources",
+            {"vault_id": "v", "resources": [{"id": "r"}]},
+            "6302",
+            Resource("resource", "r"),
+        ),
+        (
+            "VaultService/AddVaultResources",
+            {"vault_id": "v", "resources": [{"id": "r"}, {"id": "s"}]},
+            "6302",
+            Resource("resource", ""),
+        ),
     ],
 )
-def test_an_object_in_the_body_is_named_where_it_is_the_only_one_of_its_kind(rpc, request_fields, code, resource):
+def test_an_object_in_the_body_is_named_where_it_is_the_only_one_of_its_kind(
+    rpc, request_fields, code, resource
+):
     binding = CATALOG[rpc]
     request = binding.request_type(**request_fields)
     subject = {segment.variable: getattr(request, segment.variable) for segment in binding.segments}
-    error = answered(400, {"error_code": f"BackupService.{code}", "error_msg": ""}, rpc, subject, named_in_body(binding, request))
+    error = answered(
+        400,
+        {"error_code": f"BackupService.{code}", "error_msg": ""},
+        rpc,
+        subject,
+        named_in_body(binding, request),
+    )
     assert error.resource == resource
 
 
@@ -312,12 +417,26 @@ VENDORS_STATUS = {(row["code"], int(row["http"])) for row in ROWS}
 
 
 def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
-    listed = {(code, status) for status, found in codes().nothing_was_done.items() for code in found}
+    listed = {
+        (code, status) for status, found in codes().nothing_was_done.items() for code in found
+    }
     assert listed <= VENDORS_STATUS
     assert not {status for _, status in listed} & {502, 503, 504}
-    assert not {code for code, _ in listed} & {"APIGW.0103", "APIGW.0202", "APIGW.0203", "APIGW.0601", "APIGW.0613"}
-    of_500 = {code for code, status in VENDORS_STATUS if status == 500 and code.startswith("BackupService.")}
-    assert codes().nothing_was_done[500] == {code for code in of_500 if codes().known[code].reason != "UPSTREAM_INTERNAL"}
+    assert not {code for code, _ in listed} & {
+        "APIGW.0103",
+        "APIGW.0202",
+        "APIGW.0203",
+        "APIGW.0601",
+        "APIGW.0613",
+    }
+    of_500 = {
+        code
+        for code, status in VENDORS_STATUS
+        if status == 500 and code.startswith("BackupService.")
+    }
+    assert codes().nothing_was_done[500] == {
+        code for code in of_500 if codes().known[code].reason != "UPSTREAM_INTERNAL"
+    }
 
 
 @pytest.mark.parametrize(
@@ -338,9 +457,18 @@ def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
         (409, {"conflictingRequest": {"code": 5, "message": "m"}}, False),
         (413, {"overLimit": {"code": 413, "message": "m", "retryAfter": 3}}, True),
         (413, {"overLimit": {"message": "m"}}, False),
-        *((409, {wrapper: {"code": 409, "message": "m"}}, True) for wrapper in ("conflict", "Conflict", "HTTPConflict")),
-        *((404, {wrapper: {"code": "404", "message": "m"}}, True) for wrapper in ("NotFound", "HTTPNotFound", "itemnotfound")),
-        *((400, {wrapper: {"code": 400, "message": "m"}}, True) for wrapper in ("badRequest", "HTTPBadRequest")),
+        *(
+            (409, {wrapper: {"code": 409, "message": "m"}}, True)
+            for wrapper in ("conflict", "Conflict", "HTTPConflict")
+        ),
+        *(
+            (404, {wrapper: {"code": "404", "message": "m"}}, True)
+            for wrapper in ("NotFound", "HTTPNotFound", "itemnotfound")
+        ),
+        *(
+            (400, {wrapper: {"code": 400, "message": "m"}}, True)
+            for wrapper in ("badRequest", "HTTPBadRequest")
+        ),
         (405, {"badMethod": {"code": 405, "message": "m"}}, True),
         (415, {"badMediaType": {"code": 415, "message": "m"}}, True),
         (422, {"unprocessableEntity": {"code": 422, "message": "m"}}, True),
@@ -383,5 +511,7 @@ def test_only_cbr_itself_can_say_that_an_object_is_gone(status, body, gone):
 def test_cbrs_own_text_never_reaches_a_caller(row, binding, noise):
     marker = "s3cr3t-host.internal"
     text = f"{noise} {marker} {noise}"
-    error = to_gateway_error(UpstreamError(int(row["http"]), row["code"], text), binding, FACTS, {"vault_id": "v"}, {})
+    error = to_gateway_error(
+        UpstreamError(int(row["http"]), row["code"], text), binding, FACTS, {"vault_id": "v"}, {}
+    )
     assert marker.encode() not in to_status(error, "id").SerializeToString()

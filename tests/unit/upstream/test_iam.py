@@ -1,4 +1,7 @@
-"""Tokens: fetched once for everybody, refreshed in time, thrown away once when refused. IAM is a real server on a socket."""
+"""Tokens: fetched once for everybody, refreshed in time, thrown away once when refused.
+
+IAM is a real server on a socket.
+"""
 
 import asyncio
 import contextlib
@@ -67,7 +70,14 @@ async def transport():
 @pytest.fixture
 async def auth(iam, transport, clock):
     user = IamUser("someone", Secret("canary"), "account")
-    made = TokenAuth(user, iam.origin, transport, breakers=Breakers(clock, lambda: 0.5), clock=clock, random=lambda: 0.5)
+    made = TokenAuth(
+        user,
+        iam.origin,
+        transport,
+        breakers=Breakers(clock, lambda: 0.5),
+        clock=clock,
+        random=lambda: 0.5,
+    )
     yield made
     await made.aclose()
 
@@ -88,8 +98,13 @@ async def test_iam_is_asked_as_its_manual_says(auth, iam):
     assert head.startswith(b"POST /v3/auth/tokens?nocatalog=x HTTP/1.1\r\n")
     user = {"name": "someone", "password": "canary", "domain": {"name": "account"}}
     identity = {"methods": ["password"], "password": {"user": user}}
-    assert json.loads(body) == {"auth": {"identity": identity, "scope": {"project": {"id": PROJECT}}}}
-    assert dict(applied.request.headers) == {"Accept": "application/json", "X-Auth-Token": "token-1"}
+    assert json.loads(body) == {
+        "auth": {"identity": identity, "scope": {"project": {"id": PROJECT}}}
+    }
+    assert dict(applied.request.headers) == {
+        "Accept": "application/json",
+        "X-Auth-Token": "token-1",
+    }
 
 
 async def test_a_thousand_callers_fetch_one_token(auth, iam):
@@ -104,7 +119,9 @@ async def test_each_project_has_a_token_of_its_own(auth, iam):
     assert len(iam.requests) == 2
 
 
-async def test_a_token_is_refreshed_at_four_fifths_of_its_life_while_the_old_one_serves(auth, iam, clock):
+async def test_a_token_is_refreshed_at_four_fifths_of_its_life_while_the_old_one_serves(
+    auth, iam, clock
+):
     assert await token(auth) == "token-1"
     clock.advance(0.8 * DAY - 1)
     assert await token(auth) == "token-1"
@@ -120,7 +137,14 @@ async def test_the_moment_of_the_refresh_is_spread(iam, transport, clock):
     for dice, share in ((0.0, 0.75), (1.0, 0.85)):
         user = IamUser("someone", Secret("canary"), "account")
         breakers = Breakers(clock, lambda: 0.5)
-        auth = TokenAuth(user, iam.origin, transport, breakers=breakers, clock=clock, random=lambda dice=dice: dice)
+        auth = TokenAuth(
+            user,
+            iam.origin,
+            transport,
+            breakers=breakers,
+            clock=clock,
+            random=lambda dice=dice: dice,
+        )
         await token(auth)
         before = len(iam.requests)
         clock.advance(share * DAY - 1)
@@ -155,16 +179,24 @@ async def test_a_thousand_refusals_of_one_token_fetch_one(auth, iam):
         assert await auth.refused(generation, 5)
         return await token(auth)
 
-    assert set(await asyncio.gather(*(once_more(generation) for generation in generations))) == {"token-2"}
+    assert set(await asyncio.gather(*(once_more(generation) for generation in generations))) == {
+        "token-2"
+    }
     assert await auth.refused(generations[0], 5)
     assert await token(auth) == "token-2"
     assert len(iam.requests) == 2
 
 
-async def test_tokens_that_are_refused_before_they_were_accepted_are_replaced_with_growing_pauses(auth, iam, clock):
-    """The first at once, then after 0.2, 0.4, 0.8 and 1.6 s; before a longer pause the call is told."""
+async def test_tokens_that_are_refused_before_they_were_accepted_are_replaced_with_growing_pauses(
+    auth, iam, clock
+):
+    """The first at once, then after 0.2, 0.4, 0.8 and 1.6 s; before a longer pause the call is
+    told.
+    """
     for pause_s in (0, 0.2, 0.4, 0.8, 1.6):
-        refusal = asyncio.create_task(auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation, 5))
+        refusal = asyncio.create_task(
+            auth.refused((await auth.apply(REQUEST, PROJECT, 5)).generation, 5)
+        )
         asked = len(iam.requests)
         if pause_s:
             await asyncio.sleep(0.01)
@@ -193,7 +225,9 @@ async def test_a_wrong_credential_asks_iam_once_a_minute_in_the_long_run(auth, i
     assert len(iam.requests) <= 10 + 1000 / 60
 
 
-async def test_a_token_that_was_accepted_and_then_refused_is_replaced_at_once_time_after_time(auth, iam, clock):
+async def test_a_token_that_was_accepted_and_then_refused_is_replaced_at_once_time_after_time(
+    auth, iam, clock
+):
     for _ in range(10):
         generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
         auth.observe(HttpResponse(200, {}, b""), generation)
@@ -231,7 +265,9 @@ async def test_a_refused_token_serves_those_to_whom_it_is_not_refused(auth, iam)
     assert await token(auth) == "token-2"
 
 
-async def test_a_call_whose_token_is_refused_waits_for_another_no_longer_than_its_deadline_and_is_told_why_there_is_none(auth, iam):
+async def test_a_call_whose_token_is_refused_waits_within_its_deadline_and_is_told_why_there_is_none(  # noqa: E501 - as it stands on the wire
+    auth, iam
+):
     generation = (await auth.apply(REQUEST, PROJECT, 5)).generation
     iam.script.delay_s = 0.3
     with pytest.raises(GatewayError, match="IAM did not answer in time"):
@@ -267,9 +303,21 @@ async def test_what_iam_answers_instead_of_a_token(auth, iam, status, reason):
         answer(b"{", "201 Created", "X-Subject-Token: t\r\n"),
         answer(b"{}", "201 Created", "X-Subject-Token: t\r\n"),
         answer(json.dumps({"token": LIFE}).encode(), "201 Created"),
-        answer(json.dumps({"token": LIFE | {"expires_at": "soon"}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
-        answer(json.dumps({"token": LIFE | {"expires_at": "2025-02-01"}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
-        answer(json.dumps({"token": LIFE | {"expires_at": LIFE["issued_at"]}}).encode(), "201 Created", "X-Subject-Token: t\r\n"),
+        answer(
+            json.dumps({"token": LIFE | {"expires_at": "soon"}}).encode(),
+            "201 Created",
+            "X-Subject-Token: t\r\n",
+        ),
+        answer(
+            json.dumps({"token": LIFE | {"expires_at": "2025-02-01"}}).encode(),
+            "201 Created",
+            "X-Subject-Token: t\r\n",
+        ),
+        answer(
+            json.dumps({"token": LIFE | {"expires_at": LIFE["issued_at"]}}).encode(),
+            "201 Created",
+            "X-Subject-Token: t\r\n",
+        ),
     ],
 )
 async def test_an_answer_that_is_not_understood(auth, iam, content):
@@ -313,7 +361,13 @@ async def test_an_iam_that_hangs_for_one_user_leaves_connections_for_the_others(
     async def answers(connection):
         while (request := await connection.request()) is not None:
             await asyncio.sleep(60 * (b'"sick"' in request))
-            await connection.send(answer(json.dumps({"token": LIFE}).encode(), "201 Created", "X-Subject-Token: token\r\n"))
+            await connection.send(
+                answer(
+                    json.dumps({"token": LIFE}).encode(),
+                    "201 Created",
+                    "X-Subject-Token: token\r\n",
+                )
+            )
 
     transport = open_transport(TransportSettings(max_connections=4))
     shares, breakers = Shares(transport, 4), Breakers(clock, lambda: 0.5)
@@ -342,7 +396,9 @@ async def test_an_iam_that_hangs_for_one_user_leaves_connections_for_the_others(
 async def test_an_iam_that_is_down_opens_its_breaker(transport, clock):
     breakers = Breakers(clock, lambda: 0.5)
     user = IamUser("someone", Secret("canary"), "account")
-    auth = TokenAuth(user, "http://127.0.0.1:1", transport, breakers=breakers, clock=clock, random=lambda: 0.5)
+    auth = TokenAuth(
+        user, "http://127.0.0.1:1", transport, breakers=breakers, clock=clock, random=lambda: 0.5
+    )
     for number in range(20):
         with pytest.raises(GatewayError) as caught:
             await token(auth, f"project-{number}")

@@ -1,4 +1,6 @@
-"""Whose turn it is: one at a time for an object, all objects of a project at once, and nobody left behind when someone gives up."""
+"""Whose turn it is: one at a time for an object, all objects of a project at once, and nobody left
+behind when someone gives up.
+"""
 
 import asyncio
 import gc
@@ -89,7 +91,9 @@ async def test_any_mixture_of_changes_and_cancellations_keeps_the_rule_and_leave
 
     async def change(thing, whole):
         async with turns.turn("p", thing, whole_project=whole):
-            assert not any(other_whole or whole or (thing and other == thing) for other, other_whole in inside)
+            assert not any(
+                other_whole or whole or (thing and other == thing) for other, other_whole in inside
+            )
             inside.append((thing, whole))
             try:
                 await asyncio.sleep(draw.random() * 0.002)
@@ -99,7 +103,9 @@ async def test_any_mixture_of_changes_and_cancellations_keeps_the_rule_and_leave
     tasks = []
     for _ in range(600):
         whole = draw.random() < 0.1
-        tasks.append(asyncio.create_task(change("" if whole else draw.choice(["", "a", "b", "c"]), whole)))
+        tasks.append(
+            asyncio.create_task(change("" if whole else draw.choice(["", "a", "b", "c"]), whole))
+        )
         if draw.random() < 0.3:
             draw.choice(tasks).cancel()
         if draw.random() < 0.3:

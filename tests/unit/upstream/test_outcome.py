@@ -11,7 +11,11 @@ from gateway.upstream.http import HttpResponse
 from gateway.upstream.outcome import Next, Outcome, judge, what_next
 
 with Path(__file__).with_name("cbr_codes.csv").open(encoding="utf-8", newline="") as file:
-    OF_THE_API_GATEWAY = [(row["code"], int(row["http"])) for row in csv.DictReader(file) if row["code"].startswith("APIGW.")]
+    OF_THE_API_GATEWAY = [
+        (row["code"], int(row["http"]))
+        for row in csv.DictReader(file)
+        if row["code"].startswith("APIGW.")
+    ]
 MAY_HAVE_REACHED_CBR = {"APIGW.0103", "APIGW.0202", "APIGW.0203", "APIGW.0601", "APIGW.0613"}
 CHANGES = [retry_class for retry_class in RetryClass if retry_class is not RetryClass.READ]
 
@@ -27,7 +31,9 @@ def follows(attempt, retry_class, refusals=1):
 
 @pytest.mark.parametrize("retry_class", [RetryClass.CREATE, RetryClass.NEVER])
 @pytest.mark.parametrize(("code", "status"), OF_THE_API_GATEWAY)
-def test_a_code_of_the_api_gateway_allows_what_its_place_in_the_chain_allows(retry_class, code, status):
+def test_a_code_of_the_api_gateway_allows_what_its_place_in_the_chain_allows(
+    retry_class, code, status
+):
     attempt = answered(status, {"error_code": code, "error_msg": "m"})
     if code in MAY_HAVE_REACHED_CBR or status >= 500:
         assert follows(attempt, retry_class) is Next.UNKNOWN
@@ -61,12 +67,18 @@ def test_an_answer_that_may_be_of_anybody_proves_nothing_to_a_change(status, bod
     attempt = answered(status, body)
     assert attempt.outcome is Outcome.AMBIGUOUS
     assert not attempt.credentials
-    assert {follows(attempt, retry_class) for retry_class in CHANGES} == {Next.UNKNOWN, Next.READ_BACK, Next.REPEAT}
+    assert {follows(attempt, retry_class) for retry_class in CHANGES} == {
+        Next.UNKNOWN,
+        Next.READ_BACK,
+        Next.REPEAT,
+    }
 
 
 @pytest.mark.parametrize(("status", "body"), FOREIGN)
 def test_a_read_takes_it_by_its_status(status, body):
-    assert answered(status, body, reads=True).outcome is (Outcome.REFUSED if status == 401 else Outcome.DEFINITE)
+    assert answered(status, body, reads=True).outcome is (
+        Outcome.REFUSED if status == 401 else Outcome.DEFINITE
+    )
 
 
 @pytest.mark.parametrize("sent", ["a" * 65, "id with blanks", "10.0.0.1:80", "é"])

@@ -1,4 +1,6 @@
-"""Lists against every rule by which CBR could page, and while they change: no row is left out, and every list ends."""
+"""Lists against every rule by which CBR could page, and while they change: no row is left out, and
+every list ends.
+"""
 
 import asyncio
 import itertools
@@ -30,7 +32,9 @@ ONE_OF_EACH_KIND = [
 ]
 OFFSETS = ("rows", "pages", "pages_from_0", "ignored")
 COUNTS = ("total", "page", "less", "more", "none")
-MISSING = [Paging(missing_marker=word) for word in ("empty", "bad_request", "not_found", "start")] + [Paging(marker="ignored")]
+MISSING = [
+    Paging(missing_marker=word) for word in ("empty", "bad_request", "not_found", "start")
+] + [Paging(marker="ignored")]
 NOW = 1_000_000.0
 
 
@@ -48,7 +52,10 @@ class Item:
 
 @dataclass
 class Shelf:
-    """A list of CBR with the rule by which it is paged. `between` is called after each page that a caller has got, `within` before each read."""
+    """A list of CBR with the rule by which it is paged.
+
+    `between` is called after each page that a caller has got, `within` before each read.
+    """
 
     binding: object
     items: list
@@ -58,14 +65,24 @@ class Shelf:
     reads: int = 0
 
     def __post_init__(self):
-        self.rows_of = next(f for f in self.binding.descriptor.output_type.fields if f.is_repeated and f.message_type)
+        self.rows_of = next(
+            f
+            for f in self.binding.descriptor.output_type.fields
+            if f.is_repeated and f.message_type
+        )
         self.identity = identity(self.rows_of.message_type)
-        free = [f for f in self.rows_of.message_type.fields if f.type in {f.TYPE_STRING, f.TYPE_INT64} and f.name not in self.identity]
+        free = [
+            f
+            for f in self.rows_of.message_type.fields
+            if f.type in {f.TYPE_STRING, f.TYPE_INT64} and f.name not in self.identity
+        ]
         self.mark = min(free, key=lambda f: (f.type != f.TYPE_STRING, f.is_repeated))
 
     def _row(self, item):
         mark = str(item.mark) if self.mark.type == self.mark.TYPE_STRING else item.mark
-        return dict.fromkeys(self.identity, item.id) | {self.mark.name: [mark] if self.mark.is_repeated else mark}
+        return dict.fromkeys(self.identity, item.id) | {
+            self.mark.name: [mark] if self.mark.is_repeated else mark
+        }
 
     def _mark_of(self, row):
         mark = getattr(row, self.mark.name)
@@ -76,14 +93,29 @@ class Shelf:
         if self.within:
             self.within(self)
         if self.binding.paging == options_pb2.PAGING_SLICED and not ask:
-            return self.binding.response_type(**{self.rows_of.name: [self._row(item) for item in self.items]})
+            return self.binding.response_type(
+                **{self.rows_of.name: [self._row(item) for item in self.items]}
+            )
         try:
-            shown, count = self.rules.cut(self.items, int(ask["limit"]), int(ask.get("offset", 0)), ask.get("marker"))
+            shown, count = self.rules.cut(
+                self.items, int(ask["limit"]), int(ask.get("offset", 0)), ask.get("marker")
+            )
         except ApiError as error:
-            reason = errors_pb2.ERROR_REASON_BACKUP_NOT_FOUND if error.status == 404 else errors_pb2.ERROR_REASON_FIELD_INVALID
+            reason = (
+                errors_pb2.ERROR_REASON_BACKUP_NOT_FOUND
+                if error.status == 404
+                else errors_pb2.ERROR_REASON_FIELD_INVALID
+            )
             raise GatewayError(reason, "the marker is not known") from None
-        counted = {"total_size": count} if count is not None and "total_size" in self.binding.descriptor.output_type.fields_by_name else {}
-        return self.binding.response_type(**{self.rows_of.name: [self._row(item) for item in shown]}, **counted)
+        counted = (
+            {"total_size": count}
+            if count is not None
+            and "total_size" in self.binding.descriptor.output_type.fields_by_name
+            else {}
+        )
+        return self.binding.response_type(
+            **{self.rows_of.name: [self._row(item) for item in shown]}, **counted
+        )
 
     def walk(self, *sizes, most_pages=400):
         """The marks of all rows, page by page; sizes come in turns."""
@@ -94,7 +126,9 @@ class Shelf:
         request, pages = self.binding.request_type(), []
         while not pages or request.page_token:
             request.page_size = next(sizes)
-            response = await paging.plan_page(self.binding, request, tokens, "scope").fetch(self.read)
+            response = await paging.plan_page(self.binding, request, tokens, "scope").fetch(
+                self.read
+            )
             pages.append([self._mark_of(row) for row in getattr(response, self.rows_of.name)])
             assert len(pages[-1]) <= request.page_size
             request.page_token = response.next_page_token
@@ -105,7 +139,12 @@ class Shelf:
         return pages
 
     def all(self):
-        return [self._mark_of(row) for row in getattr(asyncio.run(paging.whole(self.binding, self.read)), self.rows_of.name)]
+        return [
+            self._mark_of(row)
+            for row in getattr(
+                asyncio.run(paging.whole(self.binding, self.read)), self.rows_of.name
+            )
+        ]
 
 
 def items(count, first=0):
@@ -128,7 +167,8 @@ def ends_truly(read, wanted):
     return True
 
 
-# A list that does not change ----------------------------------------------------------------------------------------------------------
+# A list that does not change
+# --------------------------------------------------------------------------------------------------
 
 IDS = {
     "equal": lambda _number: "same",
@@ -143,23 +183,46 @@ IDS = {
 @pytest.mark.parametrize("binding", ONE_OF_EACH_KIND, ids=rpc_of)
 def test_every_row_comes_once_whatever_its_id(binding, ids, count):
     for rows, size in itertools.product((1, 6, 7, 13), (1, 3, 7)):
-        shelf = Shelf(binding, [Item(IDS[ids](number), number) for number in range(rows)], Paging(count=count))
+        shelf = Shelf(
+            binding, [Item(IDS[ids](number), number) for number in range(rows)], Paging(count=count)
+        )
         assert joined(shelf.walk(size)) == list(range(rows)), (rows, size)
 
 
-RULES = [Paging(offset=offset, cap=cap, short=short, count="none") for offset in OFFSETS for cap in (1, 4, 7, 1000) for short in (False, True)]
-RULES += [Paging(offset=offset, count=count, marker=marker) for offset in OFFSETS for count in COUNTS for marker in ("honoured", "ignored")]
+RULES = [
+    Paging(offset=offset, cap=cap, short=short, count="none")
+    for offset in OFFSETS
+    for cap in (1, 4, 7, 1000)
+    for short in (False, True)
+]
+RULES += [
+    Paging(offset=offset, count=count, marker=marker)
+    for offset in OFFSETS
+    for count in COUNTS
+    for marker in ("honoured", "ignored")
+]
 
 
-@pytest.mark.parametrize("binding", [binding for binding in LISTS if binding.paging != options_pb2.PAGING_SLICED], ids=rpc_of)
+@pytest.mark.parametrize(
+    "binding",
+    [binding for binding in LISTS if binding.paging != options_pb2.PAGING_SLICED],
+    ids=rpc_of,
+)
 def test_every_row_comes_once_by_whatever_rule_cbr_pages(binding):
-    """Where nothing in a list leads on, it ends as UPSTREAM_PROTOCOL: only if CBR heeds neither offset nor marker."""
+    """Where nothing in a list leads on, it ends as UPSTREAM_PROTOCOL: only if CBR heeds neither
+    offset nor marker.
+    """
     chosen = random.Random(binding.rpc)
     for rules in chosen.sample(RULES, 24):
         rows, size = chosen.choice(((1, 7), (7, 7), (23, 7), (23, 1), (120, 50)))
         wanted = items(rows)
-        leads_on = rules.offset != "ignored" or (rules.marker == "honoured" and binding.paging == options_pb2.PAGING_MARKER)
-        for read in (lambda made: joined(made.walk(size)), Shelf.all):  # noqa: B023 - called at once
+        leads_on = rules.offset != "ignored" or (
+            rules.marker == "honoured" and binding.paging == options_pb2.PAGING_MARKER
+        )
+        for read in (
+            lambda made: joined(made.walk(size)),  # noqa: B023 - called at once
+            Shelf.all,
+        ):
             shelf = Shelf(binding, wanted, rules)
             shown = ends_truly(lambda: read(shelf), list(range(rows)))  # noqa: B023
             assert shown or not leads_on, (rules, rows, size)
@@ -169,11 +232,28 @@ def test_every_row_comes_once_by_whatever_rule_cbr_pages(binding):
 def test_no_number_of_rows_is_special(binding):
     for rows in range(1, 121):
         rules = replace(RULES[rows % len(RULES)], offset=OFFSETS[rows % 3])
-        assert joined(Shelf(binding, items(rows), rules).walk(50, 7, 20)) == list(range(rows)), (rules, rows)
+        assert joined(Shelf(binding, items(rows), rules).walk(50, 7, 20)) == list(range(rows)), (
+            rules,
+            rows,
+        )
 
 
 @pytest.mark.parametrize(
-    ("rows", "calls"), [(0, 1), (1, 1), (3, 1), (49, 1), (50, 2), (51, 2), (95, 2), (96, 2), (99, 2), (100, 3), (149, 3), (150, 4)]
+    ("rows", "calls"),
+    [
+        (0, 1),
+        (1, 1),
+        (3, 1),
+        (49, 1),
+        (50, 2),
+        (51, 2),
+        (95, 2),
+        (96, 2),
+        (99, 2),
+        (100, 3),
+        (149, 3),
+        (150, 4),
+    ],
 )
 def test_a_list_that_pages_as_the_manual_says_costs_no_call_more(rows, calls):
     """A full page does not say whether it was the last one."""
@@ -192,7 +272,9 @@ def test_a_caller_who_knows_the_way_does_not_look_for_it_again():
     reads = []
     shelf.between = lambda here, _pages: reads.append(here.reads)
     assert joined(shelf.walk(50)) == list(range(120))
-    assert [after - before for before, after in itertools.pairwise(reads)][1:] == [2] * (len(reads) - 2), reads
+    assert [after - before for before, after in itertools.pairwise(reads)][1:] == [2] * (
+        len(reads) - 2
+    ), reads
 
 
 SLICED = [binding for binding in LISTS if binding.paging == options_pb2.PAGING_SLICED]
@@ -200,7 +282,10 @@ COUNTED = [binding for binding in SLICED if "count" in binding.response_plan.rea
 
 
 def test_lists_that_are_shown_as_a_whole_tell_how_many_rows_there_are():
-    assert {binding.rpc for binding in COUNTED} == {"PolicyService/ListPolicies", "OrganizationPolicyService/ListOrganizationPolicyDeployments"}
+    assert {binding.rpc for binding in COUNTED} == {
+        "PolicyService/ListPolicies",
+        "OrganizationPolicyService/ListOrganizationPolicyDeployments",
+    }
 
 
 @pytest.mark.parametrize("binding", COUNTED, ids=rpc_of)
@@ -215,7 +300,8 @@ def test_a_list_that_cbr_shows_as_a_whole_and_counts_more_of_is_paged_after_all(
     assert shown.total_size == 30
 
 
-# A list that changes ------------------------------------------------------------------------------------------------------------------
+# A list that changes
+# --------------------------------------------------------------------------------------------------
 
 
 def churn(chosen, kept):
@@ -237,11 +323,22 @@ def churn(chosen, kept):
     return change
 
 
-WITH_MARKER = [(offset, rules) for offset in OFFSETS for rules in MISSING if (offset, rules.marker) != ("ignored", "ignored")]
+WITH_MARKER = [
+    (offset, rules)
+    for offset in OFFSETS
+    for rules in MISSING
+    if (offset, rules.marker) != ("ignored", "ignored")
+]
 CHANGING = [
-    pytest.param(binding, offset, rules, id=f"{binding.rpc}-{offset}-{rules.marker}-{rules.missing_marker}")
+    pytest.param(
+        binding, offset, rules, id=f"{binding.rpc}-{offset}-{rules.marker}-{rules.missing_marker}"
+    )
     for binding in ONE_OF_EACH_KIND
-    for offset, rules in (WITH_MARKER if binding.paging == options_pb2.PAGING_MARKER else [(offset, MISSING[0]) for offset in OFFSETS[:3]])
+    for offset, rules in (
+        WITH_MARKER
+        if binding.paging == options_pb2.PAGING_MARKER
+        else [(offset, MISSING[0]) for offset in OFFSETS[:3]]
+    )
 ]
 
 
@@ -251,7 +348,9 @@ def test_no_row_is_left_out_while_others_come_and_go_between_pages(binding, offs
         chosen = random.Random(seed)
         rows, kept = chosen.choice((5, 12, 40, 90)), set()
         kept.update(range(rows))
-        shelf = Shelf(binding, items(rows), replace(rules, offset=offset), between=churn(chosen, kept))
+        shelf = Shelf(
+            binding, items(rows), replace(rules, offset=offset), between=churn(chosen, kept)
+        )
         seen = joined(shelf.walk(chosen.choice((1, 3, 7, 20))))
         assert kept <= set(seen), seed
 
@@ -294,7 +393,9 @@ def test_rows_deleted_in_front_or_at_the_end_of_a_page_move_no_other_out_of_sigh
 
 @pytest.mark.parametrize("deleted", [*range(10, 101, 10)])
 def test_where_many_were_deleted_few_rows_are_shown_twice(deleted):
-    """A token cannot know all rows: it keeps marks of the last 32, and of every fourth, eighth... before."""
+    """A token cannot know all rows: it keeps marks of the last 32, and of every fourth, eighth...
+    before.
+    """
 
     def clear(shelf, pages):
         if len(pages) == 3:
@@ -305,11 +406,14 @@ def test_where_many_were_deleted_few_rows_are_shown_twice(deleted):
     assert len(seen) - 300 < 8
 
 
-# Parts --------------------------------------------------------------------------------------------------------------------------------
+# Parts
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_row_without_an_id_of_its_own_is_told_by_all_of_its_keys():
-    (binding,) = (b for b in LISTS if b.rpc == "OrganizationPolicyService/ListOrganizationPolicyDeployments")
+    (binding,) = (
+        b for b in LISTS if b.rpc == "OrganizationPolicyService/ListOrganizationPolicyDeployments"
+    )
     row = {"policy_id": "p", "domain_id": "d", "project_id": "a"}
     response = binding.response_type(deployments=[row, row | {"project_id": "b"}])
     assert len({row_id(found) for found in response.deployments}) == 2
@@ -320,14 +424,18 @@ def test_a_token_stays_small_however_long_the_list():
     response = binding.response_type(vaults=[{"id": item.id} for item in items(10_000)])
     for start in range(0, 10_000, 200):
         trail = trail.then(response.vaults[start : start + 200])
-    token = paging.PageTokens(b"key", SteppedClock(NOW)).make(paging.Place(trail, 0, 10_000), b"owner" * 3)
+    token = paging.PageTokens(b"key", SteppedClock(NOW)).make(
+        paging.Place(trail, 0, 10_000), b"owner" * 3
+    )
     assert len(token) < 1000
     assert trail.newest_in(response.vaults[9_000:], None).index == 999
 
 
 @pytest.mark.parametrize(("ahead_s", "good"), [(2, True), (299, True), (302, False)])
 def test_a_token_of_a_replica_whose_clock_is_ahead_is_good(ahead_s, good):
-    token = paging.PageTokens(b"key", SteppedClock(NOW + ahead_s)).make(paging.Place(cursor=5), b"owner")
+    token = paging.PageTokens(b"key", SteppedClock(NOW + ahead_s)).make(
+        paging.Place(cursor=5), b"owner"
+    )
     ours = paging.PageTokens(b"key", SteppedClock(NOW))
     if good:
         assert ours.read(token, b"owner").place.cursor == 5
@@ -336,7 +444,10 @@ def test_a_token_of_a_replica_whose_clock_is_ahead_is_good(ahead_s, good):
             ours.read(token, b"owner")
 
 
-@pytest.mark.parametrize(("rpc", "first", "most"), [("ProtectabilityService/ListProtectables", 50, 50), ("BackupService/ListBackups", 50, 204)])
+@pytest.mark.parametrize(
+    ("rpc", "first", "most"),
+    [("ProtectabilityService/ListProtectables", 50, 50), ("BackupService/ListBackups", 50, 204)],
+)
 def test_no_more_rows_are_asked_for_than_cbr_promises(rpc, first, most):
     (binding,) = (b for b in LISTS if b.rpc == rpc)
     for size, least in ((0, first), (5000, paging.max_size(binding))):

@@ -1,4 +1,7 @@
-"""Reading a change back: what the read does not show is never taken for done. Every field of every request is classified here."""
+"""Reading a change back: what the read does not show is never taken for done.
+
+Every field of every request is classified here.
+"""
 
 import pytest
 from cbrgateway.v1 import options_pb2
@@ -10,7 +13,11 @@ from gateway.upstream import codec, read_back
 from gateway.upstream.declaration import RetryClass
 
 CATALOG = load_catalog()
-CHANGES = {binding.rpc: binding for binding in CATALOG if binding.retry_class is RetryClass.CONVERGE and not binding.custom}
+CHANGES = {
+    binding.rpc: binding
+    for binding in CATALOG
+    if binding.retry_class is RetryClass.CONVERGE and not binding.custom
+}
 UNKNOWN = "OUTCOME_UNKNOWN"
 
 
@@ -26,7 +33,9 @@ def leaves(descriptor, prefix=""):
 
 
 def asked(rpc):
-    """The fields of a request that are not in the path of its call, which the read has in its own."""
+    """The fields of a request that are not in the path of its call, which the read has in its
+    own.
+    """
     binding = CHANGES[rpc]
     own = {segment.variable for segment in binding.segments}
     return {path: fd for path, fd in leaves(binding.descriptor.input_type) if path not in own}
@@ -42,18 +51,34 @@ def look(rpc, request, answer):
     read = CATALOG[binding.read_back]
     message = json_format.ParseDict(ids(binding) | request, binding.request_type())
     main = "agent_id" if "agent" in answer else "id"
-    answer = {name: {main: "v"} | value if isinstance(value, dict) else value for name, value in answer.items()}
+    answer = {
+        name: {main: "v"} | value if isinstance(value, dict) else value
+        for name, value in answer.items()
+    }
     try:
         found = read_back.settled(binding, read, message, read.response(answer))
     except GatewayError as error:
         return reason_name(error.reason)
-    return None if found is None else json_format.MessageToDict(found, preserving_proto_field_name=True)
+    return (
+        None
+        if found is None
+        else json_format.MessageToDict(found, preserving_proto_field_name=True)
+    )
 
 
-# Changes that send the object itself -------------------------------------------------------------------------------------------------
+# Changes that send the object itself
+# -------------------------------------------------------------------------------------------------
 
-OBJECTS = {"AgentService/UpdateAgent", "BackupService/UpdateBackup", "OrganizationPolicyService/UpdateOrganizationPolicy"}
-OBJECTS |= {"BackupShareService/UpdateBackupMember", "PolicyService/UpdatePolicy", "VaultService/UpdateVault"}
+OBJECTS = {
+    "AgentService/UpdateAgent",
+    "BackupService/UpdateBackup",
+    "OrganizationPolicyService/UpdateOrganizationPolicy",
+}
+OBJECTS |= {
+    "BackupShareService/UpdateBackupMember",
+    "PolicyService/UpdatePolicy",
+    "VaultService/UpdateVault",
+}
 
 
 def samples(fd):
@@ -63,7 +88,9 @@ def samples(fd):
     if fd.enum_type is not None:
         known = [value.name for value in fd.enum_type.values if value.number > codec.OTHER]
         return known[:2]
-    plain = {fd.TYPE_STRING: ["a", "b", ""], fd.TYPE_BOOL: [True, False], fd.TYPE_INT32: [7, 8, 0]}[fd.type]
+    plain = {fd.TYPE_STRING: ["a", "b", ""], fd.TYPE_BOOL: [True, False], fd.TYPE_INT32: [7, 8, 0]}[
+        fd.type
+    ]
     if fd.is_repeated:
         return [[value] for value in plain[:2]]
     return plain if fd.has_presence else [value for value in plain if value]
@@ -84,7 +111,9 @@ def request_with(rpc, path, value):
 
 
 def shown(rpc, request):
-    """An answer of the read in which the request is in force, and one in which the object has an id alone."""
+    """An answer of the read in which the request is in force, and one in which the object has an id
+    alone.
+    """
     binding = CHANGES[rpc]
     members = binding.members(json_format.ParseDict(request, binding.request_type()))
     if rpc == "BackupShareService/UpdateBackupMember":
@@ -96,7 +125,11 @@ def shown(rpc, request):
 def object_fields():
     for rpc in sorted(OBJECTS):
         # What only CBR sets is not sent.
-        sent = {path: fd for path, fd in asked(rpc).items() if not fd.GetOptions().Extensions[options_pb2.answer_only]}
+        sent = {
+            path: fd
+            for path, fd in asked(rpc).items()
+            if not fd.GetOptions().Extensions[options_pb2.answer_only]
+        }
         for path, fd in sent.items():
             for value in samples(fd):
                 yield pytest.param(rpc, path, fd, value, id=f"{rpc}-{path}-{value}")
@@ -121,7 +154,9 @@ def presence(rpc, path):
         return True  # The message around it is missing.
     name = "member" if rpc == "BackupShareService/UpdateBackupMember" else path.partition(".")[0]
     seen = CATALOG[CHANGES[rpc].read_back].descriptor.output_type.fields_by_name[name].message_type
-    return {codec.json_key(fd): fd for fd in seen.fields}[codec.json_key(asked(rpc)[path])].has_presence
+    return {codec.json_key(fd): fd for fd in seen.fields}[
+        codec.json_key(asked(rpc)[path])
+    ].has_presence
 
 
 @pytest.mark.parametrize("rpc", sorted(OBJECTS - {"BackupShareService/UpdateBackupMember"}))
@@ -131,7 +166,8 @@ def test_a_change_of_nothing_is_not_in_force(rpc):
     assert look(rpc, {name: {}}, {name: {}}) is None
 
 
-# Changes that say it in another way --------------------------------------------------------------------------------------------------
+# Changes that say it in another way
+# --------------------------------------------------------------------------------------------------
 
 SERVER = {"id": "r", "type": "OS::Nova::Server"}
 HELD = SERVER | {"protect_status": "available"}
@@ -146,7 +182,10 @@ def policies(*rows):
 
 
 def policy(name, destination=None, at="v"):
-    return {"id": name, "associated_vaults": [{"vault_id": at, "destination_vault_id": destination}]}
+    return {
+        "id": name,
+        "associated_vaults": [{"vault_id": at, "destination_vault_id": destination}],
+    }
 
 
 def vaults(*rows, count=None):
@@ -154,7 +193,12 @@ def vaults(*rows, count=None):
 
 
 def paths(*names):
-    return {"agent": {"agent_id": "a", "paths": [{"dir_path": name, "status": "available"} for name in names]}}
+    return {
+        "agent": {
+            "agent_id": "a",
+            "paths": [{"dir_path": name, "status": "available"} for name in names],
+        }
+    }
 
 
 def extra(**selection):
@@ -170,7 +214,10 @@ DONE = "done"
 ADD, TAGS = "VaultService/AddVaultResources", "VaultService/BatchUpdateVaultTags"
 ASSOCIATE, ALERTS = "VaultService/AssociateVaultPolicy", "VaultService/UpdateAllVaultAlerts"
 PATHS = "AgentService/AddAgentPaths"
-EXCLUDED = {"add_paths": ["/etc"], "exclude_paths": [{"path_name": "/etc", "exclude_path_names": ["/etc/ssl"]}]}
+EXCLUDED = {
+    "add_paths": ["/etc"],
+    "exclude_paths": [{"path_name": "/etc", "exclude_path_names": ["/etc/ssl"]}],
+}
 
 # RPC -> the field under test -> request, and answers of the read with what each comes to.
 CASES = {
@@ -203,7 +250,9 @@ CASES = {
             (extra(), held(**DISKS), None),
             (extra(), held(), DONE),
         ],
-        "resources.extra_info.include_volumes.os_version": [(extra(**DISKS), held(include_volumes=[{"id": "d"}]), UNKNOWN)],
+        "resources.extra_info.include_volumes.os_version": [
+            (extra(**DISKS), held(include_volumes=[{"id": "d"}]), UNKNOWN)
+        ],
     },
     "VaultService/RemoveVaultResources": {
         "resource_ids": [
@@ -215,17 +264,28 @@ CASES = {
     },
     "VaultService/SetVaultResources": {
         "resource_ids": [
-            ({"resource_ids": ["r", "s"], "action": "AUTO_PROTECT_ACTION_SUSPEND"}, vault(HELD | {"auto_protect": False}), None),
+            (
+                {"resource_ids": ["r", "s"], "action": "AUTO_PROTECT_ACTION_SUSPEND"},
+                vault(HELD | {"auto_protect": False}),
+                None,
+            ),
             ({"resource_ids": ["r"], "action": "AUTO_PROTECT_ACTION_SUSPEND"}, vault(HELD), None),
         ],
         "action": [
-            ({"resource_ids": ["r"], "action": f"AUTO_PROTECT_ACTION_{word}"}, vault(HELD | {"auto_protect": now}), DONE if now is wanted else None)
+            (
+                {"resource_ids": ["r"], "action": f"AUTO_PROTECT_ACTION_{word}"},
+                vault(HELD | {"auto_protect": now}),
+                DONE if now is wanted else None,
+            )
             for word, wanted in (("SUSPEND", False), ("UNSUSPEND", True))
             for now in (True, False)
         ],
     },
     ASSOCIATE: {
-        "policy_id": [({"policy_id": "p"}, policies(policy("p")), DONE), ({"policy_id": "p"}, policies(policy("q")), None)],
+        "policy_id": [
+            ({"policy_id": "p"}, policies(policy("p")), DONE),
+            ({"policy_id": "p"}, policies(policy("q")), None),
+        ],
         "add_policy_ids": [
             ({"add_policy_ids": ["p", "q"]}, policies(policy("p"), policy("q")), UNKNOWN),
             ({"add_policy_ids": ["p", "q"]}, policies(policy("p")), None),
@@ -233,7 +293,11 @@ CASES = {
         "destination_vault_id": [
             ({"policy_id": "p", "destination_vault_id": "new"}, policies(policy("p", "new")), DONE),
             ({"policy_id": "p", "destination_vault_id": "new"}, policies(policy("p", "old")), None),
-            ({"policy_id": "p", "destination_vault_id": "new"}, policies(policy("p", "new", at="w")), None),
+            (
+                {"policy_id": "p", "destination_vault_id": "new"},
+                policies(policy("p", "new", at="w")),
+                None,
+            ),
             ({"policy_id": "p", "destination_vault_id": "new"}, policies({"id": "p"}), None),
         ],
     },
@@ -247,10 +311,26 @@ CASES = {
     ALERTS: {
         "vault.smn_notify": [
             ({"vault": {"smn_notify": False}}, vaults({"id": "v", "smn_notify": False}), DONE),
-            ({"vault": {"smn_notify": False}}, vaults({"id": "v", "smn_notify": False}, {"id": "w"}), None),
-            ({"vault": {"smn_notify": False}}, vaults({"id": "v", "smn_notify": False}, {"id": "w", "smn_notify": True}), None),
-            ({"vault": {"smn_notify": False}}, vaults({"id": "v", "smn_notify": False}, count=2500), None),
-            ({"vault": {"smn_notify": False}}, vaults({"id": "v", "smn_notify": False}, count=0), None),
+            (
+                {"vault": {"smn_notify": False}},
+                vaults({"id": "v", "smn_notify": False}, {"id": "w"}),
+                None,
+            ),
+            (
+                {"vault": {"smn_notify": False}},
+                vaults({"id": "v", "smn_notify": False}, {"id": "w", "smn_notify": True}),
+                None,
+            ),
+            (
+                {"vault": {"smn_notify": False}},
+                vaults({"id": "v", "smn_notify": False}, count=2500),
+                None,
+            ),
+            (
+                {"vault": {"smn_notify": False}},
+                vaults({"id": "v", "smn_notify": False}, count=0),
+                None,
+            ),
             ({"vault": {"smn_notify": False}}, vaults(), None),
         ],
         "vault.threshold_percent": [
@@ -260,7 +340,9 @@ CASES = {
         ],
     },
     "VaultService/CreateVaultTag": {
-        "tag.key": [({"tag": {"key": "k", "value": "a"}}, {"tags": [{"key": "j", "value": "a"}]}, None)],
+        "tag.key": [
+            ({"tag": {"key": "k", "value": "a"}}, {"tags": [{"key": "j", "value": "a"}]}, None)
+        ],
         "tag.value": [
             ({"tag": {"key": "k", "value": "a"}}, {"tags": [{"key": "k", "value": "a"}]}, DONE),
             ({"tag": {"key": "k", "value": "a"}}, {"tags": [{"key": "k", "value": "b"}]}, None),
@@ -269,16 +351,44 @@ CASES = {
     },
     TAGS: {
         "action": [
-            ({"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]}, {"tags": [{"key": "k", "value": "a"}]}, DONE),
-            ({"action": "TAG_ACTION_DELETE", "tags": [{"key": "k", "value": "a"}]}, {"tags": [{"key": "k", "value": "a"}]}, None),
+            (
+                {"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]},
+                {"tags": [{"key": "k", "value": "a"}]},
+                DONE,
+            ),
+            (
+                {"action": "TAG_ACTION_DELETE", "tags": [{"key": "k", "value": "a"}]},
+                {"tags": [{"key": "k", "value": "a"}]},
+                None,
+            ),
             ({"action": "TAG_ACTION_DELETE", "tags": [{"key": "k"}]}, {"tags": []}, DONE),
             ({"action": "TAG_ACTION_CREATE"}, {"tags": []}, None),
         ],
-        "tags.key": [({"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]}, {"tags": [{"key": "j", "value": "a"}]}, None)],
-        "tags.value": [({"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]}, {"tags": [{"key": "k", "value": "b"}]}, None)],
+        "tags.key": [
+            (
+                {"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]},
+                {"tags": [{"key": "j", "value": "a"}]},
+                None,
+            )
+        ],
+        "tags.value": [
+            (
+                {"action": "TAG_ACTION_CREATE", "tags": [{"key": "k", "value": "a"}]},
+                {"tags": [{"key": "k", "value": "b"}]},
+                None,
+            )
+        ],
         "system_tags.key": [
-            ({"action": "TAG_ACTION_CREATE", "system_tags": [{"key": "k", "value": "a"}]}, {"tags": [{"key": "k", "value": "a"}]}, None),
-            ({"action": "TAG_ACTION_DELETE", "system_tags": [{"key": "k"}]}, {"tags": [], "sys_tags": [{"key": "k", "value": "a"}]}, None),
+            (
+                {"action": "TAG_ACTION_CREATE", "system_tags": [{"key": "k", "value": "a"}]},
+                {"tags": [{"key": "k", "value": "a"}]},
+                None,
+            ),
+            (
+                {"action": "TAG_ACTION_DELETE", "system_tags": [{"key": "k"}]},
+                {"tags": [], "sys_tags": [{"key": "k", "value": "a"}]},
+                None,
+            ),
         ],
         "system_tags.value": [
             (
@@ -294,17 +404,25 @@ CASES = {
         ],
     },
     PATHS: {
-        "add_paths": [({"add_paths": ["/etc"]}, paths("/etc"), UNKNOWN), ({"add_paths": ["/etc"]}, paths("/var"), None)],
+        "add_paths": [
+            ({"add_paths": ["/etc"]}, paths("/etc"), UNKNOWN),
+            ({"add_paths": ["/etc"]}, paths("/var"), None),
+        ],
         "exclude_paths.path_name": [(EXCLUDED, paths("/etc"), UNKNOWN), (EXCLUDED, paths(), None)],
         "exclude_paths.exclude_path_names": [(EXCLUDED, paths("/etc"), UNKNOWN)],
     },
     "AgentService/RemoveAgentPaths": {
-        "remove_paths": [({"remove_paths": ["/etc"]}, paths("/etc"), None), ({"remove_paths": ["/etc"]}, paths("/var"), UNKNOWN)],
+        "remove_paths": [
+            ({"remove_paths": ["/etc"]}, paths("/etc"), None),
+            ({"remove_paths": ["/etc"]}, paths("/var"), UNKNOWN),
+        ],
     },
 }
 
 
-@pytest.mark.parametrize(("rpc", "field"), [(rpc, field) for rpc, fields in CASES.items() for field in fields], ids=str)
+@pytest.mark.parametrize(
+    ("rpc", "field"), [(rpc, field) for rpc, fields in CASES.items() for field in fields], ids=str
+)
 def test_a_field_is_in_force_only_where_it_is_shown(rpc, field):
     outcomes = set()
     for request, answer, expected in CASES[rpc][field]:
@@ -320,7 +438,11 @@ def test_an_empty_answer_shows_nothing_that_was_added(rpc):
     (main,) = read.response_plan.required
     (key,) = (key for key, reader in read.response_plan.readers.items() if reader.name == main)
     empty = {key: [] if read.response_plan.readers[key].many else {}}
-    removing = {"VaultService/RemoveVaultResources", "VaultService/DissociateVaultPolicy", "AgentService/RemoveAgentPaths"}
+    removing = {
+        "VaultService/RemoveVaultResources",
+        "VaultService/DissociateVaultPolicy",
+        "AgentService/RemoveAgentPaths",
+    }
     for fields in CASES[rpc].values():
         for request, _, _ in fields:
             if rpc not in removing and request.get("action") != "TAG_ACTION_DELETE":
@@ -335,8 +457,16 @@ def test_every_field_of_every_change_that_is_read_back_is_classified():
 
 
 def test_the_response_holds_what_the_read_showed():
-    response = look("VaultService/UpdateVault", {"vault": {"name": "n"}}, {"vault": {"id": "v", "name": "n", "supplier": "s"}})
+    response = look(
+        "VaultService/UpdateVault",
+        {"vault": {"name": "n"}},
+        {"vault": {"id": "v", "name": "n", "supplier": "s"}},
+    )
     assert response == {"vault": {"id": "v", "name": "n", "supplier": "s"}}
     assert look(ADD, {"resources": [SERVER]}, vault(HELD)) == {"added_resource_ids": ["r"]}
-    associated = look(ASSOCIATE, {"policy_id": "p", "destination_vault_id": "new"}, policies(policy("p", "new")))
-    assert associated == {"associate_policy": {"vault_id": "v", "policy_id": "p", "destination_vault_id": "new"}}
+    associated = look(
+        ASSOCIATE, {"policy_id": "p", "destination_vault_id": "new"}, policies(policy("p", "new"))
+    )
+    assert associated == {
+        "associate_policy": {"vault_id": "v", "policy_id": "p", "destination_vault_id": "new"}
+    }

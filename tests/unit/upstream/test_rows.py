@@ -1,4 +1,6 @@
-"""Lists with rows that cannot be read: each is counted once, no other is lost, and every list ends."""
+"""Lists with rows that cannot be read: each is counted once, no other is lost, and every list
+ends.
+"""
 
 import asyncio
 import itertools
@@ -16,7 +18,14 @@ from gateway.upstream.values import ProtocolError
 from tests.fakes import SteppedClock
 
 CATALOG = load_catalog()
-VAULTS, BACKUPS, POLICIES = (CATALOG[rpc] for rpc in ("VaultService/ListVaults", "BackupService/ListBackups", "PolicyService/ListPolicies"))
+VAULTS, BACKUPS, POLICIES = (
+    CATALOG[rpc]
+    for rpc in (
+        "VaultService/ListVaults",
+        "BackupService/ListBackups",
+        "PolicyService/ListPolicies",
+    )
+)
 
 
 def good(number):
@@ -46,16 +55,32 @@ class Answers:
 
     def __init__(self, binding, rows, rules):
         self.binding, self.rows, self.rules = binding, rows, rules
-        self.key = next(key for key, reader in binding.response_plan.readers.items() if reader.name == binding.response_plan.rows)
+        self.key = next(
+            key
+            for key, reader in binding.response_plan.readers.items()
+            if reader.name == binding.response_plan.rows
+        )
 
     async def read(self, ask, on_bad_row):
-        shown, count = self.rules.cut([_Row(row) for row in self.rows], int(ask.get("limit", 1000)), int(ask.get("offset", 0)), ask.get("marker"))
-        answer = {self.key: [row.json for row in shown]} | ({} if count is None else {"count": count})
+        shown, count = self.rules.cut(
+            [_Row(row) for row in self.rows],
+            int(ask.get("limit", 1000)),
+            int(ask.get("offset", 0)),
+            ask.get("marker"),
+        )
+        answer = {self.key: [row.json for row in shown]} | (
+            {} if count is None else {"count": count}
+        )
         return self.binding.response(answer, on_bad_row)
 
     async def walk(self, size):
         """The ids of all rows, and how many could not be read."""
-        tokens, request, ids, unreadable = paging.PageTokens(b"key", SteppedClock(1e6)), self.binding.request_type(page_size=size), [], 0
+        tokens, request, ids, unreadable = (
+            paging.PageTokens(b"key", SteppedClock(1e6)),
+            self.binding.request_type(page_size=size),
+            [],
+            0,
+        )
         for _ in range(60):
             page = await paging.plan_page(self.binding, request, tokens, "scope").fetch(self.read)
             ids += [row.id for row in getattr(page, self.binding.response_plan.rows)]
@@ -98,29 +123,51 @@ def test_a_row_that_cannot_be_read_is_counted_once_and_costs_no_other(bad, place
     ):
         if binding is POLICIES and (cap < 1000 or offset == "pages"):
             continue
-        assert shown(binding, rows, Paging(offset=offset, cap=cap, count=count), size) == wanted, (binding.rpc, count, offset, cap, size)
+        assert shown(binding, rows, Paging(offset=offset, cap=cap, count=count), size) == wanted, (
+            binding.rpc,
+            count,
+            offset,
+            cap,
+            size,
+        )
 
 
 @pytest.mark.parametrize("places", [{4}, {9, 10}, {22}])
 def test_a_list_that_heeds_markers_alone_goes_on_behind_a_row_without_an_id(places):
     rows = listed("null", places)
-    assert shown(BACKUPS, rows, Paging(offset="ignored", cap=5, count="none"), 5) == ([row["id"] for row in rows if row["id"]], len(places))
+    assert shown(BACKUPS, rows, Paging(offset="ignored", cap=5, count="none"), 5) == (
+        [row["id"] for row in rows if row["id"]],
+        len(places),
+    )
 
 
 @pytest.mark.parametrize("offset", ["rows", "pages", "pages_from_0"])
 def test_a_list_of_rows_that_are_all_alike_ends(offset):
-    """Nothing tells them from each other: the list may end as an error, but never without rows that can be read."""
-    for places, count, cap, size in itertools.product(PLACES.values(), ("total", "none"), (1000, 5), (2, 10)):
+    """Nothing tells them from each other: the list may end as an error, but never without rows that
+    can be read.
+    """
+    for places, count, cap, size in itertools.product(
+        PLACES.values(), ("total", "none"), (1000, 5), (2, 10)
+    ):
         rows = listed("alike", places)
         found = shown(VAULTS, rows, Paging(offset=offset, cap=cap, count=count), size)
-        assert found is None or {row["id"] for row in rows if row} <= set(found[0]), (places, count, cap, size)
+        assert found is None or {row["id"] for row in rows if row} <= set(found[0]), (
+            places,
+            count,
+            cap,
+            size,
+        )
 
 
 def test_the_caller_hears_of_rows_with_their_ids():
     heard = []
-    VAULTS.response({"vaults": [good(0), {"id": "x", "resources": 1} | {"id": ""}, None, good(1)]}, heard.append)
+    VAULTS.response(
+        {"vaults": [good(0), {"id": "x", "resources": 1} | {"id": ""}, None, good(1)]}, heard.append
+    )
     assert [(row.index, row.id) for row in heard] == [(1, ""), (2, "")]
-    CATALOG["TaskService/ListTasks"].response({"operation_logs": [{"id": "t", "status": None}]}, heard.append)
+    CATALOG["TaskService/ListTasks"].response(
+        {"operation_logs": [{"id": "t", "status": None}]}, heard.append
+    )
     assert (heard[-1].id, row_id(heard[-1])) == ("t", "t")
 
 

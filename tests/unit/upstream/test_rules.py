@@ -1,4 +1,6 @@
-"""What the engine derives from a declaration: how often a call may be sent, where its fields go, which messages its rules see."""
+"""What the engine derives from a declaration: how often a call may be sent, where its fields go,
+which messages its rules see.
+"""
 
 import pytest
 from cbrgateway.v1 import backup_pb2, protectability_pb2, vault_pb2
@@ -51,7 +53,10 @@ def test_messages_that_hold_themselves_are_reached_once():
     found = [message.name for message in reachable(backup_pb2.ListBackupsResponse.DESCRIPTOR)]
     assert found.count("Backup") == 1
     assert "Struct" not in found
-    assert "Protectable" in [message.name for message in reachable(protectability_pb2.ListProtectablesResponse.DESCRIPTOR)]
+    assert "Protectable" in [
+        message.name
+        for message in reachable(protectability_pb2.ListProtectablesResponse.DESCRIPTOR)
+    ]
 
 
 def test_path_fields_are_not_sent_again():
@@ -62,7 +67,13 @@ def test_path_fields_are_not_sent_again():
 
 def test_query_values_are_texts_and_lists_repeat_their_name():
     members = {"flag": True, "count": 5, "word": "a b", "ids": ["x", "y"], "none": []}
-    assert query_pairs(members) == [("flag", "true"), ("count", "5"), ("word", "a b"), ("ids", "x"), ("ids", "y")]
+    assert query_pairs(members) == [
+        ("flag", "true"),
+        ("count", "5"),
+        ("word", "a b"),
+        ("ids", "x"),
+        ("ids", "y"),
+    ]
 
 
 def test_errors_of_cbr_find_fields_by_key_and_outer_fields_win():

@@ -1,4 +1,6 @@
-"""What the strict reader refuses, and that it takes everything else as the standard library does."""
+"""What the strict reader refuses, and that it takes everything else as the standard library
+does.
+"""
 
 import json
 
@@ -109,12 +111,20 @@ def test_numbers_keep_their_kind():
 
 text = st.text(st.sampled_from('a":\\ \n\u00e4\u2028😀,{}[]'), max_size=4)
 spaces = st.text(" \t\r\n", max_size=2)
-scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | text
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text
+)
 
 
 @st.composite
 def documents(draw, depth=3):
-    """JSON text with spaces anywhere they may stand, keys drawn from few so that they repeat, and either way of escaping."""
+    """JSON text with spaces anywhere they may stand, keys drawn from few so that they repeat, and
+    either way of escaping.
+    """
 
     def space():
         return draw(spaces)

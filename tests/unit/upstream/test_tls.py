@@ -7,7 +7,13 @@ import pytest
 
 from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
 from gateway.upstream.transport import open_transport
-from tests.unit.upstream.raw_server import all_closed, always, answer, cancelled_everywhere, raw_server
+from tests.unit.upstream.raw_server import (
+    all_closed,
+    always,
+    answer,
+    cancelled_everywhere,
+    raw_server,
+)
 
 TARGET = "/v3/a%2Fb/../c?d=%7e"
 
@@ -33,7 +39,9 @@ async def send(library, url, **settings):
 
 async def test_a_trusted_certificate_with_the_right_name(library, certificate):
     async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
-        response = await send(library, f"https://localhost:{server.port}{TARGET}", ca_file=certificate)
+        response = await send(
+            library, f"https://localhost:{server.port}{TARGET}", ca_file=certificate
+        )
     assert response.status == 200
     assert server.requests[0].startswith(f"GET {TARGET} HTTP/1.1\r\n".encode())
 
@@ -55,7 +63,9 @@ async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(certificate):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
             try:
-                await asyncio.gather(pump(connection.reader, writer), pump(reader, connection.writer))
+                await asyncio.gather(
+                    pump(connection.reader, writer), pump(reader, connection.writer)
+                )
             finally:
                 writer.close()
                 await writer.wait_closed()
@@ -80,11 +90,15 @@ async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(refusal):
 
 
 async def test_cancelled_at_any_moment_a_call_over_tls_leaves_nothing_open(library, certificate):
-    opened = open_transport(TransportSettings(transport=library, ca_file=certificate, max_connections=2))
+    opened = open_transport(
+        TransportSettings(transport=library, ca_file=certificate, max_connections=2)
+    )
     async with raw_server(always(answer()), tls=server_tls(certificate)) as server:
         url = f"https://localhost:{server.port}/a"
         await cancelled_everywhere(lambda: opened.send(HttpRequest("GET", url, {}), 5))
-        answers = await asyncio.gather(*(opened.send(HttpRequest("GET", url, {}), 5) for _ in range(4)))
+        answers = await asyncio.gather(
+            *(opened.send(HttpRequest("GET", url, {}), 5) for _ in range(4))
+        )
         assert [each.status for each in answers] == [200] * 4
         await opened.aclose()
         await all_closed(server)

@@ -24,7 +24,13 @@ from gateway.upstream.http import (
 from gateway.upstream.http_httptools import HttptoolsTransport
 from gateway.upstream.http_httpx import HttpxTransport
 from gateway.upstream.transport import open_transport
-from tests.unit.upstream.raw_server import all_closed, always, answer, cancelled_everywhere, raw_server
+from tests.unit.upstream.raw_server import (
+    all_closed,
+    always,
+    answer,
+    cancelled_everywhere,
+    raw_server,
+)
 
 
 @pytest.fixture(params=["httpx", "httptools"])
@@ -35,7 +41,9 @@ def library(request):
 @pytest.fixture
 async def transport(library, certificate):
     # To read the system's authorities takes longer than most of these tests.
-    opened = open_transport(TransportSettings(transport=library, max_connections=8, ca_file=certificate))
+    opened = open_transport(
+        TransportSettings(transport=library, max_connections=8, ca_file=certificate)
+    )
     yield opened
     await opened.aclose()
 
@@ -69,9 +77,12 @@ def test_a_proxy_is_refused_where_the_transport_knows_none():
 
 
 async def test_the_target_and_the_headers_arrive_byte_for_byte(transport):
-    target = "/v3/p%2Fq/../x/%7e%C3%bc;a?name=a%20b%2B%2b+c&status=x&status=a&empty=&%5B%5D=[]|'\"<>\\^`{}"
+    target = "/v3/p%2Fq/../x/%7e%C3%bc;a?name=a%20b%2B%2b+c&status=x&status=a&empty=&%5B%5D=[]|'\"<>\\^`{}"  # noqa: E501 - as it stands on the wire
     async with raw_server(always(answer())) as server:
-        await transport.send(get(server.origin + target, **{"X-Sdk-Date": "2025  x", "x-lower": "é".encode().hex()}), 5)
+        await transport.send(
+            get(server.origin + target, **{"X-Sdk-Date": "2025  x", "x-lower": "é".encode().hex()}),
+            5,
+        )
         head = server.requests[0]
     assert head.split(b"\r\n")[0] == b"GET " + target.encode() + b" HTTP/1.1"
     assert b"\r\nX-Sdk-Date: 2025  x\r\n" in head
@@ -83,14 +94,21 @@ async def test_nothing_but_framing_is_added(transport):
         await transport.send(post(server.origin + "/a"), 5)
         lines = server.requests[0].split(b"\r\n\r\n")[0].lower().split(b"\r\n")[1:]
     names = {line.split(b":")[0] for line in lines}
-    assert names - {b"connection"} == {b"host", b"content-type", b"content-length", b"accept-encoding"}
+    assert names - {b"connection"} == {
+        b"host",
+        b"content-type",
+        b"content-length",
+        b"accept-encoding",
+    }
     assert server.requests[0].endswith(b'\r\n\r\n{"a":1}')
 
 
 async def test_a_host_header_of_the_request_is_the_only_one(transport):
     async with raw_server(always(answer())) as server:
         await transport.send(get(server.origin + "/a", Host="cbr.example"), 5)
-        hosts = [line for line in server.requests[0].split(b"\r\n") if line.lower().startswith(b"host:")]
+        hosts = [
+            line for line in server.requests[0].split(b"\r\n") if line.lower().startswith(b"host:")
+        ]
     assert hosts == [b"Host: cbr.example"]
 
 
@@ -117,7 +135,9 @@ async def test_a_request_that_would_not_arrive_as_given_is_refused(transport, re
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 async def test_redirects_are_answers(transport, status):
-    async with raw_server(always(answer(b"", status, "Location: /other\r\nSet-Cookie: a=b\r\n"))) as server:
+    async with raw_server(
+        always(answer(b"", status, "Location: /other\r\nSet-Cookie: a=b\r\n"))
+    ) as server:
         response = await transport.send(get(server.origin + "/a"), 5)
         again = await transport.send(get(server.origin + "/a"), 5)
     assert (response.status, response.headers["location"]) == (int(status[:3]), "/other")
@@ -156,22 +176,31 @@ async def test_no_status_is_tried_again(transport, status):
 
 
 async def test_an_answer_has_lower_case_names_and_its_whole_body(transport):
-    chunked = b"HTTP/1.1 200 OK\r\nX-Request-Id: Abc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nX-Request-Id: Abc\r\nTransfer-Encoding:"
+        b" chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n"
+    )
     async with raw_server(always(chunked)) as server:
         response = await transport.send(get(server.origin + "/a"), 5)
-    assert response == HttpResponse(200, {"x-request-id": "Abc", "transfer-encoding": "chunked"}, b"{} ")
+    assert response == HttpResponse(
+        200, {"x-request-id": "Abc", "transfer-encoding": "chunked"}, b"{} "
+    )
 
 
 async def test_an_answer_without_a_body(transport):
     async with raw_server(always(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         response = await transport.send(HttpRequest("DELETE", server.origin + "/a", {}), 5)
-        assert (await transport.send(HttpRequest("DELETE", server.origin + "/a", {}), 5)).status == 204
+        assert (
+            await transport.send(HttpRequest("DELETE", server.origin + "/a", {}), 5)
+        ).status == 204
     assert (response.status, response.body, server.open_most) == (204, b"", 1)
 
 
 async def test_a_long_header_such_as_an_iam_token_is_read(transport):
     token = "t" * 64 * 1024
-    async with raw_server(always(answer(b"", "201 Created", f"X-Subject-Token: {token}\r\n"))) as server:
+    async with raw_server(
+        always(answer(b"", "201 Created", f"X-Subject-Token: {token}\r\n"))
+    ) as server:
         response = await transport.send(post(server.origin + "/v3/auth/tokens"), 5)
     assert response.headers["x-subject-token"] == token
 
@@ -195,11 +224,16 @@ async def test_several_gzip_members_are_one_body(transport):
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_announcements_before_the_answer_are_passed_over(transport, together):
-    first, second = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\n"
+    first, second = (
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\n",
+    )
 
     async def announced(connection):
         while await connection.request() is not None:
-            for part in [first + second + answer(b"here")] if together else [first, second, answer(b"here")]:
+            for part in (
+                [first + second + answer(b"here")] if together else [first, second, answer(b"here")]
+            ):
                 await connection.send(part)
                 await asyncio.sleep(0.01)
 
@@ -238,10 +272,15 @@ async def test_a_head_that_can_be_read_in_two_ways_is_lost(transport, headers):
 
 
 async def test_trailers_are_no_headers(transport):
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nRetry-After: 9\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nRetry-After:"
+        b" 9\r\n\r\n"
+    )
     async with raw_server(always(chunked)) as server:
         for _ in range(2):
-            assert (await transport.send(get(server.origin + "/a"), 5)).headers == {"transfer-encoding": "chunked"}
+            assert (await transport.send(get(server.origin + "/a"), 5)).headers == {
+                "transfer-encoding": "chunked"
+            }
     assert server.open_most == 1
 
 
@@ -271,7 +310,9 @@ async def test_a_body_without_a_length_is_lost_with_a_reset(transport):
 
 
 @pytest.mark.parametrize("endless", [b"X-A: b\r\n", b"x" * 64], ids=["lines", "one line"])
-@pytest.mark.parametrize("before", [b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"], ids=["head", "trailers"])
+@pytest.mark.parametrize(
+    "before", [b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"], ids=["head", "trailers"]
+)
 async def test_an_endless_head_or_trailer_is_cut(transport, endless, before):
     async def never_done(connection):
         await connection.request()
@@ -307,7 +348,11 @@ async def test_an_endless_body_is_cut_at_the_cap(transport):
 
 @pytest.fixture(scope="module")
 def bombs():
-    return gzip.compress(bytes(100 * 1024 * 1024), 6), gzip.compress(bytes(7 * 1024 * 1024)) * 2, gzip.compress(b"") * 100_000
+    return (
+        gzip.compress(bytes(100 * 1024 * 1024), 6),
+        gzip.compress(bytes(7 * 1024 * 1024)) * 2,
+        gzip.compress(b"") * 100_000,
+    )
 
 
 async def test_a_gzip_bomb_is_cut_at_the_cap(transport, bombs):
@@ -323,7 +368,10 @@ async def test_a_gzip_bomb_is_cut_at_the_cap(transport, bombs):
         answer(gzip.compress(b"hello" * 1000)[:-20], headers="Content-Encoding: gzip\r\n"),
         answer(b"not gzip at all", headers="Content-Encoding: gzip\r\n"),
         answer(gzip.compress(b"a") + b"more", headers="Content-Encoding: gzip\r\n"),
-        answer(gzip.compress(b"a") + gzip.compress(b"b" * 1000)[:-4], headers="Content-Encoding: gzip\r\n"),
+        answer(
+            gzip.compress(b"a") + gzip.compress(b"b" * 1000)[:-4],
+            headers="Content-Encoding: gzip\r\n",
+        ),
         answer(b"x", headers="Content-Encoding: br\r\n"),
     ],
     ids=["cut short", "garbage", "trailing data", "second member cut", "not asked for"],
@@ -361,7 +409,15 @@ async def test_an_incomplete_answer_is_lost_and_the_request_was_sent_once(transp
 # Connections.
 
 
-@pytest.mark.parametrize("make", [get, post, lambda url: HttpRequest("PUT", url, {}, b"x"), lambda url: HttpRequest("DELETE", url, {})])
+@pytest.mark.parametrize(
+    "make",
+    [
+        get,
+        post,
+        lambda url: HttpRequest("PUT", url, {}, b"x"),
+        lambda url: HttpRequest("DELETE", url, {}),
+    ],
+)
 async def test_a_request_on_a_connection_the_server_closes_is_never_sent_twice(transport, make):
     async def one_answer_then_reset(connection):
         await connection.request()
@@ -466,9 +522,17 @@ async def test_connections_are_kept_and_used_again(transport):
     assert (len(server.requests), server.open_most) == (20, 1)
 
 
-@pytest.mark.parametrize("surplus", [answer(b"not yours"), b"HTTP/1.1 2", b"garbage"], ids=["an answer", "a part", "garbage"])
-@pytest.mark.parametrize(("library", "pause_s"), [("httptools", 0), ("httptools", 0.05), ("httpx", 0.05)])
-async def test_what_nobody_has_asked_for_is_no_answer_to_the_next_request(library, surplus, pause_s):
+@pytest.mark.parametrize(
+    "surplus",
+    [answer(b"not yours"), b"HTTP/1.1 2", b"garbage"],
+    ids=["an answer", "a part", "garbage"],
+)
+@pytest.mark.parametrize(
+    ("library", "pause_s"), [("httptools", 0), ("httptools", 0.05), ("httpx", 0.05)]
+)
+async def test_what_nobody_has_asked_for_is_no_answer_to_the_next_request(
+    library, surplus, pause_s
+):
     """Where it comes together with an answer, httpx takes it for the next one."""
 
     async def talkative(connection):
@@ -484,7 +548,9 @@ async def test_what_nobody_has_asked_for_is_no_answer_to_the_next_request(librar
     opened = open_transport(TransportSettings(transport=library, max_connections=1))
     async with raw_server(talkative) as server:
         for number in range(3):
-            assert (await opened.send(get(f"{server.origin}/{number}"), 5)).body == f"GET /{number}".encode()
+            assert (
+                await opened.send(get(f"{server.origin}/{number}"), 5)
+            ).body == f"GET /{number}".encode()
             await asyncio.sleep(2 * pause_s)
     await opened.aclose()
 
@@ -518,7 +584,9 @@ async def test_a_request_answered_before_it_was_written_whole_leaves_no_connecti
         await connection.until_closed()
 
     async with raw_server(hasty) as server:
-        assert (await transport.send(post(server.origin + "/a", bytes(30_000_000)), 5)).status == 413
+        assert (
+            await transport.send(post(server.origin + "/a", bytes(30_000_000)), 5)
+        ).status == 413
         await asyncio.wait_for(server.seen_closed.wait(), 10)
 
 
@@ -529,7 +597,10 @@ async def test_a_request_answered_before_it_was_written_whole_leaves_no_connecti
 async def test_a_slow_drip_ends_with_the_time(transport, part):
     async def drip(connection):
         await connection.request()
-        await connection.send(b"HTTP/1.1 200 OK\r\n" + (b"X-A: " if part == "head" else b"Content-Length: 9000\r\n\r\n"))
+        await connection.send(
+            b"HTTP/1.1 200 OK\r\n"
+            + (b"X-A: " if part == "head" else b"Content-Length: 9000\r\n\r\n")
+        )
         await connection.drip(b"x", 0.02)
 
     async with raw_server(drip) as server:
@@ -557,7 +628,11 @@ async def test_each_request_on_a_kept_connection_has_its_own_time(transport):
     assert server.open_most == 1
 
 
-@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"], ids=["no answer", "half a body"])
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"],
+    ids=["no answer", "half a body"],
+)
 async def test_a_cancelled_read_is_gone_before_its_time(transport, begin):
     async def hang(connection):
         await connection.request()
@@ -583,7 +658,9 @@ async def test_a_storm_of_cancellations_loses_no_connection(transport):
             if calm:
                 await together.wait()
             await asyncio.sleep(random.random() * 0.004)
-            await connection.send(answer(b"x" * 100, headers="Connection: close\r\n" if random.random() < 0.3 else ""))
+            await connection.send(
+                answer(b"x" * 100, headers="Connection: close\r\n" if random.random() < 0.3 else "")
+            )
 
     async def impatient(url):
         try:
@@ -600,7 +677,9 @@ async def test_a_storm_of_cancellations_loses_no_connection(transport):
         assert {0, 200} == set(results)
         await asyncio.sleep(0.1)
         calm = True  # from now on the server answers only when all eight places are in use at once
-        answers = await asyncio.gather(*(transport.send(get(server.origin + "/after"), 10) for _ in range(8)))
+        answers = await asyncio.gather(
+            *(transport.send(get(server.origin + "/after"), 10) for _ in range(8))
+        )
         assert [response.status for response in answers] == [200] * 8
         assert server.open_now <= 8
 
@@ -617,11 +696,17 @@ async def test_cancelled_at_any_moment_a_call_leaves_no_place_taken_and_nothing_
 
     opened = open_transport(TransportSettings(transport=library, max_connections=2))
     async with raw_server(paired) as server:
-        busy = [asyncio.create_task(opened.send(get(server.origin + "/pair"), 20)) for _ in range(2)] if full else []
+        busy = (
+            [asyncio.create_task(opened.send(get(server.origin + "/pair"), 20)) for _ in range(2)]
+            if full
+            else []
+        )
         await cancelled_everywhere(lambda: opened.send(get(server.origin + "/a"), 20))
         await asyncio.gather(*busy)
         for _ in range(3):
-            both = await asyncio.gather(*(opened.send(get(server.origin + "/pair"), 20) for _ in range(2)))
+            both = await asyncio.gather(
+                *(opened.send(get(server.origin + "/pair"), 20) for _ in range(2))
+            )
             assert [each.status for each in both] == [200, 200]
         await opened.aclose()
         await all_closed(server)
@@ -672,7 +757,11 @@ async def test_the_question_is_not_asked_before_there_is_a_connection(transport)
     asked = []
     async with raw_server(silent) as server:
         with pytest.raises(NotSent):
-            await transport.send(post(server.origin.replace("http", "https") + "/a"), 0.2, lambda: bool(asked.append(1)))
+            await transport.send(
+                post(server.origin.replace("http", "https") + "/a"),
+                0.2,
+                lambda: bool(asked.append(1)),
+            )
     assert asked == []
 
 
@@ -728,7 +817,12 @@ async def test_a_host_that_refuses_or_breaks_is_to_blame(transport):
 
 def test_what_is_printed_holds_no_secret():
     request = HttpRequest("POST", "https://h/a", {"X-Auth-Token": "s3cret"}, b"s3cret")
-    shown = (request, HttpResponse(201, {"x-subject-token": "s3cret"}, b"s3cret"), Applied(request, 1), AccessKey("s3cret", Secret("s3cret")))
+    shown = (
+        request,
+        HttpResponse(201, {"x-subject-token": "s3cret"}, b"s3cret"),
+        Applied(request, 1),
+        AccessKey("s3cret", Secret("s3cret")),
+    )
     assert "s3cret" not in repr(shown)
 
 
@@ -750,8 +844,12 @@ async def test_closing_gives_up_what_is_in_flight(library):
 async def test_closing_at_any_moment_ends_every_call_and_leaves_nothing_open(certificate):
     async with raw_server(always(answer())) as server:
         for turns in range(15):
-            opened = open_transport(TransportSettings(transport="httptools", max_connections=2, ca_file=certificate))
-            calls = [asyncio.create_task(opened.send(get(server.origin + "/a"), 5)) for _ in range(4)]
+            opened = open_transport(
+                TransportSettings(transport="httptools", max_connections=2, ca_file=certificate)
+            )
+            calls = [
+                asyncio.create_task(opened.send(get(server.origin + "/a"), 5)) for _ in range(4)
+            ]
             for _ in range(turns):
                 await asyncio.sleep(0)
             await opened.aclose()

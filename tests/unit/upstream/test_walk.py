@@ -1,4 +1,6 @@
-"""Lists by chance: every rule by which CBR could page, with rows that come and go between any two calls. No row is left out, and every list ends."""
+"""Lists by chance: every rule by which CBR could page, with rows that come and go between any two
+calls. No row is left out, and every list ends.
+"""
 
 import asyncio
 import itertools
@@ -30,7 +32,9 @@ class Changing:
     most: int
     kept: set = field(default_factory=set)
     hidden: bool = False
-    """Whether CBR has said of a window that was cut short that the list ends with it: nobody could tell."""
+    """Whether CBR has said of a window that was cut short that the list ends with it: nobody could
+    tell.
+    """
     fresh: object = field(default_factory=lambda: itertools.count(10_000))
 
     def __post_init__(self):
@@ -51,12 +55,24 @@ class Changing:
             self.change()
         limit = int(ask["limit"])
         try:
-            shown, count = self.rules.cut(self.rows, limit, int(ask.get("offset", 0)), ask.get("marker"))
+            shown, count = self.rules.cut(
+                self.rows, limit, int(ask.get("offset", 0)), ask.get("marker")
+            )
         except ApiError as error:
-            reason = errors_pb2.ERROR_REASON_BACKUP_NOT_FOUND if error.status == 404 else errors_pb2.ERROR_REASON_FIELD_INVALID
+            reason = (
+                errors_pb2.ERROR_REASON_BACKUP_NOT_FOUND
+                if error.status == 404
+                else errors_pb2.ERROR_REASON_FIELD_INVALID
+            )
             raise GatewayError(reason, "the marker is not known") from None
         start = int(ask.get("offset", 0))
-        if "marker" not in ask and len(shown) < limit and count == start + len(shown) and shown and shown[-1] is not self.rows[-1]:
+        if (
+            "marker" not in ask
+            and len(shown) < limit
+            and count == start + len(shown)
+            and shown
+            and shown[-1] is not self.rows[-1]
+        ):
             self.hidden = True
         return Window(list(shown), count)
 
@@ -86,11 +102,24 @@ def by_chance(seed, offset):
         short=chosen.random() < 0.25,
         count=chosen.choice(("total", "total", "none", "page", "less", "more")),
     )
-    rows = [backup_pb2.Backup(id=f"o{number}") for number in range(chosen.randint(0, chosen.choice((4, 12, 40))))]
-    within, often, most = chosen.random() < 0.5, chosen.choice((0, 0.1, 0.5, 1)), chosen.choice((1, 1, 3, 8))
+    rows = [
+        backup_pb2.Backup(id=f"o{number}")
+        for number in range(chosen.randint(0, chosen.choice((4, 12, 40))))
+    ]
+    within, often, most = (
+        chosen.random() < 0.5,
+        chosen.choice((0, 0.1, 0.5, 1)),
+        chosen.choice((1, 1, 3, 8)),
+    )
     usual = chosen.choice((5, 8, 50))
     changing = Changing(chosen, rules, rows, within, often, most)
-    return changing, Source(changing.read, chosen.choice((2, 3)), usual, max(usual, chosen.choice((usual, 1000)))), chosen.randint(1, 5)
+    return (
+        changing,
+        Source(
+            changing.read, chosen.choice((2, 3)), usual, max(usual, chosen.choice((usual, 1000)))
+        ),
+        chosen.randint(1, 5),
+    )
 
 
 @pytest.mark.parametrize("offset", ["rows", "pages", "pages_from_0", "ignored"])
@@ -109,14 +138,18 @@ def test_no_row_is_left_out_and_every_list_ends(offset):
 
 
 class Told:
-    """A list of CBR that pages by some rules, and has `after` done to it behind each of the first pages."""
+    """A list of CBR that pages by some rules, and has `after` done to it behind each of the first
+    pages.
+    """
 
     def __init__(self, rules, count, *after):
         self.rules, self.after = rules, after
         self.rows = [backup_pb2.Backup(id=str(number)) for number in range(count)]
 
     async def read(self, ask):
-        shown, count = self.rules.cut(self.rows, int(ask["limit"]), int(ask.get("offset", 0)), ask.get("marker"))
+        shown, count = self.rules.cut(
+            self.rows, int(ask["limit"]), int(ask.get("offset", 0)), ask.get("marker")
+        )
         return Window(list(shown), count)
 
     async def walk(self, size):
@@ -131,7 +164,9 @@ class Told:
 
 
 def insert(count):
-    return lambda rows: rows.__setitem__(slice(0, 0), [backup_pb2.Backup(id=f"new-{number}") for number in range(count)])
+    return lambda rows: rows.__setitem__(
+        slice(0, 0), [backup_pb2.Backup(id=f"new-{number}") for number in range(count)]
+    )
 
 
 def delete(*names):
@@ -167,4 +202,6 @@ def test_pages_that_cannot_overlap_join_only_if_nothing_moved_between_them(chang
             return await plain(ask)
 
         told.read = read
-        assert {str(number) for number in range(40) if number != 3} <= set(asyncio.run(told.walk(5))), turn
+        assert {str(number) for number in range(40) if number != 3} <= set(
+            asyncio.run(told.walk(5))
+        ), turn
