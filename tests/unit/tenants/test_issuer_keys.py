@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -212,8 +211,6 @@ def test_only_public_keys_for_signatures_are_taken():
     assert [key.serves("ES384") for key in keys] == [False, False]
 
 
-def test_a_huge_set_is_refused_soon():
-    began = time.thread_time()
+def test_a_huge_set_is_refused_unread():
     with pytest.raises(KeySetError, match="larger than 64 KiB"):
-        read_keys(b'{"keys": [' + b"{}," * 10**6 + b"{}]}")
-    assert time.thread_time() - began < 0.5
+        read_keys(b'{"keys": [' + b"{}," * 10**6 + b"not JSON")
