@@ -10,8 +10,9 @@ from typing import Final
 
 from gateway.audit import events
 from gateway.audit.chain import Keys
-from gateway.audit.files import Entry, FileSink
-from gateway.audit.own import own_record
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry
+from gateway.audit.sinks import FileSink
 from gateway.audit.writer import Writer
 
 WAITING: Final = (1, 32, 256)

@@ -151,7 +151,7 @@ def dev(
 
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
     from gateway import stderr  # noqa: PLC0415
-    from gateway.audit.resume import Unusable  # noqa: PLC0415
+    from gateway.audit.recovery import Unusable  # noqa: PLC0415
 
     stderr.install()
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway import telemetry
-from gateway.audit.audit import Audit
+from gateway.audit.log import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
 from gateway.background import in_background

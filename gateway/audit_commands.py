@@ -16,9 +16,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gateway.audit.line_reader import Unreadable
-    from gateway.audit.reading import Query, Row
-    from gateway.audit.segments import SegmentFile
+    from gateway.audit.query import Query, Row
+    from gateway.audit.segments import SegmentFile, Unreadable
 
 _AGE: Final = re.compile(r"([0-9]+)([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -109,11 +108,11 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
 @_json_lines
 def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     """Show the last records."""
-    from gateway.audit import reading  # noqa: PLC0415
+    from gateway.audit import query as records  # noqa: PLC0415
 
     with _unreadable() as unreadable:
-        news = reading.follow(directory, reading.Query()) if follow else ()
-        _show(reading.last_rows(directory, lines, unreadable) if lines else (), as_json=as_json)
+        news = records.follow(directory, records.Query()) if follow else ()
+        _show(records.last_rows(directory, lines, unreadable) if lines else (), as_json=as_json)
         _show(news, as_json=as_json)
 
 
@@ -144,11 +143,11 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
 @_json_lines
 def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> None:
     """Search the records; every option narrows the search."""
-    from gateway.audit import reading  # noqa: PLC0415
+    from gateway.audit import query as records  # noqa: PLC0415
 
-    wish: Query = reading.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
+    wish: Query = records.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
     with _unreadable() as unreadable:
-        _show(reading.rows(directory, wish, unreadable), as_json=as_json)
+        _show(records.rows(directory, wish, unreadable), as_json=as_json)
 
 
 @audit.command()
@@ -234,7 +233,7 @@ def _unreadable() -> "Iterator[Unreadable]":
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
-    from gateway.audit.reading import told  # noqa: PLC0415
+    from gateway.audit.query import told  # noqa: PLC0415
 
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=True) if as_json else told(row))

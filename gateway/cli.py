@@ -167,7 +167,7 @@ def serve_calls(signals: "Signals | None", /, config_file: Path | None, **flags:
 
         from asyncio import Runner  # noqa: PLC0415
 
-        from gateway.audit.resume import Unusable  # noqa: PLC0415
+        from gateway.audit.recovery import Unusable  # noqa: PLC0415
         from gateway.config import masking  # noqa: PLC0415
         from gateway.process import serve  # noqa: PLC0415
         from gateway.rpc.server import AddressInUse  # noqa: PLC0415

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.audit import events
-from gateway.audit.activity import Activity, Caller, kind_of
-from gateway.audit.activity import Declared as Rpc
+from gateway.audit.call_record import Activity, Caller, Level, kind_of
+from gateway.audit.call_record import Declared as Rpc
 from gateway.audit.chain import Head, Keys, seal
-from gateway.audit.events import CATALOGUE, Event
-from gateway.audit.levels import Level
-from gateway.audit.own import own_record
+from gateway.audit.events import CATALOGUE, Event, own_record
 from gateway.audit.record import (
     Anchor,
     Displaced,

@@ -10,18 +10,22 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 import structlog
 
-from gateway.audit.chain import Head, Keys, signature
-from gateway.audit.record import Anchor, ascii_json, decoded
+from gateway.audit.chain import Head, Keys, ascii_json, decoded, signature
+from gateway.audit.record import Anchor
+from gateway.audit.worker import Worker
 from gateway.state import Store, StoreDown
 
+_HANGS_S: Final = 30.0
+_CLOSE_S: Final = 3.0
 _STORE_S: Final = 10.0
 _anchor: Final = msgspec.json.Decoder(Anchor)
 
@@ -157,3 +161,51 @@ def last_of(anchors: Iterable[Anchor], writer: str) -> Anchor | None:
         key=lambda anchor: anchor.sequence,
         default=None,
     )
+
+
+class Anchors:
+    """A place that hangs delays no record and no other thread.
+
+    Where anchors come too fast for it, only the newest is kept.
+    """
+
+    def __init__(self, places: Sequence[AnchorPlace]) -> None:
+        self._places = places
+        self._waiting: Anchor | None = None
+        self._trouble: dict[int, str] = {}
+        self._worker = Worker("audit-anchors", self._run, close_s=_CLOSE_S)
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def put(self, anchor: Anchor) -> None:
+        """Never waits."""
+        if self._worker.busy_s > _HANGS_S:
+            self._judge(-1, f"a place has not answered for {_HANGS_S:.0f} s")
+        with self._worker.bell:
+            self._waiting = anchor
+            self._worker.bell.notify()
+
+    def close(self) -> None:
+        """Takes the last one to its places, if they answer soon."""
+        self._worker.close()
+
+    def _run(self) -> None:
+        worker = self._worker
+        while True:
+            with worker.bell:
+                worker.bell.wait_for(lambda: worker.closing or self._waiting is not None)
+                anchor, self._waiting = self._waiting, None
+            if anchor is None:
+                return
+            for number, place in enumerate(self._places):
+                problem = worker.tried(
+                    partial(place.add, anchor), "keeping an anchor failed inside"
+                )
+                self._judge(number, problem)
+            self._judge(-1, "")
+
+    def _judge(self, place: int, problem: str) -> None:
+        if problem and problem != self._trouble.get(place):
+            log.error("the audit log's anchors cannot be kept", cause=problem)
+        self._trouble[place] = problem

@@ -1,4 +1,7 @@
-"""The chain that makes a log tamper-evident. Pure.
+"""Records as lines, and the chain that makes a log tamper-evident. Pure.
+
+Strings come from callers and from CBR. Whatever they hold, a record is one line of printable ASCII
+that every JSON parser reads.
 
 A line is one JSON object that ends in `"sequence":N,"mac":"<64 hex>"}}`, members of its `unmapped`.
 The MAC is keyed, and covers the MAC of the line before and every byte of its own line up to itself.
@@ -10,11 +13,15 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 GENESIS: Final = bytes(32)
 """Stands for the MAC before the first line of a writer."""
 MIN_KEY_CHARS: Final = 32
+_T = TypeVar("_T")
+_NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
 _TAIL: Final = re.compile(rb',"sequence":([0-9]{1,15}),"mac":"([0-9a-f]{64})"\}\}')
 
 
@@ -88,3 +95,49 @@ def signature(key: bytes, writer: str, segment: int, head: Head) -> str:
     return hmac.new(
         key, f"{writer} {segment} {head.sequence} {head.mac.hex()}".encode(), hashlib.sha256
     ).hexdigest()
+
+
+def ascii_json(value: object) -> bytes:
+    """JSON in printable ASCII, one line.
+
+    Half a surrogate pair, which no parser agrees on, becomes U+FFFD.
+    """
+    try:
+        plain = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        plain = msgspec.json.encode(_whole(msgspec.to_builtins(value)))
+    if plain.isascii() and b"\x7f" not in plain:
+        return plain
+    return _NOT_PLAIN.sub(_escaped, plain.decode()).encode("ascii")
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
+    """A line that was made by `ascii_json`, or by anybody.
+
+    Raises msgspec.MsgspecError for whatever is of another form.
+    """
+    if not line.isascii():
+        raise msgspec.DecodeError("lines are ASCII")
+    try:
+        return decoder.decode(line)
+    except RecursionError:
+        raise msgspec.DecodeError("lines are not that deep") from None
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    match value:
+        case str():
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        case dict():
+            return {_whole(key): _whole(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_whole(item) for item in value]
+    return value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x10000:  # noqa: PLR2004 - the end of the basic plane
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

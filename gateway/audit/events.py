@@ -1,11 +1,39 @@
-"""The catalogue of what is recorded.
+"""The catalogue of what is recorded, and the records that the gateway makes by itself.
 
 Codes are stable: a meaning may be added, never changed or used again.
 """
 
+import os
+import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from importlib.metadata import version
+from typing import Any, Final
+
+from gateway.audit.chain import ascii_json
+from gateway.audit.record import (
+    OCSF_VERSION,
+    Actor,
+    Api,
+    Cloud,
+    Endpoint,
+    Metadata,
+    Product,
+    Record,
+    Service,
+    Unmapped,
+    activity,
+)
+
+PRODUCT: Final = Product(
+    name="CBR Gateway", vendor_name="cbrgateway", version=version("cbr-gateway")
+)
+CLOUD: Final = "Huawei Cloud"
+SELF: Final = "cbr-gateway"
+API_VERSION: Final = "v1"
+PROFILES: Final = ("cloud",)
+INFORMATIONAL: Final = 1
+_SUCCESS: Final = 1
 
 
 class Stage(StrEnum):
@@ -29,6 +57,9 @@ class Event:
     name: str
     stage: Stage
     text: str
+
+    def message(self, operation: str) -> str:
+        return f"{self.name} {operation}"
 
 
 READ_ENDED: Final = Event(
@@ -159,3 +190,50 @@ CATALOGUE: Final = (
     CHECKPOINT,
     SEGMENT_DISPLACED,
 )
+
+
+def own_record(
+    event: Event,
+    *,
+    subject: str = "",
+    tenant: str = "",
+    operation: str = "Audit/Log",
+    **more: Any,  # noqa: ANN401 - any message or value
+) -> bytes:
+    """The body of a record about the log.
+
+    `subject`: the change that it is about, if any; `more`: members of Unmapped.
+    """
+    number, name, type_uid = activity("other")
+    record = Record(
+        activity_id=number,
+        activity_name=name,
+        type_uid=type_uid,
+        severity_id=INFORMATIONAL,
+        status_id=_SUCCESS,
+        time=round(time.time() * 1000),
+        message=event.message(operation),
+        metadata=metadata(event, subject, tenant),
+        actor=Actor(app_name=SELF),
+        api=Api(
+            operation=operation,
+            service=Service(name=operation.partition("/")[0]),
+            version=API_VERSION,
+        ),
+        src_endpoint=Endpoint(name=SELF),
+        cloud=Cloud(provider=CLOUD),
+        unmapped=Unmapped(stage=event.stage, event=event.name, **more),
+    )
+    return ascii_json(record)
+
+
+def metadata(event: Event, correlation: str, tenant: str) -> Metadata:
+    return Metadata(
+        uid=os.urandom(16).hex(),
+        event_code=event.code,
+        version=OCSF_VERSION,
+        product=PRODUCT,
+        correlation_uid=correlation,
+        tenant_uid=tenant,
+        profiles=PROFILES,
+    )

@@ -3,11 +3,13 @@ does not say that they ended.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from gateway.audit.events import Stage
-from gateway.audit.header import RecordHeader
+from gateway.audit import events
+from gateway.audit.events import Stage, own_record
 from gateway.audit.record import OpenIntent
+from gateway.audit.segments import RecordHeader
 
 PENDING: Final = "PENDING"
 """The fate of a change that goes on after its call has ended."""
@@ -17,6 +19,19 @@ MAX_UNKNOWN: Final = 1000
 """How many of these the log carries from segment to segment; older ones are found by searching
 only.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record to be written.
+
+    `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where
+    the record tells that.
+    """
+
+    body: bytes
+    opens: OpenIntent | None = None
+    ends: tuple[str, str] | None = None
 
 
 class OpenIntents:
@@ -78,3 +93,12 @@ class OpenIntents:
         unknown = [each.uid for each in self._open.values() if each.unknown]
         for uid in unknown[:-MAX_UNKNOWN]:
             del self._open[uid]
+
+
+def unresolved(left: OpenIntent) -> Entry:
+    """That nobody knows what became of it."""
+    event = events.STREAM_UNRESOLVED if left.stream else events.CHANGE_UNRESOLVED
+    body = own_record(
+        event, subject=left.uid, tenant=left.tenant, operation=left.operation, fate=UNKNOWN
+    )
+    return Entry(body, ends=(left.uid, UNKNOWN))

@@ -10,23 +10,27 @@ from typing import Any
 import structlog
 
 from gateway.audit import events
-from gateway.audit.anchoring import Anchors
-from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, AnchorStore, last_of
-from gateway.audit.audit import Audit
-from gateway.audit.backlog import Backlog
+from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, Anchors, AnchorStore, last_of
 from gateway.audit.chain import Keys
-from gateway.audit.files import Entry, FileSink, Sink
-from gateway.audit.own import own_record
+from gateway.audit.events import own_record
+from gateway.audit.export import Backlog, Exporter
+from gateway.audit.intents import Entry, unresolved
+from gateway.audit.log import Audit
 from gateway.audit.record import Anchor, OpenIntent, Previous
-from gateway.audit.redact import Redactor
-from gateway.audit.resume import Position, Running, Unusable, locked, position
+from gateway.audit.recovery import (
+    Position,
+    Running,
+    Unusable,
+    locked,
+    position,
+    repaired,
+    stale_writer,
+)
+from gateway.audit.redaction import Redactor
 from gateway.audit.retention import Retention, RetentionWorker
 from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
-from gateway.audit.shipping import Shipper
-from gateway.audit.stale_writers import repaired, stale_writer
-from gateway.audit.stdout import StdoutSink
-from gateway.audit.unresolved import unresolved
+from gateway.audit.sinks import FileSink, Sink, StdoutSink
 from gateway.audit.writer import Refused, Writer
 from gateway.background import in_background
 from gateway.state import Store, StoreDown
@@ -168,8 +172,8 @@ class _Files:
         writer = _writer(settings, sink, anchors)
         if found.torn is not None:
             writer.submit(repaired(found.torn))
-        shipper = self._shipper(sink)
-        sent = (lambda: shipper.sent) if shipper is not None else None
+        exporter = self._exporter(sink)
+        sent = (lambda: exporter.sent) if exporter is not None else None
         rules = (
             settings.compress,
             settings.retention_days,
@@ -178,9 +182,9 @@ class _Files:
             sent,
             settings.segment_s,
         )
-        keeper = RetentionWorker(Retention(self.directory, name, self.keys, *rules))
-        sink.on_closed = keeper.closed
-        for thread in (keeper, shipper):
+        retention = RetentionWorker(Retention(self.directory, name, self.keys, *rules))
+        sink.on_closed = retention.closed
+        for thread in (retention, exporter):
             if thread is not None:
                 thread.start()
                 stack.push_async_callback(asyncio.to_thread, thread.close)
@@ -203,7 +207,7 @@ class _Files:
                 " log goes on where it ended, so it must be readable"
             ) from error
 
-    def _shipper(self, sink: FileSink) -> Shipper | None:
+    def _exporter(self, sink: FileSink) -> Exporter | None:
         if self.settings.otlp is None:
             return None
         # Here, since its messages are installed for it only.
@@ -215,7 +219,7 @@ class _Files:
             raise Unusable(
                 f"audit.otlp.ca_file {error.filename} cannot be read: {error.strerror}"
             ) from error
-        return Shipper(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
+        return Exporter(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
 
     def _left_behind(self, writer: str) -> list[OpenIntent]:
         """What another writer left open that is not running any more: its own log is told that
@@ -234,7 +238,7 @@ class _Files:
             return []
 
     def _told(self) -> Callable[[], Sequence[float]]:
-        """How the keeper's thread asks the other clocks."""
+        """How the retention's thread asks the other clocks."""
         loop = asyncio.get_running_loop()
 
         def told() -> Sequence[float]:
@@ -250,7 +254,7 @@ class _Files:
         return told
 
     def _recorded(self, writer: Writer) -> Callable[[str, Previous], bool]:
-        """How the keeper's thread has it recorded that segments are about to be removed."""
+        """How the retention's thread has it recorded that segments are about to be removed."""
         loop = asyncio.get_running_loop()
 
         def of_our_own(entry: Entry) -> bool:

@@ -23,10 +23,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import (
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from gateway.audit.header import record_header
-from gateway.audit.own import PRODUCT, SELF
+from gateway.audit.events import PRODUCT, SELF
+from gateway.audit.export import Unsent
+from gateway.audit.segments import record_header
 from gateway.audit.settings import OtlpSettings
-from gateway.audit.shipping import Unsent
 from gateway.regular_file import read_file
 
 _SCOPE: Final = "cbrgateway.audit"

@@ -1,22 +1,16 @@
 """A record as OCSF describes it: class 6003, API Activity, one JSON object.
 
-Strings come from callers and from CBR. Whatever they hold, a record is one line of printable ASCII
-that every JSON parser reads. What OCSF has no place for stands in `unmapped`, the last member, to
-which the chain adds the line's number and MAC.
+What OCSF has no place for stands in `unmapped`, the last member, to which the chain adds the line's
+number and MAC.
 """
 
-import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.audit.events import Event
-
 OCSF_VERSION: Final = "1.5.0"
 _CLASS: Final = 6003
-_T = TypeVar("_T")
-_NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
 
 ACTIVITIES: Final = {
     "create": (1, "Create"),
@@ -296,53 +290,3 @@ def activity(kind: str) -> tuple[int, str, int]:
     """OCSF's activity id, name and type id for create, read, update, delete or other."""
     number, name = ACTIVITIES[kind]
     return number, name, _CLASS * 100 + number
-
-
-def message(event: Event, operation: str) -> str:
-    return f"{event.name} {operation}"
-
-
-def ascii_json(value: object) -> bytes:
-    """JSON in printable ASCII, one line.
-
-    Half a surrogate pair, which no parser agrees on, becomes U+FFFD.
-    """
-    try:
-        plain = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        plain = msgspec.json.encode(_whole(msgspec.to_builtins(value)))
-    if plain.isascii() and b"\x7f" not in plain:
-        return plain
-    return _NOT_PLAIN.sub(_escaped, plain.decode()).encode("ascii")
-
-
-def decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
-    """A line that was made by `ascii_json`, or by anybody.
-
-    Raises msgspec.MsgspecError for whatever is of another form.
-    """
-    if not line.isascii():
-        raise msgspec.DecodeError("lines are ASCII")
-    try:
-        return decoder.decode(line)
-    except RecursionError:
-        raise msgspec.DecodeError("lines are not that deep") from None
-
-
-def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    match value:
-        case str():
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        case dict():
-            return {_whole(key): _whole(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_whole(item) for item in value]
-    return value
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code < 0x10000:  # noqa: PLR2004 - the end of the basic plane
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

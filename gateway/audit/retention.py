@@ -2,27 +2,45 @@
 than the retention.
 
 Removal is recorded before it happens, so that a gap at the beginning of a log is either explained
-by the log itself or a sign of tampering. It never follows from what one clock says: `age.py`.
+by the log itself or a sign of tampering.
+
+How old a segment is follows from more than one clock's word. A clock that is set, or wrong when the
+machine starts, says any age. What it cannot make is the time that writers were seen to run: they
+begin segments again and again, by a clock that nobody sets, and each says when. So a segment is as
+old as these moments show. What lies between two of them counts, but no more than the pause that is
+usual, whatever the clock has done meanwhile.
 """
 
+import errno
 import gzip
 import os
-import queue
 import shutil
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
-from gateway.audit.age import passed, proven_end, seen_in
-from gateway.audit.chain import Head, Keys
+from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
 from gateway.audit.record import Previous
-from gateway.audit.segments import PACKED, SUFFIX, SegmentFile, segments, sync_folder
+from gateway.audit.segments import (
+    PACKED,
+    SUFFIX,
+    Damaged,
+    RecordHeader,
+    SegmentFile,
+    header_of,
+    record_header,
+    segments,
+    sync_folder,
+)
+from gateway.audit.worker import Worker
 
 _DAY_S: Final = 86_400.0
 _DAY_MS: Final = 1000 * _DAY_S
@@ -172,34 +190,84 @@ class RetentionWorker:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._closed: queue.SimpleQueue[SegmentFile | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="audit-keeper", daemon=True)
+        self._closed: deque[SegmentFile] = deque()
+        self._worker = Worker("audit-retention", self._run, close_s=_WAIT_S)
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def closed(self, segment: SegmentFile) -> None:
-        self._closed.put(segment)
+        with self._worker.bell:
+            self._closed.append(segment)
+            self._worker.bell.notify()
 
     def close(self) -> None:
-        self._closed.put(None)
-        self._thread.join(_WAIT_S)
+        self._worker.close()
 
     def _run(self) -> None:
+        worker = self._worker
         self._done(self._retention.pack_all)
         while True:
             self._done(self._retention.remove_old)
-            try:
-                segment = self._closed.get(timeout=_LOOK_S)
-            except queue.Empty:
-                continue
-            if segment is None:
+            with worker.bell:
+                worker.bell.wait_for(lambda: worker.closing or self._closed, _LOOK_S)
+                segment = self._closed.popleft() if self._closed else None
+            if segment is not None:
+                self._done(partial(self._retention.pack, segment))
+            elif worker.closing:
                 return
-            self._done(partial(self._retention.pack, segment))
 
-    @staticmethod
-    def _done(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except OSError:
-            log.exception("a closed segment of the audit log stays as it is")
+    def _done(self, work: Callable[[], None]) -> None:
+        if problem := self._worker.tried(work, "looking after closed segments failed inside"):
+            log.error("a closed segment of the audit log stays as it is", cause=problem)
+
+
+def passed(seen: Iterable[int], since: int, now: float, pause: float) -> float:
+    """How much time writers were seen to run since a moment; `seen`: when, in order.
+
+    A pause that was longer counts as one of `pause`.
+    """
+    moments = (since, *(moment for moment in seen if since < moment < now), now)
+    return sum(min(after - before, pause) for before, after in pairwise(moments))
+
+
+def seen_in(directory: Path, keys: Keys) -> list[int]:
+    """The moments at which all writers of a directory began segments, in order, in milliseconds
+    since 1970. Raises OSError.
+    """
+    begun = (_proven_begin(each, keys) for files in segments(directory).values() for each in files)
+    return sorted(first.time for first in begun if first is not None)
+
+
+def _proven_begin(segment: SegmentFile, keys: Keys) -> RecordHeader | None:
+    """The first record of a segment, if the key proves it."""
+    try:
+        line = segment.first_line()
+        first = record_header(line)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    header = first.unmapped.segment
+    return (
+        first
+        if header is not None and follows(keys.chain, _mac_before(header.previous), line)
+        else None
+    )
+
+
+def proven_end(segment: SegmentFile, keys: Keys) -> tuple[Head, int]:
+    """The last record of a segment, and its time: by the key, since nobody else may decide what is
+    old. Raises Damaged.
+    """
+    data = segment.data()
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    header = header_of(lines[0]) if lines else None
+    if header is not None and (header.writer, header.number) == (segment.writer, segment.number):
+        before = stated(lines[-2]) if len(lines) > 1 else Head(mac=_mac_before(header.previous))
+        end = stated(lines[-1])
+        if before is not None and end is not None and follows(keys.chain, before.mac, lines[-1]):
+            return end, record_header(lines[-1]).time
+    raise Damaged(errno.EBADMSG, "it was changed, or written with another key", str(segment.path))
+
+
+def _mac_before(previous: Previous | None) -> bytes:
+    return bytes.fromhex(previous.mac) if previous is not None else GENESIS

@@ -1,4 +1,5 @@
-"""The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed.
+"""The files of a log: `<writer>.<number>.jsonl`, or `.jsonl.gz` once it is closed; how they are
+written, and what the log itself reads of their lines.
 
 One writer's segments form one chain.
 """
@@ -8,18 +9,65 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gateway.audit.header import header_of
-from gateway.audit.record import Segment
+import msgspec
+
+from gateway.audit.chain import decoded, stated
+from gateway.audit.record import Displaced, Previous, Segment
 
 SUFFIX: Final = ".jsonl"
 PACKED: Final = ".jsonl.gz"
 _NAME: Final = re.compile(r"([A-Za-z0-9_-]{1,63})\.([0-9]{8})\.jsonl(?:\.gz)?")
+_MODE: Final = 0o600
+
+
+class _Marks(msgspec.Struct):
+    event_code: str
+    correlation_uid: str = ""
+    tenant_uid: str = ""
+
+
+class _Api(msgspec.Struct):
+    operation: str = ""
+
+
+class _Kind(msgspec.Struct):
+    stage: str
+    fate: str = ""
+    segment: Segment | None = None
+    removed: Previous | None = None
+    displaced: Displaced | None = None
+
+
+class RecordHeader(msgspec.Struct):
+    """The few members of a record that the log itself lives on."""
+
+    metadata: _Marks
+    api: _Api
+    unmapped: _Kind
+    time: int = 0
+
+
+_decoder: Final = msgspec.json.Decoder(RecordHeader)
+
+
+def record_header(line: bytes) -> RecordHeader:
+    """Raises msgspec.MsgspecError for what is no record."""
+    return decoded(_decoder, line)
+
+
+def header_of(line: bytes) -> Segment | None:
+    """What the first line of a segment says of it; None for any other line."""
+    try:
+        return record_header(line).unmapped.segment
+    except msgspec.MsgspecError:
+        return None
 
 
 class Damaged(OSError):  # noqa: N818 - says what is the case
@@ -140,3 +188,96 @@ def segments(directory: Path) -> dict[str, list[SegmentFile]]:
     for _, each in sorted(found.items()):
         writers.setdefault(each.writer, []).append(each)
     return writers
+
+
+Unreadable = Callable[[SegmentFile, OSError], None]
+"""Hears of a segment that cannot be read, and raises or returns."""
+
+
+def raised(_segment: SegmentFile, error: OSError) -> None:
+    """An Unreadable for who wants all or nothing."""
+    raise error
+
+
+def abandoned_at(following: SegmentFile | None) -> int | None:
+    """The sequence with which a segment ended whose file may hold more, since writing to it failed.
+
+    `following`: the one after it, which says so.
+    """
+    try:
+        header = following.header() if following is not None else None
+    except OSError:
+        return None
+    previous = header.previous if header is not None else None
+    return previous.sequence if previous is not None and previous.abandoned else None
+
+
+def counted(files: Sequence[SegmentFile], unreadable: Unreadable) -> Iterator[bytes]:
+    """The complete lines of a writer's segments, in their order, without those that a failed write
+    has left behind.
+    """
+    for each, following in zip_longest(files, files[1:]):
+        yield from lines_of(each, following, unreadable)
+
+
+def lines_of(
+    segment: SegmentFile, following: SegmentFile | None, unreadable: Unreadable
+) -> Iterator[bytes]:
+    """The same for one segment; `following`: the one after it, if there is one."""
+    try:
+        lines = segment.data().split(b"\n")[:-1]
+    except FileNotFoundError:
+        # Retention has removed it since it was found.
+        return
+    except OSError as error:
+        unreadable(segment, error)
+        return
+    end = abandoned_at(following)
+    for line in lines:
+        yield line
+        said = stated(line)
+        if end is not None and said is not None and said.sequence == end:
+            break
+
+
+class Disk:
+    """One open file for appending. Tests put a broken one in its place."""
+
+    def __init__(self, path: Path, *, new: bool) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        self._path = path
+        self._fd = os.open(path, flags, _MODE)
+
+    def write(self, data: bytes) -> None:
+        """All of it. Raises OSError, also when the system takes a part only."""
+        written = os.write(self._fd, data)
+        if written != len(data):
+            raise OSError(f"only {written} of {len(data)} bytes were written")
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def displaced(self, size: int) -> str:
+        """What somebody else has done to the file, if it is not at its name any more or its size is
+        another one. Raises OSError.
+        """
+        mine = os.fstat(self._fd)
+        if not is_at(self._fd, self._path):
+            return (
+                "was removed"
+                if not mine.st_nlink
+                else "was replaced"
+                if os.path.lexists(self._path)
+                else "was moved"
+            )
+        return (
+            ""
+            if mine.st_size == size
+            else f"was changed: it has {mine.st_size} bytes instead of {size}"
+        )
+
+    def cut(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.audit.chain import MIN_KEY_CHARS
-from gateway.audit.levels import LevelRule
 from gateway.secret import SecretReference
 
+Word = Literal["none", "metadata", "request", "request_response"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HEADER: Final = re.compile(r"[a-z0-9_.-]+")
 _DAY_S: Final = 86_400.0
@@ -94,6 +94,23 @@ class OtlpSettings(BaseModel):
                 "has a ca_file and an endpoint in plain text. Begin the endpoint with https://"
             )
         return self
+
+
+class LevelRule(BaseModel):
+    """A level for some calls. The first rule that fits a call counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rpc: str = Field(
+        default="*", description="RPCs that are meant, with `*` for any text: `VaultService/List*`."
+    )
+    tenant: str = Field(default="*", description="Tenants that are meant, with `*` for any text.")
+    level: Word = Field(
+        description=(
+            "How much of these calls is recorded. Changes and refusals are recorded at `metadata`"
+            " at least."
+        )
+    )
 
 
 class AuditSettings(BaseModel):

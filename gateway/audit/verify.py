@@ -8,11 +8,9 @@ from pathlib import Path
 
 from gateway.audit.anchors import genuine
 from gateway.audit.chain import Head, Keys, follows, stated
-from gateway.audit.header import header_of, record_header
 from gateway.audit.intents import OpenIntents
-from gateway.audit.line_reader import abandoned_at
 from gateway.audit.record import Anchor, Segment
-from gateway.audit.segments import SegmentFile, segments
+from gateway.audit.segments import SegmentFile, abandoned_at, header_of, record_header, segments
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ takes records once more. Then they follow, with a count of those that had no roo
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +17,11 @@ from typing import Final
 import structlog
 
 from gateway.audit import events
-from gateway.audit.attempt import problem_of
-from gateway.audit.files import Entry, Sink
-from gateway.audit.own import own_record
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry
 from gateway.audit.record import Anchor
+from gateway.audit.sinks import Sink
+from gateway.audit.worker import Worker
 
 MAX_WAITING: Final = 20_000
 """Records that wait or are owed; further ones are counted only, as are those for which there is no
@@ -33,6 +33,7 @@ _RETRY_S: Final = 0.25
 _LINGER_S: Final = 0.02
 """How long records that nobody waits for may gather before they are written together."""
 _CLOSE_S: Final = 3.0
+_FAILED: Final = "the audit log failed inside"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -69,34 +70,25 @@ class Writer:
         self._anchored = anchored
         self._wishes: deque[_Wish] = deque()
         self._owed: deque[_Wish] = deque()
-        self._bell = threading.Condition()
-        self._closing = False
         self._hurried = False
         self._lost = 0
         self._bytes = 0
         """Of all that wait or are owed."""
         self._down = ""
         self._retry_at = 0.0
-        self._busy_since: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # A disk that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._worker = Worker("audit", self._run, close_s=_CLOSE_S)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._worker.start()
 
     @property
     def trouble(self) -> str:
         """Why nothing can be written now; empty while it can."""
         if self._down:
             return self._down
-        since = self._busy_since
-        return (
-            "a write does not end"
-            if since is not None and time.monotonic() - since > self._timeout_s
-            else ""
-        )
+        return "a write does not end" if self._worker.busy_s > self._timeout_s else ""
 
     def submit(self, entry: Entry) -> None:
         """Writes the record when it can. Never fails and never waits."""
@@ -120,18 +112,15 @@ class Writer:
 
     async def aclose(self) -> None:
         """Writes what waits and ends the log; a sink that hangs is left behind."""
-        with self._bell:
-            self._closing = True
-            self._bell.notify()
-        await asyncio.to_thread(self._thread.join, _CLOSE_S)
-        if self._thread.is_alive() or self._owed or self._wishes:
+        ended = await asyncio.to_thread(self._worker.close)
+        if not ended or self._owed or self._wishes:
             log.error(
                 "the audit log ended without its last records",
                 records=len(self._owed) + len(self._wishes) + self._lost,
             )
 
     def _put(self, wish: _Wish) -> bool:
-        with self._bell:
+        with self._worker.bell:
             if len(self._wishes) + len(self._owed) >= MAX_WAITING or self._bytes >= _MAX_BYTES:
                 self._lost += wish.waiter is None
                 return False
@@ -139,7 +128,7 @@ class Writer:
             self._bytes += len(wish.entry.body)
             self._hurried = self._hurried or wish.waiter is not None
             if self._hurried or len(self._wishes) in {1, _BATCH}:
-                self._bell.notify()
+                self._worker.bell.notify()
         return True
 
     # The thread
@@ -162,16 +151,18 @@ class Writer:
         """What is to be written; waits for it, but not longer than until the next anchor or the
         next attempt is due.
         """
-        with self._bell:
-            if not self._wishes and not self._closing:
-                self._bell.wait(_RETRY_S if self._down else self._anchor_s)
+        worker = self._worker
+        with worker.bell:
+            if not self._wishes and not worker.closing:
+                worker.bell.wait(_RETRY_S if self._down else self._anchor_s)
             if self._wishes:
-                self._bell.wait_for(
-                    lambda: self._hurried or self._closing or len(self._wishes) >= _BATCH, _LINGER_S
+                worker.bell.wait_for(
+                    lambda: self._hurried or worker.closing or len(self._wishes) >= _BATCH,
+                    _LINGER_S,
                 )
             self._hurried = False
             batch = [self._wishes.popleft() for _ in range(min(_BATCH, len(self._wishes)))]
-            return batch, self._closing and not self._wishes
+            return batch, worker.closing and not self._wishes
 
     def _write(self, batch: list[_Wish], *, last: bool) -> None:
         if self._down:
@@ -207,11 +198,11 @@ class Writer:
         entries = [wish.entry for wish in batch]
         if recovered:
             entries.append(Entry(own_record(events.LOG_RECOVERED, lost=lost)))
-        problem = self._tried(lambda: self._sink.append(entries))
+        problem = self._worker.tried(lambda: self._sink.append(entries), _FAILED)
         if problem:
             self._retry_at = time.monotonic() + _RETRY_S
         elif recovered:
-            with self._bell:
+            with self._worker.bell:
                 self._lost -= lost
         if problem or not more:
             self._judge(problem)
@@ -224,15 +215,8 @@ class Writer:
         self._done_with([wish for wish in batch if wish.waiter is not None])
 
     def _done_with(self, wishes: list[_Wish]) -> None:
-        with self._bell:
+        with self._worker.bell:
             self._bytes -= sum(len(wish.entry.body) for wish in wishes)
-
-    def _tried(self, work: Callable[[], object]) -> str:
-        self._busy_since = time.monotonic()
-        try:
-            return problem_of(work, "the audit log failed inside")
-        finally:
-            self._busy_since = None
 
     def _judge(self, problem: str) -> None:
         if problem and not self._down:
@@ -253,7 +237,7 @@ class Writer:
         if self._down:
             return
         found: list[Anchor | None] = []
-        self._judge(self._tried(lambda: found.append(work())))
+        self._judge(self._worker.tried(lambda: found.append(work()), _FAILED))
         for anchor in found:
             if anchor is not None:
                 self._anchored(anchor)

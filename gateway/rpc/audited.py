@@ -22,11 +22,10 @@ from google.rpc import code_pb2
 
 from gateway import failpoint
 from gateway.audit import events
-from gateway.audit.activity import Activity, Caller, Declared, kind_of
-from gateway.audit.audit import Audit
+from gateway.audit.call_record import FLOOR, Activity, Caller, Declared, Level, declared, kind_of
 from gateway.audit.events import Event
 from gateway.audit.intents import PENDING
-from gateway.audit.levels import FLOOR, Level, declared
+from gateway.audit.log import Audit
 from gateway.audit.record import Stream
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gateway.audit import events
 from gateway.audit.chain import Keys
-from gateway.audit.disk import Disk
-from gateway.audit.files import Entry, FileSink
-from gateway.audit.own import own_record
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry
 from gateway.audit.record import OpenIntent
-from gateway.audit.resume import position
+from gateway.audit.recovery import position
+from gateway.audit.segments import Disk
+from gateway.audit.sinks import FileSink
 
 KEYS = Keys.of("a-key-for-tests-with-enough-characters")
 WRITER = "here"
@@ -103,7 +104,7 @@ class _Disk(Disk):
 
 
 def pack(path: Path, *, cut=0):
-    """Packs a segment as the keeper does, and spoils its end by so many bytes."""
+    """Packs a segment as retention does, and spoils its end by so many bytes."""
     whole = gzip.compress(path.read_bytes())
     packed = path.with_name(f"{path.name}.gz")
     packed.write_bytes(whole[: len(whole) - cut])

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from gateway.audit.chain import Keys
-from gateway.audit.reading import Query, rows
+from gateway.audit.query import Query, rows
 from gateway.audit.verify import verify
 from tests.harness import running_gateway
 

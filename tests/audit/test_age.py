@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from emulator.server import running_emulator
 from gateway.app import _clocks, open_app
 from gateway.audit import events
-from gateway.audit.age import passed
-from gateway.audit.files import Entry
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry
 from gateway.audit.opening import open_audit
-from gateway.audit.own import own_record
-from gateway.audit.retention import Retention
+from gateway.audit.retention import Retention, passed
 from gateway.audit.segments import segments
 from gateway.audit.verify import verify
 from gateway.config import load

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gateway.audit import events
 from gateway.audit.anchors import AnchorFile
 from gateway.audit.opening import open_audit
-from gateway.audit.reading import Query, follow
+from gateway.audit.query import Query, follow
 from gateway.audit.segments import name_of
 from gateway.audit.settings import AuditSettings
 from gateway.cli import main
@@ -216,7 +216,7 @@ def test_the_schema_is_printed():
 
 
 def test_a_name_cannot_play_with_the_terminal(tmp_path):
-    from gateway.audit.reading import told  # noqa: PLC0415
+    from gateway.audit.query import told  # noqa: PLC0415
 
     row = {
         "time": 0,

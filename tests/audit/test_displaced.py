@@ -9,10 +9,10 @@ import pytest
 import structlog
 
 from gateway.audit import events
-from gateway.audit.files import Entry
-from gateway.audit.own import own_record
-from gateway.audit.reading import Query, rows
-from gateway.audit.resume import locked, position
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry
+from gateway.audit.query import Query, rows
+from gateway.audit.recovery import locked, position
 from gateway.audit.segments import name_of, segments
 from gateway.audit.verify import verify
 from tests.audit.logs import KEYS, WRITER, Broken, entry, sink
@@ -193,7 +193,7 @@ def test_a_batch_whose_file_goes_while_it_is_written_counts_in_the_next_file(
         if strikes:
             strikes.pop()()
 
-    monkeypatch.setattr(f"gateway.audit.disk.Disk.{moment}", struck)
+    monkeypatch.setattr(f"gateway.audit.segments.Disk.{moment}", struck)
     log.append([entry(2)])
     assert uids(log.directory) >= {"call-2"}
     assert "SEGMENT_DISPLACED" in names(log.directory)
@@ -201,7 +201,7 @@ def test_a_batch_whose_file_goes_while_it_is_written_counts_in_the_next_file(
 
 
 def test_a_file_that_goes_whenever_it_is_written_to_is_no_log(log, monkeypatch):
-    monkeypatch.setattr("gateway.audit.disk.Disk.sync", lambda disk: disk._path.unlink())
+    monkeypatch.setattr("gateway.audit.segments.Disk.sync", lambda disk: disk._path.unlink())
     with pytest.raises(OSError, match="taken away"):
         log.append([entry(2)])
     monkeypatch.undo()

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.audit import disk, events, retention, segments
-from gateway.audit.backlog import Backlog
+from gateway.audit import events, retention, segments
 from gateway.audit.chain import stated
-from gateway.audit.files import Entry, FileSink
-from gateway.audit.line_reader import counted, raised
-from gateway.audit.own import own_record
-from gateway.audit.resume import locked, position
+from gateway.audit.events import own_record
+from gateway.audit.export import Backlog
+from gateway.audit.intents import Entry
+from gateway.audit.recovery import locked, position, stale_writer
 from gateway.audit.retention import Retention
-from gateway.audit.stale_writers import stale_writer
+from gateway.audit.segments import counted, raised
+from gateway.audit.sinks import FileSink
 from gateway.audit.verify import verify
 from tests.audit.logs import KEYS, WRITER, entry, sink
 
@@ -83,7 +83,7 @@ class System:
 def system(monkeypatch):
     rnd = random.Random()
     made = System(rnd)
-    for module in (disk, retention, segments):
+    for module in (retention, segments):
         monkeypatch.setattr(module, "os", made)
     for name in ("rename", "unlink"):
         real = getattr(Path, name)
@@ -97,7 +97,7 @@ def system(monkeypatch):
 
 
 def removing(folder, me, log):
-    """How the keeper has removals recorded."""
+    """How retention has removals recorded."""
 
     def recorded(name, removed):
         record = Entry(own_record(events.SEGMENTS_REMOVED, removed=removed))

@@ -13,19 +13,17 @@ import structlog
 from pydantic import ValidationError
 
 from gateway.audit import events
-from gateway.audit.activity import Activity, Caller, Declared
 from gateway.audit.anchors import anchors_in, line_of, signed
+from gateway.audit.call_record import Activity, Caller, Declared, Level
 from gateway.audit.chain import Head
-from gateway.audit.files import Entry
-from gateway.audit.header import record_header
-from gateway.audit.levels import Level
+from gateway.audit.intents import Entry
 from gateway.audit.opening import open_audit
-from gateway.audit.reading import Query, rows
+from gateway.audit.query import Query, rows
 from gateway.audit.record import Task
-from gateway.audit.resume import Unusable, locked
-from gateway.audit.segments import segments
+from gateway.audit.recovery import Unusable, locked
+from gateway.audit.segments import record_header, segments
 from gateway.audit.settings import AuditSettings
-from gateway.audit.stdout import StdoutSink
+from gateway.audit.sinks import StdoutSink
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store

@@ -14,13 +14,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from jsonschema import Draft202012Validator
 
 from gateway.audit import events
-from gateway.audit.activity import Activity, Caller, Declared
-from gateway.audit.chain import Head, Keys, follows, seal
-from gateway.audit.events import CATALOGUE
-from gateway.audit.levels import Level
-from gateway.audit.own import own_record
-from gateway.audit.record import ascii_json
-from gateway.audit.redact import MAX_ITEMS, Redactor
+from gateway.audit.call_record import Activity, Caller, Declared, Level
+from gateway.audit.chain import Head, Keys, ascii_json, follows, seal
+from gateway.audit.events import CATALOGUE, own_record
+from gateway.audit.redaction import MAX_ITEMS, Redactor
 from gateway.operations import load_catalog
 from tests.audit.scenes import SCHEMA, VALID
 

@@ -19,12 +19,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
 from pydantic import ValidationError
 
 from gateway.audit import events
-from gateway.audit.backlog import Backlog
 from gateway.audit.chain import stated
-from gateway.audit.line_reader import counted, raised
+from gateway.audit.export import Backlog
 from gateway.audit.opening import open_audit
-from gateway.audit.resume import Unusable
-from gateway.audit.segments import name_of, segments
+from gateway.audit.recovery import Unusable
+from gateway.audit.segments import counted, name_of, raised, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify
 from tests.audit.logs import WRITER, Broken, entry, pack, right, sink

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.anchors import AnchorFile, last_of
-from gateway.audit.reading import Query, rows
-from gateway.audit.resume import Unusable, locked, position
+from gateway.audit.query import Query, rows
+from gateway.audit.recovery import Unusable, locked, position
 from gateway.audit.segments import name_of
 from gateway.audit.verify import verify
 from gateway.audit.writer import Refused, Writer

@@ -12,21 +12,19 @@ from cbrgateway.v1 import quota_pb2, task_pb2
 from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
-from gateway.audit import backlog as backlog_module
-from gateway.audit import events
-from gateway.audit.anchoring import Anchors
-from gateway.audit.anchors import AnchorFile, signed
-from gateway.audit.backlog import Backlog
+from gateway.audit import events, export
+from gateway.audit.anchors import AnchorFile, Anchors, signed
 from gateway.audit.chain import Head, stated
-from gateway.audit.files import Disk, Entry
+from gateway.audit.events import own_record
+from gateway.audit.export import Backlog
+from gateway.audit.intents import Entry
 from gateway.audit.opening import open_audit
 from gateway.audit.otlp import _record
-from gateway.audit.own import own_record
-from gateway.audit.reading import Query, rows
+from gateway.audit.query import Query, rows
 from gateway.audit.record import Previous
-from gateway.audit.resume import Unusable, locked, position
-from gateway.audit.segments import name_of, segments
-from gateway.audit.stdout import StdoutSink
+from gateway.audit.recovery import Unusable, locked, position
+from gateway.audit.segments import Disk, name_of, segments
+from gateway.audit.sinks import StdoutSink
 from gateway.audit.verify import verify
 from gateway.audit.writer import _MAX_BYTES, Writer
 from tests.audit.logs import KEYS, WRITER, Broken, entry, pack, sink
@@ -328,7 +326,7 @@ def test_trouble_that_passes_loses_nothing(tmp_path, monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(backlog_module, "segments", failing)
+        patch.setattr(export, "segments", failing)
         with pytest.raises(OSError, match="Too many"):
             left.take()
     got = []

@@ -1,14 +1,22 @@
-"""What is known of one call, as plain values, and the record that it becomes."""
+"""What is known of one call, as plain values, how much of it is recorded, and the record that it
+becomes.
 
+How much: what its declaration says, adjusted by the operator's rules, never below the floor.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from cbrgateway.v1 import options_pb2
 from google.rpc import code_pb2
 
 from gateway.audit import record as ocsf
-from gateway.audit.events import Event
-from gateway.audit.levels import Level
-from gateway.audit.own import API_VERSION, CLOUD, INFORMATIONAL, metadata
+from gateway.audit.chain import ascii_json
+from gateway.audit.events import API_VERSION, CLOUD, INFORMATIONAL, Event, metadata
+from gateway.audit.settings import LevelRule
 from gateway.errors import UpstreamFacts
 
 _LOW: Final = 2
@@ -19,6 +27,48 @@ _BY_FIRST_WORD: Final = {
     "create": ("Create", "Add", "Register", "Order", "Replicate", "Associate", "Sync"),
     "delete": ("Delete", "Remove", "Unregister", "Dissociate", "Release"),
 }
+
+
+class Level(IntEnum):
+    """Each records what those before it do, and more."""
+
+    NONE = 0
+    METADATA = 1
+    REQUEST = 2
+    REQUEST_RESPONSE = 3
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+FLOOR: Final = Level.METADATA
+"""Of changes and refusals, whatever the rules say."""
+
+_DECLARED: Final[Mapping[int, Level]] = {
+    options_pb2.AUDIT_LEVEL_NONE: Level.NONE,
+    options_pb2.AUDIT_LEVEL_METADATA: Level.METADATA,
+    options_pb2.AUDIT_LEVEL_REQUEST: Level.REQUEST,
+    options_pb2.AUDIT_LEVEL_REQUEST_RESPONSE: Level.REQUEST_RESPONSE,
+}
+
+
+def declared(option: int, *, reads: bool) -> Level:
+    """The level that a declaration stands for: its own, or that of its kind."""
+    return _DECLARED.get(option, Level.METADATA if reads else Level.REQUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The operator's rules."""
+
+    rules: Sequence[LevelRule] = ()
+
+    def of(self, rpc: str, tenant: str, otherwise: Level) -> Level:
+        for rule in self.rules:
+            if fnmatchcase(rpc, rule.rpc) and fnmatchcase(tenant, rule.tenant):
+                return Level[rule.level.upper()]
+        return otherwise
 
 
 def kind_of(method: str, *, reads: bool) -> str:
@@ -94,7 +144,7 @@ class Activity:
 
     def body(self, event: Event) -> bytes:
         """The record as JSON, without what the chain adds."""
-        return ocsf.ascii_json(self.record(event))
+        return ascii_json(self.record(event))
 
     def opened(self, *, stream: bool = False) -> ocsf.OpenIntent:
         """What stays open until a record says how it ended."""
@@ -120,7 +170,7 @@ class Activity:
             status_code="" if self.code is None else code_pb2.Code.Name(self.code),
             time=round(self.time * 1000),
             duration=self.duration_ms,
-            message=ocsf.message(event, declared.rpc),
+            message=event.message(declared.rpc),
             metadata=metadata(event, self.uid, caller.tenant),
             actor=self._actor(),
             api=self._api(),

@@ -16,7 +16,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.audit.record import ascii_json
+from gateway.audit.chain import ascii_json
 
 MAX_ITEMS: Final = 50
 MAX_BYTES: Final = 16 * 1024

@@ -1,27 +1,33 @@
 """Taking a writer's chain up where its last process left it: after a proper end, a crash, or a
-write that was cut short.
+write that was cut short; and the logs of writers that do not run any more, in a directory that
+several share: whoever finds one writes to it what is left to be said.
 
 Only what a crash can leave is repaired: an incomplete last line, or lines behind the last anchor of
 which some were lost. They are set aside beside their segment. Everything else that does not fit the
 chain was changed by somebody, and nothing is built upon it.
 """
 
+import errno
+import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
+from gateway.audit import events
+from gateway.audit.anchors import last_of
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
-from gateway.audit.header import record_header
-from gateway.audit.intents import OpenIntents
-from gateway.audit.lock import Lock
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry, OpenIntents
 from gateway.audit.record import Anchor
-from gateway.audit.segments import Damaged, SegmentFile, segments
+from gateway.audit.segments import Damaged, SegmentFile, is_at, record_header, segments
+from gateway.audit.sinks import FileSink
 
 _MODE: Final = 0o600
 _LOOK_S: Final = 0.05
@@ -29,6 +35,8 @@ _ADVICE: Final = (
     "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway"
     " another audit.writer, which begins a new chain"
 )
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Unusable(Exception):  # noqa: N818 - says what is the case
@@ -55,6 +63,63 @@ class Position:
     number: int
     open: OpenIntents
     torn: Torn | None = None
+
+
+class Lock:
+    """A lock on a file beside the segments.
+
+    Whoever removes the file takes no name away: it is taken again before anything is written.
+    """
+
+    def __init__(self, directory: Path, writer: str) -> None:
+        self._directory = directory
+        self._writer = writer
+        self._path = directory / f"{writer}.lock"
+        self._fd: int | None = None
+
+    def taken(self) -> bool:
+        """Whether this process has the name now; takes it if it is free. Raises OSError."""
+        if self._held():
+            return True
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        if not (_locked(fd) and is_at(fd, self._path)):
+            os.close(fd)
+            return False
+        self.close()
+        self._fd = fd
+        return True
+
+    def hold(self) -> bool:
+        """Whether the name had to be taken anew, since its file was not there any more.
+
+        Raises OSError when another process has it.
+        """
+        if self._held():
+            return False
+        if not self.taken():
+            raise OSError(
+                errno.EBUSY,
+                f"another process writes as {self._writer!r}, since the lock of this one was"
+                " removed",
+            )
+        return True
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _held(self) -> bool:
+        return self._fd is not None and is_at(self._fd, self._path)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -183,3 +248,40 @@ def _set_aside(segment: SegmentFile, good: int, rest: bytes) -> Torn:
         cut.truncate(good)
         os.fsync(cut.fileno())
     return Torn(path, len(rest))
+
+
+@contextmanager
+def stale_writer(
+    directory: Path, writer: str, keys: Keys, anchors: Iterable[Anchor]
+) -> Iterator[FileSink]:
+    """Its log, which goes on in a segment of its own if anything is written.
+
+    Raises Running while its process runs, Unusable if it was changed, or OSError.
+    """
+    with locked(directory, writer) as lock:
+        found = position(directory, writer, keys, last_of(anchors, writer))
+        sink = FileSink(
+            directory,
+            writer,
+            keys,
+            head=found.head,
+            number=found.number,
+            open=found.open,
+            hold=lock.hold,
+        )
+        try:
+            if found.torn is not None:
+                sink.append([repaired(found.torn)])
+            yield sink
+        finally:
+            sink.close()
+
+
+def repaired(torn: Torn) -> Entry:
+    """Says that the end of a log was set aside, to the log and to its operator."""
+    log.warning(
+        "the end of the audit log was incomplete and is set aside",
+        file=str(torn.path),
+        bytes=torn.size,
+    )
+    return Entry(own_record(events.LOG_REPAIRED, torn_bytes=torn.size, torn_file=torn.path.name))

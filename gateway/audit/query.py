@@ -14,9 +14,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.audit.line_reader import Unreadable, counted, lines_of, raised
-from gateway.audit.record import decoded
-from gateway.audit.segments import SegmentFile, segments
+from gateway.audit.chain import decoded
+from gateway.audit.segments import SegmentFile, Unreadable, counted, lines_of, raised, segments
 
 Row = dict[str, Any]
 """One record as its JSON object."""

@@ -1,17 +1,23 @@
-"""A log in files: appends whole batches, each on disk before `append` returns, and turns over to a
-new segment by size and age.
+"""Where a log is written: files, or standard output.
 
-What was written in part is never continued: after a failed write or sync its file is not trusted
-again. The batch counts as not written, and the next one begins a new segment, whose first record
-says where the chain had stood. A file that somebody removes, moves, replaces or changes while it is
-written to is left, too: the batch counts only once it is in a file that stands at its name.
+Files: whole batches are appended, each on disk before `append` returns, and a new segment is begun
+by size and age. What was written in part is never continued: after a failed write or sync its file
+is not trusted again. The batch counts as not written, and the next one begins a new segment, whose
+first record says where the chain had stood. A file that somebody removes, moves, replaces or
+changes while it is written to is left, too: the batch counts only once it is in a file that stands
+at its name.
+
+Standard output, for containers whose output is collected: a record counts as kept once the system
+has taken it.
 """
 
 import contextlib
 import errno
 import math
+import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,29 +29,15 @@ from gateway import failpoint
 from gateway.audit import events
 from gateway.audit.anchors import signed
 from gateway.audit.chain import Head, Keys, seal
-from gateway.audit.disk import Disk
-from gateway.audit.intents import OpenIntents
-from gateway.audit.own import own_record
-from gateway.audit.record import Anchor, Displaced, OpenIntent, Previous, Segment
-from gateway.audit.segments import SegmentFile, name_of, sync_folder
+from gateway.audit.events import own_record
+from gateway.audit.intents import Entry, OpenIntents
+from gateway.audit.record import Anchor, Displaced, Previous, Segment
+from gateway.audit.segments import Disk, SegmentFile, name_of, sync_folder
 
 _TRIES: Final = 3
 """How often in a row the file of one batch may be taken away."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record to be written.
-
-    `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where
-    the record tells that.
-    """
-
-    body: bytes
-    opens: OpenIntent | None = None
-    ends: tuple[str, str] | None = None
 
 
 class Sink(Protocol):
@@ -259,3 +251,56 @@ class FileSink:
                 self.number -= 1
         self._leftover = fresh and (disk is not None or self._leftover)
         self._abandoned = self._abandoned or not fresh
+
+
+@dataclass(slots=True)
+class StdoutSink:
+    """Every process is a writer of its own, with one chain from its start to its end."""
+
+    keys: Keys
+    descriptor: int = field(default_factory=sys.stdout.fileno)
+    writer: str = field(default_factory=lambda: uuid.uuid4().hex)
+    head: Head = field(default_factory=Head)
+    _anchored: int = 0
+    _rest: bytes = b""
+    _begun: Sequence[Entry] = ()
+    """The batch to which the rest belongs."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        # What was begun cannot be taken back, so after a failure the rest follows first. Of what is
+        # owed since then, that has been written.
+        self._flush()
+        begun = {id(entry) for entry in self._begun}
+        entries = [entry for entry in entries if id(entry) not in begun]
+        if self.head.sequence == 0:
+            entries = [
+                Entry(own_record(events.LOG_OPENED, segment=Segment(writer=self.writer, number=1))),
+                *entries,
+            ]
+        lines = []
+        for entry in entries:
+            line, self.head = seal(self.keys.chain, self.head, entry.body)
+            lines.append(line)
+        self._rest, self._begun = b"".join(lines), entries
+        self._flush()
+        self._begun = ()
+
+    def _flush(self) -> None:
+        while self._rest:
+            self._rest = self._rest[os.write(self.descriptor, self._rest) :]
+
+    def checkpoint(self) -> Anchor | None:
+        if self.head.sequence == self._anchored:
+            return None
+        self.append([Entry(own_record(events.CHECKPOINT, anchor=self._signed()))])
+        self._anchored = self.head.sequence
+        return self._signed()
+
+    def close(self) -> Anchor | None:
+        if self.head.sequence == 0:
+            return None
+        self.append([Entry(own_record(events.LOG_CLOSED))])
+        return self._signed()
+
+    def _signed(self) -> Anchor:
+        return signed(self.keys, self.writer, 1, self.head)

@@ -9,15 +9,12 @@ import structlog
 from cbrgateway.v1 import errors_pb2
 
 from gateway.audit import events
-from gateway.audit.activity import Activity
-from gateway.audit.events import Event
-from gateway.audit.files import Entry
-from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN
-from gateway.audit.levels import FLOOR, Level, LevelRule, Levels
-from gateway.audit.own import own_record
+from gateway.audit.call_record import FLOOR, Activity, Level, Levels
+from gateway.audit.events import Event, own_record
+from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN, Entry, unresolved
 from gateway.audit.record import OpenIntent, Task
-from gateway.audit.redact import Redactor
-from gateway.audit.unresolved import unresolved
+from gateway.audit.redaction import Redactor
+from gateway.audit.settings import LevelRule
 from gateway.audit.writer import Refused, Writer
 from gateway.errors import GatewayError
 

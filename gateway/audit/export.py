@@ -1,21 +1,27 @@
-"""The records of a log that another place does not have yet.
+"""Sends a log's records to a collector: in their order, each at least once, however long the
+collector is away and whenever this process ends.
 
-The files are the queue: what has been sent is noted beside them, by number.
+The files are the queue: what has been sent is noted beside them, by number. Nothing waits for it
+but retention: a segment that was not sent is not removed.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from gateway.audit.chain import stated
 from gateway.audit.segments import Damaged, SegmentFile, segments
+from gateway.audit.worker import Worker
 
 _MAX_LINES: Final = 500
 _MAX_BYTES: Final = 1 << 20
 _UNTOLD: Final = sys.maxsize
+_LOOK_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+_CLOSE_S: Final = 3.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -170,3 +176,74 @@ def _complete(data: bytes) -> Iterator[bytes]:
     while (end := data.find(b"\n", begin)) >= 0:
         yield data[begin:end]
         begin = end + 1
+
+
+class Unsent(OSError):  # noqa: N818 - says what is the case
+    """The collector has not taken the records. The text says why, and shows no secret."""
+
+
+class Collector(Protocol):
+    """Where records go."""
+
+    def send(self, lines: list[bytes]) -> None:
+        """Returns once the collector has them. Raises Unsent."""
+        ...
+
+    def close(self) -> None:
+        """Ends a `send` that goes on, from another thread."""
+        ...
+
+
+class Exporter:
+    """Sends what is in the backlog, in a thread of its own."""
+
+    def __init__(self, backlog: Backlog, collector: Collector) -> None:
+        self._backlog = backlog
+        self._collector = collector
+        self._batch: list[bytes] = []
+        self._trouble = ""
+        self._worker = Worker("audit-export", self._run, close_s=_CLOSE_S)
+
+    @property
+    def sent(self) -> int:
+        """The number of the last record that the collector has."""
+        return self._backlog.sent
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def close(self) -> None:
+        """Sends what is left, if that does not take long; the next process sends the rest."""
+        self._worker.close()
+        self._collector.close()
+        self._worker.close()
+
+    def _run(self) -> None:
+        pause_s = _LOOK_S
+        while True:
+            closing = self._worker.closing
+            problem = self._worker.tried(self._send, "sending the audit log failed inside")
+            self._judge(problem)
+            if closing:
+                return
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if problem else _LOOK_S
+            self._worker.pause(pause_s)
+
+    def _send(self) -> None:
+        """Sends all that is there. Raises OSError, of which Unsent is one."""
+        while batch := self._batch or self._backlog.take():
+            self._batch = batch
+            self._collector.send(batch)
+            self._batch = []
+            self._backlog.note(batch[-1])
+
+    def _judge(self, problem: str) -> None:
+        if problem and problem != self._trouble:
+            log.error(
+                "audit records cannot be sent to the collector; they are kept and sent later",
+                cause=problem,
+                sent=self.sent,
+            )
+        if self._trouble and not problem:
+            log.info("audit records are sent to the collector again", sent=self.sent)
+        self._trouble = problem
