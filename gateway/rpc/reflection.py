@@ -2,6 +2,7 @@
 package name.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ def add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
     )
 
 
+@functools.cache
 def _describe_v1() -> None:
     """Clients look up every service that is listed, so v1 needs a descriptor, too."""
     alpha = FileDescriptorProto()

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cbrgateway.v1
 from google.protobuf.descriptor import ServiceDescriptor
@@ -40,6 +40,10 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Binding]:
         return iter(self.bindings.values())
+
+    def heard_by(self, on_drift: OnDrift) -> "Catalog":
+        """The same one, whose answers tell another hearer where they differ."""
+        return Catalog({binding.rpc: replace(binding, on_drift=on_drift) for binding in self})
 
     def asked_by(self, request: Message) -> Binding:
         """The RPC whose request it is."""
