@@ -25,7 +25,7 @@ from gateway.changes.recovery import REFRESH_S, Recovery
 from gateway.changes.room import Room
 from gateway.changes.runner import ChangeRunner
 from gateway.changes.submissions import Submissions
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.limits.admission import Admission
 from gateway.limits.limits import Limits, Scope
@@ -45,7 +45,7 @@ from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots, key_files
-from gateway.state import Heartbeat, State, Store, StoreDown, open_store
+from gateway.state import Heartbeat, Life, OperationStore, State, Store, StoreDown, open_store
 from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
@@ -120,23 +120,25 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         client = Client(catalog, shares, breakers, tokens, clock)
         store = await stack.enter_async_context(open_store(config.state, clock))
         audit = await stack.enter_async_context(
-            open_audit(config.audit, store, lambda: _clocks(client, store))
+            open_audit(config.audit, store.anchors, lambda: _clocks(client, store.life))
         )
         reader = UpstreamReader(catalog, client, account_of)
         submissions = _submissions(
             config,
-            Heartbeat(store, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"),
+            store,
+            Heartbeat(store.leases, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"),
             reader,
             current,
         )
         quota = _Quota(
             config,
+            store,
             submissions,
             client,
             on_end=lambda op_id, result: audit.settled(op_id, result.name),
         )
         await quota.recovery.start()
-        await _settle(audit, store)
+        await _settle(audit, store.operations)
 
         if audit.on:
             await _follow_tasks(stack, submissions, audit)
@@ -144,7 +146,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         source = Source(
             reader, enricher.add, submissions.observe, lambda error: to_status(error, "")
         )
-        poll_lease = PollLease(store, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s)
+        poll_lease = PollLease(
+            store.leases, store.channel, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s
+        )
         hub = Hub(
             source,
             config.watch,
@@ -205,7 +209,7 @@ async def _follow_tasks(
             end.rpc,
         )
 
-    ends = TaskEnds(submissions.store, submissions.reader, submissions.clock, tell)
+    ends = TaskEnds(submissions.operations, submissions.reader, submissions.clock, tell)
     stack.callback(submissions.subscribe(ends.hear))
     await stack.enter_async_context(ends.running())
 
@@ -230,12 +234,14 @@ def _token_key(config: Config) -> bytes:
 
 
 def _submissions(
-    config: Config, heartbeat: Heartbeat, reader: UpstreamReader, current: Current
+    config: Config, store: Store, heartbeat: Heartbeat, reader: UpstreamReader, current: Current
 ) -> Submissions:
     def projects() -> Collection[str]:
         return current.snapshot.accounts.keys()
 
-    return Submissions(heartbeat.store, reader, heartbeat.clock, config.tasks, heartbeat, projects)
+    return Submissions(
+        store.operations, store.leases, reader, heartbeat.clock, config.tasks, heartbeat, projects
+    )
 
 
 class _Quota:
@@ -244,41 +250,34 @@ class _Quota:
     def __init__(
         self,
         config: Config,
+        store: Store,
         submissions: Submissions,
         client: Client,
         *,
         on_end: Callable[[str, ChangeResult], None],
     ) -> None:
-        store, reader, clock = submissions.store, submissions.reader, submissions.clock
+        reader, clock = submissions.reader, submissions.clock
         self._scopes = _scopes(config)
-        self._overrides = LimitOverrides(Limits(config.all_limits()), store)
-        ledger = Ledger(store, on_end, clock, config.quota.settle_s)
-        # A look at the store that fails takes its time, too; the rest is for machines that are
-        # busy.
-        notice_s = 5 * REFRESH_S + config.state.answer_timeout_s
-        read = (lambda: self._scopes, lambda: self._overrides.limits)
-        recounter = Recounter(
-            *(
-                store,
-                reader,
-                Lists(reader, clock),
-                clock,
-                *read,
-                config.quota.assumed,
-                config.quota.settle_s,
-            ),
-            restore=ledger.restore,
-            request_of=lambda op: request_of(op, reader.catalog),
-            notice_s=notice_s,
-        )
+        self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
+        ledger = Ledger(store.operations, store.counters, on_end, clock, config.quota.settle_s)
+        recounter = self._recounter(config, store, reader, clock, ledger)
         self._overrides.subscribe(recounter.forget)
         self.recovery = Recovery(
-            *(store, ledger, recounter, self._overrides, submissions, reader, clock, config.quota),
+            operations=store.operations,
+            counters=store.counters,
+            ledger=ledger,
+            recounter=recounter,
+            overrides=self._overrides,
+            submissions=submissions,
+            reader=reader,
+            clock=clock,
+            settings=config.quota,
             heartbeat=submissions.heartbeat,
         )
-        self.admission = Admission(store, self._overrides, clock)
+        self.admission = Admission(store.rates, store.leases, self._overrides, clock)
         self.changes = ChangeRunner(
-            store=store,
+            operations=store.operations,
+            counters=store.counters,
             overrides=self._overrides,
             ledger=ledger,
             recounter=recounter,
@@ -288,7 +287,28 @@ class _Quota:
             client=client,
             clock=clock,
             markers=config.quota.markers,
-            room=Room(store, reader, client),
+            room=Room(store.operations, reader, client),
+        )
+
+    def _recounter(
+        self, config: Config, store: Store, reader: UpstreamReader, clock: Clock, ledger: Ledger
+    ) -> Recounter:
+        return Recounter(
+            data=store.life,
+            counters=store.counters,
+            operations=store.operations,
+            reader=reader,
+            lists=Lists(reader, clock),
+            clock=clock,
+            scopes=lambda: self._scopes,
+            limits=lambda: self._overrides.limits,
+            assumed=config.quota.assumed,
+            settle_s=config.quota.settle_s,
+            restore=ledger.restore,
+            request_of=lambda op: request_of(op, reader.catalog),
+            # A look at the store that fails takes its time, too; the rest is for machines that are
+            # busy.
+            notice_s=5 * REFRESH_S + config.state.answer_timeout_s,
         )
 
     def take_over(self, config: Config) -> None:
@@ -306,16 +326,16 @@ def _scopes(config: Config) -> list[Scope]:
     ]
 
 
-async def _clocks(client: Client, store: Store) -> list[float]:
+async def _clocks(client: Client, data: Life) -> list[float]:
     """What CBR's clocks and the store's say now, as far as they are known."""
     told = client.times()
     with contextlib.suppress(StoreDown):
-        if (now := await store.time()) is not None:
+        if (now := await data.time()) is not None:
             told.append(now)
     return told
 
 
-async def _settle(audit: Audit, store: Store) -> None:
+async def _settle(audit: Audit, operations: OperationStore) -> None:
     """Tells the audit log the ends that the store knows and an earlier process had no time to
     record.
     """
@@ -323,7 +343,7 @@ async def _settle(audit: Audit, store: Store) -> None:
     if not open_changes:
         return
     try:
-        ended = await store.operations(None, {State.COMMITTED, State.RELEASED})
+        ended = await operations.in_states(None, {State.COMMITTED, State.RELEASED})
     except StoreDown as down:
         log.warning("the store does not answer", error=str(down))
         return

@@ -173,7 +173,7 @@ def anchors(config_file: Path) -> None:
         if settings.kind == "sqlite" and not settings.path.exists():
             raise StoreDown(f"there is no store at state.path, {settings.path}")
         async with open_store(settings, SystemClock()) as store:
-            return (await store.anchors()).values()
+            return (await store.anchors.all()).values()
 
     try:
         found = asyncio.run(

@@ -259,7 +259,6 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
     import asyncio  # noqa: PLC0415 - see above
 
     from gateway import telemetry  # noqa: PLC0415
-    from gateway.clock import SystemClock  # noqa: PLC0415
     from gateway.config import masking  # noqa: PLC0415
     from gateway.online import look, places  # noqa: PLC0415
 
@@ -275,7 +274,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
             problem_with,
         )
 
-        reports += filter(None, [asyncio.run(problem_with(config.state, SystemClock()))])
+        reports += filter(None, [asyncio.run(problem_with(config.state))])
     if reports:
         raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(

@@ -22,7 +22,7 @@ import structlog
 from gateway.audit.chain import Head, Keys, ascii_json, decoded, signature
 from gateway.audit.record import Anchor
 from gateway.audit.worker import Worker
-from gateway.state import Store, StoreDown
+from gateway.state import KeyValue, StoreDown
 
 _HANGS_S: Final = 30.0
 _CLOSE_S: Final = 3.0
@@ -94,14 +94,14 @@ class AnchorLog:
 class AnchorStore:
     """The gateway's store, which remembers the last one of each writer."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, stored: KeyValue) -> None:
+        self._stored = stored
         self._loop = asyncio.get_running_loop()
 
     def add(self, anchor: Anchor) -> None:
         """Called in another thread than that of the event loop."""
         putting = asyncio.run_coroutine_threadsafe(
-            self._store.put_anchor(anchor.writer, line_of(anchor)), self._loop
+            self._stored.put(anchor.writer, line_of(anchor)), self._loop
         )
         try:
             putting.result(_STORE_S)
@@ -112,7 +112,7 @@ class AnchorStore:
         """Those that are genuine. Raises StoreDown."""
         return [
             anchor
-            for anchor in anchors_in((await self._store.anchors()).values())
+            for anchor in anchors_in((await self._stored.all()).values())
             if genuine(keys, anchor)
         ]
 

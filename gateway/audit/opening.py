@@ -33,7 +33,7 @@ from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import FileSink, Sink, StdoutSink
 from gateway.audit.writer import Refused, Writer
 from gateway.background import in_background
-from gateway.state import Store, StoreDown
+from gateway.state import KeyValue, StoreDown
 
 _MIB = 1024 * 1024
 _TIMEOUT_S = 3.0
@@ -49,9 +49,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @contextlib.asynccontextmanager
 async def open_audit(
-    settings: AuditSettings, store: Store | None = None, clocks: Clocks | None = None
+    settings: AuditSettings, stored: KeyValue | None = None, clocks: Clocks | None = None
 ) -> AsyncIterator[Audit]:
-    """The log, ended properly on leaving; `store` keeps the last anchors of files, too.
+    """The log, ended properly on leaving; `stored` keeps the last anchors of files, too.
 
     Without other `clocks` nothing that is old is removed.
 
@@ -66,7 +66,9 @@ async def open_audit(
         places: list[AnchorPlace] = [
             AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()
         ]
-        kept = AnchorStore(store) if store is not None and settings.directory is not None else None
+        kept = (
+            AnchorStore(stored) if stored is not None and settings.directory is not None else None
+        )
         if kept is not None:
             places.append(kept)
         anchors = Anchors(places)

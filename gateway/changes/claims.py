@@ -19,7 +19,7 @@ from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note, OperationDetail, claim
 from gateway.changes.search import listed_since, search_of
 from gateway.errors import GatewayError
-from gateway.state import OPEN, OperationView, State, Store
+from gateway.state import OPEN, OperationStore, OperationView, State
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.task_search import Search, Task
@@ -92,7 +92,7 @@ class Claims:
     tasks; `hear`: of each news.
     """
 
-    store: Store
+    operations: OperationStore
     reader: UpstreamReader
     reach_s: float
     hear: Callable[[str, Entry], None]
@@ -102,7 +102,7 @@ class Claims:
         """Reads what has changed in the store since the last time. Raises StoreDown."""
         known = self._projects.setdefault(project, _Project())
         async with known.reading:
-            changes = await self.store.changes(project, known.position)
+            changes = await self.operations.changes(project, known.position)
             for op in changes.operations:
                 try:
                     self._take(project, known, op)

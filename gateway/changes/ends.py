@@ -19,7 +19,7 @@ from gateway.changes.correlation import RESOLVED
 from gateway.changes.record import Note
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.state import Store, StoreDown
+from gateway.state import OperationStore, StoreDown
 from gateway.upstream.reader import UpstreamReader
 
 _SHORTEST_S: Final = 1.0
@@ -59,7 +59,7 @@ class _Open:
 class TaskEnds:
     """One per process. `tell` hears of each end."""
 
-    store: Store
+    operations: OperationStore
     reader: UpstreamReader
     clock: Clock
     tell: Callable[[TaskEnd], None]
@@ -117,7 +117,7 @@ class TaskEnds:
 
         Raises GatewayError, StoreDown, and KeyError for a project that is not served.
         """
-        op = await self.store.operation(each.submission)
+        op = await self.operations.get(each.submission)
         note = Note.of(op.note) if op is not None else None
         if op is None or note is None or task_id in note.ended:
             return True
@@ -142,5 +142,5 @@ class TaskEnds:
         )
         self.tell(end)
         newer = msgspec.structs.replace(note, ended=(*note.ended, task_id))
-        await self.store.note(op.id, newer.packed(), op.note)
+        await self.operations.note(op.id, newer.packed(), op.note)
         return True

@@ -14,7 +14,16 @@ from gateway.changes.record import Note, OperationDetail
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.limits.slots import BEAT_S, LEASE_S
-from gateway.state import MAX_AMOUNT, OPEN, OperationView, Slot, State, Store, StoreDown
+from gateway.state import (
+    MAX_AMOUNT,
+    OPEN,
+    Leases,
+    OperationStore,
+    OperationView,
+    Slot,
+    State,
+    StoreDown,
+)
 from gateway.upstream.reader import UpstreamReader
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -28,7 +37,8 @@ class Holdings:
     place.
     """
 
-    store: Store
+    operations: OperationStore
+    leases: Leases
     reader: UpstreamReader
     clock: Clock
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -60,7 +70,7 @@ class Holdings:
             await asyncio.gather(keeping, return_exceptions=True)
         if over:
             with contextlib.suppress(StoreDown):
-                await self.store.free(op_id, [slot.key for slot in slots])
+                await self.leases.free(op_id, [slot.key for slot in slots])
 
     async def _keep(self, op_id: str, slots: Sequence[Slot]) -> None:
         """Keeps the leases alive, however long it takes to see how far the work is: nobody may have
@@ -68,7 +78,7 @@ class Holdings:
         """
         while True:
             try:
-                await self.store.lease(op_id, slots, LEASE_S)
+                await self.leases.lease(op_id, slots, LEASE_S)
             except StoreDown as down:
                 log.warning(
                     "the store does not answer; slots are taken again once it does",
@@ -84,7 +94,7 @@ class Holdings:
         """
         while True:
             try:
-                op = await self.store.operation(op_id)
+                op = await self.operations.get(op_id)
                 if op is None or await self._over(op):
                     return True
             except (GatewayError, StoreDown) as error:
@@ -117,6 +127,6 @@ class Holdings:
             )
             if shown is not None and not shown.task.HasField("end_time"):
                 return False
-        return await self.store.note(
+        return await self.operations.note(
             op.id, msgspec.structs.replace(note, over=True).packed(), op.note
         )

@@ -12,7 +12,7 @@ import structlog
 
 from gateway import failpoint
 from gateway.clock import Clock, SystemClock
-from gateway.state import Admitted, Begun, Operation, State, Store, StoreDown
+from gateway.state import Admitted, Begun, Counters, Operation, OperationStore, State, StoreDown
 from gateway.upstream.exchange import ChangeResult
 
 _MAX_OWED: Final = 10_000
@@ -64,7 +64,8 @@ class CarriedOut:
 class Ledger:
     """One per process. `settle_s`: how late CBR may list what it has carried out."""
 
-    store: Store
+    operations: OperationStore
+    counters: Counters
     on_end: Callable[[str, ChangeResult], None] = lambda _op_id, _result: None
     clock: Clock = field(default_factory=SystemClock)
     settle_s: float = 0.0
@@ -83,7 +84,7 @@ class Ledger:
         """
         failpoint.reach("before_begin")
         try:
-            begun = await self.store.begin(op)
+            begun = await self.operations.begin(op)
         except (StoreDown, asyncio.CancelledError):
             if len(self.owed) < _MAX_DOUBTS:
                 self.owed[op.id] = Ending(ChangeResult.NOTHING)
@@ -96,7 +97,7 @@ class Ledger:
     async def sent(self, op_id: str) -> bool:
         """False: it must not be sent. Raises StoreDown."""
         failpoint.reach("before_sent")
-        allowed = await self.store.sent(op_id)
+        allowed = await self.operations.sent(op_id)
         failpoint.reach("after_sent")
         if allowed and (mine := self.under_way.get(op_id)):
             mine.state = State.SENT
@@ -161,20 +162,20 @@ class Ledger:
 
     async def _begun_again(self, mine: Operation) -> None:
         op = replace(mine, charges=tuple(replace(charge, limit=None) for charge in mine.charges))
-        if not isinstance(await self.store.begin(op), Admitted):
+        if not isinstance(await self.operations.begin(op), Admitted):
             # Somebody has used the request_id meanwhile; what the operation takes counts all the
             # same.
-            await self.store.begin(replace(op, request_id=""))
+            await self.operations.begin(replace(op, request_id=""))
 
     async def _restored(self, op_id: str, mine: UnderWay) -> None:
         await self._begun_again(mine.op)
         if mine.state is State.SENT:
-            await self.store.sent(op_id)
+            await self.operations.sent(op_id)
         elif mine.state is State.UNKNOWN:
-            await self.store.unknown(op_id)
+            await self.operations.unknown(op_id)
         if op_id not in self.under_way:
             # It ended meanwhile, perhaps before there was a record to end.
-            await self.store.release(op_id)
+            await self.operations.release(op_id)
 
     async def _taken(self, op_id: str, told: Awaitable[None]) -> bool:
         """Whether the store took what it was told of one operation.
@@ -185,7 +186,7 @@ class Ledger:
             await told
         except StoreDown as down:
             # A write that concerns no operation tells the one from the other.
-            await self.store.fence()
+            await self.counters.fence()
             log.error(  # noqa: TRY400 - says it all
                 "the store does not take the record of an operation; the others go on",
                 op=op_id,
@@ -197,13 +198,13 @@ class Ledger:
     async def _tell(self, op_id: str, ending: Ending) -> None:
         match ending.result:
             case ChangeResult.DONE:
-                stands = await self.store.commit(
+                stands = await self.operations.commit(
                     op_id, ending.response, ending.resource_id, ending.note
                 )
             case ChangeResult.NOTHING:
-                stands = await self.store.release(op_id)
+                stands = await self.operations.release(op_id)
             case ChangeResult.UNKNOWN:
-                stands = await self.store.unknown(op_id)
+                stands = await self.operations.unknown(op_id)
         if stands not in _FITTING[ending.result]:
             # The store was emptied meanwhile, or somebody settled the operation otherwise: the next
             # recount tells what is so.

@@ -80,7 +80,7 @@ async def judge(
         if row.name == name_in(creation, case.request) and not _existed(row, creation, case)
     ]
     # Read after the rows: whoever made one of them is then known to have begun.
-    began = await case.claims.store.on_topic(
+    began = await case.claims.operations.on_topic(
         topic(case.reader.known(case.project).project_id), case.op.created_at - _REACH_S
     )
     others = [other for other in began if other.id != case.op.id]

@@ -32,7 +32,7 @@ from gateway.errors import GatewayError
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.limits.settings import QuotaSettings
-from gateway.state import OPEN, Heartbeat, OperationView, State, Store, StoreDown
+from gateway.state import OPEN, Counters, Heartbeat, OperationStore, OperationView, State, StoreDown
 from gateway.upstream.client import OPERATION_CAP_S
 from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import ChangeResult
@@ -60,7 +60,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Recovery:
     """One per process."""
 
-    store: Store
+    operations: OperationStore
+    counters: Counters
     ledger: Ledger
     recounter: Recounter
     overrides: LimitOverrides
@@ -140,9 +141,9 @@ class Recovery:
 
     async def sweep(self) -> None:
         """Raises StoreDown."""
-        await self.store.sweep()
+        await self.operations.sweep()
         failpoint.reach("after_sweep")
-        for op in await self.store.operations(None, OPEN):
+        for op in await self.operations.in_states(None, OPEN):
             try:
                 await self._taken_over(op)
             except Exception as error:  # noqa: BLE001 - whatever is in it
@@ -244,7 +245,7 @@ class Recovery:
         # A store that lost its data is told of the operation again, before its absence is taken for
         # its end.
         await self.recounter.check_epoch()
-        op = await self.store.operation(op_id)
+        op = await self.operations.get(op_id)
         if op is None or op.state not in {State.SENT, State.UNKNOWN}:
             self.ledger.under_way.pop(op_id, None)
             return True
@@ -284,7 +285,7 @@ class Recovery:
         """Whoever asks for the outcome is told that nobody can tell; CBR is still asked now and
         then. Raises StoreDown.
         """
-        if undecided(op) != why and await self.store.note(
+        if undecided(op) != why and await self.operations.note(
             op.id, Note.undecided(why, over=over).packed(), op.note
         ):
             log.error(
@@ -359,7 +360,7 @@ class Recovery:
                 if await self.reader.read(*where) is None:
                     failpoint.reach("object_gone")
                     for key, amount in amounts.items():
-                        await self.store.adjust(key, amount, name, fence)
+                        await self.counters.adjust(key, amount, name, fence)
                     failpoint.reach("given_back")
                     return
             except (GatewayError, StoreDown) as error:

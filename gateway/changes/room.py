@@ -9,7 +9,7 @@ import structlog
 from cbrgateway.v1 import vault_pb2
 
 from gateway.errors import GatewayError
-from gateway.state import OPEN, Store, StoreDown
+from gateway.state import OPEN, OperationStore, StoreDown
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
 from gateway.upstream.marker import MARKER, MAX_TAGS
@@ -27,7 +27,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Room:
     """One per process."""
 
-    store: Store
+    operations: OperationStore
     reader: UpstreamReader
     client: Client
 
@@ -61,7 +61,7 @@ class Room:
         tags = {tag.key: tag.value for tag in vault.tags}
         if MARKER not in tags or len(tags.keys() | adding) <= MAX_TAGS:
             return False
-        op = await self.store.operation(tags[MARKER])
+        op = await self.operations.get(tags[MARKER])
         if op is not None:
             return op.state not in OPEN
         now = self.reader.clock(project).now()

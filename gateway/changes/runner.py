@@ -41,13 +41,14 @@ from gateway.state import (
     Admitted,
     Begun,
     Charge,
+    Counters,
     InProgress,
     Mismatch,
     Operation,
+    OperationStore,
     Refused,
     Replay,
     State,
-    Store,
     StoreDown,
 )
 from gateway.upstream.account import Account
@@ -115,7 +116,8 @@ class _Plan:
 class ChangeRunner:
     """One per process."""
 
-    store: Store
+    operations: OperationStore
+    counters: Counters
     overrides: LimitOverrides
     ledger: Ledger
     recounter: Recounter
@@ -218,7 +220,7 @@ class ChangeRunner:
         read.
         """
         read = deltas.read_first(change.binding, limits, change.scope)
-        fence = await self.store.fence() if read or deltas.gives_back(change.binding) else None
+        fence = await self.counters.fence() if read or deltas.gives_back(change.binding) else None
         return (
             await self.reader.read(read.rpc, change.scope.project, read.fields(change.request))
             if read
@@ -337,7 +339,7 @@ class ChangeRunner:
                 or deadline.left_s(self.clock.monotonic()) < pause_s
             ):
                 return begun
-            known = await self.store.operation(begun.op_id)
+            known = await self.operations.get(begun.op_id)
             if known is not None and undecided(known):
                 return begun
             await self.clock.sleep(pause_s)
@@ -346,7 +348,7 @@ class ChangeRunner:
 
     async def _still_going(self, op_id: str, change: Change) -> GatewayError:
         try:
-            op = await self.store.operation(op_id)
+            op = await self.operations.get(op_id)
         except StoreDown:
             op = None
         if op is not None and (why := undecided(op)):

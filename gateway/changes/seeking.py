@@ -278,10 +278,10 @@ class Seeker:
         newer = msgspec.structs.replace(
             note, state=finding.state, task_ids=finding.task_ids, found_at=found
         )
-        store = self._claims.store
+        operations = self._claims.operations
         if (
-            not await store.note(each.id, newer.packed(), entry.op.note)
-            and await store.operation(each.id) is None
+            not await operations.note(each.id, newer.packed(), entry.op.note)
+            and await operations.get(each.id) is None
         ):
             # It was forgotten. Else another replica knew more: the next look tells.
             self._drop(each.id)

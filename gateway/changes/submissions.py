@@ -27,7 +27,7 @@ from gateway.changes.seeking import Seeker
 from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Resource
-from gateway.state import Heartbeat, Operation, OperationView, Store, StoreDown
+from gateway.state import Heartbeat, Leases, Operation, OperationStore, OperationView, StoreDown
 from gateway.state.parts import in_parts
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
@@ -50,7 +50,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Submissions:
     """One per process. `projects`: those that the gateway serves."""
 
-    store: Store
+    operations: OperationStore
+    leases: Leases
     reader: UpstreamReader
     clock: Clock
     settings: TaskSettings
@@ -70,16 +71,16 @@ class Submissions:
     def __post_init__(self) -> None:
         self.heartbeat.subscribe(self._may_have_gone.set)
         self.claims = Claims(
-            self.store, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear
+            self.operations, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear
         )
-        self._holdings = Holdings(self.store, self.reader, self.clock)
+        self._holdings = Holdings(self.operations, self.leases, self.reader, self.clock)
 
     # What callers ask
     # ----------------------------------------------------------------------------------------------
 
     async def get(self, submission_id: str, tenant: str, project: str) -> types_pb2.Submission:
         """Raises SUBMISSION_NOT_FOUND, also for one of another tenant or project; StoreDown."""
-        op = await self.store.operation(submission_id)
+        op = await self.operations.get(submission_id)
         if (
             op is None
             or not self._asynchronous(op.rpc)
@@ -106,7 +107,7 @@ class Submissions:
         """Those before a position (empty: all), newest first, each with its own; `most` are read at
         first. Raises StoreDown.
         """
-        async for op in in_parts(functools.partial(self.store.recent, project), before, most):
+        async for op in in_parts(functools.partial(self.operations.recent, project), before, most):
             if op.tenant == tenant:
                 yield op.position, _shown(op)
 

@@ -12,7 +12,7 @@ from gateway.limits import refusals
 from gateway.limits.limits import COST, Applied, Scope, method_class
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.slots import LEASE_S, ConcurrencySlots
-from gateway.state import Refused, Store, StoreDown
+from gateway.state import Leases, RateLimiter, Refused, StoreDown
 from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
 
@@ -31,7 +31,8 @@ class Entry:
 class Admission:
     """One per process."""
 
-    store: Store
+    rates: RateLimiter
+    leases: Leases
     overrides: LimitOverrides
     clock: Clock
 
@@ -50,7 +51,7 @@ class Admission:
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
         lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
-        held = ConcurrencySlots(self.store, self.clock, holder, [a.key() for a in slots], lasting)
+        held = ConcurrencySlots(self.leases, self.clock, holder, [a.key() for a in slots], lasting)
         try:
             yield Entry(trailers, held)
         finally:
@@ -59,7 +60,7 @@ class Admission:
     async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
         if not rates:
             return {}
-        taken = await self.store.take([applied.bucket(cost) for applied in rates])
+        taken = await self.rates.take([applied.bucket(cost) for applied in rates])
         note_shadow(taken.would_refuse)
         burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
         trailers = {}
@@ -78,7 +79,7 @@ class Admission:
     async def _occupy(self, slots: Sequence[Applied], holder: str) -> None:
         if not slots:
             return
-        leased = await self.store.lease(holder, [applied.slot() for applied in slots], LEASE_S)
+        leased = await self.leases.lease(holder, [applied.slot() for applied in slots], LEASE_S)
         if isinstance(leased, Refused):
             raise refusals.too_many(leased.shortages, slots)
         failpoint.reach("after_slots")

@@ -10,7 +10,7 @@ import structlog
 
 from gateway import failpoint
 from gateway.limits.limits import Limit, Limits
-from gateway.state import Store
+from gateway.state import VersionedKeyValue
 
 _PREFIX: Final = "limit:"
 
@@ -20,12 +20,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class LimitOverrides:
     """One per process. `limits` is replaced as a whole; a call keeps the one it began with."""
 
-    def __init__(self, configured: Limits, store: Store) -> None:
+    def __init__(self, configured: Limits, stored: VersionedKeyValue) -> None:
         self.limits = configured
         self.set_while_running: frozenset[str] = frozenset()
         self._configured = configured
         self._overrides: tuple[Limit, ...] = ()
-        self._store = store
+        self._stored = stored
         self._version = -1
         self._listeners: list[Callable[[Limits], None]] = []
 
@@ -35,11 +35,11 @@ class LimitOverrides:
 
     async def refresh(self) -> None:
         """Reads what other processes and earlier lives of this one have set. Raises StoreDown."""
-        version = await self._store.overrides_version()
+        version = await self._stored.version()
         if version == self._version:
             return
         found = {}
-        for key, value in (await self._store.overrides()).items():
+        for key, value in (await self._stored.all()).items():
             if key.startswith(_PREFIX):
                 try:
                     found[key.removeprefix(_PREFIX)] = msgspec.json.decode(value, type=Limit)
@@ -61,7 +61,7 @@ class LimitOverrides:
 
     async def put(self, limit: Limit) -> None:
         """Raises StoreDown."""
-        await self._store.put_override(_PREFIX + limit.name, msgspec.json.encode(limit))
+        await self._stored.put(_PREFIX + limit.name, msgspec.json.encode(limit))
         failpoint.reach("after_override")
         await self.refresh()
 
@@ -73,6 +73,6 @@ class LimitOverrides:
         await self.refresh()
         if name not in self.set_while_running:
             return False
-        await self._store.delete_override(_PREFIX + name)
+        await self._stored.delete(_PREFIX + name)
         await self.refresh()
         return True

@@ -28,7 +28,7 @@ from gateway.limits.counts import Counts, Standing
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.listing import Change, Listing, Recent, shared
 from gateway.limits.lists import Lists
-from gateway.state import OPEN, OperationView, Store, StoreDown
+from gateway.state import OPEN, Counters, Life, OperationStore, OperationView, StoreDown
 from gateway.upstream.amounts import Metric, Resize
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.traits import AnyTraits
@@ -49,7 +49,9 @@ class Recounter:
     that was never counted.
     """
 
-    store: Store
+    data: Life
+    counters: Counters
+    operations: OperationStore
     reader: UpstreamReader
     lists: Lists
     clock: Clock
@@ -164,7 +166,7 @@ class Recounter:
 
     async def check_epoch(self) -> None:
         """A store that lost its data has to be counted anew. Raises StoreDown."""
-        epoch = await self.store.epoch()
+        epoch = await self.data.epoch()
         if epoch != self._epoch:
             self._begin_life(epoch)
         if self._restored == self.life:
@@ -175,7 +177,7 @@ class Recounter:
             life, lost = self.life, self.life > 1
             # What was sent before the data began may be recorded nowhere, and CBR may take so long
             # to show it.
-            wait_s = max(self.settle_s - await self.store.age_s(), self.notice_s if lost else 0)
+            wait_s = max(self.settle_s - await self.data.age_s(), self.notice_s if lost else 0)
             if wait_s > 0:
                 log.error(
                     "the store lost data, or is new; growth under limits waits",
@@ -205,13 +207,13 @@ class Recounter:
         self._check_wait()
         began = self.clock.monotonic()
         recent = await self._recent(lambda traits: traits.shares)
-        fence = await self.store.fence()
+        fence = await self.counters.fence()
         rows = await self.reader.rows(
             "BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id
         )
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
         await self._check_still(began)
-        await self.store.recount(
+        await self.counters.recount(
             dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s
         )
 
@@ -255,7 +257,7 @@ class Recounter:
             for key in keys
             if key in counts.totals and key not in self.ready | counts.project_of.keys()
         }:
-            await self.store.recount({}, 0, (), sums=totals)
+            await self.counters.recount({}, 0, (), sums=totals)
         self._note_ready(totals)
 
     async def _recall(self) -> None:
@@ -263,7 +265,7 @@ class Recounter:
         async with self._recalling:
             if not self._recalled:
                 life, parts = self.life, list(self.counts.project_of)
-                found = await self.store.usage(parts)
+                found = await self.counters.usage(parts)
                 if life == self.life:
                     self.known |= {part for part in parts if found[part].counted_at is not None}
                     self._recalled = True
@@ -298,7 +300,7 @@ class Recounter:
         lists: dict[asyncio.Task[Listing], str] = {}
         try:
             recent = await self._recent(lambda traits: traits.resize)
-            fence = await self.store.fence()
+            fence = await self.counters.fence()
             failpoint.reach("after_fence")
             lists = {
                 asyncio.create_task(
@@ -329,7 +331,8 @@ class Recounter:
     ) -> None:
         counts = self.counts
         reserved = {
-            op.id: {key for key, _ in op.charges} for op in await self.store.operations(None, OPEN)
+            op.id: {key for key, _ in op.charges}
+            for op in await self.operations.in_states(None, OPEN)
         }
         found = {
             part: listing.amount(metric, part, reserved)
@@ -341,7 +344,7 @@ class Recounter:
         failpoint.reach("after_listing")
         totals = counts.above(listed)
         await self._check_still(began)
-        await self.store.recount(found, fence, seen, self.settle_s, totals)
+        await self.counters.recount(found, fence, seen, self.settle_s, totals)
         failpoint.reach("after_recount")
         if began >= self._count_from:
             self.known |= found.keys()
@@ -351,7 +354,10 @@ class Recounter:
         self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]
     ) -> list[Recent[Change]]:
         """The latest changes of one kind, in their order."""
-        ops, known = await self.store.committed_within(self.settle_s), self.reader.catalog.bindings
+        ops, known = (
+            await self.operations.committed_within(self.settle_s),
+            self.reader.catalog.bindings,
+        )
         return [
             Recent(op.id, change(self.request_of(op)))
             for op in ops

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.state import Store, StoreDown
+from gateway.state import Leases, StoreDown
 
 LEASE_S: Final = 15.0
 BEAT_S: Final = 5.0
@@ -22,13 +22,13 @@ class ConcurrencySlots:
 
     def __init__(
         self,
-        store: Store,
+        leases: Leases,
         clock: Clock,
         holder: str,
         keys: Sequence[str],
         lasting: Sequence[str] = (),
     ) -> None:
-        self._store = store
+        self._leases = leases
         self._clock = clock
         self._holder = holder
         self._keys = keys
@@ -50,7 +50,7 @@ class ConcurrencySlots:
         self._beats.cancel()
         failpoint.reach("before_slots_free")
         try:
-            await self._store.free(self._holder, self._keys)
+            await self._leases.free(self._holder, self._keys)
         except StoreDown:
             # The lease ends by itself.
             return
@@ -59,6 +59,6 @@ class ConcurrencySlots:
         while True:
             await self._clock.sleep(BEAT_S)
             try:
-                await self._store.renew(self._holder, self._keys, LEASE_S)
+                await self._leases.renew(self._holder, self._keys, LEASE_S)
             except StoreDown:
                 continue

@@ -3,35 +3,30 @@
 See `store.py`.
 """
 
+from gateway.state.channel import Channel, Heard
+from gateway.state.counters import MAX_AMOUNT, Charge, Counters, Refused, Shortage, Total, Usage
+from gateway.state.errors import StoreDown, WrongStore
 from gateway.state.heartbeat import Heartbeat
+from gateway.state.key_value import KeyValue, VersionedKeyValue
+from gateway.state.leases import Leased, Leases, Slot
+from gateway.state.life import Life
 from gateway.state.opening import open_store
-from gateway.state.settings import StoreSettings
-from gateway.state.store import (
-    MAX_AMOUNT,
+from gateway.state.operation import (
     OPEN,
     Admitted,
     Begun,
-    Bucket,
     Changes,
-    Charge,
-    Heard,
     InProgress,
-    Leased,
     Mismatch,
     Operation,
     OperationView,
-    Refused,
     Replay,
-    Shortage,
-    Slot,
     State,
-    Store,
-    StoreDown,
-    Taken,
-    Total,
-    Usage,
-    WrongStore,
 )
+from gateway.state.operation_store import OperationStore
+from gateway.state.rates import Bucket, RateLimiter, Taken
+from gateway.state.settings import StoreSettings
+from gateway.state.store import Store
 
 __all__ = [
     "MAX_AMOUNT",
@@ -40,14 +35,21 @@ __all__ = [
     "Begun",
     "Bucket",
     "Changes",
+    "Channel",
     "Charge",
+    "Counters",
     "Heard",
     "Heartbeat",
     "InProgress",
+    "KeyValue",
     "Leased",
+    "Leases",
+    "Life",
     "Mismatch",
     "Operation",
+    "OperationStore",
     "OperationView",
+    "RateLimiter",
     "Refused",
     "Replay",
     "Shortage",
@@ -59,6 +61,7 @@ __all__ = [
     "Taken",
     "Total",
     "Usage",
+    "VersionedKeyValue",
     "WrongStore",
     "open_store",
 ]

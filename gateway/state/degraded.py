@@ -12,8 +12,11 @@ from typing import Final, TypeVar
 import structlog
 
 from gateway.clock import Clock
+from gateway.state.counters import Refused
+from gateway.state.errors import StoreDown
+from gateway.state.leases import Leased, Slot
 from gateway.state.local import LocalLimits
-from gateway.state.store import Bucket, Leased, Refused, Slot, StoreDown, Taken
+from gateway.state.rates import Bucket, Taken
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

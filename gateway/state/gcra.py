@@ -11,7 +11,7 @@ import math
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
-from gateway.state.store import Bucket, Taken
+from gateway.state.rates import Bucket, Taken
 
 _INSTANT_S = 1e-6
 """A shorter wait is rounding."""

@@ -18,7 +18,8 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
-from gateway.state.store import Store, StoreDown
+from gateway.state.errors import StoreDown
+from gateway.state.leases import Leases
 
 LEASE_S: Final = 15.0
 BEAT_S: Final = 3.0
@@ -33,7 +34,7 @@ class Heartbeat:
     `alone`: the store belongs to this process, so that every other one that used it is gone.
     """
 
-    store: Store
+    leases: Leases
     clock: Clock
     owner: str
     alone: bool
@@ -90,7 +91,7 @@ class Heartbeat:
     async def beat(self) -> None:
         began, before = self.clock.monotonic(), (self._there, self._steady())
         try:
-            unbroken, self._there = await self.store.beat(self.owner, LEASE_S)
+            unbroken, self._there = await self.leases.beat(self.owner, LEASE_S)
         except StoreDown as down:
             self._steady_since = math.inf
             log.debug("the store does not hear this process", error=str(down))

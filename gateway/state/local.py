@@ -8,7 +8,9 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.state import gcra
-from gateway.state.store import Bucket, Leased, Refused, Shortage, Slot, Taken
+from gateway.state.counters import Refused, Shortage
+from gateway.state.leases import Leased, Slot
+from gateway.state.rates import Bucket, Taken
 
 _TIDY_EVERY: Final = 4096
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from gateway.background import in_background
 from gateway.clock import Clock
-from gateway.state import sqlite_ledger
+from gateway.state.errors import StoreDown
 from gateway.state.settings import MEMORY, StoreSettings
-from gateway.state.sqlite import SqliteStore
+from gateway.state.sqlite import sqlite_store
+from gateway.state.sqlite_schema import prepare
 from gateway.state.sqlite_thread import SqlThread
-from gateway.state.store import Store, StoreDown
+from gateway.state.store import Store
 
 
 @contextlib.asynccontextmanager
@@ -28,10 +29,10 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
         return
     if settings.path != MEMORY:
         await in_background(lambda: _create(settings.path))
-    thread = SqlThread(str(settings.path), sqlite_ledger.prepare, settings.answer_timeout_s)
+    thread = SqlThread(str(settings.path), prepare, settings.answer_timeout_s)
     await thread.open()
     try:
-        yield SqliteStore(thread, clock, settings.replay_ttl_s)
+        yield sqlite_store(thread, clock, settings.replay_ttl_s)
     finally:
         await thread.close()
 

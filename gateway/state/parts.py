@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from gateway.state.store import OperationView
+from gateway.state.operation import OperationView
 
 _READ_AT_ONCE: Final = 500
 """Operations, where the first ones were not enough."""

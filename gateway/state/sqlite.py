@@ -1,47 +1,47 @@
-"""The embedded store: operations, counters and overrides in one SQLite file of one process, rates
-and leases in memory.
+"""The embedded store: operations, counters and words in one SQLite file of one process, rates and
+leases in memory.
+
+Its wall clock ends reservations; a clock that jumps ahead ends them early, which `sent` then tells.
 """
 
-import asyncio
 import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
 from gateway.clock import Clock
+from gateway.state import sqlite_counters as counters
 from gateway.state import sqlite_ledger as ledger
-from gateway.state.local import LocalLimits
+from gateway.state import sqlite_views as views
+from gateway.state.alone import NobodyElse, OwnLimits
+from gateway.state.counters import NO_TOTALS, Total, Usage
+from gateway.state.operation import Begun, Changes, Operation, OperationView, State
 from gateway.state.sqlite_thread import SqlThread
-from gateway.state.store import (
-    NO_TOTALS,
-    Begun,
-    Bucket,
-    Changes,
-    Heard,
-    Leased,
-    Operation,
-    OperationView,
-    Refused,
-    Slot,
-    State,
-    Taken,
-    Total,
-    Usage,
-)
+from gateway.state.store import Store
 from gateway.state.transitions import Event
 
 
-class SqliteStore:
-    """A Store.
+def sqlite_store(thread: SqlThread, clock: Clock, replay_ttl_s: float) -> Store:
+    """All roles on one open file."""
+    limits = OwnLimits(clock)
+    return Store(
+        operations=SqliteOperations(thread, clock, replay_ttl_s),
+        counters=SqliteCounters(thread, clock),
+        rates=limits,
+        leases=limits,
+        channel=NobodyElse(),
+        overrides=SqliteOverrides(thread),
+        anchors=SqliteAnchors(thread),
+        life=SqliteLife(thread),
+    )
 
-    Its wall clock ends reservations; a clock that jumps ahead ends them early, which `sent` then
-    tells.
-    """
+
+class SqliteOperations:
+    """An OperationStore."""
 
     def __init__(self, thread: SqlThread, clock: Clock, replay_ttl_s: float) -> None:
         self._thread = thread
         self._clock = clock
         self._replay_ttl_s = replay_ttl_s
-        self._limits = LocalLimits(clock)
 
     async def begin(self, op: Operation) -> Begun:
         return await self._thread.run(lambda db: ledger.begin(db, op, self._clock.time()))
@@ -78,17 +78,51 @@ class SqliteStore:
 
         return await self._thread.run(work)
 
+    async def get(self, op_id: str) -> OperationView | None:
+        return await self._thread.run(lambda db: views.get(db, op_id))
+
+    async def in_states(self, tenant: str | None, states: Collection[State]) -> list[OperationView]:
+        return await self._thread.run(lambda db: views.in_states(db, tenant, states))
+
+    async def opened(self, after: str, most: int) -> list[OperationView]:
+        return await self._thread.run(lambda db: views.opened(db, after, most))
+
+    async def committed_within(self, seconds: float) -> list[OperationView]:
+        return await self._thread.run(
+            lambda db: views.committed_since(db, self._clock.time() - seconds)
+        )
+
+    async def on_topic(self, topic: str, since: float) -> list[OperationView]:
+        return await self._thread.run(lambda db: views.on_topic(db, topic, since))
+
+    async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
+        return await self._thread.run(lambda db: views.recent(db, topic, before, most))
+
+    async def changes(self, topic: str, after: str) -> Changes:
+        return await self._thread.run(lambda db: views.changes(db, topic, after))
+
+
+class SqliteCounters:
+    """Counters."""
+
+    def __init__(self, thread: SqlThread, clock: Clock) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
+        return await self._thread.run(lambda db: counters.usage(db, keys, self._clock.time()))
+
+    async def fence(self) -> int:
+        return await self._thread.run(counters.next_sequence)
+
     async def adjust(
         self, key: str, delta: int, resource_id: str, since: int | None = None
     ) -> None:
         await self._thread.run(
-            lambda db: ledger.adjust(
+            lambda db: counters.adjust(
                 db, key, delta, resource_id, since=since, now=self._clock.time()
             )
         )
-
-    async def fence(self) -> int:
-        return await self._thread.run(ledger.next_sequence)
 
     async def recount(
         self,
@@ -98,60 +132,17 @@ class SqliteStore:
         settle_s: float = 0.0,
         sums: Mapping[str, Total] = NO_TOTALS,
     ) -> None:
-        listing = ledger.Listing(counts, fence, seen_ids, settle_s, sums)
-        await self._thread.run(lambda db: ledger.recount(db, listing, self._clock.time()))
+        listing = counters.Listing(counts, fence, seen_ids, settle_s, sums)
+        await self._thread.run(lambda db: counters.recount(db, listing, self._clock.time()))
 
-    async def usage(self, keys: Sequence[str]) -> Mapping[str, Usage]:
-        return await self._thread.run(lambda db: ledger.usage(db, keys, self._clock.time()))
 
-    async def operations(
-        self, tenant: str | None, states: Collection[State]
-    ) -> list[OperationView]:
-        return await self._thread.run(lambda db: ledger.operations(db, tenant, states))
+class SqliteOverrides:
+    """A VersionedKeyValue."""
 
-    async def opened(self, after: str, most: int) -> list[OperationView]:
-        return await self._thread.run(lambda db: ledger.opened(db, after, most))
+    def __init__(self, thread: SqlThread) -> None:
+        self._thread = thread
 
-    async def committed_within(self, seconds: float) -> list[OperationView]:
-        return await self._thread.run(
-            lambda db: ledger.committed_since(db, self._clock.time() - seconds)
-        )
-
-    async def operation(self, op_id: str) -> OperationView | None:
-        return await self._thread.run(lambda db: ledger.operation(db, op_id))
-
-    async def on_topic(self, topic: str, since: float) -> list[OperationView]:
-        return await self._thread.run(lambda db: ledger.on_topic(db, topic, since))
-
-    async def recent(self, topic: str, before: str, most: int) -> list[OperationView]:
-        return await self._thread.run(lambda db: ledger.recent(db, topic, before, most))
-
-    async def changes(self, topic: str, after: str) -> Changes:
-        return await self._thread.run(lambda db: ledger.changes(db, topic, after))
-
-    async def take(self, buckets: Sequence[Bucket]) -> Taken:
-        return self._limits.take(buckets)
-
-    async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
-        return self._limits.lease(holder, slots, ttl_s)
-
-    async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
-        return self._limits.renew(holder, keys, ttl_s)
-
-    async def free(self, holder: str, keys: Sequence[str]) -> None:
-        self._limits.free(holder, keys)
-
-    async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:  # noqa: ARG002 - the file ends with its process
-        return True, frozenset({process})
-
-    async def publish(self, channel: str, payload: bytes) -> None:
-        """The only process knows it."""
-
-    async def heard(self, after: Mapping[str, str]) -> list[Heard]:  # noqa: ARG002 - nobody else publishes
-        await asyncio.Event().wait()
-        return []
-
-    async def put_override(self, key: str, value: bytes) -> None:
+    async def put(self, key: str, value: bytes) -> None:
         def work(db: sqlite3.Connection) -> None:
             upsert = (
                 "INSERT INTO override VALUES (?, ?) ON CONFLICT DO UPDATE SET value ="
@@ -161,51 +152,60 @@ class SqliteStore:
 
         await self._thread.run(work)
 
-    async def delete_override(self, key: str) -> None:
+    async def delete(self, key: str) -> None:
         await self._thread.run(
             lambda db: _count_change(
                 db, db.execute("DELETE FROM override WHERE key = ?", (key,)).rowcount
             )
         )
 
-    async def overrides(self) -> Mapping[str, bytes]:
+    async def all(self) -> Mapping[str, bytes]:
         return await self._thread.run(
             lambda db: dict(db.execute("SELECT key, value FROM override"))
         )
 
-    async def overrides_version(self) -> int:
-        return int(await self._meta("overrides"))
+    async def version(self) -> int:
+        return await self._thread.run(lambda db: int(_meta(db, "overrides")))
 
-    async def put_anchor(self, writer: str, anchor: bytes) -> None:
+
+class SqliteAnchors:
+    """A KeyValue."""
+
+    def __init__(self, thread: SqlThread) -> None:
+        self._thread = thread
+
+    async def put(self, key: str, value: bytes) -> None:
         await self._thread.run(
-            lambda db: db.execute("INSERT OR REPLACE INTO anchor VALUES (?, ?)", (writer, anchor))
+            lambda db: db.execute("INSERT OR REPLACE INTO anchor VALUES (?, ?)", (key, value))
         )
 
-    async def anchors(self) -> Mapping[str, bytes]:
+    async def all(self) -> Mapping[str, bytes]:
         return await self._thread.run(
             lambda db: dict(db.execute("SELECT writer, value FROM anchor"))
         )
 
-    async def ping(self) -> None:
-        await self._thread.run(lambda db: db.execute("SELECT 1").fetchone())
 
-    async def time(self) -> float | None:
-        return None
+class SqliteLife:
+    """A Life: of a file, which only this process could have emptied."""
+
+    def __init__(self, thread: SqlThread) -> None:
+        self._thread = thread
 
     async def epoch(self) -> str:
-        return str(await self._meta("epoch"))
+        return await self._thread.run(lambda db: str(_meta(db, "epoch")))
 
     async def age_s(self) -> float:
         return math.inf
 
-    async def _meta(self, key: str) -> str | int:
-        def work(db: sqlite3.Connection) -> str | int:
-            (value,) = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            known: str | int = value
-            return known
-
-        return await self._thread.run(work)
+    async def time(self) -> float | None:
+        return None
 
 
 def _count_change(db: sqlite3.Connection, changed: int) -> None:
     db.execute("UPDATE meta SET value = value + ? WHERE key = 'overrides'", (changed,))
+
+
+def _meta(db: sqlite3.Connection, key: str) -> str | int:
+    (value,) = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    known: str | int = value
+    return known

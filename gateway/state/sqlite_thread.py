@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from gateway.state.store import StoreDown
+from gateway.state.errors import StoreDown
 from gateway.state.timeouts import answer_of
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from gateway.state.store import OPEN, State
+from gateway.state.operation import OPEN, State
 
 
 class Event(StrEnum):

@@ -5,7 +5,8 @@ import importlib.resources
 import json
 from collections.abc import Sequence
 
-from gateway.state.store import Charge, OperationView, Shortage, State
+from gateway.state.counters import Charge, Shortage
+from gateway.state.operation import OperationView, State
 
 VIEW_FIELDS = (
     "tenant",

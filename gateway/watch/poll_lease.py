@@ -17,7 +17,7 @@ from cbrgateway.v1 import task_pb2
 from google.protobuf.message import DecodeError
 
 from gateway.clock import Clock
-from gateway.state import Heard, Leased, Slot, Store, StoreDown
+from gateway.state import Channel, Heard, Leased, Leases, Slot, StoreDown
 from gateway.watch.table import Listing
 
 _MOST_BYTES: Final = 2 * 1024 * 1024
@@ -52,8 +52,11 @@ class PollLease:
     `owner` names the process; `turn_s`: after which time another one follows who died in its turn.
     """
 
-    def __init__(self, store: Store, owner: str, clock: Clock, turn_s: float) -> None:
-        self._store, self._owner, self._clock, self._turn_s = store, owner, clock, turn_s
+    def __init__(
+        self, leases: Leases, channel: Channel, owner: str, clock: Clock, turn_s: float
+    ) -> None:
+        self._leases, self._channel = leases, channel
+        self._owner, self._clock, self._turn_s = owner, clock, turn_s
         self._takers: dict[str, Take] = {}
         self._positions: dict[str, str] = {}
         self._joined = asyncio.Event()
@@ -62,12 +65,12 @@ class PollLease:
     async def turn(self, project: str) -> AsyncIterator[bool]:
         """Whether this process may poll now."""
         slot = Slot(f"{_CHANNEL}{project}", 1)
-        mine = isinstance(await self._store.lease(self._owner, [slot], self._turn_s), Leased)
+        mine = isinstance(await self._leases.lease(self._owner, [slot], self._turn_s), Leased)
         try:
             yield mine
         finally:
             if mine:
-                await self._store.free(self._owner, [slot.key])
+                await self._leases.free(self._owner, [slot.key])
 
     async def publish(self, project: str, listing: Listing, tasks: bytes, began: float) -> None:
         """A poll of this process that began at that moment.
@@ -81,7 +84,7 @@ class PollLease:
             self._owner, took_s, listing.complete_since_us, listing.cut, tuple(listing.absent)
         )
         with contextlib.suppress(StoreDown):
-            await self._store.publish(
+            await self._channel.publish(
                 f"{_CHANNEL}{project}", msgspec.json.encode(head) + b"\n" + tasks
             )
 
@@ -101,7 +104,7 @@ class PollLease:
             if not self._positions:
                 await self._joined.wait()
             try:
-                told = await self._store.heard(self._positions)
+                told = await self._channel.heard(self._positions)
             except StoreDown:
                 await self._clock.sleep(_PAUSE_S)
                 continue

@@ -250,14 +250,14 @@ async def test_a_gateway_asks_the_clocks_of_cbr_and_of_its_store(tmp_path, monke
         (tmp_path / "tenants" / "a.yaml").write_text(tenant("a", FIRST, "key-a"))
         config = load(main_file(tmp_path, cloud.base_url), ENVIRON, {})
         async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
-            assert await _clocks(app.client, app.store) == []
+            assert await _clocks(app.client, app.store.life) == []
             await Caller(channel, (("authorization", "Bearer key-a"),)).ok(
                 "VaultService/ListVaults"
             )
-            (told,) = await _clocks(app.client, app.store)
+            (told,) = await _clocks(app.client, app.store.life)
             assert abs(told - time.time()) < 30
-            monkeypatch.setattr(app.store, "time", lambda: asyncio.sleep(0, 17.0))
-            assert 17.0 in await _clocks(app.client, app.store)
+            monkeypatch.setattr(app.store.life, "time", lambda: asyncio.sleep(0, 17.0))
+            assert 17.0 in await _clocks(app.client, app.store.life)
 
 
 @given(st.lists(st.integers(1, 100), max_size=20), st.integers(-10, 10**9), st.integers(0, 20))

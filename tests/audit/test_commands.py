@@ -152,7 +152,7 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
         settings = AuditSettings.model_validate(audit_section(tmp_path))
         async with (
             open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store,
-            open_audit(settings, store) as log,
+            open_audit(settings, store.anchors) as log,
         ):
             log.own(events.CLOCK_STEPPED_BACK, back_ms=1)
             # While the gateway runs, its file is its own.

@@ -83,9 +83,9 @@ def opened(folder, store_lines=()):
     async def start():
         async with open_store(StoreSettings(path=folder / "state.db"), SystemClock()) as store:
             for number, line in enumerate(store_lines):
-                await store.put_anchor(f"writer-{number}", line)
+                await store.anchors.put(f"writer-{number}", line)
             async with open_audit(
-                AuditSettings.model_validate(audit_section(folder)), store
+                AuditSettings.model_validate(audit_section(folder)), store.anchors
             ) as audit:
                 audit.ended(events.READ_ENDED, read())
 

@@ -246,21 +246,21 @@ async def test_old_segments_of_a_writer_that_has_gone_are_removed_too_and_its_lo
 async def test_the_store_remembers_how_long_the_log_was(tmp_path):
     more = {"anchors": None}
     async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
-        async with open_audit(settings(tmp_path, **more), store) as audit:
+        async with open_audit(settings(tmp_path, **more), store.anchors) as audit:
             audit.ended(events.READ_ENDED, read())
-        (kept,) = anchors_in((await store.anchors()).values())
+        (kept,) = anchors_in((await store.anchors.all()).values())
         (verdict,) = verify(tmp_path / "log", KEYS, [kept])
         assert (verdict.bad, kept.sequence) == (None, verdict.head.sequence)
         path = segments(tmp_path / "log")["one"][0].path
         whole = path.read_bytes()
         path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
         with pytest.raises(Unusable, match="records are missing"):
-            async with open_audit(settings(tmp_path, **more), store):
+            async with open_audit(settings(tmp_path, **more), store.anchors):
                 pass
         # Who can write to the store and has no key cannot keep a gateway from starting.
-        await store.put_anchor("one", line_of(msgspec.structs.replace(kept, sequence=1000)))
+        await store.anchors.put("one", line_of(msgspec.structs.replace(kept, sequence=1000)))
         path.write_bytes(whole)
-        async with open_audit(settings(tmp_path, **more), store):
+        async with open_audit(settings(tmp_path, **more), store.anchors):
             pass
     assert_good(tmp_path)
 
@@ -269,7 +269,7 @@ async def test_a_store_that_is_down_keeps_no_log_from_being_written(tmp_path):
     async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
         pass
     with structlog.testing.capture_logs() as said:
-        async with open_audit(settings(tmp_path), store) as audit:
+        async with open_audit(settings(tmp_path), store.anchors) as audit:
             audit.ended(events.READ_ENDED, read())
     assert_good(tmp_path)
     assert [line["cause"] for line in said] == [

@@ -102,4 +102,4 @@ def posts(world, operation="CreateVault", *, committed=None):
 
 
 async def usage(world, *keys):
-    return await world.app.store.usage(keys)
+    return await world.app.store.counters.usage(keys)

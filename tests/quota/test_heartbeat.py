@@ -36,7 +36,7 @@ async def beating(valkey, name) -> AsyncIterator[Heartbeat]:
     async with open_store(
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=0.5), SystemClock()
     ) as store:
-        beats = Heartbeat(store, SystemClock(), name, alone=False)
+        beats = Heartbeat(store.leases, SystemClock(), name, alone=False)
         async with beats.running():
             yield beats
 
@@ -51,14 +51,14 @@ async def test_who_falls_silent_is_gone_and_knows_it_first(valkey):
         assert not watching.gone("before")
         await until(lambda: watching.gone("before"))
         assert not watching.gone("slow")
-        heard, told = slow.store.beat, []
+        heard, told = slow.leases.beat, []
         watching.subscribe(lambda: told.append((watching.gone("slow"), slow.holds(slow.term))))
-        slow.store.beat = lambda *_: asyncio.Event().wait()
+        slow.leases.beat = lambda *_: asyncio.Event().wait()
         await until(lambda: watching.gone("slow"))
         assert (True, False) in told
         assert (True, True) not in told
         assert slow.holds(slow.term) is False
-        slow.store.beat = heard
+        slow.leases.beat = heard
 
 
 @pytest.mark.usefixtures("hurried")
@@ -89,7 +89,7 @@ async def test_after_a_loss_of_the_store_nobody_is_taken_for_gone_who_is_there(v
 
 async def test_a_process_with_a_file_is_alone(tmp_path):
     async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
-        beats = Heartbeat(store, SystemClock(), "now", alone=True)
+        beats = Heartbeat(store.leases, SystemClock(), "now", alone=True)
         assert beats.holds(beats.term)
         assert beats.gone("an earlier life")
         assert not beats.gone("now")
@@ -132,23 +132,23 @@ async def test_a_gateway_that_others_took_for_gone_sends_nothing_of_that_time(tm
     async with gateway(limit("vaults", "tenant", 3), sections=sections) as world:
         await until_ok(world, 0)
         store, beats = world.app.store, world.app.recovery.heartbeat
-        sent, beat = store.sent, store.beat
+        sent, beat = store.operations.sent, store.leases.beat
 
         async def slowly(op_id):
             allowed = await sent(op_id)
-            store.beat = lambda *_: asyncio.Event().wait()
+            store.leases.beat = lambda *_: asyncio.Event().wait()
             await until(lambda: not beats.holds(beats.term))
             # The store heard it last a little later than it spoke.
             await asyncio.sleep(LEASE_S)
-            store.beat, store.sent = beat, sent
+            store.leases.beat, store.operations.sent = beat, sent
             await beats.beat()
             assert beats.holds(beats.term)
             return allowed
 
-        store.sent = slowly
+        store.operations.sent = slowly
         assert (await create(world, 1)).reason == "UPSTREAM_UNREACHABLE"
         assert len(posts(world)) == 1
-        assert await store.operations(None, OPEN) == []
+        assert await store.operations.in_states(None, OPEN) == []
         assert (await create(world, 2)).reason == "OK"
 
 
@@ -167,7 +167,7 @@ async def test_a_gateway_that_is_stopped_and_goes_on_makes_nothing_twice(tmp_pat
                 StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
             ) as store:
                 async with asyncio.timeout(20):
-                    while not await store.operations(None, {State.SENT}):  # noqa: ASYNC110 - the store has no bell
+                    while not await store.operations.in_states(None, {State.SENT}):  # noqa: ASYNC110 - the store has no bell
                         await asyncio.sleep(0.01)
             process.send(signal.SIGSTOP)
             await until_ok(other, 1, request_id="r-1")
@@ -196,18 +196,18 @@ async def test_a_gateway_of_an_earlier_version_does_not_beat_and_is_there_all_th
                 accepted=0.0,
                 beats=beats,
             )
-            await store.begin(
+            await store.operations.begin(
                 operation(
                     name, rpc="VaultService/CreateVault", detail=msgspec.msgpack.encode(trace)
                 )
             )
-            await store.sent(name)
+            await store.operations.sent(name)
         await recovery.heartbeat.beat()
         await asyncio.sleep(LEASE_S * 0.9)
         await recovery.heartbeat.beat()
         await asyncio.sleep(LEASE_S * 0.2)
         await recovery.sweep()
-        assert {op.id: op.state for op in await store.operations(None, OPEN)} == {
+        assert {op.id: op.state for op in await store.operations.in_states(None, OPEN)} == {
             "old": State.SENT,
             "new": State.UNKNOWN,
         }

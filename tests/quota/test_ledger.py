@@ -32,21 +32,21 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
     async with open_store(
         StoreSettings(path=tmp_path / "state.db", timeout_s=1), SystemClock()
     ) as store:
-        ledger = Ledger(store)
+        ledger = Ledger(store.operations, store.counters)
         together, begun, committed = threading.Event(), threading.Event(), threading.Event()
 
         def hang(_):
             begun.set()
             committed.wait(10)
 
-        before = asyncio.create_task(store._thread.run(lambda _: together.wait(10)))
+        before = asyncio.create_task(store.operations._thread.run(lambda _: together.wait(10)))
         await asyncio.sleep(0)
         impatient = asyncio.create_task(
             ledger.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
         )
         gone = asyncio.create_task(ledger.begin(operation("two", Charge("vaults", 1, 9))))
         await asyncio.sleep(0)
-        last = asyncio.create_task(store._thread.run(hang))
+        last = asyncio.create_task(store.operations._thread.run(hang))
         await asyncio.sleep(0)
         together.set()
         assert await asyncio.to_thread(begun.wait, 10)
@@ -54,10 +54,10 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
         _, *ended = await asyncio.gather(before, impatient, gone, last, return_exceptions=True)
         assert [type(end) for end in ended] == [StoreDown, asyncio.CancelledError, StoreDown]
         committed.set()
-        assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=2)
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=2)
         await ledger.pay()
-        assert (await store.usage(["vaults"]))["vaults"] == Usage()
-        assert await store.begin(operation("three", request_id="r")) == Admitted()
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage()
+        assert await store.operations.begin(operation("three", request_id="r")) == Admitted()
 
 
 async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it(valkey):
@@ -68,19 +68,19 @@ async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
     ) as store:
         clock = SteppedClock()
-        ledger = Ledger(store, clock=clock, settle_s=120)
+        ledger = Ledger(store.operations, store.counters, clock=clock, settle_s=120)
         for name in ("old", "new"):
             await ledger.begin(operation(name, Charge("vaults", 1, 1), request_id=name))
             await ledger.sent(name)
             await ledger.end(name, Ending(ChangeResult.DONE, b"answer", f"vault-{name}"))
-            await store.recount({"vaults": 0}, await store.fence(), ())
+            await store.counters.recount({"vaults": 0}, await store.counters.fence(), ())
             clock.advance(70)
         assert valkey.command("FLUSHALL").startswith(b"+OK")
-        await store.epoch()
+        await store.life.epoch()
         for _ in range(2):
             await ledger.restore()
-        assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=1)
-        assert await store.begin(
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(committed=1)
+        assert await store.operations.begin(
             operation("again", Charge("vaults", 1, 1), request_id="new")
         ) == Replay(b"answer")
 
@@ -90,7 +90,7 @@ async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(v
     async with open_store(
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
     ) as store:
-        ledger = Ledger(store)
+        ledger = Ledger(store.operations, store.counters)
         names = ("one", "two", "three")
         for name in names:
             await ledger.begin(operation(name, Charge("vaults", 1, 9)))
@@ -105,7 +105,7 @@ async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(v
         ledger.owed["four"] = Ending(ChangeResult.NOTHING)
         await ledger.pay()
         assert list(ledger.owed) == ["two"]
-        assert (await store.usage(["vaults"]))["vaults"] == Usage(committed=2, reserved=1)
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(committed=2, reserved=1)
         valkey.kill()
         with pytest.raises(StoreDown):
             await ledger.pay()
@@ -116,7 +116,7 @@ async def test_a_restored_operation_stands_where_it_stood(valkey):
     async with open_store(
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
     ) as store:
-        ledger = Ledger(store)
+        ledger = Ledger(store.operations, store.counters)
         lives = {
             "RESERVED": (),
             "SENT": ("sent",),
@@ -128,12 +128,14 @@ async def test_a_restored_operation_stands_where_it_stood(valkey):
             await ledger.begin(operation(state, Charge("vaults", 1, 9), request_id=state))
             for event in events:
                 await (
-                    store.commit(state, b"x") if event == "commit" else getattr(store, event)(state)
+                    store.operations.commit(state, b"x")
+                    if event == "commit"
+                    else getattr(store.operations, event)(state)
                 )
             ledger.under_way[state].state = State.UNKNOWN if state == "UNKNOWN" else State.RESERVED
-        before = await store.usage(["vaults"])
+        before = await store.counters.usage(["vaults"])
         await ledger.restore()
-        assert await store.usage(["vaults"]) == before
-        assert {op.id: op.state for op in await store.operations(None, set(State))} == {
+        assert await store.counters.usage(["vaults"]) == before
+        assert {op.id: op.state for op in await store.operations.in_states(None, set(State))} == {
             state: state for state in lives
         }

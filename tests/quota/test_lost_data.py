@@ -41,7 +41,7 @@ async def lose(valkey):
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
     ) as other:
         for _ in range(100):
-            await other.fence()
+            await other.counters.fence()
 
 
 async def lists_under_way(world):
@@ -74,7 +74,9 @@ async def test_a_count_that_was_under_way_when_the_data_were_lost_lets_nothing_g
         # Nor does another gateway find a count that it would trust.
         assert all(
             usage.counted_at is None
-            for usage in (await world.app.store.usage(list(recounter.counts.project_of))).values()
+            for usage in (
+                await world.app.store.counters.usage(list(recounter.counts.project_of))
+            ).values()
         )
         assert len(posts(world)) == 1
 
@@ -114,11 +116,11 @@ async def test_what_began_with_lost_data_does_not_touch_the_new_ones(valkey):
         StoreSettings(kind="valkey", url=Secret(valkey.url), timeout_s=5), SystemClock()
     ) as store:
         for _ in range(100):
-            early = await store.fence()
+            early = await store.counters.fence()
         await lose(valkey)
-        await store.epoch()
+        await store.life.epoch()
         with pytest.raises(StoreDown):
-            await store.recount({"vaults": 1}, early, ())
-        await store.recount({"vaults": 5}, await store.fence(), ())
-        await store.adjust("vaults", -1, "gone", early)
-        assert (await store.usage(["vaults"]))["vaults"].committed == 5
+            await store.counters.recount({"vaults": 1}, early, ())
+        await store.counters.recount({"vaults": 5}, await store.counters.fence(), ())
+        await store.counters.adjust("vaults", -1, "gone", early)
+        assert (await store.counters.usage(["vaults"]))["vaults"].committed == 5

@@ -40,7 +40,8 @@ LOSSES = (
 async def settled(world, within_s=30.0):
     """Waits until no outcome is open."""
     async with asyncio.timeout(within_s):
-        while await world.app.store.operations(None, {State.SENT, State.UNKNOWN, State.RESERVED}):  # noqa: ASYNC110 - the store has no bell
+        operations = world.app.store.operations
+        while await operations.in_states(None, OPEN):  # noqa: ASYNC110 - the store has no bell
             await asyncio.sleep(0.1)
 
 
@@ -173,7 +174,7 @@ async def test_a_restore_is_never_sent_again_and_waits_for_an_operator():
         )
         assert (await outcome(world, backups.RestoreBackup, request)).reason == "OUTCOME_UNKNOWN"
         await asyncio.sleep(2.5)
-        (open_operation,) = await world.app.store.operations(None, {State.UNKNOWN})
+        (open_operation,) = await world.app.store.operations.in_states(None, {State.UNKNOWN})
         assert open_operation.rpc == "BackupService/RestoreBackup"
         assert (
             await told(lambda: outcome(world, backups.RestoreBackup, request, within_s=1))
@@ -281,9 +282,9 @@ async def test_an_operation_that_nobody_understands_stops_no_other():
             "garbled": {"detail": b"\xc1"},
             "strange": {"rpc": "VaultService/SpinVault", "detail": b""},
         }.items():
-            await store.begin(operation(name, **more))
-            await store.sent(name)
-            await store.unknown(name)
+            await store.operations.begin(operation(name, **more))
+            await store.operations.sent(name)
+            await store.operations.unknown(name)
         world.emulator.state.faults.add(
             {"kind": "cut", "when": AFTER, "match": {"operation": "CreateVault"}}
         )
@@ -292,7 +293,7 @@ async def test_an_operation_that_nobody_understands_stops_no_other():
             await outcome(world, vaults.CreateVault, new_vault(1, request_id="r-1"))
         ).reason == "OUTCOME_UNKNOWN"
         async with asyncio.timeout(30):
-            while {op.id for op in await store.operations(None, OPEN)} != {  # noqa: ASYNC110 - the store has no bell
+            while {op.id for op in await store.operations.in_states(None, OPEN)} != {  # noqa: ASYNC110 - the store has no bell
                 "garbled",
                 "strange",
             }:

@@ -20,7 +20,7 @@ async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> Non
             async with at_once:
                 op_id = f"{tag}-{number}"
                 charge = Charge("payments/vaults", 1, limit)
-                answer = await store.begin(
+                answer = await store.operations.begin(
                     Operation(
                         op_id, "payments", "CreateVault", f"r-{op_id}", b"print", (charge,), 3600
                     )

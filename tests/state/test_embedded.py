@@ -30,26 +30,26 @@ from tests.state.benches import operation
 async def test_everything_but_rates_and_leases_is_there_after_reopening(tmp_path):
     settings = StoreSettings(path=tmp_path / "state.db", timeout_s=5)
     async with open_store(settings, SystemClock()) as store:
-        epoch = await store.epoch()
-        await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
-        await store.sent("one")
-        await store.put_override("k", b"v")
-        await store.put_anchor("one", b"5")
-        fence = await store.fence()
+        epoch = await store.life.epoch()
+        await store.operations.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
+        await store.operations.sent("one")
+        await store.overrides.put("k", b"v")
+        await store.anchors.put("one", b"5")
+        fence = await store.counters.fence()
     async with open_store(settings, SystemClock()) as store:
-        assert await store.epoch() == epoch
-        assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
-        assert await store.sweep() == 0
-        assert (await store.overrides(), await store.overrides_version()) == ({"k": b"v"}, 1)
-        assert await store.anchors() == {"one": b"5"}
-        assert await store.fence() > fence
-        await store.commit("one", b"late")
+        assert await store.life.epoch() == epoch
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=1)
+        assert await store.operations.sweep() == 0
+        assert (await store.overrides.all(), await store.overrides.version()) == ({"k": b"v"}, 1)
+        assert await store.anchors.all() == {"one": b"5"}
+        assert await store.counters.fence() > fence
+        await store.operations.commit("one", b"late")
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path):
     path = tmp_path / "state.db"
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
-        await store.ping()
+        await store.overrides.version()
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}
 
@@ -77,7 +77,7 @@ async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
 async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
     path = tmp_path / "state.db"
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
-        await store.begin(operation("one", request_id="r"))
+        await store.operations.begin(operation("one", request_id="r"))
     with sqlite3.connect(path) as db:
         db.executescript(
             "DROP INDEX by_change; ALTER TABLE operation DROP COLUMN changed; DROP INDEX by_topic;"
@@ -86,9 +86,9 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
         )
     db.close()
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
-        assert (await store.operation("one")).note == b""
-        await store.begin(operation("two", topic="a"))
-        assert [view.id for view in await store.on_topic("a", 0)] == ["two"]
+        assert (await store.operations.get("one")).note == b""
+        await store.operations.begin(operation("two", topic="a"))
+        assert [view.id for view in await store.operations.on_topic("a", 0)] == ["two"]
 
 
 async def test_a_job_that_fails_leaves_nothing_to_those_that_share_its_commit():
@@ -156,13 +156,21 @@ async def test_a_full_disk_is_down_and_heals(tmp_path):
     async with open_store(
         StoreSettings(path=tmp_path / "state.db", timeout_s=5), SystemClock()
     ) as store:
-        await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 25").fetchone())
+        await store.operations._thread.run(
+            lambda db: db.execute("PRAGMA max_page_count = 25").fetchone()
+        )
         with pytest.raises(StoreDown, match="full"):
-            await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000))
-        assert (await store.usage(["vaults"]))["vaults"] == Usage()
-        await store._thread.run(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+            await store.operations.begin(
+                operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000)
+            )
+        assert (await store.counters.usage(["vaults"]))["vaults"] == Usage()
+        await store.operations._thread.run(
+            lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone()
+        )
         assert (
-            await store.begin(operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000))
+            await store.operations.begin(
+                operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000)
+            )
             == Admitted()
         )
 

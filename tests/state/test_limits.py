@@ -11,30 +11,30 @@ from tests.state.benches import Bench, running_bench, settings_for
 
 async def test_a_bucket_gives_its_burst_and_then_its_rate(bench: Bench):
     bucket = Bucket("calls", rate_per_s=0.02, burst=3)
-    taken = [await bench.store.take([bucket]) for _ in range(4)]
+    taken = [await bench.store.rates.take([bucket]) for _ in range(4)]
     assert [t.allowed for t in taken] == [True, True, True, False]
     assert [t.remaining for t in taken] == [2, 1, 0, 0]
     assert taken[3].violated == ("calls",)
     assert 0 < taken[3].retry_after_s <= 50.1 < taken[3].reset_s <= 150.1
     soon = Bucket("soon", rate_per_s=10, burst=1)
-    assert (await bench.store.take([soon])).allowed
+    assert (await bench.store.rates.take([soon])).allowed
     await bench.wait(0.11)
-    assert (await bench.store.take([soon])).allowed
+    assert (await bench.store.rates.take([soon])).allowed
 
 
 async def test_all_buckets_or_none(bench: Bench):
     tight, wide = Bucket("tight", 0.01, 1), Bucket("wide", 0.01, 5)
-    assert (await bench.store.take([tight, wide])).remaining == 0
+    assert (await bench.store.rates.take([tight, wide])).remaining == 0
     for _ in range(3):
-        refused = await bench.store.take([wide, tight])
+        refused = await bench.store.rates.take([wide, tight])
         assert (refused.allowed, refused.violated) == (False, ("tight",))
-    assert (await bench.store.take([wide])).remaining == 3
+    assert (await bench.store.rates.take([wide])).remaining == 3
 
 
 async def test_a_shadow_bucket_only_reports(store: Store):
     buckets = [Bucket("calls", 0.01, 9), Bucket("trial", 0.01, 1, shadow=True)]
-    assert (await store.take(buckets)).would_refuse == ()
-    taken = await store.take(buckets)
+    assert (await store.rates.take(buckets)).would_refuse == ()
+    taken = await store.rates.take(buckets)
     assert (taken.allowed, taken.violated, taken.would_refuse, taken.remaining) == (
         True,
         (),
@@ -44,72 +44,74 @@ async def test_a_shadow_bucket_only_reports(store: Store):
 
 
 async def test_a_cost_above_the_burst_is_never_allowed(store: Store):
-    taken = await store.take([Bucket("calls", 1, 2, cost=3)])
+    taken = await store.rates.take([Bucket("calls", 1, 2, cost=3)])
     assert (taken.allowed, taken.retry_after_s) == (False, math.inf)
-    assert (await store.take([Bucket("calls", 1, 2, cost=2)])).allowed
+    assert (await store.rates.take([Bucket("calls", 1, 2, cost=2)])).allowed
 
 
 async def test_no_buckets_allow(store: Store):
-    assert (await store.take([])).allowed
+    assert (await store.rates.take([])).allowed
 
 
 async def test_leases_end_by_freeing_or_by_time(bench: Bench):
     store, slot = bench.store, Slot("streams", 2)
-    assert await store.lease("a", [slot], 60) == Leased()
-    assert await store.lease("b", [slot], 60) == Leased()
-    assert await store.lease("a", [slot], 60) == Leased()
-    assert await store.lease("c", [slot], 60) == Refused((Shortage("streams", 2, 2, 0, 1),))
-    await store.free("a", ["streams"])
-    await store.free("a", ["streams", "never"])
-    assert await store.lease("c", [slot], 60) == Leased()
-    assert await store.lease("b", [slot], 0.1) == Leased()
+    assert await store.leases.lease("a", [slot], 60) == Leased()
+    assert await store.leases.lease("b", [slot], 60) == Leased()
+    assert await store.leases.lease("a", [slot], 60) == Leased()
+    assert await store.leases.lease("c", [slot], 60) == Refused((Shortage("streams", 2, 2, 0, 1),))
+    await store.leases.free("a", ["streams"])
+    await store.leases.free("a", ["streams", "never"])
+    assert await store.leases.lease("c", [slot], 60) == Leased()
+    assert await store.leases.lease("b", [slot], 0.1) == Leased()
     await bench.wait(0.15)
-    assert await store.lease("d", [slot], 60) == Leased()
-    assert await store.renew("b", ["streams"], 60) is False
-    assert isinstance(await store.lease("b", [slot], 60), Refused)
+    assert await store.leases.lease("d", [slot], 60) == Leased()
+    assert await store.leases.renew("b", ["streams"], 60) is False
+    assert isinstance(await store.leases.lease("b", [slot], 60), Refused)
 
 
 async def test_a_renewed_lease_lives_on(bench: Bench):
     store = bench.store
-    await store.lease("a", [Slot("streams", 1), Slot("other", 1)], 1.5)
+    await store.leases.lease("a", [Slot("streams", 1), Slot("other", 1)], 1.5)
     await bench.wait(0.1)
-    assert await store.renew("a", ["streams", "other"], 60)
+    assert await store.leases.renew("a", ["streams", "other"], 60)
     await bench.wait(1.5)
-    assert isinstance(await store.lease("b", [Slot("streams", 1)], 60), Refused)
-    assert await store.renew("a", ["streams", "other"], 0.1)
+    assert isinstance(await store.leases.lease("b", [Slot("streams", 1)], 60), Refused)
+    assert await store.leases.renew("a", ["streams", "other"], 0.1)
     await bench.wait(0.15)
-    assert await store.lease("b", [Slot("streams", 1)], 60) == Leased()
+    assert await store.leases.lease("b", [Slot("streams", 1)], 60) == Leased()
 
 
 async def test_a_place_under_every_key_or_none(store: Store):
-    await store.lease("a", [Slot("one", 1)], 60)
-    assert isinstance(await store.lease("b", [Slot("two", 1), Slot("one", 1)], 60), Refused)
-    assert await store.lease("c", [Slot("two", 1)], 60) == Leased()
+    await store.leases.lease("a", [Slot("one", 1)], 60)
+    assert isinstance(await store.leases.lease("b", [Slot("two", 1), Slot("one", 1)], 60), Refused)
+    assert await store.leases.lease("c", [Slot("two", 1)], 60) == Leased()
 
 
 async def test_a_shadow_slot_only_reports(store: Store):
     slot = Slot("streams", 0, shadow=True)
-    assert await store.lease("a", [slot], 60) == Leased((Shortage("streams", 0, 0, 0, 1),))
+    assert await store.leases.lease("a", [slot], 60) == Leased((Shortage("streams", 0, 0, 0, 1),))
 
 
 async def test_many_at_once_share_the_places(store: Store):
     answers = await asyncio.gather(
-        *(store.lease(str(n), [Slot("streams", 7)], 60) for n in range(30))
+        *(store.leases.lease(str(n), [Slot("streams", 7)], 60) for n in range(30))
     )
     assert sum(isinstance(answer, Leased) for answer in answers) == 7
 
 
 async def test_what_is_published_is_heard_by_those_who_share_the_store(tmp_path, valkey):
     async with running_bench(settings_for("valkey", tmp_path, valkey)) as bench:
-        await bench.store.publish("news", b"one")
-        await bench.store.publish("news", b"two")
-        heard = await bench.store.heard({"news": "0", "other": "0"})
+        await bench.store.channel.publish("news", b"one")
+        await bench.store.channel.publish("news", b"two")
+        heard = await bench.store.channel.heard({"news": "0", "other": "0"})
         assert [each.payload for each in heard] == [b"one", b"two"]
         assert all(0 <= each.ago_s < 60 for each in heard)
-        assert await bench.store.heard({"news": heard[-1].position}) == []
+        assert await bench.store.channel.heard({"news": heard[-1].position}) == []
         for number in range(10):
-            await bench.store.publish("news", b"%d" % number)
-        assert [each.payload for each in await bench.store.heard({"news": heard[-1].position})] == [
+            await bench.store.channel.publish("news", b"%d" % number)
+        assert [
+            each.payload for each in await bench.store.channel.heard({"news": heard[-1].position})
+        ] == [
             b"6",
             b"7",
             b"8",
@@ -119,6 +121,6 @@ async def test_what_is_published_is_heard_by_those_who_share_the_store(tmp_path,
 
 async def test_a_file_has_nobody_to_tell(tmp_path, valkey):
     async with running_bench(settings_for("file", tmp_path, valkey)) as bench:
-        await bench.store.publish("news", b"one")
+        await bench.store.channel.publish("news", b"one")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(bench.store.heard({"news": "0"}), 0.05)
+            await asyncio.wait_for(bench.store.channel.heard({"news": "0"}), 0.05)

@@ -234,7 +234,7 @@ class Histories(RuleBasedStateMachine):
     def open(self):
         self.stack = open_store(self.place, SystemClock())
         self.store = self.run(self.stack.__aenter__())
-        self.epoch = self.run(self.store.epoch())
+        self.epoch = self.run(self.store.life.epoch())
 
     def close(self):
         self.run(self.stack.__aexit__(None, None, None))
@@ -267,8 +267,8 @@ class Histories(RuleBasedStateMachine):
         if self.kind == "valkey":
             assert self.valkey.command("FLUSHALL").startswith(b"+OK")
             with pytest.raises(StoreDown):
-                self.run(self.store.begin(_operation("unawares")))
-            before, self.epoch = self.epoch, self.run(self.store.epoch())
+                self.run(self.store.operations.begin(_operation("unawares")))
+            before, self.epoch = self.epoch, self.run(self.store.life.epoch())
             assert self.epoch != before
         else:
             before = self.epoch
@@ -285,7 +285,7 @@ class Histories(RuleBasedStateMachine):
             self.begin_one(op)
 
     def begin_one(self, op):
-        expected, answer = self.reference.begin(op), self.run(self.store.begin(op))
+        expected, answer = self.reference.begin(op), self.run(self.store.operations.begin(op))
         match expected:
             case list():
                 assert isinstance(answer, Refused)
@@ -303,20 +303,20 @@ class Histories(RuleBasedStateMachine):
     def settle_one(self, op_id, event, resource):
         expected = self.reference.settle(op_id, event, b"x" + op_id.encode(), resource)
         call = (
-            self.store.commit(op_id, b"x" + op_id.encode(), resource)
+            self.store.operations.commit(op_id, b"x" + op_id.encode(), resource)
             if event == "commit"
-            else getattr(self.store, event)(op_id)
+            else getattr(self.store.operations, event)(op_id)
         )
         assert self.run(call) is ((expected is State.SENT) if event == "sent" else expected)
 
     @rule()
     def sweep(self):
-        assert self.run(self.store.sweep()) == self.reference.sweep()
+        assert self.run(self.store.operations.sweep()) == self.reference.sweep()
 
     @rule()
     def begin_listing(self):
         self.listing = SimpleNamespace(
-            fence=self.run(self.store.fence()), order=self.reference.order
+            fence=self.run(self.store.counters.fence()), order=self.reference.order
         )
         self.fences.append(self.listing.fence)
 
@@ -328,7 +328,7 @@ class Histories(RuleBasedStateMachine):
     )
     def adjust(self, key, delta, name, data):
         since = data.draw(st.sampled_from(self.fences))
-        self.run(self.store.adjust(key, delta, name, since))
+        self.run(self.store.counters.adjust(key, delta, name, since))
         self.reference.adjust(key, delta, name, since)
 
     @precondition(lambda self: self.listing.fence)
@@ -338,14 +338,14 @@ class Histories(RuleBasedStateMachine):
         settle_s=st.sampled_from([0, 3600]),
     )
     def recount(self, counts, seen, settle_s):
-        self.run(self.store.recount(counts, self.listing.fence, seen, settle_s))
+        self.run(self.store.counters.recount(counts, self.listing.fence, seen, settle_s))
         self.reference.recount(counts, self.listing.order, seen, settle_s)
         self.reference.counted_fence = self.listing.fence
         self.listing = SimpleNamespace(fence=0, order=0)
 
     @invariant()
     def counters_agree(self):
-        usage = self.run(self.store.usage(KEYS))
+        usage = self.run(self.store.counters.usage(KEYS))
         assert {k: (u.committed, u.reserved, u.uncertain) for k, u in usage.items()} == {
             k: self.reference.usage(k) for k in KEYS
         }

@@ -36,14 +36,14 @@ async def test_a_killed_process_loses_no_reservation_that_it_was_told_of(tmp_pat
         process.kill()
         told += [line for line in process.stdout.read().splitlines() if line]
     async with open_store(settings, SystemClock()) as store:
-        kept = [view.id for view in await store.operations(None, {State.RESERVED})]
+        kept = [view.id for view in await store.operations.in_states(None, {State.RESERVED})]
         assert set(told) <= set(kept)
         assert (
-            (await store.usage(["payments/vaults"]))["payments/vaults"].reserved
+            (await store.counters.usage(["payments/vaults"]))["payments/vaults"].reserved
             == len(kept)
             >= killed_after
         )
-        assert await store.begin(operation("next")) == Admitted()
+        assert await store.operations.begin(operation("next")) == Admitted()
 
 
 async def test_a_file_belongs_to_one_process(tmp_path):
@@ -65,7 +65,7 @@ async def test_processes_together_admit_exactly_the_limit(valkey):
     assert [process.returncode for process in crowd] == [0] * 4
     assert len(admitted) == len(set(admitted)) == 100
     async with open_store(settings, SystemClock()) as store:
-        assert (await store.usage(["payments/vaults"]))["payments/vaults"].reserved == 100
+        assert (await store.counters.usage(["payments/vaults"]))["payments/vaults"].reserved == 100
         assert sorted(
-            view.id for view in await store.operations("payments", {State.RESERVED})
+            view.id for view in await store.operations.in_states("payments", {State.RESERVED})
         ) == sorted(admitted)

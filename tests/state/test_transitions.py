@@ -49,12 +49,12 @@ def one(ttl_s=3600):
 def happens(store: Store, event: str, ttl_s=3600):
     match event:
         case "begin":
-            return store.begin(one(ttl_s))
+            return store.operations.begin(one(ttl_s))
         case "commit":
-            return store.commit("one", b"answer", "made")
+            return store.operations.commit("one", b"answer", "made")
         case "sweep":
-            return store.sweep()
-    return getattr(store, event)("one")
+            return store.operations.sweep()
+    return getattr(store.operations, event)("one")
 
 
 async def brought_to(store: Store, state: str) -> None:
@@ -64,11 +64,14 @@ async def brought_to(store: Store, state: str) -> None:
 
 async def stands(store: Store, after: str) -> None:
     """The operation, its counters and its request_id all say the same."""
-    view = await store.operation("one")
+    view = await store.operations.get("one")
     assert (view.state if view else State.ABSENT) == after
-    assert (await store.usage(["gib"]))["gib"] == HELD.get(after, Usage())
+    assert (await store.counters.usage(["gib"]))["gib"] == HELD.get(after, Usage())
     open_ids = [
-        op.id for op in await store.operations(None, {State.RESERVED, State.SENT, State.UNKNOWN})
+        op.id
+        for op in await store.operations.in_states(
+            None, {State.RESERVED, State.SENT, State.UNKNOWN}
+        )
     ]
     assert ("one" in open_ids) is (after in {"RESERVED", "SENT", "UNKNOWN"})
 
@@ -88,7 +91,7 @@ async def test_every_event_in_every_state(store: Store, state: str, event: str, 
             case _:
                 assert answer == after
         await stands(store, after)
-    repeated = await store.begin(operation("two", request_id="r"))
+    repeated = await store.operations.begin(operation("two", request_id="r"))
     match after:
         case "COMMITTED":
             assert repeated == Replay(b"answer")
@@ -104,18 +107,21 @@ async def test_a_late_end_does_not_take_the_request_id_from_a_repeat(
     store: Store, state: str, event: str, after: str | None
 ):
     await brought_to(store, state)
-    assert await store.begin(operation("two", Charge("gib", 1, 7), request_id="r")) == Admitted()
+    assert (
+        await store.operations.begin(operation("two", Charge("gib", 1, 7), request_id="r"))
+        == Admitted()
+    )
     after = after or MATRIX[state][EVENTS.index("unknown")]
     assert await happens(store, event) == after
     held = HELD.get(after, Usage())
-    assert (await store.usage(["gib"]))["gib"] == Usage(
+    assert (await store.counters.usage(["gib"]))["gib"] == Usage(
         held.committed, held.reserved + 1, held.uncertain
     )
-    assert await store.begin(operation("three", request_id="r")) == InProgress("two")
-    await store.release("one")
-    await store.sent("two")
-    await store.commit("two", b"of two")
-    assert await store.begin(operation("three", request_id="r")) == Replay(b"of two")
+    assert await store.operations.begin(operation("three", request_id="r")) == InProgress("two")
+    await store.operations.release("one")
+    await store.operations.sent("two")
+    await store.operations.commit("two", b"of two")
+    assert await store.operations.begin(operation("three", request_id="r")) == Replay(b"of two")
 
 
 @pytest.mark.parametrize("events", list(itertools.permutations(["commit", "release", "unknown"])))
@@ -129,12 +135,14 @@ async def test_whatever_came_before_a_fact_outlasts_a_guess(store: Store, events
 async def test_what_is_open_again_is_kept_as_long_as_it_is_open(kind, tmp_path, valkey):
     async with running_bench(settings_for(kind, tmp_path, valkey, replay_ttl_s=0.2)) as bench:
         await brought_to(bench.store, "EXPIRED")
-        assert await bench.store.unknown("one") == "UNKNOWN"
+        assert await bench.store.operations.unknown("one") == "UNKNOWN"
         await bench.wait(0.3)
-        await bench.store.sweep()
+        await bench.store.operations.sweep()
         await stands(bench.store, "UNKNOWN")
-        assert await bench.store.begin(operation("two", request_id="r")) == InProgress("one")
-        assert await bench.store.commit("one", b"answer") == "COMMITTED"
+        assert await bench.store.operations.begin(operation("two", request_id="r")) == InProgress(
+            "one"
+        )
+        assert await bench.store.operations.commit("one", b"answer") == "COMMITTED"
         await bench.wait(0.3)
-        await bench.store.sweep()
-        assert await bench.store.operation("one") is None
+        await bench.store.operations.sweep()
+        assert await bench.store.operations.get("one") is None

@@ -47,19 +47,19 @@ async def refused_as(store: Store, answer: str) -> None:
     """Each kind of call, with many connections, is told what the server answers and what to do;
     rates go on.
     """
-    calls = [store.begin(operation()) for _ in range(5)]
+    calls = [store.operations.begin(operation()) for _ in range(5)]
     told = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(each) for each in told} == {StoreDown}
     for each in told:
         assert str(each) == f"the shared store answers {answer}: {RULES[answer]}"
-    assert (await store.take([Bucket("calls", 0.01, 5)])).allowed
+    assert (await store.rates.take([Bucket("calls", 0.01, 5)])).allowed
 
 
 async def works_again(store: Store) -> None:
     async def begun() -> bool:
         with contextlib.suppress(StoreDown):
-            await store.epoch()
-            return await store.begin(operation()) == Admitted()
+            await store.life.epoch()
+            return await store.operations.begin(operation()) == Admitted()
         return False
 
     async with asyncio.timeout(15):
@@ -84,7 +84,7 @@ async def test_what_a_server_cannot_do_is_told_until_it_can(tmp_path, answer):
     wrong, right = STATES[answer]
     with running_valkey(tmp_path) as server:
         async with opened(server.url) as store:
-            assert await store.begin(operation()) == Admitted()
+            assert await store.operations.begin(operation()) == Admitted()
             for command in wrong:
                 assert server.command(command).startswith(b"+OK")
             await refused_as(store, answer)
@@ -98,7 +98,7 @@ async def test_a_server_that_cannot_write_to_its_disk(tmp_path):
     folder.mkdir()
     with running_valkey(folder) as server:
         async with opened(server.url) as store:
-            assert await store.begin(operation()) == Admitted()
+            assert await store.operations.begin(operation()) == Admitted()
             shutil.rmtree(folder)
             assert server.command('CONFIG SET save "3600 1"').startswith(b"+OK")
             server.command("BGSAVE")
@@ -118,7 +118,7 @@ async def test_a_server_whose_password_was_changed(tmp_path, monkeypatch, answer
     with running_valkey(tmp_path) as server:
         assert server.command("CONFIG SET requirepass wrong").startswith(b"+OK") if user else True
         async with opened(server.url.replace("//", f"//{user}")) as store:
-            assert await store.begin(operation()) == Admitted()
+            assert await store.operations.begin(operation()) == Admitted()
             server.command(
                 *(
                     ["AUTH wrong\r\nCONFIG SET requirepass right"]
@@ -168,7 +168,7 @@ async def test_a_server_that_reads_its_data(tmp_path):
             seen = set()
             while not starting.done():
                 try:
-                    await store.fence()
+                    await store.counters.fence()
                 except StoreDown as down:
                     seen.add(str(down))
                 await asyncio.sleep(0.02)
@@ -195,10 +195,13 @@ async def test_a_server_without_the_scripts_is_told_them_again_within_the_call(t
             for _ in range(2):
                 assert server.command("SCRIPT FLUSH").startswith(b"+OK")
                 begun = await asyncio.gather(
-                    *(store.begin(operation("", Charge("vaults", 1, None))) for _ in range(10))
+                    *(
+                        store.operations.begin(operation("", Charge("vaults", 1, None)))
+                        for _ in range(10)
+                    )
                 )
                 assert begun == [Admitted()] * 10
-            assert (await store.usage(["vaults"]))["vaults"].reserved == 20
+            assert (await store.counters.usage(["vaults"]))["vaults"].reserved == 20
 
 
 @pytest.mark.parametrize(
@@ -268,13 +271,13 @@ def promoted(
 
 async def begun(store: Store, count: int = 30) -> list[object]:
     return await asyncio.gather(
-        *(store.begin(operation()) for _ in range(count)), return_exceptions=True
+        *(store.operations.begin(operation()) for _ in range(count)), return_exceptions=True
     )
 
 
 async def test_after_a_failover_by_address_the_old_server_is_left_at_once(tmp_path):
     async with pair(tmp_path) as (first, second, address), opened(address.url) as store:
-        await store.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
+        await store.operations.begin(operation("one", Charge("vaults", 1, 1), request_id="r"))
         # Every connection of the pool is there and in use.
         assert await begun(store) == [Admitted()] * 30
         await until(lambda: b"one" in second.command("KEYS *operation:one"))
@@ -282,19 +285,21 @@ async def test_after_a_failover_by_address_the_old_server_is_left_at_once(tmp_pa
         assert {type(each) for each in await begun(store)} == {StoreDown}
         # All of them are given up with the first answer, in use or not.
         assert await begun(store) == [Admitted()] * 30
-        assert isinstance(await store.begin(operation("two", Charge("vaults", 1, 1))), Refused)
+        assert isinstance(
+            await store.operations.begin(operation("two", Charge("vaults", 1, 1))), Refused
+        )
 
 
 async def test_an_old_server_that_goes_on_serving_is_left_soon(tmp_path, monkeypatch):
     """Nothing that it answers tells that another one has its place."""
     monkeypatch.setattr(valkey_rules, "_AGE_S", 0.5)
     async with pair(tmp_path) as (first, second, address), opened(address.url) as store:
-        before = await store.epoch()
+        before = await store.life.epoch()
         await begun(store)
         promoted(first, second, address, demote=False)
         await asyncio.sleep(0.6)
         assert await begun(store) == [Admitted()] * 30
-        assert await store.epoch() != before
+        assert await store.life.epoch() != before
         reached = int(second.command("ZCARD {cbrgw}:open")[1:].split(b"\r\n")[0])
         assert reached == 60
 

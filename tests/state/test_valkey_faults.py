@@ -56,13 +56,13 @@ async def store(own_valkey: ValkeyProcess) -> AsyncIterator[Store]:
 
 async def asserted_down(store: Store) -> None:
     calls = (
-        store.begin(operation()),
-        store.sent("x"),
-        store.commit("x", None),
-        store.usage(["k"]),
-        store.ping(),
-        store.epoch(),
-        store.fence(),
+        store.operations.begin(operation()),
+        store.operations.sent("x"),
+        store.operations.commit("x", None),
+        store.counters.usage(["k"]),
+        store.overrides.version(),
+        store.life.epoch(),
+        store.counters.fence(),
     )
     async with asyncio.timeout(15):
         ended = await asyncio.gather(*calls, return_exceptions=True)
@@ -76,69 +76,71 @@ async def test_a_paused_server_is_down_within_the_timeout_and_applies_each_call_
     own_valkey.signal(signal.SIGSTOP)
     try:
         with pytest.raises(StoreDown):
-            await store.begin(op)
+            await store.operations.begin(op)
         await asserted_down(store)
     finally:
         own_valkey.signal(signal.SIGCONT)
-    assert await store.begin(op) == Admitted()
-    assert (await store.usage(["vaults"]))["vaults"] == Usage(reserved=1)
+    assert await store.operations.begin(op) == Admitted()
+    assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=1)
 
 
 async def test_a_dead_server_is_down_and_comes_back_as_another_epoch(
     store: Store, own_valkey: ValkeyProcess
 ):
-    before = await store.epoch()
-    await store.begin(operation("one", Charge("vaults", 1, 1)))
+    before = await store.life.epoch()
+    await store.operations.begin(operation("one", Charge("vaults", 1, 1)))
     own_valkey.kill()
     await asserted_down(store)
     own_valkey.start()
     with pytest.raises(StoreDown, match="epoch"):
-        await store.begin(operation("two", Charge("vaults", 1, 1)))
-    assert await store.epoch() != before
-    assert await store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
+        await store.operations.begin(operation("two", Charge("vaults", 1, 1)))
+    assert await store.life.epoch() != before
+    assert await store.operations.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
 
 
 async def test_a_restart_that_keeps_the_data_is_another_epoch_too(tmp_path):
     with running_valkey(tmp_path, durable=True) as server:
         async with opened(server.url, timeout_s=5) as store:
-            before = await store.epoch()
-            await store.begin(operation("one", Charge("vaults", 1, 1)))
+            before = await store.life.epoch()
+            await store.operations.begin(operation("one", Charge("vaults", 1, 1)))
             # The append-only file is written out once a second unless the server is asked to end.
             server.end()
             server.start()
             # The loop has to see that the old connection has ended.
             await asyncio.sleep(0.05)
-            assert await store.epoch() != before
-            assert await store.sent("one")
-            assert isinstance(await store.begin(operation("two", Charge("vaults", 1, 1))), Refused)
+            assert await store.life.epoch() != before
+            assert await store.operations.sent("one")
+            assert isinstance(
+                await store.operations.begin(operation("two", Charge("vaults", 1, 1))), Refused
+            )
 
 
 async def test_an_emptied_server_refuses_growth_until_each_replica_knows(
     store: Store, own_valkey: ValkeyProcess
 ):
     async with opened(own_valkey.url) as other:
-        before = await store.epoch()
-        await store.begin(operation("one", Charge("vaults", 1, 1)))
+        before = await store.life.epoch()
+        await store.operations.begin(operation("one", Charge("vaults", 1, 1)))
         assert own_valkey.command("FLUSHALL").startswith(b"+OK")
         with pytest.raises(StoreDown):
-            await store.begin(operation("two", Charge("vaults", 1, 1)))
-        assert await store.epoch() != before
-        assert await store.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
+            await store.operations.begin(operation("two", Charge("vaults", 1, 1)))
+        assert await store.life.epoch() != before
+        assert await store.operations.begin(operation("two", Charge("vaults", 1, 1))) == Admitted()
         with pytest.raises(StoreDown):
-            await other.begin(operation("three", Charge("gib", 1, 1)))
-        assert await other.epoch() == await store.epoch()
-        assert await other.begin(operation("three", Charge("gib", 1, 1))) == Admitted()
-        assert await store.sent("one") is False
-        assert await store.commit("one", None) is State.ABSENT
+            await other.operations.begin(operation("three", Charge("gib", 1, 1)))
+        assert await other.life.epoch() == await store.life.epoch()
+        assert await other.operations.begin(operation("three", Charge("gib", 1, 1))) == Admitted()
+        assert await store.operations.sent("one") is False
+        assert await store.operations.commit("one", None) is State.ABSENT
 
 
 async def test_a_server_that_forgot_the_scripts_is_taught_again(
     store: Store, own_valkey: ValkeyProcess
 ):
-    await store.begin(operation("one", Charge("vaults", 1, 9)))
+    await store.operations.begin(operation("one", Charge("vaults", 1, 9)))
     assert own_valkey.command("SCRIPT FLUSH").startswith(b"+OK")
-    assert await store.begin(operation("two", Charge("vaults", 1, 9))) == Admitted()
-    assert (await store.usage(["vaults"]))["vaults"].reserved == 2
+    assert await store.operations.begin(operation("two", Charge("vaults", 1, 9))) == Admitted()
+    assert (await store.counters.usage(["vaults"]))["vaults"].reserved == 2
 
 
 async def test_a_server_that_is_down_at_the_start_only_refuses_growth(own_valkey: ValkeyProcess):
@@ -146,48 +148,48 @@ async def test_a_server_that_is_down_at_the_start_only_refuses_growth(own_valkey
     async with opened(own_valkey.url) as store:
         await asserted_down(store)
         own_valkey.start()
-        await store.epoch()
-        assert await store.begin(operation()) == Admitted()
+        await store.life.epoch()
+        assert await store.operations.begin(operation()) == Admitted()
 
 
 async def test_rates_and_leases_use_the_local_share_meanwhile(
     store: Store, own_valkey: ValkeyProcess
 ):
     bucket, slot = Bucket("calls", 0.02, 8), Slot("streams", 4)
-    assert await store.lease("before", [slot], 60) == Leased()
+    assert await store.leases.lease("before", [slot], 60) == Leased()
     own_valkey.kill()
-    allowed = [(await store.take([bucket])).allowed for _ in range(8)]
+    allowed = [(await store.rates.take([bucket])).allowed for _ in range(8)]
     assert allowed == [True] * 4 + [False] * 4
-    assert await store.renew("before", ["streams"], 60)
-    assert await store.lease("during", [slot], 60) == Leased()
-    assert isinstance(await store.lease("more", [slot], 60), Refused)
-    await store.free("before", ["streams"])
-    assert await store.lease("more", [slot], 60) == Leased()
+    assert await store.leases.renew("before", ["streams"], 60)
+    assert await store.leases.lease("during", [slot], 60) == Leased()
+    assert isinstance(await store.leases.lease("more", [slot], 60), Refused)
+    await store.leases.free("before", ["streams"])
+    assert await store.leases.lease("more", [slot], 60) == Leased()
     own_valkey.start()
     await asyncio.sleep(1.1)
-    assert (await store.take([bucket])).remaining == 7
-    assert await store.renew("during", ["streams"], 60)
+    assert (await store.rates.take([bucket])).remaining == 7
+    assert await store.leases.renew("during", ["streams"], 60)
 
 
 async def test_callers_that_go_away_do_not_mix_up_answers(store: Store):
     """The connection of a cancelled call must not give its late answer to the next one."""
     for number in range(60):
         task = asyncio.create_task(
-            store.begin(operation(f"op-{number}", Charge("vaults", 1, None)))
+            store.operations.begin(operation(f"op-{number}", Charge("vaults", 1, None)))
         )
         await asyncio.sleep(0.0003 * (number % 5))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        assert await store.usage(["never"]) == {"never": Usage()}
-    assert (await store.usage(["vaults"]))["vaults"].reserved <= 60
+        assert await store.counters.usage(["never"]) == {"never": Usage()}
+    assert (await store.counters.usage(["vaults"]))["vaults"].reserved <= 60
 
 
 async def test_the_address_of_the_server_is_in_no_message(own_valkey: ValkeyProcess):
     own_valkey.kill()
     async with opened(own_valkey.url) as store:
         with pytest.raises(StoreDown) as caught:
-            await store.ping()
+            await store.overrides.version()
     assert "127.0.0.1" not in str(caught.value)
     assert "hidden" not in repr(
         StoreSettings(kind="valkey", url=Secret("redis://user:hidden@host"))
@@ -196,15 +198,15 @@ async def test_the_address_of_the_server_is_in_no_message(own_valkey: ValkeyProc
 
 async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_valkey: ValkeyProcess):
     """Every key carries the same hash tag: a cluster keeps them in one slot."""
-    await store.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
-    await store.sent("one")
-    await store.commit("one", b"x", "v")
-    await store.adjust("vaults", 1, "a")
-    await store.recount({"vaults": 1}, await store.fence(), ())
-    await store.take([Bucket("calls", 1, 5)])
-    await store.lease("h", [Slot("streams", 1)], 60)
-    await store.put_override("k", b"v")
-    await store.put_anchor("w", b"a")
+    await store.operations.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
+    await store.operations.sent("one")
+    await store.operations.commit("one", b"x", "v")
+    await store.counters.adjust("vaults", 1, "a")
+    await store.counters.recount({"vaults": 1}, await store.counters.fence(), ())
+    await store.rates.take([Bucket("calls", 1, 5)])
+    await store.leases.lease("h", [Slot("streams", 1)], 60)
+    await store.overrides.put("k", b"v")
+    await store.anchors.put("w", b"a")
     keys = [
         word
         for word in own_valkey.command("KEYS *").decode().split("\r\n")
@@ -217,14 +219,18 @@ async def test_no_script_is_left_without_a_key_in_the_slot(store: Store, own_val
 async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
     async with opened(own_valkey.url, timeout_s=5, replay_ttl_s=0.2) as store:
         for name in ("one", "two"):
-            await store.begin(operation(name, request_id=name))
-            await store.sent(name)
-            await (store.commit(name, b"x") if name == "one" else store.release(name))
-        await store.adjust("vaults", 0, "a")
-        await store.take([Bucket("calls", 50, 5)])
-        await store.lease("h", [Slot("streams", 1)], 0.1)
+            await store.operations.begin(operation(name, request_id=name))
+            await store.operations.sent(name)
+            await (
+                store.operations.commit(name, b"x")
+                if name == "one"
+                else store.operations.release(name)
+            )
+        await store.counters.adjust("vaults", 0, "a")
+        await store.rates.take([Bucket("calls", 50, 5)])
+        await store.leases.lease("h", [Slot("streams", 1)], 0.1)
         await asyncio.sleep(0.3)
-        await store.sweep()
+        await store.operations.sweep()
     left = {
         word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")
     }
@@ -236,7 +242,9 @@ async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(
 ):
     async with opened(own_valkey.url, timeout_s=1) as store:
         own_valkey.signal(signal.SIGSTOP)
-        asked = asyncio.create_task(store.begin(operation("one", Charge("vaults", 1, 1))))
+        asked = asyncio.create_task(
+            store.operations.begin(operation("one", Charge("vaults", 1, 1)))
+        )
         await asyncio.sleep(0.05)
         own_valkey.signal(signal.SIGCONT)
         time.sleep(1.1)  # noqa: ASYNC251 - the process itself, with its event loop

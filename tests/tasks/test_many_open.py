@@ -38,24 +38,23 @@ async def gateway(state):
             yield Scene(World(app, cloud, channel))
 
 
-def counting(store, monkeypatch):
+def counting(operations, monkeypatch):
     """How many operations the store has handed out, one by one or in lists."""
     read = []
 
     def count(name, size):
-        real = getattr(store, name)
+        real = getattr(operations, name)
 
         async def counted(*given):
             answer = await real(*given)
             read.append(size(answer))
             return answer
 
-        monkeypatch.setattr(type(store), name, lambda _self, *given: counted(*given))
+        monkeypatch.setattr(type(operations), name, lambda _self, *given: counted(*given))
 
     count("on_topic", len)
-    count("operation", bool)
-    if hasattr(store, "changes"):
-        count("changes", lambda answer: len(answer.operations))
+    count("get", bool)
+    count("changes", lambda answer: len(answer.operations))
     return read
 
 
@@ -63,7 +62,7 @@ def counting(store, monkeypatch):
 async def test_a_change_reads_no_other_change_anew(kind, tmp_path, valkey, monkeypatch):  # noqa: F811
     async with gateway(settings_for(kind, tmp_path, valkey)) as scene:
         order(scene.world, "list_lag", LIST, seconds=3600, times=None)
-        read = counting(scene.world.app.store, monkeypatch)
+        read = counting(scene.world.app.store.operations, monkeypatch)
 
         async def operations_per_change(changes):
             before = sum(read)
@@ -104,7 +103,7 @@ async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(
                     scene.world.app.submissions.heartbeat.owner, project, b"", marked=False
                 )
             )
-            await store.begin(
+            await store.operations.begin(
                 Operation(
                     f"op-{number:03}",
                     "payments",
@@ -117,14 +116,14 @@ async def test_a_page_of_what_the_gateway_keeps_reads_no_more_than_it_shows(
                     topic=project,
                 )
             )
-        read, real = [], getattr(store, reading)
+        read, real = [], getattr(store.operations, reading)
 
         async def counted(_self, *given):
             answer = await real(*given)
             read.append(len(answer))
             return answer
 
-        monkeypatch.setattr(type(store), reading, counted)
+        monkeypatch.setattr(type(store.operations), reading, counted)
         service, method, request = LISTS[reading]
         stub = scene.tasks if service == "tasks" else scene.world.stub(QuotaServiceStub)
         listed, token, pages = [], "", []

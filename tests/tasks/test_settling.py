@@ -111,7 +111,9 @@ async def ends_with(scene, restore, wanted, within_s=30):
 async def settled(world, within_s=15):
     """Waits until no outcome is open; the operation's state."""
     ends_at = time.monotonic() + within_s
-    while await world.app.store.operations(None, {State.SENT, State.UNKNOWN, State.RESERVED}):
+    while await world.app.store.operations.in_states(
+        None, {State.SENT, State.UNKNOWN, State.RESERVED}
+    ):
         assert time.monotonic() < ends_at
         await asyncio.sleep(0.05)
 
@@ -154,9 +156,9 @@ async def test_an_order_that_is_not_seen_waits_for_an_operator():
         lost(world, "CreatePostPaidVault", "before_commit")
         assert await reason(scene.call(scene.vaults.OrderVault, ordered())) == "OUTCOME_UNKNOWN"
         await asyncio.sleep(1.5)
-        assert [op.state for op in await world.app.store.operations(None, set(State))] == [
-            State.UNKNOWN
-        ]
+        assert [
+            op.state for op in await world.app.store.operations.in_states(None, set(State))
+        ] == [State.UNKNOWN]
 
 
 async def test_a_change_of_the_charging_mode_and_of_an_order_is_shown_by_the_vault():
@@ -219,7 +221,9 @@ async def test_an_agent_is_shown_by_its_registration(when, expected):
         )
         assert await reason(registering) == "OUTCOME_UNKNOWN"
         await settled(world)
-        assert [op.state for op in await world.app.store.operations(None, set(State))] == [expected]
+        assert [
+            op.state for op in await world.app.store.operations.in_states(None, set(State))
+        ] == [expected]
 
 
 async def test_a_checkpoint_is_told_from_others_by_its_description():

@@ -148,7 +148,7 @@ class QuotaHandlers:
                     and metric is not Metric.MEMBERS_PER_BACKUP
                 ):
                     keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
-        found = await self.changes.store.usage(list(keys))
+        found = await self.changes.counters.usage(list(keys))
         usages = [
             _counted(_usage(key, applied.limit, found[key]), self.changes.recounter)
             for key, applied in sorted(keys.items())
@@ -178,7 +178,7 @@ class QuotaHandlers:
             scope.project,
             Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S),
         )
-        found = await self.changes.store.usage([charge.key for charge, _ in priced])
+        found = await self.changes.counters.usage([charge.key for charge, _ in priced])
         verdicts = []
         for charge, applied in priced:
             used = found[charge.key]
@@ -213,7 +213,7 @@ class QuotaHandlers:
 
     async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
         tenant = None if _administers(call) else call.quota_scope.tenant
-        async for op in in_parts(self.changes.store.opened, after, most):
+        async for op in in_parts(self.changes.operations.opened, after, most):
             if tenant in {None, op.tenant}:
                 yield op.position, _reservation(op)
 
@@ -234,7 +234,7 @@ class QuotaHandlers:
 
     async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
         name = request.reservation_id
-        op = await self.changes.store.operation(name)
+        op = await self.changes.operations.get(name)
         if op is None or op.state not in OPEN:
             raise _not_found(
                 "reservation",

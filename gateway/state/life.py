@@ -1,0 +1,29 @@
+"""Which data these are, how old they are, and what the clock beside them says."""
+
+from typing import Protocol
+
+
+class Life(Protocol):
+    """Of the data in the store."""
+
+    async def epoch(self) -> str:
+        """Names this life of the data.
+
+        Another value than before: what was stored may be lost, so recount before anything may grow.
+
+        After the data were lost, `begin` raises StoreDown until this was called, so that nobody
+        reserves on empty counters unawares.
+        """
+        ...
+
+    async def age_s(self) -> float:
+        """For how long, at least, these data have been kept since the store was empty; infinite for
+        one that only this process could have emptied.
+        """
+        ...
+
+    async def time(self) -> float | None:
+        """What the store's own clock says, in seconds since 1970; None where it has no other one
+        than this machine.
+        """
+        ...

@@ -1,0 +1,170 @@
+"""Counters in SQL, and the charges that move them.
+
+Plain functions of a connection, each run within one transaction by the store's thread.
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway import failpoint
+from gateway.state.counters import Charge, Shortage, Total, Usage
+from gateway.state.operation import State
+from gateway.state.transitions import movement
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A charge as it was reserved."""
+
+    key: str
+    amount: int
+    expires_at: float | None
+
+    def counts(self, now: float) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+def parse(charges: str) -> list[Held]:
+    return [Held(key, amount, expires_at) for key, amount, expires_at in json.loads(charges)]
+
+
+def shortage_of(db: sqlite3.Connection, charge: Charge) -> Shortage | None:
+    if charge.limit is None:
+        return None
+    row = db.execute(
+        "SELECT committed, reserved FROM counter WHERE key = ?", (charge.key,)
+    ).fetchone()
+    committed, reserved = row or (0, 0)
+    if committed + reserved + charge.amount <= charge.limit:
+        return None
+    return Shortage(charge.key, charge.limit, committed, reserved, charge.amount)
+
+
+def forget_expired(db: sqlite3.Connection, key: str, now: float) -> None:
+    db.execute("DELETE FROM counter WHERE key = ? AND expires_at <= ?", (key, now))
+
+
+def move(
+    db: sqlite3.Connection, held: Sequence[Held], source: State, target: State, now: float
+) -> None:
+    committed, reserved, uncertain = movement(source, target)
+    for charge in held:
+        # A counter that was forgotten took the reservation with it.
+        if charge.counts(now):
+            db.execute(
+                "INSERT INTO counter (key, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (charge.key, charge.expires_at),
+            )
+            db.execute(
+                "UPDATE counter SET committed = committed + ?, reserved = reserved + ?, uncertain ="
+                " uncertain + ? WHERE key = ?",
+                (
+                    committed * charge.amount,
+                    reserved * charge.amount,
+                    uncertain * charge.amount,
+                    charge.key,
+                ),
+            )
+
+
+def next_sequence(db: sqlite3.Connection) -> int:
+    (number,) = db.execute(
+        "UPDATE meta SET value = value + 1 WHERE key = 'sequence' RETURNING value"
+    ).fetchone()
+    return int(number)
+
+
+def adjust(
+    db: sqlite3.Connection, key: str, delta: int, resource_id: str, *, since: int | None, now: float
+) -> None:
+    fresh = db.execute(
+        "INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, key, now)
+    ).rowcount
+    if not fresh:
+        return
+    db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+    missed = delta < 0 and since is not None
+    db.execute(
+        "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND"
+        " counted_fence > ?)",
+        (delta, key, missed, since or 0),
+    )
+    failpoint.reach("in_adjust")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a recount knows of CBR; see Counters.recount."""
+
+    counts: Mapping[str, int]
+    fence: int
+    seen_ids: Collection[str]
+    settle_s: float
+    sums: Mapping[str, Total]
+
+
+def recount(db: sqlite3.Connection, listing: Listing, now: float) -> None:
+    late = _late(db, listing, now) if listing.counts else {}
+    for key, counted in listing.counts.items():
+        db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+        db.execute(
+            "UPDATE counter SET committed = ?, counted_at = ?, counted_fence = ? WHERE key = ? AND"
+            " counted_fence < ?",
+            (counted + late[key], now, listing.fence, key, listing.fence),
+        )
+    for key, total in listing.sums.items():
+        _add_up(db, key, total)
+    failpoint.reach("in_recount")
+
+
+def _late(db: sqlite3.Connection, listing: Listing, now: float) -> dict[str, int]:
+    """What was committed so lately that the listing may not show it."""
+    seen, late = frozenset(listing.seen_ids), dict.fromkeys(listing.counts, 0)
+    query = (
+        "SELECT id, resource_id, charges FROM operation WHERE sequence > ? OR (settled_at > ? AND"
+        " state = 'COMMITTED')"
+    )
+    for op_id, resource_id, charges in db.execute(
+        query, (listing.fence, now - listing.settle_s)
+    ).fetchall():
+        if op_id in seen or resource_id in seen:
+            continue
+        for charge in parse(charges):
+            gone = (resource_id, charge.key)
+            if (
+                charge.key in late
+                and not db.execute(
+                    "SELECT 1 FROM adjustment WHERE op_id = ? AND key = ?", gone
+                ).fetchone()
+            ):
+                late[charge.key] += charge.amount
+    return late
+
+
+def _add_up(db: sqlite3.Connection, key: str, total: Total) -> None:
+    query = (
+        "SELECT coalesce(sum(committed), 0), coalesce(sum(reserved), 0), coalesce(sum(uncertain),"
+        " 0), count(counted_at), min(counted_at), coalesce(max(counted_fence), 0) FROM counter"
+        " WHERE key IN (SELECT value FROM json_each(?))"
+    )
+    committed, reserved, uncertain, counted, oldest, newest = db.execute(
+        query, (json.dumps(total.parts),)
+    ).fetchone()
+    committed += total.assumed * (len(total.parts) - counted)
+    db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+    db.execute(
+        "UPDATE counter SET committed = ?, reserved = ?, uncertain = ?, counted_at = coalesce(?,"
+        " counted_at), counted_fence = ? WHERE key = ?",
+        (committed, reserved, uncertain, oldest, newest, key),
+    )
+
+
+def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, Usage]:
+    query = (
+        "SELECT committed, reserved, uncertain, counted_at FROM counter WHERE key = ? AND"
+        " (expires_at IS NULL OR expires_at > ?)"
+    )
+    rows = {key: db.execute(query, (key, now)).fetchone() for key in keys}
+    return {key: Usage(*row) if row else Usage() for key, row in rows.items()}
