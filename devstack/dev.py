@@ -12,8 +12,12 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gateway.signals import Signals
 
 LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774"
 
@@ -126,7 +130,10 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     help="Keep an audit log in this directory, with a key of its own.",
 )
 @click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
+@click.pass_obj
 def dev(
+    signals: "Signals | None",
+    /,
     *,
     listen: str,
     health_listen: str,
@@ -150,10 +157,8 @@ def dev(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
-    from gateway import stderr  # noqa: PLC0415
     from gateway.audit.recovery import Unusable  # noqa: PLC0415
 
-    stderr.install()
     try:
         asyncio.run(
             run_stack(
@@ -163,6 +168,7 @@ def dev(
                 task_s=task_seconds,
                 log_level=log_level,
                 audit=audit,
+                signals=signals,
             )
         )
     except Unusable as unusable:

@@ -17,6 +17,7 @@ from gateway.audit.recovery import Unusable
 from gateway.config import Config
 from gateway.process import serve
 from gateway.rpc.server import AddressInUse
+from gateway.signals import Signals
 from gateway.tenants import key_hash
 
 _ENVIRON: Final = {
@@ -129,6 +130,7 @@ async def run_stack(
     task_s: float,
     log_level: str,
     audit: Path | None,
+    signals: Signals | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT.
 
@@ -149,6 +151,6 @@ async def run_stack(
 
         config = configuration(cloud.base_url, listen, health_listen, log_level, audit)
         try:
-            await serve(config, ready)
+            await serve(config, ready, signals=signals)
         except AddressInUse as error:
             raise AddressTaken(error.address) from error

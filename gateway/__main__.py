@@ -8,10 +8,10 @@ from gateway.signals import Signals
 def run() -> None:
     """Runs the command line.
 
-    `serve` hears signals first of all, since loading the rest takes a while.
+    What serves hears signals first of all, since loading the rest takes a while.
     """
     signals = Signals()
-    if sys.argv[1:2] == ["serve"]:
+    if sys.argv[1:2] in (["serve"], ["dev"]):
         with signals.installed():
             from gateway import stderr  # noqa: PLC0415 - see above
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,14 +17,19 @@ _COLLECT_AFTER: Final = (50_000, 20, 20)
 """For Python's garbage collector: with its usual thresholds it walks through all objects of
 thousands of streams at each poll.
 """
+_STDIN: Final = 0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class _Wishes:
-    """What signals have asked this process for. `task` is the one that starts the gateway."""
+    """What signals have asked this process for. `task` is the one that starts the gateway.
+
+    Without a configuration to read anew, SIGHUP ends it when its terminal is gone.
+    """
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._terminal = os.isatty(_STDIN)
         self.ended, self.forced = asyncio.Event(), asyncio.Event()
         self.given_up = False
         self._task = task
@@ -42,6 +48,10 @@ class _Wishes:
             self._reload_due = True
         elif self._app.reloader is not None:
             self._app.reloader.ask()
+        elif self._terminal and not os.isatty(_STDIN):
+            self.end()
+        else:
+            log.info("SIGHUP: there is no configuration file to read anew")
 
     def started(self, app: App) -> None:
         self._app = app
@@ -60,15 +70,13 @@ async def serve(
     While it starts, the first one ends it.
 
     `ready` is called once calls can be answered. With `load`, SIGHUP and changes in `tenants_dir`
-    make it read the configuration anew.
+    make it read the configuration anew; without it, SIGHUP ends only what has lost its terminal.
     """
     telemetry.configure(config.log)
     task = asyncio.current_task()
     assert task is not None
     wishes = _Wishes(task)
-    with (signals or Signals()).heard_on(
-        asyncio.get_running_loop(), wishes.end, wishes.reload if load is not None else None
-    ):
+    with (signals or Signals()).heard_on(asyncio.get_running_loop(), wishes.end, wishes.reload):
         try:
             async with open_app(config, load) as app:
                 wishes.started(app)

@@ -4,6 +4,7 @@ none is forgotten.
 SIGTERM, SIGINT   the end: at once while it starts, in order once it serves, and without further
                   waiting the second time
 SIGHUP            reads the configuration anew: once it serves, however early it was asked for
+SIGUSR1, SIGUSR2  nothing: what rotates logs may send them to whatever writes one
 
 Until `installed` has begun each of them kills the process, so this module imports next to nothing.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_WITHOUT_EFFECT: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Signals:
@@ -36,6 +38,8 @@ class Signals:
         remembered. After it, all are ignored.
         """
         try:
+            for number in _WITHOUT_EFFECT:
+                signal.signal(number, signal.SIG_IGN)
             for number in _ENDING:
                 signal.signal(number, self._end)
             signal.signal(signal.SIGHUP, self._ask_reload)
@@ -51,24 +55,22 @@ class Signals:
         self,
         loop: "asyncio.AbstractEventLoop",
         end: Callable[[], None],
-        reload: Callable[[], None] | None,
+        reload: Callable[[], None],
     ) -> Iterator[None]:
-        """Has the loop call these, for what was asked before, too.
-
-        Without `reload`, SIGHUP stays as it is.
-        """
+        """Has the loop call these, for what was asked before, too."""
 
         def note_end() -> None:
             self._ended = True
             end()
 
-        wishes = dict.fromkeys(_ENDING, note_end) | (
-            {signal.SIGHUP: reload} if reload is not None else {}
-        )
-        before = {number: signal.getsignal(number) for number in wishes}
-        for number, wish in wishes.items():
-            loop.add_signal_handler(number, wish)
-        if self._reload_asked and reload is not None:
+        wishes = dict.fromkeys(_ENDING, note_end) | {signal.SIGHUP: reload}
+
+        def hear(number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(wishes[signal.Signals(number)])
+
+        # Not by `add_signal_handler`: what takes its handlers away sets the defaults, which kill.
+        before = {number: signal.signal(number, hear) for number in wishes}
+        if self._reload_asked:
             reload()
         if self._ended:
             end()
@@ -76,7 +78,6 @@ class Signals:
             yield
         finally:
             for number, handler in before.items():
-                loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:

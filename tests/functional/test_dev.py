@@ -3,8 +3,10 @@ they end.
 """
 
 import ast
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -167,6 +169,40 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
         dev.process.send_signal(number)
         assert dev.process.wait(20) == 0
         assert time.monotonic() - started < 5, "an ordinary gateway waits so long before it drains"
+
+
+@contextlib.contextmanager
+def on_a_terminal() -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A `cbr-gateway dev` whose terminal is the other end of what is handed out."""
+    ours, its = pty.openpty()
+    free = (
+        part
+        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for part in (flag, "127.0.0.1:0")
+    )
+    command = [sys.executable, "-m", "gateway", "dev", *free]
+    with subprocess.Popen(
+        command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(its)
+        try:
+            yield ours, process
+        finally:
+            process.kill()
+
+
+def test_a_hangup_ends_it_only_if_its_terminal_is_gone() -> None:
+    with on_a_terminal() as (terminal, dev):
+        assert dev.stdout is not None
+        assert dev.stderr is not None
+        while not dev.stdout.readline().startswith("===="):
+            assert dev.poll() is None
+        dev.send_signal(signal.SIGHUP)
+        while "SIGHUP: there is no configuration file" not in (line := dev.stderr.readline()):
+            assert line
+        os.close(terminal)
+        dev.send_signal(signal.SIGHUP)
+        assert dev.wait(30) == 0
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--health-listen", "--emulator-listen"])

@@ -185,3 +185,37 @@ def test_a_reload_that_hangs_does_not_keep_it_from_ending(gateway: Gateway) -> N
     gateway.process.send_signal(signal.SIGHUP)
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_that_mean_nothing_to_it_do_not_end_it(
+    gateway: Gateway, number: signal.Signals
+) -> None:
+    with gateway.asked_for() as given:
+        gateway.process.send_signal(number)
+        given.append(yaml.safe_dump(configuration()))
+    gateway.until("serving")
+    gateway.process.send_signal(number)
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.configured()
+    gateway.until("configuration active")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_started_with_sighup_ignored_it_is_safe_from_it_before_its_first_step(
+    tmp_path: Path,
+) -> None:
+    """As `trap '' HUP` in a shell does; and once it serves, it hears it all the same."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(configuration()))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        gateway = Gateway(config)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with gateway.process, asked_all_the_time(gateway, every_s=0.0005):
+        try:
+            gateway.until("serving")
+            gateway.until("configuration active")
+        finally:
+            gateway.process.kill()
