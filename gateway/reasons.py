@@ -1,5 +1,5 @@
 """The published reasons of errors, and what errors.proto declares of each: gRPC code, who refuses,
-and whether clients are held to the delay.
+when a repeat may help, and what to do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +26,15 @@ _REFUSALS: Final[Mapping[int, frozenset[options_pb2.Refusal.ValueType]]] = {
 """Who may refuse with a code; with every other one nobody does."""
 _REPEATED: Final = frozenset({code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED})
 """The codes with which a later repeat is safe and may succeed."""
+_LASTING: Final = frozenset(
+    {
+        code_pb2.UNAUTHENTICATED,
+        code_pb2.PERMISSION_DENIED,
+        code_pb2.FAILED_PRECONDITION,
+        code_pb2.UNIMPLEMENTED,
+    }
+)
+"""The codes with which repeating alone does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,15 @@ class Failure:
     """What follows from a reason.
 
     `refusal`: a value of Refusal. `pushback`: the delay is sent as `grpc-retry-pushback-ms`, too.
+    `retry_after_s`: the delay where CBR names none. `lasting`: repeating alone does not help.
     """
 
     code: code_pb2.Code.ValueType
     refusal: options_pb2.Refusal.ValueType
     pushback: bool
+    retry_after_s: float | None = None
+    advice: str = ""
+    lasting: bool = False
 
     @property
     def denied(self) -> bool:
@@ -70,7 +83,14 @@ def read(reasons: EnumDescriptor) -> Mapping[Reason, Failure]:
 
 def _declared(value: EnumValueDescriptor) -> Failure:
     failure = value.GetOptions().Extensions[options_pb2.failure]
-    return Failure(failure.code, failure.refusal, failure.pushback)
+    return Failure(
+        failure.code,
+        failure.refusal,
+        failure.pushback,
+        float(failure.retry_after_s) or None,
+        failure.advice,
+        failure.lasting or failure.code in _LASTING,
+    )
 
 
 def _problems(value: EnumValueDescriptor) -> Iterator[str]:
@@ -91,6 +111,8 @@ def _problems(value: EnumValueDescriptor) -> Iterator[str]:
             f"has pushback and the code {code}, with which a call must not be repeated; some"
             " clients would"
         )
+    if declared.retry_after_s is not None and declared.lasting:
+        yield f"has retry_after_s, and with {code} repeating alone does not help"
 
 
 REASONS: Final = read(errors_pb2.ErrorReason.DESCRIPTOR)

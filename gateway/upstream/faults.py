@@ -52,26 +52,6 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
 _BY_WRAPPER: Final = {
     "overlimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")
 }
-_DO: Final[Mapping[str, str]] = {
-    "UPSTREAM_CREDENTIALS": "ask the gateway's operator to check its credentials and clock",
-    "UPSTREAM_PERMISSION": "have the IAM action granted to the gateway's credential",
-    "RESOURCE_BUSY": "wait for the running task, then repeat",
-    "UPSTREAM_THROTTLED": "repeat later, and spread the load",
-    "UPSTREAM_UNAVAILABLE": "repeat later",
-    "UPSTREAM_INTERNAL": "repeat later; if it lasts, give the vendor the upstreamRequestId",
-    "UPSTREAM_LIMIT": (
-        "free what is no longer needed, or have the vendor raise the limit; this is not a limit of"
-        " the gateway"
-    ),
-    "RESOURCE_IN_OTHER_VAULT": "remove it from the other vault first, or use MigrateVaultResources",
-    "ORDER_REFUSED": "settle the order in the vendor's console",
-    "NOT_SUPPORTED": "choose another target; repeating cannot help",
-}
-_RETRY_AFTER_S: Final = {
-    "RESOURCE_BUSY": 10.0,
-    "UPSTREAM_THROTTLED": 1.0,
-    "UPSTREAM_UNAVAILABLE": 1.0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,23 +214,23 @@ def to_gateway_error(
     """
     reason_name, meaning = _reason(error, binding)
     reason = reason_of(reason_name)
-    code = REASONS[reason].code
+    follows = REASONS[reason]
     message = meaning[0].upper() + meaning[1:]
-    if todo := _DO.get(reason_name):
-        message += f"; {todo}"
+    if follows.advice:
+        message += f"; {follows.advice}"
     violations: tuple[Violation, ...] = ()
-    if code == code_pb2.INVALID_ARGUMENT:
+    if follows.code == code_pb2.INVALID_ARGUMENT:
         violations = _fields(error, binding, meaning)
         if violations[0].subject:
             message = f"{violations[0].subject}: {meaning}"
-    elif code == code_pb2.FAILED_PRECONDITION:
+    elif follows.code == code_pb2.FAILED_PRECONDITION:
         violations = (Violation(binding.operation, meaning, error.code),)
     return GatewayError(
         reason,
         message + ".",
         violations=violations,
         resource=_resource(reason_name, subject, named),
-        retry_after_s=_RETRY_AFTER_S.get(reason_name),
+        retry_after_s=follows.retry_after_s,
         upstream=facts,
         metadata={"permission": binding.permission} if reason_name == "UPSTREAM_PERMISSION" else {},
     )

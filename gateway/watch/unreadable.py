@@ -6,23 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from cbrgateway.v1 import errors_pb2
-from google.rpc import code_pb2
-
 from gateway.errors import GatewayError
+from gateway.reasons import REASONS
 
 _LOOKS: Final = 2
 """How often a task must be refused before nobody waits for it: one answer may come of a server that
 lags behind.
 """
-_REFUSING: Final = frozenset(
-    {
-        code_pb2.PERMISSION_DENIED,
-        code_pb2.UNAUTHENTICATED,
-        code_pb2.FAILED_PRECONDITION,
-        code_pb2.UNIMPLEMENTED,
-    }
-)
 
 
 Failures: TypeAlias = dict[str, GatewayError]
@@ -31,9 +21,7 @@ Failures: TypeAlias = dict[str, GatewayError]
 
 def refuses(failure: GatewayError) -> bool:
     """Whether repeating alone does not help."""
-    return (
-        failure.code in _REFUSING or failure.reason == errors_pb2.ERROR_REASON_UPSTREAM_CREDENTIALS
-    )
+    return REASONS[failure.reason].lasting
 
 
 @dataclass(frozen=True, slots=True)

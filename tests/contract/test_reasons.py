@@ -17,6 +17,7 @@ UNSAFE = (
     "ERROR_REASON_NEW: has pushback and the code {}, with which a call must not be repeated; some"
     " clients would"
 )
+VAIN = "ERROR_REASON_NEW: has retry_after_s, and with {} repeating alone does not help"
 
 
 def declaring(change):
@@ -65,6 +66,11 @@ def declaring(change):
         ),
         ({"code": code_pb2.UNKNOWN, "pushback": True}, UNSAFE.format("UNKNOWN")),
         ({"code": code_pb2.ABORTED, "pushback": True}, UNSAFE.format("ABORTED")),
+        ({"code": code_pb2.UNIMPLEMENTED, "retry_after_s": 1}, VAIN.format("UNIMPLEMENTED")),
+        (
+            {"code": code_pb2.INTERNAL, "retry_after_s": 1, "lasting": True},
+            VAIN.format("INTERNAL"),
+        ),
     ],
 )
 def test_a_reason_whose_declaration_is_missing_or_wrong_is_refused(change, problem):

@@ -395,6 +395,9 @@ class Failure(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     PUSHBACK_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    LASTING_FIELD_NUMBER: _builtins.int
     code: _code_pb2.Code.ValueType
     """The gRPC code of the error."""
     refusal: Global___Refusal.ValueType
@@ -403,16 +406,25 @@ class Failure(_message.Message):
     """True when the delay of the error is one that gRPC clients have to keep where they repeat calls by themselves: it is sent as
     `grpc-retry-pushback-ms`, too. Only for UNAVAILABLE and RESOURCE_EXHAUSTED: Java obeys it with any code.
     """
+    retry_after_s: _builtins.int
+    """The delay of the error in seconds, where CBR names none. 0: none."""
+    advice: _builtins.str
+    """What the message of an error of CBR says to do about it. Empty: nothing that its meaning does not say."""
+    lasting: _builtins.bool
+    """True when repeating alone does not help, for codes that do not say so: UNAUTHENTICATED, PERMISSION_DENIED, FAILED_PRECONDITION and UNIMPLEMENTED do."""
     def __init__(
         self,
         *,
         code: _code_pb2.Code.ValueType = ...,
         refusal: Global___Refusal.ValueType = ...,
         pushback: _builtins.bool = ...,
+        retry_after_s: _builtins.int = ...,
+        advice: _builtins.str = ...,
+        lasting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "pushback", b"pushback", "refusal", b"refusal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "code", b"code", "lasting", b"lasting", "pushback", b"pushback", "refusal", b"refusal", "retry_after_s", b"retry_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
