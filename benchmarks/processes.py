@@ -228,6 +228,7 @@ def _configuration(upstream: str, transport: str) -> dict[str, Any]:
             "drain_delay_s": 0,
             "drain_grace_s": 1,
         },
+        "admin": {"listen": None},
         "upstream": {
             "transport": {"transport": transport},
             "regions": {"local": {"endpoint": f"http://{upstream}"}},

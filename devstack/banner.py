@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ _TEXT: Final = """\
 {rule}
   gRPC      {address}   plain text, reflection on
   health    {health}
+  admin     http://{admin}   /metrics, /livez, /readyz, /version
   emulator  {emulator}   the cloud's REST API; control under /_emulator
 
   API keys, as metadata `authorization: Bearer KEY`:
@@ -52,10 +54,18 @@ AUDIT_KEY, AUDIT_ANCHORS = "key", "anchors"
 """Files beside the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything listens; `emulator` is a URL, the others are `host:port`."""
+
+    address: str
+    health: str
+    admin: str
+    emulator: str
+
+
 def banner(
-    address: str,
-    health: str,
-    emulator: str,
+    at: Addresses,
     tenants: Sequence[DevTenant],
     audit: Path | None = None,
 ) -> str:
@@ -75,9 +85,10 @@ def banner(
     )
     return _TEXT.format(
         rule=_RULE,
-        address=address,
-        health=health,
-        emulator=emulator,
+        address=at.address,
+        health=at.health,
+        admin=at.admin,
+        emulator=at.emulator,
         keys=table,
         key=tenants[0].api_key,
         python=_typed(Path(sys.executable)),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from devstack.banner import AUDIT_ANCHORS, AUDIT_KEY, banner
+from devstack.banner import AUDIT_ANCHORS, AUDIT_KEY, Addresses, banner
 from devstack.tenants import TENANTS, DevTenant
 from emulator import settings as emulated
 from emulator.server import running_emulator
@@ -28,6 +28,8 @@ _ENVIRON: Final = {
     "TOKENS": "as public as everything here",
 }
 _DRAIN_GRACE_S: Final = 1
+_ADMIN_LISTEN: Final = "127.0.0.1:0"
+"""A free port: it is printed."""
 _POLL_S: Final = 0.2
 """Emulated work is done in seconds."""
 
@@ -55,6 +57,7 @@ def configuration(
             "drain_delay_s": 0,
             "drain_grace_s": _DRAIN_GRACE_S,
         },
+        "admin": {"listen": _ADMIN_LISTEN},
         "upstream": {
             "regions": {
                 region: {"endpoint": endpoint, "iam_endpoint": endpoint}
@@ -147,7 +150,13 @@ async def run_stack(
             raise AddressTaken(emulator_listen) from error
 
         def ready(app: App) -> None:
-            click.echo(banner(app.address, app.health_address, cloud.base_url, TENANTS, audit))
+            click.echo(
+                banner(
+                    Addresses(app.address, app.health_address, app.admin_address, cloud.base_url),
+                    TENANTS,
+                    audit,
+                )
+            )
 
         config = configuration(cloud.base_url, listen, health_listen, log_level, audit)
         try:

@@ -9,11 +9,14 @@ import random
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import structlog
 
 from gateway import telemetry
+from gateway.admin.port import admin_port
+from gateway.admin.probes import Check, Finding, store_answers
 from gateway.audit.log import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
@@ -82,6 +85,8 @@ class App:
     servers: Servers
     current: Current
     reloader: Reloader | None
+    admin_address: str
+    """Empty where there is no admin port."""
 
     @property
     def address(self) -> str:
@@ -193,8 +198,52 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
         yield App(
-            catalog, client, store, quota.recovery, submissions, hub, servers, current, reloader
+            catalog,
+            client,
+            store,
+            quota.recovery,
+            submissions,
+            hub,
+            servers,
+            current,
+            reloader,
+            await stack.enter_async_context(_admin_port(config, servers, current, store, audit)),
         )
+
+
+def _admin_port(
+    config: Config, servers: Servers, current: Current, store: Store, audit: Audit
+) -> AbstractAsyncContextManager[str]:
+    return admin_port(
+        config.admin,
+        lambda: not servers.health.stalled,
+        _checks(servers, current, store, audit),
+        lambda: current.snapshot.version,
+        None,
+    )
+
+
+def _checks(servers: Servers, current: Current, store: Store, audit: Audit) -> dict[str, Check]:
+    """What this process needs on its own side in order to take calls."""
+
+    async def serving() -> Finding:
+        return Finding(
+            good=servers.health.serving, text="" if servers.health.serving else "draining"
+        )
+
+    async def configuration() -> Finding:
+        return Finding(good=True, text=f"version {current.snapshot.version}")
+
+    async def recorded() -> Finding:
+        text = "" if audit.on else "there is no audit log"
+        return Finding(good=not audit.trouble, text=audit.trouble or text)
+
+    return {
+        "serving": serving,
+        "configuration": configuration,
+        "store": lambda: store_answers(store),
+        "audit": recorded,
+    }
 
 
 async def _follow_tasks(

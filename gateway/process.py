@@ -103,6 +103,8 @@ def _tell(app: App, config: Config) -> None:
         "config": app.current.snapshot.version,
         "audit": config.audit.kind,
     }
+    if app.admin_address:
+        known["admin"] = app.admin_address
     log.info("serving", address=app.address, health=app.health_address, **known)
     if config.page_token_key is None:
         log.warning(

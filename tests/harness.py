@@ -82,6 +82,7 @@ def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **serve
             "drain_grace_s": 2,
             **server,
         },
+        "admin": {"listen": None},
         "upstream": {
             "regions": {
                 region: {"endpoint": endpoint, "iam_endpoint": endpoint}

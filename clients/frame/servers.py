@@ -185,6 +185,7 @@ def _configuration(servers: Servers) -> Mapping[str, Any]:
                 "key_file": str(folder / "server.key"),
             },
         },
+        "admin": {"listen": None},
         "upstream": {
             "regions": {_REGION: {"endpoint": servers.emulator, "iam_endpoint": servers.emulator}},
             "credentials": {

@@ -49,6 +49,11 @@ class Audit:
     def on(self) -> bool:
         return self._writer is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be recorded now; empty while it can."""
+        return self._writer.trouble if self._writer is not None else ""
+
     def take_over(self, rules: Sequence[LevelRule]) -> None:
         """Other rules, for the calls that begin from now on."""
         self._levels = Levels(rules)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.admin.settings import AdminSettings
 from gateway.audit.settings import AuditSettings
 from gateway.changes.settings import TaskSettings
 from gateway.config.checks import cross_checks
@@ -57,6 +58,9 @@ class Config(BaseModel):
 
     server: ServerSettings = Field(
         default_factory=ServerSettings, description="Where the server listens and how it ends."
+    )
+    admin: AdminSettings = Field(
+        default_factory=AdminSettings, description="The HTTP port of probes and Prometheus."
     )
     upstream: UpstreamSettings = Field(
         description="The cloud: its regions and the credentials for it."

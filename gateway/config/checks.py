@@ -8,12 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
+
+from gateway.admin.settings import AdminSettings
 from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean, path_text
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.rpc.settings import ServerSettings
 
 _REGION_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_EVERY: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - compared only
 _OWN: Final = {
     "tenant": "this tenant",
     "project": "one of the tenant's projects",
@@ -33,7 +37,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         for path, tenant in tenants
         for pair in entries(tenant.get("projects"), (*path, "projects"))
     ]
-    yield from _listeners(mapping(data.get("server")))
+    yield from _listeners(data)
     yield from unique(
         [
             (("issuers", name, "issuer"), mapping(each).get("issuer"))
@@ -77,19 +81,39 @@ def _limits_once(path: KeyPath, holder: Mapping[str, Any]) -> Found:
             )
 
 
-def _listeners(server: Mapping[str, Any]) -> Found:
-    listen, health = (
-        server.get(key, ServerSettings.model_fields[key].default)
-        for key in ("listen", "health_listen")
+def _listeners(data: Mapping[str, Any]) -> Found:
+    """Addresses that cannot be listened on together."""
+    server, admin = mapping(data.get("server")), mapping(data.get("admin"))
+    wanted: tuple[tuple[KeyPath, object, str], ...] = (
+        (("server", "listen"), _of(server, ServerSettings, "listen"), ""),
+        (("server", "health_listen"), _of(server, ServerSettings, "health_listen"), "Health"),
+        (("admin", "listen"), _of(admin, AdminSettings, "listen"), "The admin port"),
     )
-    if listen == health and not str(listen).endswith(":0"):
-        yield (
-            ("server", "health_listen"),
-            (
-                "is the same address as server.listen. Health answers on a port of its own: change"
-                " one of the two"
-            ),
-        )
+    for i, (path, address, what) in enumerate(wanted):
+        for other, taken, _ in wanted[:i]:
+            if _collide(address, taken):
+                same = "is the same address as" if address == taken else "is taken by"
+                yield (
+                    path,
+                    (
+                        f"{same} {path_text(other)}. {what} answers on a port of its own: change"
+                        " one of the two"
+                    ),
+                )
+                break
+
+
+def _of(section: Mapping[str, Any], settings: type[BaseModel], key: str) -> object:
+    return section.get(key, settings.model_fields[key].default)
+
+
+def _collide(one: object, other: object) -> bool:
+    """Whether two addresses are the same, or one of them is every address of the machine."""
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    (host, _, port), (other_host, _, other_port) = one.rpartition(":"), other.rpartition(":")
+    same = host == other_host or not _EVERY.isdisjoint((host, other_host))
+    return same and port == other_port != "0"
 
 
 def _shared(projects: list[Entry]) -> Found:

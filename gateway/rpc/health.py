@@ -53,6 +53,16 @@ class Health:
         threading.Thread(target=self._look, name="health-loop", daemon=True).start()
         self.announce(serving=True)
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the event loop stands still."""
+        return self._stalled
+
+    @property
+    def serving(self) -> bool:
+        """What was announced."""
+        return self._serving
+
     def announce(self, *, serving: bool) -> None:
         with self._lock:
             self._serving = serving

@@ -60,11 +60,11 @@ class Servers:
         names = tuple(service_names)
         if settings.reflection:
             add_reflection(self._services, names)
-        self._health = Health(names, settings.stall_s)
+        self.health = Health(names, settings.stall_s)
         self._health_server = grpc.server(
             ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),)
         )
-        self._health.add_to(self._health_server)
+        self.health.add_to(self._health_server)
         channelz.add_channelz_servicer(self._health_server)
         self.address = settings.listen
         self.health_address = settings.health_listen
@@ -75,7 +75,7 @@ class Servers:
         self.health_address = self._bind(self._health_server, self._settings.health_listen, None)
         await self._services.start()
         self._health_server.start()
-        self._health.start()
+        self.health.start()
 
     async def drain(
         self, end_streams: Callable[[float], Awaitable[None]], release: Callable[[], None]
@@ -86,7 +86,7 @@ class Servers:
         `end_streams` has every stream ended within the seconds given. `release` is called shortly
         before the grace ends and must have the calls that are left answered at once.
         """
-        self._health.announce(serving=False)
+        self.health.announce(serving=False)
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
         await end_streams(min(grace_s, _STREAMS_S))
@@ -101,7 +101,7 @@ class Servers:
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls and cuts the rest after the grace."""
         await self._services.stop(grace_s)
-        self._health.end()
+        self.health.end()
         await asyncio.to_thread(self._health_server.stop(0).wait)
 
     def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type

@@ -22,6 +22,7 @@ def configuration(endpoint: str = NOBODY, **sections: Any) -> dict[str, Any]:
     key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
     return {
         "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0},
+        "admin": {"listen": None},
         "upstream": {"regions": {REGION: {"endpoint": endpoint}}, "credentials": {"main": key}},
         "tenants": [tenant_entry("payments")],
         **sections,

@@ -26,7 +26,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from devstack.banner import banner
+from devstack.banner import Addresses, banner
 from devstack.launch import Launched, launched
 from devstack.tenants import PAYMENTS, TENANTS
 from tests.ports import free_port
@@ -259,7 +259,7 @@ def test_the_banner_says_where_buf_comes_from_when_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    text = banner("a:1", "b:2", "http://c:3", TENANTS)
+    text = banner(Addresses("a:1", "b:2", "d:4", "http://c:3"), TENANTS)
     assert "The same with buf, by reflection, which `make test` installs:\n\nbuf curl" in text
     assert "`cbr-gateway demo`" in text
 
@@ -291,6 +291,7 @@ def test_other_machines_are_served_when_told_so() -> None:
 
 CONFIG = """\
 server: {{listen: "127.0.0.1:0", health_listen: "127.0.0.1:{health}", drain_delay_s: 1, drain_grace_s: 1}}
+admin: {{listen: null}}
 upstream:
   regions: {{cn-north-4: {{endpoint: "{endpoint}"}}}}
   credentials: {{main: {{kind: access_key, access_key: {{env: TEST_AK}}, secret_key: {{env: TEST_SK}}}}}}

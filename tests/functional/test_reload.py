@@ -83,6 +83,7 @@ def main_file(folder: Path, endpoint: str, **server: Any) -> Path:
         json.dumps(
             {
                 "server": listens,
+                "admin": {"listen": None},
                 "upstream": upstream,
                 "tenants_dir": str(folder / "tenants"),
                 "log": {"level": "debug"},

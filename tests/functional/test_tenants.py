@@ -164,6 +164,7 @@ def two_projects(endpoint):
     ]
     return {
         "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0"},
+        "admin": {"listen": None},
         "upstream": {
             "regions": {REGION: {"endpoint": endpoint}},
             "credentials": {

@@ -68,6 +68,7 @@ def configuration(folder: Path, endpoint: str) -> Path:
             "tls": tls,
             "drain_delay_s": 0,
         },
+        "admin": {"listen": None},
         "upstream": {
             "regions": {REGION: {"endpoint": endpoint, "iam_endpoint": endpoint}},
             "credentials": {"main": key},

@@ -46,6 +46,7 @@ class Process:
                 "drain_grace_s": 1,
                 "limits": {"max_pending_requests": 1000, "max_concurrent_streams": 1000},
             },
+            "admin": {"listen": None},
             "upstream": {
                 "regions": {
                     region: {"endpoint": cloud.base_url} for region in (REGION, STANDBY_REGION)

@@ -29,6 +29,7 @@ class Site:
         key = {"kind": "access_key", "access_key": {"env": "AK"}, "secret_key": {"env": "SK"}}
         config = {
             "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0},
+            "admin": {"listen": None},
             "upstream": {"regions": {REGION: {"endpoint": endpoint}}, "credentials": {"main": key}},
             "tenants_dir": str(folder / "tenants"),
             "limits": general,

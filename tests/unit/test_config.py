@@ -164,6 +164,24 @@ MISTAKES = {
             " answers on a port of its own: change one of the two"
         ),
     ),
+    "one port for three": (
+        "admin: {listen: 127.0.0.1:50052}",
+        (
+            "admin.listen (gateway.yaml:1): is the same address as server.health_listen. The admin"
+            " port answers on a port of its own: change one of the two"
+        ),
+    ),
+    "a port of every address": (
+        "server: {listen: 0.0.0.0:50053}",
+        (
+            "admin.listen (gateway.yaml:1): is taken by server.listen. The admin port answers on a"
+            " port of its own: change one of the two"
+        ),
+    ),
+    "admin address": (
+        "admin:\n  listen: 50053",
+        "admin.listen (gateway.yaml:2): must be text. Put quotes around it",
+    ),
     "the same limit twice": (
         (
             "limits: [{metric: vaults, level: tenant, value: 1}, {metric: vaults, level: tenant,"

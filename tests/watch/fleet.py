@@ -40,7 +40,9 @@ class Member:
             "drain_grace_s": 3,
             **self._sections.get("server", {}),
         }
-        file.write_text(yaml.safe_dump({**self._sections, "server": server}))
+        file.write_text(
+            yaml.safe_dump({"admin": {"listen": None}, **self._sections, "server": server})
+        )
         path = os.pathsep.join(
             str(ROOT / part) for part in ("generated/python", "clients/python", ".")
         )
