@@ -84,7 +84,7 @@ class Probes:
 async def store_answers(store: Store) -> Finding:
     """Whether the store can be read."""
     try:
-        await store.overrides_version()
+        await store.overrides.version()
     except StoreDown:
         return Finding(good=False, text="the store does not answer; the log has why")
     return Finding(good=True)

@@ -95,7 +95,7 @@ async def test_a_store_that_is_down_makes_it_unready(monkeypatch):
         async def down():
             raise StoreDown("redis://user:canary@store does not answer")
 
-        monkeypatch.setattr(world.app.store, "overrides_version", down)
+        monkeypatch.setattr(world.app.store.overrides, "version", down)
         ready = await client.get(f"{url}/readyz")
         assert ready.status_code == 503
         assert "[-]store failed: the store does not answer; the log has why\n" in ready.text
