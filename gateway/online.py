@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from cbrgateway.v1 import errors_pb2
+from cbrgateway.v1 import errors_pb2, policy_pb2, task_pb2, vault_pb2
+from google.protobuf.message import Message
 
 from gateway.clock import SystemClock
 from gateway.config import Config
@@ -24,10 +25,10 @@ from gateway.upstream.reader import UpstreamReader, unlisted
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
-LISTS: Final = {
-    "vaults": "VaultService/ListVaults",
-    "policies": "PolicyService/ListPolicies",
-    "tasks": "TaskService/ListTasks",
+_LISTS: Final = {
+    "vaults": vault_pb2.ListVaultsRequest(page_size=1),
+    "policies": policy_pb2.ListPoliciesRequest(page_size=1),
+    "tasks": task_pb2.ListTasksRequest(page_size=1),
 }
 """What the gateway itself lists: to count, to find lost changes, and for those who watch."""
 _AT_ONCE: Final = 16
@@ -101,9 +102,9 @@ async def look(config: Config, catalog: Catalog, within_s: float) -> list[Proble
 async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) -> list[Problem]:
     problems = []
     async with turns:
-        for what, rpc in LISTS.items():
+        for what, one in _LISTS.items():
             try:
-                await reader.answer(rpc, place.project, {"page_size": 1})
+                await reader.answer(one, Message, place.project)
             except GatewayError as error:
                 problems.append(Problem(place, what, unlisted(error)))
                 if error.reason != errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -121,9 +121,8 @@ class TaskEnds:
         note = Note.of(op.note) if op is not None else None
         if op is None or note is None or task_id in note.ended:
             return True
-        answer: Any = await self.reader.read(
-            "TaskService/GetTask", each.project, {"task_id": task_id}
-        )
+        asked = task_pb2.GetTaskRequest(task_id=task_id)
+        answer = await self.reader.read(asked, task_pb2.GetTaskResponse, each.project)
         task = answer.task if answer is not None else None
         if task is not None and not task.HasField("end_time"):
             return False

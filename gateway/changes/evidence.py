@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final
 
+from cbrgateway.v1 import backup_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -89,12 +90,14 @@ async def _made(case: Case, creation: AnyCreation) -> Evidence:
 
 async def _proven(case: Case, proof: AnyProof) -> Evidence:
     """Whether objects show by their state that the change was carried out."""
-    plan, sent = case.reader.catalog[proof.rpc].response_plan, case.binding.members(case.request)
+    sent = case.binding.members(case.request)
     seen = []
     for each in proof.ids(case.request):
-        observed = await case.reader.read(proof.rpc, case.project, {proof.field: each})
+        asked = proof.read.request(each)
+        observed = await case.reader.read(asked, proof.read.response, case.project)
         if observed is None:
             return Evidence(Sign.ABSENT)
+        plan = case.reader.catalog.asked_by(asked).response_plan
         seen.append(ReadBack(case.request, observed, sent, plan.write(observed)))
     found = proof.proven(seen)
     if found is None:
@@ -128,9 +131,8 @@ async def _described(
     """
     ours, silent = [], []
     for checkpoint_id in dict.fromkeys(task.checkpoint_id for task in tasks):
-        backups = await case.reader.rows(
-            "BackupService/ListBackups", case.project, "backups", checkpoint_id=checkpoint_id
-        )
+        asked = backup_pb2.ListBackupsRequest(checkpoint_id=checkpoint_id)
+        backups = await case.reader.rows(asked, backup_pb2.Backup, case.project)
         shown = {backup.description for backup in backups}
         if shown == {sent}:
             ours.append(checkpoint_id)
@@ -146,7 +148,7 @@ async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
     traits = case.binding.traits
     if traits.result is not None:
         read = traits.result.shown_by
-        seen = await case.reader.read(read.rpc, case.project, read.fields(tasks[0]))
+        seen = await case.reader.read(read.request(tasks[0]), read.response, case.project)
         return case.response(**traits.result.response(seen)) if seen else None
     return case.response(**traits.answer(case.request, tasks)) if traits.answer else None
 
@@ -170,6 +172,6 @@ async def _seen(case: Case) -> Evidence:
     if await gone(case.reader, case.op.rpc, case.trace):
         return Evidence(Sign.FOUND, case.response())
     if case.binding.retry_class is RetryClass.CONVERGE:
-        response = await case.reader.in_force(case.op.rpc, case.project, case.request)
+        response = await case.reader.in_force(case.request, case.project)
         return Evidence(Sign.ABSENT) if response is None else Evidence(Sign.FOUND, response)
     return seen

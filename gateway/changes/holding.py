@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import structlog
+from cbrgateway.v1 import task_pb2
 
 from gateway.changes.record import Note, OperationDetail
 from gateway.clock import Clock
@@ -123,7 +124,9 @@ class Holdings:
             return False
         for task_id in note.task_ids:
             shown = await self.reader.read(
-                "TaskService/GetTask", OperationDetail.of(op.detail).project, {"task_id": task_id}
+                task_pb2.GetTaskRequest(task_id=task_id),
+                task_pb2.GetTaskResponse,
+                OperationDetail.of(op.detail).project,
             )
             if shown is not None and not shown.task.HasField("end_time"):
                 return False

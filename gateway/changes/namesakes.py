@@ -18,6 +18,7 @@ from typing import Any, Final
 from gateway.changes.case import Case
 from gateway.changes.record import OperationDetail
 from gateway.state import OperationView, State
+from gateway.upstream.codec import rows_field
 from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.remote_clock import latest
@@ -36,19 +37,15 @@ def name_in(creation: AnyCreation, request: Any) -> str:  # noqa: ANN401 - the r
 
 async def listed(creation: AnyCreation, reader: UpstreamReader, project: str) -> list[Any]:
     """All that CBR lists of what a create makes. Raises GatewayError when any page fails."""
-    return await reader.rows(creation.listing, project, creation.rows)
+    return await reader.rows(creation.listed(), creation.row, project)
 
 
 async def named(
     creation: AnyCreation, reader: UpstreamReader, project: str, name: str
 ) -> list[Any]:
     """Those that have the name. Raises as `listed`."""
-    filters = {"name": name} if creation.filters_names else {}
-    return [
-        row
-        for row in await reader.rows(creation.listing, project, creation.rows, **filters)
-        if row.name == name
-    ]
+    asked = creation.named(name) if creation.named else creation.listed()
+    return [row for row in await reader.rows(asked, creation.row, project) if row.name == name]
 
 
 def topic(project_id: str) -> str:
@@ -122,7 +119,7 @@ def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> b
     if (
         not unknown
         or theirs.traits.creates is None
-        or theirs.traits.creates.listing != creation.listing
+        or theirs.traits.creates.row is not creation.row
     ):
         return False
     trace = OperationDetail.of(other.detail)
@@ -133,10 +130,9 @@ def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> b
 
 def _as_sent(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN401 - a row of any list
     sent = case.binding.members(case.request)[creation.member]
-    listed = case.reader.catalog[creation.listing]
-    shown = listed.response_plan.write(listed.response_type(**{creation.rows: [row]}))[
-        creation.rows
-    ]
+    listed = case.reader.catalog.asked_by(creation.listed())
+    rows = rows_field(listed.descriptor.output_type)
+    shown = listed.response_plan.write(listed.response_type(**{rows: [row]}))[rows]
     assert isinstance(sent, dict)
     assert isinstance(shown, list)
     return shows(sent, shown[0], row.DESCRIPTOR)

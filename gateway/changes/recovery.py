@@ -12,7 +12,7 @@ An operation that was SENT never ends by time alone. A change is never sent agai
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ from gateway.upstream.declaration import Binding
 from gateway.upstream.exchange import ChangeResult
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.retry import READ_CAP_S
+from gateway.upstream.traits import AnyObjectRead
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 REFRESH_S: Final = 1.0
@@ -344,20 +345,24 @@ class Recovery:
         name = gone.id_of(request)
         self._start(
             f"gone-{name}",
-            self._give_back(name, (gone.rpc, project, gone.fields(request)), amounts, fence),
+            self._give_back(name, lambda: self._gone(gone, request, project), amounts, fence),
         )
+
+    async def _gone(self, shown_by: AnyObjectRead, request: Message, project: str) -> bool:
+        asked = shown_by.request(request)
+        return await self.reader.read(asked, shown_by.response, project) is None
 
     async def _give_back(
         self,
         name: str,
-        where: tuple[str, str, Mapping[str, object]],
+        gone: Callable[[], Awaitable[bool]],
         amounts: Mapping[str, int],
         fence: int | None,
     ) -> None:
         for delay_s in (0.0, 0.2, 0.5, *POLLS_S[1:]):
             await self.clock.sleep(delay_s)
             try:
-                if await self.reader.read(*where) is None:
+                if await gone():
                     failpoint.reach("object_gone")
                     for key, amount in amounts.items():
                         await self.counters.adjust(key, amount, name, fence)

@@ -38,13 +38,15 @@ class Room:
             return
         try:
             seen = await self.reader.read(
-                "VaultService/GetVault", project, {"vault_id": request.vault_id}
+                vault_pb2.GetVaultRequest(vault_id=request.vault_id),
+                vault_pb2.GetVaultResponse,
+                project,
             )
             if seen is None or not await self._in_the_way(seen.vault, adding, project):
                 return
-            delete = self.reader.catalog["VaultService/DeleteVaultTag"]
-            asked = delete.request_type(vault_id=request.vault_id, key=MARKER)
-            await self.client.call(delete, asked, account, project, left_s)
+            delete = vault_pb2.DeleteVaultTagRequest(vault_id=request.vault_id, key=MARKER)
+            binding = self.reader.catalog.asked_by(delete)
+            await self.client.call(binding, delete, account, project, left_s)
         except (GatewayError, StoreDown, KeyError) as error:
             log.warning(
                 "cannot see whether the gateway's own tag takes a place that is needed",

@@ -222,7 +222,9 @@ class ChangeRunner:
         read = deltas.read_first(change.binding, limits, change.scope)
         fence = await self.counters.fence() if read or deltas.gives_back(change.binding) else None
         return (
-            await self.reader.read(read.rpc, change.scope.project, read.fields(change.request))
+            await self.reader.read(
+                read.request(change.request), read.response, change.scope.project
+            )
             if read
             else None
         ), fence

@@ -3,11 +3,10 @@ deleted is gone.
 """
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.changes.correlation import ALWAYS, Claim
 from gateway.changes.record import OperationDetail
@@ -34,12 +33,12 @@ async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list
     Raises GatewayError, and KeyError for a project that is not served.
     """
     search = own.search
-    wanted: dict[str, Any] = {"vault_id": search.vault_id}
+    wanted = task_pb2.ListTasksRequest(vault_id=search.vault_id)
     if own.began != ALWAYS:
-        wanted["start_time"] = Timestamp(seconds=int(own.began))
+        wanted.start_time.seconds = int(own.began)
     if len(search.kinds) == 1 and search.kinds[0] != task_pb2.TASK_TYPE_OTHER:
-        wanted["type"] = search.kinds[0]
-    return await reader.understood("TaskService/ListTasks", project, "tasks", wanted)
+        wanted.type = search.kinds[0]
+    return await reader.understood(wanted, task_pb2.Task, project)
 
 
 async def listed_since(
@@ -49,12 +48,10 @@ async def listed_since(
 
     Answers and raises as `listed`.
     """
-    since = (
-        {}
-        if began == ALWAYS
-        else {"start_time": Timestamp(seconds=int(began // _GRAIN_S * _GRAIN_S))}
-    )
-    return await reader.understood("TaskService/ListTasks", project, "tasks", since)
+    wanted = task_pb2.ListTasksRequest()
+    if began != ALWAYS:
+        wanted.start_time.seconds = int(began // _GRAIN_S * _GRAIN_S)
+    return await reader.understood(wanted, task_pb2.Task, project)
 
 
 def age_s(reader: UpstreamReader, trace: OperationDetail, otherwise_s: float) -> float:
@@ -84,11 +81,5 @@ async def gone(reader: UpstreamReader, rpc: str, trace: OperationDetail) -> bool
     shown_by = binding.traits.gone
     if shown_by is None:
         return False
-    return (
-        await reader.read(
-            shown_by.rpc,
-            trace.project,
-            shown_by.fields(binding.request_type.FromString(trace.request)),
-        )
-        is None
-    )
+    asked = shown_by.request(binding.request_type.FromString(trace.request))
+    return await reader.read(asked, shown_by.response, trace.project) is None

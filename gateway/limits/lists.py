@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from cbrgateway.v1 import errors_pb2
+from cbrgateway.v1 import errors_pb2, policy_pb2, types_pb2, vault_pb2
+from google.protobuf.message import Message
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.limits.counts import Problem
 from gateway.limits.listing import Listing
 from gateway.upstream.amounts import Metric
-from gateway.upstream.reader import UpstreamReader, unlisted
+from gateway.upstream.reader import Row, UpstreamReader, unlisted
 
 _AT_ONCE: Final = 8
 
@@ -44,8 +45,10 @@ class Lists:
         vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
         async with self._turns:
             listing = Listing(
-                await self._rows(vaults, project, "VaultService/ListVaults", "vaults"),
-                await self._rows(policies, project, "PolicyService/ListPolicies", "policies"),
+                await self._rows(vaults, project, vault_pb2.ListVaultsRequest(), types_pb2.Vault),
+                await self._rows(
+                    policies, project, policy_pb2.ListPoliciesRequest(), policy_pb2.Policy
+                ),
             )
         known = {part for part, metric in parts.items() if listing.knows(metric)}
         if unsized := [part for part in vaults if part not in known and listing.vaults is not None]:
@@ -55,15 +58,15 @@ class Lists:
         return listing
 
     async def _rows(
-        self, parts: Sequence[str], project: str, rpc: str, rows: str
-    ) -> list[Any] | None:
+        self, parts: Sequence[str], project: str, request: Message, row: type[Row]
+    ) -> list[Row] | None:
         """One list of a project, for the counts that need it; None when there are none, or it
         cannot be read.
         """
         if not parts:
             return None
         try:
-            return await self.reader.rows(rpc, project, rows)
+            return await self.reader.rows(request, row, project)
         except KeyError:
             # It was taken out of the configuration just now.
             return None

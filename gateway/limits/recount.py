@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from cbrgateway.v1 import backup_share_pb2
 from google.protobuf.message import Message
 
 from gateway import failpoint
@@ -208,9 +209,8 @@ class Recounter:
         began = self.clock.monotonic()
         recent = await self._recent(lambda traits: traits.shares)
         fence = await self.counters.fence()
-        rows = await self.reader.rows(
-            "BackupShareService/ListBackupMembers", project, "members", backup_id=backup_id
-        )
+        asked = backup_share_pb2.ListBackupMembersRequest(backup_id=backup_id)
+        rows = await self.reader.rows(asked, backup_share_pb2.Member, project)
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
         await self._check_still(began)
         await self.counters.recount(

@@ -5,6 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import agent_pb2
 
+from gateway.operations.reads import AGENT
 from gateway.upstream.read_back import cannot_tell
 from gateway.upstream.shown import shows
 from gateway.upstream.traits import Fields, ObjectRead, Proof, Proven, ReadBack, Traits
@@ -25,8 +26,7 @@ def _registered(
 REGISTER_AGENT: Final = Traits[agent_pb2.RegisterAgentRequest, agent_pb2.RegisterAgentResponse](
     rpc="AgentService/RegisterAgent",
     proof=Proof(
-        rpc="AgentService/GetAgent",
-        field="agent_id",
+        read=AGENT,
         ids=lambda request: [request.agent.agent_id],
         proven=_registered,
     ),
@@ -76,5 +76,5 @@ UNREGISTER_AGENT: Final = Traits[
     agent_pb2.UnregisterAgentRequest, agent_pb2.UnregisterAgentResponse
 ](
     rpc="AgentService/UnregisterAgent",
-    gone=ObjectRead("AgentService/GetAgent", "agent_id", lambda request: request.agent_id),
+    gone=ObjectRead(AGENT, lambda request: request.agent_id),
 )

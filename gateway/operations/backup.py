@@ -8,6 +8,7 @@ from cbrgateway.v1 import backup_pb2, task_pb2
 
 from gateway.errors import field_invalid
 from gateway.operations.growth import one
+from gateway.operations.reads import BACKUP
 from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.task_search import Search, Task, subjects_of
@@ -76,7 +77,7 @@ REPLICATE_BACKUP: Final = Traits[
 
 DELETE_BACKUP: Final = Traits[backup_pb2.DeleteBackupRequest, backup_pb2.DeleteBackupResponse](
     rpc="BackupService/DeleteBackup",
-    gone=ObjectRead("BackupService/GetBackup", "backup_id", lambda request: request.backup_id),
+    gone=ObjectRead(BACKUP, lambda request: request.backup_id),
     search=lambda request, _answer: Search((task_pb2.TASK_TYPE_DELETE,), (request.backup_id,)),
     answer=lambda _request, _tasks: {},
 )

@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import checkpoint_pb2, task_pb2
 
 from gateway.operations.growth import one
+from gateway.operations.reads import CHECKPOINT
 from gateway.operations.searches import REPLICATIONS, ids
 from gateway.upstream.amounts import Metric
 from gateway.upstream.marker import description
@@ -46,9 +47,7 @@ def _backing_up(
 
 
 _RESULT: Final = Result[checkpoint_pb2.GetCheckpointResponse](
-    shown_by=ObjectRead(
-        "CheckpointService/GetCheckpoint", "checkpoint_id", lambda task: task.checkpoint_id
-    ),
+    shown_by=ObjectRead(CHECKPOINT, lambda task: task.checkpoint_id),
     response=lambda seen: {"checkpoint": seen.checkpoint},
 )
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import vault_pb2
 
+from gateway.operations.reads import VAULT
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.traits import Deltas, ObjectRead, ReadFirst, Request
 
@@ -38,9 +39,7 @@ def grown(
 def size_first(resize: Callable[[Request], Resize]) -> ReadFirst[Request]:
     """The vault whose size is changed."""
     return ReadFirst(
-        shown_by=ObjectRead(
-            "VaultService/GetVault", "vault_id", lambda request: resize(request).vault_id
-        ),
+        shown_by=ObjectRead(VAULT, lambda request: resize(request).vault_id),
         metrics=_SIZES,
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import order_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
+from gateway.operations.reads import VAULT
 from gateway.upstream.amounts import Resize
 from gateway.upstream.traits import Proof, Proven, ReadBack, Traits
 
@@ -36,8 +37,7 @@ CHANGE_ORDER: Final = Traits[order_pb2.ChangeOrderRequest, order_pb2.ChangeOrder
     read_first=size_first(_resized),
     resize=_resized,
     proof=Proof(
-        rpc="VaultService/GetVault",
-        field="vault_id",
+        read=VAULT,
         ids=lambda request: [request.resource_id],
         proven=_grown,
     ),
@@ -49,8 +49,7 @@ UPDATE_ORDER: Final = Traits[order_pb2.UpdateOrderRequest, order_pb2.UpdateOrder
     read_first=size_first(_resized),
     resize=_resized,
     proof=Proof(
-        rpc="VaultService/GetVault",
-        field="vault_id",
+        read=VAULT,
         ids=lambda request: [request.resource_id],
         proven=_grown,
     ),

@@ -4,6 +4,7 @@ from typing import Final
 
 from cbrgateway.v1 import organization_policy_pb2 as pb
 
+from gateway.operations.reads import ORGANIZATION_POLICY
 from gateway.upstream.traits import ObjectRead, Traits
 
 CREATE_ORGANIZATION_POLICY: Final = Traits[
@@ -19,8 +20,7 @@ DELETE_ORGANIZATION_POLICY: Final = Traits[
 ](
     rpc="OrganizationPolicyService/DeleteOrganizationPolicy",
     gone=ObjectRead(
-        "OrganizationPolicyService/GetOrganizationPolicy",
-        "organization_policy_id",
+        ORGANIZATION_POLICY,
         lambda request: request.organization_policy_id,
     ),
 )

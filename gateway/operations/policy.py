@@ -6,6 +6,7 @@ from cbrgateway.v1 import policy_pb2
 
 from gateway.errors import field_invalid
 from gateway.operations.growth import one
+from gateway.operations.reads import POLICY
 from gateway.upstream.amounts import Metric
 from gateway.upstream.lookup import POLICY_MARK
 from gateway.upstream.traits import Creation, ObjectRead, Traits
@@ -22,8 +23,8 @@ def _check_name(
 
 
 _MADE: Final = Creation[policy_pb2.Policy](
-    listing="PolicyService/ListPolicies",
-    rows="policies",
+    row=policy_pb2.Policy,
+    listed=policy_pb2.ListPoliciesRequest,
     member="policy",
     made=lambda policy: policy.trigger.properties.start_time,
     response=lambda policy: {"policy": policy},
@@ -56,5 +57,5 @@ LIST_POLICIES: Final = Traits[policy_pb2.ListPoliciesRequest, policy_pb2.ListPol
 DELETE_POLICY: Final = Traits[policy_pb2.DeletePolicyRequest, policy_pb2.DeletePolicyResponse](
     rpc="PolicyService/DeletePolicy",
     deltas=one(Metric.POLICIES, -1),
-    gone=ObjectRead("PolicyService/GetPolicy", "policy_id", lambda request: request.policy_id),
+    gone=ObjectRead(POLICY, lambda request: request.policy_id),
 )

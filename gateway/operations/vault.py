@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
+from gateway.operations.reads import VAULT
 from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
 from gateway.upstream.marker import MARKER, MAX_TAGS
@@ -48,12 +49,12 @@ def _mark(request: vault_pb2.CreateVaultRequest | vault_pb2.OrderVaultRequest, o
 
 def _made(response: Callable[[types_pb2.Vault], Fields]) -> Creation[types_pb2.Vault]:
     return Creation(
-        listing="VaultService/ListVaults",
-        rows="vaults",
+        row=types_pb2.Vault,
+        listed=vault_pb2.ListVaultsRequest,
+        named=lambda name: vault_pb2.ListVaultsRequest(name=name),
         member="vault",
         made=lambda vault: vault.create_time,
         response=response,
-        filters_names=True,
     )
 
 
@@ -102,8 +103,8 @@ def _removed(
     )
 
 
-_DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest](
-    "VaultService/GetVault", "vault_id", lambda request: request.vault_id
+_DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest, vault_pb2.GetVaultResponse](
+    VAULT, lambda request: request.vault_id
 )
 
 DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVaultResponse](
@@ -179,8 +180,7 @@ CHANGE_VAULT_CHARGING_MODE: Final = Traits[
 ](
     rpc="VaultService/ChangeVaultChargingMode",
     proof=Proof(
-        rpc="VaultService/GetVault",
-        field="vault_id",
+        read=VAULT,
         ids=lambda request: request.vault_ids,
         proven=_pre_paid,
     ),

@@ -4,6 +4,7 @@ ledger.
 
 from dataclasses import dataclass
 
+from cbrgateway.v1 import vault_pb2
 from google.protobuf.message import Message
 
 from gateway.changes import unmarked
@@ -65,7 +66,7 @@ class Forward:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is
         looked up all the same.
         """
-        read = self.changes.reader.catalog["VaultService/ListVaultTags"]
+        read = self.changes.reader.catalog.asked_by(vault_pb2.ListVaultTagsRequest())
         reply = await self.client.call(
             read,
             read_request(read, request),

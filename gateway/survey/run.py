@@ -129,11 +129,12 @@ async def _read(
         if number == _CALLS:
             return
         try:
-            validation.parse(binding, binding.request_type(**fields).SerializeToString())
+            request = binding.request_type(**fields)
+            validation.parse(binding, request.SerializeToString())
         except GatewayError as error:
             visit.unmade[binding.rpc] = error.message
             return
         try:
-            await reader.answer(binding.rpc, project, fields)
+            await reader.answer(request, binding.response_type, project)
         except GatewayError as error:
             visit.failed[binding.rpc] = reason_name(error.reason)

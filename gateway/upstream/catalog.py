@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cbrgateway.v1
 from google.protobuf.descriptor import ServiceDescriptor
@@ -34,6 +34,11 @@ class Catalog:
     """All bindings, in the order of the services and their RPCs."""
 
     bindings: Mapping[str, Binding]
+    _by_request: Mapping[type[Message], Binding] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_request = {binding.request_type: binding for binding in self}
+        object.__setattr__(self, "_by_request", by_request)
 
     def __getitem__(self, rpc: str) -> Binding:
         return self.bindings[rpc]
@@ -47,7 +52,7 @@ class Catalog:
 
     def asked_by(self, request: Message) -> Binding:
         """The RPC whose request it is."""
-        return next(binding for binding in self if binding.request_type is type(request))
+        return self._by_request[type(request)]
 
     def services(self) -> list[str]:
         """Full names of their services."""

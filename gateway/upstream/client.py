@@ -25,6 +25,7 @@ from gateway.upstream.declaration import IN_BODY, Binding, OnBadRow, RetryClass,
 from gateway.upstream.exchange import ChangeObserver, ChangeResult, Exchange, ReadBack, Route
 from gateway.upstream.http import HttpRequest
 from gateway.upstream.keyed_lock import KeyedLock
+from gateway.upstream.lookup import Response
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.quoting import encoded
 from gateway.upstream.remote_clock import RemoteClock
@@ -234,12 +235,14 @@ class Client:
         return Reply(message, reads.facts())
 
     async def _read(
-        self, rpc: str, request: Message, account: Account, deadline: Deadline
-    ) -> Message:
+        self, request: Message, response: type[Response], account: Account, deadline: Deadline
+    ) -> Response:
         """What CBR shows to the gateway itself, whoever the objects belong to; a list as a
         whole.
         """
-        return await self._whole(self._catalog[rpc], request, account, deadline)
+        shown = await self._whole(self._catalog.asked_by(request), request, account, deadline)
+        assert isinstance(shown, response)
+        return shown
 
     async def _whole(
         self, binding: Binding, request: Message, account: Account, deadline: Deadline

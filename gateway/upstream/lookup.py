@@ -8,7 +8,7 @@ of one.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from cbrgateway.v1 import (
     backup_pb2,
@@ -44,8 +44,16 @@ KNOWN: Final[Mapping[int, str]] = {
 POLICY_MARK: Final = "{}-"
 """What the name of a tenant's policy begins with, to be filled with its enterprise project."""
 
-Read = Callable[[str, Message, Account, Deadline], Awaitable[Any]]
-"""Makes one read, of lists as a whole: RPC, request, account, deadline."""
+Response = TypeVar("Response", bound=Message)
+
+
+class Read(Protocol):
+    """Makes one read, of lists as a whole."""
+
+    async def __call__(
+        self, request: Message, response: type[Response], account: Account, deadline: Deadline
+    ) -> Response: ...
+
 
 _SERVER: Final = protectability_pb2.PROTECTABLE_TYPE_SERVER
 _PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueType]] = {
@@ -95,7 +103,7 @@ class Lookup:
 
     async def backup(self, each: Id) -> bool:
         found = await self._get(
-            "BackupService/GetBackup", backup_pb2.GetBackupRequest(backup_id=each.value)
+            backup_pb2.GetBackupRequest(backup_id=each.value), backup_pb2.GetBackupResponse
         )
         # Enterprise projects span projects, and a backup that another project shares is shown here,
         # too.
@@ -109,14 +117,14 @@ class Lookup:
 
     async def checkpoint(self, each: Id) -> bool:
         found = await self._get(
-            "CheckpointService/GetCheckpoint",
             checkpoint_pb2.GetCheckpointRequest(checkpoint_id=each.value),
+            checkpoint_pb2.GetCheckpointResponse,
         )
         return found is not None and await self._vault(found.checkpoint.vault.id, self.account)
 
     async def policy(self, each: Id) -> bool:
         found = await self._get(
-            "PolicyService/GetPolicy", policy_pb2.GetPolicyRequest(policy_id=each.value)
+            policy_pb2.GetPolicyRequest(policy_id=each.value), policy_pb2.GetPolicyResponse
         )
         return found is not None and found.policy.name.startswith(
             POLICY_MARK.format(self.account.enterprise_project_id)
@@ -124,7 +132,7 @@ class Lookup:
 
     async def _vault(self, vault_id: str, account: Account) -> bool:
         found = await self._get(
-            "VaultService/GetVault", vault_pb2.GetVaultRequest(vault_id=vault_id), account
+            vault_pb2.GetVaultRequest(vault_id=vault_id), vault_pb2.GetVaultResponse, account
         )
         return found is not None and (
             not account.enterprise_project_id
@@ -132,7 +140,9 @@ class Lookup:
         )
 
     async def task(self, each: Id) -> bool:
-        found = await self._get("TaskService/GetTask", task_pb2.GetTaskRequest(task_id=each.value))
+        found = await self._get(
+            task_pb2.GetTaskRequest(task_id=each.value), task_pb2.GetTaskResponse
+        )
         if found is None:
             return False
         task = found.task
@@ -143,7 +153,7 @@ class Lookup:
         )
         if task.HasField("end_time"):
             wanted.end_time.seconds = task.end_time.seconds + _AROUND_S
-        listed = await self.read("TaskService/ListTasks", wanted, self.account, self.deadline)
+        listed = await self.read(wanted, task_pb2.ListTasksResponse, self.account, self.deadline)
         return any(row.id == each.value for row in listed.tasks)
 
     async def _held(self, ids: Sequence[str]) -> Collection[str]:
@@ -154,7 +164,9 @@ class Lookup:
                 resource_ids=ids[start : start + _IDS_AT_ONCE],
                 enterprise_project_id=self.account.enterprise_project_id,
             )
-            listed = await self.read("VaultService/ListVaults", wanted, self.account, self.deadline)
+            listed = await self.read(
+                wanted, vault_pb2.ListVaultsResponse, self.account, self.deadline
+            )
             held |= {resource.id for vault in listed.vaults for resource in vault.resources}
         self._servers += [each for each in ids if each in held]
         return held
@@ -167,7 +179,7 @@ class Lookup:
         wanted = protectability_pb2.GetProtectableRequest(
             protectable_type=kind, instance_id=each.value
         )
-        found = await self._get("ProtectabilityService/GetProtectable", wanted)
+        found = await self._get(wanted, protectability_pb2.GetProtectableResponse)
         if found is None:
             return False
         verdict = found.instance.protectable
@@ -184,16 +196,18 @@ class Lookup:
             wanted = protectability_pb2.GetProtectableRequest(
                 protectable_type=_SERVER, instance_id=server
             )
-            found = await self._get("ProtectabilityService/GetProtectable", wanted)
+            found = await self._get(wanted, protectability_pb2.GetProtectableResponse)
             self._disks |= (
                 {child.id for child in found.instance.children} if found is not None else set()
             )
         return self._disks
 
-    async def _get(self, rpc: str, request: Message, account: Account | None = None) -> Any | None:  # noqa: ANN401 - the response of any read
+    async def _get(
+        self, request: Message, response: type[Response], account: Account | None = None
+    ) -> Response | None:
         """The response; None when there is no such object, or the id could be none."""
         try:
-            return await self.read(rpc, request, account or self.account, self.deadline)
+            return await self.read(request, response, account or self.account, self.deadline)
         except GatewayError as error:
             if error.code in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
                 return None

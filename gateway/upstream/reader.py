@@ -3,10 +3,10 @@ error.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from cbrgateway.v1 import errors_pb2
+from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
@@ -14,10 +14,14 @@ from gateway.errors import GatewayError
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
+from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.remote_clock import RemoteClock, Span
 from gateway.upstream.rows import UnreadableRow, row_id
 from gateway.upstream.shared_reads import SharedReads
+
+Response = TypeVar("Response", bound=Message)
+Row = TypeVar("Row", bound=Message)
 
 _PAGE_SIZE: Final = 200
 _SCOPE: Final = "gateway/itself"
@@ -37,10 +41,12 @@ class UpstreamReader:
         self._account = account
         self._shared = SharedReads()
 
-    async def read(self, rpc: str, project: str, fields: Mapping[str, object]) -> Any | None:  # noqa: ANN401 - the response of any read
-        """The response; None when the object does not exist. Raises GatewayError."""
+    async def read(
+        self, request: Message, response: type[Response], project: str
+    ) -> Response | None:
+        """The response to a read; None when the object does not exist. Raises GatewayError."""
         try:
-            return await self.answer(rpc, project, fields)
+            return await self.answer(request, response, project)
         except GatewayError as error:
             if error.code == code_pb2.NOT_FOUND:
                 return None
@@ -48,28 +54,27 @@ class UpstreamReader:
 
     async def answer(
         self,
-        rpc: str,
+        request: Message,
+        response: type[Response],
         project: str,
-        fields: Mapping[str, object],
         on_bad_row: OnBadRow | None = None,
-    ) -> Any:  # noqa: ANN401
-        """The response of any read.
+    ) -> Response:
+        """The response to a read.
 
         Raises GatewayError, also when the object does not exist. `on_bad_row`: as for the client.
         """
-        binding = self.catalog[rpc]
-        return (
-            await self._client.call(
-                binding,
-                binding.request_type(**fields),
-                self.known(project),
-                _SCOPE,
-                None,
-                on_bad_row=on_bad_row,
-            )
-        ).message
+        reply = await self._client.call(
+            self.catalog.asked_by(request),
+            request,
+            self.known(project),
+            _SCOPE,
+            None,
+            on_bad_row=on_bad_row,
+        )
+        assert isinstance(reply.message, response)
+        return reply.message
 
-    async def rows(self, rpc: str, project: str, rows: str, **fields: object) -> list[Any]:
+    async def rows(self, request: Message, row: type[Row], project: str) -> list[Row]:
         """Every row of a list, once.
 
         Raises GatewayError when any page fails, or a row cannot be read: neither is a list without
@@ -78,46 +83,32 @@ class UpstreamReader:
         Those who ask at the same time may get the same rows: nobody changes them.
         """
         return await self._shared.answer(
-            self._name("rows", rpc, project, fields),
-            lambda: self._rows(rpc, project, rows, fields, None),
+            _name("rows", request, project), lambda: self._rows(request, row, project, None)
         )
 
     async def understood(
-        self, rpc: str, project: str, rows: str, fields: Mapping[str, object]
-    ) -> tuple[list[Any], bool]:
+        self, request: Message, row: type[Row], project: str
+    ) -> tuple[list[Row], bool]:
         """As `rows`, but without those that cannot be understood; and whether there were none."""
 
-        async def read() -> tuple[list[Any], bool]:
+        async def read() -> tuple[list[Row], bool]:
             bad: list[UnreadableRow] = []
-            found = await self._rows(rpc, project, rows, fields, bad.append)
+            found = await self._rows(request, row, project, bad.append)
             return found, not bad
 
-        return await self._shared.answer(self._name("understood", rpc, project, fields), read)
-
-    def _name(
-        self, how: str, rpc: str, project: str, fields: Mapping[str, object]
-    ) -> tuple[str, str, str, bytes]:
-        return (
-            how,
-            rpc,
-            project,
-            self.catalog[rpc].request_type(**fields).SerializeToString(deterministic=True),
-        )
+        return await self._shared.answer(_name("understood", request, project), read)
 
     async def _rows(
-        self,
-        rpc: str,
-        project: str,
-        rows: str,
-        fields: Mapping[str, object],
-        on_bad_row: OnBadRow | None,
-    ) -> list[Any]:
-        found: dict[object, Any] = {}
-        token = ""
+        self, request: Message, row: type[Row], project: str, on_bad_row: OnBadRow | None
+    ) -> list[Row]:
+        binding = self.catalog.asked_by(request)
+        rows = rows_field(binding.descriptor.output_type)
+        asked: Any = type(request)()
+        asked.CopyFrom(request)
+        asked.page_size = _PAGE_SIZE
+        found: dict[object, Row] = {}
         while True:
-            page = await self.answer(
-                rpc, project, {**fields, "page_size": _PAGE_SIZE, "page_token": token}, on_bad_row
-            )
+            page: Any = await self.answer(asked, binding.response_type, project, on_bad_row)
             if page.unreadable_rows and on_bad_row is None:
                 text = (
                     "A row of a list of CBR cannot be read, so that nobody can say what the list"
@@ -125,20 +116,19 @@ class UpstreamReader:
                 )
                 raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
             # While a list changes rows may be shown twice; the later one is the newer.
-            found |= {
-                row_id(row) or len(found) + index: row
-                for index, row in enumerate(getattr(page, rows))
-            }
-            token = page.next_page_token
-            if not token:
+            for each in getattr(page, rows):
+                assert isinstance(each, row)
+                found[row_id(each) or len(found)] = each
+            asked.page_token = page.next_page_token
+            if not asked.page_token:
                 return list(found.values())
 
-    async def in_force(self, rpc: str, project: str, request: Message) -> Message | None:
+    async def in_force(self, request: Message, project: str) -> Message | None:
         """The response that an idempotent change would have had, if it is in force.
 
         Raises GatewayError.
         """
-        return await self._client.look(self.catalog[rpc], request, self.known(project))
+        return await self._client.look(self.catalog.asked_by(request), request, self.known(project))
 
     def clock(self, project: str) -> RemoteClock:
         """CBR's clock, as the project sees it. Raises KeyError as `known`."""
@@ -152,7 +142,8 @@ class UpstreamReader:
         clock = self.clock(project)
         if clock.now() is None:
             with contextlib.suppress(GatewayError):
-                await self.read("TaskService/ListTasks", project, {"page_size": 1})
+                one = task_pb2.ListTasksRequest(page_size=1)
+                await self.read(one, task_pb2.ListTasksResponse, project)
         return clock.now()
 
     def known(self, project: str) -> Account:
@@ -161,6 +152,12 @@ class UpstreamReader:
         if account is None:
             raise KeyError(project)
         return account
+
+
+def _name(how: str, request: Message, project: str) -> tuple[str, str, str, bytes]:
+    """Of what is read, for all who ask for it."""
+    asked = request.SerializeToString(deterministic=True)
+    return how, request.DESCRIPTOR.full_name, project, asked
 
 
 def unlisted(error: GatewayError) -> str:

@@ -22,7 +22,7 @@ class Search(msgspec.Struct, frozen=True):
     there.
     """
 
-    kinds: tuple[int, ...]
+    kinds: tuple[task_pb2.TaskType.ValueType, ...]
     subjects: tuple[str, ...] = ()
     countable: bool = True
     named: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Declaration, RetryClass
 from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits
 
@@ -29,21 +30,18 @@ def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator
 
 
 def _object_reads(_d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
+    shown = {each.method.output_type for each in all_.values() if each.reads}
     reads: dict[str, AnyObjectRead | AnyProof | None] = {
         "gone": traits.gone,
         "read_first": traits.read_first.shown_by if traits.read_first else None,
         "result": traits.result.shown_by if traits.result else None,
         "proof": traits.proof,
     }
-    for name, read in reads.items():
-        if read is None:
-            continue
-        if read.rpc not in all_ or not all_[read.rpc].reads:
-            yield f"the trait {name} reads {read.rpc!r}, which is not an RPC without side effects"
-        elif read.field not in all_[read.rpc].request.fields_by_name:
+    for name, by in reads.items():
+        if by is not None and (response := by.read.response.DESCRIPTOR) not in shown:
             yield (
-                f"the trait {name} sets {read.field!r}, which is not a field of"
-                f" {all_[read.rpc].request.name}"
+                f"the trait {name} reads a {response.name}, which no RPC without side effects"
+                " answers"
             )
 
 
@@ -91,13 +89,15 @@ def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]
     creates = traits.creates
     if creates is None:
         return
-    if creates.listing not in all_ or not all_[creates.listing].option.paging:
-        yield f"the trait creates lists {creates.listing!r}, which is not an RPC with pages"
-    elif creates.rows not in all_[creates.listing].method.output_type.fields_by_name:
-        yield (
-            f"the trait creates has the rows {creates.rows!r}, which is not a field of"
-            f" {all_[creates.listing].method.output_type.name}"
-        )
+    asked, row = creates.listed().DESCRIPTOR, creates.row.DESCRIPTOR
+    listing = next((d for d in all_.values() if d.request == asked and d.option.paging), None)
+    if listing is None:
+        yield f"the trait creates lists by a {asked.name}, which no RPC with pages takes"
+    elif (
+        row
+        != (answer := listing.method.output_type).fields_by_name[rows_field(answer)].message_type
+    ):
+        yield f"the trait creates has rows of {row.name}, which {answer.name} does not hold"
     if creates.member not in d.request.fields_by_name:
         yield (
             f"the trait creates has the member {creates.member!r}, which is not a field of"

@@ -30,18 +30,27 @@ Fields: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class ObjectRead(Generic[Request]):
-    """The read that shows the object of a request.
+class Read(Generic[Observed]):
+    """A read of one object: from its id to the request, and what it shows."""
 
-    `field`: of the read's request, and the id that goes there.
-    """
+    request: Callable[[str], Message]
+    response: type[Observed]
 
-    rpc: str
-    field: str
+
+@dataclass(frozen=True)
+class ObjectRead(Generic[Request, Observed]):
+    """The read that shows the object of a request."""
+
+    read: Read[Observed]
     id_of: Callable[[Request], str]
 
-    def fields(self, request: Request) -> Mapping[str, object]:
-        return {self.field: self.id_of(request)}
+    def request(self, request: Request) -> Message:
+        """Of the read."""
+        return self.read.request(self.id_of(request))
+
+    @property
+    def response(self) -> type[Observed]:
+        return self.read.response
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +59,7 @@ class ReadFirst(Generic[Request]):
     of the metrics.
     """
 
-    shown_by: ObjectRead[Request]
+    shown_by: ObjectRead[Request, Any]
     metrics: frozenset[Metric]
 
 
@@ -68,18 +77,18 @@ class ReadBack(Generic[Request_co, Observed_co]):
 class Creation(Generic[Row]):
     """What a create makes, as a list of CBR shows it.
 
-    `rows`: of the answer to `listing`; `member`: of the request, which holds what is made.
+    `listed`: the request for all of them; `named`: for those of one name, where the list can be
+    asked for it. `member`: of the create's request, which holds what is made.
 
-    `made`: when CBR says that a row was made; `response`: of the create that made it;
-    `filters_names`: whether the list can be asked for one name.
+    `made`: when CBR says that a row was made; `response`: of the create that made it.
     """
 
-    listing: str
-    rows: str
+    row: type[Row]
+    listed: Callable[[], Message]
+    named: Callable[[str], Message] | None = None
     member: str
     made: Callable[[Row], Timestamp]
     response: Callable[[Row], Fields]
-    filters_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,7 @@ class Proof(Generic[Request, Observed]):
     that it was not. None: they do not show it.
     """
 
-    rpc: str
-    field: str
+    read: Read[Observed]
     ids: Callable[[Request], Sequence[str]]
     proven: Callable[[Sequence[ReadBack[Request, Observed]]], Proven | None]
 
@@ -109,7 +117,7 @@ class Result(Generic[Observed]):
     task.
     """
 
-    shown_by: ObjectRead[Task]
+    shown_by: ObjectRead[Task, Observed]
     response: Callable[[Observed], Fields]
 
 
@@ -170,7 +178,7 @@ class Traits(Generic[Request, Response]):
     shares: Callable[[Request], Sharing] | None = None
     expands: Callable[[Request], bool] | None = None
     created_id: Callable[[Response], str] | None = None
-    gone: ObjectRead[Request] | None = None
+    gone: ObjectRead[Request, Any] | None = None
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
     search: Callable[[Request, Response | None], Search] | None = None
     answer: Callable[[Request, Sequence[Task]], Fields] | None = None
@@ -188,7 +196,7 @@ class Traits(Generic[Request, Response]):
 
 AnyCreation: TypeAlias = Creation[Any]
 AnyProof: TypeAlias = Proof[Any, Any]
-AnyObjectRead: TypeAlias = ObjectRead[Any]
+AnyObjectRead: TypeAlias = ObjectRead[Any, Any]
 AnyTraits: TypeAlias = Traits[Any, Any]
 """Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its
 type.

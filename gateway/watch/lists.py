@@ -4,10 +4,9 @@ Its order is no promise, and a row may change while pages are read.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.errors import GatewayError
 from gateway.upstream.reader import UpstreamReader
@@ -51,7 +50,7 @@ class Lists:
         """
         found: dict[str, task_pb2.Task] = {}
         for status in (task_pb2.TASK_STATUS_WAITING, task_pb2.TASK_STATUS_RUNNING):
-            rows, _ = await self._pages(status=status)
+            rows, _ = await self._pages(task_pb2.ListTasksRequest(status=status))
             found |= {task.id: task for task in rows}
         return found
 
@@ -60,7 +59,7 @@ class Lists:
 
         A page proves nothing of the rest unless it is in order.
         """
-        page = await self._page({"page_size": _PAGE})
+        page = await self._page(task_pb2.ListTasksRequest(page_size=_PAGE))
         tasks = list(page.tasks)
         if not page.next_page_token:
             return _listed(tasks, 0)
@@ -75,28 +74,28 @@ class Lists:
     async def since(self, since_us: int) -> Listed:
         """All tasks created since then."""
         seconds = max(since_us, 0) // 1_000_000
-        tasks, whole = await self._pages(
-            **({"start_time": Timestamp(seconds=seconds)} if seconds else {})
-        )
+        wanted = task_pb2.ListTasksRequest()
+        if seconds:
+            wanted.start_time.seconds = seconds
+        tasks, whole = await self._pages(wanted)
         return (
             _listed(tasks, since_us)
             if whole
             else _listed(tasks, min(created_us(task) for task in tasks) + 1, cut=True)
         )
 
-    async def _pages(self, **filters: object) -> tuple[list[task_pb2.Task], bool]:
+    async def _pages(self, wanted: task_pb2.ListTasksRequest) -> tuple[list[task_pb2.Task], bool]:
         """The tasks, and whether they are all."""
         tasks: list[task_pb2.Task] = []
-        token = ""
+        wanted.page_size = _PAGE
         while True:
-            asked = {**filters, "page_size": _PAGE, "page_token": token}
-            page = await self._page(asked)
+            page = await self._page(wanted)
             tasks += page.tasks
-            token = page.next_page_token
-            if not token or len(tasks) > self.most:
-                return tasks, not token
+            wanted.page_token = page.next_page_token
+            if not wanted.page_token or len(tasks) > self.most:
+                return tasks, not wanted.page_token
 
-    async def _page(self, asked: dict[str, object]) -> Any:  # noqa: ANN401 - a ListTasksResponse
+    async def _page(self, asked: task_pb2.ListTasksRequest) -> task_pb2.ListTasksResponse:
         def note(row: UnreadableRow) -> None:
             if not row.id:
                 return  # Nobody can name it.
@@ -106,7 +105,7 @@ class Lists:
             )
             self._bad[row.id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
 
-        return await self.reader.answer("TaskService/ListTasks", self.project, asked, note)
+        return await self.reader.answer(asked, task_pb2.ListTasksResponse, self.project, note)
 
 
 def _listed(tasks: list[task_pb2.Task], since_us: int, *, cut: bool = False) -> Listed:

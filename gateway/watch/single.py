@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
 from google.rpc import code_pb2
@@ -94,9 +94,8 @@ class SingleReads:
         return task
 
     async def _get(self, task_id: str) -> task_pb2.Task | None:
-        reply: Any = await self._reader.read(
-            "TaskService/GetTask", self._project, {"task_id": task_id}
-        )
+        asked = task_pb2.GetTaskRequest(task_id=task_id)
+        reply = await self._reader.read(asked, task_pb2.GetTaskResponse, self._project)
         return None if reply is None else reply.task
 
     def _collect(self, found: Reads) -> None:

@@ -3,12 +3,13 @@
 import dataclasses
 
 import pytest
+from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
 
 from gateway.operations import TRAITS
 from gateway.upstream import trait_rules
 from gateway.upstream.amounts import Metric
 from gateway.upstream.catalog import DeclarationError, compile_catalog, own_services
-from gateway.upstream.traits import Mark, ObjectRead, ReadFirst, Traits
+from gateway.upstream.traits import Mark, ObjectRead, Read, ReadFirst, Traits
 
 OWN = {each.rpc: each for each in TRAITS}
 CREATE_VAULT, DELETE_BACKUP = "VaultService/CreateVault", "BackupService/DeleteBackup"
@@ -32,19 +33,16 @@ BAD = {
         GET_VAULT,
         {"heavy": True},
     ),
-    f"{DELETE_VAULT}: the trait gone reads 'VaultService/UpdateVault', which is not an RPC without side effects": (
+    f"{DELETE_VAULT}: the trait gone reads a UpdateVaultResponse, which no RPC without side effects answers": (
         DELETE_VAULT,
-        {"gone": ObjectRead(UPDATE_VAULT, "vault_id", text_of)},
+        {"gone": ObjectRead(Read(text_of, vault_pb2.UpdateVaultResponse), text_of)},
     ),
-    f"{DELETE_VAULT}: the trait gone reads 'VaultService/ShowVault', which is not an RPC without side effects": (
-        DELETE_VAULT,
-        {"gone": ObjectRead("VaultService/ShowVault", "vault_id", text_of)},
-    ),
-    f"{UPDATE_VAULT}: the trait read_first sets 'id', which is not a field of GetVaultRequest": (
+    f"{UPDATE_VAULT}: the trait read_first reads a Vault, which no RPC without side effects answers": (
         UPDATE_VAULT,
         {
             "read_first": ReadFirst(
-                shown_by=ObjectRead(GET_VAULT, "id", text_of), metrics=frozenset({Metric.VAULTS})
+                shown_by=ObjectRead(Read(text_of, types_pb2.Vault), text_of),
+                metrics=frozenset({Metric.VAULTS}),
             )
         },
     ),
@@ -84,13 +82,17 @@ BAD = {
         CREATE_VAULT,
         {"answer": text_of},
     ),
-    f"{CREATE_VAULT}: the trait creates lists 'VaultService/GetVault', which is not an RPC with pages": (
+    f"{CREATE_VAULT}: the trait creates lists by a GetVaultRequest, which no RPC with pages takes": (
         CREATE_VAULT,
-        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, listing=GET_VAULT)},
+        {
+            "creates": dataclasses.replace(
+                OWN[CREATE_VAULT].creates, listed=vault_pb2.GetVaultRequest
+            )
+        },
     ),
-    f"{CREATE_VAULT}: the trait creates has the rows 'policies', which is not a field of ListVaultsResponse": (
+    f"{CREATE_VAULT}: the trait creates has rows of Policy, which ListVaultsResponse does not hold": (
         CREATE_VAULT,
-        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, rows="policies")},
+        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, row=policy_pb2.Policy)},
     ),
     f"{CREATE_VAULT}: the trait creates has the member 'policy', which is not a field of CreateVaultRequest": (
         CREATE_VAULT,

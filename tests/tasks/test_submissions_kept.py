@@ -169,7 +169,9 @@ async def test_polls_of_others_take_the_place_of_own_looks():
         )
         world.app.submissions.observe(PROJECT, [])
         answer, _ = await create_checkpoint(scene)
-        rows = await world.app.submissions.reader.rows("TaskService/ListTasks", PROJECT, "tasks")
+        rows = await world.app.submissions.reader.rows(
+            task_pb2.ListTasksRequest(), task_pb2.Task, PROJECT
+        )
         world.app.submissions.observe(PROJECT, rows)
         found = await scene.known(answer.submission.id)
         looks = [

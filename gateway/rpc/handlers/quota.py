@@ -169,7 +169,9 @@ class QuotaHandlers:
         binding, limits = reader.catalog.asked_by(change), self.changes.overrides.limits
         call.snapshot.accounts[scope.project].flavor.check(binding)
         read = deltas.read_first(binding, limits, scope)
-        current = await reader.read(read.rpc, scope.project, read.fields(change)) if read else None
+        current = (
+            await reader.read(read.request(change), read.response, scope.project) if read else None
+        )
         wanted = deltas.deltas(binding, change, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
         await self.changes.counted(
