@@ -8,9 +8,10 @@ import contextlib
 import random
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -41,10 +42,11 @@ from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.dispatch import Custom, Serving, handlers
 from gateway.rpc.forward import Forward
-from gateway.rpc.handlers.clouds import CLOUD_RPCS, CloudHandlers
-from gateway.rpc.handlers.quota import QUOTA_RPCS, QuotaHandlers
-from gateway.rpc.handlers.tasks import TASK_RPCS, TaskHandlers
-from gateway.rpc.handlers.watch import WATCH_RPCS, WatchHandlers
+from gateway.rpc.handlers.clouds import CloudHandlers
+from gateway.rpc.handlers.handles import by_rpc, rpcs
+from gateway.rpc.handlers.quota import QuotaHandlers
+from gateway.rpc.handlers.tasks import TaskHandlers
+from gateway.rpc.handlers.watch import WatchHandlers
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots, key_files
@@ -162,26 +164,18 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             poll_lease,
         )
         stack.callback(submissions.subscribe(hub.hear))
-        watching = WatchHandlers(hub, submissions)
         own = (
             QuotaHandlers(quota.changes, tokens, clock).by_rpc()
             | TaskHandlers(submissions, tokens).by_rpc()
-            | watching.by_rpc()
+            | by_rpc(WatchHandlers(hub, submissions))
+            | by_rpc(CloudHandlers(catalog, config.quota.markers))
         )
-        unary = {
-            rpc: handler if catalog[rpc].reads else local_change(handler)
-            for rpc, handler in own.items()
-        }
         forward = Forward(client, quota.changes, enricher, hub)
         serving = Serving(
             current, quota.admission, Recorder.of(audit, config.audit.networks, catalog)
         )
-        custom = Custom(
-            unary | CloudHandlers(catalog, config.quota.markers).by_rpc(), watching.streams_by_rpc()
-        )
-        servers = Servers(
-            config.server, handlers(catalog, serving, forward.carry_out, custom), catalog.services()
-        )
+        served = handlers(catalog, serving, forward.carry_out, _custom(catalog, own))
+        servers = Servers(config.server, served, catalog.services())
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
@@ -271,7 +265,21 @@ def _catalog() -> Catalog:
     """
     codes()
     validation.prepare()
-    return load_catalog((*CLOUD_RPCS, *QUOTA_RPCS, *TASK_RPCS, *WATCH_RPCS), on_drift=Drift())
+    own = rpcs(CloudHandlers, QuotaHandlers, TaskHandlers, WatchHandlers)
+    return load_catalog(own, on_drift=Drift())
+
+
+def _custom(catalog: Catalog, own: Mapping[str, Callable[..., Awaitable[Any]]]) -> Custom:
+    """What is written by hand, as it is served."""
+    streams = {rpc for rpc in own if catalog[rpc].descriptor.server_streaming}
+    return Custom(
+        unary={
+            rpc: handler if catalog[rpc].reads else local_change(handler)
+            for rpc, handler in own.items()
+            if rpc not in streams
+        },
+        streams={rpc: own[rpc] for rpc in streams},
+    )
 
 
 def _token_key(config: Config) -> bytes:

@@ -4,33 +4,31 @@ Nothing is asked of CBR.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 from cbrgateway.v1 import feature_pb2, types_pb2
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
-from gateway.rpc.call import Call, Handler
+from gateway.rpc.call import Call
+from gateway.rpc.handlers.handles import handles
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 from gateway.upstream.ownership import check_reach
 
-CLOUD_RPCS: Final = ("FeatureService/GetCloudFeatures",)
-
 
 @dataclass(frozen=True, slots=True)
 class CloudHandlers:
-    """The handlers, by RPC. `markers`: the operator wants what is created to be marked."""
+    """The handlers. `markers`: the operator wants what is created to be marked."""
 
     catalog: Catalog
     markers: bool
 
-    def by_rpc(self) -> dict[str, Handler]:
-        return {CLOUD_RPCS[0]: self.get_cloud_features}
-
-    async def get_cloud_features(self, call: Call, _request: Message) -> Message:
+    @handles(feature_pb2.GetCloudFeaturesRequest)
+    async def get_cloud_features(
+        self, call: Call, _request: feature_pb2.GetCloudFeaturesRequest
+    ) -> Message:
         assert call.project is not None
         account = call.snapshot.accounts[call.project.key]
         flavor = account.flavor

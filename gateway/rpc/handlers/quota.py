@@ -7,7 +7,7 @@ tenant about the others.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from cbrgateway.v1 import errors_pb2, quota_pb2
 from google.protobuf.message import Message
@@ -24,18 +24,13 @@ from gateway.limits.recount import Recounter
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
+from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, OperationView, State, Usage
 from gateway.state.parts import in_parts
 from gateway.upstream.amounts import Metric
 from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
-
-QUOTA_RPCS: Final = tuple(
-    f"QuotaService/{method.name}"
-    for method in quota_pb2.DESCRIPTOR.services_by_name["QuotaService"].methods
-)
-"""In the order of the proto, which the handlers below follow."""
 
 
 def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a generated enum
@@ -109,21 +104,13 @@ class QuotaHandlers:
     clock: Clock
 
     def by_rpc(self) -> dict[str, Handler]:
-        found: tuple[Handler, ...] = (
-            self.list_limits,
-            self.list_usages,
-            self.check_quota,
-            self.list_reservations,
-            self.set_limit,
-            self.delete_limit,
-            self.release_reservation,
-        )
-        return {rpc: guarded(handler) for rpc, handler in zip(QUOTA_RPCS, found, strict=True)}
+        return {rpc: guarded(handler) for rpc, handler in by_rpc(self).items()}
 
     def _page(self, call: Call, request: Message, response: Message) -> Message:
         return plan_page(call.binding, request, self.tokens, call.scope).cut(response)
 
-    async def list_limits(self, call: Call, request: Message) -> Message:
+    @handles(quota_pb2.ListLimitsRequest)
+    async def list_limits(self, call: Call, request: quota_pb2.ListLimitsRequest) -> Message:
         scope, overrides = call.quota_scope, self.changes.overrides
         everything = _administers(call)
         seen = [
@@ -138,7 +125,8 @@ class QuotaHandlers:
         ]
         return self._page(call, request, quota_pb2.ListLimitsResponse(limits=shown))
 
-    async def list_usages(self, call: Call, request: Message) -> Message:
+    @handles(quota_pb2.ListUsagesRequest)
+    async def list_usages(self, call: Call, request: quota_pb2.ListUsagesRequest) -> Message:
         day, _ = day_of(self.clock.time())
         keys: dict[str, Applied] = {}
         for metric in Metric:
@@ -163,9 +151,12 @@ class QuotaHandlers:
             if _administers(call) or applied.limit.level in PRIVATE_LEVELS
         ]
 
-    async def check_quota(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.CheckQuotaRequest
+    @handles(quota_pb2.CheckQuotaRequest)
+    async def check_quota(self, call: Call, request: quota_pb2.CheckQuotaRequest) -> Message:
         field, request = request.WhichOneof("change"), unmarked(request)
-        change, scope, reader = getattr(request, field), call.quota_scope, self.changes.reader
+        assert field is not None
+        change: Message = getattr(request, field)
+        scope, reader = call.quota_scope, self.changes.reader
         binding, limits = reader.catalog.asked_by(change), self.changes.overrides.limits
         call.snapshot.accounts[scope.project].flavor.check(binding)
         read = deltas.read_first(binding, limits, scope)
@@ -206,7 +197,10 @@ class QuotaHandlers:
             warnings=_warnings(call, request),
         )
 
-    async def list_reservations(self, call: Call, request: Message) -> Message:
+    @handles(quota_pb2.ListReservationsRequest)
+    async def list_reservations(
+        self, call: Call, request: quota_pb2.ListReservationsRequest
+    ) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
         return await page.kept(
             quota_pb2.ListReservationsResponse(),
@@ -219,12 +213,14 @@ class QuotaHandlers:
             if tenant in {None, op.tenant}:
                 yield op.position, _reservation(op)
 
-    async def set_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.SetLimitRequest
+    @handles(quota_pb2.SetLimitRequest)
+    async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Message:
         limit = _entry(request.limit).limit()
         await self.changes.overrides.put(limit)
         return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
 
-    async def delete_limit(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.DeleteLimitRequest
+    @handles(quota_pb2.DeleteLimitRequest)
+    async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Message:
         if not await self.changes.overrides.delete(request.name):
             raise _not_found(
                 "limit",
@@ -234,7 +230,10 @@ class QuotaHandlers:
             )
         return quota_pb2.DeleteLimitResponse()
 
-    async def release_reservation(self, _call: Call, request: Any) -> Message:  # noqa: ANN401 - quota_pb2.ReleaseReservationRequest
+    @handles(quota_pb2.ReleaseReservationRequest)
+    async def release_reservation(
+        self, _call: Call, request: quota_pb2.ReleaseReservationRequest
+    ) -> Message:
         name = request.reservation_id
         op = await self.changes.operations.get(name)
         if op is None or op.state not in OPEN:

@@ -2,18 +2,15 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
 
 from gateway.changes.submissions import Submissions
 from gateway.rpc.call import Call, Handler
+from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
 from gateway.upstream.paging import PageTokens, plan_page
-
-TASK_RPCS: Final = ("TaskService/GetSubmission", "TaskService/ListSubmissions")
-"""In the order of the handlers below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +21,18 @@ class TaskHandlers:
     tokens: PageTokens
 
     def by_rpc(self) -> dict[str, Handler]:
-        return {
-            rpc: guarded(handler)
-            for rpc, handler in zip(
-                TASK_RPCS, (self.get_submission, self.list_submissions), strict=True
-            )
-        }
+        return {rpc: guarded(handler) for rpc, handler in by_rpc(self).items()}
 
-    async def get_submission(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.GetSubmissionRequest
+    @handles(task_pb2.GetSubmissionRequest)
+    async def get_submission(self, call: Call, request: task_pb2.GetSubmissionRequest) -> Message:
         scope = call.quota_scope
         found = await self.submissions.get(request.submission_id, scope.tenant, scope.project)
         return task_pb2.GetSubmissionResponse(submission=found)
 
-    async def list_submissions(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.ListSubmissionsRequest
+    @handles(task_pb2.ListSubmissionsRequest)
+    async def list_submissions(
+        self, call: Call, request: task_pb2.ListSubmissionsRequest
+    ) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
         return await page.kept(
             task_pb2.ListSubmissionsResponse(),
@@ -46,7 +42,7 @@ class TaskHandlers:
     async def _matching(
         self,
         call: Call,
-        request: Any,  # noqa: ANN401 - any message
+        request: task_pb2.ListSubmissionsRequest,
         before: str,
         most: int,
     ) -> AsyncIterator[tuple[str, Message]]:

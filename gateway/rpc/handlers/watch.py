@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from gateway.changes.submissions import Submissions
 from gateway.errors import GatewayError, field_invalid
 from gateway.limits import refusals
-from gateway.rpc.call import Call, Handler
-from gateway.rpc.dispatch import Stream, StreamHandler
+from gateway.rpc.call import Call
+from gateway.rpc.dispatch import Stream
+from gateway.rpc.handlers.handles import handles
 from gateway.rpc.status import to_status
 from gateway.state import StoreDown
 from gateway.upstream.declaration import IDENTIFIER
@@ -21,9 +22,6 @@ from gateway.watch.stream import Terms, Watch, ends_at
 from gateway.watch.subscription import Subscription
 from gateway.watch.wait import wait
 
-WATCH_TASKS: Final = "TaskService/WatchTasks"
-WAIT_TASK: Final = "TaskService/WaitTask"
-WATCH_RPCS: Final = (WATCH_TASKS, WAIT_TASK)
 _HEARTBEAT_S: Final = 20.0
 _WAIT_S: Final = 60.0
 _ID: Final = re.compile(IDENTIFIER)
@@ -31,18 +29,15 @@ _ID: Final = re.compile(IDENTIFIER)
 
 @dataclass(frozen=True, slots=True)
 class WatchHandlers:
-    """The handlers, by RPC."""
+    """The handlers."""
 
     hub: Hub
     submissions: Submissions
 
-    def by_rpc(self) -> dict[str, Handler]:
-        return {WAIT_TASK: self.wait_task}
-
-    def streams_by_rpc(self) -> dict[str, StreamHandler]:
-        return {WATCH_TASKS: self.watch_tasks}
-
-    async def watch_tasks(self, call: Call, request: Any, stream: Stream) -> None:  # noqa: ANN401 - task_pb2.WatchTasksRequest
+    @handles(task_pb2.WatchTasksRequest)
+    async def watch_tasks(
+        self, call: Call, request: task_pb2.WatchTasksRequest, stream: Stream
+    ) -> None:
         wanted = request.filter
         if wanted.task_ids and wanted.submission_ids:
             raise field_invalid(
@@ -81,7 +76,8 @@ class WatchHandlers:
             await self._look_up(call, subscription)
             await watch.run()
 
-    async def wait_task(self, call: Call, request: Any) -> Message:  # noqa: ANN401 - task_pb2.WaitTaskRequest
+    @handles(task_pb2.WaitTaskRequest)
+    async def wait_task(self, call: Call, request: task_pb2.WaitTaskRequest) -> Message:
         by_task = request.WhichOneof("target") == "task_id"
         if by_task:
             _check_id("task_id", request.task_id)
