@@ -43,7 +43,7 @@ def unseen(binding: Binding) -> Unseen:
     """What must never be sent twice is not given up by itself: that nothing is shown is no proof
     that is good enough.
     """
-    undecided = binding.retry_class is RetryClass.NEVER or binding.traits.untraceable
+    undecided = binding.retry_class is RetryClass.NEVER or binding.untraceable
     return Unseen.UNDECIDED if undecided else Unseen.NOT_DONE
 
 

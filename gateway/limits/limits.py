@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
 
+from cbrgateway.v1 import options_pb2
+
 from gateway.state import Bucket, Slot
 from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
@@ -76,10 +78,17 @@ COST: Final[Mapping[MethodClass, int]] = {
 }
 
 
+_PLACES: Final[Mapping[int, tuple[Metric, ...]]] = {
+    options_pb2.CONCURRENCY_UNSPECIFIED: (),
+    options_pb2.CONCURRENCY_RESTORES: (Metric.CONCURRENT_RESTORES,),
+    options_pb2.CONCURRENCY_STREAMS: (Metric.OPEN_STREAMS,),
+}
+
+
 def method_class(binding: Binding) -> MethodClass:
     if binding.reads:
         return MethodClass.LIST if binding.paging else MethodClass.READ
-    return MethodClass.RESTORE if binding.traits.heavy else MethodClass.CHANGE
+    return MethodClass.RESTORE if binding.heavy else MethodClass.CHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +227,7 @@ class Limits:
         every = () if binding.reads else (Metric.CONCURRENT_CHANGES,)
         return [
             applied
-            for metric in (*every, *binding.traits.slots)
+            for metric in (*every, *_PLACES[binding.concurrency])
             for applied in self.applied(metric, scope)
         ]
 

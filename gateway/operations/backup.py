@@ -44,8 +44,6 @@ def _restoring(
 
 RESTORE_BACKUP: Final = Traits[backup_pb2.RestoreBackupRequest, backup_pb2.RestoreBackupResponse](
     rpc="BackupService/RestoreBackup",
-    heavy=True,
-    slots=(Metric.CONCURRENT_RESTORES,),
     search=_restoring,
     answer=lambda _request, tasks: {"task_id": tasks[0].id},
 )
@@ -65,7 +63,6 @@ REPLICATE_BACKUP: Final = Traits[
     backup_pb2.ReplicateBackupRequest, backup_pb2.ReplicateBackupResponse
 ](
     rpc="BackupService/ReplicateBackup",
-    heavy=True,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=lambda request, _answer: Search(
         REPLICATIONS,

@@ -22,7 +22,6 @@ def _members(request: pb.AddBackupMembersRequest, _current: object) -> Deltas:
 ADD_BACKUP_MEMBERS: Final = Traits[pb.AddBackupMembersRequest, pb.AddBackupMembersResponse](
     rpc="BackupShareService/AddBackupMembers",
     deltas=_members,
-    untraceable=True,
     shares=lambda request: Sharing(
         request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)
     ),

@@ -98,7 +98,6 @@ REPLICATE_CHECKPOINT: Final = Traits[
     checkpoint_pb2.ReplicateCheckpointRequest, checkpoint_pb2.ReplicateCheckpointResponse
 ](
     rpc="CheckpointService/ReplicateCheckpoint",
-    heavy=True,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=_replicating,
     answer=_replication,

@@ -12,7 +12,6 @@ CREATE_ORGANIZATION_POLICY: Final = Traits[
 ](
     rpc="OrganizationPolicyService/CreateOrganizationPolicy",
     created_id=lambda response: response.policy.id,
-    untraceable=True,
 )
 
 DELETE_ORGANIZATION_POLICY: Final = Traits[

@@ -35,7 +35,6 @@ CREATE_POLICY: Final = Traits[policy_pb2.CreatePolicyRequest, policy_pb2.CreateP
     deltas=one(Metric.POLICIES),
     created_id=lambda response: response.policy.id,
     creates=_MADE,
-    harmless=True,
     check_owner=_check_name,
 )
 

@@ -16,13 +16,5 @@ def _free_or_theirs(row: pb.Protectable, enterprise_project: str) -> bool:
 
 LIST_PROTECTABLES: Final = Traits[pb.ListProtectablesRequest, pb.ListProtectablesResponse](
     rpc="ProtectabilityService/ListProtectables",
-    max_rows=50,
     sieve=_free_or_theirs,
-)
-
-GET_REPLICATION_CAPABILITIES: Final = Traits[
-    pb.GetReplicationCapabilitiesRequest, pb.GetReplicationCapabilitiesResponse
-](
-    rpc="ProtectabilityService/GetReplicationCapabilities",
-    harmless=True,
 )

@@ -111,6 +111,13 @@ class Binding:
     administrators_only: bool
     audit: int
     """The declared value of AuditLevel."""
+    heavy: bool
+    concurrency: int
+    """The declared value of Concurrency."""
+    max_rows: int
+    """0: as many as of other lists."""
+    untraceable: bool
+    harmless: bool
     descriptor: MethodDescriptor
     request_type: type[Message]
     response_type: type[Message]
@@ -290,6 +297,11 @@ class Declaration:
             custom=option.custom,
             administrators_only=option.administrators_only,
             audit=option.audit,
+            heavy=option.heavy,
+            concurrency=option.concurrency,
+            max_rows=option.max_rows,
+            untraceable=option.untraceable,
+            harmless=option.harmless,
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),

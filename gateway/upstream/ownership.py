@@ -100,7 +100,7 @@ class Ownership:
 
 def within_reach(binding: Binding) -> bool:
     """Whether an RPC can be kept to a part of a project."""
-    if binding.traits.harmless or binding.traits.sieve is not None:
+    if binding.harmless or binding.traits.sieve is not None:
         return True
     return any(
         (field.refers == options_pb2.REFERS_ENTERPRISE_PROJECT and not field.many)

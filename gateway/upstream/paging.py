@@ -311,9 +311,9 @@ class _Reader:
 def _source(binding: Binding, read: _Reader) -> Source:
     ways = len(WAYS) if binding.paging == options_pb2.PAGING_MARKER else len(WAYS) - 1
     usual = max_size(binding)
-    return Source(read, ways, usual, most=binding.traits.max_rows or _MOST)
+    return Source(read, ways, usual, most=binding.max_rows or _MOST)
 
 
 def max_size(binding: Binding) -> int:
     """The most rows on one page of a list; larger page sizes count as this one."""
-    return min(binding.traits.max_rows or MAX_SIZE, MAX_SIZE)
+    return min(binding.max_rows or MAX_SIZE, MAX_SIZE)

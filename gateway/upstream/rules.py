@@ -96,6 +96,14 @@ def _replaced(d: Declaration) -> Iterator[str]:
                 )
 
 
+def _plain(d: Declaration) -> Iterator[str]:
+    for name in ("heavy", "untraceable"):
+        if d.reads and getattr(d.option, name):
+            yield f"has no side effects and cannot be {name}"
+    if d.option.max_rows and not d.option.paging:
+        yield "sets max_rows, which is only for what is paged"
+
+
 def _query(d: Declaration) -> Iterator[str]:
     if d.verb in IN_BODY or not d.verb:
         return
@@ -271,6 +279,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _effects,
     _read_back,
     _replaced,
+    _plain,
     _query,
     _request_id,
     _lists,

@@ -19,7 +19,7 @@ TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]
 """Answers one text for each breach, from an RPC, its traits, and all RPCs by name."""
 
 
-_FOR_READS: Final = frozenset({"rpc", "slots", "max_rows", "harmless", "sieve", "check_owner"})
+_FOR_READS: Final = frozenset({"rpc", "sieve", "check_owner"})
 
 
 def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
@@ -110,17 +110,16 @@ def _created(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]
 
 def _evidence(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     once = d.verb and not d.reads and d.retry_class() in {RetryClass.CREATE, RetryClass.NEVER}
-    if once and not (traits.search or traits.creates or traits.proof or traits.untraceable):
+    if once and not (traits.search or traits.creates or traits.proof or d.option.untraceable):
         yield (
             "is sent at most once and needs the trait search, creates or proof, which shows whether"
-            " it was carried out, or untraceable"
+            " it was carried out, or to be declared untraceable"
         )
 
 
 def _lists(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
-    for name in ("max_rows", "sieve"):
-        if getattr(traits, name) is not None and not d.option.paging:
-            yield f"has the trait {name}, which is only for what is paged"
+    if traits.sieve is not None and not d.option.paging:
+        yield "has the trait sieve, which is only for what is paged"
 
 
 TRAIT_RULES: Final[tuple[TraitRule, ...]] = (

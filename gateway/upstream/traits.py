@@ -135,8 +135,6 @@ class Mark(Generic[Request]):
 class Traits(Generic[Request, Response]):
     """Everything below is about one RPC.
 
-    heavy       costs its caller's rate as much as a restore
-    slots       metrics of concurrency of which a call takes a slot, beside the one of every change
     deltas      from the request and the object as it is now (None: not found, or not read) to the
                 amounts by which limits are used
     read_first  that object
@@ -157,21 +155,15 @@ class Traits(Generic[Request, Response]):
     Where it is not known whether a change was carried out (changes/evidence.py):
     creates     what it makes, which is then looked for
     proof       objects that show it by their state
-    untraceable nothing shows it, or whether it was somebody else; a person has to look
     mark        of what it creates
-    max_rows    the most rows of a list that CBR answers at once, where the vendor's manual promises
-                fewer than for others
 
     In a project that tenants share (ownership.py):
-    harmless    what it shows or makes is nobody's, or tells by itself whose it is
     sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or
                 nobody's
     check_owner raises FIELD_INVALID for what a tenant of an enterprise project must not ask for
     """
 
     rpc: str
-    heavy: bool = False
-    slots: tuple[Metric, ...] = ()
     deltas: Callable[[Request, Any], Deltas] | None = None
     read_first: ReadFirst[Request] | None = None
     resize: Callable[[Request], Resize] | None = None
@@ -186,10 +178,7 @@ class Traits(Generic[Request, Response]):
     description: Callable[[Request], str] | None = None
     creates: Creation[Any] | None = None
     proof: Proof[Request, Any] | None = None
-    untraceable: bool = False
     mark: Mark[Request] | None = None
-    max_rows: int | None = None
-    harmless: bool = False
     sieve: Callable[[Any, str], bool] | None = None
     check_owner: Callable[[Request, str], None] | None = None
 

@@ -17,7 +17,7 @@ from tests.quota import scenes
 PAUSE = "PolicyService/PausePolicy"
 MISSING = (
     f"{PAUSE}: is sent at most once and needs the trait search, creates or proof, which shows"
-    " whether it was carried out, or untraceable"
+    " whether it was carried out, or to be declared untraceable"
 )
 
 

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2
@@ -17,8 +18,6 @@ from grpc_tools import protoc
 
 from gateway.upstream import catalog, rules
 from gateway.upstream.catalog import DeclarationError, compile_catalog
-from gateway.upstream.declaration import rpc_name
-from gateway.upstream.traits import Traits
 
 ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).with_name("bad")
@@ -44,29 +43,28 @@ def pool(tmp_path_factory):
     assert protoc.main(["protoc", *arguments]) == 0
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(out.read_bytes()).file:
+        for method in (method for service in file.service for method in service.method):
+            # As much as every change needs.
+            if method.options.idempotency_level != MethodOptions.NO_SIDE_EFFECTS:
+                _declared(method).untraceable = True
         pool.Add(file)
     return pool
+
+
+def _declared(method):
+    if not method.options.HasExtension(options_pb2.upstream):
+        return options_pb2.Upstream()
+    return method.options.Extensions[options_pb2.upstream]
 
 
 def notes(file, word):
     return re.findall(rf"^// {word}: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def traits_of(services):
-    """As many as every change needs."""
-    changes = [
-        method
-        for service in services
-        for method in service.methods
-        if method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
-    ]
-    return [Traits(rpc=rpc_name(method), untraceable=True) for method in changes]
-
-
 def problems(pool, file):
     services = pool.FindFileByName(file.name).services_by_name.values()
     with pytest.raises(DeclarationError) as caught:
-        compile_catalog(services, handlers=notes(file, "handlers"), traits=traits_of(services))
+        compile_catalog(services, handlers=notes(file, "handlers"))
     assert all(text in str(caught.value) for text in caught.value.problems)
     return list(caught.value.problems)
 
@@ -84,7 +82,7 @@ def test_all_mistakes_of_all_files_are_named_at_once(pool):
         for service in pool.FindFileByName(file.name).services_by_name.values()
     ]
     with pytest.raises(DeclarationError) as caught:
-        compile_catalog(services, traits=traits_of(services))
+        compile_catalog(services)
     wanted = {text for file in FILES for text in notes(file, "want") if not notes(file, "handlers")}
     assert wanted <= set(caught.value.problems)
 
@@ -105,7 +103,7 @@ def test_every_rule_has_a_bad_proto_that_needs_it(pool, rule, monkeypatch):
 def problems_or_none(pool, file):
     try:
         services = pool.FindFileByName(file.name).services_by_name.values()
-        compile_catalog(services, handlers=notes(file, "handlers"), traits=traits_of(services))
+        compile_catalog(services, handlers=notes(file, "handlers"))
     except DeclarationError as error:
         return list(error.problems)
     return []

@@ -29,10 +29,6 @@ BAD = {
         GET_VAULT,
         {"created_id": text_of},
     ),
-    f"{GET_VAULT}: has no side effects and cannot have the trait heavy": (
-        GET_VAULT,
-        {"heavy": True},
-    ),
     f"{DELETE_VAULT}: the trait gone reads a UpdateVaultResponse, which no RPC without side effects answers": (
         DELETE_VAULT,
         {"gone": ObjectRead(Read(text_of, vault_pb2.UpdateVaultResponse), text_of)},
@@ -102,13 +98,13 @@ BAD = {
         CREATE_VAULT,
         {"created_id": None},
     ),
-    f"{CREATE_VAULT}: is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or untraceable": (
+    f"{CREATE_VAULT}: is sent at most once and needs the trait search, creates or proof, which shows whether it was carried out, or to be declared untraceable": (
         CREATE_VAULT,
         {"creates": None},
     ),
-    f"{GET_VAULT}: has the trait max_rows, which is only for what is paged": (
+    f"{GET_VAULT}: has the trait sieve, which is only for what is paged": (
         GET_VAULT,
-        {"max_rows": 50},
+        {"sieve": lambda _row, _project: True},
     ),
 }
 
@@ -140,7 +136,7 @@ def test_traits_of_no_rpc_and_two_of_one_are_refused():
     assert problems([*TRAITS, Traits(rpc="VaultService/ShowVault")]) == {
         "VaultService/ShowVault: has traits and is not declared"
     }
-    assert problems([*TRAITS, Traits(rpc=UPDATE_VAULT, heavy=True)]) == {
+    assert problems([*TRAITS, Traits(rpc=UPDATE_VAULT)]) == {
         f"{UPDATE_VAULT}: has traits in two places; join them"
     }
 

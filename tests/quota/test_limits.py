@@ -171,7 +171,8 @@ def test_the_current_object_is_read_only_where_a_limit_needs_it():
     limits = Limits([Limit(Metric.CAPACITY_GIB, Level.TENANT, "payments", value=3)])
     read = deltas.read_first(CATALOG["VaultService/UpdateVault"], limits, SCOPE)
     assert read is not None
-    assert read.rpc == "VaultService/GetVault"
+    asked = read.request(vault_pb2.UpdateVaultRequest(vault_id="v"))
+    assert asked == vault_pb2.GetVaultRequest(vault_id="v")
     assert (
         deltas.read_first(
             CATALOG["VaultService/UpdateVault"], limits, Scope("main", "databases", "p2", "")

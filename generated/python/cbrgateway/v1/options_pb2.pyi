@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Concurrency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConcurrencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Concurrency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONCURRENCY_UNSPECIFIED: _Concurrency.ValueType  # 0
+    """Nothing."""
+    CONCURRENCY_RESTORES: _Concurrency.ValueType  # 1
+    """Restores that run at once."""
+    CONCURRENCY_STREAMS: _Concurrency.ValueType  # 2
+    """Streams and waits that are open at once."""
+
+class Concurrency(_Concurrency, metaclass=_ConcurrencyEnumTypeWrapper):
+    """What calls take places of while they run, as far as there is a limit on it."""
+
+CONCURRENCY_UNSPECIFIED: Concurrency.ValueType  # 0
+"""Nothing."""
+CONCURRENCY_RESTORES: Concurrency.ValueType  # 1
+"""Restores that run at once."""
+CONCURRENCY_STREAMS: Concurrency.ValueType  # 2
+"""Streams and waits that are open at once."""
+Global___Concurrency: _TypeAlias = Concurrency  # noqa: Y015
+
 class _AuditLevel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -324,6 +348,11 @@ class Upstream(_message.Message):
     CUSTOM_FIELD_NUMBER: _builtins.int
     ADMINISTRATORS_ONLY_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    HEAVY_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    UNTRACEABLE_FIELD_NUMBER: _builtins.int
+    HARMLESS_FIELD_NUMBER: _builtins.int
     get: _builtins.str
     """A GET call. The RPC must be `idempotency_level = NO_SIDE_EFFECTS`."""
     post: _builtins.str
@@ -357,6 +386,16 @@ class Upstream(_message.Message):
     """
     audit: Global___AuditLevel.ValueType
     """How much of a call is recorded in the audit log, unless the operator's rules say otherwise. Unset: the metadata of reads, the requests of changes."""
+    heavy: _builtins.bool
+    """True for a change that costs its caller as much as a restore, under limits of rate."""
+    concurrency: Global___Concurrency.ValueType
+    """What a call takes a place of while it runs, beside the place that every change takes."""
+    max_rows: _builtins.int
+    """The most rows of a list that CBR answers at once, where its manual promises fewer than for others. 0: as others."""
+    untraceable: _builtins.bool
+    """True for a change of which nothing in CBR shows whether it was carried out, or whether it was somebody else's: a person has to look."""
+    harmless: _builtins.bool
+    """True where what the call shows or makes is nobody's, or tells by itself whose it is: it can be made in a project that tenants share."""
     def __init__(
         self,
         *,
@@ -373,10 +412,15 @@ class Upstream(_message.Message):
         custom: _builtins.bool = ...,
         administrators_only: _builtins.bool = ...,
         audit: Global___AuditLevel.ValueType = ...,
+        heavy: _builtins.bool = ...,
+        concurrency: Global___Concurrency.ValueType = ...,
+        max_rows: _builtins.int = ...,
+        untraceable: _builtins.bool = ...,
+        harmless: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "get", b"get", "post", b"post", "put", b"put"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "audit", b"audit", "call", b"call", "custom", b"custom", "delete", b"delete", "get", b"get", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "audit", b"audit", "call", b"call", "concurrency", b"concurrency", "custom", b"custom", "delete", b"delete", "get", b"get", "harmless", b"harmless", "heavy", b"heavy", "max_rows", b"max_rows", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back", "untraceable", b"untraceable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["get", "post", "put", "delete"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
