@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-emit-package cbr-gateway --no-header
 
 # The first Python that is new enough; looked for only when .venv has to be made.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -88,8 +88,9 @@ baseline: generate ## Before the first release: allow what `make protos` calls b
 
 .PHONY: lock
 lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add UPGRADE=--upgrade for newer versions
-	@$(COMPILE) $(UPGRADE) --extra fast --extra shared --extra otlp --group dev -o requirements-dev.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --extra fast --extra shared --extra otlp --group dev -o requirements-dev.lock pyproject.toml devstack/pyproject.toml
 	@$(COMPILE) --extra fast --extra shared --extra otlp -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
+	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 
 .PHONY: clients
@@ -119,9 +120,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # pip looks for nothing on the network when the very versions are there.
-$(STAMPS)/run: requirements.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml | $(BIN)/python
+$(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml | $(BIN)/python
 	@echo 'Installing what the gateway needs into $(VENV): this takes a minute or two, once'
-	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-devstack.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable devstack
 	@mkdir -p $(STAMPS) && touch $@
 

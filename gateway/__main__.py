@@ -22,7 +22,7 @@ def run() -> None:
 
 
 def _command(signals: Signals) -> None:
-    from gateway.cli import main  # noqa: PLC0415 - see above
+    from gateway.cli.main import main  # noqa: PLC0415 - see above
 
     main(prog_name="cbr-gateway", obj=signals)
 

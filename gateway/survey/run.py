@@ -8,11 +8,11 @@ from typing import Final
 
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.online import Place, places, reading
 from gateway.operations import load_catalog
 from gateway.reasons import reason_name
 from gateway.rpc import validation
 from gateway.survey.answers import Answer, Tap
+from gateway.survey.projects import Place, places, reading
 from gateway.survey.reads import Found, requests, wanting
 from gateway.upstream.declaration import Binding
 from gateway.upstream.flavors import Flavor

@@ -18,7 +18,7 @@ from gateway.audit.opening import open_audit
 from gateway.audit.recovery import Unusable
 from gateway.audit.segments import name_of
 from gateway.audit.settings import AuditSettings
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store
 from tests.audit.logs import entry, sink

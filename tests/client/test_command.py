@@ -11,7 +11,7 @@ from cbrgateway.v1 import task_pb2
 from google.rpc import code_pb2
 from rich.console import Console
 
-from gateway.progress import Bars
+from gateway.cli.bars import Bars
 from tests.client.scripted import DONE, SUCCEEDED, playing, refuse, snapshot, terminal, update
 from tests.ports import free_port
 from tests.quota.processes import ROOT

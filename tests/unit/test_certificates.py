@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.config import load
 from tests.unit.test_config import ENVIRON, TENANTS, UPSTREAM
 

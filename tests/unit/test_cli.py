@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner, Result
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.operations import load_catalog
 from gateway.tenants import key_hash
 
@@ -37,7 +37,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
 
 def test_help_needs_nothing_heavy() -> None:
     code = (
-        "import sys, gateway.cli; print(sorted({'grpc', 'pydantic', 'yaml', 'httpx',"
+        "import sys, gateway.cli.main; print(sorted({'grpc', 'pydantic', 'yaml', 'httpx',"
         " 'google.protobuf', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run(

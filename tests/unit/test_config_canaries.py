@@ -16,7 +16,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.config import Config, ConfigError, Layers, masking, read_layers, shown, validated
 from gateway.config.schema import _models_of
 from gateway.secret import masked

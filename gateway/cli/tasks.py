@@ -4,6 +4,7 @@ It stands on the client package, as any other caller.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
+    import grpc
+    from cbrgateway.v1.task_pb2 import WatchTasksRequest, WatchTasksResponse
     from cbrgateway_client import CallError
+
+    from gateway.cli.bars import Bars
+    from gateway.cli.progress import Lines
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -96,12 +102,7 @@ def watch(
     Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource
     was left out; 2 wrong usage; 3 the gateway refused or could not be reached.
     """
-    from cbrgateway.v1 import task_pb2  # noqa: PLC0415 - `--help` answers without them
-    from cbrgateway.v1.task_pb2_grpc import TaskServiceStub  # noqa: PLC0415
-    from cbrgateway_client import CallError, watch_tasks  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-
-    from gateway.progress import Bars, Lines, Tally  # noqa: PLC0415
+    from cbrgateway.v1 import task_pb2
 
     if task_ids and submission_ids:
         raise click.UsageError("--task and --submission cannot be combined.")
@@ -109,10 +110,26 @@ def watch(
         task_ids=task_ids, submission_ids=submission_ids, vault_id=vault_id
     )
     wanted = task_pb2.WatchTasksRequest(filter=chosen, end_when_all_terminal=True)
-    tally, console = Tally(), Console()
-    view = Bars(console) if console.is_terminal else Lines(console)
+    with _channel(**reaching) as channel:
+        _show(channel, wanted, reconnect_timeout_s, as_json=as_json)
+
+
+def _show(
+    channel: "grpc.Channel",
+    wanted: "WatchTasksRequest",
+    reconnect_timeout_s: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Shows all events, and what came of them. Ends with the exit code for it."""
+    from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
+    from cbrgateway_client import CallError, watch_tasks
+
+    from gateway.cli.progress import Tally
+
+    tally, view = Tally(), _view()
     try:
-        with _channel(**reaching) as channel, view:
+        with view:
             for event in watch_tasks(
                 TaskServiceStub(channel), wanted, reconnect_timeout_s=reconnect_timeout_s
             ):
@@ -129,6 +146,21 @@ def watch(
         raise click.exceptions.Exit(_NOT_ALL_SUCCEEDED)
 
 
+def _view() -> "Lines | Bars":
+    """Bars where somebody looks, if the extra `bars` is installed."""
+    from gateway.cli.progress import Lines
+
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+
+            from gateway.cli.bars import Bars
+        except ImportError:
+            return Lines()
+        return Bars(Console())
+    return Lines()
+
+
 def _channel(
     *,
     address: str,
@@ -136,12 +168,12 @@ def _channel(
     project_id: str,
     plaintext: bool,
     **files: Path | None,
-) -> Any:  # noqa: ANN401 - grpc's
-    import os  # noqa: PLC0415
+) -> "grpc.Channel":
+    import os
 
-    from cbrgateway_client import Gateway  # noqa: PLC0415
+    from cbrgateway_client import Gateway
 
-    from gateway.secret import cleaned, read_secret_file  # noqa: PLC0415
+    from gateway.secret import cleaned, read_secret_file
 
     set_to = os.environ.get(_KEY_VARIABLE, "")
     try:
@@ -156,16 +188,16 @@ def _channel(
     return gateway.channel()
 
 
-def _print_json(event: Any) -> None:  # noqa: ANN401 - a message
+def _print_json(event: "WatchTasksResponse") -> None:
     # The kinds of details that an error inside an event may hold must be known to be printed.
-    from google.protobuf import json_format  # noqa: PLC0415
-    from google.rpc import error_details_pb2  # noqa: F401, PLC0415
+    from google.protobuf import json_format
+    from google.rpc import error_details_pb2  # noqa: F401
 
     click.echo(json.dumps(json_format.MessageToDict(event, preserving_proto_field_name=True)))
 
 
 def _refusal(error: "CallError") -> click.ClickException:
-    import grpc  # noqa: PLC0415
+    import grpc
 
     return (
         click.UsageError(str(error))

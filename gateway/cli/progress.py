@@ -1,21 +1,11 @@
-"""How events of WatchTasks look to people: a bar for each task on a terminal, a line for each
-change elsewhere; and what came of it all.
-"""
+"""How events of WatchTasks look to people, a line for each change; and what came of it all."""
 
 from collections import Counter
 from types import TracebackType
 from typing import Final, Self
 
+import click
 from cbrgateway.v1 import task_pb2, types_pb2
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 _FINAL: Final = frozenset(
     {
@@ -25,7 +15,7 @@ _FINAL: Final = frozenset(
         task_pb2.TASK_STATUS_SKIPPED,
     }
 )
-_DONE_PERCENT: Final = 100
+DONE_PERCENT: Final = 100
 
 
 def task_in(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
@@ -40,7 +30,7 @@ def task_in(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
     return None
 
 
-def _note_in(event: task_pb2.WatchTasksResponse) -> str:
+def note_in(event: task_pb2.WatchTasksResponse) -> str:
     """What people should know beside the tasks. Empty: nothing."""
     match event.WhichOneof("event"):
         case "gap":
@@ -101,10 +91,10 @@ def _word(task: task_pb2.Task) -> str:
 
 def percent(task: task_pb2.Task) -> int:
     """How far it is: 100 for whatever is final."""
-    return _DONE_PERCENT if task.status in _FINAL else task.details.common.progress_percent
+    return DONE_PERCENT if task.status in _FINAL else task.details.common.progress_percent
 
 
-def _title(task: task_pb2.Task) -> str:
+def title(task: task_pb2.Task) -> str:
     kind = task.type_raw or task_pb2.TaskType.Name(task.type).removeprefix(
         "TASK_TYPE_"
     ).lower().replace("_", " ")
@@ -151,9 +141,6 @@ class Tally:
 class Lines:
     """A line for each change, for pipes and logs."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
     def __enter__(self) -> Self:
         return self
 
@@ -168,47 +155,8 @@ class Lines:
     def show(self, event: task_pb2.WatchTasksResponse) -> None:
         task = task_in(event)
         if text := (
-            f"{task.id}  {_title(task)}: {percent(task)} %, {state(task)}"
+            f"{task.id}  {title(task)}: {percent(task)} %, {state(task)}"
             if task
-            else _note_in(event)
+            else note_in(event)
         ):
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-class Bars:
-    """A bar for each task. Nothing that comes from the gateway is taken as markup."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=console)
-        self._bars: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, event: task_pb2.WatchTasksResponse) -> None:
-        task = task_in(event)
-        if task is None:
-            if note := _note_in(event):
-                self._progress.console.print(note, markup=False, highlight=False, soft_wrap=True)
-            return
-        if task.id not in self._bars:
-            self._bars[task.id] = self._progress.add_task(
-                _title(task), total=_DONE_PERCENT, state=""
-            )
-        self._progress.update(self._bars[task.id], completed=percent(task), state=state(task))
+            click.echo(text)

@@ -3,27 +3,17 @@ alone.
 """
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, policy_pb2, task_pb2, vault_pb2
 from google.protobuf.message import Message
 
-from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.snapshots import Snapshots, key_files
-from gateway.upstream.breakers import Breakers
+from gateway.survey.projects import Place, places, reading
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.client import Client
-from gateway.upstream.http import Transport
-from gateway.upstream.paging import PageTokens
 from gateway.upstream.reader import UpstreamReader, unlisted
-from gateway.upstream.shares import Shares
-from gateway.upstream.transport import open_transport
 
 _LISTS: Final = {
     "vaults": vault_pb2.ListVaultsRequest(page_size=1),
@@ -32,22 +22,6 @@ _LISTS: Final = {
 }
 """What the gateway itself lists: to count, to find lost changes, and for those who watch."""
 _AT_ONCE: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A project as the configuration names it."""
-
-    credential: str
-    region: str
-    tenant: str
-    project: str
-
-    def __str__(self) -> str:
-        return (
-            f"credential {self.credential}, region {self.region}, project {self.project} of tenant"
-            f" {self.tenant}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +36,14 @@ class Problem:
         return f"{self.place}: cannot list {self.what}. {self.message}"
 
 
-def places(config: Config) -> list[Place]:
-    return [
-        Place(project.credential, project.region, tenant.id, project.key)
-        for tenant in config.tenants
-        for project in tenant.projects
-    ]
-
-
-async def look(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
+async def problems_of(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
     """One row of each list of each project, many at once; whatever has not answered within the time
     is a problem, too.
     """
     async with reading(config, catalog) as reader:
-        turns = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(_AT_ONCE)
         tasks = {
-            place: asyncio.create_task(_look(reader, place, turns)) for place in places(config)
+            place: asyncio.create_task(_tried(reader, place, slots)) for place in places(config)
         }
         try:
             if tasks:
@@ -99,9 +65,9 @@ async def look(config: Config, catalog: Catalog, within_s: float) -> list[Proble
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) -> list[Problem]:
+async def _tried(reader: UpstreamReader, place: Place, slots: asyncio.Semaphore) -> list[Problem]:
     problems = []
-    async with turns:
+    async with slots:
         for what, one in _LISTS.items():
             try:
                 await reader.answer(one, Message, place.project)
@@ -111,25 +77,3 @@ async def _look(reader: UpstreamReader, place: Place, turns: asyncio.Semaphore) 
                     # The next list would say the same.
                     break
     return problems
-
-
-@asynccontextmanager
-async def reading(
-    config: Config,
-    catalog: Catalog,
-    around: Callable[[Transport], Transport] = lambda transport: transport,
-) -> AsyncIterator[UpstreamReader]:
-    """Reads by what is configured. `around`: what lies between the client and the transport."""
-    clock = SystemClock()
-    transport = around(open_transport(config.upstream.transport))
-    breakers = Breakers(clock, random.random)
-    shares = Shares(transport, config.upstream.transport.max_connections)
-    snapshots = Snapshots(transport, shares, breakers, clock)
-    try:
-        accounts = snapshots.build(config, key_files(config)).accounts
-        yield UpstreamReader(
-            catalog, Client(catalog, shares, breakers, PageTokens(b"", clock), clock), accounts.get
-        )
-    finally:
-        await snapshots.aclose()
-        await transport.aclose()

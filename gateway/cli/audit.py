@@ -58,10 +58,10 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
     """Check that every record is there, in order, and as it was written; name the first that is
     not.
     """
-    from gateway.audit.anchors import AnchorFile  # noqa: PLC0415 - `--help` answers without it
-    from gateway.audit.chain import Keys  # noqa: PLC0415
-    from gateway.audit.verify import verify as verified  # noqa: PLC0415
-    from gateway.secret import read_secret_file  # noqa: PLC0415
+    from gateway.audit.anchors import AnchorFile
+    from gateway.audit.chain import Keys
+    from gateway.audit.verify import verify as verified
+    from gateway.secret import read_secret_file
 
     try:
         keys = Keys.of(read_secret_file(key_file))
@@ -108,7 +108,7 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
 @_json_lines
 def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     """Show the last records."""
-    from gateway.audit import query as records  # noqa: PLC0415
+    from gateway.audit import query as records
 
     with _unreadable() as unreadable:
         news = records.follow(directory, records.Query()) if follow else ()
@@ -143,7 +143,7 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
 @_json_lines
 def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> None:
     """Search the records; every option narrows the search."""
-    from gateway.audit import query as records  # noqa: PLC0415
+    from gateway.audit import query as records
 
     wish: Query = records.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
     with _unreadable() as unreadable:
@@ -161,13 +161,13 @@ def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> No
 )
 def anchors(config_file: Path) -> None:
     """Print the last anchor of each log that the gateway's store keeps, for `verify --anchors`."""
-    import asyncio  # noqa: PLC0415 - as above
-    import os  # noqa: PLC0415
+    import asyncio
+    import os
 
-    from gateway.audit.anchors import anchors_in, line_of  # noqa: PLC0415
-    from gateway.clock import SystemClock  # noqa: PLC0415
-    from gateway.config import ConfigError, read_layers, validated  # noqa: PLC0415
-    from gateway.state import StoreDown, StoreSettings, open_store  # noqa: PLC0415
+    from gateway.audit.anchors import anchors_in, line_of
+    from gateway.clock import SystemClock
+    from gateway.config import ConfigError, read_layers, validated
+    from gateway.state import StoreDown, StoreSettings, open_store
 
     async def kept(settings: StoreSettings) -> "Iterable[bytes]":
         if settings.kind == "sqlite" and not settings.path.exists():
@@ -198,7 +198,7 @@ def anchors(config_file: Path) -> None:
 @audit.command()
 def schema() -> None:
     """Print the JSON Schema of a record."""
-    from gateway.audit.record import schema as of_record  # noqa: PLC0415
+    from gateway.audit.record import schema as of_record
 
     click.echo(json.dumps(of_record(), indent=2))
 
@@ -233,7 +233,7 @@ def _unreadable() -> "Iterator[Unreadable]":
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
-    from gateway.audit.query import told  # noqa: PLC0415
+    from gateway.audit.query import told
 
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=True) if as_json else told(row))

@@ -1,0 +1,69 @@
+"""The command `cbr-gateway`. Exit codes: 0 fine, 1 a problem was found, 2 wrong usage.
+
+Other packages add commands through the entry point group `cbr_gateway.commands`; one that cannot be
+loaded says so when it is called, and disturbs nothing else.
+"""
+
+from importlib.metadata import EntryPoint, entry_points, version
+
+import click
+
+from gateway.cli.audit import audit
+from gateway.cli.check import check
+from gateway.cli.config import config
+from gateway.cli.explain import bindings, explain
+from gateway.cli.healthcheck import healthcheck
+from gateway.cli.keys import keys
+from gateway.cli.record import record
+from gateway.cli.serve import serve
+from gateway.cli.tasks import tasks
+
+_PLUGINS = "cbr_gateway.commands"
+
+
+class _Commands(click.Group):
+    """The built-in commands and those of other packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *entry_points(group=_PLUGINS).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        known = super().get_command(ctx, cmd_name)
+        if known is not None:
+            return known
+        return next((_plugin(entry) for entry in entry_points(group=_PLUGINS, name=cmd_name)), None)
+
+
+def _plugin(entry: EntryPoint) -> click.Command:
+    """The command of another package, or one that tells why there is none."""
+    try:
+        command = entry.load()
+    except Exception as error:  # noqa: BLE001 - whatever a foreign package does while it is imported
+        reason = f"cannot be loaded: {type(error).__name__}: {error}"
+    else:
+        if isinstance(command, click.Command):
+            return command
+        reason = f"cannot be loaded: {entry.value} is not a click command"
+
+    def fail() -> None:
+        raise click.ClickException(f"`{entry.name}` {reason}")
+
+    return click.Command(entry.name, callback=fail, help=f"({reason})", short_help=f"({reason})")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """CBR Gateway: Huawei Cloud Backup and Recovery over gRPC."""
+
+
+@main.command("version")
+def show_version() -> None:
+    """Print the version of the gateway and of what it stands on."""
+    click.echo(
+        f"cbr-gateway {version('cbr-gateway')} (grpcio {version('grpcio')}, protobuf"
+        f" {version('protobuf')})"
+    )
+
+
+for _each in (serve, check, record, config, keys, audit, tasks, bindings, explain, healthcheck):
+    main.add_command(_each)
