@@ -1,7 +1,6 @@
 """`cbr-gateway serve`."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gateway.cli.options import configured, loaded, reported, usable_now
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from gateway.signals import Signals
 
