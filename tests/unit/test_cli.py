@@ -135,6 +135,7 @@ def test_config_schema_is_a_json_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
     assert {
         "server",
+        "admin",
         "upstream",
         "issuers",
         "tenants_dir",
