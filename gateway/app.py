@@ -55,9 +55,9 @@ from gateway.tenants import Current
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
+from gateway.upstream.change_observer import ChangeResult
 from gateway.upstream.client import Client
 from gateway.upstream.drift import Drift
-from gateway.upstream.exchange import ChangeResult
 from gateway.upstream.faults import codes
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.reader import UpstreamReader

@@ -13,7 +13,7 @@ import structlog
 from gateway import failpoint
 from gateway.clock import Clock, SystemClock
 from gateway.state import Admitted, Begun, Counters, Operation, OperationStore, State, StoreDown
-from gateway.upstream.exchange import ChangeResult
+from gateway.upstream.change_observer import ChangeResult
 
 _MAX_OWED: Final = 10_000
 _MAX_DOUBTS: Final = 5_000

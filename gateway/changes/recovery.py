@@ -33,9 +33,9 @@ from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.limits.settings import QuotaSettings
 from gateway.state import OPEN, Counters, Heartbeat, OperationStore, OperationView, State, StoreDown
-from gateway.upstream.client import OPERATION_CAP_S
+from gateway.upstream.change_observer import ChangeResult
+from gateway.upstream.change_tasks import OPERATION_CAP_S
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import ChangeResult
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.retry import READ_CAP_S
 from gateway.upstream.traits import AnyObjectRead

@@ -46,7 +46,7 @@ class Room:
                 return
             delete = vault_pb2.DeleteVaultTagRequest(vault_id=request.vault_id, key=MARKER)
             binding = self.reader.catalog.asked_by(delete)
-            await self.client.call(binding, delete, account, project, left_s)
+            await self.client.change(binding, delete, account, left_s)
         except (GatewayError, StoreDown, KeyError) as error:
             log.warning(
                 "cannot see whether the gateway's own tag takes a place that is needed",

@@ -53,9 +53,9 @@ from gateway.state import (
 )
 from gateway.upstream.account import Account
 from gateway.upstream.amounts import Metric, ResourceDelta
+from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.client import Client
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import ChangeObserver, ChangeResult
 from gateway.upstream.marker import can_mark, marked
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.remote_clock import Span
@@ -79,7 +79,6 @@ class Change:
     binding: Binding
     request: Any
     scope: Scope
-    page_scope: str
     account: Account
     time_left_s: float | None
     slots: ConcurrencySlots
@@ -448,11 +447,14 @@ class ChangeRunner:
         # What a reservation took is no longer there for the call; the reply's own reserve is taken
         # off once, inside.
         left_s = deadline.ends_at - self.clock.monotonic()
-        what = (change.binding, request, change.account, change.page_scope, left_s)
-        observers = change.observers if observer is None else (*change.observers, observer)
-        recognised = observer is not None and bool(change.request.request_id)
-        reply = await self.client.call(
-            *what, on_left=change.on_left, observers=observers, recognised=recognised
+        reply = await self.client.change(
+            change.binding,
+            request,
+            change.account,
+            left_s,
+            on_left=change.on_left,
+            observers=change.observers if observer is None else (*change.observers, observer),
+            recognised=observer is not None and bool(change.request.request_id),
         )
         return Answer(reply.message, reply.upstream)
 

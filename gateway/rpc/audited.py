@@ -32,8 +32,8 @@ from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.peer import Network, peer_of
+from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import ChangeObserver, ChangeResult
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = tuple[tuple[str, str | bytes], ...]

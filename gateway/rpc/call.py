@@ -11,8 +11,8 @@ from gateway.ids import new_id
 from gateway.limits.limits import Scope
 from gateway.limits.slots import ConcurrencySlots
 from gateway.tenants import Principal, Project, Snapshot
+from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
-from gateway.upstream.exchange import ChangeObserver
 
 
 @dataclass(slots=True)

@@ -31,9 +31,15 @@ class Forward:
         account = call.snapshot.accounts[call.project.key]
         if call.binding.reads:
             seen = unmarked.view(request)
-            what = (call.binding, seen.request, account, call.scope, call.time_left_s)
-            reply = await self.client.call(
-                *what, on_left=call.note_upstream, clear=unmarked.clear, keep=seen.keep
+            reply = await self.client.read(
+                call.binding,
+                seen.request,
+                account,
+                call.scope,
+                call.time_left_s,
+                on_left=call.note_upstream,
+                clear=unmarked.clear,
+                keep=seen.keep,
             )
             call.upstream = reply.upstream
             self.enricher.add_to_answer(call.project.key, reply.message)
@@ -42,12 +48,14 @@ class Forward:
         if unmarked.only_a_mark(request):
             return await self._nothing(call, request, account)
         request = unmarked.unmarked(request)
-        who = (call.quota_scope, call.scope, account, call.time_left_s, call.slots)
         change = Change(
-            call.id,
-            call.binding,
-            request,
-            *who,
+            id=call.id,
+            binding=call.binding,
+            request=request,
+            scope=call.quota_scope,
+            account=account,
+            time_left_s=call.time_left_s,
+            slots=call.slots,
             on_left=call.note_upstream,
             observers=call.observers,
         )
@@ -67,7 +75,7 @@ class Forward:
         looked up all the same.
         """
         read = self.changes.reader.catalog.asked_by(vault_pb2.ListVaultTagsRequest())
-        reply = await self.client.call(
+        reply = await self.client.read(
             read,
             read_request(read, request),
             account,

@@ -63,7 +63,7 @@ class UpstreamReader:
 
         Raises GatewayError, also when the object does not exist. `on_bad_row`: as for the client.
         """
-        reply = await self._client.call(
+        reply = await self._client.read(
             self.catalog.asked_by(request),
             request,
             self.known(project),

@@ -45,6 +45,10 @@ class Deadline:
         """Seconds left for upstream work, our own reserve taken off; negative when it is over."""
         return self.ends_at - now - _RESERVE_S
 
+    def start_within_s(self, now: float) -> float:
+        """How long an attempt may be waited for: the shortest one has to come in time."""
+        return max(0.0, self.left_s(now) - MIN_ATTEMPT_S)
+
 
 def attempt_timeout(time_left_s: float) -> float | None:
     """Seconds that an attempt started now may take; None when too little time is left to start

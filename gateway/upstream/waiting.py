@@ -10,15 +10,19 @@ class Waits:
 
     def __init__(self) -> None:
         self._open: set[Wait] = set()
+        self.ended = False
 
     def begin(self, on_end: Callable[[], Exception]) -> "Wait":
         """A context manager around a wait, which raises what `on_end` makes when it is ended from
-        outside.
+        outside. Raises it at once when they are ended already.
         """
+        if self.ended:
+            raise on_end()
         return Wait(self._open, on_end)
 
     def end(self) -> None:
-        """Ends all waits that are open."""
+        """Ends all waits that are open, and all that are begun from now on."""
+        self.ended = True
         for wait in list(self._open):
             wait.end()
 

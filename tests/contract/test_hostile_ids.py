@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
 from gateway.upstream.account import Account
-from gateway.upstream.client import _http_request
 from gateway.upstream.declaration import query_pairs
+from gateway.upstream.request_builder import http_request
 from tests.unit.upstream.messages import messages
 
 PROJECT = "00cbf567ab4bc639a32abb3a0dca763a"
@@ -203,7 +203,7 @@ def test_a_filter_never_leaves_its_place_in_the_query(data, binding):
 
 def assert_query_safe(binding, request):
     try:
-        url = _http_request(binding, request, ACCOUNT, binding.members(request)).url
+        url = http_request(binding, request, ACCOUNT, binding.members(request)).url
     except GatewayError as error:
         assert reason_name(error.reason) == "FIELD_INVALID"  # noqa: PT017 - a property over both ends
         return

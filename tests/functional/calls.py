@@ -199,8 +199,8 @@ def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **pa
 
 def forget(app: App) -> None:
     """Breakers and budgets as after a restart, so that tests can share a gateway."""
-    app.client._breakers = Breakers(SystemClock(), random.random)
-    app.client._budgets = Budgets()
+    app.client.factory.breakers = Breakers(SystemClock(), random.random)
+    app.client.factory.budgets = Budgets()
 
 
 async def told(call: Callable[[], Awaitable[Failure]]) -> Failure:

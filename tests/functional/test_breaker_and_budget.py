@@ -88,7 +88,7 @@ async def test_creates_that_fail_are_never_multiplied(world, payments):
 
 async def test_the_breaker_closes_when_the_region_is_well_again(world, payments):
     clock = SteppedClock()
-    world.app.client._breakers = Breakers(clock, random.random)
+    world.app.client.factory.breakers = Breakers(clock, random.random)
     order(world, "status", LIST, status=503, body={}, times=None)
     await offer(payments, LIST, {}, count=60)
     assert (await payments.fails(LIST)).reason == "UPSTREAM_UNREACHABLE"

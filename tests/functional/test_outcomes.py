@@ -325,7 +325,7 @@ async def test_a_change_that_a_read_did_not_show_may_still_come(world, kind, par
 
 async def test_a_breaker_that_opens_between_the_attempts_settles_nothing(world, monkeypatch):
     made = await stage.vault(caller(world))
-    breakers = world.app.client._breakers
+    breakers = world.app.client.factory.breakers
     leave = breakers.enter
     answers = iter([True, False])
 

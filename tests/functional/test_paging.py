@@ -366,7 +366,7 @@ async def test_no_edited_token_is_accepted(world, payments, token):
 
 async def test_an_old_token_is_refused(world, payments, token, monkeypatch):
     clock = SteppedClock(time.time())
-    monkeypatch.setattr(world.app.client._tokens, "_clock", clock)
+    monkeypatch.setattr(world.app.client._reads._tokens, "_clock", clock)
     clock.advance(72 * 3600 - 60)
     await payments.ok("VaultService/ListVaults", {"page_size": 1, "page_token": token})
     clock.advance(120)

@@ -20,7 +20,7 @@ from gateway.state import (
     Usage,
     open_store,
 )
-from gateway.upstream.exchange import ChangeResult
+from gateway.upstream.change_observer import ChangeResult
 from tests.fakes import SteppedClock
 from tests.state.benches import operation
 

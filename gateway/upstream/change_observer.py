@@ -1,0 +1,35 @@
+"""Who must hear of a change, and what became of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from google.protobuf.message import Message
+
+from gateway.errors import UpstreamFacts
+from gateway.upstream.http import always
+
+
+class ChangeResult(Enum):
+    """What became of a change."""
+
+    DONE = "carried out"
+    NOTHING = "nothing happened"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeObserver:
+    """Who must hear of a change.
+
+    Both run in the change's own task, so also when its caller has gone.
+
+    `on_send`: before the first byte goes to CBR; False: it must not go, and observers that come
+    later do not hear of it. `on_end`: once, with the response if the change was carried out, and
+    what is known of the calls. `may_write`: right before the first byte of every attempt, and asked
+    without a pause; False: it must not go any more.
+    """
+
+    on_send: Callable[[], Awaitable[bool]]
+    on_end: Callable[[ChangeResult, Message | None, UpstreamFacts], Awaitable[None]]
+    may_write: Callable[[], bool] = always
