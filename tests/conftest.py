@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.identities import authority
+from testkit.identities import authority
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,8 +23,17 @@ from joserfc.jwk import ECKey
 from clients.frame.languages import ROOT
 from emulator import settings as emulated
 from gateway.tenants import key_hash
-from tests.identities import AUDIENCE, ISSUER, authority, certificate, claims, dns, key_set, signed
-from tests.ports import free_port
+from testkit.identities import (
+    AUDIENCE,
+    ISSUER,
+    authority,
+    certificate,
+    claims,
+    dns,
+    key_set,
+    signed,
+)
+from testkit.ports import free_port
 
 API_KEY: Final = "key-of-payments"
 LIMITED_KEY: Final = "key-of-databases"

@@ -19,9 +19,9 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from gateway.config import read_layers, shown, validated
+from testkit.ports import free_port
 from tests.audit.scenes import SECRET, audit_section
 from tests.harness import World
-from tests.ports import free_port
 from tests.quota.processes import ROOT, SECRETS, Process
 from tests.quota.scenes import new_vault
 

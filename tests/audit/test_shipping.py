@@ -26,13 +26,13 @@ from gateway.audit.recovery import Unusable
 from gateway.audit.segments import counted, name_of, raised, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify
+from testkit.identities import authority, certificate, dns
+from testkit.ports import free_port
 from tests.audit.logs import WRITER, Broken, entry, pack, right, sink
 from tests.audit.scenes import KEYS, assert_good, audit_section, audited_gateway, records
 from tests.audit.test_opening import MOMENT, read
 from tests.functional.calls import caller, until
 from tests.functional.stage import vault
-from tests.identities import authority, certificate, dns
-from tests.ports import free_port
 
 SECRET = "canary-of-the-collector"
 

@@ -11,8 +11,8 @@ from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from cbrgateway_client import CallError, Gateway
 
-from tests.identities import authority, certificate, dns
-from tests.ports import free_port
+from testkit.identities import authority, certificate, dns
+from testkit.ports import free_port
 from tests.quota.scenes import gateway as running_gateway
 from tests.quota.scenes import limit, new_vault, posts
 

@@ -12,8 +12,8 @@ from google.rpc import code_pb2
 from rich.console import Console
 
 from gateway.cli.bars import Bars
+from testkit.ports import free_port
 from tests.client.scripted import DONE, SUCCEEDED, playing, refuse, snapshot, terminal, update
-from tests.ports import free_port
 from tests.quota.processes import ROOT
 
 FAILED = task_pb2.WatchTasksResponse(

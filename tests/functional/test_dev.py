@@ -29,7 +29,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from devstack.banner import Addresses, banner
 from devstack.launch import Launched, launched
 from devstack.tenants import PAYMENTS, TENANTS
-from tests.ports import free_port
+from testkit.ports import free_port
 
 BUF = Path(sys.executable).with_name("buf")
 KEY = f"authorization: Bearer {PAYMENTS.api_key}"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
+from testkit.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (

@@ -20,9 +20,9 @@ from emulator.server import running_emulator
 from gateway.app import open_app
 from gateway.config import load
 from gateway.tenants import key_hash
+from testkit.identities import Pair, authority, certificate, claims, dns, key_set, signed, uri
 from tests.functional.calls import Caller, Failure, failure_of
 from tests.harness import REGION
-from tests.identities import Pair, authority, certificate, claims, dns, key_set, signed, uri
 
 CA, FOREIGN_CA = authority("ours"), authority("foreign")
 SIGNER = ECKey.generate_key("P-256", {"kid": "k"})

@@ -13,8 +13,8 @@ import yaml
 
 from emulator import settings as emulated
 from emulator.server import RunningEmulator
+from testkit.ports import held_port
 from tests.harness import REGION, STANDBY_REGION, TENANTS, World, tenant_entry
-from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 60

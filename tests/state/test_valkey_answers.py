@@ -26,8 +26,8 @@ from gateway.state import (
     valkey_rules,
 )
 from gateway.state.valkey_rules import RULES, rule_of
+from testkit.ports import free_port
 from tests.functional.calls import until
-from tests.ports import free_port
 from tests.quota.fleet import create, until_ok
 from tests.quota.scenes import gateway, limit
 from tests.state.address import Address

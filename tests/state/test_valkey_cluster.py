@@ -17,9 +17,9 @@ from gateway.secret import Secret
 from gateway.state import Admitted, Charge, Store, StoreDown, StoreSettings, WrongStore, open_store
 from gateway.state.valkey import problem_with
 from gateway.state.valkey_rules import RULES
+from testkit.ports import free_port
 from tests.functional.calls import until
 from tests.functional.serving import configuration
-from tests.ports import free_port
 from tests.state.address import Address
 from tests.state.benches import operation
 from tests.state.valkey_server import ValkeyProcess

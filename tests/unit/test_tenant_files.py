@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from gateway.config import Config, ConfigError, load
-from tests.identities import authority, certificate, key_set
+from testkit.identities import authority, certificate, key_set
 
 ENVIRON = {"AK": "ak", "SK": "sk"}
 MAIN = """\

@@ -15,8 +15,8 @@ import yaml
 
 from emulator import settings as emulated
 from emulator.tasks import Outcome
+from testkit.ports import free_port
 from tests.harness import TENANTS, tenant_entry
-from tests.ports import free_port
 from tests.quota.processes import ROOT
 
 PROJECT = TENANTS["payments"][0]

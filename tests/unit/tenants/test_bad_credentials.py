@@ -13,9 +13,7 @@ from gateway.errors import GatewayError, reason_name
 from gateway.rpc.identity import AUTHORIZATION, authenticate
 from gateway.tenants import Issuer, IssuerSettings, Principal, Tenant, TenantDirectory, new_api_key
 from gateway.tenants.keys import FileKeys
-from tests.counting import counted_steps
-from tests.fakes import SteppedClock
-from tests.identities import (
+from testkit.identities import (
     AUDIENCE,
     DROP,
     ISSUER,
@@ -30,6 +28,8 @@ from tests.identities import (
     signed,
     uri,
 )
+from tests.counting import counted_steps
+from tests.fakes import SteppedClock
 
 NOW = float(int(time.time()))
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})

@@ -14,8 +14,8 @@ from gateway.tenants.jwks import KeySetError, read_keys
 from gateway.tenants.keys import FetchedKeys, KeysUnavailable
 from gateway.upstream.http import TransportSettings
 from gateway.upstream.transport import open_transport
+from testkit.identities import b64, key_set
 from tests.fakes import SteppedClock
-from tests.identities import b64, key_set
 
 FIRST, SECOND = (
     ECKey.generate_key("P-256", {"kid": "first"}),

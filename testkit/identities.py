@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,18 +27,18 @@ def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def compact(header: Mapping[str, Any], payload: bytes, signature: bytes = b"") -> str:
+def compact(header: Mapping[str, object], payload: bytes, signature: bytes = b"") -> str:
     return f"{b64(json.dumps(header).encode())}.{b64(payload)}.{b64(signature)}"
 
 
-def claims(now: float, **changes: Any) -> dict[str, Any]:
+def claims(now: float, **changes: object) -> dict[str, object]:
     """Those of a good token, with changes."""
     good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ci", "iat": int(now), "exp": int(now) + 600}
     return {name: value for name, value in (good | changes).items() if value is not DROP}
 
 
 def signed(
-    key: RSAKey | ECKey, payload: Mapping[str, Any] | bytes, algorithm: str, **header: Any
+    key: RSAKey | ECKey, payload: Mapping[str, object] | bytes, algorithm: str, **header: object
 ) -> str:
     """A token that `key` really signed, whatever it says."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -53,7 +52,7 @@ def signed(
     return f"{signing}.{b64(signature)}"
 
 
-def hmac_signed(secret: bytes, payload: Mapping[str, Any], **header: Any) -> str:
+def hmac_signed(secret: bytes, payload: Mapping[str, object], **header: object) -> str:
     head = b64(json.dumps({"alg": "HS256", "typ": "JWT"} | header).encode())
     signing = f"{head}.{b64(json.dumps(payload).encode())}"
     return f"{signing}.{b64(hmac.new(secret, signing.encode(), hashlib.sha256).digest())}"
