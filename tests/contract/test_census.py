@@ -2,15 +2,18 @@
 nothing of the protos.
 """
 
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
 
+from huaweicloudsdkcbr.v1 import CbrClient
+
 from gateway.operations import load_catalog
 
 CENSUS = Path(__file__).parents[1] / "census"
-OPERATIONS = 74
-"""As many as the vendor's current SDK has."""
+OPERATIONS = {name for name in vars(CbrClient) if f"{name}_invoker" in vars(CbrClient)}
+"""Those of the vendor's SDK, by the names of its methods."""
 
 
 def census():
@@ -25,9 +28,11 @@ def census():
 
 def test_the_census_names_every_operation_and_call_once():
     rows = census()
-    assert len(rows) == OPERATIONS
     for column in ({row[0] for row in rows}, {row[1] for row in rows}, {row[2:] for row in rows}):
-        assert len(column) == OPERATIONS
+        assert len(column) == len(rows)
+    names = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", row[1]).lower() for row in rows}
+    assert len(OPERATIONS) > 70
+    assert names >= OPERATIONS
 
 
 def test_the_protos_declare_exactly_the_calls_of_the_census():

@@ -19,7 +19,7 @@ FEATURES = "FeatureService/GetCloudFeatures"
 ABSENT = [
     rpc
     for rpc, binding in BINDINGS.items()
-    if any(binding.operation in group.operations for group in FLAVORS["otc"].absent)
+    if binding.operation and binding.operation not in FLAVORS["otc"].published
 ]
 VAULT = {
     "vault": {

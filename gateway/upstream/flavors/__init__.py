@@ -38,7 +38,7 @@ class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Operations that a cloud does not have, by the vendor's names.
+    """What to say of some of the operations that a cloud does not have, by the vendor's names.
 
     `why`: ends the sentence that begins with the cloud's name.
     """
@@ -60,9 +60,15 @@ class Flavor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     signing: Literal["access", "scope"]
     limits: Limits
     create: Create
+    published: tuple[str, ...] | None = None
+    """The operations that it has, by the vendor's names; None: all."""
     absent: tuple[Absent, ...] = ()
     key: str = ""
     """As the configuration names it."""
+
+    @cached_property
+    def _there(self) -> frozenset[str]:
+        return frozenset(self.published or ())
 
     @cached_property
     def _why(self) -> Mapping[str, str]:
@@ -73,14 +79,15 @@ class Flavor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
 
         RPCs of the gateway's own are there always.
         """
-        why = self._why.get(binding.operation)
-        if why is None:
+        operation = binding.operation
+        if self.published is None or not operation or operation in self._there:
             return
+        why = self._why.get(operation, "does not publish this operation")
         text = (
-            f"{self.name} {why}: it does not have {binding.operation}, which {binding.rpc} would"
+            f"{self.name} {why}: it does not have {operation}, which {binding.rpc} would"
             " call. Nothing was sent."
         )
-        facts = {"flavor": self.key, "operation": binding.operation}
+        facts = {"flavor": self.key, "operation": operation}
         raise GatewayError(
             errors_pb2.ERROR_REASON_CLOUD_UNSUPPORTED,
             f"{text} FeatureService/GetCloudFeatures tells what there is.",

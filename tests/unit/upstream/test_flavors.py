@@ -48,8 +48,11 @@ def has(flavor, rpc):
 @pytest.mark.parametrize("flavor", FLAVORS.values(), ids=FLAVORS)
 def test_a_clouds_file_fits_the_declarations(flavor):
     named = Counter(operation for group in flavor.absent for operation in group.operations)
-    assert named.keys() <= {binding.operation for binding in CATALOG}
+    published = set(flavor.published or ())
+    assert named.keys() | published <= {binding.operation for binding in CATALOG}
     assert max(named.values(), default=1) == 1
+    assert not named.keys() & published
+    assert len(published) == len(flavor.published or ())
     assert {f"CHARGING_MODE_{mode.upper()}" for mode in flavor.create.charging_modes} <= set(
         types_pb2.ChargingMode.keys()
     )
