@@ -3,8 +3,8 @@
 Third-party `.proto` files are not kept in the tree: google/type and google/rpc come with the
 installed googleapis-common-protos, buf/validate from the hash-locked source package in
 `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as
-well. From the result come the page docs/errors.md, the catalogue and schema of audit records, and
-the service config and the test vectors of the clients.
+well. From the result come the page docs/errors.md, the RPCs in README.md, the catalogue and schema
+of audit records, and the service config and the test vectors of the clients.
 
 Run `make generate` after every change below `protos/`; `make check` fails when the committed result
 is out of date.
@@ -138,7 +138,13 @@ def main() -> None:
             "generated code is out of date, run `make generate`:\n  " + "\n  ".join(stale)
         )
     # In interpreters of their own, which load the stubs as they are now.
-    for made in ("scripts.error_page", "scripts.audit_page", "clients.frame.files"):
+    made_from_them = (
+        "scripts.error_page",
+        "scripts.audit_page",
+        "scripts.api_table",
+        "clients.frame.files",
+    )
+    for made in made_from_them:
         ended = subprocess.run(
             [sys.executable, "-m", made, *(["--check"] if check else [])], cwd=ROOT, check=False
         )

@@ -22,7 +22,17 @@ FILES = {
     file.stem: json.loads(file.read_text(encoding="utf-8"))
     for file in sorted((Path(__file__).parents[1] / "recorded").glob("*.json"))
 }
+EXAMPLES = {
+    file.stem.replace(".", "/"): json.loads(file.read_text(encoding="utf-8"))
+    for file in (Path(__file__).parents[1] / "examples").glob("*.json")
+}
 RPCS = {binding.operation: rpc for rpc, binding in BINDINGS.items()}
+FILES |= {
+    rpc.partition("/")[2]: {"operation": binding.operation, **EXAMPLES[rpc]["answer"]}
+    for rpc, binding in BINDINGS.items()
+    if rpc in EXAMPLES and binding.operation not in {each["operation"] for each in FILES.values()}
+}
+"""Of an operation that nobody has recorded yet, the answer in its example."""
 CODECS = Codecs()
 SUCCESSES = [name for name, answer in FILES.items() if answer["status"] < 300]
 NOT_SHOWN = {"limit", "offset", "retCode", "retMsg", "errText", "error_code", "request_id"}
