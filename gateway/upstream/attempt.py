@@ -91,15 +91,17 @@ def _answered(
     call.answers += 1
     call.route.auth.observe(response, applied.generation)
     call.route.remote_clock.observe(response, began)
-    call.last, message = _decoded(call, judge(response, reads=call.binding.reads))
+    call.last, message = _decoded(
+        call, judge(response, reads=call.binding.reads, fast=call.binding.fast_response)
+    )
     failed = response.status >= _SERVER_ERROR and call.last.outcome is not Outcome.DEFINITE
     return Verdict.FAILURE if failed else Verdict.SUCCESS, message
 
 
 def _decoded(call: UpstreamCall, attempt: Attempt) -> tuple[Attempt, Message | None]:
     """A success whose body has the wrong shape proves nothing."""
-    if attempt.value is None:
-        return attempt, None
+    if attempt.message is not None or attempt.value is None:
+        return attempt, attempt.message
     try:
         message = call.binding.response(attempt.value, call.on_bad_row)
         keep_ids(message, attempt.order_ids)

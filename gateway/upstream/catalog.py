@@ -14,6 +14,7 @@ from gateway.upstream.declaration import Binding, Declaration, OnDrift, unheard
 from gateway.upstream.rules import RULES, SET_RULES
 from gateway.upstream.trait_rules import trait_problems
 from gateway.upstream.traits import AnyTraits
+from gateway.upstream.typed import typed_reader
 
 
 class DeclarationError(Exception):
@@ -86,9 +87,17 @@ def compile_catalog(
     codecs = Codecs()
     calls = {(d.verb, d.path) for d in declarations}
     by_rpc = {each.rpc: each for each in traits}
-    return Catalog(
-        {d.rpc: d.compile(codecs, calls, on_drift, by_rpc.get(d.rpc)) for d in declarations}
+    bindings = (
+        d.compile(
+            codecs,
+            calls,
+            on_drift,
+            by_rpc.get(d.rpc),
+            typed_reader(d.method.output_type, codecs) if d.reads and d.verb else None,
+        )
+        for d in declarations
     )
+    return Catalog({binding.rpc: binding for binding in bindings})
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:

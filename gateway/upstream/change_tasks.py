@@ -184,7 +184,7 @@ class ChangeTasks:
         read = self._catalog[binding.read_back]
         look = self._factory.make(read, read_back.read_request(read, request), account, {})
         shown = await attempts.carry_out(look, deadline, deadline)
-        now = replaced.in_force(read, look.last.value, shown)
+        now = replaced.in_force(read, look.last.answer(), shown)
         members = replaced.completed(binding, request, read, now)
         return http_request(binding, request, account, members)
 

@@ -49,7 +49,7 @@ GATEWAY_FIELDS: Final = frozenset(
 _F: Final = FieldDescriptor
 _WHOLE: Final = frozenset({_F.TYPE_INT32, _F.TYPE_INT64})
 _REAL: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
-_ECHOES: Final = frozenset({"limit", "offset"})
+ECHOES: Final = frozenset({"limit", "offset"})
 """Members of list answers that only repeat what the gateway asked for."""
 _MAX_REPORTED: Final = 20
 """Unknown members reported of one object; one answer may hold half a million."""
@@ -270,7 +270,7 @@ class MessagePlan:
             if reader is None:
                 extra[key] = item
                 continue
-            left = self._take(key, reader, item, found, report)
+            left = self.take(key, reader, item, found, report)
             if left is None:
                 continue
             if reader.name == self.rows:
@@ -283,13 +283,13 @@ class MessagePlan:
             found[EXTRA] = values.free_form(extra)
             if not self.keeps_extra:
                 for key in islice(
-                    (key for key in extra if key not in _ECHOES and key not in self.readers),
+                    (key for key in extra if key not in ECHOES and key not in self.readers),
                     _MAX_REPORTED,
                 ):
                     report(self.full_name, key, "")
         return found
 
-    def _take(
+    def take(
         self, key: str, reader: Reader, item: Json, found: dict[str, Json], report: Report
     ) -> Json:
         """Take a member over; what is left of it, or None."""
@@ -364,7 +364,7 @@ class MessagePlan:
             elif reader.plan is not None and type(item) is dict and not reader.many:
                 kept = reader.plan.left(item) or None
             else:
-                kept = item if self._take(key, reader, item, {}, unheard) is not None else None
+                kept = item if self.take(key, reader, item, {}, unheard) is not None else None
             if kept is not None:
                 left[key] = kept
         return left
@@ -413,14 +413,14 @@ class Codecs:
         if UNREADABLE_ROWS in descriptor.fields_by_name:
             plan.rows = rows_field(descriptor)
         for fd in descriptor.fields:
-            if fd.name in GATEWAY_FIELDS or _is_raw(descriptor, fd):
+            if fd.name in GATEWAY_FIELDS or is_raw(descriptor, fd):
                 continue
             if form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY:
                 plan.whole_body = fd.name
             raw = raw_sibling(descriptor, fd)
             if not answer_only(fd):
                 plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
-            if not _is_null(fd):
+            if not is_null(fd):
                 plan.readers |= dict.fromkeys(
                     filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw)
                 )
@@ -477,7 +477,7 @@ class Codecs:
         return lambda items: [_at(index, single, item) for index, item in enumerate(items)]
 
     def _single_writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
-        if _is_null(fd):
+        if is_null(fd):
             return lambda _value: None
         if fd.type == _F.TYPE_ENUM:
             return _word_of(words(_enum(fd)))
@@ -534,7 +534,7 @@ def rows_field(response: Descriptor) -> str:
     return next(fd.name for fd in response.fields if fd.is_repeated and fd.message_type)
 
 
-def _is_null(fd: FieldDescriptor) -> bool:
+def is_null(fd: FieldDescriptor) -> bool:
     return fd.enum_type is not None and fd.enum_type.full_name == "google.protobuf.NullValue"
 
 
@@ -554,7 +554,7 @@ def raw_sibling(descriptor: Descriptor, fd: FieldDescriptor) -> str:
     return name if fd.type == _F.TYPE_ENUM and name in descriptor.fields_by_name else ""
 
 
-def _is_raw(descriptor: Descriptor, fd: FieldDescriptor) -> bool:
+def is_raw(descriptor: Descriptor, fd: FieldDescriptor) -> bool:
     sibling = (
         descriptor.fields_by_name.get(fd.name.removesuffix("_raw"))
         if fd.name.endswith("_raw")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -26,6 +26,9 @@ from gateway.upstream.quoting import encoded
 from gateway.upstream.rows import UnreadableRow, unreadable_row
 from gateway.upstream.traits import AnyTraits
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
+
+if TYPE_CHECKING:
+    from gateway.upstream.typed import TypedReader
 
 IDENTIFIER: Final = "[A-Za-z0-9._-]{1,128}"
 _IDENTIFIER_RULE: Final = "a single identifier of 1 to 128 letters, digits, '.', '_' and '-'"
@@ -124,6 +127,8 @@ class Binding:
     segments: tuple[Segment, ...]
     request_plan: MessagePlan
     response_plan: MessagePlan
+    typed: "TypedReader | None"
+    """Reads most answers faster than the plan; None where the plan has to read all of them."""
     paths_of_keys: Mapping[str, str]
     """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
     id_fields: tuple[IdField, ...]
@@ -153,6 +158,15 @@ class Binding:
             known[segment.key] = segment.text(request)
         return self.path.format_map(known)
 
+    def fast_response(self, body: bytes) -> Message | None:
+        """The response of a successful answer that needs no second look; None: `response` has to
+        read it.
+        """
+        if self.typed is None:
+            return None
+        found = self.typed.read(body, partial(self.on_drift, self.operation))
+        return None if found is None else self.response_type(**found)
+
     def response(self, value: Json, on_bad_row: OnBadRow | None = None) -> Message:
         """The response of a successful answer's JSON.
 
@@ -165,6 +179,8 @@ class Binding:
         if type(value) is not dict and not (self.reads or plan.required or plan.required_one_of):
             self.on_drift(self.operation, plan.full_name, "", "must be an object")
             return self.response_type()
+        if self.typed is not None:
+            self.typed.learn(value)
         found = plan.read(value, partial(self.on_drift, self.operation))
         if on_bad_row is not None and codec.UNREADABLE_ROWS in found:
             self._name_bad_rows(value, on_bad_row)
@@ -277,6 +293,7 @@ class Declaration:
         calls: Collection[tuple[str, str]],
         on_drift: OnDrift,
         traits: AnyTraits | None,
+        typed: "TypedReader | None",
     ) -> Binding:
         """The Binding.
 
@@ -308,6 +325,7 @@ class Declaration:
             segments=segments,
             request_plan=codecs.plan(self.request),
             response_plan=codecs.plan(self.method.output_type),
+            typed=typed,
             paths_of_keys=_paths_of_keys(self.request),
             id_fields=id_fields(self.request, frozenset(segment.variable for segment in segments)),
             on_drift=on_drift,

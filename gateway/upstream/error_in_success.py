@@ -5,7 +5,7 @@ Errors stand there in the billing system's form, or in one that error answers ha
 source for the latter; but they must not pass as success.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gateway.upstream import orders
@@ -26,7 +26,8 @@ _ERROR_TEXTS: Final = (
 )
 """Texts that only errors have."""
 _TEXTS: Final = (*_ERROR_TEXTS, "message", "msg", "title", "detail", "details", "reason")
-_MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
+MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
+"""Of an object that is an error."""
 _WRAPPERS: Final = OWN_WRAPPERS | {
     *(
         "serviceunavailable",
@@ -39,6 +40,7 @@ _WRAPPERS: Final = OWN_WRAPPERS | {
     *("buildinprogress", "badgateway", "gatewaytimeout", "preconditionfailed", "gone"),
 }
 _WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
+_TELLING: Final = orders.MEMBERS | {*_CODES, _CODE, *_ERROR_TEXTS}
 _FAILED_STATUSES: Final = frozenset(map(str, range(400, 600)))
 
 
@@ -61,6 +63,13 @@ def error_document(value: Json, status: int) -> UpstreamError | None:
         return None
     found = (_inside(status, wrapper, held) for wrapper, held in _wrapped(value))
     return _at_top(status, value) or next(filter(None, found), None)
+
+
+def tells_no_error(keys: Iterable[str]) -> bool:
+    """Whether an answer with these members can be no error, nor name an order, whatever stands in
+    them; unless one of them is all that it has, and an object of nothing but what errors have.
+    """
+    return not any(key in _TELLING or _is_wrapper(key) for key in keys)
 
 
 def shows_success(value: Json) -> bool:
@@ -132,6 +141,6 @@ def _is_error_object(held: Json) -> bool:
     return (
         isinstance(held, dict)
         and bool(held)
-        and held.keys() <= _MEMBERS
+        and held.keys() <= MEMBERS
         and not held.keys().isdisjoint(_TEXTS)
     )

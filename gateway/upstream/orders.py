@@ -19,6 +19,10 @@ _FAILED: Final = frozenset({"0", "false", "failed", "fail"})
 _PLACED: Final = frozenset({"1", "true", "success", "succeeded"})
 _ID_NAMES: Final = ("orderId", "order_id", "orderIds", "order_ids", "orderID")
 _LINES: Final = ("orders", "order")
+MEMBERS: Final = frozenset(
+    {_RESULT, "errText", "retMsg", "error_code", "retCode", *_ID_NAMES, *_LINES}
+)
+"""Of an answer of which the billing system may have a say."""
 _MAX_IDS: Final = 100
 """An order is for at most so many vaults."""
 

@@ -19,9 +19,12 @@ a change only what bears the cloud's own mark.
 | NEVER    | repeat     | repeat once | end: the outcome is unknown                 | end      |
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
+
+from google.protobuf.message import Message
 
 from gateway.upstream import strict_json
 from gateway.upstream.connect_failure import ConnectFailure
@@ -58,6 +61,9 @@ class Attempt:
 
     outcome: Outcome
     value: Any = None
+    message: Message | None = None
+    """The response, where it was read without making `value` of the body."""
+    body: bytes = b""
     error: UpstreamError | None = None
     request_id: str = ""
     retry_after_s: float | None = None
@@ -74,6 +80,10 @@ class Attempt:
     no_place: bool = False
     """The tenant's other calls have all connections that it may have."""
 
+    def answer(self) -> Any:  # noqa: ANN401 - any JSON
+        """The JSON of a success."""
+        return self.value if self.message is None else strict_json.loads(self.body)
+
     @property
     def throttled(self) -> bool:
         return self.error is not None and self.error.throttled
@@ -83,8 +93,21 @@ class Attempt:
         return self.outcome is Outcome.REFUSED and self.error is not None and self.error.credentials
 
 
-def judge(response: HttpResponse, *, reads: bool) -> Attempt:
-    """What a complete answer proves, to a read or to a change."""
+def nothing_fast(_body: bytes) -> Message | None:
+    """Every answer is looked at."""
+    return None
+
+
+def judge(
+    response: HttpResponse,
+    *,
+    reads: bool,
+    fast: Callable[[bytes], Message | None] = nothing_fast,
+) -> Attempt:
+    """What a complete answer proves, to a read or to a change.
+
+    `fast`: the response in the body of a success; None: it needs a look.
+    """
     request_id = presentable(response.headers.get("x-request-id", ""))
     retry_after = _seconds(response.headers.get("retry-after"))
     status = response.status
@@ -95,6 +118,14 @@ def judge(response: HttpResponse, *, reads: bool) -> Attempt:
             error=error,
             request_id=request_id,
             retry_after_s=retry_after,
+            status=status,
+        )
+    if (message := fast(response.body)) is not None:
+        return Attempt(
+            Outcome.DEFINITE,
+            message=message,
+            body=response.body,
+            request_id=request_id,
             status=status,
         )
     try:

@@ -24,8 +24,8 @@ def loads(body: bytes) -> object:
         value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise NotJson("not a JSON document") from error
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(value)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not within(value, MAX_DEPTH):
+        raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
     # What comes out as it went in has lost no member. Other spellings of the same (blanks, escapes)
     # take the exact way, which is slower.
     if msgspec.json.encode(value) != body:
@@ -33,15 +33,18 @@ def loads(body: bytes) -> object:
     return value
 
 
-def _check_depth(value: object) -> None:
-    """Level by level, because a recursive walk of a long list costs more than decoding it."""
+def within(value: object, levels: int) -> bool:
+    """Whether a value is nested no deeper.
+
+    Level by level, because a recursive walk of a long list costs more than decoding it.
+    """
     level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(levels):
         members = (item.values() if type(item) is dict else item for item in level)
         level = [member for each in members for member in each if type(member) in _CONTAINERS]
         if not level:
-            return
-    raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+            return True
+    return False
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -40,6 +40,7 @@ class NotEncodableError(ValueError):
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_OF_NO_ZONE: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a time without a zone is UTC
 _MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
 """The first second of the year 1 and the last of the year 9999, between which Timestamp is
@@ -49,7 +50,7 @@ _A_SECOND: Final = 1_000_000_000
 _COMPACT_DATE: Final = len("YYYYMMDD")
 _EXACT: Final = 2**53
 """Up to here a double holds every whole number."""
-_LARGEST: Final = sys.float_info.max
+LARGEST: Final = sys.float_info.max
 _BOOLS: Final = {"true": True, "false": False}
 
 
@@ -105,7 +106,7 @@ def read_real(value: Json) -> Json:
         value = _number(value)
         if type(value) is not int and type(value) is not float:
             raise ProtocolError("must be a number")
-        if not -_LARGEST <= value <= _LARGEST:
+        if not -LARGEST <= value <= LARGEST:
             raise ProtocolError("must be a number of 64 bits")
     return value
 
@@ -131,7 +132,7 @@ def read_timestamp(value: Json) -> Json:
     """
     if type(value) is not str:
         return _read_epoch(value)
-    if _counts_from_1970(value):
+    if value[4:5] != "-" and _counts_from_1970(value):
         return _read_epoch(_number(value))
     if not value:
         return None
@@ -139,9 +140,8 @@ def read_timestamp(value: Json) -> Json:
         moment = datetime.fromisoformat(value)
     except ValueError:
         return _read_epoch(_number(value))
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     # Not moment.timestamp(): a float would lose microseconds.
-    since = moment - _EPOCH
+    since = moment - (_EPOCH_OF_NO_ZONE if moment.tzinfo is None else _EPOCH)
     return _in_range(since.days * 86400 + since.seconds, since.microseconds * 1000)
 
 
@@ -201,7 +201,7 @@ def free_form(value: Json) -> Json:
     """
     kind = type(value)
     if kind is int and not -_EXACT <= value <= _EXACT:
-        return value if -_LARGEST <= value <= _LARGEST and float(value) == value else str(value)
+        return value if -LARGEST <= value <= LARGEST and float(value) == value else str(value)
     if kind is dict:
         return {key: free_form(item) for key, item in value.items()}
     return [free_form(item) for item in value] if kind is list else value

@@ -90,7 +90,7 @@ def messages(descriptor, *, hostile=False, depth=3):
         deep = fd.message_type is not None and not fd.message_type.full_name.startswith("google.")
         if (
             fd.name not in skipped
-            and not codec._is_raw(descriptor, fd)
+            and not codec.is_raw(descriptor, fd)
             and not (deep and depth == 0)
         ):
             parts[fd.name] = st.none() | _field(descriptor, fd, hostile, depth)

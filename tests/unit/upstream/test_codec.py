@@ -54,7 +54,7 @@ def without_nulls(message):
             and not field.is_repeated
             and value.HasField("null_value")
         )
-        if codec._is_null(field) or null_value or codec.answer_only(field):
+        if codec.is_null(field) or null_value or codec.answer_only(field):
             message.ClearField(field.name)
         elif field.message_type is not None and field.message_type.file.package == "cbrgateway.v1":
             for item in value if field.is_repeated else [value]:

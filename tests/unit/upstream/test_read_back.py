@@ -83,7 +83,7 @@ OBJECTS |= {
 
 def samples(fd):
     """Values of a field in proto JSON; zero as well where it is sent."""
-    if codec._is_null(fd):
+    if codec.is_null(fd):
         return [None]
     if fd.enum_type is not None:
         known = [value.name for value in fd.enum_type.values if value.number > codec.OTHER]

@@ -1,0 +1,89 @@
+"""The fast way from the bytes of an answer to a message: msgspec decodes them into structs that are
+derived from the message's descriptor, and those fill protobuf's constructor.
+
+A struct holds the members that answers have had so far, those without a field included, and refuses
+any other, as it refuses a member of another type than declared. Such an answer is left to the plan
+of codec.py, which takes it in its tolerant way, and is learnt from: the next one of its kind fits.
+What does not fit its type is then left to the plan by itself, member by member. So both ways come
+to the same message, and this one only to those that need no second look.
+
+Repeated keys are not looked for here: the last one counts (ADR 0017).
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from google.protobuf.descriptor import Descriptor
+
+from gateway.upstream.codec import ECHOES, Codecs, Report
+from gateway.upstream.error_in_success import MEMBERS, tells_no_error
+from gateway.upstream.typed_fill import Fill, Filled, Told, members_from
+from gateway.upstream.typed_shape import Shape, shape_of
+from gateway.upstream.values import Json, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class TypedReader:
+    """Reads the answers of one RPC."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._known = -1
+        self._in_vain = 0
+        """How many answers since then could neither be read nor be learnt from."""
+        self._decode: Callable[[bytes], msgspec.Struct]
+        self._fill: Fill
+        self._compile()
+
+    def read(self, body: bytes, report: Report) -> Filled | None:
+        """Constructor arguments of the response; None: the plan has to read it."""
+        told: list[Told] = []
+        try:
+            found: Filled = self._fill(self._decode(body), told)
+        except (msgspec.MsgspecError, ProtocolError, RecursionError, UnicodeError):
+            return None
+        for what in told:
+            report(*what)
+        return found
+
+    def learn(self, value: Json) -> None:
+        """From an answer that the plan had to read; more seldom where that was of no use."""
+        self._in_vain += 1
+        if type(value) is dict and not self._in_vain & (self._in_vain - 1):
+            self._shape.learn(value)
+            self._compile()
+
+    def _compile(self) -> None:
+        if self._known == (known := self._shape.known()):
+            return
+        self._known, self._in_vain = known, 0
+        if self._shape.closed:
+            self._decode, self._fill = _nothing, members_from
+            return
+        made, self._fill = self._shape.compiled()
+        self._decode = msgspec.json.Decoder(made).decode
+
+
+def _nothing(_body: bytes) -> msgspec.Struct:
+    raise ProtocolError("is left to the plan")
+
+
+def typed_reader(response: Descriptor, codecs: Codecs) -> TypedReader | None:
+    """A reader of a read's answers; None where each answer has to be looked at first, since it
+    might tell of an error or an order.
+    """
+    shape = shape_of(response, codecs, top=True)
+    plain = shape.plan.readers.keys() <= shape.members.keys() | ECHOES
+    if shape.closed or not plain or not tells_no_error(shape.members):
+        return None
+    objects = (m.inside for m in shape.members.values() if m.inside is not None and not m.many)
+    if not all(_is_no_error(each) for each in objects):
+        return None
+    return TypedReader(shape)
+
+
+def _is_no_error(shape: Shape) -> bool:
+    """Whether an object has a member that an object of an error has not."""
+    return any(m.required and key not in MEMBERS for key, m in shape.members.items())
