@@ -20,12 +20,30 @@ def backup_view(
     `detail` is ShowBackup (children, records, enterprise project), lists leave those out.
     """
     view: JsonObject = {
+        **_plain(backup),
+        "vault_id": seen_in(world, backup, viewer),
+        "children": (
+            [backup_view(world, child, viewer=viewer) for child in backup.children]
+            if detail
+            else []
+        ),
+        "extend_info": _extend_info(world, backup),
+        "replication_records": [
+            _record_view(world, record) for record in (backup.records if detail or records else ())
+        ],
+    }
+    if detail:
+        view["enterprise_project_id"] = backup.enterprise_project_id
+    return view
+
+
+def _plain(backup: Backup) -> JsonObject:
+    return {
         "id": backup.id,
         "name": backup.name,
         "description": backup.description,
         "checkpoint_id": backup.checkpoint_id,
         "project_id": backup.project_id,
-        "vault_id": seen_in(world, backup, viewer),
         "provider_id": backup.provider_id,
         "resource_id": backup.resource_id,
         "resource_name": backup.resource_name,
@@ -42,19 +60,7 @@ def backup_view(
         "protected_at": naive(backup.protected_at),
         "updated_at": naive(backup.updated_at),
         "expired_at": naive(backup.expired_at),
-        "children": (
-            [backup_view(world, child, viewer=viewer) for child in backup.children]
-            if detail
-            else []
-        ),
-        "extend_info": _extend_info(world, backup),
-        "replication_records": [
-            _record_view(world, record) for record in (backup.records if detail or records else ())
-        ],
     }
-    if detail:
-        view["enterprise_project_id"] = backup.enterprise_project_id
-    return view
 
 
 def seen_in(world: World, backup: Backup, viewer: str) -> str:

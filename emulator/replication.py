@@ -3,15 +3,15 @@ from a hybrid store.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emulator.errors import service_error
 from emulator.model import TURBO, Backup, BoundResource, Checkpoint, ReplicationRecord, Vault
 from emulator.settings import Project
-from emulator.tasks import Outcome, Task
+from emulator.tasks import Outcome, Owner, Task
 from emulator.transitions import FINAL, OBJECT_STATES, SUCCESS
-from emulator.work import DAY_S, resource_ref
+from emulator.work import DAY_S, owner_of, resource_ref
 from emulator.world import World
 
 
@@ -37,6 +37,15 @@ def _blocks(record: ReplicationRecord, destination: Project) -> bool:
     return record.destination_region == destination.region and record.status not in {"fail", "skip"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the replica is to be like."""
+
+    name: str
+    description: str | None
+    retention_days: int
+
+
 def replicate(
     world: World,
     backup: Backup,
@@ -52,7 +61,36 @@ def replicate(
     """Start copying a backup into a vault of another region; the replica appears there when the
     task succeeds.
     """
-    record = ReplicationRecord(
+    record = _new_record(world, backup, destination, vault, auto=policy_id is not None)
+    backup.records.append(record)
+    wish = _Wish(name or backup.name, description, retention_days)
+
+    def enter(status: str) -> None:
+        record.status = OBJECT_STATES["replication"][status]
+        if status == SUCCESS and vault.id in world.vaults:
+            _land(world, record, vault, wish)
+        elif status in FINAL and outcome is not None:
+            record.fail_code, record.fail_reason = outcome.code, outcome.message
+
+    record.task_id = world.tasks.start(
+        "replication",
+        owner_of(world, backup),
+        resource=_resource_of(backup),
+        part="replication",
+        details=_details(record, wish.name),
+        enter=enter,
+        outcome=outcome,
+        subjects=(record.id, backup.id),
+        policy_id=policy_id,
+        checkpoint_id=backup.checkpoint_id,
+    ).id
+    return record
+
+
+def _new_record(
+    world: World, backup: Backup, destination: Project, vault: Vault, *, auto: bool
+) -> ReplicationRecord:
+    return ReplicationRecord(
         id=world.ids.new(),
         created_at=world.clock.now(),
         source=backup,
@@ -62,37 +100,8 @@ def replicate(
         destination_project_id=destination.id,
         destination_region=destination.region,
         destination_vault_id=vault.id,
-        auto_trigger=policy_id is not None,
+        auto_trigger=auto,
     )
-    backup.records.append(record)
-    name = name or backup.name
-
-    def enter(status: str) -> None:
-        record.status = OBJECT_STATES["replication"][status]
-        if status == SUCCESS and vault.id in world.vaults:
-            _land(
-                world, record, vault, name, description=description, retention_days=retention_days
-            )
-        elif status in FINAL and outcome is not None:
-            record.fail_code, record.fail_reason = outcome.code, outcome.message
-
-    task = world.tasks.start(
-        "replication",
-        project_id=backup.project_id,
-        provider_id=backup.provider_id,
-        enterprise_project_id=backup.enterprise_project_id,
-        vault=(backup.vault_id, world.vaults[backup.vault_id].name),
-        resource=_resource_of(backup),
-        part="replication",
-        details=_details(record, name),
-        enter=enter,
-        outcome=outcome,
-        subjects=(record.id, backup.id),
-        policy_id=policy_id,
-        checkpoint_id=backup.checkpoint_id,
-    )
-    record.task_id = task.id
-    return record
 
 
 def _resource_of(backup: Backup) -> dict[str, Any]:
@@ -114,42 +123,14 @@ def _details(record: ReplicationRecord, name: str) -> dict[str, Any]:
     }
 
 
-def _land(
-    world: World,
-    record: ReplicationRecord,
-    vault: Vault,
-    name: str,
-    *,
-    description: str | None,
-    retention_days: int,
-) -> None:
+def _land(world: World, record: ReplicationRecord, vault: Vault, wish: _Wish) -> None:
     """Create the replica with its checkpoint, and list its server in the destination vault."""
     source, now = record.source, world.clock.now()
-
-    def copy(part: Backup, new_id: str, parent_id: str | None) -> Backup:
-        return replace(
-            part,
-            id=new_id,
-            project_id=vault.project_id,
-            vault_id=vault.id,
-            enterprise_project_id=vault.enterprise_project_id,
-            checkpoint_id=record.destination_checkpoint_id,
-            name=name,
-            description=source.description if description is None else description,
-            status="available",
-            image_type="replication",
-            parent_id=parent_id,
-            policy_id=None,
-            created_at=now,
-            updated_at=now,
-            expired_at=now + retention_days * DAY_S if retention_days > 0 else None,
-            resource_az="",
-            children=[],
-            records=[],
-        )
-
-    replica = copy(source, record.destination_backup_id, None)
-    replica.children = [copy(child, world.ids.new(), replica.id) for child in source.children]
+    replica = _copy(source, record, vault, wish, now)
+    replica.children = [
+        replace(_copy(child, record, vault, wish, now), id=world.ids.new(), parent_id=replica.id)
+        for child in source.children
+    ]
     vault.resources.setdefault(
         source.resource_id,
         BoundResource(
@@ -161,9 +142,33 @@ def _land(
         ),
     )
     world.checkpoints[record.destination_checkpoint_id] = _checkpoint_of(
-        replica, vault, retention_days
+        replica, vault, wish.retention_days
     )
     world.put_backup(replica)
+
+
+def _copy(part: Backup, record: ReplicationRecord, vault: Vault, wish: _Wish, now: float) -> Backup:
+    source = record.source
+    return replace(
+        part,
+        id=record.destination_backup_id,
+        project_id=vault.project_id,
+        vault_id=vault.id,
+        enterprise_project_id=vault.enterprise_project_id,
+        checkpoint_id=record.destination_checkpoint_id,
+        name=wish.name,
+        description=source.description if wish.description is None else wish.description,
+        status="available",
+        image_type="replication",
+        parent_id=None,
+        policy_id=None,
+        created_at=now,
+        updated_at=now,
+        expired_at=now + wish.retention_days * DAY_S if wish.retention_days > 0 else None,
+        resource_az="",
+        children=[],
+        records=[],
+    )
 
 
 def _checkpoint_of(replica: Backup, vault: Vault, retention_days: int) -> Checkpoint:
@@ -201,10 +206,7 @@ def synchronise(
 
     return world.tasks.start(
         "sync",
-        project_id=vault.project_id,
-        provider_id=vault.product.provider_id,
-        enterprise_project_id=vault.enterprise_project_id,
-        vault=(vault.id, vault.name),
+        Owner.of(vault),
         resource=resource_ref(resource),
         part="sync",
         details=details,

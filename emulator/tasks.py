@@ -7,11 +7,12 @@ which is how backups, vaults and resources follow.
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emulator.clock import Clock
 from emulator.ids import Ids
+from emulator.model import Vault
 from emulator.transitions import (
     RUNNING,
     SKIPPED,
@@ -34,6 +35,27 @@ class Outcome:
     status: str = SUCCESS
     code: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a task is, and of which vault."""
+
+    project_id: str
+    provider_id: str
+    enterprise_project_id: str
+    vault_id: str | None
+    vault_name: str | None
+
+    @classmethod
+    def of(cls, vault: Vault) -> "Owner":
+        return cls(
+            vault.project_id,
+            vault.product.provider_id,
+            vault.enterprise_project_id,
+            vault.id,
+            vault.name,
+        )
 
 
 @dataclass(slots=True)
@@ -84,11 +106,8 @@ class Tasks:
     def start(
         self,
         kind: str,
+        owner: Owner,
         *,
-        project_id: str,
-        provider_id: str,
-        enterprise_project_id: str,
-        vault: tuple[str | None, str | None],
         resource: dict[str, Any],
         part: str,
         details: dict[str, Any],
@@ -105,32 +124,31 @@ class Tasks:
         task = Task(
             id=self._ids.new(),
             type=kind,
-            project_id=project_id,
+            **asdict(owner),
             created_at=now,
             updated_at=now,
-            provider_id=provider_id,
-            vault_id=vault[0],
-            vault_name=vault[1],
             resource=resource,
             part=part,
             details=details,
             request_id=f"req-{self._ids.new()}",
             task_id=self._ids.new(),
             outcome=outcome or Outcome(),
-            enterprise_project_id=enterprise_project_id,
             policy_id=policy_id,
             checkpoint_id=checkpoint_id,
             subjects=frozenset(subjects),
             enter=enter,
         )
+        self._begin(task)
+        return task
+
+    def _begin(self, task: Task) -> None:
         self.log[task.id] = task
         if task.outcome.status == SKIPPED:
             self._finish(task)
-            return task
+            return
         self._active[task.id] = task
-        enter(WAITING)
+        task.enter(WAITING)
         self._schedule(task)
-        return task
 
     def settle(self) -> None:
         """Bring every task to where it belongs at the present time; call it before each request."""

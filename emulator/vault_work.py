@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator.errors import invalid
 from emulator.model import Backup, BoundResource, Vault
-from emulator.tasks import Outcome, Task
+from emulator.tasks import Outcome, Owner, Task
 from emulator.transitions import FINAL, SUCCESS
 from emulator.work import resource_ref
 from emulator.world import World
@@ -40,16 +40,8 @@ def delete_vault(world: World, vault: Vault, outcome: Outcome | None) -> Task:
     types = vault.product.resource_types
     return world.tasks.start(
         "vault_delete",
-        project_id=vault.project_id,
-        provider_id=vault.product.provider_id,
-        enterprise_project_id=vault.enterprise_project_id,
-        vault=(vault.id, vault.name),
-        resource={
-            "id": vault.id,
-            "type": types[0] if types else "",
-            "name": vault.name,
-            "extra_info": None,
-        },
+        Owner.of(vault),
+        resource={**_as_resource(vault), "type": types[0] if types else ""},
         part="vault_delete",
         details=details,
         enter=enter,
@@ -65,7 +57,7 @@ def remove_resources(
     details: dict[str, Any] = {
         "fail_count": 0,
         "total_count": len(resources),
-        "resources": [{"id": each.id, "type": each.type, "name": each.name} for each in resources],
+        "resources": _named(resources),
     }
 
     def enter(status: str) -> None:
@@ -83,10 +75,7 @@ def remove_resources(
 
     return world.tasks.start(
         "remove_resource",
-        project_id=vault.project_id,
-        provider_id=vault.product.provider_id,
-        enterprise_project_id=vault.enterprise_project_id,
-        vault=(vault.id, vault.name),
+        Owner.of(vault),
         resource=resource_ref(resources[0]),
         part="remove_resources",
         details=details,
@@ -118,19 +107,14 @@ def migrate_resources(
 
     return world.tasks.start(
         "migrate_resources",
-        project_id=source.project_id,
-        provider_id=source.product.provider_id,
-        enterprise_project_id=source.enterprise_project_id,
-        vault=(source.id, source.name),
+        Owner.of(source),
         resource=resource_ref(resources[0]),
         part="migrate_resources",
         details={
             "fail_count": 0,
             "total_count": len(resources),
             "destination_vault_id": destination.id,
-            "resources": [
-                {"id": each.id, "type": each.type, "name": each.name} for each in resources
-            ],
+            "resources": _named(resources),
         },
         enter=enter,
         outcome=outcome,
@@ -168,14 +152,19 @@ def change_expiry(
 
     return world.tasks.start(
         "update_expiration_time",
-        project_id=vault.project_id,
-        provider_id=vault.product.provider_id,
-        enterprise_project_id=vault.enterprise_project_id,
-        vault=(vault.id, vault.name),
-        resource={"id": vault.id, "type": "", "name": vault.name, "extra_info": None},
+        Owner.of(vault),
+        resource=_as_resource(vault),
         part="update_expiration_time",
         details={"affected_backups_count": len(backups), "expiration_day": day},
         enter=enter,
         outcome=outcome,
         subjects=(vault.id,),
     )
+
+
+def _as_resource(vault: Vault) -> dict[str, Any]:
+    return {"id": vault.id, "type": "", "name": vault.name, "extra_info": None}
+
+
+def _named(resources: list[BoundResource]) -> list[dict[str, str]]:
+    return [{"id": each.id, "type": each.type, "name": each.name} for each in resources]

@@ -52,6 +52,13 @@ def vault_view(world: World, vault: Vault) -> JsonObject:
         "tags": tags_view(vault),
         "backup_name_prefix": vault.backup_name_prefix,
         "demand_billing": vault.demand_billing,
+        **_observed(vault),
+    }
+
+
+def _observed(vault: Vault) -> JsonObject:
+    """Return what the manual does not have."""
+    return {
         "cbc_delete_count": 0,
         "frozen": vault.status == "frozen",
         "availability_zone": vault.availability_zone,

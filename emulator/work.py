@@ -6,7 +6,7 @@ way", starts the task with a function that follows it, and returns what the repl
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emulator.errors import service_code
@@ -17,7 +17,7 @@ from emulator.model import (
     Protectable,
     Vault,
 )
-from emulator.tasks import Outcome, Task
+from emulator.tasks import Outcome, Owner, Task
 from emulator.transitions import FINAL, OBJECT_STATES, SKIPPED, SUCCESS
 from emulator.world import World
 
@@ -58,22 +58,7 @@ def make_checkpoint(
     outcome: Outcome | None,
 ) -> Checkpoint:
     """Start one backup per resource; busy resources are skipped and get a task that says so."""
-    name = (
-        order.name
-        or (vault.backup_name_prefix or ("autobk" if order.auto_trigger else "manualbk"))
-        + f"_{world.ids.suffix()}"
-    )
-    checkpoint = Checkpoint(
-        id=world.ids.new(),
-        project_id=vault.project_id,
-        vault_id=vault.id,
-        vault_name=vault.name,
-        provider_id=vault.product.provider_id,
-        created_at=world.clock.now(),
-        name=name,
-        description=order.description,
-        retention_days=order.retention_days,
-    )
+    checkpoint = _new_checkpoint(world, vault, order)
     world.checkpoints[checkpoint.id] = checkpoint
     for resource in resources:
         skip = (
@@ -90,6 +75,21 @@ def make_checkpoint(
     if not checkpoint.backup_ids:
         checkpoint.status = "error"
     return checkpoint
+
+
+def _new_checkpoint(world: World, vault: Vault, order: BackupOrder) -> Checkpoint:
+    prefix = vault.backup_name_prefix or ("autobk" if order.auto_trigger else "manualbk")
+    return Checkpoint(
+        id=world.ids.new(),
+        project_id=vault.project_id,
+        vault_id=vault.id,
+        vault_name=vault.name,
+        provider_id=vault.product.provider_id,
+        created_at=world.clock.now(),
+        name=order.name or f"{prefix}_{world.ids.suffix()}",
+        description=order.description,
+        retention_days=order.retention_days,
+    )
 
 
 def _skip_backup(
@@ -110,10 +110,13 @@ def _skip_backup(
     )
     world.tasks.start(
         "backup",
-        project_id=checkpoint.project_id,
-        provider_id=checkpoint.provider_id,
-        enterprise_project_id=world.vaults[checkpoint.vault_id].enterprise_project_id,
-        vault=(checkpoint.vault_id, checkpoint.vault_name),
+        Owner(
+            checkpoint.project_id,
+            checkpoint.provider_id,
+            world.vaults[checkpoint.vault_id].enterprise_project_id,
+            checkpoint.vault_id,
+            checkpoint.vault_name,
+        ),
         resource=resource_ref(resource),
         part="backup",
         details={
@@ -152,10 +155,7 @@ def _start_backup(
 
     task = world.tasks.start(
         "backup",
-        project_id=vault.project_id,
-        provider_id=backup.provider_id,
-        enterprise_project_id=vault.enterprise_project_id,
-        vault=(vault.id, vault.name),
+        Owner.of(vault),
         resource=resource_ref(resource),
         part="backup",
         details=_backup_details(backup),
@@ -183,49 +183,64 @@ def _backup_details(backup: Backup) -> dict[str, Any]:
 def _new_backup(
     world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder
 ) -> Backup:
-    earlier = any(
-        each.resource_id == resource.id and each.status == "available"
-        for each in world.backups_in(vault.id)
-    )
-    incremental = order.incremental and earlier
+    """Return a backup with those of its disks, not started."""
     item = world.protectables.get(resource.id)
-    now = checkpoint.created_at
-
-    def make(part: Protectable | BoundResource, provider_id: str, parent_id: str | None) -> Backup:
-        return Backup(
-            id=world.ids.new(),
-            project_id=vault.project_id,
-            vault_id=vault.id,
-            checkpoint_id=checkpoint.id,
-            provider_id=provider_id,
-            name=f"{checkpoint.name}_{resource.name}",
-            resource_id=part.id,
-            resource_name=part.name,
-            resource_type=part.type,
-            resource_size=part.size,
-            resource_az=item.az if item is not None else "",
-            created_at=now,
-            updated_at=now,
-            size_mb=part.size * 1024 // (64 if incremental else 8),
-            incremental=incremental,
-            description=checkpoint.description,
-            auto_trigger=order.auto_trigger,
-            policy_id=order.policy_id,
-            parent_id=parent_id,
-            expired_at=now + order.retention_days * DAY_S if order.retention_days > 0 else None,
-            enterprise_project_id=vault.enterprise_project_id,
-        )
-
-    backup = make(resource, vault.product.provider_id, None)
+    backup = _backup_of(world, vault, checkpoint, resource, order)
     for disk in _included_disks(item, resource):
-        child = make(disk, backup.provider_id, backup.id)
-        child.bootable, child.encrypted, child.snapshot_id = (
-            disk.bootable,
-            disk.encrypted,
-            world.ids.new(),
+        child = replace(
+            backup,
+            id=world.ids.new(),
+            resource_id=disk.id,
+            resource_name=disk.name,
+            resource_type=disk.type,
+            resource_size=disk.size,
+            size_mb=_written_mb(disk, incremental=backup.incremental),
+            parent_id=backup.id,
+            bootable=disk.bootable,
+            encrypted=disk.encrypted,
+            snapshot_id=world.ids.new(),
+            image_ids=[],
+            children=[],
+            records=[],
         )
         backup.children.append(child)
     return backup
+
+
+def _backup_of(
+    world: World, vault: Vault, checkpoint: Checkpoint, resource: BoundResource, order: BackupOrder
+) -> Backup:
+    item, now = world.protectables.get(resource.id), checkpoint.created_at
+    incremental = order.incremental and any(
+        each.resource_id == resource.id and each.status == "available"
+        for each in world.backups_in(vault.id)
+    )
+    return Backup(
+        id=world.ids.new(),
+        project_id=vault.project_id,
+        vault_id=vault.id,
+        checkpoint_id=checkpoint.id,
+        provider_id=vault.product.provider_id,
+        name=f"{checkpoint.name}_{resource.name}",
+        resource_id=resource.id,
+        resource_name=resource.name,
+        resource_type=resource.type,
+        resource_size=resource.size,
+        resource_az=item.az if item is not None else "",
+        created_at=now,
+        updated_at=now,
+        size_mb=_written_mb(resource, incremental=incremental),
+        incremental=incremental,
+        description=checkpoint.description,
+        auto_trigger=order.auto_trigger,
+        policy_id=order.policy_id,
+        expired_at=now + order.retention_days * DAY_S if order.retention_days > 0 else None,
+        enterprise_project_id=vault.enterprise_project_id,
+    )
+
+
+def _written_mb(part: Protectable | BoundResource, *, incremental: bool) -> int:
+    return part.size * 1024 // (64 if incremental else 8)
 
 
 def _included_disks(item: Protectable | None, resource: BoundResource) -> Iterable[Protectable]:
@@ -254,20 +269,24 @@ def _close_checkpoint(world: World, checkpoint: Checkpoint, order: BackupOrder) 
             order.on_done()
 
 
-def _of(world: World, backup: Backup) -> dict[str, Any]:
-    """What every task says of the backup that it works on."""
+def owner_of(world: World, backup: Backup) -> Owner:
+    """Return whose the tasks of a backup are; its vault may be gone."""
     vault = world.vaults.get(backup.vault_id)
+    return Owner(
+        backup.project_id,
+        backup.provider_id,
+        backup.enterprise_project_id,
+        backup.vault_id,
+        vault.name if vault is not None else None,
+    )
+
+
+def _backed_up(backup: Backup) -> dict[str, Any]:
     return {
-        "project_id": backup.project_id,
-        "provider_id": backup.provider_id,
-        "enterprise_project_id": backup.enterprise_project_id,
-        "vault": (backup.vault_id, vault.name if vault is not None else None),
-        "resource": {
-            "id": backup.resource_id,
-            "type": backup.resource_type,
-            "name": backup.resource_name,
-            "extra_info": None,
-        },
+        "id": backup.resource_id,
+        "type": backup.resource_type,
+        "name": backup.resource_name,
+        "extra_info": None,
     }
 
 
@@ -287,7 +306,8 @@ def restore(
 
     return world.tasks.start(
         "restore",
-        **_of(world, backup),
+        owner_of(world, backup),
+        resource=_backed_up(backup),
         part="restore",
         details={
             "backup_id": backup.id,
@@ -315,7 +335,8 @@ def delete_backup(
 
     return world.tasks.start(
         "delete",
-        **_of(world, backup),
+        owner_of(world, backup),
+        resource=_backed_up(backup),
         part="delete",
         details={"backup_id": backup.id, "backup_name": backup.name},
         enter=enter,

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from emulator import settings as emulated
-from emulator.tasks import Outcome
+from emulator.tasks import Outcome, Owner
 from testkit.ports import free_port
 from tests.harness import TENANTS, tenant_entry
 from tests.quota.processes import ROOT
@@ -189,10 +189,13 @@ def start_task(cloud, number, outcome="success"):
     name = f"resource-{number}"
     return cloud.state.world.tasks.start(
         "backup",
-        project_id=PROJECT,
-        enterprise_project_id="0",
-        provider_id="0daac4c5-6707-4851-97ba-169e36266b66",
-        vault=("69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a", "vault"),
+        Owner(
+            PROJECT,
+            "0daac4c5-6707-4851-97ba-169e36266b66",
+            "0",
+            "69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a",
+            "vault",
+        ),
         resource={"id": name, "type": "OS::Nova::Server", "name": name, "extra_info": {}},
         part="backup",
         details={"backup_id": "", "backup_name": name, "incremental": "false"},

@@ -10,7 +10,7 @@ import grpc
 from cbrgateway.v1 import task_pb2, task_pb2_grpc
 
 from emulator.settings import PAYMENTS_PROJECT_ID
-from emulator.tasks import Outcome, Task
+from emulator.tasks import Outcome, Owner, Task
 from emulator.transitions import Mode, Pace
 from tests.functional.calls import Failure, failure_of
 from tests.harness import World
@@ -31,10 +31,7 @@ def start_task(
     """A task that stays open until `end_task`."""
     return world.emulator.state.world.tasks.start(
         kind,
-        project_id=project_id,
-        enterprise_project_id="0",
-        provider_id="p",
-        vault=(vault_id, "vault"),
+        Owner(project_id, "p", "0", vault_id, "vault"),
         resource={"id": resource_id, "type": "OS::Nova::Server", "name": "server"},
         part=kind,
         details={},
