@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from emulator.app import build_app
@@ -76,10 +77,16 @@ class EmbeddedServer(uvicorn.Server):
             listener.close()
 
 
-def server_config(app: Starlette, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - as uvicorn takes them
-    """Return what both ways of running share."""
+def server_config(
+    app: Starlette, *, host: str = "127.0.0.1", port: int = 0, quiet: bool = True
+) -> uvicorn.Config:
+    """Return what both ways of running share; `quiet`: nothing is logged but errors."""
     return uvicorn.Config(
         app,
+        host=host,
+        port=port,
+        log_level="error" if quiet else "info",
+        log_config=None if quiet else LOGGING_CONFIG,
         http=TransparentProtocol,
         ws="none",
         lifespan="off",
@@ -88,7 +95,6 @@ def server_config(app: Starlette, **options: Any) -> uvicorn.Config:  # noqa: AN
         date_header=False,
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=60,
-        **options,
     )
 
 
@@ -123,7 +129,7 @@ async def running_emulator(
     """
     app = build_app(replace(settings or EmulatorSettings(), **changes))
     listener = socket.create_server((host, port))
-    server = EmbeddedServer(server_config(app, log_level="error", log_config=None))
+    server = EmbeddedServer(server_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -139,4 +145,4 @@ async def running_emulator(
 
 def serve_forever(host: str, port: int, settings: EmulatorSettings) -> None:
     """Serve until SIGINT or SIGTERM."""
-    uvicorn.Server(server_config(build_app(settings), host=host, port=port, log_level="info")).run()
+    uvicorn.Server(server_config(build_app(settings), host=host, port=port, quiet=False)).run()

@@ -6,7 +6,9 @@ among those that are shown here.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from cbrgateway.v1 import policy_pb2, types_pb2
 
 from gateway.upstream.amounts import Metric, Resize, Sharing
 from gateway.upstream.marker import MARKER
@@ -26,8 +28,8 @@ class Recent(Generic[Change]):
 class Listing:
     """Vaults and policies as CBR lists them; None: not listed, or not to be listed now."""
 
-    vaults: Sequence[Any] | None
-    policies: Sequence[Any] | None
+    vaults: Sequence[types_pb2.Vault] | None
+    policies: Sequence[policy_pb2.Policy] | None
 
     def knows(self, metric: Metric) -> bool:
         """Whether the amount can be told: of sizes only if every vault shows its own."""
@@ -96,6 +98,6 @@ def shared(recent: Sequence[Recent[Sharing]], backup_id: str, members: Collectio
     return shown
 
 
-def _maker(vault: Any) -> str:  # noqa: ANN401 - a vault
+def _maker(vault: types_pb2.Vault) -> str:
     """The operation that created a vault, by its marker; empty without one."""
     return next((tag.value for tag in vault.tags if tag.key == MARKER), "")

@@ -110,7 +110,7 @@ async def changed(behind: str, change: Callable[[Any], Any]) -> AsyncIterator[st
 
     listener = socket.create_server(("127.0.0.1", 0))
     app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
-    server = EmbeddedServer(server_config(app, log_level="error", log_config=None))
+    server = EmbeddedServer(server_config(app))
     async with httpx.AsyncClient(base_url=behind, trust_env=False) as client:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
