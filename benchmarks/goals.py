@@ -73,6 +73,12 @@ GOALS: Final = (
         0.04,
     ),
     Goal(
+        "gateway CPU per GetVault, with metrics / without",
+        (GATEWAY, "get:8", _CPU),
+        ("without metrics", "get:8", _CPU),
+        1.05,
+    ),
+    Goal(
         "gateway CPU per GetVault, limits in a file / no limits",
         (FILE, "get:8", _CPU),
         (GATEWAY, "get:8", _CPU),

@@ -67,6 +67,7 @@ class Subject:
 SUBJECTS: Final = (
     Subject("echo", "grpc", "echo", _ALL),
     Subject("gateway httptools", "grpc", "httptools", (*_ALL, *_CHANGES)),
+    Subject("without metrics", "grpc", "unmetered", ("get:8",)),
     Subject("limits, file", "grpc", "sqlite", _LIMITED),
     Subject("limits, Valkey", "grpc", "valkey", _LIMITED),
     Subject("gateway audited", "grpc", "audited", ("get:1", "get:8", *_CHANGES)),
@@ -92,7 +93,7 @@ class Run:
 
 
 def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
-    """Runs everything, about (rounds * 48 cases * their seconds) and another minute long."""
+    """Runs everything, about (rounds * 49 cases * their seconds) and another minute long."""
     with _servers() as (servers, restart):
         samples: dict[tuple[str, str], list[Sample]] = {}
         for number in range(1, pace.rounds + 1):
@@ -152,6 +153,11 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
                 processes.gateway(directory, stub.address, "httptools")
             ),
             "httpx": stack.enter_context(processes.gateway(directory, stub.address, "httpx")),
+            "unmetered": stack.enter_context(
+                processes.gateway(
+                    directory, stub.address, "httptools", {"metrics": {"enabled": False}}
+                )
+            ),
             "sqlite": stack.enter_context(
                 processes.gateway(directory, stub.address, "httptools", limits.with_file(directory))
             ),

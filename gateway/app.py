@@ -9,15 +9,12 @@ import random
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from gateway import telemetry
-from gateway.admin.port import admin_port
-from gateway.admin.probes import Check, Finding, store_answers
 from gateway.audit.log import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
@@ -36,6 +33,7 @@ from gateway.limits.limits import Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
+from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
 from gateway.reload import Reloader
 from gateway.rpc import validation
@@ -109,12 +107,12 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     `load` reads the configuration anew, for reloads; without it there are none.
     """
     async with contextlib.AsyncExitStack() as stack:
-        clock, catalog = SystemClock(), _catalog()
+        clock, catalog, observed = SystemClock(), _catalog(), Observed(config)
         transport = open_transport(config.upstream.transport)
         stack.push_async_callback(transport.aclose)
         breakers = Breakers(clock, random.random)
         shares = Shares(transport, config.upstream.transport.max_connections)
-        snapshots = Snapshots(transport, shares, breakers, clock)
+        snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
         stack.push_async_callback(snapshots.aclose)
         read = config, await in_background(lambda: key_files(config))
         current = Current(snapshots.build(*read))
@@ -124,8 +122,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         def account_of(project: str) -> Account | None:
             return current.snapshot.accounts.get(project)
 
-        client = Client(catalog, shares, breakers, tokens, clock)
-        store = await stack.enter_async_context(open_store(config.state, clock))
+        client = Client(catalog, shares, breakers, tokens, clock, meter=observed.upstream)
+        store = observed.measured(await stack.enter_async_context(open_store(config.state, clock)))
         audit = await stack.enter_async_context(
             open_audit(config.audit, store.anchors, lambda: _clocks(client, store.life))
         )
@@ -172,7 +170,10 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         )
         forward = Forward(client, quota.changes, enricher, hub)
         serving = Serving(
-            current, quota.admission, Recorder.of(audit, config.audit.networks, catalog)
+            current,
+            quota.admission,
+            Recorder.of(audit, config.audit.networks, catalog),
+            observed.calls,
         )
         served = handlers(catalog, serving, forward.carry_out, _custom(catalog, own))
         servers = Servers(config.server, served, catalog.services())
@@ -186,11 +187,27 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         def take_over(changed: Config) -> None:
             quota.take_over(changed)
             audit.take_over(changed.audit.policy)
+            observed.take_over(changed)
             telemetry.set_level(changed.log)
 
         reloader = Reloader(read, load, snapshots, current, take_over) if load is not None else None
         if reloader is not None:
             stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
+        looked_at = Observables(
+            servers,
+            current,
+            store,
+            audit,
+            hub,
+            client,
+            breakers,
+            shares,
+            snapshots,
+            quota.changes.overrides,
+            lambda: quota.scopes,
+            reloader,
+            clock,
+        )
         yield App(
             catalog,
             client,
@@ -201,43 +218,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             servers,
             current,
             reloader,
-            await stack.enter_async_context(_admin_port(config, servers, current, store, audit)),
+            await stack.enter_async_context(observed.port(looked_at)),
         )
-
-
-def _admin_port(
-    config: Config, servers: Servers, current: Current, store: Store, audit: Audit
-) -> AbstractAsyncContextManager[str]:
-    return admin_port(
-        config.admin,
-        lambda: not servers.health.stalled,
-        _checks(servers, current, store, audit),
-        lambda: current.snapshot.version,
-        None,
-    )
-
-
-def _checks(servers: Servers, current: Current, store: Store, audit: Audit) -> dict[str, Check]:
-    """What this process needs on its own side in order to take calls."""
-
-    async def serving() -> Finding:
-        return Finding(
-            good=servers.health.serving, text="" if servers.health.serving else "draining"
-        )
-
-    async def configuration() -> Finding:
-        return Finding(good=True, text=f"version {current.snapshot.version}")
-
-    async def recorded() -> Finding:
-        text = "" if audit.on else "there is no audit log"
-        return Finding(good=not audit.trouble, text=audit.trouble or text)
-
-    return {
-        "serving": serving,
-        "configuration": configuration,
-        "store": lambda: store_answers(store),
-        "audit": recorded,
-    }
 
 
 async def _follow_tasks(
@@ -314,7 +296,7 @@ class _Quota:
         on_end: Callable[[str, ChangeResult], None],
     ) -> None:
         reader, clock = submissions.reader, submissions.clock
-        self._scopes = _scopes(config)
+        self.scopes = _scopes(config)
         self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
         ledger = Ledger(store.operations, store.counters, on_end, clock, config.quota.settle_s)
         recounter = self._recounter(config, store, reader, clock, ledger)
@@ -357,7 +339,7 @@ class _Quota:
             reader=reader,
             lists=Lists(reader, clock),
             clock=clock,
-            scopes=lambda: self._scopes,
+            scopes=lambda: self.scopes,
             limits=lambda: self._overrides.limits,
             assumed=config.quota.assumed,
             settle_s=config.quota.settle_s,
@@ -370,7 +352,7 @@ class _Quota:
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""
-        self._scopes = _scopes(config)
+        self.scopes = _scopes(config)
         self._overrides.configure(Limits(config.all_limits()))
 
 

@@ -70,6 +70,8 @@ class Reloader:
         self._current = current
         self._taken = taken
         self._asked = asyncio.Event()
+        self.refused = False
+        """Whether the last reload was, so that an older configuration is in use."""
         self._told = False
         """Somebody has asked, and not only a watch."""
         self._last = first
@@ -136,6 +138,7 @@ class Reloader:
             )
             if told and (late := sorted(_changed(self._started_with, config))):
                 log.warning("settings that were changed need a restart", keys=late)
+        self.refused = self._current.snapshot is before
 
     async def _read_in_time(self) -> Read:
         """Raises _GivenUp where it does not end: then its thread is left behind, and what it still

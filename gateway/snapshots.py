@@ -20,6 +20,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
+from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.shares import Shares
 
 _VERSION_DIGITS = 12
@@ -34,12 +35,19 @@ class Snapshots:
     """
 
     def __init__(
-        self, transport: Transport, shares: Shares, breakers: Breakers, clock: Clock
+        self,
+        transport: Transport,
+        shares: Shares,
+        breakers: Breakers,
+        clock: Clock,
+        *,
+        meter: UpstreamMeter | None = None,
     ) -> None:
         self._transport = transport
         self._shares = shares
         self._breakers = breakers
         self._clock = clock
+        self._meter = meter
         self._authenticators: dict[tuple[AccessKey | IamUser, str], Authenticator] = {}
         self._keys: dict[str, FetchedKeys] = {}
 
@@ -72,6 +80,11 @@ class Snapshots:
             TenantDirectory(config.tenants, issuers, self._clock),
             accounts,
         )
+
+    def token_ages(self) -> list[tuple[str, float]]:
+        """IAM's address, and the age of each token in use there."""
+        found = list(self._authenticators.values())
+        return [age for auth in found if isinstance(auth, TokenAuth) for age in auth.token_ages()]
 
     async def aclose(self) -> None:
         """Ends what the last snapshot does in the background."""
@@ -127,6 +140,7 @@ class Snapshots:
             breakers=self._breakers,
             clock=self._clock,
             random=random.random,
+            meter=self._meter,
         )
 
     def _fetched(self, settings: IssuerSettings) -> FetchedKeys:

@@ -35,7 +35,7 @@ class Backlog:
     def __init__(self, directory: Path, writer: str, durable: Callable[[], int]) -> None:
         self._directory = directory
         self._writer = writer
-        self._durable = durable
+        self.durable = durable
         self._note = directory / f"{writer}.sent"
         self.sent = self._noted()
         """The number of the last record that has been sent."""
@@ -81,7 +81,7 @@ class Backlog:
             noted = int(self._note.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0
-        if noted > self._durable():
+        if noted > self.durable():
             log.warning(
                 "the audit log is another one than that which was sent before: it is sent from its"
                 " beginning",
@@ -97,7 +97,7 @@ class Backlog:
         while True:
             # Before the files are listed: where writing had failed, the segment that says how far
             # the one before counts is there by then.
-            limit = self._durable()
+            limit = self.durable()
             each, following = self._two()
             if each is None:
                 yield None
@@ -208,6 +208,11 @@ class Exporter:
     def sent(self) -> int:
         """The number of the last record that the collector has."""
         return self._backlog.sent
+
+    @property
+    def unsent(self) -> int:
+        """How many durable records the collector does not have."""
+        return max(0, self._backlog.durable() - self._backlog.sent)
 
     def start(self) -> None:
         self._worker.start()

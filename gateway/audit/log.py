@@ -3,6 +3,7 @@ everything else behind them in order.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -11,6 +12,7 @@ from cbrgateway.v1 import errors_pb2
 from gateway.audit import events
 from gateway.audit.call_record import FLOOR, Activity, Level, Levels
 from gateway.audit.events import Event, own_record
+from gateway.audit.export import Exporter
 from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN, Entry, unresolved
 from gateway.audit.record import OpenIntent, Task
 from gateway.audit.redaction import Redactor
@@ -27,6 +29,21 @@ time.
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the log is.
+
+    `written_at`: when records were last made durable, 0 before the first; `unsent`: durable ones
+    that the collector does not have, None where there is no collector.
+    """
+
+    trouble: str = ""
+    waiting: int = 0
+    lost: int = 0
+    written_at: float = 0.0
+    unsent: int | None = None
+
+
 class Audit:
     """One per process. Without a writer nothing is recorded and nothing refused."""
 
@@ -37,11 +54,13 @@ class Audit:
         rules: Sequence[LevelRule],
         *,
         refuse_reads: bool,
+        exporter: Exporter | None = None,
     ) -> None:
         self._writer = writer
         self.redactor = redactor
         self._levels = Levels(rules)
         self._refuse_reads = refuse_reads
+        self._exporter = exporter
         self._unsettled: dict[str, OpenIntent] = {}
         self._latest_ms = 0
 
@@ -53,6 +72,14 @@ class Audit:
     def trouble(self) -> str:
         """Why nothing can be recorded now; empty while it can."""
         return self._writer.trouble if self._writer is not None else ""
+
+    def progress(self) -> Progress:
+        """May be asked for in any thread."""
+        if self._writer is None:
+            return Progress()
+        writer, exporter = self._writer, self._exporter
+        unsent = exporter.unsent if exporter is not None else None
+        return Progress(writer.trouble, writer.waiting, writer.lost, writer.written_at, unsent)
 
     def take_over(self, rules: Sequence[LevelRule]) -> None:
         """Other rules, for the calls that begin from now on."""

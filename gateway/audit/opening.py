@@ -76,6 +76,7 @@ async def open_audit(
         stack.push_async_callback(asyncio.to_thread, anchors.close)
         if settings.directory is None:
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
+            exporter = None
         else:
             files = _Files(
                 settings,
@@ -84,7 +85,7 @@ async def open_audit(
                 await _known(settings, settings.directory, keys, kept),
                 clocks,
             )
-            writer, intents = await files.opened(stack, anchors)
+            writer, intents, exporter = await files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
         audit = Audit(
@@ -92,6 +93,7 @@ async def open_audit(
             Redactor(keys.redaction),
             settings.policy,
             refuse_reads=settings.reads == "refuse",
+            exporter=exporter,
         )
         audit.unresolved(intents)
         yield audit
@@ -152,8 +154,11 @@ class _Files:
 
     async def opened(
         self, stack: contextlib.AsyncExitStack, anchors: Anchors
-    ) -> tuple[Writer, list[OpenIntent]]:
-        """A writer, and the changes that earlier processes left open. Raises Unusable."""
+    ) -> tuple[Writer, list[OpenIntent], Exporter | None]:
+        """A writer, the changes that earlier processes left open, and who sends a copy.
+
+        Raises Unusable.
+        """
         settings, name = self.settings, self.settings.writer_name
         # A disk that hangs must not keep a start from being given up.
         lock = await in_background(
@@ -190,7 +195,7 @@ class _Files:
             if thread is not None:
                 thread.start()
                 stack.push_async_callback(asyncio.to_thread, thread.close)
-        return writer, [*found.open, *others]
+        return writer, [*found.open, *others], exporter
 
     def _taken_up(self) -> tuple[Position, list[OpenIntent]]:
         """Where this writer's log ended, and what the others' left open. Raises Unusable."""

@@ -76,12 +76,24 @@ class Writer:
         """Of all that wait or are owed."""
         self._down = ""
         self._retry_at = 0.0
+        self.written_at = 0.0
+        """When records were last made durable, in seconds since 1970; 0 before the first."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = Worker("audit", self._run, close_s=_CLOSE_S)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._worker.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not on the disk yet."""
+        return len(self._wishes) + len(self._owed)
+
+    @property
+    def lost(self) -> int:
+        """How many had no room, and are not told of yet."""
+        return self._lost
 
     @property
     def trouble(self) -> str:
@@ -201,7 +213,9 @@ class Writer:
         problem = self._worker.tried(lambda: self._sink.append(entries), _FAILED)
         if problem:
             self._retry_at = time.monotonic() + _RETRY_S
-        elif recovered:
+        else:
+            self.written_at = time.time()
+        if recovered and not problem:
             with self._worker.bell:
                 self._lost -= lost
         if problem or not more:

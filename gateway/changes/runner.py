@@ -32,7 +32,6 @@ from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, UpstreamFacts, Violation
 from gateway.limits import deltas, refusals
-from gateway.limits.admission import note_shadow
 from gateway.limits.limits import Applied, Kind, Limits, Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
@@ -147,7 +146,7 @@ class ChangeRunner:
                 self.recounter.soon()
         match begun:
             case Admitted(would_refuse):
-                note_shadow([shortage.key for shortage in would_refuse])
+                self.overrides.note_shadow([shortage.key for shortage in would_refuse])
                 return await self._carry_out(change, plan, deadline)
             case Replay(None):
                 text = (

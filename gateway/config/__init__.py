@@ -22,6 +22,7 @@ from gateway.config.show import shown
 from gateway.config.tenant_files import KEY
 from gateway.limits.limits import STANDING, Limit
 from gateway.limits.settings import LimitEntry, QuotaSettings
+from gateway.metrics.settings import MetricsSettings
 from gateway.rpc.settings import ServerSettings
 from gateway.secret import SecretReference
 from gateway.state import StoreSettings
@@ -61,6 +62,9 @@ class Config(BaseModel):
     )
     admin: AdminSettings = Field(
         default_factory=AdminSettings, description="The HTTP port of probes and Prometheus."
+    )
+    metrics: MetricsSettings = Field(
+        default_factory=MetricsSettings, description="What is counted for Prometheus."
     )
     upstream: UpstreamSettings = Field(
         description="The cloud: its regions and the credentials for it."

@@ -4,8 +4,9 @@ Kept out of validation: a certificate that expires while a gateway runs must not
 over its tenants' configuration.
 """
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -54,6 +55,27 @@ def out_of_service(
     }
     for path, file in others.items():
         yield from _read(file, path, lambda found: _authorities(found, now, alone=True))
+
+
+def expiries(
+    tls: TlsSettings | None, transport: TransportSettings, audit: AuditSettings
+) -> dict[str, float]:
+    """When what each setting names stops to serve, in seconds since 1970: the first certificate of
+    a chain, the last authority of a bundle. Files that cannot be read are left out.
+    """
+    files: dict[str, tuple[Path | None, Callable[[Iterable[float]], float]]] = {
+        "server.tls.certificate_file": (tls.certificate_file if tls else None, min),
+        "server.tls.client_ca_file": (tls.client_ca_file if tls else None, max),
+        "upstream.transport.ca_file": (transport.ca_file, max),
+        "audit.otlp.ca_file": (audit.otlp.ca_file if audit.otlp else None, max),
+    }
+    found = {}
+    for setting, (file, one) in files.items():
+        if file is not None:
+            with contextlib.suppress(OSError, ValueError):
+                certificates = x509.load_pem_x509_certificates(read_file(file))
+                found[setting] = one(each.not_valid_after_utc.timestamp() for each in certificates)
+    return found
 
 
 def _read(file: Path | None, path: KeyPath, problems: _Problems) -> Found:

@@ -14,6 +14,7 @@ from gateway.admin.settings import AdminSettings
 from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean, path_text
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
+from gateway.metrics.settings import MetricsSettings
 from gateway.rpc.settings import ServerSettings
 
 _REGION_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -60,6 +61,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         yield from _subjects(path, tenant)
         yield from _limits_once((*path, "limits"), tenant)
     yield from _limits_once(("limits",), data)
+    yield from _labels(mapping(data.get("metrics")), tenants)
     yield from caller_checks(tenants, data)
 
 
@@ -114,6 +116,27 @@ def _collide(one: object, other: object) -> bool:
     (host, _, port), (other_host, _, other_port) = one.rpartition(":"), other.rpartition(":")
     same = host == other_host or not _EVERY.isdisjoint((host, other_host))
     return same and port == other_port != "0"
+
+
+def _labels(metrics: Mapping[str, Any], tenants: list[Entry]) -> Found:
+    """Tenants that are to have a label of their own."""
+    wanted = metrics.get("tenants")
+    if not isinstance(wanted, (list, tuple)):
+        return
+    names = [str(name) for _, name in values_of(tenants, "id")]
+    for i, name in enumerate(wanted):
+        if isinstance(name, str) and name not in names:
+            text = f"{name!r} is not a tenant. {did_you_mean(name, names, 'Tenants')}"
+            yield ("metrics", "tenants", i), text
+        if name in wanted[:i]:
+            yield ("metrics", "tenants", i), f"{name!r} stands there twice. Remove one of the two"
+    most = metrics.get("max_tenants", MetricsSettings.model_fields["max_tenants"].default)
+    if isinstance(most, int) and len(wanted) > most:
+        text = (
+            f"names {len(wanted)} tenants, and metrics.max_tenants allows labels for {most}. Raise"
+            " it, up to 1000, or name fewer"
+        )
+        yield ("metrics", "tenants"), text
 
 
 def _shared(projects: list[Entry]) -> Found:

@@ -61,7 +61,7 @@ class Admission:
         if not rates:
             return {}
         taken = await self.rates.take([applied.bucket(cost) for applied in rates])
-        note_shadow(taken.would_refuse)
+        self.overrides.note_shadow(taken.would_refuse)
         burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
         trailers = {}
         if burst is not None:
@@ -83,10 +83,4 @@ class Admission:
         if isinstance(leased, Refused):
             raise refusals.too_many(leased.shortages, slots)
         failpoint.reach("after_slots")
-        note_shadow([shortage.key for shortage in leased.would_refuse])
-
-
-def note_shadow(keys: Sequence[str]) -> None:
-    """A shadow limit would have refused."""
-    if keys:
-        log.warning("shadow limits would refuse", limits=list(keys))
+        self.overrides.note_shadow([shortage.key for shortage in leased.would_refuse])

@@ -2,7 +2,7 @@
 in their place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -28,10 +28,18 @@ class LimitOverrides:
         self._stored = stored
         self._version = -1
         self._listeners: list[Callable[[Limits], None]] = []
+        self.on_shadow: Callable[[Sequence[str]], None] = lambda _keys: None
+        """Hears which shadow limits would have refused a call."""
 
     def subscribe(self, listener: Callable[[Limits], None]) -> None:
         """`listener` is called with every new set of limits."""
         self._listeners.append(listener)
+
+    def note_shadow(self, keys: Sequence[str]) -> None:
+        """Shadow limits would have refused a call."""
+        if keys:
+            log.warning("shadow limits would refuse", limits=list(keys))
+            self.on_shadow(keys)
 
     async def refresh(self) -> None:
         """Reads what other processes and earlier lives of this one have set. Raises StoreDown."""

@@ -1,12 +1,13 @@
 """One call on its way through the gateway."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from google.protobuf.message import Message
 
-from gateway.errors import UpstreamFacts
+from gateway.errors import UpstreamFacts, Violation
 from gateway.ids import new_id
 from gateway.limits.limits import Scope
 from gateway.limits.slots import ConcurrencySlots
@@ -38,6 +39,8 @@ class Call:
     """For the caller, beside its answer or error."""
     outcome: str = "OK"
     reason: str = ""
+    violations: Sequence[Violation] = ()
+    """Of the error that it ended with."""
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
     request: Message | None = None
     response: Message | None = None
@@ -68,6 +71,28 @@ class Call:
     def note_upstream(self, facts: UpstreamFacts) -> None:
         """Keeps what is known of the calls to CBR, for the call's line in the log."""
         self.upstream = facts
+
+
+class CallMeter(Protocol):
+    """Counts calls. Takes next to no time, and raises nothing."""
+
+    def started(self, binding: Binding) -> None: ...
+
+    def ended(self, call: Call) -> None: ...
+
+    def unknown_rpc(self, outcome: str, reason: str) -> None:
+        """A call of an RPC that does not exist."""
+        ...
+
+
+class NoCallMeter:
+    """Counts nothing."""
+
+    def started(self, binding: Binding) -> None: ...
+
+    def ended(self, call: Call) -> None: ...
+
+    def unknown_rpc(self, outcome: str, reason: str) -> None: ...
 
 
 Handler = Callable[[Call, Message], Awaitable[Message]]

@@ -24,7 +24,7 @@ from gateway.ids import new_id
 from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc.audited import Recorder, unknown_rpc
-from gateway.rpc.call import Call, Handler
+from gateway.rpc.call import Call, CallMeter, Handler
 from gateway.rpc.pipeline import Context, identified_again, stages
 from gateway.rpc.status import to_status
 from gateway.rpc.validation import parse
@@ -75,9 +75,17 @@ class Serving:
     current: Current
     admission: Admission
     recorder: Recorder
+    meter: CallMeter
 
     def call(self, binding: Binding, context: Context) -> AbstractAsyncContextManager[Call]:
-        return stages(binding, self.current.snapshot, self.admission, self.recorder, context)
+        return stages(
+            binding,
+            self.current.snapshot,
+            self.admission,
+            self.recorder,
+            context,
+            meter=self.meter,
+        )
 
 
 def handlers(
@@ -97,7 +105,7 @@ def handlers(
             methods[name] = grpc.unary_unary_rpc_method_handler(
                 unary, request_deserializer=None, response_serializer=None
             )
-    return [_Known(methods), _Unknown(catalog, serving.recorder)]
+    return [_Known(methods), _Unknown(catalog, serving)]
 
 
 def _unary(
@@ -158,8 +166,8 @@ class _Known(grpc.GenericRpcHandler):
 class _Unknown(grpc.GenericRpcHandler):
     """Answers UNIMPLEMENTED with a hint, where gRPC would say nothing more than the code."""
 
-    def __init__(self, catalog: Catalog, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, catalog: Catalog, serving: Serving) -> None:
+        self._serving = serving
         self._anywhere: Mapping[str, str] = {_lower(rpc)[1]: rpc for rpc in catalog.bindings}
         self._services: dict[str, dict[str, str]] = {}
         for rpc in catalog.bindings:
@@ -191,7 +199,8 @@ class _Unknown(grpc.GenericRpcHandler):
             code=code_pb2.Code.Name(error.code),
             reason=reason_name(error.reason),
         )
-        unknown_rpc(self._recorder, rpc[:_MAX_NAME], call_id, context)
+        self._serving.meter.unknown_rpc(code_pb2.Code.Name(error.code), reason_name(error.reason))
+        unknown_rpc(self._serving.recorder, rpc[:_MAX_NAME], call_id, context)
         status = rpc_status.to_status(to_status(error, call_id))
         await context.abort(
             status.code, status.details, (("x-request-id", call_id), *status.trailing_metadata)

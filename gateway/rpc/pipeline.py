@@ -10,7 +10,8 @@ From the outside to the inside:
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
                 ends
 
-Each stage is a context manager, so cancellation passes through every `finally`.
+Around all of them the call is counted for the metrics, whatever its end. Each stage is a context
+manager, so cancellation passes through every `finally`.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
-from gateway.rpc.call import Call
+from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.status import pushback, to_status
 from gateway.tenants import Principal, Snapshot
 from gateway.upstream.declaration import Binding
@@ -44,18 +45,28 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @asynccontextmanager
 async def stages(
-    binding: Binding, snapshot: Snapshot, admission: Admission, recorder: Recorder, context: Context
+    binding: Binding,
+    snapshot: Snapshot,
+    admission: Admission,
+    recorder: Recorder,
+    context: Context,
+    *,
+    meter: CallMeter,
 ) -> AsyncIterator[Call]:
     """Yields the call once it may proceed. Errors raised inside become the call's status."""
     call = Call(binding, context.time_remaining(), snapshot)
-    with logged(call), audited(call, recorder, context):
-        async with answered(call, context):
-            await identified(call, context)
-            recorder.audit.guard(reads=binding.reads)
-            async with admission.entered(call.quota_scope, binding, call.id) as entry:
-                call.slots = entry.slots
-                call.trailers.update(entry.trailers)
-                yield call
+    meter.started(binding)
+    try:
+        with logged(call), audited(call, recorder, context):
+            async with answered(call, context):
+                await identified(call, context)
+                recorder.audit.guard(reads=binding.reads)
+                async with admission.entered(call.quota_scope, binding, call.id) as entry:
+                    call.slots = entry.slots
+                    call.trailers.update(entry.trailers)
+                    yield call
+    finally:
+        meter.ended(call)
 
 
 @contextmanager
@@ -115,7 +126,7 @@ async def answered(call: Call, context: Context) -> AsyncIterator[None]:
 
 async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     call.outcome = code_pb2.Code.Name(error.code)
-    call.reason = reason_name(error.reason)
+    call.reason, call.violations = reason_name(error.reason), error.violations
     if error.upstream.attempts:
         call.upstream = error.upstream
     status = rpc_status.to_status(to_status(error, call.id))

@@ -58,7 +58,11 @@ async def attempt(
     except (NotSent, Lost) as error:
         verdict = _unanswered(call, error)
     finally:
-        call.attempt_ended(before, clock.monotonic() - began)
+        took_s = clock.monotonic() - began
+        call.attempt_ended(before, took_s)
+        call.route.meter.attempted(
+            call.target, call.last if call.last is not NOT_SENT else None, took_s
+        )
         passage.settle(verdict)
     return applied.generation, message
 

@@ -93,6 +93,29 @@ class Breakers:
                 )
         return passage
 
+    def wide(self) -> list[tuple[Level, str, str, bool]]:
+        """Level, endpoint, traffic, and whether it is open, of each breaker of a whole host."""
+        hosts = [
+            (Level.HOST, endpoint, traffic.value, each.is_open)
+            for (endpoint, traffic), each in list(self._hosts.items())
+        ]
+        return hosts + [
+            (Level.ENDPOINT, endpoint, "all", each.is_open)
+            for endpoint, each in list(self._endpoints.items())
+        ]
+
+    def narrow_open(self) -> list[Level]:
+        """The level of each open breaker of a part of a host."""
+        return [
+            each.kind.level
+            if isinstance(each, Group)
+            else Level.OBJECT
+            if isinstance(key, Target) and key.object
+            else Level.OPERATION
+            for key, each in list(self._narrow.items())
+            if each.is_open
+        ]
+
     def host(self, endpoint: str, traffic: Traffic) -> Breaker:
         """The keys come from the configuration, so they are few."""
         key = (endpoint, traffic)

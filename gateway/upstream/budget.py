@@ -103,6 +103,10 @@ class Budgets:
         self._objects.move_to_end(target)
         return found
 
+    def of_endpoints(self) -> list[tuple[str, int]]:
+        """What is left of each endpoint's tokens."""
+        return [(key[0], each.tokens) for key, each in list(self._few.items()) if len(key) == 1]
+
     def _of_tenant(self, target: Target) -> RetryBudget:
         found = self._few.get((target.endpoint, target.tenant))
         if found is None:

@@ -10,6 +10,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
+from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.request_builder import http_request, objects_of
 from gateway.upstream.shares import Shares
@@ -21,11 +22,14 @@ from gateway.upstream.values import Json
 class CallFactory:
     """One per client; holds what its calls share."""
 
-    def __init__(self, shares: Shares, breakers: Breakers, clock: Clock) -> None:
+    def __init__(
+        self, shares: Shares, breakers: Breakers, clock: Clock, meter: UpstreamMeter
+    ) -> None:
         self.clock = clock
         self._shares = shares
         self.breakers = breakers
         self.budgets = Budgets()
+        self.meter = meter
         self._remote_clocks: dict[str, RemoteClock] = {}
         self._routes: dict[tuple[str, str, str], Route] = {}
 
@@ -68,7 +72,8 @@ class CallFactory:
         known = self._routes.get(key)
         if known is None or known.auth is not account.auth:
             share = self._shares.of(account.endpoint, account.tenant)
-            known = Route(share, account.auth, self.clock, self.remote_clock(account.endpoint))
+            clock = self.remote_clock(account.endpoint)
+            known = Route(share, account.auth, self.clock, clock, self.meter)
             self._routes[key] = known
         return known
 

@@ -149,6 +149,7 @@ class ChangeTasks:
             raise
         finally:
             call.result = result
+            call.route.meter.changed(result)
             failpoint.reach("before_told")
             for observer in call.observers:
                 await observer.on_end(result, message, call.facts())

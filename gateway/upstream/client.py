@@ -9,6 +9,7 @@ from gateway.upstream.call_factory import CallFactory
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.change_tasks import ChangeTasks
 from gateway.upstream.declaration import Binding
+from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.paging import PageTokens
 from gateway.upstream.reads import Reads, WholeReads
@@ -31,8 +32,11 @@ class Client:
         breakers: Breakers,
         tokens: PageTokens,
         clock: Clock,
+        *,
+        meter: UpstreamMeter | None = None,
     ) -> None:
-        factory = self.factory = CallFactory(shares, breakers, clock)
+        counting = meter or NoUpstreamMeter()
+        factory = self.factory = CallFactory(shares, breakers, clock, counting)
         self._waits = Waits()
         self._whole = WholeReads(catalog, factory)
         ownership = Ownership(self._whole.read)

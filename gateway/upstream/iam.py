@@ -27,6 +27,8 @@ from gateway.upstream.breaker import Traffic, Verdict
 from gateway.upstream.breakers import Breakers, Held
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, Lost, NotSent, Transport
+from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
+from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.renewal_pace import RenewalPace
 from gateway.upstream.target import Target
 
@@ -60,6 +62,7 @@ class _Token:
     generation: int
     refresh_at: float
     expires_at: float
+    issued_at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +96,7 @@ class TokenAuth:
         breakers: Breakers,
         clock: Clock,
         random: Callable[[], float],
+        meter: UpstreamMeter | None = None,
     ) -> None:
         self._user = user
         self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=x"
@@ -101,6 +105,7 @@ class TokenAuth:
         self._iam_endpoint = iam_endpoint
         self._clock = clock
         self._random = random
+        self._meter = meter or NoUpstreamMeter()
         self._projects: dict[str, _Project] = {}
         self._generations = count(1)
         self._issued: dict[int, _Project] = {}
@@ -148,6 +153,12 @@ class TokenAuth:
         if generation in self._issued:
             raise self._failure(project)
         return True
+
+    def token_ages(self) -> list[tuple[str, float]]:
+        """IAM's address, and the age of each token in use there."""
+        now = self._clock.monotonic()
+        tokens = [each.valid_token(now) for each in list(self._projects.values())]
+        return [(self._iam_endpoint, now - token.issued_at) for token in tokens if token]
 
     async def aclose(self) -> None:
         fetches = [
@@ -230,22 +241,19 @@ class TokenAuth:
 
     async def _ask(self, project_id: str) -> HttpResponse:
         # For IAM the callers that are kept apart are its users.
-        passage = self._breakers.enter(
-            Target(
-                self._iam_endpoint,
-                f"{self._user.domain}/{self._user.user}",
-                project_id,
-                "CreateToken",
-            ),
-            Traffic.IAM,
-        )
+        caller = f"{self._user.domain}/{self._user.user}"
+        target = Target(self._iam_endpoint, caller, project_id, "CreateToken")
+        passage = self._breakers.enter(target, Traffic.IAM)
         if isinstance(passage, Held):
             raise _unreachable("IAM has been failing and is left alone for some seconds.")
-        verdict = Verdict.NOTHING
+        verdict, attempt, began = Verdict.NOTHING, None, self._clock.monotonic()
         try:
             response = await self._transport.send(self._request(project_id), _TIMEOUT_S)
+            attempt = Attempt(Outcome.DEFINITE, status=response.status)
             verdict = Verdict.FAILURE if response.status >= _SERVER_ERROR else Verdict.SUCCESS
         except (NotSent, Lost) as error:
+            never = isinstance(error, NotSent)
+            attempt = Attempt(Outcome.NEVER_SENT if never else Outcome.AMBIGUOUS)
             verdict = error.verdict(_TIMEOUT_S)
             connect = error.connect if isinstance(error, NotSent) else None
             why = connect.problem if connect else "it did not answer"
@@ -262,6 +270,7 @@ class TokenAuth:
             ) from error
         finally:
             passage.settle(verdict)
+            self._meter.attempted(target, attempt, self._clock.monotonic() - began)
         return response
 
     def _request(self, project_id: str) -> HttpRequest:
@@ -302,7 +311,9 @@ class TokenAuth:
             raise _not_understood()
         now = self._clock.monotonic()
         share = _REFRESH_AT + _REFRESH_JITTER * (2 * self._random() - 1)
-        return _Token(Secret(text), next(self._generations), now + share * life_s, now + life_s)
+        return _Token(
+            Secret(text), next(self._generations), now + share * life_s, now + life_s, now
+        )
 
 
 def _instant(text: str) -> datetime:

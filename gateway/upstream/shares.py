@@ -21,6 +21,10 @@ class Places:
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
+    def use(self) -> tuple[int, int]:
+        """How many are held, and how many calls wait for one."""
+        return self._held.total(), sum(map(len, list(self._waiting.values())))
+
     def may_take(self, tenant: str) -> bool:
         return self._held[tenant] < self._free and tenant not in self._waiting
 
@@ -107,13 +111,17 @@ class Shares:
 
     def __init__(self, transport: Transport, max_connections: int) -> None:
         self._transport = transport
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._hosts: dict[str, Places] = {}
         self._known: dict[tuple[str, str], Share] = {}
+
+    def use(self) -> list[tuple[str, int, int]]:
+        """Of each host: how many connections are in use, and how many calls wait for one."""
+        return [(host, *places.use()) for host, places in list(self._hosts.items())]
 
     def of(self, endpoint: str, tenant: str) -> Share:
         share = self._known.get((endpoint, tenant))
         if share is None:
-            places = self._hosts.setdefault(endpoint, Places(self._max_connections))
+            places = self._hosts.setdefault(endpoint, Places(self.max_connections))
             share = self._known[endpoint, tenant] = Share(self._transport, places, tenant)
         return share

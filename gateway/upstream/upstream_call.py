@@ -15,6 +15,7 @@ from gateway.upstream.budget import RetryBudget
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.http import HttpRequest, Transport
+from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.send_state import IN_DOUBT, UNFINISHED, UNSENT, SendState, after_attempt
@@ -45,6 +46,7 @@ class Route:
     auth: Authenticator
     clock: Clock
     remote_clock: RemoteClock
+    meter: UpstreamMeter
 
 
 @dataclass(slots=True)

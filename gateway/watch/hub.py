@@ -15,7 +15,7 @@ from gateway.watch.poll_lease import PollLease
 from gateway.watch.poller import Poller, Source
 from gateway.watch.resume import ResumeTokens
 from gateway.watch.selection import Selection, owner_of
-from gateway.watch.send_queue import SendQueue
+from gateway.watch.send_queue import SendQueue, StreamCounts
 from gateway.watch.settings import WatchSettings
 from gateway.watch.subscription import Subscription
 
@@ -54,6 +54,7 @@ class Hub:
         self._source, self._poll_lease = source, poll_lease
         self.projects: dict[str, _Followed] = {}
         self.queues: set[SendQueue] = set()
+        self.counts = StreamCounts()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -65,7 +66,7 @@ class Hub:
         live. `scope`: tenant and project.
         """
         followed = self._follow(project)
-        owner, queue = owner_of(scope, wanted), SendQueue()
+        owner, queue = owner_of(scope, wanted), SendQueue(self.counts)
         subscription, users = followed.subscriptions.get(owner) or (
             Subscription(followed.poller, Selection(wanted), owner, self.tokens),
             0,

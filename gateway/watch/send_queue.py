@@ -3,7 +3,8 @@ state waits.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from gateway.watch.row import Row
 
@@ -24,12 +25,22 @@ class Pending:
         return self.item if isinstance(self.item, bytes) else self.item.change(self.coalesced)
 
 
+@dataclass(slots=True)
+class StreamCounts:
+    """Of all streams of the process since it started. `cuts`: by why we ended them."""
+
+    sent: int = 0
+    coalesced: int = 0
+    cuts: Counter[str] = field(default_factory=Counter)
+
+
 class SendQueue:
     """`wake` is set whenever there may be something to do for the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: StreamCounts | None = None) -> None:
         self.wake = asyncio.Event()
         self._pending: dict[str, Pending] = {}
+        self._counts = counts or StreamCounts()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -42,6 +53,7 @@ class SendQueue:
         else:
             waiting.item = item
             waiting.coalesced += 1
+            self._counts.coalesced += 1
         self.wake.set()
 
     def pop(self, now: str) -> tuple[bytes, str] | None:

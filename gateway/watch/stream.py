@@ -350,6 +350,7 @@ class Watch:
         )
 
     async def _end(self, reason: task_pb2.StreamEndReason.ValueType) -> None:
+        self._hub.counts.cuts[_name(reason)] += 1
         end = task_pb2.StreamEnd(reason=reason)
         if reason == task_pb2.STREAM_END_REASON_SHUTDOWN:
             end.retry_delay.FromMilliseconds(round(random.uniform(0, _RETRY_SPREAD_S) * 1000))  # noqa: S311 - spreads load
@@ -373,12 +374,18 @@ class Watch:
         try:
             async with asyncio.timeout(self._hub.settings.stall_s):
                 await self._terms.write(shared + own)
+            self._hub.counts.sent += 1
         except TimeoutError:
+            self._hub.counts.cuts["CALLER_TOO_SLOW"] += 1
             text = (
                 "The caller has read nothing for too long; read faster or watch fewer tasks, and"
                 " resume with the last token."
             )
             raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
+
+
+def _name(reason: task_pb2.StreamEndReason.ValueType) -> str:
+    return task_pb2.StreamEndReason.Name(reason).removeprefix("STREAM_END_REASON_")
 
 
 def _by_age(row: Row) -> tuple[int, str]:

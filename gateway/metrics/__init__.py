@@ -1,0 +1,1 @@
+"""Metrics: what this process counts, for Prometheus. Their meaning: docs/observability.md."""

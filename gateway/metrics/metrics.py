@@ -1,0 +1,116 @@
+"""All metrics of one process: what the other parts tell, and what is looked at."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from wsgiref.types import WSGIApplication
+
+import prometheus_client
+import structlog
+from prometheus_client import CollectorRegistry
+
+from gateway.audit.log import Audit
+from gateway.clock import Clock
+from gateway.limits.limits import Limits, Scope
+from gateway.metrics import limits, process, records, server, upstream, work
+from gateway.metrics.labels import Labels
+from gateway.metrics.limits import LimitMetrics
+from gateway.metrics.process import ProcessMetrics, ProcessParts
+from gateway.metrics.readings import Readings
+from gateway.metrics.records import RecordMetrics
+from gateway.metrics.server import ServerMetrics
+from gateway.metrics.settings import MetricsSettings
+from gateway.metrics.upstream import UpstreamMetrics, UpstreamParts
+from gateway.metrics.work import WorkMetrics
+from gateway.state import Store
+from gateway.watch.hub import Hub
+
+FAMILIES: Final = (
+    *server.FAMILIES,
+    *upstream.FAMILIES,
+    *limits.FAMILIES,
+    *records.FAMILIES,
+    *work.FAMILIES,
+    *process.FAMILIES,
+)
+"""Every metric, as docs/observability.md lists them."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is looked at while the gateway runs. `limits`: those in force, and whose they are."""
+
+    store: Store
+    audit: Audit
+    hub: Hub
+    upstream: UpstreamParts
+    process: ProcessParts
+    limits: Callable[[], tuple[Limits, Sequence[Scope]]]
+    clock: Clock
+
+
+class Metrics:
+    """Made before the parts that tell it what they do; `running` looks at the rest."""
+
+    def __init__(
+        self, settings: MetricsSettings, tenants: Iterable[str], projects: Iterable[str]
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._readings = Readings(self.registry)
+        self._sample_s = settings.sample_s
+        self._tenants = Labels(settings.max_tenants, settings.tenants or tenants)
+        self._all_tenants = not settings.tenants
+        self._projects = Labels(settings.max_projects, projects)
+        self.limits = LimitMetrics(self._readings, settings.max_limits)
+        refused = self.limits.refused
+        self.server = ServerMetrics(self._readings, self._tenants, refused)
+        self.upstream = UpstreamMetrics(self._readings)
+        self.records = RecordMetrics(self._readings)
+        self.work = WorkMetrics(self._projects)
+        self.process = ProcessMetrics(self.registry)
+
+    def page(self) -> WSGIApplication:
+        """`/metrics`: as text, or as OpenMetrics with exemplars where that is asked for."""
+        page: WSGIApplication = prometheus_client.make_wsgi_app(self.registry)
+        return page
+
+    def take_over(self, tenants: Iterable[str], projects: Iterable[str]) -> None:
+        """After a reload."""
+        if self._all_tenants:
+            self._tenants.learn(tenants)
+        self._projects.learn(projects)
+
+    @contextlib.asynccontextmanager
+    async def running(self, parts: Parts) -> AsyncIterator[None]:
+        """Looks at the parts until left."""
+        self.upstream.look_at(parts.upstream, self._readings)
+        self.records.look_at(parts.audit, self._readings)
+        self.work.look_at(parts.hub, self._readings)
+        self.process.look_at(parts.process, self._readings)
+        await self._sample(parts)
+        tasks = [
+            asyncio.create_task(self._samples(parts)),
+            asyncio.create_task(self.process.watch_loop()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _samples(self, parts: Parts) -> None:
+        while True:
+            await parts.clock.sleep(self._sample_s)
+            await self._sample(parts)
+
+    async def _sample(self, parts: Parts) -> None:
+        try:
+            await self.records.sample(parts.store)
+            await self.limits.sample(*parts.limits(), parts.store.counters, parts.clock)
+        except Exception:
+            log.exception("a sample for the metrics failed; the next one follows")

@@ -1,0 +1,148 @@
+"""What a gateway tells of itself over HTTP: the metrics and the admin port, joined with the parts
+that they look at.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.admin.port import admin_port
+from gateway.admin.probes import Check, Finding, store_answers
+from gateway.audit.log import Audit
+from gateway.background import in_background
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.config.certificates import expiries
+from gateway.limits.limits import Scope
+from gateway.limits.overrides import LimitOverrides
+from gateway.metrics.metrics import Metrics, Parts
+from gateway.metrics.process import ProcessParts
+from gateway.metrics.upstream import UpstreamParts
+from gateway.reload import Reloader
+from gateway.rpc.call import CallMeter, NoCallMeter
+from gateway.rpc.server import Servers
+from gateway.snapshots import Snapshots
+from gateway.state import Store
+from gateway.tenants import Current
+from gateway.upstream.breakers import Breakers
+from gateway.upstream.client import Client
+from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
+from gateway.upstream.shares import Shares
+from gateway.watch.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Observables:
+    """The parts of a running gateway that are looked at. `scopes`: whose use limits count."""
+
+    servers: Servers
+    current: Current
+    store: Store
+    audit: Audit
+    hub: Hub
+    client: Client
+    breakers: Breakers
+    shares: Shares
+    snapshots: Snapshots
+    overrides: LimitOverrides
+    scopes: Callable[[], Sequence[Scope]]
+    reloader: Reloader | None
+    clock: Clock
+
+
+class Observed:
+    """One per process. Made first, since other parts tell it what they do."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._metrics = (
+            Metrics(config.metrics, _tenants(config), _projects(config))
+            if config.metrics.enabled
+            else None
+        )
+        self.calls: CallMeter = self._metrics.server if self._metrics else NoCallMeter()
+        self.upstream: UpstreamMeter = (
+            self._metrics.upstream if self._metrics else NoUpstreamMeter()
+        )
+
+    def measured(self, store: Store) -> Store:
+        return self._metrics.records.measured(store) if self._metrics else store
+
+    def take_over(self, config: Config) -> None:
+        """After a reload: other tenants and projects."""
+        if self._metrics:
+            self._metrics.take_over(_tenants(config), _projects(config))
+
+    @contextlib.asynccontextmanager
+    async def port(self, parts: Observables) -> AsyncIterator[str]:
+        """The address of the admin port while it answers; empty where there is none.
+
+        Raises AddressInUse.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            page = None
+            if self._metrics:
+                parts.overrides.on_shadow = self._metrics.limits.would_refuse
+                looked_at = await self._parts(parts)
+                await stack.enter_async_context(self._metrics.running(looked_at))
+                page = self._metrics.page()
+            port = admin_port(
+                self._config.admin,
+                lambda: not parts.servers.health.stalled,
+                _checks(parts),
+                lambda: parts.current.snapshot.version,
+                page,
+            )
+            yield await stack.enter_async_context(port)
+
+    async def _parts(self, parts: Observables) -> Parts:
+        config, snapshots, reloader = self._config, parts.snapshots, parts.reloader
+        files = config.server.tls, config.upstream.transport, config.audit
+        budgets = parts.client.factory.budgets
+        return Parts(
+            parts.store,
+            parts.audit,
+            parts.hub,
+            UpstreamParts(parts.breakers, budgets, parts.shares, snapshots.token_ages),
+            ProcessParts(
+                configuration=lambda: parts.current.snapshot.version,
+                reload_refused=lambda: reloader is not None and reloader.refused,
+                # They are read once, at the start, and so are these.
+                expiries=await in_background(lambda: expiries(*files)),
+            ),
+            limits=lambda: (parts.overrides.limits, parts.scopes()),
+            clock=parts.clock,
+        )
+
+
+def _tenants(config: Config) -> list[str]:
+    return [tenant.id for tenant in config.tenants]
+
+
+def _projects(config: Config) -> list[str]:
+    return [project.key for tenant in config.tenants for project in tenant.projects]
+
+
+def _checks(parts: Observables) -> dict[str, Check]:
+    """What this process needs on its own side in order to take calls."""
+
+    async def serving() -> Finding:
+        on = parts.servers.health.serving
+        return Finding(good=on, text="" if on else "draining")
+
+    async def configuration() -> Finding:
+        kept = parts.reloader is not None and parts.reloader.refused
+        version = f"version {parts.current.snapshot.version}"
+        return Finding(good=True, text=version + ", since the last reload was refused" * kept)
+
+    async def recorded() -> Finding:
+        trouble = parts.audit.trouble
+        text = "" if parts.audit.on else "there is no audit log"
+        return Finding(good=not trouble, text=trouble or text)
+
+    return {
+        "serving": serving,
+        "configuration": configuration,
+        "store": lambda: store_answers(parts.store),
+        "audit": recorded,
+    }
