@@ -36,7 +36,7 @@ IN_FLIGHT: Final = Family("cbr_calls_in_flight", "gauge", "Calls under way, stre
 ERRORS: Final = Family(
     "cbr_call_errors_total",
     "counter",
-    "Calls that failed, by the reason that callers are told ([errors.md](errors.md)).",
+    "Calls that failed, by the reason that callers are told (docs/errors.md).",
     ("reason",),
 )
 TENANT_CALLS: Final = Family(

@@ -38,8 +38,8 @@ ATTEMPT: Final = Family(
 CHANGES: Final = Family(
     "cbr_changes_total",
     "counter",
-    "Changes that have ended: `done`, `nothing` (CBR did not carry it out), `unknown`."
-    " (nobody knows; it may be settled later).",
+    "Changes that have ended: `done`, `nothing` (CBR did not carry it out) or `unknown` (nobody"
+    " knows; it may be settled later).",
     ("result",),
 )
 BREAKER: Final = Family(

@@ -182,6 +182,25 @@ MISTAKES = {
         "admin:\n  listen: 50053",
         "admin.listen (gateway.yaml:2): must be text. Put quotes around it",
     ),
+    "labels beyond the cap": (
+        "metrics:\n  max_tenants: 0\n  tenants: [acme]",
+        (
+            "metrics.tenants (gateway.yaml:3): names 1 tenants, and metrics.max_tenants allows"
+            " labels for 0. Raise it, up to 1000, or name fewer"
+        ),
+    ),
+    "a cap too high": (
+        "metrics: {max_tenants: 100000}",
+        "metrics.max_tenants (gateway.yaml:1): must be at most 1000",
+    ),
+    "a label for nobody": (
+        "metrics:\n  tenants:\n    - acne",
+        "metrics.tenants[0] (gateway.yaml:3): 'acne' is not a tenant. Did you mean acme?",
+    ),
+    "a label twice": (
+        "metrics: {tenants: [acme, acme]}",
+        "metrics.tenants[1] (gateway.yaml:1): 'acme' stands there twice. Remove one of the two",
+    ),
     "the same limit twice": (
         (
             "limits: [{metric: vaults, level: tenant, value: 1}, {metric: vaults, level: tenant,"
