@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks import plan, report, streams
+from benchmarks import plan, report, slices, streams
 from benchmarks.goals import verdicts
 
 _RESULTS = Path(__file__).parent / "results"
@@ -22,7 +22,12 @@ _RESULTS = Path(__file__).parent / "results"
     is_flag=True,
     help="One short round of about a minute, to see that everything runs; its figures are rough.",
 )
-def main(*, quick: bool) -> None:
+@click.option(
+    "--only",
+    type=click.Choice(tuple(slices.ROWS)),
+    help="One row against the bare echo, in slices that take turns, in under a minute.",
+)
+def main(*, quick: bool, only: str | None) -> None:
     """Measure the gateway against what a caller would otherwise do.
 
     Takes up to five minutes and two cores.
@@ -33,10 +38,12 @@ def main(*, quick: bool) -> None:
             " for example"
         )
     begun = time.monotonic()
-    run = plan.carry_out(
-        plan.QUICK if quick else plan.FULL, lambda text: click.echo(text, err=True)
-    )
-    goals = [*verdicts(run.figures, run.start_s), *streams.verdicts(run.streams, run.overload)]
+    if only is not None:
+        for line in slices.lines(slices.carry_out(only, _progress)):
+            click.echo(line)
+        return
+    run = plan.carry_out(plan.QUICK if quick else plan.FULL, _progress)
+    goals = [*verdicts(run.rounds, run.start_s), *streams.verdicts(run.streams, run.overload)]
     click.echo(report.table(run, goals))
     _RESULTS.mkdir(exist_ok=True)
     file = _RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{'-quick' if quick else ''}.json"
@@ -47,6 +54,10 @@ def main(*, quick: bool) -> None:
         f"\n{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file},"
         f" {time.monotonic() - begun:.0f} s"
     )
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)
 
 
 if __name__ == "__main__":

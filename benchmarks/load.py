@@ -3,14 +3,15 @@ both sides spent meanwhile.
 
 Run in a process of its own: `python -m benchmarks.load WAY ADDRESS SERVER_PID SETTLE_S MEASURE_S
 CASE...`, a CASE is `get:8`, `list:1` or `create:8`. Each line of its output is one Sample as JSON,
-in the order of the cases. Ways to call: see `benchmarks.ways`.
+in the order of the cases. Without arguments it takes such lines as orders, with one case each, and
+keeps its connections. Ways to call: see `benchmarks.ways`.
 """
 
 import asyncio
-import os
 import resource
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -24,7 +25,6 @@ from benchmarks.ways import Call, SyncCall, Way, open_way
 _FEWEST: Final = 2
 """Calls that a sample must hold."""
 _TIMEOUT_S: Final = 10.0
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,11 @@ class Sample:
 
 
 def cpu_s_of(pid: int) -> float:
-    """CPU seconds that a process has used, all its threads together; resolution one tick, 10 ms."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / _TICKS_PER_S
+    """CPU seconds that the threads of a process have used which are there now, to the
+    nanosecond.
+    """
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
 
 
 def _own_cpu_s() -> float:
@@ -164,6 +166,22 @@ async def measure(
     return sample(way.name, case, tally.spans, first, last)
 
 
+async def obey() -> None:
+    """Orders from standard input until its end."""
+    async with AsyncExitStack() as stack:
+        ways: dict[tuple[str, str], Way] = {}
+        print("ready", flush=True)
+        while order := await asyncio.to_thread(sys.stdin.readline):
+            name, address, pid, settle_s, measure_s, case = order.split()
+            if (name, address) not in ways:
+                ways[name, address] = await stack.enter_async_context(open_way(name, address))
+            way = ways[name, address]
+            found = await measure(
+                way, Case.parse(case), int(pid), float(settle_s), float(measure_s)
+            )
+            print(msgspec.json.encode(found).decode(), flush=True)
+
+
 async def main(
     name: str, address: str, server_pid: str, settle_s: str, measure_s: str, *cases: str
 ) -> None:
@@ -176,4 +194,4 @@ async def main(
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main(*sys.argv[1:]) if sys.argv[1:] else obey())

