@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from google.rpc.status_pb2 import Status
 
 from gateway import telemetry
 from gateway.audit.log import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
 from gateway.background import in_background
-from gateway.changes.ends import TaskEnd, TaskEnds
+from gateway.changes.ends import Listener, TaskEnd, TaskEnds
 from gateway.changes.ledger import Ledger
+from gateway.changes.owners import TaskOwners
 from gateway.changes.record import request_of
 from gateway.changes.recovery import REFRESH_S, Recovery
 from gateway.changes.room import Room
@@ -28,6 +30,7 @@ from gateway.changes.runner import ChangeRunner
 from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.errors import GatewayError
 from gateway.limits.admission import Admission
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.lists import Lists
@@ -66,6 +69,7 @@ from gateway.watch.hub import Hub
 from gateway.watch.poll_lease import PollLease
 from gateway.watch.poller import Source
 from gateway.watch.resume import ResumeTokens
+from gateway.watch.tracker import TaskTracker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -81,6 +85,7 @@ class App:
     store: Store
     recovery: Recovery
     submissions: Submissions
+    ends: TaskEnds
     hub: Hub
     servers: Servers
     current: Current
@@ -128,13 +133,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             open_audit(config.audit, store.anchors, lambda: _clocks(client, store.life))
         )
         reader = UpstreamReader(catalog, client, account_of)
-        submissions = _submissions(
-            config,
-            store,
-            Heartbeat(store.leases, clock, uuid.uuid4().hex, alone=config.state.kind == "sqlite"),
-            reader,
-            current,
-        )
+        submissions, enricher = _submissions(config, store, reader, current, clock)
+        tracker = submissions.tracker
         quota = _Quota(
             config,
             store,
@@ -145,22 +145,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await quota.recovery.start()
         await _settle(audit, store.operations)
 
-        if audit.on:
-            await _follow_tasks(stack, submissions, audit)
-        enricher = TaskEnricher(submissions.of_task, lambda error: to_status(error, ""))
-        source = Source(
-            reader, enricher.add, submissions.observe, lambda error: to_status(error, "")
-        )
-        poll_lease = PollLease(
-            store.leases, store.channel, submissions.heartbeat.owner, clock, 3 * config.watch.busy_s
-        )
-        hub = Hub(
-            source,
-            config.watch,
-            ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us),
-            clock,
-            poll_lease,
-        )
+        ends = TaskEnds(submissions, tracker, [_recording(audit)] if audit.on else [])
+        hub = Hub(tracker, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us))
         stack.callback(submissions.subscribe(hub.hear))
         own = (
             QuotaHandlers(quota.changes, tokens, clock).by_rpc()
@@ -177,9 +163,11 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         )
         served = handlers(catalog, serving, forward.carry_out, _custom(catalog, own))
         servers = Servers(config.server, served, catalog.services())
+        await stack.enter_async_context(ends.running())
         await stack.enter_async_context(submissions.running())
         await stack.enter_async_context(quota.recovery.running())
         stack.push_async_callback(client.aclose, 0)
+        await stack.enter_async_context(tracker.running())
         await stack.enter_async_context(hub.running())
         stack.push_async_callback(servers.stop, 0)
         await servers.start()
@@ -214,6 +202,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             store,
             quota.recovery,
             submissions,
+            ends,
             hub,
             servers,
             current,
@@ -222,21 +211,17 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         )
 
 
-async def _follow_tasks(
-    stack: contextlib.AsyncExitStack, submissions: Submissions, audit: Audit
-) -> None:
-    """Has the audit log told how the work ends that changes have started."""
+def _recording(audit: Audit) -> Listener:
+    """Has the audit log told how work ends."""
 
-    def tell(end: TaskEnd) -> None:
+    async def tell(end: TaskEnd) -> None:
         audit.task_ended(
-            Task(uid=end.task_id, type=end.type, status=end.status, submission=end.submission),
+            Task(uid=end.task.id, type=end.type, status=end.status, submission=end.submission),
             end.tenant,
             end.rpc,
         )
 
-    ends = TaskEnds(submissions.operations, submissions.reader, submissions.clock, tell)
-    stack.callback(submissions.subscribe(ends.hear))
-    await stack.enter_async_context(ends.running())
+    return tell
 
 
 def _catalog() -> Catalog:
@@ -272,15 +257,36 @@ def _token_key(config: Config) -> bytes:
     )
 
 
+def _status(error: GatewayError) -> Status:
+    """The form that errors have in events and tasks, which belong to no call."""
+    return to_status(error, "")
+
+
 def _submissions(
-    config: Config, store: Store, heartbeat: Heartbeat, reader: UpstreamReader, current: Current
-) -> Submissions:
+    config: Config, store: Store, reader: UpstreamReader, current: Current, clock: Clock
+) -> tuple[Submissions, TaskEnricher]:
+    """What follows the tasks of all projects, and what adds the gateway's own fields to them."""
+
     def projects() -> Collection[str]:
         return current.snapshot.accounts.keys()
 
-    return Submissions(
-        store.operations, store.leases, reader, heartbeat.clock, config.tasks, heartbeat, projects
+    alone = config.state.kind == "sqlite"
+    heartbeat = Heartbeat(store.leases, clock, uuid.uuid4().hex, alone=alone)
+    owners = TaskOwners()
+    enricher = TaskEnricher(owners.of, _status)
+    turn_s = 3 * config.watch.busy_s
+    tracker = TaskTracker(
+        Source(reader, enricher.add, _status),
+        config.watch,
+        clock,
+        store.cursors,
+        PollLease(store.leases, store.channel, heartbeat.owner, clock, turn_s),
+        projects,
     )
+    submissions = Submissions(
+        store.operations, store.leases, tracker, owners, clock, config.tasks, heartbeat
+    )
+    return submissions, enricher
 
 
 class _Quota:

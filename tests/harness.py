@@ -73,6 +73,7 @@ def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **serve
     """A configuration whose regions are all at `endpoint`; `server` overrides server settings,
     `sections` adds whole sections.
     """
+    more = dict(sections or {})
     data = {
         "server": {
             "listen": "127.0.0.1:0",
@@ -106,7 +107,8 @@ def config_for(endpoint: str, sections: Mapping[str, Any] | None = None, **serve
         # sees nothing but what callers ask for.
         "quota": {"markers": False, "recovery": False},
         "tasks": {"correlate": False},
-        **(sections or {}),
+        **more,
+        "watch": {"follow": "watched", **more.get("watch", {})},
     }
     environ = {
         "AK": emulated.ACCESS_KEY,

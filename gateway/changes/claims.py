@@ -129,6 +129,16 @@ class Claims:
             if op_id != own.id and each.op.created_at >= own.created_at - self.reach_s:
                 yield each.claim(clock)
 
+    def sought(self, project: str, task: Task) -> Iterator[Entry]:
+        """The changes of which the tasks, or the outcome, are not known yet, and that may have
+        started the task.
+        """
+        known = self._projects[project]
+        for op_id in known.index.of((task,)):
+            each = known.entries[op_id]
+            if each.sought or each.op.state in OPEN:
+                yield each
+
     async def look(self, op: OperationView, trace: OperationDetail) -> tuple[list[Task], Hits]:
         """The tasks of a project since a while before a change of which no more is known, and those
         that fit it.

@@ -1,145 +1,134 @@
-"""Follows the work that changes started to its end, maybe hours later, for those who keep a record
-of it.
+"""How tasks end, for those who keep a record of it: each end once for all replicas, and again after
+a crash that came between the telling and the note of it.
 
-Each end is told at least once: it is told first, then noted with the operation, so that a crash
-between the two tells it again.
+This is the one place that hears of every end: whoever counts, records or passes on ends is a
+listener here.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-import structlog
 from cbrgateway.v1 import task_pb2, types_pb2
 
 from gateway.changes.correlation import RESOLVED
-from gateway.changes.record import Note
-from gateway.clock import Clock
-from gateway.errors import GatewayError
-from gateway.state import OperationStore, StoreDown
-from gateway.upstream.reader import UpstreamReader
+from gateway.changes.submissions import Submissions
+from gateway.watch.ends import EndedTask
+from gateway.watch.tracker import TaskTracker
 
-_SHORTEST_S: Final = 1.0
-_LONGEST_S: Final = 60.0
-_SHARE: Final = 0.1
-"""A task that has run for long is looked at less often: after this share of its time."""
-_AT_ONCE: Final = 50
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_MOST: Final = 100_000
+"""Tasks of which it is remembered that they are followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
     """How a task ended.
 
-    `submission`: the change that started it; `status` is GONE for a task that CBR does not know any
-    more.
+    `submission`, `rpc` and `tenant`: the change that started it, empty where none of this gateway
+    did; `status` is GONE for a task that CBR does not know any more. `caught_up`: it ended while no
+    gateway polled.
     """
 
-    task_id: str
+    project: str
+    task: task_pb2.Task
     type: str
     status: str
     submission: str
     rpc: str
     tenant: str
+    caught_up: bool
 
 
-@dataclass(slots=True)
-class _Open:
-    project: str
-    submission: str
-    since: float
-    next_at: float
+Listener = Callable[[TaskEnd], Awaitable[None]]
+"""Has kept the end when it returns; where it raises, the end is told again."""
 
 
 @dataclass(slots=True)
 class TaskEnds:
-    """One per process. `tell` hears of each end."""
+    """One per process."""
 
-    operations: OperationStore
-    reader: UpstreamReader
-    clock: Clock
-    tell: Callable[[TaskEnd], None]
-    _open: dict[str, _Open] = field(default_factory=dict)
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    submissions: Submissions
+    tracker: TaskTracker
+    listeners: list[Listener]
+    _followed: dict[str, None] = field(default_factory=dict)
+    _following: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def hear(self, project: str, submission: types_pb2.Submission) -> None:
-        """Takes over the tasks of a submission, once it is known which they are."""
-        if submission.state != RESOLVED:
-            return
-        now = self.clock.monotonic()
-        for task_id in submission.task_ids:
-            self._open.setdefault(task_id, _Open(project, submission.id, now, now))
-        self._woken.set()
+    async def hear(self, ended: EndedTask) -> bool:
+        """Tells an end; False: not yet, since it is being found out whose task it is.
+
+        Raises StoreDown, KeyError for a project that is not served, and what listeners raise.
+        """
+        task = ended.task
+        submission = await self.submissions.owner(ended.project, task)
+        if submission is None:
+            return False
+        op = await self.submissions.operations.get(submission) if submission else None
+        end = TaskEnd(
+            project=ended.project,
+            task=task,
+            type=task_pb2.TaskType.Name(task.type).removeprefix("TASK_TYPE_"),
+            status="GONE"
+            if ended.gone
+            else task_pb2.TaskStatus.Name(task.status).removeprefix("TASK_STATUS_"),
+            submission=submission,
+            rpc=op.rpc if op is not None else "",
+            tenant=op.tenant if op is not None else "",
+            caught_up=ended.caught_up,
+        )
+        for listener in self.listeners:
+            await listener(end)
+        return True
+
+    # Projects that are polled only while somebody waits
+    # ----------------------------------------------------------------------------------------------
+
+    def follow(self, project: str, submission: types_pb2.Submission) -> None:
+        """Has the project of a submission polled until its tasks have ended.
+
+        A listener of submissions, for projects that are not polled anyway.
+        """
+        new = set(submission.task_ids) - self._followed.keys()
+        if submission.state == RESOLVED and new:
+            self._followed |= dict.fromkeys(new)
+            for oldest in list(self._followed)[: max(0, len(self._followed) - _MOST)]:
+                del self._followed[oldest]
+            accepted = submission.accept_time.ToNanoseconds() / 1e9
+            task = asyncio.create_task(self._follow(project, new, accepted))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def _follow(self, project: str, ids: set[str], accepted: float) -> None:
+        left, over = await self._untold(project, ids, accepted), asyncio.Event()
+
+        def on_end(task_id: str) -> None:
+            left.discard(task_id)
+            if not left:
+                over.set()
+
+        if left:
+            with self.tracker.follow(project, set(left), on_end):
+                await over.wait()
+
+    async def _untold(self, project: str, ids: set[str], accepted: float) -> set[str]:
+        """Those of which the end may not be told yet."""
+        told = await self.tracker.told(project)
+        if told is None or accepted > told.made - self.tracker.settings.lag_s:
+            return set(ids)
+        return ids & set(told.opened)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follows until left."""
-        task = asyncio.create_task(self._run())
-        try:
+        """Until left, then nothing is followed any more."""
+        self.tracker.on_end = self.hear
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._stop)
+            if self.tracker.settings.follow == "watched":
+                stack.callback(self.submissions.subscribe(self.follow))
             yield
-        finally:
+
+    async def _stop(self) -> None:
+        for task in self._following:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            self._woken.clear()
-            due = [
-                (name, each)
-                for name, each in self._open.items()
-                if each.next_at <= self.clock.monotonic()
-            ][:_AT_ONCE]
-            for task_id, each in due:
-                try:
-                    if await self._ended(task_id, each):
-                        del self._open[task_id]
-                        continue
-                except (GatewayError, StoreDown, KeyError) as error:
-                    log.warning(
-                        "the end of a task cannot be looked for now", task=task_id, error=str(error)
-                    )
-                except Exception:
-                    log.exception("the end of a task is not looked for any more", task=task_id)
-                    del self._open[task_id]
-                    continue
-                now = self.clock.monotonic()
-                each.next_at = now + min(max((now - each.since) * _SHARE, _SHORTEST_S), _LONGEST_S)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SHORTEST_S if self._open else None):
-                    await self._woken.wait()
-
-    async def _ended(self, task_id: str, each: _Open) -> bool:
-        """One look; True when there is nothing left to tell.
-
-        Raises GatewayError, StoreDown, and KeyError for a project that is not served.
-        """
-        op = await self.operations.get(each.submission)
-        note = Note.of(op.note) if op is not None else None
-        if op is None or note is None or task_id in note.ended:
-            return True
-        asked = task_pb2.GetTaskRequest(task_id=task_id)
-        answer = await self.reader.read(asked, task_pb2.GetTaskResponse, each.project)
-        task = answer.task if answer is not None else None
-        if task is not None and not task.HasField("end_time"):
-            return False
-        kind, status = (
-            ("", "GONE")
-            if task is None
-            else (task_pb2.TaskType.Name(task.type), task_pb2.TaskStatus.Name(task.status))
-        )
-        end = TaskEnd(
-            task_id,
-            kind.removeprefix("TASK_TYPE_"),
-            status.removeprefix("TASK_STATUS_"),
-            op.id,
-            op.rpc,
-            op.tenant,
-        )
-        self.tell(end)
-        newer = msgspec.structs.replace(note, ended=(*note.ended, task_id))
-        await self.operations.note(op.id, newer.packed(), op.note)
-        return True
+        await asyncio.gather(*self._following, return_exceptions=True)

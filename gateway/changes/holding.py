@@ -1,19 +1,18 @@
 """ConcurrencySlots under limits of concurrency that the work behind a change takes: held until its
-tasks are over, by whichever process is there.
+tasks are over, as polls of its project show, by whichever process is there.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 import structlog
-from cbrgateway.v1 import task_pb2
 
 from gateway.changes.record import Note, OperationDetail
 from gateway.clock import Clock
-from gateway.errors import GatewayError
 from gateway.limits.slots import BEAT_S, LEASE_S
 from gateway.state import (
     MAX_AMOUNT,
@@ -26,6 +25,10 @@ from gateway.state import (
     StoreDown,
 )
 from gateway.upstream.reader import UpstreamReader
+from gateway.watch.tracker import TaskTracker
+
+_FOLLOW_S: Final = 60.0
+"""Time between two looks at whether a project is still served, and work not settled otherwise."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -41,6 +44,7 @@ class Holdings:
     operations: OperationStore
     leases: Leases
     reader: UpstreamReader
+    tracker: TaskTracker
     clock: Clock
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -96,40 +100,57 @@ class Holdings:
         while True:
             try:
                 op = await self.operations.get(op_id)
-                if op is None or await self._over(op):
+                if op is None or _is_over(op):
                     return True
-            except (GatewayError, StoreDown) as error:
+                project = OperationDetail.of(op.detail).project
+                self.reader.known(project)
+                note = _found(op)
+                if note is None:
+                    await self.clock.sleep(BEAT_S)
+                elif await self._ended(project, note.task_ids) and await self.operations.note(
+                    op.id, msgspec.structs.replace(note, over=True).packed(), op.note
+                ):
+                    return True
+            except StoreDown as error:
                 log.warning(
                     "cannot see now whether work is over; it keeps its slots",
                     submission=op_id,
                     error=str(error),
                 )
+                await self.clock.sleep(BEAT_S)
             except KeyError:
                 log.warning(
                     "the project of work that goes on is not served any more; its slots are left",
                     submission=op_id,
                 )
                 return False
-            await self.clock.sleep(BEAT_S)
 
-    async def _over(self, op: OperationView) -> bool:
-        """Whether nothing of the work goes on any more; if so, it is noted.
+    async def _ended(self, project: str, task_ids: Sequence[str]) -> bool:
+        """Waits for the end of all of the tasks for a while; whether they have ended."""
+        left, over = set(task_ids), asyncio.Event()
 
-        Raises GatewayError, StoreDown or KeyError.
-        """
-        note = Note.of(op.note)
-        if op.state not in {*OPEN, State.COMMITTED} or (note is not None and note.over):
-            return True
-        if op.state in OPEN or note is None or not note.found_at:
-            return False
-        for task_id in note.task_ids:
-            shown = await self.reader.read(
-                task_pb2.GetTaskRequest(task_id=task_id),
-                task_pb2.GetTaskResponse,
-                OperationDetail.of(op.detail).project,
-            )
-            if shown is not None and not shown.task.HasField("end_time"):
-                return False
-        return await self.operations.note(
-            op.id, msgspec.structs.replace(note, over=True).packed(), op.note
-        )
+        def on_end(task_id: str) -> None:
+            left.discard(task_id)
+            if not left:
+                over.set()
+
+        if left:
+            with (
+                self.tracker.follow(project, task_ids, on_end),
+                contextlib.suppress(TimeoutError),
+            ):
+                async with asyncio.timeout(_FOLLOW_S):
+                    await over.wait()
+        return not left
+
+
+def _is_over(op: OperationView) -> bool:
+    """Whether it is known that nothing of the work goes on any more."""
+    note = Note.of(op.note)
+    return op.state not in {*OPEN, State.COMMITTED} or (note is not None and note.over)
+
+
+def _found(op: OperationView) -> Note | None:
+    """What is known of the work once all of its tasks are."""
+    note = Note.of(op.note)
+    return note if op.state is State.COMMITTED and note is not None and note.found_at else None

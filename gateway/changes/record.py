@@ -64,9 +64,8 @@ class Note(msgspec.Struct, frozen=True):
     """What is known of the work of a change that was carried out; or, as `why`, why nobody can tell
     whether it was.
 
-    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `ended`: those
-    of its tasks of whose end was told. `over`: all have ended and the slots of the work are free;
-    for work that takes slots only.
+    `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `over`: all have
+    ended and the slots of the work are free; for work that takes slots only.
     """
 
     state: int
@@ -75,7 +74,6 @@ class Note(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     upstream_request_id: str = ""
     found_at: float = 0.0
-    ended: tuple[str, ...] = ()
     over: bool = False
     why: str = ""
 

@@ -8,7 +8,7 @@ from typing import Final
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.correlation import ALWAYS, Claim
+from gateway.changes.correlation import ALWAYS
 from gateway.changes.record import OperationDetail
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Search, Task
@@ -26,27 +26,13 @@ def search_of(
     return binding.traits.search(binding.request_type.FromString(trace.request), answer)
 
 
-async def listed(reader: UpstreamReader, project: str, own: Claim) -> tuple[list[Task], bool]:
-    """The tasks of a project among which those of the change must be, and whether all of them could
-    be understood.
-
-    Raises GatewayError, and KeyError for a project that is not served.
-    """
-    search = own.search
-    wanted = task_pb2.ListTasksRequest(vault_id=search.vault_id)
-    if own.began != ALWAYS:
-        wanted.start_time.seconds = int(own.began)
-    if len(search.kinds) == 1 and search.kinds[0] != task_pb2.TASK_TYPE_OTHER:
-        wanted.type = search.kinds[0]
-    return await reader.understood(wanted, task_pb2.Task, project)
-
-
 async def listed_since(
     reader: UpstreamReader, project: str, began: float
 ) -> tuple[list[Task], bool]:
-    """All tasks of a project since that moment by CBR's clock, or a little longer.
+    """All tasks of a project since that moment by CBR's clock, or a little longer, and whether all
+    of them could be understood.
 
-    Answers and raises as `listed`.
+    Raises GatewayError, and KeyError for a project that is not served.
     """
     wanted = task_pb2.ListTasksRequest()
     if began != ALWAYS:
@@ -75,7 +61,7 @@ def found_at(reader: UpstreamReader, project: str) -> float:
 async def gone(reader: UpstreamReader, rpc: str, trace: OperationDetail) -> bool:
     """Whether what a change was to delete is no longer there; False for all other changes.
 
-    Raises GatewayError, and KeyError as `listed`.
+    Raises GatewayError, and KeyError as `listed_since`.
     """
     binding = reader.catalog[rpc]
     shown_by = binding.traits.gone

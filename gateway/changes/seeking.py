@@ -1,5 +1,5 @@
-"""Looks for the tasks of one project's submissions, for all of them together: one list serves many,
-and only what has changed is judged anew.
+"""Looks for the tasks of one project's submissions, for all of them together, in what polls of the
+project have shown; only what has changed is judged anew.
 """
 
 import asyncio
@@ -18,20 +18,17 @@ from gateway.changes.claims import Claims, Entry
 from gateway.changes.correlation import ALWAYS, Claim, Finding
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note
-from gateway.changes.search import age_s, found_at, gone, listed, listed_since
+from gateway.changes.search import age_s, found_at, gone
 from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.state import OPEN, StoreDown
 from gateway.upstream.task_search import Task
+from gateway.watch.tracker import TaskTracker
 
 LOOKS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses between looks; the last one is repeated, by all at the same moments."""
-_POLLED_S: Final = 40.0
-"""A project that somebody polled this recently needs no looks of its own."""
 _GAP_S: Final = 0.25
-_SINGLE_LISTS: Final = 3
-"""For more submissions at once one list of all tasks is read."""
 _AT_ONCE: Final = 8
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -43,6 +40,7 @@ class _Sought:
 
     `seen`: tasks that may be its own, newest rows. `own`: what it claims, by `entry`; None before
     its first look, when any task may be its own. `stage`: how old it was when it was last judged.
+    `listed`: what it is judged by must have been listed after this, by the monotonic clock.
     """
 
     id: str
@@ -53,13 +51,22 @@ class _Sought:
     own: Claim | None = None
     seen: dict[str, Task] = field(default_factory=dict)
     stage: tuple[bool, bool] | None = None
+    listed: float = 0.0
 
 
 class Seeker:
     """One project's."""
 
-    def __init__(self, project: str, claims: Claims, clock: Clock, settings: TaskSettings) -> None:
-        self._project, self._claims, self._clock, self._settings = project, claims, clock, settings
+    def __init__(
+        self,
+        project: str,
+        claims: Claims,
+        tracker: TaskTracker,
+        clock: Clock,
+        settings: TaskSettings,
+    ) -> None:
+        self._project, self._claims, self._tracker = project, claims, tracker
+        self._clock, self._settings = clock, settings
         self._sought: dict[str, _Sought] = {}
         self._fresh: dict[str, _Sought] = {}
         """Those of which it is not known yet what they claim."""
@@ -67,21 +74,17 @@ class Seeker:
         self._times: list[tuple[float, str]] = []
         self._woken: dict[str, None] = {}
         self._moved = asyncio.Event()
-        self._polled = -math.inf
 
     def __contains__(self, op_id: str) -> bool:
         return op_id in self._sought
 
     def add(self, op_id: str) -> None:
-        self._sought[op_id] = self._fresh[op_id] = _Sought(op_id, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._sought[op_id] = self._fresh[op_id] = _Sought(op_id, now, listed=now)
         self._wake(op_id)
 
-    def observe(self, tasks: Collection[Task], *, whole: bool) -> None:
-        """Takes what a poll of the project showed.
-
-        While polls come, submissions are found by them alone, unless some rows were not understood.
-        """
-        self._polled = self._clock.monotonic() if whole else -math.inf
+    def observe(self, tasks: Collection[Task]) -> None:
+        """Takes what a poll of the project showed."""
         self._take(tasks)
 
     async def run(self) -> None:
@@ -140,6 +143,7 @@ class Seeker:
             return
         pause_s = LOOKS_S[min(each.looks, len(LOOKS_S) - 1)]
         each.looks += 1
+        each.listed = now
         each.next_at = now + pause_s
         if each.looks >= len(LOOKS_S):
             # Together with the others, so that one list serves all.
@@ -154,7 +158,7 @@ class Seeker:
         await self._claims.sync(self._project)
         await self._claims.reader.time(self._project)
         ready = [each for each in due if self._prepared(each)]
-        if ready and self._clock.monotonic() - self._polled > _POLLED_S:
+        if ready:
             ready = await self._list(ready)
             # Whoever started one of these is known from now on.
             await self._claims.sync(self._project)
@@ -197,31 +201,31 @@ class Seeker:
         self._index.drop(op_id)
 
     async def _list(self, ready: Sequence[_Sought]) -> list[_Sought]:
-        """Those that can be judged by it: what only likely fits must be held against all tasks, and
-        a row may not be understood.
+        """Those that can be judged by what polls have shown: what only likely fits must be held
+        against all tasks, and a row may not be understood.
         """
-        reader, claims = (
-            self._claims.reader,
-            [(each, each.own) for each in ready if each.own is not None],
+        now = self._clock.monotonic()
+        began = min(each.own.began for each in ready if each.own is not None)
+        since_us = 0 if began == ALWAYS else int(began) * 1_000_000
+        asked_at = max(now if self._is_older(each) else each.listed for each in ready)
+        tasks, whole = await self._tracker.since(self._project, since_us, asked_at)
+        self._take(tasks)
+        if whole:
+            return list(ready)
+        log.warning(
+            "CBR lists a task in a form that cannot be understood",
+            project=self._project,
+            waiting=len(ready),
         )
-        found = []
-        for group in [claims] if len(claims) > _SINGLE_LISTS else [[each] for each in claims]:
-            together = len(group) > 1
-            first = min(own.began for _, own in group)
-            tasks, whole = await (
-                listed_since(reader, self._project, first)
-                if together
-                else listed(reader, self._project, group[0][1])
-            )
-            self._take(tasks)
-            found += [each for each, own in group if whole or own.search.proven]
-            if not whole:
-                log.warning(
-                    "CBR lists a task in a form that cannot be understood",
-                    project=self._project,
-                    waiting=len(group),
-                )
-        return found
+        return [each for each in ready if each.own is not None and each.own.search.proven]
+
+    def _is_older(self, each: _Sought) -> bool:
+        """Whether what was not listed until now is judged otherwise than before."""
+        return (
+            each.entry is not None
+            and each.stage is not None
+            and each.stage != self._stage(each, each.entry)
+        )
 
     def _take(self, tasks: Collection[Task]) -> None:
         for task in tasks:

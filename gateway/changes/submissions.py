@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import itertools
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +20,7 @@ from cbrgateway.v1 import errors_pb2, types_pb2
 from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
 from gateway.changes.holding import Holdings
+from gateway.changes.owners import TaskOwners
 from gateway.changes.record import Note, OperationDetail, shown, skipped_in, submission
 from gateway.changes.search import age_s, found_at, search_of
 from gateway.changes.seeking import Seeker
@@ -31,14 +31,13 @@ from gateway.state import Heartbeat, Leases, Operation, OperationStore, Operatio
 from gateway.state.parts import in_parts
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
+from gateway.watch.tracker import TaskTracker
 
 _PICK_UP_S: Final = 15.0
 _REACH_S: Final = 1800.0
 """How long before a change another may have begun, at least, that could have started the same
 tasks.
 """
-_MAX_KNOWN: Final = 100_000
-"""Tasks whose submission is kept in memory."""
 
 Listener = Callable[[str, types_pb2.Submission], None]
 """Hears of a project's submission that is new or has changed."""
@@ -48,32 +47,38 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(slots=True)
 class Submissions:
-    """One per process. `projects`: those that the gateway serves."""
+    """One per process."""
 
     operations: OperationStore
     leases: Leases
-    reader: UpstreamReader
+    tracker: TaskTracker
+    owners: TaskOwners
     clock: Clock
     settings: TaskSettings
     heartbeat: Heartbeat
-    projects: Callable[[], Collection[str]]
     claims: Claims = field(init=False)
     _holdings: Holdings = field(init=False)
     _seekers: dict[str, Seeker] = field(default_factory=dict)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _unfinished: dict[str, str] = field(default_factory=dict)
     """Changes of which something is to be found out or held: their projects, by id."""
-    _of_task: dict[tuple[str, str], str] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
     _may_have_gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when another process may have left something behind."""
 
     def __post_init__(self) -> None:
         self.heartbeat.subscribe(self._may_have_gone.set)
+        self.tracker.observers.append(self.observe)
         self.claims = Claims(
             self.operations, self.reader, max(self.settings.give_up_s, _REACH_S), self._hear
         )
-        self._holdings = Holdings(self.operations, self.leases, self.reader, self.clock)
+        self._holdings = Holdings(
+            self.operations, self.leases, self.reader, self.tracker, self.clock
+        )
+
+    @property
+    def reader(self) -> UpstreamReader:
+        return self.tracker.source.reader
 
     # What callers ask
     # ----------------------------------------------------------------------------------------------
@@ -114,16 +119,26 @@ class Submissions:
     # What others tell and hear
     # ----------------------------------------------------------------------------------------------
 
-    def observe(self, project: str, tasks: Collection[Task], *, whole: bool = True) -> None:
-        """Takes what a poll of the project showed.
+    def observe(self, project: str, tasks: Collection[Task]) -> None:
+        """Takes what a poll of the project showed."""
+        self._seeker(project).observe(tasks)
 
-        While polls come, submissions are found by them alone.
+    async def owner(self, project: str, task: Task) -> str | None:
+        """The submission that started a task that has ended; empty for none; None: it is being
+        found out, which is waited for no longer than CBR may take to list a task.
+
+        Raises StoreDown, and KeyError for a project that is not served any more.
         """
-        self._seeker(project).observe(tasks, whole=whole)
-
-    def of_task(self, project: str, task_id: str) -> str:
-        """The submission that started a task for sure; empty for none, or none yet."""
-        return self._of_task.get((project, task_id), "")
+        await self.claims.sync(project)
+        if (found := self.owners.of(project, task.id)) or not self.settings.correlate:
+            return found
+        clock = self.reader.clock(project)
+        now = clock.now()
+        now_s = self.clock.time() if now is None else now.earliest
+        if now_s - task.end_time.ToNanoseconds() / 1e9 > self.settings.settle_s:
+            return ""
+        sought = self.claims.sought(project, task)
+        return None if any(each.claim(clock).may_own(task) for each in sought) else ""
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells `listener` of each submission that is new or changes, those of other replicas some
@@ -170,7 +185,7 @@ class Submissions:
     def _seeker(self, project: str) -> Seeker:
         if project not in self._seekers:
             self._seekers[project] = seeker = Seeker(
-                project, self.claims, self.clock, self.settings
+                project, self.claims, self.tracker, self.clock, self.settings
             )
             # In a context of its own: what is logged of it belongs to no call.
             self._running.add(asyncio.create_task(seeker.run(), context=contextvars.Context()))
@@ -207,7 +222,7 @@ class Submissions:
 
     async def _take_stock(self) -> None:
         """Learns of all submissions, and follows those that nobody else does. Raises StoreDown."""
-        served = self.projects()
+        served = self.tracker.projects()
         for project in served:
             await self.claims.sync(project)
         for op_id, project in list(self._unfinished.items()):
@@ -242,11 +257,7 @@ class Submissions:
             self._unfinished.pop(each.op.id, None)
         now = submission(each.op, each.trace, each.note)
         if now.state == correlation.RESOLVED:
-            self._of_task.update({(project, task_id): each.op.id for task_id in now.task_ids})
-            for oldest in list(
-                itertools.islice(self._of_task, max(0, len(self._of_task) - _MAX_KNOWN))
-            ):
-                del self._of_task[oldest]
+            self.owners.put(project, now.task_ids, each.op.id)
         for listener in self._listeners:
             listener(project, now)
 

@@ -54,8 +54,8 @@ class WorkMetrics:
         lags: dict[str, float] = {}
         tasks: dict[str, int] = {}
         now = hub.clock.monotonic()
-        for project, followed in list(hub.projects.items()):
-            label, poller = self._projects.of(project), followed.poller
+        for poller in hub.tracker.pollers():
+            label = self._projects.of(poller.project)
             lags[label] = max(now - poller.read_at, lags.get(label, 0.0))
             tasks[label] = tasks.get(label, 0) + len(poller.table.open)
         yield LAG.gauge(((project,), lag_s) for project, lag_s in lags.items())

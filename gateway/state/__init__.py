@@ -7,7 +7,7 @@ from gateway.state.channel import Channel, Heard
 from gateway.state.counters import MAX_AMOUNT, Charge, Counters, Refused, Shortage, Total, Usage
 from gateway.state.errors import StoreDown, WrongStore
 from gateway.state.heartbeat import Heartbeat
-from gateway.state.key_value import KeyValue, VersionedKeyValue
+from gateway.state.key_value import KeyValue, SingleKeyValue, VersionedKeyValue
 from gateway.state.leases import Leased, Leases, Slot
 from gateway.state.life import Life
 from gateway.state.opening import open_store
@@ -53,6 +53,7 @@ __all__ = [
     "Refused",
     "Replay",
     "Shortage",
+    "SingleKeyValue",
     "Slot",
     "State",
     "Store",

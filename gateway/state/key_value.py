@@ -1,4 +1,6 @@
-"""Words under keys: limits that were set while running, and where the audit logs stand."""
+"""Words under keys: limits that were set while running, where the audit logs stand, and how far
+ends of tasks were told.
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,6 +12,14 @@ class KeyValue(Protocol):
     async def put(self, key: str, value: bytes) -> None: ...
 
     async def all(self) -> Mapping[str, bytes]: ...
+
+
+class SingleKeyValue(KeyValue, Protocol):
+    """Of so many keys that each is read by itself."""
+
+    async def get(self, key: str) -> bytes:
+        """Empty: nothing was put there."""
+        ...
 
 
 class VersionedKeyValue(KeyValue, Protocol):

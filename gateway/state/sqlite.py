@@ -30,7 +30,8 @@ def sqlite_store(thread: SqlThread, clock: Clock, replay_ttl_s: float) -> Store:
         leases=limits,
         channel=NobodyElse(),
         overrides=SqliteOverrides(thread),
-        anchors=SqliteAnchors(thread),
+        anchors=SqliteWords(thread, "anchor", "writer"),
+        cursors=SqliteWords(thread, "cursor", "name"),
         life=SqliteLife(thread),
     )
 
@@ -168,21 +169,24 @@ class SqliteOverrides:
         return await self._thread.run(lambda db: int(_meta(db, "overrides")))
 
 
-class SqliteAnchors:
-    """A KeyValue."""
+class SqliteWords:
+    """A SingleKeyValue, in one table; `column`: that of its keys."""
 
-    def __init__(self, thread: SqlThread) -> None:
+    def __init__(self, thread: SqlThread, table: str, column: str) -> None:
         self._thread = thread
+        self._put = f"INSERT OR REPLACE INTO {table} VALUES (?, ?)"  # noqa: S608 - our own name
+        self._get = f"SELECT value FROM {table} WHERE {column} = ?"  # noqa: S608 - as above
+        self._all = f"SELECT {column}, value FROM {table}"  # noqa: S608 - as above
 
     async def put(self, key: str, value: bytes) -> None:
-        await self._thread.run(
-            lambda db: db.execute("INSERT OR REPLACE INTO anchor VALUES (?, ?)", (key, value))
-        )
+        await self._thread.run(lambda db: db.execute(self._put, (key, value)))
+
+    async def get(self, key: str) -> bytes:
+        row = await self._thread.run(lambda db: db.execute(self._get, (key,)).fetchone())
+        return bytes(row[0]) if row is not None else b""
 
     async def all(self) -> Mapping[str, bytes]:
-        return await self._thread.run(
-            lambda db: dict(db.execute("SELECT writer, value FROM anchor"))
-        )
+        return await self._thread.run(lambda db: dict(db.execute(self._all)))
 
 
 class SqliteLife:

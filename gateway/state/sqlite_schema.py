@@ -41,7 +41,10 @@ _CHANGES: Final = """
 ALTER TABLE operation ADD COLUMN changed INTEGER;
 CREATE INDEX by_change ON operation (topic, changed) WHERE topic != ''
 """
-_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES)
+_CURSORS: Final = """
+CREATE TABLE cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
+"""
+_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES, _CURSORS)
 """What each version of the file adds to the one before."""
 
 

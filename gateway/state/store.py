@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.state.channel import Channel
 from gateway.state.counters import Counters
-from gateway.state.key_value import KeyValue, VersionedKeyValue
+from gateway.state.key_value import KeyValue, SingleKeyValue, VersionedKeyValue
 from gateway.state.leases import Leases
 from gateway.state.life import Life
 from gateway.state.operation_store import OperationStore
@@ -29,4 +29,6 @@ class Store:
     """Limits changed while running."""
     anchors: KeyValue
     """Where the audit logs stand, by writer."""
+    cursors: SingleKeyValue
+    """How far ends of tasks were told, by project."""
     life: Life

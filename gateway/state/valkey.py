@@ -55,7 +55,8 @@ def _store(link: ValkeyLink, settings: StoreSettings, clock: Clock) -> Store:
         leases=limits,
         channel=ValkeyChannel(link, clock),
         overrides=ValkeyOverrides(link),
-        anchors=ValkeyAnchors(link),
+        anchors=ValkeyWords(link, "anchors"),
+        cursors=ValkeyWords(link, "cursors"),
         life=ValkeyLife(link),
     )
 
@@ -82,17 +83,22 @@ class ValkeyOverrides:
         )
 
 
-class ValkeyAnchors:
-    """A KeyValue."""
+class ValkeyWords:
+    """A SingleKeyValue, in one hash."""
 
-    def __init__(self, link: ValkeyLink) -> None:
-        self._link = link
+    def __init__(self, link: ValkeyLink, name: str) -> None:
+        self._link, self._name = link, name
 
     async def put(self, key: str, value: bytes) -> None:
-        await self._link.ask(lambda: self._link.client.hset(self._link.at("anchors"), key, value))
+        at = self._link.at(self._name)
+        await self._link.ask(lambda: self._link.client.hset(at, key, value))
+
+    async def get(self, key: str) -> bytes:
+        at = self._link.at(self._name)
+        return await self._link.ask(lambda: self._link.client.hget(at, key)) or b""
 
     async def all(self) -> Mapping[str, bytes]:
-        return await self._link.hash("anchors")
+        return await self._link.hash(self._name)
 
 
 class ValkeyLife:

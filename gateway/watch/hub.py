@@ -1,35 +1,31 @@
-"""Brings those who watch together with the one poller of their project, and ends it when they have
-left.
+"""Brings those who watch together with the one poller of their project, and leaves it when they
+have left.
 """
 
 import asyncio
 import contextlib
-import contextvars
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from cbrgateway.v1 import task_pb2, types_pb2
 
-from gateway.clock import Clock
-from gateway.watch.poll_lease import PollLease
-from gateway.watch.poller import Poller, Source
+from gateway.watch.poller import Poller
 from gateway.watch.resume import ResumeTokens
 from gateway.watch.selection import Selection, owner_of
 from gateway.watch.send_queue import SendQueue, StreamCounts
-from gateway.watch.settings import WatchSettings
 from gateway.watch.subscription import Subscription
+from gateway.watch.tracker import TaskTracker
 
 
 @dataclass(slots=True)
 class _Followed:
-    """A project that is polled.
+    """A project that is watched.
 
     `subscriptions`: by owner, and how many use each; `of_submissions`: by the submissions that
     filters name.
     """
 
     poller: Poller
-    polling: asyncio.Task[None]
     subscriptions: dict[bytes, tuple[Subscription, int]] = field(default_factory=dict)
     of_submissions: dict[str, set[Subscription]] = field(default_factory=dict)
     lingering: asyncio.TimerHandle | None = None
@@ -38,20 +34,13 @@ class _Followed:
 class Hub:
     """One per process."""
 
-    def __init__(
-        self,
-        source: Source,
-        settings: WatchSettings,
-        tokens: ResumeTokens,
-        clock: Clock,
-        poll_lease: PollLease,
-    ) -> None:
+    def __init__(self, tracker: TaskTracker, tokens: ResumeTokens) -> None:
         self.tokens = tokens
-        self.settings = settings
-        self.clock = clock
+        self.settings = tracker.settings
+        self.clock = tracker.clock
         self.ending = False
         """Whether everybody is to leave."""
-        self._source, self._poll_lease = source, poll_lease
+        self.tracker = tracker
         self.projects: dict[str, _Followed] = {}
         self.queues: set[SendQueue] = set()
         self.counts = StreamCounts()
@@ -91,11 +80,7 @@ class Hub:
     def _follow(self, project: str) -> _Followed:
         followed = self.projects.get(project)
         if followed is None:
-            poller = Poller(project, self._source, self.settings, self.clock, self._poll_lease)
-            self._poll_lease.join(project, poller.hear)
-            # In a context of its own: what is logged of it belongs to no call.
-            polling = asyncio.create_task(poller.run(), context=contextvars.Context())
-            followed = self.projects[project] = _Followed(poller, polling)
+            followed = self.projects[project] = _Followed(self.tracker.use(project))
         if followed.lingering is not None:
             followed.lingering.cancel()
             followed.lingering = None
@@ -117,8 +102,8 @@ class Hub:
             followed.lingering = loop.call_later(self.settings.linger_s, self._forget, project)
 
     def _forget(self, project: str) -> None:
-        self.projects.pop(project).polling.cancel()
-        self._poll_lease.leave(project)
+        del self.projects[project]
+        self.tracker.leave(project)
 
     def hear(self, project: str, submission: types_pb2.Submission) -> None:
         """A submission is new or has changed."""
@@ -127,7 +112,7 @@ class Hub:
             return
         for task_id in submission.task_ids:
             if row := followed.poller.table.rows.get(task_id):
-                self._source.complete(project, row.task)
+                self.tracker.source.complete(project, row.task)
                 row.touch()
         for subscription in list(followed.of_submissions.get(submission.id, ())):
             subscription.learn(submission.id, submission)
@@ -150,17 +135,12 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Until left; then nothing is polled any more."""
-        hearing = asyncio.create_task(self._poll_lease.run())
+        """Until left; then nobody lingers any more."""
         try:
             yield
         finally:
             self.ending = True
-            hearing.cancel()
-            tasks = [hearing, *(followed.polling for followed in self.projects.values())]
             for followed in self.projects.values():
-                followed.polling.cancel()
                 if followed.lingering is not None:
                     followed.lingering.cancel()
             self.projects.clear()
-            await asyncio.gather(*tasks, return_exceptions=True)

@@ -73,11 +73,7 @@ class Lists:
 
     async def since(self, since_us: int) -> Listed:
         """All tasks created since then."""
-        seconds = max(since_us, 0) // 1_000_000
-        wanted = task_pb2.ListTasksRequest()
-        if seconds:
-            wanted.start_time.seconds = seconds
-        tasks, whole = await self._pages(wanted)
+        tasks, whole = await self._pages(created_since(since_us))
         return (
             _listed(tasks, since_us)
             if whole
@@ -106,6 +102,14 @@ class Lists:
             self._bad[row.id] = GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
 
         return await self.reader.answer(asked, task_pb2.ListTasksResponse, self.project, note)
+
+
+def created_since(since_us: int) -> task_pb2.ListTasksRequest:
+    """Asks for the tasks created since then."""
+    wanted, seconds = task_pb2.ListTasksRequest(), max(since_us, 0) // 1_000_000
+    if seconds:
+        wanted.start_time.seconds = seconds
+    return wanted
 
 
 def _listed(tasks: list[task_pb2.Task], since_us: int, *, cut: bool = False) -> Listed:

@@ -12,6 +12,8 @@ Replicas take turns (`poll_lease.py`): what another one has read is taken in as 
 here, if it shows all that a poll of ours would ask for.
 
 The first poll also lists what is open however old it is.
+
+A project for which nobody waits is polled slowly, whatever is open in it.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2, task_pb2
@@ -30,6 +32,7 @@ from google.rpc import status_pb2
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError
 from gateway.upstream.reader import UpstreamReader
+from gateway.watch.ends import Ends
 from gateway.watch.lists import Listed, Lists
 from gateway.watch.poll_lease import PollLease
 from gateway.watch.row import Row
@@ -53,27 +56,20 @@ late.
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Listener = Callable[[News], None]
-
-
-class Observe(Protocol):
-    """`whole`: all rows of the list were understood."""
-
-    def __call__(self, project: str, tasks: Sequence[task_pb2.Task], *, whole: bool) -> None: ...
+Observe = Callable[[str, Sequence[task_pb2.Task]], None]
+"""Hears of all tasks of a project's list before anybody else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where tasks come from.
 
-    `complete` adds the gateway's own fields to a task; `observe` hears of all tasks of a list
-    before anybody else.
-
-    `status_of`: the form that errors have in events.
+    `complete` adds the gateway's own fields to a task; `status_of`: the form that errors have in
+    events.
     """
 
     reader: UpstreamReader
     complete: Callable[[str, task_pb2.Task], None]
-    observe: Observe
     status_of: Callable[[GatewayError], status_pb2.Status]
 
 
@@ -87,8 +83,11 @@ class Poller:
         settings: WatchSettings,
         clock: Clock,
         poll_lease: PollLease,
+        *,
+        observe: Observe,
+        ends: Ends,
     ) -> None:
-        self.project, self.source = project, source
+        self.project, self.source, self.observe = project, source, observe
         self.table = Table(settings.keep_tasks, settings.lag_us)
         self.unreadable = UnreadableTasks(settings.busy_s, settings.backoff_s, settings.keep_tasks)
         self.listeners: set[Listener] = set()
@@ -96,7 +95,18 @@ class Poller:
         """Why the last list could not be read; None while lists can."""
         self.outages = 0
         """How many polls one after the other have read nothing at all."""
-        self._settings, self._clock, self._poll_lease = settings, clock, poll_lease
+        self.whole = True
+        """Whether all rows of the last list that could be read were understood."""
+        self.waited_for = 0
+        """How many wait for what polls show."""
+        self.unused = False
+        """Whether nobody needs another poll."""
+        self._settings, self._clock, self._poll_lease, self._ends = (
+            settings,
+            clock,
+            poll_lease,
+            ends,
+        )
         # More than twice what can be kept is not read.
         self._lists = Lists(source.reader, project, settings.lag_us, 2 * settings.keep_tasks)
         self._single = SingleReads(source.reader, project, self._ask)
@@ -141,6 +151,14 @@ class Poller:
             since_us, (task_id for task_id in ids if not self.unreadable.is_settled(task_id, now))
         )
 
+    def shows(self, since_us: int, asked_at: float) -> bool:
+        """Whether a list that began after that moment of the monotonic clock has shown everything
+        created since then, as far as it can be kept.
+        """
+        return self.listed_at >= asked_at and (
+            self.table.low_watermark_us <= since_us or self.table.floor_us > since_us
+        )
+
     def want(self, since_us: int, ids: Iterable[str], *, fresh: bool = False) -> None:
         """Lets the next poll reach back to that moment, and read these ids.
 
@@ -152,6 +170,14 @@ class Poller:
         if fresh or not self.covers(since_us, missing):
             self._ask()
 
+    def hurry(self) -> None:
+        """Somebody waits from now on: poll at once."""
+        self._ask()
+
+    def stir(self) -> None:
+        """Has `turn` see that nobody needs another poll."""
+        self._moved.set()
+
     def _ask(self) -> None:
         self._asked_at = self._clock.monotonic()
         self._moved.set()
@@ -159,25 +185,28 @@ class Poller:
     # When
     # ----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Polls until cancelled."""
-        try:
-            while True:
-                await self._rest()
-                async with self._poll_lease.turn(self.project) as mine:
-                    if mine:
-                        await self._poll()
-                        self._schedule(_OURS)
-                    else:
-                        self._rested_at = self._next_at = (
-                            self._clock.monotonic() + self._settings.busy_s * _GAP
-                        )
-        finally:
-            await self._single.aclose()
+    async def turn(self) -> None:
+        """One poll when it is time for it, unless nobody needs it any more by then."""
+        await self._rest()
+        if self.unused:
+            return
+        async with self._poll_lease.turn(self.project) as mine:
+            if mine:
+                await self._recall()
+                await self._poll()
+                await self._tell_ends()
+                self._schedule(_OURS)
+            else:
+                self._rested_at = self._next_at = (
+                    self._clock.monotonic() + self._settings.busy_s * _GAP
+                )
+
+    async def aclose(self) -> None:
+        await self._single.aclose()
 
     async def _rest(self) -> None:
         """Until it is time to poll, which what others have read puts off."""
-        while (left_s := self._due_at() - self._clock.monotonic()) > 0:
+        while not self.unused and (left_s := self._due_at() - self._clock.monotonic()) > 0:
             self._moved.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
@@ -190,13 +219,9 @@ class Poller:
 
     def _schedule(self, shares: tuple[float, float]) -> None:
         now = self._clock.monotonic()
-        busy = (
-            self.table.open
-            or self.table.doubtful
-            or self._ids
-            or self.unreadable.waiting
-            or now < self._busy_until
-        )
+        moving = self.table.open or self.unreadable.waiting or now < self._busy_until
+        untold = self.table.doubtful or self._ids or self._ends.waiting
+        busy = untold or (self.waited_for and moving)
         pause_s = self._settings.busy_s if busy else self._settings.idle_s
         if self.failure is not None and self.outages:
             pause_s = self._backoff_s(self.failure, self.outages)
@@ -210,6 +235,28 @@ class Poller:
             min(self._settings.busy_s * 2.0 ** min(failures - 1, 16), longest_s),
             min(failure.retry_after_s or 0.0, longest_s),
         )
+
+    # Ends
+    # ----------------------------------------------------------------------------------------------
+
+    async def _recall(self) -> None:
+        """Lets the poll reach back to what was told by whoever polled before."""
+        cursor = await self._ends.recall()
+        if cursor is not None:
+            since_us = max(cursor.floor_us, self.table.floor_us)
+            opened = [each for each in cursor.opened if not self.unreadable.given_up(each)]
+            if not self.covers(since_us, opened):
+                self.want(since_us, opened)
+
+    async def _tell_ends(self) -> None:
+        if self.outages:
+            return
+        try:
+            cbr = self.source.reader.clock(self.project).now()
+        except KeyError:
+            return
+        now_s = cbr.earliest if cbr is not None else self._clock.time()
+        await self._ends.tell(self.table, round(now_s * 1e6))
 
     # One poll
     # ----------------------------------------------------------------------------------------------
@@ -313,8 +360,8 @@ class Poller:
         `whole`: all rows were understood.
         """
         if listing.complete_since_us < NEVER:
-            self.source.observe(self.project, listing.tasks, whole=whole)
-            self.listed_at = began
+            self.observe(self.project, listing.tasks)
+            self.listed_at, self.whole = began, whole
         news = self._taken(listing)
         self.read_at = began
         self._tell(dataclasses.replace(news, readable=self._readable(listing, news, asked, listed)))

@@ -1,5 +1,7 @@
 """How tasks are watched, as the configuration gives it."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -10,15 +12,25 @@ class WatchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    follow: Literal["always", "watched"] = Field(
+        default="always",
+        description=(
+            "Whether a project is polled also while nobody watches it, every `idle_s`, so that the"
+            " end of every task is known, or only while somebody waits for its tasks."
+        ),
+    )
     busy_s: float = Field(
         default=5,
         gt=0,
-        description="Time between two polls of a project while one of its tasks is open.",
+        description=(
+            "Time between two polls of a project while one of its tasks is open and somebody waits"
+            " for it: a stream, a call, or a slot of a limit of concurrency."
+        ),
     )
     idle_s: float = Field(
         default=30,
         gt=0,
-        description="The same while none is open. For so long after a change it counts as busy.",
+        description="The same in all other cases. For so long after a change it counts as busy.",
     )
     backoff_s: float = Field(
         default=300,

@@ -587,6 +587,14 @@ async def test_the_last_anchor_of_each_writer_is_kept(store: Store):
     assert await store.anchors.all() == {"one": b"3", "two": b"2"}
 
 
+async def test_each_cursor_is_read_by_itself(store: Store):
+    assert await store.cursors.get("one") == b""
+    for name, cursor in (("one", b"\x00 1"), ("two", b"2"), ("one", b"3")):
+        await store.cursors.put(name, cursor)
+    assert [await store.cursors.get(name) for name in ("one", "two")] == [b"3", b"2"]
+    assert await store.cursors.all() == {"one": b"3", "two": b"2"}
+
+
 async def test_a_server_has_a_clock_of_its_own_and_a_file_has_none(store: Store):
     told = await store.life.time()
     assert (told is None) == isinstance(store.life, SqliteLife)

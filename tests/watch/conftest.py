@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.app import App
 from tests.functional.calls import forget, until
 from tests.harness import World, running_gateway
 from tests.watch.streams import FAST, STILL
@@ -15,11 +16,19 @@ async def shared_world() -> AsyncIterator[World]:
         yield world
 
 
+async def forget_ends(app: App) -> None:
+    """The emulated cloud's time goes back with each test, and what has ended in it."""
+    app.submissions.tracker._ends.clear()
+    for project in await app.store.cursors.all():
+        await app.store.cursors.put(project, b"")
+
+
 @pytest.fixture
 async def world(shared_world: World) -> AsyncIterator[World]:
     hub = shared_world.app.hub
     await until(lambda: not hub.projects)
     shared_world.emulator.state.reset()
     forget(shared_world.app)
+    await forget_ends(shared_world.app)
     yield shared_world
     await until(lambda: not hub.projects)

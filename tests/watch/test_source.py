@@ -4,7 +4,6 @@ does not answer.
 
 import asyncio
 import contextlib
-import dataclasses
 
 import pytest
 
@@ -242,9 +241,7 @@ async def test_polling_is_logged_in_the_name_of_no_call(world):
     async with watching(world) as seen:
         await seen.until("snapshot_end")
         poller = next(iter(world.app.hub.projects.values())).poller
-        poller.source = dataclasses.replace(
-            poller.source, observe=lambda *_, **_more: bound.append(CALL_FIELDS.get())
-        )
+        poller.observe = lambda *_: bound.append(CALL_FIELDS.get())
         await until(lambda: bound)
     assert bound[0] is None
 

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
+import msgspec
 import pytest
 from cbrgateway.v1 import task_pb2, task_pb2_grpc, types_pb2
 
+from emulator.settings import PAYMENTS_PROJECT_ID
+from gateway.changes.record import Note
 from tests.functional import stage
 from tests.functional.calls import caller, failure_of, order
 from tests.harness import World, running_gateway
@@ -30,6 +33,16 @@ async def backup_begun(world, resources=2):
     )
     assert made.submission.state == types_pb2.SUBMISSION_STATE_CORRELATING
     return made.submission.id
+
+
+async def found_elsewhere(world, submission_id, task_ids):
+    """Another replica has found the tasks of the submission."""
+    operations = world.app.submissions.operations
+    op = await operations.get(submission_id)
+    found = {"state": int(RESOLVED), "task_ids": task_ids, "found_at": 1.0}
+    note = msgspec.structs.replace(Note.of(op.note), **found)
+    assert await operations.note(op.id, note.packed(), op.note)
+    await world.app.submissions.claims.sync(PAYMENTS_PROJECT_ID)
 
 
 def tasks_of(world):
@@ -154,10 +167,7 @@ async def test_a_stream_does_not_end_before_the_tasks_that_were_found_elsewhere_
             order(world, "status", status=503, times=None)
             await seen.until("source_status")
             (task,) = tasks_of(world)
-            found = types_pb2.Submission(
-                id=submission_id, state=RESOLVED, task_ids=[task.id, "gone"]
-            )
-            world.app.hub.hear(task.project_id, found)
+            await found_elsewhere(world, submission_id, (task.id, "gone"))
             await seen.until("submission", 2)
             end_task(world, task)
             world.emulator.state.faults.remove()

@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from cbrgateway.v1 import task_pb2, task_pb2_grpc, types_pb2
+from cbrgateway.v1 import task_pb2, task_pb2_grpc
 
 from emulator.routes import tasks as shown_tasks
 from tests.functional.calls import arrived, failure_of, order, until
@@ -257,20 +257,8 @@ async def test_a_project_that_is_not_served_any_more_is_told(world):
 # --------------------------------------------------------------------------------------------------
 
 
-async def heard(world, seen, task_ids):
-    """Has the stream told which tasks its submission has."""
-    (submission,) = seen.of("submission")[:1]
-    project = next(iter(world.app.hub.projects))
-    world.app.hub.hear(
-        project,
-        types_pb2.Submission(
-            id=submission.id, state=types_pb2.SUBMISSION_STATE_RESOLVED, task_ids=task_ids
-        ),
-    )
-
-
 async def test_of_the_tasks_of_a_submission_each_is_told_by_itself():
-    from tests.watch.test_submissions import backup_begun  # noqa: PLC0415
+    from tests.watch.test_submissions import backup_begun, found_elsewhere  # noqa: PLC0415
 
     async with running_gateway(sections={"watch": FAST}, pace=STILL) as world:
         order(world, "list_lag", LIST, seconds=3600, times=None)
@@ -281,7 +269,7 @@ async def test_of_the_tasks_of_a_submission_each_is_told_by_itself():
             world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
         ) as seen:
             await seen.until("snapshot_end")
-            await heard(world, seen, ["old", live.id])
+            await found_elsewhere(world, submission_id, ("old", live.id))
             end_task(world, live)
             await seen.until("terminal")
             await seen.ended()

@@ -54,6 +54,9 @@ void Finish(const Channel& channel, const std::string& title, const cbr::Submiss
   request.set_end_when_all_terminal(true);
   cbrgateway::Watch watch(channel, request);
   for (cbr::WatchTasksResponse event; watch.Read(&event);) {
+    for (const auto& left : event.submission().skipped_resources()) {
+      std::cout << title << " skipped by CBR: " << left.id() << " " << left.code() << " " << left.reason() << std::endl;
+    }
     if (event.has_update()) {
       std::cout << title << " " << event.update().task().details().common().progress_percent() << " %" << std::endl;
     } else if (event.has_terminal()) {

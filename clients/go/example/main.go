@@ -122,6 +122,10 @@ func (s story) finish(ctx context.Context, title string, started *cbr.Submission
 			return err
 		}
 		switch e := event.Event.(type) {
+		case *cbr.WatchTasksResponse_Submission:
+			for _, left := range e.Submission.SkippedResources {
+				fmt.Println(title, "skipped by CBR:", left.Id, left.Code, left.Reason)
+			}
 		case *cbr.WatchTasksResponse_Update:
 			fmt.Println(title, e.Update.Task.GetDetails().GetCommon().GetProgressPercent(), "%")
 		case *cbr.WatchTasksResponse_Terminal:

@@ -92,6 +92,11 @@ public final class Story {
         request,
         event -> {
           switch (event.getEventCase()) {
+            case SUBMISSION ->
+                event
+                    .getSubmission()
+                    .getSkippedResourcesList()
+                    .forEach(left -> System.out.println(title + " skipped by CBR: " + left.getId() + " " + left.getCode() + " " + left.getReason()));
             case UPDATE -> System.out.println(title + " " + event.getUpdate().getTask().getDetails().getCommon().getProgressPercent() + " %");
             case TERMINAL -> System.out.println(title + " " + event.getTerminal().getTask().getStatus());
             default -> {}

@@ -70,6 +70,9 @@ def follow(channel: grpc.Channel, submission: types_pb2.Submission) -> None:
     )
     for event in watch_tasks(TaskServiceStub(channel), wanted):
         match event.WhichOneof("event"):
+            case "submission":
+                for left_out in event.submission.skipped_resources:
+                    print("skipped by CBR:", left_out.id, left_out.code, left_out.reason)
             case "update":
                 print(" ", f"{event.update.task.details.common.progress_percent} %")
             case "terminal":

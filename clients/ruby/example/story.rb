@@ -51,6 +51,8 @@ class Story
     filter = TaskFilter.new(submission_ids: [submission.id])
     @gateway.watch(WatchTasksRequest.new(filter: filter, end_when_all_terminal: true)) do |event|
       case event.event
+      when :submission
+        event.submission.skipped_resources.each { |left| puts "#{title} skipped by CBR: #{left.id} #{left.code} #{left.reason}" }
       when :update then puts "#{title} #{event.update.task.details&.common&.progress_percent} %"
       when :terminal then puts "#{title} #{event.terminal.task.status}"
       end

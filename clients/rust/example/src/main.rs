@@ -82,6 +82,11 @@ async fn finish(connection: &Connection, title: &str, started: Option<v1::Submis
     let mut watch = Watch::new(connection.clone(), request);
     while let Some(event) = watch.message().await? {
         match event.event {
+            Some(Event::Submission(submission)) => {
+                for left in submission.skipped_resources {
+                    println!("{title} skipped by CBR: {} {} {}", left.id, left.code, left.reason);
+                }
+            }
             Some(Event::Update(update)) => println!("{title} {} %", progress(&update.task.unwrap_or_default())),
             Some(Event::Terminal(end)) => println!("{title} {:?}", end.task.unwrap_or_default().status()),
             _ => {}

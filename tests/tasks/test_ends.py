@@ -1,0 +1,153 @@
+"""The end of each task is known and told once, whoever started it and whoever watches."""
+
+import asyncio
+import contextlib
+
+import grpc
+
+from emulator.server import running_emulator
+from emulator.transitions import Mode, Pace
+from gateway.app import open_app
+from gateway.state import StoreSettings
+from tests.functional.calls import until
+from tests.harness import World, config_for
+from tests.state.benches import settings_for
+from tests.state.valkey_server import running_valkey
+from tests.tasks.works import FAST, Scene, create_checkpoint, finish, gateway
+from tests.watch.streams import STILL, end_task, start_task
+
+WATCH = {"busy_s": 0.1, "idle_s": 0.2, "backoff_s": 0.3, "follow": "always"}
+SLOW = Pace(Mode.TIME, duration_s=3600)
+
+
+@contextlib.asynccontextmanager
+async def life(cloud, state, told, follow="always"):
+    """One life of a gateway; `told` gets (task, status, caught up) of each end."""
+    sections = {"watch": WATCH | {"follow": follow}, "tasks": FAST, "quota": {"markers": False}}
+    config = config_for(cloud.base_url, sections).model_copy(update={"state": state})
+
+    async def tell(end):
+        told.append((end.task.id, end.status, end.caught_up))
+
+    async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
+        app.ends.listeners.append(tell)
+        yield World(app, cloud, channel)
+
+
+def polled(world):
+    """Whether each project has been polled, and it is kept how far ends are told."""
+    tracker = world.app.submissions.tracker
+    return all(
+        project in tracker._ends and tracker._ends[project]._stored
+        for project in tracker.projects()
+    )
+
+
+async def test_work_that_nobody_watches_and_no_caller_began_is_told_when_it_ends(tmp_path):
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud, life(cloud, state, told) as world:
+        await until(lambda: polled(world))
+        tasks = [start_task(world) for _ in range(3)]
+        for task, status in zip(tasks, ("success", "failed", "timeout"), strict=True):
+            end_task(world, task, status)
+        wanted = {
+            (task.id, status, False)
+            for task, status in zip(tasks, ("SUCCEEDED", "FAILED", "TIMED_OUT"), strict=True)
+        }
+        await until(lambda: set(told) == wanted)
+    assert len(told) == 3
+
+
+async def test_what_ended_while_no_gateway_ran_is_told_by_the_next(tmp_path):
+    """Also what was begun meanwhile; what was told before is not told again."""
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud:
+        async with life(cloud, state, told) as world:
+            await until(lambda: polled(world))
+            before, during = start_task(world), start_task(world)
+            end_task(world, before)
+            await until(lambda: told)
+            tracker = world.app.submissions.tracker
+            await until(lambda: during.id in tracker._ends[during.project_id]._cursor.opened)
+        end_task(world, during, "failed")
+        end_task(world, between := start_task(world), "failed")
+        await asyncio.sleep(3 * WATCH["idle_s"])
+        async with life(cloud, state, again := []) as world:
+            await until(lambda: len(again) == 2)
+            end_task(world, after := start_task(world))
+            await until(lambda: len(again) == 3)
+    assert told == [(before.id, "SUCCEEDED", False)]
+    assert set(again[:2]) == {(during.id, "FAILED", True), (between.id, "FAILED", True)}
+    assert again[2][:2] == (after.id, "SUCCEEDED")
+
+
+async def test_an_end_that_could_not_be_kept_is_told_again(tmp_path):
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud, life(cloud, state, told) as world:
+        await until(lambda: polled(world))
+        left = iter([OSError("the disk is full"), RuntimeError("twice")])
+
+        async def fails(_end):
+            if (error := next(left, None)) is not None:
+                raise error
+
+        world.app.ends.listeners.insert(0, fails)
+        end_task(world, task := start_task(world))
+        await until(lambda: told)
+        await asyncio.sleep(2 * WATCH["idle_s"])
+    assert told == [(task.id, "SUCCEEDED", False)]
+
+
+async def test_replicas_tell_each_end_once(tmp_path):
+    told = []
+    with running_valkey(tmp_path) as valkey:
+        state = settings_for("valkey", tmp_path, valkey)
+        async with (
+            running_emulator(pace=STILL) as cloud,
+            life(cloud, state, told) as one,
+            life(cloud, state, told) as two,
+        ):
+            await until(lambda: polled(one) and polled(two))
+            ids = []
+            for _ in range(5):
+                end_task(one, task := start_task(one))
+                ids.append(task.id)
+                await until(lambda: len(told) >= len(ids))
+            await asyncio.sleep(3 * WATCH["idle_s"])
+    assert sorted(task_id for task_id, *_ in told) == sorted(ids)
+
+
+async def test_where_only_watched_projects_are_polled_the_work_of_calls_is_told_all_the_same(
+    tmp_path,
+):
+    """Also after a restart; and then nobody polls any more."""
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=SLOW) as cloud:
+        async with life(cloud, state, [], "watched") as world:
+            answer, _ = await create_checkpoint(Scene(world))
+            found = await Scene(world).known(answer.submission.id)
+        async with life(cloud, state, told, "watched") as world:
+            finish(world)
+            await until(lambda: len(told) == 2)
+            await until(lambda: not world.app.submissions.tracker._polled)
+    assert {task_id for task_id, *_ in told} == set(found.task_ids)
+
+
+async def test_a_task_is_told_with_the_change_that_began_it():
+    """Also where it has ended before it is known whose it is."""
+    async with gateway(watch=WATCH) as world:
+        ended = []
+
+        async def tell(end):
+            ended.append(end)
+
+        world.app.ends.listeners.append(tell)
+        finish(world)
+        answer, _ = await create_checkpoint(Scene(world))
+        end_task(world, other := start_task(world))
+        await until(lambda: len(ended) == 3)
+    whose = {end.task.id: (end.submission, end.rpc, end.tenant) for end in ended}
+    assert whose.pop(other.id) == ("", "", "")
+    assert set(whose.values()) == {
+        (answer.submission.id, "CheckpointService/CreateCheckpoint", "payments")
+    }
