@@ -5,7 +5,6 @@ without a pause, so a request is committed completely or not at all, and the fau
 on which side of the commit they are.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -239,11 +238,9 @@ def _json(body: bytes) -> object:
 
 
 async def _delays(striking: list[Fault], when: str) -> None:
-    seconds = sum(
-        fault.seconds for fault in striking if fault.kind == "delay" and fault.when == when
-    )
-    if seconds:
-        await asyncio.sleep(seconds)
+    for fault in striking:
+        if fault.kind == "delay" and fault.when == when:
+            await fault.wait()
 
 
 def _ends_before_commit(fault: Fault) -> bool:

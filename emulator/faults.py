@@ -6,10 +6,12 @@ with `probability`. Several faults may strike one request: delays add up, of the
 that was added wins. The JSON form is described in README.md.
 """
 
+import asyncio
+import contextlib
 import difflib
 import random
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator import fields
@@ -84,6 +86,16 @@ class Fault:
     chunk_bytes: int
     code: str
     message: str
+    _removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
+
+    def remove(self) -> None:
+        """End the waits that it has ordered."""
+        self._removed.set()
+
+    async def wait(self) -> None:
+        """Wait as long as it says, and no longer than until it is removed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._removed.wait(), self.seconds)
 
     def matches(
         self,
@@ -222,11 +234,14 @@ class FaultPlan:
 
     def remove(self, fault_id: str | None = None) -> int:
         """Remove one fault, or all of them; return how many went."""
-        before = len(self._pending)
-        self._pending = [
-            each for each in self._pending if fault_id is not None and each.fault.id != fault_id
-        ]
-        return before - len(self._pending)
+        before, left = len(self._pending), []
+        for each in self._pending:
+            if fault_id in {None, each.fault.id}:
+                each.fault.remove()
+            else:
+                left.append(each)
+        self._pending = left
+        return before - len(left)
 
 
 def task_outcome(striking: list[Fault]) -> Outcome | None:

@@ -5,6 +5,7 @@ Objects and requests draw from separate sources, so the ids of objects depend on
 made before.
 """
 
+import functools
 import random
 import uuid
 
@@ -43,6 +44,7 @@ class Ids:
         return f"MIIE{self._requests.getrandbits(1024):0256x}"
 
 
+@functools.lru_cache(maxsize=10_000)
 def seeded(*names: str) -> str:
     """Return the id of a resource that exists from the start; it depends on its names only, never
     on the seed.

@@ -76,9 +76,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _PAGE_TOKEN_KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class App:
-    """A gateway that serves. The addresses hold the real ports."""
+    """A gateway that serves. The addresses hold the real ports. Without the repr of all its parts:
+    that would be megabytes.
+    """
 
     catalog: Catalog
     client: Client

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import grpc
-import pytest
 from cbrgateway.v1 import policy_pb2, vault_pb2
 from cbrgateway.v1.policy_pb2_grpc import PolicyServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
@@ -99,7 +98,6 @@ async def calls(world):
     return told
 
 
-@pytest.mark.timeout(90)
 async def test_no_planted_secret_comes_out_anywhere(tmp_path):
     assert len(PLANTED) == 60
     (tmp_path / "page.key").write_text(PAGE_KEY)

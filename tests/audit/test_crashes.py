@@ -84,7 +84,7 @@ async def life(process, cloud, rnd, **environ):
     await asyncio.gather(working, return_exceptions=True)
 
 
-@pytest.mark.timeout(120 + 20 * KILLS)
+@pytest.mark.timeout(300 + 20 * KILLS)
 async def test_no_change_without_an_intent_and_no_intent_without_an_end(tmp_path):
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)

@@ -24,7 +24,7 @@ SENT = re.compile(r'(?:sendto|sendmsg|write|writev)\(\d+<.*"POST /v3')
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-@pytest.mark.timeout(90 + CHANGES)
+@pytest.mark.timeout(300 + CHANGES)
 async def test_the_intent_is_synced_before_the_change_is_sent(tmp_path):
     trace = tmp_path / "trace"
     async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud:

@@ -260,7 +260,7 @@ async def test_a_skewed_gateway_refuses_honest_signatures_and_shows_its_time(
     shown = datetime.strptime(response.headers["date"], "%a, %d %b %Y %H:%M:%S GMT").replace(
         tzinfo=UTC
     )
-    assert abs(shown.timestamp() - time.time() - 1200) < 5
+    assert abs(shown.timestamp() - time.time() - 1200) < 100
 
 
 async def test_stepping_emulator_time_leaves_signatures_alone(http: httpx.AsyncClient):

@@ -2,12 +2,13 @@
 requests.
 """
 
-import time
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
+from emulator import wire
 from emulator.server import RunningEmulator
 from tests.emulator.conftest import Caller, control
 
@@ -89,12 +90,18 @@ async def test_a_redirect_points_elsewhere_before_the_commit(http, payments: Cal
     assert await count(payments) == 0
 
 
-async def test_delay_and_drip_take_their_time(http, payments: Caller):
-    await order(http, "delay", match={"operation": "ShowSummary"}, seconds=0.15)
-    await order(http, "drip", match={"operation": "ShowSummary"}, seconds=0.05, chunk_bytes=10)
-    started = time.monotonic()
-    assert (await payments.ok("GET", "/vaults/summary")) == {"size": 0, "used_size": 0}
-    assert time.monotonic() - started >= 0.29
+async def test_delay_and_drip_take_their_time(http, payments: Caller, monkeypatch):
+    waited, sleep = [], asyncio.sleep
+    monkeypatch.setattr(wire.asyncio, "sleep", lambda s: waited.append(s) or sleep(0))
+    delay = await order(http, "delay", match={"operation": "ShowSummary"}, seconds=3600)
+    await order(http, "drip", match={"operation": "ShowSummary"}, seconds=5, chunk_bytes=10)
+    answer = asyncio.create_task(payments.ok("GET", "/vaults/summary"))
+    while not (await control(http, "GET", "/faults"))["faults"][0]["struck"]:
+        pass
+    assert not answer.done()
+    await control(http, "DELETE", f"/faults/{delay}")
+    assert await answer == {"size": 0, "used_size": 0}
+    assert waited.count(5) == 3
 
 
 async def test_list_lag_hides_young_objects_from_lists_only(http, payments: Caller):

@@ -188,13 +188,13 @@ def arrived(world: World, rpc: str = "") -> list[Entry]:
     return [entry for entry in entries if not rpc or entry.operation == BINDINGS[rpc].operation]
 
 
-def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> None:
-    """Orders a fault, for one RPC's operation or for every request.
+def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> str:
+    """Orders a fault, for one RPC's operation or for every request; its id, to remove it by.
 
     `on`: for requests with this id in their path only.
     """
     match = ({"operation": BINDINGS[rpc].operation} if rpc else {}) | ({"object": on} if on else {})
-    world.emulator.state.faults.add({"kind": kind, "match": match, **parts})
+    return world.emulator.state.faults.add({"kind": kind, "match": match, **parts}).id
 
 
 def forget(app: App) -> None:
@@ -207,16 +207,16 @@ async def told(call: Callable[[], Awaitable[Failure]]) -> Failure:
     """How the gateway itself ends a call whose time is up.
 
     It does so 150 ms before the deadline. On a machine that stops for as long, the client's own
-    timer is first and knows no reason; then again.
+    timer is first and knows no reason, or the call comes too late to be begun; then again.
     """
-    for _ in range(4):
+    for _ in range(20):
         failed = await call()
-        if failed.details:
+        if failed.details and failed.reason != "DEADLINE_TOO_SHORT":
             break
     return failed
 
 
-async def until(true: Callable[[], object], within_s: float = 15.0) -> None:
+async def until(true: Callable[[], object], within_s: float = 60.0) -> None:
     """Returns as soon as something has become true."""
     async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110 - nothing tells when

@@ -5,13 +5,15 @@ Bounds are wide: they tell right from wrong, not fast from slow.
 
 import asyncio
 import contextlib
-import time
 import uuid
 
 import grpc
 import pytest
 
 from gateway.app import open_app
+from gateway.upstream import client as client_module
+from gateway.upstream import retry
+from gateway.upstream.http_httptools import HttptoolsTransport
 from gateway.upstream.retry import MIN_ATTEMPT_S
 from tests.functional import stage
 from tests.functional.calls import Caller, arrived, gateway_before, order, told, until
@@ -42,52 +44,47 @@ async def test_a_read_is_answered_before_the_deadline(world, payments):
     def call(timeout_s):
         return told(lambda: payments.fails("VaultService/ListVaults", {}, timeout_s=timeout_s))
 
-    failures = await asyncio.gather(*map(call, (0.5, 0.8, 1.5)))
+    failures = await asyncio.gather(*map(call, (1.0, 1.3, 2.0)))
     assert {(failed.code, failed.reason) for failed in failures} == {
         ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
     }
 
 
-async def test_no_attempt_starts_that_has_no_time_to_end(world, payments):
+async def test_no_attempt_starts_that_has_no_time_to_end(world, payments, monkeypatch):
     """Every deadline between nothing and one second, before an upstream that always fails late."""
+    send, left = HttptoolsTransport.send, []
+
+    async def noted(self, request, timeout_s, *more, **options):
+        left.append(timeout_s)
+        return await send(self, request, timeout_s, *more, **options)
+
+    monkeypatch.setattr(HttptoolsTransport, "send", noted)
     order(world, "delay", "VaultService/ListVaults", seconds=0.15, times=None)
     order(world, "status", "VaultService/ListVaults", status=502, body={}, times=None)
 
-    async def left_at_arrival(name, timeout_s):
-        ends_at = time.time() + timeout_s
-        # The name tells the calls apart in the truth log.
-        await payments("VaultService/ListVaults", {"name": name}, timeout_s=timeout_s)
-        return [
-            ends_at - entry.arrived_at
-            for entry in arrived(world, "VaultService/ListVaults")
-            if f"name={name}&" in f"{entry.target}&"
-        ]
-
-    # A request arrives later than its attempt started, by what the machine took: of several rounds
-    # one has to be without fault.
-    for number in range(4):
-        rounds = [
-            await left_at_arrival(f"round-{number}-{round(timeout_s * 100)}", timeout_s)
-            for timeout_s in (0.3, 0.45, 0.6, 0.75, 0.9, 1.05)
-        ]
-        left = [left_s for lefts in rounds for left_s in lefts]
-        if len(left) >= 8 and min(left) >= MIN_ATTEMPT_S:
+    for number in range(40):
+        await payments("VaultService/ListVaults", timeout_s=0.3 + 0.15 * (number % 6))
+        if number >= 5 and len(left) >= 8:
             break
     assert len(left) >= 8
     assert min(left) >= MIN_ATTEMPT_S
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_a_read_stops_when_its_caller_has_gone(how):
-    """Well before the five seconds of an attempt."""
+async def test_a_read_stops_when_its_caller_has_gone(how, monkeypatch):
+    """Well before the end of the attempt."""
+    monkeypatch.setattr(retry, "MAX_ATTEMPT_S", 600.0)
+    monkeypatch.setattr(client_module, "READ_CAP_S", 600.0)
 
     async def silent(connection):
         await connection.request()
         await connection.until_closed()
 
     async with raw_server(silent) as upstream, gateway_before(upstream.origin) as (_, anyone):
-        call = anyone.start("VaultService/ListVaults", {}, timeout_s=20 if how == "cancel" else 0.6)
-        async with asyncio.timeout(4):
+        call = anyone.start(
+            "VaultService/ListVaults", {}, timeout_s=500 if how == "cancel" else 1.5
+        )
+        async with asyncio.timeout(60):
             await upstream.arrived.wait()
             if how == "cancel":
                 call.cancel()
@@ -98,9 +95,9 @@ async def test_a_read_stops_when_its_caller_has_gone(how):
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments, lines, how):
-    order(world, "delay", "VaultService/CreateVault", seconds=2.5)
+    held = order(world, "delay", "VaultService/CreateVault", seconds=60)
     call = payments.start(
-        "VaultService/CreateVault", stage.vault_request(), timeout_s=20 if how == "cancel" else 0.9
+        "VaultService/CreateVault", stage.vault_request(), timeout_s=20 if how == "cancel" else 1.5
     )
     await until(lambda: arrived(world, "VaultService/CreateVault"))
     if how == "cancel":
@@ -109,6 +106,8 @@ async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments
         await call
     entry = arrived(world, "VaultService/CreateVault")[0]
     assert not entry.committed
+    await until(lambda: [line for line in lines() if line["event"] == "call"])
+    world.emulator.state.faults.remove(held)
     await until(lambda: entry.committed)
 
     def alone():
@@ -131,7 +130,7 @@ async def test_a_change_that_outlasts_the_caller_is_unknown_to_it(world, payment
         return await payments.fails(
             "VaultService/CreateVault",
             {**stage.vault_request(), "request_id": uuid.uuid4().hex},
-            timeout_s=1.0,
+            timeout_s=1.5,
         )
 
     failed = await told(call)
@@ -146,7 +145,7 @@ async def test_what_an_earlier_attempt_was_answered_is_not_said_of_a_later_one(w
         order(world, "status", "VaultService/DeleteVault", status=502, body={})
         order(world, "delay", "VaultService/DeleteVault", seconds=20, nth=2)
         return await payments.fails(
-            "VaultService/DeleteVault", {"vault_id": uuid.uuid4().hex}, timeout_s=1.5
+            "VaultService/DeleteVault", {"vault_id": uuid.uuid4().hex}, timeout_s=2.5
         )
 
     failed = await told(call)
@@ -210,13 +209,14 @@ async def test_a_change_is_not_begun_after_its_caller_has_gone(world, library, h
 async def test_a_change_to_a_busy_resource_waits_its_turn_and_gives_up_unsent(world, payments):
     """Two writes to one vault follow each other; the second one's caller leaves before its turn."""
     made = await stage.vault(payments)
-    order(world, "delay", "VaultService/UpdateVault", seconds=3)
+    held = order(world, "delay", "VaultService/UpdateVault", seconds=60)
     first = payments.start(
         "VaultService/UpdateVault", {"vault_id": made.id, "vault": {"name": "first"}}
     )
     await until(lambda: arrived(world, "VaultService/UpdateVault"))
     second = {"vault_id": made.id, "vault": {"name": "second"}}
     failed = await told(lambda: payments.fails("VaultService/UpdateVault", second, timeout_s=0.6))
+    world.emulator.state.faults.remove(held)
     assert (failed.code, failed.reason) == ("ABORTED", "RESOURCE_BUSY")
     assert "RetryInfo" in failed.details
     assert "another change" in failed.message.lower()

@@ -286,16 +286,15 @@ async def test_slowness_does_not_outlast_the_deadline(script):
 
         def create():
             asked.append(1)
-            return anyone.fails(CREATE, stage.vault_request(), timeout_s=1.0)
+            return anyone.fails(CREATE, stage.vault_request(), timeout_s=1.5)
 
         read, made = await asyncio.gather(
-            told(lambda: anyone.fails(READ, {"vault_id": "v"}, timeout_s=1.0)), told(create)
+            told(lambda: anyone.fails(READ, {"vault_id": "v"}, timeout_s=1.5)), told(create)
         )
     assert read.code in {"UNAVAILABLE", "INTERNAL"}
     assert (made.code, made.reason) == ("UNKNOWN", "OUTCOME_UNKNOWN")
-    assert len([request for request in upstream.requests if request.startswith(b"POST")]) == len(
-        asked
-    )
+    sent = [request for request in upstream.requests if request.startswith(b"POST")]
+    assert 1 <= len(sent) <= len(asked)
 
 
 LONG_CODE = '{"error_code":"' + "E" * 5000 + '"}'

@@ -303,7 +303,6 @@ async def test_a_backup_of_others_is_not_taken_for_ones_own(markers):
         assert len(posts(world, operation, committed=True)) == 2
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("ahead_s", "when"), [(-900, AFTER), (900, BEFORE)])
 async def test_a_gateway_that_is_killed_after_it_sent_finds_what_became_of_it(
     ahead_s, when, tmp_path

@@ -95,7 +95,6 @@ async def test_a_process_with_a_file_is_alone(tmp_path):
         assert not beats.gone("now")
 
 
-@pytest.mark.timeout(120)
 async def test_what_killed_gateways_left_is_taken_over_by_the_others(tmp_path, valkey):
     """A create that was never sent, and one that CBR carried out and nobody has heard of."""
     dying = ("after_begin", "before_commit")

@@ -9,7 +9,7 @@ from tests.quota.fleet import at_most, create, running_fleet
 from tests.quota.oracle import agreed, created
 from tests.quota.scenes import SOAK, limit, often, posts
 
-pytestmark = pytest.mark.timeout(900 if SOAK else 120)
+pytestmark = pytest.mark.timeout(900 if SOAK else 300)
 LISTING = {"operation": "ListVault"}
 GATEWAYS = often(2, 4)
 

@@ -47,7 +47,6 @@ async def one_restore(cloud, path):
         yield Scene(World(app, cloud, channel))
 
 
-@pytest.mark.timeout(60)
 async def test_a_restore_counts_until_its_task_has_ended(tmp_path):
     async with running_emulator(pace=Pace(Mode.TIME, duration_s=3600)) as cloud:
         async with one_restore(cloud, tmp_path / "state.db") as scene:

@@ -80,7 +80,7 @@ def polls(cloud, since):
     )
 
 
-@pytest.mark.timeout(400 if SOAK else 100)
+@pytest.mark.timeout(400 if SOAK else 300)
 async def test_the_cloud_does_not_feel_how_many_watch(stage):
     cloud, members = stage
     tasks = [start_task(cloud, number) for number in range(TASKS)]
@@ -122,7 +122,6 @@ async def test_the_cloud_does_not_feel_how_many_watch(stage):
         assert p99_s <= INTERVAL_S + 0.25
 
 
-@pytest.mark.timeout(100)
 async def test_who_never_reads_costs_little_and_disturbs_nobody(tmp_path):
     """40 streams are not read while 300 tasks change again and again; when they are read, each task
     has waited in its newest state.
@@ -174,7 +173,6 @@ async def seen_until_the_end(call, count):
     return updates
 
 
-@pytest.mark.timeout(100)
 async def test_who_comes_with_many_others_gets_in(tmp_path):
     """More streams are opened at once than may wait (`max_pending_requests` keeps them few): gRPC
     refuses some, and the loop comes again.

@@ -123,7 +123,7 @@ async def make_cuts(stage, count, between_s):
         await cut()
 
 
-@pytest.mark.timeout(1500 if SOAK else 120)
+@pytest.mark.timeout(1500 if SOAK else 300)
 async def test_every_end_is_seen_once_through_every_cut(stage):
     random.seed(SEED)
     ledgers = [Ledger(f"watcher {number}", forgetful=number == 0) for number in range(WATCHERS)]

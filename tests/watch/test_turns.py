@@ -8,7 +8,6 @@ import itertools
 import signal
 
 import grpc
-import pytest
 from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
@@ -41,7 +40,6 @@ async def ends(address, seen):
                         seen.append(event.terminal.task.id)
 
 
-@pytest.mark.timeout(120)
 async def test_four_poll_as_one_and_lose_nothing(tmp_path):
     numbers = itertools.count()
     with running_valkey(tmp_path) as store:

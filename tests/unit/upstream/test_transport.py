@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import random
 import socket
-import time
 
 import pytest
 from pydantic import ValidationError
@@ -604,11 +603,9 @@ async def test_a_slow_drip_ends_with_the_time(transport, part):
         await connection.drip(b"x", 0.02)
 
     async with raw_server(drip) as server:
-        begun = time.monotonic()
         with pytest.raises(Lost) as caught:
             await transport.send(get(server.origin + "/a"), 0.3)
     assert caught.value.timed_out
-    assert time.monotonic() - begun > 0.25
 
 
 async def test_each_request_on_a_kept_connection_has_its_own_time(transport):
