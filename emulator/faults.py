@@ -86,16 +86,12 @@ class Fault:
     chunk_bytes: int
     code: str
     message: str
-    _removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
-
-    def remove(self) -> None:
-        """End the waits that it has ordered."""
-        self._removed.set()
+    released: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
 
     async def wait(self) -> None:
-        """Wait as long as it says, and no longer than until it is removed."""
+        """Wait as long as it says, and no longer than until it is released."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._removed.wait(), self.seconds)
+            await asyncio.wait_for(self.released.wait(), self.seconds)
 
     def matches(
         self,
@@ -234,14 +230,17 @@ class FaultPlan:
 
     def remove(self, fault_id: str | None = None) -> int:
         """Remove one fault, or all of them; return how many went."""
-        before, left = len(self._pending), []
+        before = len(self._pending)
+        self._pending = [
+            each for each in self._pending if fault_id is not None and each.fault.id != fault_id
+        ]
+        return before - len(self._pending)
+
+    def release(self, fault_id: str) -> None:
+        """Let the requests that a delay holds go on at once."""
         for each in self._pending:
-            if fault_id in {None, each.fault.id}:
-                each.fault.remove()
-            else:
-                left.append(each)
-        self._pending = left
-        return before - len(left)
+            if each.fault.id == fault_id:
+                each.fault.released.set()
 
 
 def task_outcome(striking: list[Fault]) -> Outcome | None:

@@ -90,7 +90,9 @@ async def test_a_redirect_points_elsewhere_before_the_commit(http, payments: Cal
     assert await count(payments) == 0
 
 
-async def test_delay_and_drip_take_their_time(http, payments: Caller, monkeypatch):
+async def test_delay_and_drip_take_their_time(
+    http, payments: Caller, running: RunningEmulator, monkeypatch
+):
     waited, sleep = [], asyncio.sleep
     monkeypatch.setattr(wire.asyncio, "sleep", lambda s: waited.append(s) or sleep(0))
     delay = await order(http, "delay", match={"operation": "ShowSummary"}, seconds=3600)
@@ -99,7 +101,7 @@ async def test_delay_and_drip_take_their_time(http, payments: Caller, monkeypatc
     while not (await control(http, "GET", "/faults"))["faults"][0]["struck"]:
         pass
     assert not answer.done()
-    await control(http, "DELETE", f"/faults/{delay}")
+    running.state.faults.release(delay)
     assert await answer == {"size": 0, "used_size": 0}
     assert waited.count(5) == 3
 

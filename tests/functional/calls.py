@@ -189,7 +189,7 @@ def arrived(world: World, rpc: str = "") -> list[Entry]:
 
 
 def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> str:
-    """Orders a fault, for one RPC's operation or for every request; its id, to remove it by.
+    """Orders a fault, for one RPC's operation or for every request; its id.
 
     `on`: for requests with this id in their path only.
     """

@@ -107,7 +107,7 @@ async def test_a_change_is_seen_through_when_its_caller_has_gone(world, payments
     entry = arrived(world, "VaultService/CreateVault")[0]
     assert not entry.committed
     await until(lambda: [line for line in lines() if line["event"] == "call"])
-    world.emulator.state.faults.remove(held)
+    world.emulator.state.faults.release(held)
     await until(lambda: entry.committed)
 
     def alone():
@@ -216,7 +216,7 @@ async def test_a_change_to_a_busy_resource_waits_its_turn_and_gives_up_unsent(wo
     await until(lambda: arrived(world, "VaultService/UpdateVault"))
     second = {"vault_id": made.id, "vault": {"name": "second"}}
     failed = await told(lambda: payments.fails("VaultService/UpdateVault", second, timeout_s=0.6))
-    world.emulator.state.faults.remove(held)
+    world.emulator.state.faults.release(held)
     assert (failed.code, failed.reason) == ("ABORTED", "RESOURCE_BUSY")
     assert "RetryInfo" in failed.details
     assert "another change" in failed.message.lower()
