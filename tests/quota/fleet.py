@@ -97,7 +97,7 @@ def listed(world, tenant="payments"):
     )
 
 
-async def until_ok(world, number, within_s=60, **more):
+async def until_ok(world, number, within_s=120, **more):
     async with asyncio.timeout(within_s):
         while (ended := await create(world, number, **more)).reason != "OK":
             assert ended.reason in WORTH_REPEATING

@@ -84,7 +84,7 @@ class Outcome:
         return list(self.details["QuotaFailure"].violations)
 
 
-async def outcome(world, method, request, tenant="payments", within_s=10):
+async def outcome(world, method, request, tenant="payments", within_s=30):
     call = method(request, metadata=world.metadata(tenant), timeout=within_s)
     try:
         response = await call

@@ -110,7 +110,7 @@ async def test_what_was_not_done_is_known_long_before_the_bound(kind):
     """CBR has just listed something of the same kind, so that it is known how late its lists
     are.
     """
-    async with gateway(0, settle_s=60, carry_out_s=2) as world:
+    async with gateway(0, settle_s=600, carry_out_s=2) as world:
         scene = Scene(world)
         method, request, operation = (
             scene.vaults.CreateVault,
@@ -132,9 +132,8 @@ async def test_what_was_not_done_is_known_long_before_the_bound(kind):
         finish(world)
         lose(world, operation, BEFORE)
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
-        lost_at = time.monotonic()
-        assert (await until_ended(world, method, request)).reason == "OK"
-        assert time.monotonic() - lost_at < 50
+        # Within 90 s, which is no time beside the ten minutes of the bound.
+        assert (await until_ended(world, method, request, 90)).reason == "OK"
         assert len(posts(world, operation, committed=True)) == 2
 
 
@@ -239,9 +238,10 @@ async def undecided(world, method, request):
     """The refusal of a repeat, once it is final."""
     ended = await until_ended(world, method, request)
     assert (ended.reason, ended.code) == ("OUTCOME_UNDECIDED", grpc.StatusCode.FAILED_PRECONDITION)
-    began = time.monotonic()
-    assert (await outcome(world, method, request)).reason == "OUTCOME_UNDECIDED"
-    assert time.monotonic() - began < 5, "who repeats it waits for nothing"
+    # Who repeats it waits for nothing.
+    async with asyncio.timeout(20):
+        again = await outcome(world, method, request, within_s=100)
+    assert again.reason == "OUTCOME_UNDECIDED"
     return ended
 
 
@@ -298,7 +298,7 @@ async def test_a_restore_that_cbr_shows_after_all_is_done():
         assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
         await undecided(world, method, request)
         world.emulator.state.faults.remove(late.id)
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + 90
         while (ended := await outcome(world, method, request)).reason in {
             "OUTCOME_UNDECIDED",
             "REQUEST_IN_PROGRESS",
@@ -345,7 +345,7 @@ async def test_what_cannot_be_looked_up_is_left_to_a_person_until_it_can():
         ).reason == "OUTCOME_UNKNOWN"
         await undecided(world, vaults.CreateVault, new_vault(1, request_id="r"))
         world.emulator.state.faults.remove(fault.id)
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + 90
         while (
             ended := await outcome(world, vaults.CreateVault, new_vault(1, request_id="r"))
         ).reason in {"OUTCOME_UNDECIDED", "REQUEST_IN_PROGRESS"}:

@@ -84,7 +84,7 @@ def lose(world, operation, when):
     )
 
 
-async def until_ended(world, method, request, within_s=30):
+async def until_ended(world, method, request, within_s=90):
     """Repeats a change as its callers do, until its outcome is known."""
     ends_at = time.monotonic() + within_s
     while (ended := await outcome(world, method, request, within_s=3)).reason in _NOT_YET:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import random
 import signal
-import time
 from collections import Counter
 
 import grpc
@@ -33,7 +32,7 @@ def flushed(valkey):
 
 async def until_known(world, number):
     """How the create ends once the store answers."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while (ended := await create(world, number)).reason == "QUOTA_STORE_DOWN":  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.1)
     return ended
@@ -41,7 +40,7 @@ async def until_known(world, number):
 
 async def sent(world, count):
     """Waits until so many creates have come to CBR."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len(posts(world)) < count:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.02)
 
@@ -90,19 +89,19 @@ async def test_without_an_answer_of_the_store_nothing_grows_reads_go_on_and_rate
         world = fleet.worlds[0]
         made = await until_ok(world, 1)
         with paused(valkey):
-            began = time.monotonic()
             # The first is for a tenant without limits: it has gone to the store when that does not
             # answer, and must leave nothing behind.
-            for refused in (
-                await create(world, 3, "standby", request_id="r-3"),
-                await create(world, 2),
-            ):
+            async with asyncio.timeout(60):
+                ended = [
+                    await create(world, 3, "standby", within_s=300, request_id="r-3"),
+                    await create(world, 2, within_s=300),
+                ]
+            for refused in ended:
                 assert (refused.reason, refused.code) == (
                     "QUOTA_STORE_DOWN",
                     grpc.StatusCode.UNAVAILABLE,
                 )
                 assert refused.details["RetryInfo"].retry_delay.seconds == 1
-            assert time.monotonic() - began < 8
             assert (await listed(world)).reason == "OK"
             assert (await delete(world, made.response.vault.id)).reason == "OK"
             assert len(posts(world)) == 1

@@ -68,7 +68,7 @@ async def changed(world, act):
     """Returns when the gateway has taken over what `act` changed."""
     before = world.app.current.snapshot.version
     act()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while world.app.current.snapshot.version == before:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.02)
 

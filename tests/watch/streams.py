@@ -107,7 +107,7 @@ class Listener:
             if event.WhichOneof("event") == kind and (task := task_of(event)) is not None
         ]
 
-    async def until(self, kind: str, count: int = 1, within_s: float = 10) -> Any:
+    async def until(self, kind: str, count: int = 1, within_s: float = 60) -> Any:
         """The `count`th event of a kind."""
         async with asyncio.timeout(within_s):
             while len(self.of(kind)) < count:
@@ -118,7 +118,7 @@ class Listener:
                 await self._news.wait()
         return self.of(kind)[count - 1]
 
-    async def ended(self, within_s: float = 10) -> "Listener":
+    async def ended(self, within_s: float = 60) -> "Listener":
         async with asyncio.timeout(within_s):
             await self.reading
         return self
@@ -144,7 +144,7 @@ def task_of(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
 async def watching(
     world: World,
     tenant: str = "payments",
-    timeout_s: float | None = 30,
+    timeout_s: float | None = 120,
     *,
     channel: Any = None,
     **request: Any,
