@@ -90,14 +90,12 @@ class LimitEntry(BaseModel):
     def limit(self) -> Limit:
         """The limit as the rules use it."""
         return Limit(
-            *(
-                self.metric,
-                self.level,
-                self.subject,
-                self.value or 0,
-                self.per_second or 0.0,
-                self.burst or 0.0,
-            ),
+            metric=self.metric,
+            level=self.level,
+            subject=self.subject,
+            value=self.value or 0,
+            per_second=self.per_second or 0.0,
+            burst=self.burst or 0.0,
             method_class=self.method_class,
             shadow=self.shadow,
         )

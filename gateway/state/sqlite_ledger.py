@@ -31,6 +31,16 @@ _WITHIN: Final[Mapping[Event, failpoint.Name]] = {
     Event.RELEASE: "in_release",
     Event.UNKNOWN: "in_unknown",
 }
+_INSERT: Final = (
+    "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail,"
+    " topic, created_at, deadline) VALUES (:id, :tenant, :rpc, :request_id, :fingerprint, :state,"
+    " :charges, :detail, :topic, :created_at, :deadline)"
+)
+_SETTLE: Final = (
+    "UPDATE operation SET state = :state, settled_at = :settled_at, response = :response,"
+    " resource_id = :resource_id, note = coalesce(nullif(:note, x''), note), sequence = :sequence"
+    " WHERE id = :id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,12 @@ class Result:
     response: bytes | None = None
     resource_id: str = ""
     note: bytes = b""
+
+    @property
+    def kept(self) -> bytes | None:
+        """The answer, if it is not too long to be replayed."""
+        short = self.response is not None and len(self.response) <= MAX_RESPONSE_BYTES
+        return self.response if short else None
 
 
 NO_RESULT: Final = Result()
@@ -61,18 +77,20 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
         return Refused(tuple(refused))
     held = [counters.Held(charge.key, charge.amount, charge.expires_at) for charge in op.charges]
     db.execute(
-        "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail,"
-        " topic, created_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(op.id, op.tenant, op.rpc, op.request_id, op.fingerprint, State.RESERVED),
-            *(
-                json.dumps([[h.key, h.amount, h.expires_at] for h in held]),
-                op.detail,
-                op.topic,
-                now,
-                now + op.ttl_s,
-            ),
-        ),
+        _INSERT,
+        {
+            "id": op.id,
+            "tenant": op.tenant,
+            "rpc": op.rpc,
+            "request_id": op.request_id,
+            "fingerprint": op.fingerprint,
+            "state": State.RESERVED,
+            "charges": json.dumps([[h.key, h.amount, h.expires_at] for h in held]),
+            "detail": op.detail,
+            "topic": op.topic,
+            "created_at": now,
+            "deadline": now + op.ttl_s,
+        },
     )
     counters.move(db, held, State.ABSENT, State.RESERVED, now)
     _note_change(db, op.id)
@@ -106,22 +124,16 @@ def settle(
             _reclaim(db, op_id)
         counters.move(db, counters.parse(charges), source, target, now)
         db.execute(
-            "UPDATE operation SET state = ?, settled_at = ?, response = ?, resource_id = ?, note ="
-            " coalesce(nullif(?, x''), note), sequence = ? WHERE id = ?",
-            (
-                *(target, None if target in OPEN else now),
-                (
-                    result.response
-                    if result.response is not None and len(result.response) <= MAX_RESPONSE_BYTES
-                    else None
-                ),
-                *(
-                    result.resource_id,
-                    result.note,
-                    counters.next_sequence(db) if target is State.COMMITTED else None,
-                    op_id,
-                ),
-            ),
+            _SETTLE,
+            {
+                "id": op_id,
+                "state": target,
+                "settled_at": None if target in OPEN else now,
+                "response": result.kept,
+                "resource_id": result.resource_id,
+                "note": result.note,
+                "sequence": counters.next_sequence(db) if target is State.COMMITTED else None,
+            },
         )
         _note_change(db, op_id)
         if place := _WITHIN.get(event):

@@ -81,13 +81,16 @@ def changes(db: sqlite3.Connection, topic: str, after: str) -> Changes:
 
 
 def _view(row: Sequence[Any]) -> OperationView:
-    op_id, owner, rpc, request_id, state, charges, *tail = row
+    op_id, tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note = row
     return OperationView(
-        op_id,
-        owner,
-        rpc,
-        request_id,
-        State(state),
-        tuple((c.key, c.amount) for c in parse(charges)),
-        *tail,
+        id=op_id,
+        tenant=tenant,
+        rpc=rpc,
+        request_id=request_id,
+        state=State(state),
+        charges=tuple((held.key, held.amount) for held in parse(charges)),
+        detail=detail,
+        resource_id=resource_id,
+        created_at=created_at,
+        note=note,
     )

@@ -66,8 +66,14 @@ def view(op_id: str, row: Sequence[bytes]) -> OperationView:
     """From the values of VIEW_FIELDS."""
     tenant, rpc, request_id, state, charges, detail, resource_id, created_at, note = row
     return OperationView(
-        op_id,
-        *(tenant.decode(), rpc.decode(), request_id.decode(), State(state.decode())),
-        tuple((key, amount) for key, amount, *_ in json.loads(charges)),
-        *(detail, resource_id.decode(), float(created_at), note or b""),
+        id=op_id,
+        tenant=tenant.decode(),
+        rpc=rpc.decode(),
+        request_id=request_id.decode(),
+        state=State(state.decode()),
+        charges=tuple((key, amount) for key, amount, *_ in json.loads(charges)),
+        detail=detail,
+        resource_id=resource_id.decode(),
+        created_at=float(created_at),
+        note=note or b"",
     )
