@@ -9,7 +9,7 @@ import random
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -38,7 +38,7 @@ from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
-from gateway.reload import Reloader
+from gateway.reload import Read, Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.dispatch import Custom, Serving, handlers
@@ -92,7 +92,7 @@ class App:
     servers: Servers
     current: Current
     reloader: Reloader | None
-    admin_address: str
+    admin_address: str = ""
     """Empty where there is no admin port."""
 
     @property
@@ -102,6 +102,32 @@ class App:
     @property
     def health_address(self) -> str:
         return self.servers.health_address
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way to CBR, and the configuration by which it is gone."""
+
+    clock: Clock
+    catalog: Catalog
+    client: Client
+    reader: UpstreamReader
+    key: bytes
+    tokens: PageTokens
+    breakers: Breakers
+    shares: Shares
+    snapshots: Snapshots
+    read: Read
+    current: Current
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Tasks as they run: what is added to them, who hears of their ends, and who follows them."""
+
+    enricher: TaskEnricher
+    ends: TaskEnds
+    hub: Hub
 
 
 @contextlib.asynccontextmanager
@@ -114,103 +140,169 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     `load` reads the configuration anew, for reloads; without it there are none.
     """
     async with contextlib.AsyncExitStack() as stack:
-        clock, catalog, observed = SystemClock(), _catalog(), Observed(config)
-        transport = open_transport(config.upstream.transport)
-        stack.push_async_callback(transport.aclose)
-        breakers = Breakers(clock, random.random)
-        shares = Shares(transport, config.upstream.transport.max_connections)
-        snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
-        stack.push_async_callback(snapshots.aclose)
-        read = config, await in_background(lambda: key_files(config))
-        current = Current(snapshots.build(*read))
-        key = _token_key(config)
-        tokens = PageTokens(key, clock)
-
-        def account_of(project: str) -> Account | None:
-            return current.snapshot.accounts.get(project)
-
-        client = Client(catalog, shares, breakers, tokens, clock, meter=observed.upstream)
-        store = observed.measured(await stack.enter_async_context(open_store(config.state, clock)))
+        observed = Observed(config)
+        way = await _way(stack, config, observed)
+        opened = await stack.enter_async_context(open_store(config.state, way.clock))
+        store = observed.measured(opened)
         audit = await stack.enter_async_context(
-            open_audit(config.audit, store.anchors, lambda: _clocks(client, store.life))
+            open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
         )
-        reader = UpstreamReader(catalog, client, account_of)
-        submissions, enricher = _submissions(config, store, reader, current, clock)
-        tracker = submissions.tracker
-        quota = _Quota(
-            config,
-            store,
-            submissions,
-            client,
-            on_end=lambda op_id, result: audit.settled(op_id, result.name),
-        )
+        submissions, enricher = _submissions(config, store, way)
+        quota = _Quota(config, store, submissions, way.client, on_end=_settling(audit))
         await quota.recovery.start()
         await _settle(audit, store.operations)
+        watched = _watched(config, way, submissions, enricher, audit)
+        stack.callback(submissions.subscribe(watched.hub.hear))
+        recorder = Recorder.of(audit, config.audit.networks, way.catalog)
+        serving = Serving(way.current, quota.admission, recorder, observed.calls)
+        servers = _servers(config, way, quota, watched, serving)
+        await _serve(stack, way, quota, watched, servers)
+        reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
+        app = _app(way, store, quota, watched, servers=servers, reloader=reloader)
+        looked_at = _observables(app, way, audit, quota)
+        address = await stack.enter_async_context(observed.port(looked_at))
+        yield replace(app, admin_address=address)
 
-        ends = TaskEnds(submissions, tracker, [_recording(audit)] if audit.on else [])
-        hub = Hub(tracker, ResumeTokens(key, clock, config.watch.resume_s, config.watch.lag_us))
-        stack.callback(submissions.subscribe(hub.hear))
-        own = (
-            QuotaHandlers(quota.changes, tokens, clock).by_rpc()
-            | TaskHandlers(submissions, tokens).by_rpc()
-            | by_rpc(WatchHandlers(hub, submissions))
-            | by_rpc(CloudHandlers(catalog, config.quota.markers))
-        )
-        forward = Forward(client, quota.changes, enricher, hub)
-        serving = Serving(
-            current,
-            quota.admission,
-            Recorder.of(audit, config.audit.networks, catalog),
-            observed.calls,
-        )
-        served = handlers(catalog, serving, forward.carry_out, _custom(catalog, own))
-        servers = Servers(config.server, served, catalog.services())
-        await stack.enter_async_context(ends.running())
-        await stack.enter_async_context(submissions.running())
-        await stack.enter_async_context(quota.recovery.running())
-        stack.push_async_callback(client.aclose, 0)
-        await stack.enter_async_context(tracker.running())
-        await stack.enter_async_context(hub.running())
-        stack.push_async_callback(servers.stop, 0)
-        await servers.start()
 
-        def take_over(changed: Config) -> None:
-            quota.take_over(changed)
-            audit.take_over(changed.audit.policy)
-            observed.take_over(changed)
-            telemetry.set_level(changed.log)
+async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Observed) -> _Way:
+    clock, catalog = SystemClock(), _catalog()
+    transport = open_transport(config.upstream.transport)
+    stack.push_async_callback(transport.aclose)
+    breakers = Breakers(clock, random.random)
+    shares = Shares(transport, config.upstream.transport.max_connections)
+    snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
+    stack.push_async_callback(snapshots.aclose)
+    read = config, await in_background(lambda: key_files(config))
+    current = Current(snapshots.build(*read))
+    key = _token_key(config)
+    tokens = PageTokens(key, clock)
+    client = Client(catalog, shares, breakers, tokens, clock, meter=observed.upstream)
 
-        reloader = Reloader(read, load, snapshots, current, take_over) if load is not None else None
-        if reloader is not None:
-            stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
-        looked_at = Observables(
-            servers,
-            current,
-            store,
-            audit,
-            hub,
-            client,
-            breakers,
-            shares,
-            snapshots,
-            quota.changes.overrides,
-            lambda: quota.scopes,
-            reloader,
-            clock,
-        )
-        yield App(
-            catalog,
-            client,
-            store,
-            quota.recovery,
-            submissions,
-            ends,
-            hub,
-            servers,
-            current,
-            reloader,
-            await stack.enter_async_context(observed.port(looked_at)),
-        )
+    def account_of(project: str) -> Account | None:
+        return current.snapshot.accounts.get(project)
+
+    return _Way(
+        clock=clock,
+        catalog=catalog,
+        client=client,
+        reader=UpstreamReader(catalog, client, account_of),
+        key=key,
+        tokens=tokens,
+        breakers=breakers,
+        shares=shares,
+        snapshots=snapshots,
+        read=read,
+        current=current,
+    )
+
+
+def _settling(audit: Audit) -> Callable[[str, ChangeResult], None]:
+    return lambda op_id, result: audit.settled(op_id, result.name)
+
+
+def _watched(
+    config: Config, way: _Way, submissions: Submissions, enricher: TaskEnricher, audit: Audit
+) -> _Watched:
+    tracker = submissions.tracker
+    resumes = ResumeTokens(way.key, way.clock, config.watch.resume_s, config.watch.lag_us)
+    ends = TaskEnds(submissions, tracker, [_recording(audit)] if audit.on else [])
+    return _Watched(enricher, ends, Hub(tracker, resumes))
+
+
+def _servers(
+    config: Config, way: _Way, quota: "_Quota", watched: _Watched, serving: Serving
+) -> Servers:
+    own = (
+        QuotaHandlers(quota.changes, way.tokens, way.clock).by_rpc()
+        | TaskHandlers(quota.submissions, way.tokens).by_rpc()
+        | by_rpc(WatchHandlers(watched.hub, quota.submissions))
+        | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
+    )
+    forward = Forward(way.client, quota.changes, watched.enricher, watched.hub)
+    served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    return Servers(config.server, served, way.catalog.services())
+
+
+async def _serve(
+    stack: contextlib.AsyncExitStack,
+    way: _Way,
+    quota: "_Quota",
+    watched: _Watched,
+    servers: Servers,
+) -> None:
+    """Starts what works in the background, then takes calls."""
+    await stack.enter_async_context(watched.ends.running())
+    await stack.enter_async_context(quota.submissions.running())
+    await stack.enter_async_context(quota.recovery.running())
+    stack.push_async_callback(way.client.aclose, 0)
+    await stack.enter_async_context(quota.submissions.tracker.running())
+    await stack.enter_async_context(watched.hub.running())
+    stack.push_async_callback(servers.stop, 0)
+    await servers.start()
+
+
+def _taking_over(quota: "_Quota", audit: Audit, observed: Observed) -> Callable[[Config], None]:
+    def take_over(changed: Config) -> None:
+        quota.take_over(changed)
+        audit.take_over(changed.audit.policy)
+        observed.take_over(changed)
+        telemetry.set_level(changed.log)
+
+    return take_over
+
+
+def _reloader(
+    stack: contextlib.AsyncExitStack,
+    way: _Way,
+    load: Callable[[], Config] | None,
+    take_over: Callable[[Config], None],
+) -> Reloader | None:
+    if load is None:
+        return None
+    reloader = Reloader(way.read, load, way.snapshots, way.current, take_over)
+    stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
+    return reloader
+
+
+def _app(
+    way: _Way,
+    store: Store,
+    quota: "_Quota",
+    watched: _Watched,
+    *,
+    servers: Servers,
+    reloader: Reloader | None,
+) -> App:
+    return App(
+        catalog=way.catalog,
+        client=way.client,
+        store=store,
+        recovery=quota.recovery,
+        submissions=quota.submissions,
+        ends=watched.ends,
+        hub=watched.hub,
+        servers=servers,
+        current=way.current,
+        reloader=reloader,
+    )
+
+
+def _observables(app: App, way: _Way, audit: Audit, quota: "_Quota") -> Observables:
+    return Observables(
+        servers=app.servers,
+        current=app.current,
+        store=app.store,
+        audit=audit,
+        hub=app.hub,
+        client=app.client,
+        breakers=way.breakers,
+        shares=way.shares,
+        snapshots=way.snapshots,
+        overrides=quota.changes.overrides,
+        scopes=lambda: quota.scopes,
+        reloader=app.reloader,
+        clock=way.clock,
+    )
 
 
 def _recording(audit: Audit) -> Listener:
@@ -264,29 +356,27 @@ def _status(error: GatewayError) -> Status:
     return to_status(error, "")
 
 
-def _submissions(
-    config: Config, store: Store, reader: UpstreamReader, current: Current, clock: Clock
-) -> tuple[Submissions, TaskEnricher]:
+def _submissions(config: Config, store: Store, way: _Way) -> tuple[Submissions, TaskEnricher]:
     """What follows the tasks of all projects, and what adds the gateway's own fields to them."""
 
     def projects() -> Collection[str]:
-        return current.snapshot.accounts.keys()
+        return way.current.snapshot.accounts.keys()
 
     alone = config.state.kind == "sqlite"
-    heartbeat = Heartbeat(store.leases, clock, uuid.uuid4().hex, alone=alone)
+    heartbeat = Heartbeat(store.leases, way.clock, uuid.uuid4().hex, alone=alone)
     owners = TaskOwners()
     enricher = TaskEnricher(owners.of, _status)
     turn_s = 3 * config.watch.busy_s
     tracker = TaskTracker(
-        Source(reader, enricher.add, _status),
+        Source(way.reader, enricher.add, _status),
         config.watch,
-        clock,
+        way.clock,
         store.cursors,
-        PollLease(store.leases, store.channel, heartbeat.owner, clock, turn_s),
+        PollLease(store.leases, store.channel, heartbeat.owner, way.clock, turn_s),
         projects,
     )
     submissions = Submissions(
-        store.operations, store.leases, tracker, owners, clock, config.tasks, heartbeat
+        store.operations, store.leases, tracker, owners, way.clock, config.tasks, heartbeat
     )
     return submissions, enricher
 
@@ -304,6 +394,7 @@ class _Quota:
         on_end: Callable[[str, ChangeResult], None],
     ) -> None:
         reader, clock = submissions.reader, submissions.clock
+        self.submissions = submissions
         self.scopes = _scopes(config)
         self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
         ledger = Ledger(store.operations, store.counters, on_end, clock, config.quota.settle_s)
