@@ -1,6 +1,5 @@
 """What the metrics of a running gateway say after things have happened to it."""
 
-import asyncio
 import contextlib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gateway.state import StoreDown
 from tests.functional.calls import caller, order
 from tests.harness import running_gateway
 from tests.metrics.scrape import OPEN_METRICS, scrape
+from tests.metrics.until import until_true
 
 PAGE = Path(__file__).parents[2] / "docs" / "observability.md"
 ADMIN = {"admin": {"listen": "127.0.0.1:0"}}
@@ -296,9 +296,3 @@ async def test_a_reading_that_fails_takes_no_other_with_it(world, monkeypatch):
     found = await scrape(world)
     assert found.value("cbr_streams_open") is None
     assert found.value("cbr_store_up") == 1
-
-
-async def until_true(true, within_s=20.0):
-    async with asyncio.timeout(within_s):
-        while not await true():  # noqa: ASYNC110 - it is asked for
-            await asyncio.sleep(0.02)
