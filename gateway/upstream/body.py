@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from gateway.upstream.http import MAX_BODY_BYTES, Lost, TooLarge
 
 ACCEPTED_ENCODING: Final = "gzip"
+_GZIP_NAMES: Final = frozenset({ACCEPTED_ENCODING, "x-gzip"})
+"""RFC 9110: a recipient should consider them equivalent."""
 
 _GZIP: Final = zlib.MAX_WBITS | 16
 _MAX_MEMBERS: Final = 64
@@ -41,7 +43,7 @@ def begin_body(encoding: str, cap: int = MAX_BODY_BYTES) -> Body:
     name = encoding.strip().lower()
     if name in {"", "identity"}:
         return _Plain(cap)
-    if name != ACCEPTED_ENCODING:
+    if name not in _GZIP_NAMES:
         raise Lost("the answer uses a content encoding that was not asked for")
     return _Gzip(cap)
 
@@ -72,7 +74,7 @@ class _Plain:
 
 
 class _Gzip:
-    """One member of gzip, or several in a row."""
+    """One member of gzip, or several in a row; zeros may stand behind each."""
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
@@ -87,6 +89,9 @@ class _Gzip:
             raise TooLarge("the answer is too large")
         while piece:
             if self._inflater.eof:
+                piece = piece.lstrip(b"\0")
+                if not piece:
+                    return
                 self._inflater = zlib.decompressobj(_GZIP)
                 self._members += 1
             try:

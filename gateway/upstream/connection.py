@@ -14,7 +14,7 @@ from typing import Final, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.upstream.body import Body, begin_body
-from gateway.upstream.http import HttpResponse, Lost
+from gateway.upstream.http import FIRST_ERROR, HttpResponse, Lost, TooLarge
 
 _MAX_HEAD_BYTES: Final = 100 * 1024
 """IAM tokens come in a header, and are long."""
@@ -110,15 +110,21 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            ours = error.__context__
-            self.fail(
-                ours
-                if isinstance(ours, Lost)
-                else Lost(f"no complete answer came ({type(error).__name__})")
-            )
+            self._broken(error)
         else:
             if self._received - self._carried > _MAX_HEAD_BYTES + _MAX_FRAMED * self._carried:
                 self.fail(Lost("the answer's head or trailers are too long"))
+
+    def _broken(self, error: Exception) -> None:
+        ours = error.__context__
+        if isinstance(ours, TooLarge) and self._status >= FIRST_ERROR:
+            assert self._answer is not None
+            self._answer.set_result(HttpResponse(self._status, self._headers, b""))
+            self.close()
+        elif isinstance(ours, Lost):
+            self.fail(ours)
+        else:
+            self.fail(Lost(f"no complete answer came ({type(error).__name__})"))
 
     def eof_received(self) -> None:
         """The transport closes itself after this."""

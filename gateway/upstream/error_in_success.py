@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.upstream import orders
 from gateway.upstream.faults import OWN_WRAPPERS, UpstreamError, codes, presentable, wrapper_word
-from gateway.upstream.result_codes import is_success
+from gateway.upstream.result_codes import is_success, tells_success
 from gateway.upstream.values import Json
 
 _CODES: Final = ("error_code", "errorCode", "errCode", "errcode", "err_code")
@@ -89,11 +89,18 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
     code = value.get(_CODE)
     if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
         return _error(status, code, value)
-    return (
-        None
-        if all(is_success(value.get(key)) for key in _ERROR_TEXTS)
-        else _error(status, "", value)
-    )
+    if all(is_success(value.get(key)) for key in _ERROR_TEXTS) and not _only_complains(value):
+        return None
+    return _error(status, "", value)
+
+
+def _only_complains(value: dict[str, Json]) -> bool:
+    """Whether nothing but sentences stands there, and one of them is not of success.
+
+    No answer of CBR that is known is so.
+    """
+    told = {key: held for key, held in value.items() if not is_success(held)}
+    return told.keys() <= set(_TEXTS) and not all(map(tells_success, told.values()))
 
 
 def _inside(status: int, wrapper: str, held: Json) -> UpstreamError | None:

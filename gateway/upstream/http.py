@@ -128,9 +128,9 @@ class Lost(Unanswered):
 
 
 class TooLarge(Lost):
-    """The answer's body is over MAX_BODY_BYTES, counted after decompression.
+    """The body of a success is over MAX_BODY_BYTES, counted after decompression.
 
-    That is a limit of ours: it does not speak against the host.
+    That is a limit of ours: it does not speak against the host. An error's is not read any further.
     """
 
     @property
@@ -186,11 +186,18 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A complete answer. Header names are lower case; the body is decompressed."""
+    """A complete answer. Header names are lower case; the body is decompressed.
+
+    The body of an error that is over MAX_BODY_BYTES is empty.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+FIRST_ERROR: Final = 400
+"""Of the HTTP statuses."""
 
 
 def always() -> bool:

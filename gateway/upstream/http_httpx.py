@@ -25,10 +25,12 @@ import httpx
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
 from gateway.upstream.connect_failure import connect_failure
 from gateway.upstream.http import (
+    FIRST_ERROR,
     HttpRequest,
     HttpResponse,
     Lost,
     NotSent,
+    TooLarge,
     TransportSettings,
     Unanswered,
     always,
@@ -246,7 +248,12 @@ async def _exchange(
                 for name, value in response.headers.raw
             }
             assert isinstance(response.stream, AsyncIterable)
-            body = await read_body(response.stream, headers.get("content-encoding", ""))
+            try:
+                body = await read_body(response.stream, headers.get("content-encoding", ""))
+            except TooLarge:
+                if response.status_code < FIRST_ERROR:
+                    raise
+                body = b""
         finally:
             await response.aclose()
     except _GivenUpError as error:

@@ -1,4 +1,4 @@
-"""Result codes and words that mean success, in whatever form.
+"""Result codes, words and sentences that mean success, in whatever form.
 
 Pure, and the only place that knows them.
 """
@@ -17,6 +17,16 @@ _WORD: Final = (
 )
 _SUCCESS: Final = re.compile(f"{_ZERO}|{_STATUS}|{_WORD}")
 
+_SUCCEEDED: Final = re.compile(
+    r"\b(?:ok|done|success|successful|successfully|succeeded|succeed"
+    r"|accepted|added|completed|created|deleted|finished|removed|sent|started|submitted|updated)\b"
+)
+_NOT: Final = re.compile(
+    r"\b(?:no|not|cannot|can't|\w+n't|never|nothing|without|only|must|should|already|un\w+|fail\w*"
+    r"|error\w*|invalid|illegal|denied|refused|reject\w*|forbidden|exceed\w*|missing|wrong|bad"
+    r"|conflict\w*|unable|limit\w*)\b"
+)
+
 
 def is_success(code: Json) -> bool:
     """Whether a result code, or what stands where an error would, says that there is none.
@@ -29,3 +39,9 @@ def is_success(code: Json) -> bool:
         type(code) in {str, int, float}
         and _SUCCESS.fullmatch(str(code).strip().lower().rstrip(".!")) is not None
     )
+
+
+def tells_success(text: Json) -> bool:
+    """Whether a sentence for people says that something was done, and nothing else."""
+    told = str(text).lower()
+    return is_success(text) or (_SUCCEEDED.search(told) is not None and _NOT.search(told) is None)

@@ -95,6 +95,14 @@ ERRORS = [
     {"NeutronError": {"type": "t", "message": "m", "detail": ""}},
     {"fault": {"faultstring": "m"}},
     {"anyOther": {"code": 404, "message": "m"}},
+    *(
+        {key: text}
+        for key in ("message", "msg", "detail", "title", "reason")
+        for text in ("no", "The vault is locked", "the vault was not deleted", "Unsuccessful")
+    ),
+    {"message": "no", "code": None, "error": {}},
+    {"message": "deleted", "detail": "the vault is busy"},
+    {"message": ["no"]},
 ]
 
 
@@ -113,6 +121,21 @@ def test_an_error_document_is_no_success(body):
 def test_a_list_beside_an_error_is_no_list(body):
     attempt = judged({"vaults": [], "count": 0, **body}, reads=True)
     assert (attempt.outcome, attempt.value) == (Outcome.DEFINITE, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deleted",
+        "The vault was deleted.",
+        "Tags added successfully",
+        "Request accepted",
+        "success",
+        "OK!",
+    ],
+)
+def test_a_sentence_of_success_alone_is_no_error(text):
+    assert judged({"message": text}).value == {"message": text}
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,24 @@ async def test_several_gzip_members_are_one_body(transport):
             await transport.send(get(server.origin + "/a"), 5)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " X-GZip "])
+async def test_zeros_behind_a_gzip_member_are_no_part_of_the_body(transport, encoding):
+    padded = b"".join(gzip.compress(part) + bytes(100_000) for part in (b"hello ", b"world"))
+    header = f"Content-Encoding: {encoding}\r\n"
+    async with raw_server(always(answer(padded, headers=header))) as server:
+        assert (await transport.send(get(server.origin + "/a"), 5)).body == b"hello world"
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "500 Inside", "503 Away"])
+async def test_of_an_error_with_a_body_over_the_cap_the_status_counts(transport, status):
+    body = b"x" * (MAX_BODY_BYTES + 1)
+    async with raw_server(always(answer(body, status))) as server:
+        response = await transport.send(get(server.origin + "/a"), 10)
+        assert (response.status, response.body) == (int(status[:3]), b"")
+        assert "content-length" in response.headers
+        await all_closed(server)
+
+
 @pytest.mark.parametrize("together", [True, False])
 async def test_announcements_before_the_answer_are_passed_over(transport, together):
     first, second = (
