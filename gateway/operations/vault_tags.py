@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import types_pb2, vault_pb2
 
 from gateway.upstream.traits import Fields, ReadBack, Traits
+from gateway.upstream.values import Json, ProtocolError
 
 
 def _in_force(
@@ -55,4 +56,21 @@ BATCH_UPDATE_VAULT_TAGS: Final = Traits[
 ](
     rpc="VaultService/BatchUpdateVaultTags",
     read_back=_updated,
+)
+
+
+def _check_rows(request: vault_pb2.QueryVaultsByTagRequest, answer: Json) -> None:
+    """A count alone is the answer to COUNT; FILTER asks for rows."""
+    if (
+        request.action != vault_pb2.TAG_QUERY_ACTION_COUNT
+        and type(answer.get("resources")) is not list
+    ):
+        raise ProtocolError("has no usable resources")
+
+
+QUERY_VAULTS_BY_TAG: Final = Traits[
+    vault_pb2.QueryVaultsByTagRequest, vault_pb2.QueryVaultsByTagResponse
+](
+    rpc="VaultService/QueryVaultsByTag",
+    check_answer=_check_rows,
 )

@@ -108,6 +108,8 @@ def _decoded(call: UpstreamCall, attempt: Attempt) -> tuple[Attempt, Message | N
         return attempt, attempt.message
     try:
         message = call.binding.response(attempt.value, call.on_bad_row)
+        if (check := call.binding.traits.check_answer) is not None:
+            check(call.message, attempt.value)
         keep_ids(message, attempt.order_ids)
     except ProtocolError as error:
         return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)), None

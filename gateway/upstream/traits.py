@@ -156,6 +156,8 @@ class Traits(Generic[Request, Response]):
     creates     what it makes, which is then looked for
     proof       objects that show it by their state
     mark        of what it creates
+    check_answer raises ProtocolError for an answer of CBR that is none to this request, though it
+                would be one to others
 
     In a project that tenants share (ownership.py):
     sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or
@@ -179,6 +181,7 @@ class Traits(Generic[Request, Response]):
     creates: Creation[Any] | None = None
     proof: Proof[Request, Any] | None = None
     mark: Mark[Request] | None = None
+    check_answer: Callable[[Request, Json], None] | None = None
     sieve: Callable[[Any, str], bool] | None = None
     check_owner: Callable[[Request, str], None] | None = None
 

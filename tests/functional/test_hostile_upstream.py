@@ -165,6 +165,36 @@ async def test_an_empty_success_is_no_empty_world(lied_to, nothing):
 
 
 @pytest.mark.parametrize(
+    ("rpc", "fields", "answer"),
+    [
+        (rpc, fields, answer)
+        for rpc, fields, answers in (
+            (
+                "VaultService/GetVaultSummary",
+                {},
+                ({"size": None, "used_size": 1}, {"size": 1, "used_size": ""}, {"size": "many"}),
+            ),
+            (
+                "VaultService/QueryVaultsByTag",
+                {"action": "TAG_QUERY_ACTION_FILTER"},
+                ({"total_count": 7}, {"resources": None, "total_count": 7}, {"resources": {}}),
+            ),
+            (
+                "VaultService/QueryVaultsByTag",
+                {"action": "TAG_QUERY_ACTION_COUNT"},
+                ({}, {"total_count": None}),
+            ),
+        )
+        for answer in answers
+    ],
+)
+async def test_a_part_of_an_answer_is_no_answer(lied_to, rpc, fields, answer):
+    _, anyone = lied_to(body(json.dumps(answer)))
+    failed = await anyone.fails(rpc, fields, timeout_s=20)
+    assert (failed.code, failed.reason) == ("INTERNAL", "UPSTREAM_PROTOCOL")
+
+
+@pytest.mark.parametrize(
     "nothing", [b"", b"{}", b"null", b'""', b"[]", b'"ok"', b'{"request_id":"x"}']
 )
 async def test_nothing_is_enough_for_a_change_that_promises_nothing(lied_to, nothing):

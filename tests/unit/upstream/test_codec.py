@@ -439,7 +439,7 @@ def least(descriptor):
             if fd.is_repeated:
                 value = []
             elif fd.message_type is None:
-                value = "x"
+                value = "x" if fd.type in {fd.TYPE_STRING, fd.TYPE_ENUM} else 1
             else:
                 value = (
                     least(fd.message_type)

@@ -54,7 +54,7 @@ def test_a_map_where_an_object_was_expected_does_not_fill_the_log(lines):
     [
         (
             "VaultService/GetVaultSummary",
-            lambda many: {"size": 1, **{f"k{number}": 1 for number in range(many)}},
+            lambda many: {"size": 1, "used_size": 1, **{f"k{number}": 1 for number in range(many)}},
         ),
         (
             "VaultService/ListVaultTags",
