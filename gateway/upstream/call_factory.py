@@ -11,6 +11,7 @@ from gateway.upstream.budget import Budgets
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
 from gateway.upstream.meter import UpstreamMeter
+from gateway.upstream.page_fits import Fit, PageFits
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.request_builder import http_request, objects_of
 from gateway.upstream.shares import Shares
@@ -30,6 +31,7 @@ class CallFactory:
         self.breakers = breakers
         self.budgets = Budgets()
         self.meter = meter
+        self._fits = PageFits(clock)
         self._remote_clocks: dict[str, RemoteClock] = {}
         self._routes: dict[tuple[str, str, str], Route] = {}
 
@@ -76,6 +78,10 @@ class CallFactory:
             known = Route(share, account.auth, self.clock, clock, self.meter)
             self._routes[key] = known
         return known
+
+    def page_fit(self, binding: Binding, account: Account) -> Fit:
+        """How many rows of a list are asked for at once."""
+        return self._fits.of(account.endpoint, account.project_id, binding.operation)
 
     def remote_clock(self, endpoint: str) -> RemoteClock:
         """CBR's time at an endpoint."""

@@ -19,6 +19,7 @@ from gateway.errors import AnswerTooLarge, GatewayError, Violation
 from gateway.seal import Seal
 from gateway.upstream.codec import UNREADABLE_ROWS, rows_field
 from gateway.upstream.declaration import Binding, OnBadRow
+from gateway.upstream.page_fits import Fit
 from gateway.upstream.rows import Row, UnreadableRow, in_order, readable
 from gateway.upstream.trail import Trail
 from gateway.upstream.values import Json
@@ -150,6 +151,7 @@ class Page:
     place: Place
     size: int
     token: Callable[[Place], str]
+    fit: Fit
 
     async def fetch(self, read: ReadOne, on_bad_row: OnBadRow | None = None) -> Message:
         """Read from CBR, by as few calls as it takes.
@@ -158,7 +160,7 @@ class Page:
         """
         if self.binding.paging == options_pb2.PAGING_SLICED:
             return await self.sifted(read, lambda _row: True, on_bad_row)
-        reader = _Reader(self.binding, read, on_bad_row)
+        reader = _Reader(self.binding, read, self.fit, on_bad_row)
         found = await step(_source(self.binding, reader), self.place, self.size)
         return self._filled(reader.last, found, found.total)
 
@@ -168,7 +170,7 @@ class Page:
         """Cut out of those rows of the whole list that are to be kept; of one that cannot be read
         nobody knows whether it is.
         """
-        reader = _Reader(self.binding, read, on_bad_row)
+        reader = _Reader(self.binding, read, self.fit, on_bad_row)
         rows = [row for row in await reader.all() if isinstance(row, UnreadableRow) or keep(row)]
         return self._filled(reader.last, rest(rows, self.place, self.size), len(readable(rows)))
 
@@ -211,17 +213,23 @@ class Page:
         return answer
 
 
-def plan_page(binding: Binding, request: Any, tokens: PageTokens, scope: str) -> Page:  # noqa: ANN401 - any list request
+def plan_page(
+    binding: Binding,
+    request: Any,  # noqa: ANN401 - any list request
+    tokens: PageTokens,
+    scope: str,
+    fit: Fit | None = None,
+) -> Page:
     """The page that a request asks for. Raises PAGE_TOKEN_MISMATCH."""
     owner = owner_of(binding, request, scope)
     place = tokens.read(request.page_token, owner).place
     size = min(request.page_size or DEFAULT_SIZE, max_size(binding))
-    return Page(binding, place, size, lambda after: tokens.make(after, owner))
+    return Page(binding, place, size, lambda after: tokens.make(after, owner), fit or Fit())
 
 
-async def whole(binding: Binding, read: ReadOne) -> Any:  # noqa: ANN401 - any list response
+async def whole(binding: Binding, read: ReadOne, fit: Fit | None = None) -> Any:  # noqa: ANN401 - any list response
     """All rows of a list in one response. Raises GatewayError."""
-    reader = _Reader(binding, read)
+    reader = _Reader(binding, read, fit or Fit())
     rows = await reader.all()
     _fill(reader.last, binding, rows, len(readable(rows)))
     return reader.last
@@ -252,10 +260,11 @@ def _fill(response: Any, binding: Binding, rows: Sequence[Row], total: int | Non
 class _Reader:
     """Reads windows of one list. `last`: the newest response, for what it says beside its rows."""
 
-    def __init__(self, binding: Binding, read: ReadOne, on_bad_row: OnBadRow | None = None) -> None:
-        self._binding, self._read, self._on_bad_row = binding, read, on_bad_row
+    def __init__(
+        self, binding: Binding, read: ReadOne, fit: Fit, on_bad_row: OnBadRow | None = None
+    ) -> None:
+        self._binding, self._read, self._fit, self._on_bad_row = binding, read, fit, on_bad_row
         self._rows = rows_field(binding.descriptor.output_type)
-        self._most: int | None = None
         self.last: Any = None
 
     async def all(self) -> list[Row]:
@@ -291,8 +300,8 @@ class _Reader:
         while True:
             limited = (
                 ask
-                if self._most is None or "limit" not in ask
-                else ask | {"limit": min(int(ask["limit"]), self._most)}
+                if self._fit.most is None or "limit" not in ask
+                else ask | {"limit": min(int(ask["limit"]), self._fit.most)}
             )
             limit = int(limited["limit"]) if "limit" in limited else None
             try:
@@ -305,7 +314,7 @@ class _Reader:
             except AnswerTooLarge:
                 if limit is None or limit <= 1:
                     raise
-                self._most = limit // 2
+                self._fit.too_many(limit)
 
 
 def _source(binding: Binding, read: _Reader) -> Source:

@@ -97,9 +97,10 @@ class WholeReads:
         self, binding: Binding, request: Message, account: Account, deadline: Deadline
     ) -> Message:
         calls = _Calls(self._factory, binding, request, account, deadline)
-        message: Message = await (
-            paging.whole(binding, calls.read) if binding.paging else calls.read({})
-        )
+        if not binding.paging:
+            return await calls.read({})
+        fit = self._factory.page_fit(binding, account)
+        message: Message = await paging.whole(binding, calls.read, fit)
         return message
 
     def read_back(
@@ -152,7 +153,10 @@ class Reads:
         """
         deadline = Deadline.begin(self._factory.clock.monotonic(), time_left_s, READ_CAP_S)
         bounded = self._ownership.bounded(binding, request, account)
-        page = paging.plan_page(binding, bounded, self._tokens, scope) if binding.paging else None
+        fit = self._factory.page_fit(binding, account)
+        page = (
+            paging.plan_page(binding, bounded, self._tokens, scope, fit) if binding.paging else None
+        )
         calls = _Calls(self._factory, binding, bounded, account, deadline, clear=clear)
         try:
             with self._waits.begin(lambda: shutting_down(calls.call)):

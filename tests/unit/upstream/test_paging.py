@@ -12,9 +12,10 @@ from cbrgateway.v1 import errors_pb2, options_pb2
 
 from emulator.errors import ApiError
 from emulator.paging import Paging
-from gateway.errors import GatewayError
+from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import paging
+from gateway.upstream.page_fits import PageFits
 from gateway.upstream.rows import identity, row_id
 from gateway.upstream.trail import NOTHING
 from tests.fakes import SteppedClock
@@ -63,6 +64,9 @@ class Shelf:
     between: object = None
     within: object = None
     reads: int = 0
+    fitting: int = 1000
+    """Rows that one answer can hold."""
+    fits: PageFits = field(default_factory=lambda: PageFits(SteppedClock(NOW)))
 
     def __post_init__(self):
         self.rows_of = next(
@@ -92,6 +96,8 @@ class Shelf:
         self.reads += 1
         if self.within:
             self.within(self)
+        if min(int(ask.get("limit", 1000)), len(self.items)) > self.fitting:
+            raise AnswerTooLarge(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "too large")
         if self.binding.paging == options_pb2.PAGING_SLICED and not ask:
             return self.binding.response_type(
                 **{self.rows_of.name: [self._row(item) for item in self.items]}
@@ -126,9 +132,9 @@ class Shelf:
         request, pages = self.binding.request_type(), []
         while not pages or request.page_token:
             request.page_size = next(sizes)
-            response = await paging.plan_page(self.binding, request, tokens, "scope").fetch(
-                self.read
-            )
+            response = await paging.plan_page(
+                self.binding, request, tokens, "scope", self.fits.of("list")
+            ).fetch(self.read)
             pages.append([self._mark_of(row) for row in getattr(response, self.rows_of.name)])
             assert len(pages[-1]) <= request.page_size
             request.page_token = response.next_page_token
@@ -228,11 +234,15 @@ def test_every_row_comes_once_by_whatever_rule_cbr_pages(binding):
             assert shown or not leads_on, (rules, rows, size)
 
 
-@pytest.mark.parametrize("binding", ONE_OF_EACH_KIND, ids=rpc_of)
+@pytest.mark.parametrize("binding", LISTS, ids=rpc_of)
 def test_no_number_of_rows_is_special(binding):
+    first, chosen = LISTS.index(binding), binding in ONE_OF_EACH_KIND
+    # A page for each row is tried with one list of each kind, since it takes its time.
+    sizes, known = (50, 7, 20) if chosen else (50,), [r for r in RULES if chosen or r.cap > 1]
     for rows in range(1, 121):
-        rules = replace(RULES[rows % len(RULES)], offset=OFFSETS[rows % 3])
-        assert joined(Shelf(binding, items(rows), rules).walk(50, 7, 20)) == list(range(rows)), (
+        at = first + rows
+        rules = replace(known[at % len(known)], offset=OFFSETS[at % 3])
+        assert joined(Shelf(binding, items(rows), rules).walk(*sizes)) == list(range(rows)), (
             rules,
             rows,
         )
@@ -275,6 +285,23 @@ def test_a_caller_who_knows_the_way_does_not_look_for_it_again():
     assert [after - before for before, after in itertools.pairwise(reads)][1:] == [2] * (
         len(reads) - 2
     ), reads
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [each for each in ONE_OF_EACH_KIND if each.paging != options_pb2.PAGING_SLICED],
+    ids=rpc_of,
+)
+def test_how_many_large_rows_fit_is_found_out_once_for_a_while(binding):
+    shelf = Shelf(binding, items(30), fitting=9)
+    assert joined(shelf.walk(20)) == list(range(30))
+    first, shelf.reads = shelf.reads, 0
+    assert joined(shelf.walk(20)) == list(range(30))
+    assert shelf.reads < first
+    again, shelf.reads = shelf.reads, 0
+    shelf.fits._clock.advance(601)
+    assert joined(shelf.walk(20)) == list(range(30))
+    assert shelf.reads == first > again
 
 
 SLICED = [binding for binding in LISTS if binding.paging == options_pb2.PAGING_SLICED]
