@@ -1,5 +1,5 @@
-"""Takes the gateway's own tag off a vault whose caller needs its place: CBR lets a vault have ten
-tags, and all of them are the caller's.
+"""Takes the gateway's own tag off a vault whose caller needs its place: CBR lets a vault have so
+many tags as its cloud says, and all of them are the caller's.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationStore, StoreDown
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
-from gateway.upstream.marker import MARKER, MAX_TAGS
+from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
 
 _FORGOTTEN_S: Final = 24 * 3600.0
@@ -42,7 +42,9 @@ class Room:
                 vault_pb2.GetVaultResponse,
                 project,
             )
-            if seen is None or not await self._in_the_way(seen.vault, adding, project):
+            if seen is None or not await self._in_the_way(
+                seen.vault, adding, project, account.flavor.limits.max_vault_tags
+            ):
                 return
             delete = vault_pb2.DeleteVaultTagRequest(vault_id=request.vault_id, key=MARKER)
             binding = self.reader.catalog.asked_by(delete)
@@ -59,9 +61,9 @@ class Room:
                 vault=request.vault_id,
             )
 
-    async def _in_the_way(self, vault: Any, adding: set[str], project: str) -> bool:  # noqa: ANN401 - a vault
+    async def _in_the_way(self, vault: Any, adding: set[str], project: str, most: int) -> bool:  # noqa: ANN401 - a vault
         tags = {tag.key: tag.value for tag in vault.tags}
-        if MARKER not in tags or len(tags.keys() | adding) <= MAX_TAGS:
+        if MARKER not in tags or len(tags.keys() | adding) <= most:
             return False
         op = await self.operations.get(tags[MARKER])
         if op is not None:

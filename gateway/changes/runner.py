@@ -322,7 +322,8 @@ class ChangeRunner:
         return change.scope.project if change.binding.asynchronous else ""
 
     def _marks(self, change: Change) -> bool:
-        return self.markers and can_mark(change.binding, change.request)
+        most = change.account.flavor.limits.max_vault_tags
+        return self.markers and can_mark(change.binding, change.request, most)
 
     async def _begin(self, change: Change, plan: _Plan, deadline: Deadline) -> Begun:
         """As the store's, but waits for the same request that is under way."""

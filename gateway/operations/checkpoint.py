@@ -60,7 +60,7 @@ CREATE_CHECKPOINT: Final = Traits[
     description=lambda request: request.checkpoint.parameters.description,
     result=_RESULT,
     mark=Mark(
-        has_room=lambda request: not request.checkpoint.parameters.HasField("description"),
+        has_room=lambda request, _most: not request.checkpoint.parameters.HasField("description"),
         put=_mark,
     ),
 )

@@ -9,7 +9,7 @@ from gateway.operations.growth import grown, size_first
 from gateway.operations.reads import VAULT
 from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
-from gateway.upstream.marker import MARKER, MAX_TAGS
+from gateway.upstream.marker import MARKER
 from gateway.upstream.read_back import within
 from gateway.upstream.task_search import Search, Task
 from gateway.upstream.traits import (
@@ -64,7 +64,7 @@ CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVault
     expands=lambda request: request.vault.auto_expand,
     created_id=_created,
     creates=_made(lambda vault: {"vault": vault}),
-    mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
+    mark=Mark(has_room=lambda request, most: len(request.vault.tags) < most, put=_mark),
 )
 
 ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
@@ -75,7 +75,7 @@ ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultRes
     creates=_made(
         lambda vault: {"orders": [{"order_id": vault.billing.order_id, "resource_id": vault.id}]}
     ),
-    mark=Mark(has_room=lambda request: len(request.vault.tags) < MAX_TAGS, put=_mark),
+    mark=Mark(has_room=lambda request, most: len(request.vault.tags) < most, put=_mark),
 )
 
 

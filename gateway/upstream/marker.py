@@ -10,10 +10,6 @@ from gateway.upstream.declaration import Binding
 
 MARKER: Final = "gw-op"
 """Tag that the gateway sets on vaults that it creates; callers must not."""
-MAX_TAGS: Final = 10
-"""That CBR lets a new vault have; for what a vault may have later one source says ten, another
-twenty.
-"""
 
 
 def description(op_id: str) -> str:
@@ -21,10 +17,10 @@ def description(op_id: str) -> str:
     return f"{MARKER} {op_id}"
 
 
-def can_mark(binding: Binding, request: Message) -> bool:
+def can_mark(binding: Binding, request: Message, max_vault_tags: int) -> bool:
     """Whether what the change creates can carry a mark beside what the caller wants."""
     mark = binding.traits.mark
-    return mark is not None and mark.has_room(request)
+    return mark is not None and mark.has_room(request, max_vault_tags)
 
 
 def marked(binding: Binding, request: Message, op_id: str) -> Message:

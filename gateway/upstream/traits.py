@@ -124,10 +124,10 @@ class Result(Generic[Observed]):
 @dataclass(frozen=True, kw_only=True)
 class Mark(Generic[Request]):
     """The mark of its operation on what a change creates (marker.py): whether there is room beside
-    what the caller wants, and how it is set.
+    what the caller wants, where the cloud lets a vault have so many tags, and how it is set.
     """
 
-    has_room: Callable[[Request], bool]
+    has_room: Callable[[Request, int], bool]
     put: Callable[[Request, str], None]
 
 

@@ -60,7 +60,7 @@ BAD = {
     ),
     f"{UPDATE_VAULT}: has the trait mark, and a PUT that may be sent twice creates nothing that needs one": (
         UPDATE_VAULT,
-        {"mark": Mark(has_room=bool, put=lambda _request, _op_id: None)},
+        {"mark": Mark(has_room=lambda _request, _most: True, put=lambda _request, _op_id: None)},
     ),
     f"{DELETE_BACKUP}: is asynchronous and needs the trait search, by which the tasks are found that it starts": (
         DELETE_BACKUP,

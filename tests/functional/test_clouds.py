@@ -2,7 +2,9 @@
 anything is sent, and GetCloudFeatures tells it.
 """
 
+import contextlib
 import hashlib
+import json
 
 import grpc
 import pytest
@@ -12,7 +14,7 @@ from emulator.server import running_emulator
 from gateway.app import open_app
 from gateway.reasons import reason_name
 from gateway.upstream.flavors import FLAVORS
-from tests.functional.calls import BINDINGS, REQUESTS, Caller
+from tests.functional.calls import BINDINGS, REQUESTS, Caller, arrived
 from tests.harness import REGION, World, config_for, tenant_entry
 
 FEATURES = "FeatureService/GetCloudFeatures"
@@ -29,8 +31,8 @@ VAULT = {
 }
 
 
-@pytest.fixture
-async def world():
+@contextlib.asynccontextmanager
+async def two_clouds(**more):
     """`payments` is in Huawei Cloud; `databases`, with a caller who may only read, and `admin` are
     in a region of Open Telekom Cloud.
     """
@@ -53,11 +55,18 @@ async def world():
             tenant["projects"][0]["region"] = "eu-de"
         tenants[1]["principals"] = [viewer]
         sections = {"upstream": {"regions": regions, "credentials": access}, "tenants": tenants}
+        sections |= more
         async with (
             open_app(config_for(cloud.base_url, sections)) as app,
             grpc.aio.insecure_channel(app.address) as channel,
         ):
             yield World(app, cloud, channel)
+
+
+@pytest.fixture
+async def world():
+    async with two_clouds() as both:
+        yield both
 
 
 KEYS = (("main", "AK", "SK"), ("second", "AK2", "SK2"))
@@ -97,6 +106,28 @@ async def test_what_it_has_works_with_keys_that_are_derived_for_it(world):
         vault.id for vault in (await otc.ok("VaultService/ListVaults", {})).vaults
     }
     assert (await caller(world, "payments").ok("FeatureService/ListFeatures", {})).features
+
+
+@pytest.mark.parametrize(
+    ("tenant", "tags", "marked"),
+    [
+        ("payments", 9, True),
+        ("payments", 10, False),
+        ("databases", 10, True),
+        ("databases", 19, True),
+        ("databases", 20, False),
+    ],
+)
+async def test_a_new_vault_has_the_gateways_tag_where_its_cloud_leaves_room(tenant, tags, marked):
+    wanted = [{"key": f"key-{number}", "value": "v"} for number in range(tags)]
+    async with two_clouds(quota={"markers": True, "recovery": False}) as world:
+        # The emulator is one of Huawei Cloud: it takes no more than ten.
+        await caller(world, tenant)(
+            "VaultService/CreateVault", {"vault": VAULT["vault"] | {"tags": wanted}}
+        )
+        (sent,) = arrived(world, "VaultService/CreateVault")
+        keys = [tag["key"] for tag in json.loads(sent.body)["vault"]["tags"]]
+        assert keys == [tag["key"] for tag in wanted] + ["gw-op"] * marked
 
 
 async def test_features_say_what_works_and_each_call_agrees(world):
