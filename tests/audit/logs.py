@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import threading
 import time
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Broken:
 
     def __init__(self, fault=""):
         self.fault = fault
-        self.hang_s = 0.0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.synced = 0
 
     def opener(self, path, *, new):
@@ -78,8 +80,7 @@ class _Disk(Disk):
         self._state = state
 
     def write(self, data):
-        if self._state.hang_s:
-            time.sleep(self._state.hang_s)
+        self._state.goes_on.wait(100)
         match self._state.fault:
             case "full":
                 super().write(data[: len(data) // 2])

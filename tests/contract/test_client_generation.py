@@ -38,7 +38,7 @@ def generated(tmp_path_factory):
         env=environ,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -80,7 +80,7 @@ def test_protoc_takes_the_set_as_the_page_on_clients_says(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -156,7 +156,7 @@ def test_the_program_serves_until_it_is_told_to_stop(unused_tcp_port: int):
         assert status_of_root(unused_tcp_port) == 300
     finally:
         process.terminate()
-    assert process.wait(5) in {0, -15}
+    assert process.wait(60) in {0, -15}
 
 
 def status_of_root(port: int) -> int:

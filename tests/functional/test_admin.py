@@ -130,7 +130,7 @@ async def test_a_loop_that_stands_still_is_told_by_both():
         asked = threading.Event()
         asking = asyncio.get_running_loop().run_in_executor(None, ask)
         # Nothing is awaited: the loop stands still until both were answered.
-        assert asked.wait(30)
+        assert asked.wait(60)
         await asking
         assert [each.status_code for each in found] == [503, 503]
         assert "[-]event-loop failed: it stands still\n" in found[1].text

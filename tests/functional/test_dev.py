@@ -202,7 +202,7 @@ def test_a_hangup_ends_it_only_if_its_terminal_is_gone() -> None:
             assert line
         os.close(terminal)
         dev.send_signal(signal.SIGHUP)
-        assert dev.wait(30) == 0
+        assert dev.wait(60) == 0
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--health-listen", "--emulator-listen"])
@@ -323,13 +323,13 @@ def test_serve_says_not_serving_while_it_drains(tmp_path: Path) -> None:
             up = run_gateway("healthcheck", "--address", health)
             assert (up.returncode, up.stdout) == (0, f"{health}: SERVING\n")
             watch = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(), timeout=30
+                health_pb2.HealthCheckRequest(), timeout=60
             )
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
             process.send_signal(signal.SIGTERM)
             assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
             watch.cancel()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             unsigned, *rest = [json.loads(line)["event"] for line in process.stderr]
             assert unsigned.startswith("page_token_key is not set")
             assert rest == ["draining", "stopped"]

@@ -97,7 +97,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(image / "cbr-gateway"), *arguments]
     return subprocess.run(
-        command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=40, check=False
+        command, cwd=image, env=ENVIRON, capture_output=True, text=True, timeout=100, check=False
     )
 
 

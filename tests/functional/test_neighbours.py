@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from emulator.settings import PAYMENTS_PROJECT_ID
+from gateway.upstream import client as client_module
+from gateway.upstream import retry
 from tests.functional import stage
 from tests.functional.calls import Caller, Failure, arrived, caller, until
 from tests.harness import World
@@ -159,26 +161,30 @@ async def test_a_sick_object_leaves_the_others_their_retries(world, stages):
             assert len(arrived(world, GET)) == before + 2
 
 
-async def test_slow_answers_to_some_tenants_leave_connections_for_the_others(world, stages):
+async def test_slow_answers_to_some_tenants_leave_connections_for_the_others(
+    world, stages, monkeypatch
+):
     """They are successes, which no breaker sees."""
+    monkeypatch.setattr(retry, "MAX_ATTEMPT_S", 600.0)
+    monkeypatch.setattr(client_module, "READ_CAP_S", 600.0)
     well = caller(world, "standby")
     for vault in ("a0", "b0"):
         slow = {
             "kind": "delay",
-            "seconds": 4,
+            "seconds": 300,
             "match": {"operation": "ShowVault", "object": stages[vault]},
             "times": None,
         }
         world.emulator.state.faults.add(slow)
     sick = [(stages["a"], stages["a0"]), (stages["b"], stages["b0"])] * 65
     waiting = [
-        asyncio.create_task(client(GET, {"vault_id": vault}, timeout_s=10))
+        asyncio.create_task(client(GET, {"vault_id": vault}, timeout_s=300))
         for client, vault in sick
     ]
     await until(lambda: len(arrived(world, GET)) >= 60)
-    answers = [await well(LIST, timeout_s=2) for _ in range(10)]
+    answers = [await well(LIST) for _ in range(10)]
     assert not [answer for answer in answers if isinstance(answer, Failure)]
-    assert not all(task.done() for task in waiting), "the slow ones hold what they have"
+    assert not any(task.done() for task in waiting), "the slow ones hold what they have"
     assert len(arrived(world, GET)) <= 67, "a third of 100 each"
     for task in waiting:
         task.cancel()

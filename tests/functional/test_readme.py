@@ -129,7 +129,7 @@ def addresses() -> Iterator[dict[str, str]]:
         yield dict(zip(_ADDRESSES, real, strict=True))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def executable(name: str) -> str:

@@ -120,7 +120,7 @@ async def accepted(caller: Caller) -> bool:
     return not isinstance(await caller(RPC), Failure)
 
 
-async def until_answer(true: Callable[[], Any], within_s: float = 20.0) -> None:
+async def until_answer(true: Callable[[], Any], within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not await true():  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.02)

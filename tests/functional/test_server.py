@@ -283,7 +283,7 @@ async def over_tls(world, roots, pair=(None, None)):
     credentials = grpc.ssl_channel_credentials(roots, pair[1], pair[0])
     options = (("grpc.ssl_target_name_override", "localhost"),)
     async with grpc.aio.secure_channel(world.app.address, credentials, options=options) as channel:
-        return await Caller(channel, World.metadata())(LIST, {}, timeout_s=3)
+        return await Caller(channel, World.metadata())(LIST, {}, timeout_s=20)
 
 
 async def test_tls_is_served_and_plain_text_is_not(authority, identity):
@@ -319,8 +319,8 @@ async def test_mutual_tls_asks_for_a_certificate_of_its_own_authority(
 
 
 async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new():
-    async with running_gateway(server={"drain_delay_s": 1.5, "drain_grace_s": 15}) as world:
-        order(world, "delay", CREATE, seconds=3)
+    async with running_gateway(server={"drain_delay_s": 2.5, "drain_grace_s": 30}) as world:
+        order(world, "delay", CREATE, seconds=4)
         slow = caller(world).start(CREATE, stage.vault_request())
         await until(lambda: arrived(world, CREATE))
         draining = asyncio.create_task(
@@ -418,9 +418,9 @@ async def test_an_ordinary_burst_on_one_connection_is_served_whole(world):
 async def test_many_callers_at_once_are_answered_or_refused_but_never_left_waiting():
     async with running_gateway(server={"limits": {"max_pending_requests": 4}}) as world:
         order(world, "delay", LIST, seconds=0.05, times=None)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             answers = await asyncio.gather(
-                *(caller(world)(LIST, {}, timeout_s=10) for _ in range(200))
+                *(caller(world)(LIST, {}, timeout_s=50) for _ in range(200))
             )
         codes = {answer.code if isinstance(answer, Failure) else "OK" for answer in answers}
         assert "OK" in codes

@@ -19,7 +19,7 @@ def demo(*options: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "demo", *options],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         check=False,
     )
 

@@ -56,7 +56,7 @@ async def test_calls_health_and_the_end_do_not_wait_for_a_reader_of_the_log(tmp_
                     await called(Caller(channel, ()), "UNAUTHENTICATED")
                     await called(Caller(channel, World.metadata()), "OK")
                     answer = await health_pb2_grpc.HealthStub(probes).Check(
-                        health_pb2.HealthCheckRequest(), timeout=20
+                        health_pb2.HealthCheckRequest(), timeout=60
                     )
                     assert answer.status == SERVING
                 process.send_signal(signal.SIGTERM)
@@ -120,7 +120,7 @@ async def test_a_gateway_that_drains_does_not_say_serving_after_a_pause_of_its_l
         await asyncio.sleep(0.5)
         async with grpc.aio.insecure_channel(world.app.health_address) as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=20
+                health_pb2.HealthCheckRequest(), timeout=60
             )
         assert answer.status == NOT_SERVING
         draining.cancel()

@@ -270,7 +270,7 @@ async def test_limits_of_a_project_count_ones_own_part(world, stocks):
             await call.ok("PolicyService/ListPolicies"),
         )
         wanted = {"vaults": vaults.total_size, "policies": policies.total_size}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             # What was deleted just now is given back in the background.
             while await counted(tenant, place) != wanted:
                 pass

@@ -43,7 +43,7 @@ async def events(world, stocks, wanted, until):
     stream = stub.WatchTasks(wanted, metadata=stocks["near"].call.metadata)
     kinds, text = [], ""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for event in stream:
                 kinds.append(event.WhichOneof("event"))
                 text += str(event)

@@ -165,7 +165,7 @@ async def test_a_delay_that_the_deadline_does_not_leave_ends_the_call_with_its_r
     async with gateway_and_client(
         rate(0.01, 10) if fail is too_fast else limit("open_streams", "tenant", 1)
     ) as (world, client):
-        ended = await fail(world, client)
+        ended = await told(lambda: fail(world, client))
         assert (ended.reason, ended.trailers["grpc-retry-pushback-ms"]) == (reason, "-1")
 
 

@@ -100,7 +100,7 @@ class Lane:
             await asyncio.wait({life, death}, return_when=asyncio.FIRST_COMPLETED)
             if not death.done():
                 await life
-                await asyncio.wait({death}, timeout=30)
+                await asyncio.wait({death}, timeout=60)
             assert death.done(), f"{place} was not reached"
             assert death.result() == -signal.SIGKILL
         finally:

@@ -50,7 +50,7 @@ async def test_a_file_belongs_to_one_process(tmp_path):
     settings = StoreSettings(path=tmp_path / "state.db", timeout_s=5)
     async with open_store(settings, SystemClock()):
         with begin_many(settings, 1, 1, "other") as other:
-            assert other.wait(timeout=30) != 0
+            assert other.wait(timeout=60) != 0
         with pytest.raises(StoreDown, match="locked"):
             async with open_store(settings, SystemClock()):
                 pass

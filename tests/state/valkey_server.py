@@ -80,7 +80,7 @@ class ValkeyProcess:
     def _stop(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=60)
             self._process = None
 
     def command(self, *words: str, most: int = 1024) -> bytes:

@@ -75,7 +75,7 @@ class Scene:
         self.tasks = world.stub(TaskServiceStub)
 
     async def call(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
-        return await method(request, metadata=self.metadata, timeout=15)
+        return await method(request, metadata=self.metadata, timeout=60)
 
     async def servers(self, count: int) -> list[types_pb2.ResourceRef]:
         listed = self.world.stub(ProtectabilityServiceStub).ListProtectables

@@ -345,7 +345,7 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
             assert serving["event"] == "serving"
             assert run("healthcheck", "--address", serving["health"]).exit_code == 0
             with started(serving["address"]) as second:
-                _, report = second.communicate(timeout=30)
+                _, report = second.communicate(timeout=60)
             assert second.returncode == 1
             assert (
                 report == f"Error: cannot listen on {serving['address']}: the port is taken, or the"
@@ -354,7 +354,7 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
             )
         finally:
             gateway.send_signal(signal.SIGTERM)
-        _, rest = gateway.communicate(timeout=30)
+        _, rest = gateway.communicate(timeout=60)
     assert gateway.returncode == 0
     assert [json.loads(line)["event"] for line in rest.splitlines()] == ["draining", "stopped"]
 
@@ -383,7 +383,7 @@ def test_sighup_takes_over_changed_tenants(tmp_path: Path) -> None:
             assert active["version"] != serving["config"]
         finally:
             gateway.send_signal(signal.SIGTERM)
-        gateway.communicate(timeout=30)
+        gateway.communicate(timeout=60)
     assert gateway.returncode == 0
 
 

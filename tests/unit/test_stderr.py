@@ -167,7 +167,7 @@ def test_nothing_that_python_writes_waits_for_a_reader() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=subprocess.PIPE
     ) as process:
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
 
 
 def test_all_that_python_writes_reaches_a_reader() -> None:

@@ -14,7 +14,7 @@ import pytest
 from gateway.config import watching
 from gateway.config.watching import DirectoryWatch
 
-WITHIN_S = 20
+WITHIN_S = 60
 
 
 class Watched:

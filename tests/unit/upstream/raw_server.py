@@ -127,7 +127,7 @@ def always(content: bytes) -> Script:
 
 async def all_closed(server: RawServer) -> None:
     """Returns once the server has no connection any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while server.open_now:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.01)
 
