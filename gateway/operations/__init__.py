@@ -35,7 +35,7 @@ def load_catalog(handlers: Collection[str] | None = None, on_drift: OnDrift = un
 
     It is compiled once in a process: neither the protos nor the traits change meanwhile.
     """
-    return _compiled(None if handlers is None else frozenset(handlers)).heard_by(on_drift)
+    return _compiled(None if handlers is None else frozenset(handlers)).anew(on_drift)
 
 
 @functools.cache

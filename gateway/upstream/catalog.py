@@ -35,6 +35,7 @@ class Catalog:
     """All bindings, in the order of the services and their RPCs."""
 
     bindings: Mapping[str, Binding]
+    codecs: Codecs = field(repr=False)
     _by_request: Mapping[type[Message], Binding] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -47,9 +48,14 @@ class Catalog:
     def __iter__(self) -> Iterator[Binding]:
         return iter(self.bindings.values())
 
-    def heard_by(self, on_drift: OnDrift) -> "Catalog":
-        """The same one, whose answers tell another hearer where they differ."""
-        return Catalog({binding.rpc: replace(binding, on_drift=on_drift) for binding in self})
+    def anew(self, on_drift: OnDrift) -> "Catalog":
+        """The same one, which has learnt nothing from answers yet; `on_drift` hears of them."""
+        return replace(self, bindings={each.rpc: self._anew(each, on_drift) for each in self})
+
+    def _anew(self, binding: Binding, on_drift: OnDrift) -> Binding:
+        learns = binding.typed is not None
+        typed = typed_reader(binding.descriptor.output_type, self.codecs) if learns else None
+        return replace(binding, on_drift=on_drift, typed=typed)
 
     def asked_by(self, request: Message) -> Binding:
         """The RPC whose request it is."""
@@ -97,7 +103,7 @@ def compile_catalog(
         )
         for d in declarations
     )
-    return Catalog({binding.rpc: binding for binding in bindings})
+    return Catalog({binding.rpc: binding for binding in bindings}, codecs)
 
 
 def _handlers(declarations: Iterable[Declaration], handlers: Collection[str]) -> Iterator[str]:

@@ -163,12 +163,10 @@ async def test_no_id_can_change_the_path(world, payments, vault_id):
 async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(
     world, payments, lines, monkeypatch
 ):
-    plan = type(BINDINGS[LIST].response_plan)
-
     def broken(*_):
         raise KeyError("internal detail 4711")
 
-    monkeypatch.setattr(plan, "read", broken)
+    monkeypatch.setattr(type(BINDINGS[LIST]), "fast_response", broken)
     failed = await payments.fails(LIST)
     assert (failed.code, failed.reason) == ("INTERNAL", "INTERNAL")
     assert "4711" not in repr(failed)
