@@ -4,7 +4,7 @@ Run in a process of its own: `python -m benchmarks.cloud`; the first line of its
 address.
 
 It obeys lines of its input: `task SECONDS` starts a task that takes so long. Each answer is how
-often tasks have been listed.
+often tasks have been listed or read.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from benchmarks.runtime import run
 from emulator.server import running_emulator
 from emulator.settings import DEFAULT_ACCOUNTS, EmulatorSettings, Project
 from emulator.transitions import Pace
+
+_OF_TASKS = frozenset({"ListOpLogs", "ShowOpLog"})
 
 
 async def main() -> None:
@@ -46,7 +48,7 @@ async def main() -> None:
                     enter=lambda _status: None,
                 )
             print(
-                sum(entry.operation == "ListOpLogs" for entry in cloud.state.truth.entries()),
+                sum(entry.operation in _OF_TASKS for entry in cloud.state.truth.entries()),
                 flush=True,
             )
 

@@ -17,6 +17,9 @@ from benchmarks.load import cpu_s_of
 from benchmarks.processes import LOAD_CORE, Servant, Server
 
 FEW: Final = 1000
+_BUSY_S: Final = 1
+_DEFAULT_BUSY_S: Final = 5
+_REQUESTS_LIMIT: Final = 14.0
 _IDLE_S: Final = 4
 """Also the time between two polls while no task is open."""
 _POLLS: Final = 10
@@ -83,7 +86,7 @@ def carry_out(many: int, tell: Callable[[str], None]) -> Streams:
         processes.servant("cloud", core=LOAD_CORE) as cloud,
     ):
         sections = {
-            "watch": {"busy_s": 1, "idle_s": _IDLE_S},
+            "watch": {"busy_s": _BUSY_S, "idle_s": _IDLE_S},
             "limits": [{"metric": "open_streams", "value": 2 * many}],
         }
         with (
@@ -158,6 +161,11 @@ def verdicts(found: Streams, overload: Overload) -> list[Verdict]:
             f"polls of CBR, {many.streams} watchers / 1 watcher",
             many.polls / one.polls,
             _POLLS_LIMIT,
+        ),
+        Verdict(
+            f"upstream requests per running task and minute, polled every {_DEFAULT_BUSY_S} s",
+            one.polls / _POLLS * 60 * _BUSY_S / _DEFAULT_BUSY_S,
+            _REQUESTS_LIMIT,
         ),
         Verdict(
             f"calls answered with 64 in flight / at {overload.times} times as many",

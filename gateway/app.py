@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from cbrgateway.v1.task_pb2 import TaskStatus
 from google.rpc.status_pb2 import Status
 
 from gateway import telemetry
 from gateway.audit.log import Audit
 from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
+from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
 from gateway.changes.ledger import Ledger
@@ -151,7 +153,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         quota = _Quota(config, store, submissions, way.client, on_end=_settling(audit))
         await quota.recovery.start()
         await _settle(audit, store.operations)
-        watched = _watched(config, way, submissions, enricher, audit)
+        watched = _watched(config, way, quota, enricher, audit)
         stack.callback(submissions.subscribe(watched.hub.hear))
         recorder = Recorder.of(audit, config.audit.networks, way.catalog)
         serving = Serving(way.current, quota.admission, recorder, observed.calls)
@@ -201,11 +203,12 @@ def _settling(audit: Audit) -> Callable[[str, ChangeResult], None]:
 
 
 def _watched(
-    config: Config, way: _Way, submissions: Submissions, enricher: TaskEnricher, audit: Audit
+    config: Config, way: _Way, quota: "_Quota", enricher: TaskEnricher, audit: Audit
 ) -> _Watched:
-    tracker = submissions.tracker
+    tracker = quota.submissions.tracker
     resumes = ResumeTokens(way.key, way.clock, config.watch.resume_s, config.watch.lag_us)
-    ends = TaskEnds(submissions, tracker, [_recording(audit)] if audit.on else [])
+    listeners = [_recording(audit)] if audit.on else []
+    ends = TaskEnds(quota.submissions, tracker, quota.tenant_of, listeners)
     return _Watched(enricher, ends, Hub(tracker, resumes))
 
 
@@ -309,11 +312,29 @@ def _recording(audit: Audit) -> Listener:
     """Has the audit log told how work ends."""
 
     async def tell(end: TaskEnd) -> None:
-        audit.task_ended(
-            Task(uid=end.task.id, type=end.type, status=end.status, submission=end.submission),
-            end.tenant,
-            end.rpc,
+        task, facts = end.task, end.facts
+        row = Task(
+            uid=task.id,
+            type=end.type,
+            status=TaskStatus.Name(task.status).removeprefix("TASK_STATUS_"),
+            outcome=facts.outcome,
+            code=facts.code,
+            submission=end.submission,
+            policy=end.policy,
+            caught_up=end.caught_up,
         )
+        activity = TaskActivity(
+            row,
+            project=end.project.partition("/")[0],
+            tenant=end.tenant,
+            principal=end.principal.rpartition("/")[2],
+            operation=end.rpc,
+            reason=facts.reason,
+            text=facts.text,
+            resources=facts.resources,
+            ended=task.end_time.ToNanoseconds() / 1e9,
+        )
+        await audit.task_ended(activity)
 
     return tell
 
@@ -448,6 +469,10 @@ class _Quota:
             # busy.
             notice_s=5 * REFRESH_S + config.state.answer_timeout_s,
         )
+
+    def tenant_of(self, project: str) -> str:
+        """Who has a project; empty for one that is not served any more."""
+        return next((scope.tenant for scope in self.scopes if scope.project == project), "")
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""

@@ -25,6 +25,7 @@ from gateway.audit.record import (
     Task,
     schema,
 )
+from gateway.audit.task_record import TaskActivity
 from gateway.errors import UpstreamFacts
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -132,11 +133,21 @@ def _examples() -> Mapping[Event, bytes]:
             _WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260)
         ),
     }
-    task = Task(
-        uid="4827f2da-b008-4507-ab7d-42d0df5ed912",
-        type="VAULT_DELETE",
-        status="SUCCEEDED",
-        submission=_UID,
+    ended = TaskActivity(
+        Task(
+            uid="4827f2da-b008-4507-ab7d-42d0df5ed912",
+            type="BACKUP",
+            status="FAILED",
+            outcome="failed",
+            code="BackupService.6125",
+            policy="nightly",
+        ),
+        project="0605767b5780d5762fc5c0118072a564",
+        tenant="payments",
+        reason="STATE_INVALID",
+        text="The task failed in CBR: the resource is not in a state for it.",
+        resources=(*_VAULT, ("server", "7d6f5b1e-2f1f-4f0e-9c5a-3f5c1f0a8b6d")),
+        ended=_TIME,
     )
     own = {
         events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **about, fate="DONE"),
@@ -148,7 +159,7 @@ def _examples() -> Mapping[Event, bytes]:
             operation="TaskService/WatchTasks",
             fate="UNKNOWN",
         ),
-        events.TASK_ENDED: own_record(events.TASK_ENDED, **about, task=task),
+        events.TASK_ENDED: ended.body(),
         events.LOG_OPENED: own_record(events.LOG_OPENED, segment=header),
         events.LOG_CLOSED: own_record(events.LOG_CLOSED),
         events.LOG_RECOVERED: own_record(events.LOG_RECOVERED, lost=3),

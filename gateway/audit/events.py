@@ -34,6 +34,8 @@ API_VERSION: Final = "v1"
 PROFILES: Final = ("cloud",)
 INFORMATIONAL: Final = 1
 _SUCCESS: Final = 1
+_OF_FATES: Final = {"NOTHING": (2, 2), "UNKNOWN": (0, 3)}
+"""OCSF's status_id and severity_id of a change that was not made, or of which nobody knows."""
 
 
 class Stage(StrEnum):
@@ -120,7 +122,7 @@ TASK_ENDED: Final = Event(
     "CBG400",
     "TASK_ENDED",
     Stage.TASK_TERMINAL,
-    "Work that a change had started came to its end at CBR.",
+    "Work came to its end at CBR: `unmapped.task.outcome` says how, `status_detail` why.",
 )
 LOG_OPENED: Final = Event(
     "CBG900",
@@ -205,12 +207,13 @@ def own_record(
     `subject`: the change that it is about, if any; `more`: members of Unmapped.
     """
     number, name, type_uid = activity("other")
+    status_id, severity_id = _OF_FATES.get(more.get("fate", ""), (_SUCCESS, INFORMATIONAL))
     record = Record(
         activity_id=number,
         activity_name=name,
         type_uid=type_uid,
-        severity_id=INFORMATIONAL,
-        status_id=_SUCCESS,
+        severity_id=severity_id,
+        status_id=status_id,
         time=round(time.time() * 1000),
         message=event.message(operation),
         metadata=metadata(event, subject, tenant),

@@ -14,9 +14,10 @@ from gateway.audit.call_record import FLOOR, Activity, Level, Levels
 from gateway.audit.events import Event, own_record
 from gateway.audit.export import Exporter
 from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN, Entry, unresolved
-from gateway.audit.record import OpenIntent, Task
+from gateway.audit.record import OpenIntent
 from gateway.audit.redaction import Redactor
 from gateway.audit.settings import LevelRule
+from gateway.audit.task_record import TaskActivity
 from gateway.audit.writer import Refused, Writer
 from gateway.errors import GatewayError
 
@@ -180,19 +181,13 @@ class Audit:
         """
         self._write(events.STREAM_PROGRESSED, activity)
 
-    def task_ended(self, task: Task, tenant: str, operation: str) -> None:
-        """The end of asynchronous work.
+    async def task_ended(self, activity: TaskActivity) -> None:
+        """The end of work at CBR; returns once it is on disk.
 
-        `task.submission` is the id of the call that started it, if one of ours did; `operation` its
-        RPC.
+        Raises Refused where it cannot be written now.
         """
-        self.own(
-            events.TASK_ENDED,
-            subject=task.submission,
-            tenant=tenant,
-            operation=operation,
-            task=task,
-        )
+        if self._writer is not None:
+            await self._writer.durable(Entry(activity.body()))
 
     # Below
     # ----------------------------------------------------------------------------------------------

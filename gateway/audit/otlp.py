@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import (
+    SEVERITY_NUMBER_ERROR,
     SEVERITY_NUMBER_INFO,
     SEVERITY_NUMBER_WARN,
     LogRecord,
@@ -32,8 +33,11 @@ from gateway.regular_file import read_file
 _SCOPE: Final = "cbrgateway.audit"
 _PORT: Final = 4317
 _MS: Final = 1_000_000
-_MEDIUM: Final = 3
-"""The severity of OCSF from which on a record is a warning."""
+_SEVERITIES: Final = {
+    3: (SEVERITY_NUMBER_WARN, "WARN"),
+    4: (SEVERITY_NUMBER_ERROR, "ERROR"),
+}
+"""By OCSF's severity: medium and high. The others are information."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -109,17 +113,38 @@ def _record(line: bytes) -> LogRecord:
         "cbrgateway.tenant": marks.get("tenant_uid", ""),
         "cbrgateway.call": marks.get("correlation_uid", ""),
         "cbrgateway.sequence": unmapped["sequence"],
+        **_of_task(row),
     }
-    warns = row["severity_id"] >= _MEDIUM
+    number, text = _SEVERITIES.get(row["severity_id"], (SEVERITY_NUMBER_INFO, "INFO"))
     return LogRecord(
         time_unix_nano=row["time"] * _MS,
         observed_time_unix_nano=time.time_ns(),
-        severity_number=SEVERITY_NUMBER_WARN if warns else SEVERITY_NUMBER_INFO,
-        severity_text="WARN" if warns else "INFO",
+        severity_number=number,
+        severity_text=text,
         event_name=unmapped["event"],
         body=body,
         attributes=_attributes(known),
     )
+
+
+def _of_task(row: dict[str, Any]) -> dict[str, Any]:
+    """How a task ended, and what it was about."""
+    task = row["unmapped"].get("task")
+    if task is None:
+        return {}
+    known = {
+        "task": task["uid"],
+        "task_type": task.get("type", ""),
+        "outcome": task.get("outcome", ""),
+        "code": task.get("code", ""),
+        "policy": task.get("policy", ""),
+        "status_id": row["status_id"],
+        "status_code": row.get("status_code", ""),
+        "status_detail": row.get("status_detail", ""),
+        "project": row["cloud"].get("project_uid", ""),
+        **{f"resource.{each['type']}": each["uid"] for each in row.get("resources", ())},
+    }
+    return {f"cbrgateway.{name}": value for name, value in known.items()}
 
 
 def _attributes(values: dict[str, Any]) -> Iterable[KeyValue]:

@@ -6,7 +6,7 @@ What a failed or cut write left behind is passed over.
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +20,14 @@ from gateway.audit.segments import SegmentFile, Unreadable, counted, lines_of, r
 Row = dict[str, Any]
 """One record as its JSON object."""
 _YEAR_10000_MS: Final = 253_402_300_800_000
+_STATUSES: Final = {1: "succeeded", 2: "failed"}
+_FATES: Final = {"DONE": "succeeded", "NOTHING": "failed", "PENDING": "pending"}
+_ENDS: Final = frozenset({"OUTCOME", "RECONCILED", "STREAM_END"})
+OUTCOMES: Final = (
+    *("succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"),
+    *("refused", "pending", "unknown"),
+)
+_DELETION: Final = "VaultService/DeleteVault"
 _Dated = tuple[int, Row]
 """A record and the latest time, in milliseconds, that its writer had written up to it."""
 
@@ -51,11 +59,17 @@ class _Resource(Struct, frozen=True):
     uid: str
 
 
+class _Task(Struct, frozen=True):
+    type: str = ""
+    outcome: str = ""
+
+
 class _Kind(Struct, frozen=True):
     stage: str
     event: str
     fate: str = ""
     replayed: bool = False
+    task: _Task = _Task()
 
 
 class _Presentable(Struct, frozen=True):
@@ -66,7 +80,10 @@ class _Presentable(Struct, frozen=True):
     actor: _Actor
     api: _Api
     unmapped: _Kind
+    end_time: int = 0
+    status_id: int = 0
     status_code: str = ""
+    status_detail: str = ""
     resources: tuple[_Resource, ...] = ()
 
 
@@ -78,42 +95,90 @@ _row_of: Final = msgspec.json.Decoder(Row)
 class Query:
     """What is wanted; an empty member matches everything.
 
-    `operation` matches a part of it, `since` is milliseconds since 1970.
+    `operation` matches a part of it; `since` and `until` are milliseconds since 1970, of the end
+    where a record tells one; `parents`: ids of the vaults that `resource` was in, so that it
+    was deleted with them.
     """
 
     tenant: str = ""
+    principal: str = ""
     operation: str = ""
+    outcome: str = ""
     resource: str = ""
     uid: str = ""
     since: int = 0
+    until: int = 0
     own: bool = False
     """Also the records in which the log speaks of itself."""
+    parents: frozenset[str] = frozenset()
 
     def matches(self, row: Row) -> bool:
         marks = row["metadata"]
+        moment = row.get("end_time") or row["time"]
         return (
-            row["time"] >= self.since
+            moment >= self.since
+            and (not self.until or moment < self.until)
+            and self.principal in {"", row["actor"].get("user", {}).get("name")}
+            and self.outcome in {"", outcome(row)}
             and (self.own or row["unmapped"]["stage"] != "LOG")
             and self.tenant in {"", marks.get("tenant_uid")}
             and self.operation.lower() in row["api"]["operation"].lower()
             and self.uid in {"", marks.get("correlation_uid")}
-            and (
-                not self.resource
-                or any(each["uid"] == self.resource for each in row.get("resources", ()))
-            )
+            and (not self.resource or self._concerns(row))
         )
+
+    def _concerns(self, row: Row) -> bool:
+        named = {each["uid"] for each in row.get("resources", ())}
+        with_parent = _deletes(row) and not self.parents.isdisjoint(named)
+        return self.resource in named or with_parent
+
+
+def outcome(row: Row) -> str:
+    """How what a record is about ended, in one word; empty where it is no end."""
+    kind = row["unmapped"]
+    if kind.get("stage") == "TASK_TERMINAL":
+        return kind.get("task", {}).get("outcome", "") or "unknown"
+    if kind["event"] == "CALL_REFUSED":
+        return "refused"
+    if "fate" in kind:
+        return _FATES.get(kind["fate"], "unknown")
+    return _STATUSES.get(row.get("status_id", 0), "") if kind.get("stage") in _ENDS else ""
+
+
+def _deletes(row: Row) -> bool:
+    """Whether it is about the deletion of a vault with all that is in it."""
+    task = row["unmapped"].get("task", {})
+    return bool(task.get("type") == "VAULT_DELETE" or row["api"]["operation"] == _DELETION)
 
 
 def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
     """All that match, by time; records of one writer stay in their order.
 
-    Holds one segment of each writer at a time.
+    Holds one segment of each writer at a time. Where a resource is asked for, the log is read
+    twice: first for what it was in.
     """
+    if query.resource:
+        query = replace(query, parents=_parents(directory, query.resource))
+    for row in _by_time(directory, unreadable):
+        if query.matches(row):
+            yield row
+
+
+def _parents(directory: Path, resource: str) -> frozenset[str]:
+    """Ids of the vaults that a resource was in."""
+    found: set[str] = set()
+    for row in _by_time(directory, lambda _segment, _error: None):
+        named = row.get("resources", ())
+        if any(each["uid"] == resource for each in named):
+            found |= {each["uid"] for each in named if each["type"] == "vault"}
+    return frozenset(found - {resource})
+
+
+def _by_time(directory: Path, unreadable: Unreadable) -> Iterator[Row]:
     for _, row in heapq.merge(
         *(_dated(_rows(files, unreadable)) for files in segments(directory).values()), key=_moment
     ):
-        if query.matches(row):
-            yield row
+        yield row
 
 
 def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
@@ -211,10 +276,13 @@ def told(row: Row) -> str:
         response.get("error", ""),
         unmapped.get("fate", ""),
         "replayed" if unmapped.get("replayed") else "",
+        "caught up" if unmapped.get("task", {}).get("caught_up") else "",
+        row.get("status_detail", ""),
     )
     end = " ".join(part for part in ended if part)
     text = (
-        f"{moment}Z {unmapped['event']:18} {who} {row['api']['operation']} {what} {end}"
+        f"{moment}Z {unmapped['event']:18} {outcome(row) or '-':13} {who}"
+        f" {row['api']['operation']} {what} {end}"
         f" {row['metadata'].get('correlation_uid', '')}".rstrip()
     )
     return "".join(

@@ -7,7 +7,7 @@ number and MAC.
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 OCSF_VERSION: Final = "1.5.0"
 _CLASS: Final = 6003
@@ -206,12 +206,21 @@ class Stream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 
 
 class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`submission`: the change that started it."""
+    """`submission`: the change that started it; `policy`: the name, or else the id, of the policy
+    whose run did.
+
+    `outcome`: succeeded, failed, timed_out, skipped, partly_failed, gone or other; `code`: CBR's,
+    of why; `caught_up`: it ended while no gateway polled its project.
+    """
 
     uid: str
     type: str = ""
     status: str = ""
+    outcome: str = ""
+    code: str = ""
     submission: str = ""
+    policy: str = ""
+    caught_up: bool = False
 
 
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -242,7 +251,10 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One record, without what the chain adds. Times are milliseconds since 1970, UTC."""
+    """One record, without what the chain adds. Times are milliseconds since 1970, UTC.
+
+    `end_time`, `status` and `status_detail`: of a task that ended; the first by CBR's clock.
+    """
 
     class_uid: Literal[6003] = 6003
     category_uid: Literal[6] = 6
@@ -260,7 +272,10 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cloud: Cloud
     resources: tuple[Resource, ...] = ()
     duration: int = 0
+    end_time: int | UnsetType = UNSET
+    status: str | UnsetType = UNSET
     status_code: str = ""
+    status_detail: str | UnsetType = UNSET
     unmapped: Unmapped
 
 

@@ -11,34 +11,65 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cbrgateway.v1 import task_pb2, types_pb2
+import structlog
+from cbrgateway.v1 import policy_pb2, task_pb2, types_pb2
 
 from gateway.changes.correlation import RESOLVED
+from gateway.changes.record import OperationDetail
 from gateway.changes.submissions import Submissions
+from gateway.changes.task_facts import Facts, facts_of
+from gateway.errors import GatewayError
 from gateway.watch.ends import EndedTask
 from gateway.watch.tracker import TaskTracker
 
+_MOST_POLICIES: Final = 1000
 _MOST: Final = 100_000
 """Tasks of which it is remembered that they are followed."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
     """How a task ended.
 
-    `submission`, `rpc` and `tenant`: the change that started it, empty where none of this gateway
-    did; `status` is GONE for a task that CBR does not know any more. `caught_up`: it ended while no
-    gateway polled.
+    `submission`, `rpc` and `principal`: the change that started it, empty where none of this
+    gateway did. `policy`: the name of the policy whose run did, or else its id. `caught_up`: it
+    ended while no gateway polled.
     """
 
     project: str
     task: task_pb2.Task
-    type: str
-    status: str
-    submission: str
-    rpc: str
-    tenant: str
+    facts: Facts
     caught_up: bool
+    submission: str = ""
+    rpc: str = ""
+    tenant: str = ""
+    principal: str = ""
+    policy: str = ""
+
+    @property
+    def type(self) -> str:
+        return task_pb2.TaskType.Name(self.task.type).removeprefix("TASK_TYPE_")
+
+    def warn(self) -> None:
+        """Says it in the log, for work that did not succeed."""
+        if self.facts.outcome == "succeeded":
+            return
+        known = {
+            "task": self.task.id,
+            "type": self.type,
+            "outcome": self.facts.outcome,
+            "project": self.project,
+            "reason": self.facts.reason,
+            "code": self.facts.code,
+            "why": self.facts.text,
+            "policy_name": self.policy,
+            "submission": self.submission,
+            **dict(self.facts.resources),
+        }
+        said = {name: value for name, value in known.items() if value}
+        log.warning("a task did not succeed", caught_up=self.caught_up, **said)
 
 
 Listener = Callable[[TaskEnd], Awaitable[None]]
@@ -47,11 +78,13 @@ Listener = Callable[[TaskEnd], Awaitable[None]]
 
 @dataclass(slots=True)
 class TaskEnds:
-    """One per process."""
+    """One per process. `tenant_of`: who has a project."""
 
     submissions: Submissions
     tracker: TaskTracker
+    tenant_of: Callable[[str], str]
     listeners: list[Listener]
+    _policies: dict[tuple[str, str], str] = field(default_factory=dict)
     _followed: dict[str, None] = field(default_factory=dict)
     _following: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -64,22 +97,43 @@ class TaskEnds:
         submission = await self.submissions.owner(ended.project, task)
         if submission is None:
             return False
-        op = await self.submissions.operations.get(submission) if submission else None
-        end = TaskEnd(
-            project=ended.project,
-            task=task,
-            type=task_pb2.TaskType.Name(task.type).removeprefix("TASK_TYPE_"),
-            status="GONE"
-            if ended.gone
-            else task_pb2.TaskStatus.Name(task.status).removeprefix("TASK_STATUS_"),
-            submission=submission,
-            rpc=op.rpc if op is not None else "",
-            tenant=op.tenant if op is not None else "",
-            caught_up=ended.caught_up,
-        )
+        end = await self._described(ended, submission)
         for listener in self.listeners:
             await listener(end)
+        end.warn()
         return True
+
+    async def _described(self, ended: EndedTask, submission: str) -> TaskEnd:
+        task, project = ended.task, ended.project
+        op = await self.submissions.operations.get(submission) if submission else None
+        return TaskEnd(
+            project=project,
+            task=task,
+            facts=facts_of(task, gone=ended.gone),
+            caught_up=ended.caught_up,
+            submission=submission,
+            rpc=op.rpc if op is not None else "",
+            tenant=op.tenant if op is not None else self.tenant_of(project),
+            principal=OperationDetail.of(op.detail).principal if op is not None else "",
+            policy=await self._policy(project, task.policy_id) if task.policy_id else "",
+        )
+
+    async def _policy(self, project: str, policy_id: str) -> str:
+        """The name of a policy, as it was when it was first asked for; else its id."""
+        if (known := self._policies.get((project, policy_id))) is not None:
+            return known
+        asked = policy_pb2.GetPolicyRequest(policy_id=policy_id)
+        try:
+            answer = await self.tracker.source.reader.read(
+                asked, policy_pb2.GetPolicyResponse, project
+            )
+        except GatewayError:
+            return policy_id
+        name = answer.policy.name if answer is not None and answer.policy.name else policy_id
+        self._policies[project, policy_id] = name
+        for oldest in list(self._policies)[: max(0, len(self._policies) - _MOST_POLICIES)]:
+            del self._policies[oldest]
+        return name
 
     # Projects that are polled only while somebody waits
     # ----------------------------------------------------------------------------------------------

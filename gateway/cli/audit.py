@@ -125,7 +125,22 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     metavar="TEXT",
     help="Records of RPCs whose name holds the text, such as DeleteVault.",
 )
-@click.option("--resource", default="", metavar="ID", help="Records about the object of this id.")
+@click.option(
+    "--principal", default="", metavar="NAME", help="Records of this caller, and of its work."
+)
+@click.option(
+    "--outcome",
+    default="",
+    metavar="WORD",
+    help="Records of what ended so: succeeded, failed, timed_out, partly_failed, skipped, gone,"
+    " refused, pending or unknown.",
+)
+@click.option(
+    "--resource",
+    default="",
+    metavar="ID",
+    help="Records about the object of this id, and about the deletion of the vault that it was in.",
+)
 @click.option(
     "--call",
     "uid",
@@ -137,15 +152,25 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
     "--since",
     default="",
     metavar="TIME",
-    help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d.",
+    help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d; of work:"
+    " by when it ended.",
+)
+@click.option(
+    "--until", default="", metavar="TIME", help="Records before a time, written as for --since."
 )
 @click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself.")
 @_json_lines
-def query(*, directory: Path, since: str, as_json: bool, **wanted: object) -> None:
+def query(*, directory: Path, since: str, until: str, as_json: bool, **wanted: object) -> None:
     """Search the records; every option narrows the search."""
     from gateway.audit import query as records
 
-    wish: Query = records.Query(since=_moment(since), **wanted)  # type: ignore[arg-type]
+    if wanted["outcome"] not in {"", *records.OUTCOMES}:
+        raise click.BadParameter(
+            f"{wanted['outcome']!r} is no outcome. Write one of {', '.join(records.OUTCOMES)}",
+            param_hint="--outcome",
+        )
+    times = {"since": _moment(since, "--since"), "until": _moment(until, "--until")}
+    wish: Query = records.Query(**times, **wanted)  # type: ignore[arg-type]
     with _unreadable() as unreadable:
         _show(records.rows(directory, wish, unreadable), as_json=as_json)
 
@@ -239,7 +264,7 @@ def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
         click.echo(json.dumps(row, ensure_ascii=True) if as_json else told(row))
 
 
-def _moment(text: str) -> int:
+def _moment(text: str, option: str) -> int:
     """Milliseconds since 1970. Raises BadParameter."""
     if not text:
         return 0
@@ -250,7 +275,7 @@ def _moment(text: str) -> int:
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is no time. Write it as 2026-11-23T08:00Z, or an age as 90m, 12h or 7d",
-            param_hint="--since",
+            param_hint=option,
         ) from None
     # Without a zone it is the local time of whoever asks.
     return round(moment.timestamp() * 1000)

@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.state import SingleKeyValue, StoreDown
 from gateway.watch.row import Row
 from gateway.watch.settings import WatchSettings
-from gateway.watch.table import NEVER, News, Table
+from gateway.watch.table import News, Table
 
 _WITHIN_S: Final = 3.0
 """How long those who hear of ends may keep a poll."""
@@ -104,16 +104,18 @@ class Ends:
         self._stored = stored
         return self._cursor
 
-    async def tell(self, table: Table, now_us: int) -> None:
-        """Tells what the table shows and was not told. `now_us`: CBR's time."""
-        if table.low_watermark_us == NEVER:
-            return
+    async def tell(self, table: Table, now_us: int, *, whole: bool) -> None:
+        """Tells what the table shows and was not told.
+
+        `now_us`: CBR's time. `whole`: the poll has listed everything, so that what it has not shown
+        has not ended.
+        """
         now = self._clock.time()
         # In the first life of all, what ended before it is nobody's news.
         began_us = now_us - round((self._clock.monotonic() - self._began) * 1e6)
         cursor = self._cursor or Cursor(now, began_us)
         caught_up = now - cursor.made > _LATE * self._settings.idle_s
-        if caught_up and table.low_watermark_us > cursor.floor_us:
+        if caught_up and whole and table.low_watermark_us > cursor.floor_us:
             log.warning(
                 "ends of tasks from while no gateway polled may be missing: there were too many",
                 project=self._project,
@@ -126,7 +128,7 @@ class Ends:
         self._fresh = {task_id: row for task_id, row in due.items() if row and task_id not in told}
         # Not by a moment that only one strange row tells.
         latest_us = min(table.newest_us, now_us)
-        floor_us = max(cursor.floor_us, latest_us - self._settings.lag_us)
+        floor_us = max(cursor.floor_us, latest_us - self._settings.lag_us if whole else 0)
         await self._keep(self._newer(table, cursor, due, told, floor_us))
 
     def _untold(self, table: Table, cursor: Cursor) -> dict[str, Row | None]:
@@ -188,12 +190,11 @@ class Ends:
             if task_id not in table.rows and task_id not in told and task_id not in self._mine
         )
         opened = dict.fromkeys((*table.open, *unseen, *(due.keys() - told)))
-        return Cursor(
-            self._clock.time(),
-            floor_us,
-            tuple(opened)[:_MOST_OPEN],
-            {task_id: at_us for task_id, at_us in ended.items() if at_us >= floor_us},
-        )
+        ended = {task_id: at_us for task_id, at_us in ended.items() if at_us >= floor_us}
+        if len(ended) > self._settings.keep_tasks:
+            floor_us = sorted(ended.values())[-self._settings.keep_tasks]
+            ended = {task_id: at_us for task_id, at_us in ended.items() if at_us >= floor_us}
+        return Cursor(self._clock.time(), floor_us, tuple(opened)[:_MOST_OPEN], ended)
 
     async def _keep(self, newer: Cursor) -> None:
         before, self._cursor = self._cursor, newer

@@ -256,7 +256,8 @@ class Poller:
         except KeyError:
             return
         now_s = cbr.earliest if cbr is not None else self._clock.time()
-        await self._ends.tell(self.table, round(now_s * 1e6))
+        whole = self.failure is None and self.whole
+        await self._ends.tell(self.table, round(now_s * 1e6), whole=whole)
 
     # One poll
     # ----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from gateway.watch.poller import Observe, Poller, Source
 from gateway.watch.settings import WatchSettings
 from gateway.watch.table import NEVER, News
 
+_SPREAD_S: Final = 0.02
 _LOOK_S: Final = 5.0
 """Time between two looks at which projects are served."""
 
@@ -239,9 +240,12 @@ class TaskTracker:
         """Has every project polled that is served."""
         while True:
             served = set(self.projects())
-            for project in served - self._kept:
-                self.use(project, waiting=False)
             for project in self._kept - served:
+                self._kept.discard(project)
                 self.leave(project, waiting=False)
-            self._kept = served
+            for project in served - self._kept:
+                self._kept.add(project)
+                self.use(project, waiting=False)
+                # The first polls of many projects are spread.
+                await self.clock.sleep(_SPREAD_S)
             await self.clock.sleep(_LOOK_S)

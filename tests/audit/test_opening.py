@@ -24,6 +24,7 @@ from gateway.audit.recovery import Unusable, locked
 from gateway.audit.segments import record_header, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import StdoutSink
+from gateway.audit.task_record import TaskActivity
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock
 from gateway.state import StoreSettings, open_store
@@ -305,10 +306,12 @@ async def test_streams_and_tasks_leave_their_records(tmp_path):
         audit.stream_started(read())
         audit.stream_progressed(read())
         audit.ended(events.STREAM_ENDED, read())
-        audit.task_ended(
-            Task(uid="t", status="SUCCEEDED", submission="call-1"),
-            "payments",
-            "CheckpointService/CreateCheckpoint",
+        await audit.task_ended(
+            TaskActivity(
+                Task(uid="t", status="SUCCEEDED", outcome="succeeded", submission="call-1"),
+                "project",
+                operation="CheckpointService/CreateCheckpoint",
+            )
         )
     found = records(tmp_path)
     assert [row["unmapped"]["stage"] for row in found] == [

@@ -22,12 +22,12 @@ SLOW = Pace(Mode.TIME, duration_s=3600)
 
 @contextlib.asynccontextmanager
 async def life(cloud, state, told, follow="always"):
-    """One life of a gateway; `told` gets (task, status, caught up) of each end."""
+    """One life of a gateway; `told` gets (task, outcome, caught up) of each end."""
     sections = {"watch": WATCH | {"follow": follow}, "tasks": FAST, "quota": {"markers": False}}
     config = config_for(cloud.base_url, sections).model_copy(update={"state": state})
 
     async def tell(end):
-        told.append((end.task.id, end.status, end.caught_up))
+        told.append((end.task.id, end.facts.outcome, end.caught_up))
 
     async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
         app.ends.listeners.append(tell)
@@ -52,7 +52,7 @@ async def test_work_that_nobody_watches_and_no_caller_began_is_told_when_it_ends
             end_task(world, task, status)
         wanted = {
             (task.id, status, False)
-            for task, status in zip(tasks, ("SUCCEEDED", "FAILED", "TIMED_OUT"), strict=True)
+            for task, status in zip(tasks, ("succeeded", "failed", "timed_out"), strict=True)
         }
         await until(lambda: set(told) == wanted)
     assert len(told) == 3
@@ -76,9 +76,9 @@ async def test_what_ended_while_no_gateway_ran_is_told_by_the_next(tmp_path):
             await until(lambda: len(again) == 2)
             end_task(world, after := start_task(world))
             await until(lambda: len(again) == 3)
-    assert told == [(before.id, "SUCCEEDED", False)]
-    assert set(again[:2]) == {(during.id, "FAILED", True), (between.id, "FAILED", True)}
-    assert again[2][:2] == (after.id, "SUCCEEDED")
+    assert told == [(before.id, "succeeded", False)]
+    assert set(again[:2]) == {(during.id, "failed", True), (between.id, "failed", True)}
+    assert again[2][:2] == (after.id, "succeeded")
 
 
 async def test_an_end_that_could_not_be_kept_is_told_again(tmp_path):
@@ -95,7 +95,7 @@ async def test_an_end_that_could_not_be_kept_is_told_again(tmp_path):
         end_task(world, task := start_task(world))
         await until(lambda: told)
         await asyncio.sleep(2 * WATCH["idle_s"])
-    assert told == [(task.id, "SUCCEEDED", False)]
+    assert told == [(task.id, "succeeded", False)]
 
 
 async def test_replicas_tell_each_end_once(tmp_path):
@@ -147,7 +147,7 @@ async def test_a_task_is_told_with_the_change_that_began_it():
         end_task(world, other := start_task(world))
         await until(lambda: len(ended) == 3)
     whose = {end.task.id: (end.submission, end.rpc, end.tenant) for end in ended}
-    assert whose.pop(other.id) == ("", "", "")
+    assert whose.pop(other.id) == ("", "", "payments")
     assert set(whose.values()) == {
         (answer.submission.id, "CheckpointService/CreateCheckpoint", "payments")
     }
