@@ -3,7 +3,7 @@
 import asyncio
 
 
-async def until_true(true, within_s=20.0):
+async def until_true(true, within_s=60.0):
     async with asyncio.timeout(within_s):
         while not await true():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
