@@ -43,6 +43,7 @@ class Failure:
 
     `refusal`: a value of Refusal. `pushback`: the delay is sent as `grpc-retry-pushback-ms`, too.
     `retry_after_s`: the delay where CBR names none. `lasting`: repeating alone does not help.
+    `about`: kind of the object that an error of CBR is about.
     """
 
     code: code_pb2.Code.ValueType
@@ -51,6 +52,7 @@ class Failure:
     retry_after_s: float | None = None
     advice: str = ""
     lasting: bool = False
+    about: str = ""
 
     @property
     def denied(self) -> bool:
@@ -90,6 +92,7 @@ def _declared(value: EnumValueDescriptor) -> Failure:
         float(failure.retry_after_s) or None,
         failure.advice,
         failure.lasting or failure.code in _LASTING,
+        failure.about,
     )
 
 

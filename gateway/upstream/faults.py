@@ -229,7 +229,7 @@ def to_gateway_error(
         reason,
         message + ".",
         violations=violations,
-        resource=_resource(reason_name, subject, named),
+        resource=_resource(follows.about, subject, named),
         retry_after_s=follows.retry_after_s,
         upstream=facts,
         metadata={"permission": binding.permission} if reason_name == "UPSTREAM_PERMISSION" else {},
@@ -290,13 +290,13 @@ def _fields(error: UpstreamError, binding: Binding, meaning: str) -> tuple[Viola
     )
 
 
-def _resource(reason: str, subject: Mapping[str, str], named: Mapping[str, str]) -> Resource | None:
-    if not reason.endswith(("NOT_FOUND", "EXISTS", "BUSY", "IN_USE", "LOCKED")):
+def _resource(about: str, subject: Mapping[str, str], named: Mapping[str, str]) -> Resource | None:
+    if not about:
         return None
     of_kind = {
-        v: kind
-        for v, (by_variable, kind) in _NOT_FOUND_BY_VARIABLE.items()
-        if _kind_word(by_variable) == _kind_word(reason)
+        variable: kind
+        for variable, (reason, kind) in _NOT_FOUND_BY_VARIABLE.items()
+        if REASONS[reason_of(reason)].about == about
     }
     for variable, kind in of_kind.items():
         if variable in subject:
@@ -311,7 +311,3 @@ def _resource(reason: str, subject: Mapping[str, str], named: Mapping[str, str])
     return Resource(
         _NOT_FOUND_BY_VARIABLE.get(variable, ("", variable.removesuffix("_id")))[1], name
     )
-
-
-def _kind_word(reason: str) -> str:
-    return reason.removesuffix("_NOT_FOUND").removesuffix("_EXISTS").removesuffix("_LOCKED")

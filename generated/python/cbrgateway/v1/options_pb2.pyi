@@ -442,6 +442,7 @@ class Failure(_message.Message):
     RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
     ADVICE_FIELD_NUMBER: _builtins.int
     LASTING_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
     code: _code_pb2.Code.ValueType
     """The gRPC code of the error."""
     refusal: Global___Refusal.ValueType
@@ -456,6 +457,8 @@ class Failure(_message.Message):
     """What the message of an error of CBR says to do about it. Empty: nothing that its meaning does not say."""
     lasting: _builtins.bool
     """True when repeating alone does not help, for codes that do not say so: UNAUTHENTICATED, PERMISSION_DENIED, FAILED_PRECONDITION and UNIMPLEMENTED do."""
+    about: _builtins.str
+    """Kind of the object that an error of CBR is about, as in ResourceInfo; `object`: whatever the path of the call names last. Empty: it is about none."""
     def __init__(
         self,
         *,
@@ -465,10 +468,11 @@ class Failure(_message.Message):
         retry_after_s: _builtins.int = ...,
         advice: _builtins.str = ...,
         lasting: _builtins.bool = ...,
+        about: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "code", b"code", "lasting", b"lasting", "pushback", b"pushback", "refusal", b"refusal", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "advice", b"advice", "code", b"code", "lasting", b"lasting", "pushback", b"pushback", "refusal", b"refusal", "retry_after_s", b"retry_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
