@@ -39,12 +39,7 @@ class WatchHandlers:
         self, call: Call, request: task_pb2.WatchTasksRequest, stream: Stream
     ) -> None:
         wanted = request.filter
-        if wanted.task_ids and wanted.submission_ids:
-            raise field_invalid(
-                "filter", "names tasks and submissions; name one of the two", "one_of"
-            )
-        for index, task_id in enumerate(wanted.task_ids):
-            _check_id(f"filter.task_ids[{index}]", task_id)
+        _check(wanted)
         hub, project = self.hub, _project(call)
         cursor = (
             hub.tokens.read(request.resume_token, owner_of(call.scope, wanted))
@@ -122,6 +117,13 @@ def _project(call: Call) -> str:
 
 def _seconds(duration: Any) -> float:  # noqa: ANN401 - the generated Duration has no stub for this
     return float(duration.ToNanoseconds()) / 1e9
+
+
+def _check(wanted: task_pb2.TaskFilter) -> None:
+    if wanted.task_ids and wanted.submission_ids:
+        raise field_invalid("filter", "names tasks and submissions; name one of the two", "one_of")
+    for index, task_id in enumerate(wanted.task_ids):
+        _check_id(f"filter.task_ids[{index}]", task_id)
 
 
 def _check_id(path: str, task_id: str) -> None:
