@@ -25,10 +25,13 @@ from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
 from gateway.changes.ledger import Ledger
 from gateway.changes.owners import TaskOwners
+from gateway.changes.planning import Planner
 from gateway.changes.record import request_of
 from gateway.changes.recovery import REFRESH_S, Recovery
+from gateway.changes.repeats import OpenOutcomes
 from gateway.changes.room import Room
 from gateway.changes.runner import ChangeRunner
+from gateway.changes.settling import Settling
 from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
@@ -37,6 +40,7 @@ from gateway.limits.admission import Admission
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
+from gateway.limits.pricing import Pricer
 from gateway.limits.recount import Recounter
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
@@ -216,12 +220,18 @@ def _servers(
     config: Config, way: _Way, quota: "_Quota", watched: _Watched, serving: Serving
 ) -> Servers:
     own = (
-        QuotaHandlers(quota.changes, way.tokens, way.clock).by_rpc()
+        QuotaHandlers(
+            pricer=quota.pricer,
+            operations=quota.changes.operations,
+            recovery=quota.recovery,
+            tokens=way.tokens,
+            clock=way.clock,
+        ).by_rpc()
         | TaskHandlers(quota.submissions, way.tokens).by_rpc()
         | by_rpc(WatchHandlers(watched.hub, quota.submissions))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
-    forward = Forward(way.client, quota.changes, watched.enricher, watched.hub)
+    forward = Forward(way.catalog, way.client, quota.changes, watched.enricher, watched.hub)
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
     return Servers(config.server, served, way.catalog.services())
 
@@ -301,7 +311,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: "_Quota") -> Observab
         breakers=way.breakers,
         shares=way.shares,
         snapshots=way.snapshots,
-        overrides=quota.changes.overrides,
+        overrides=quota.pricer.overrides,
         scopes=lambda: quota.scopes,
         reloader=app.reloader,
         clock=way.clock,
@@ -434,18 +444,25 @@ class _Quota:
             heartbeat=submissions.heartbeat,
         )
         self.admission = Admission(store.rates, store.leases, self._overrides, clock)
+        self.pricer = Pricer(self._overrides, store.counters, recounter, reader, clock)
         self.changes = ChangeRunner(
-            operations=store.operations,
-            counters=store.counters,
-            overrides=self._overrides,
+            pricer=self.pricer,
+            planner=Planner(
+                reader=reader,
+                clock=clock,
+                heartbeat=submissions.heartbeat,
+                remote_clock=client.remote_clock,
+                markers=config.quota.markers,
+                recovers=config.quota.recovery,
+                correlates=config.tasks.correlate,
+            ),
             ledger=ledger,
+            settling=Settling(ledger, recounter, self.recovery, submissions),
+            outcomes=OpenOutcomes(store.operations, self.recovery),
+            operations=store.operations,
             recounter=recounter,
-            recovery=self.recovery,
-            submissions=submissions,
-            reader=reader,
             client=client,
             clock=clock,
-            markers=config.quota.markers,
             room=Room(store.operations, reader, client),
         )
 

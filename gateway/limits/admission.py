@@ -1,7 +1,8 @@
 """Lets calls in: rates and concurrency slots, before a request is read."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -79,7 +80,14 @@ class Admission:
     async def _occupy(self, slots: Sequence[Applied], holder: str) -> None:
         if not slots:
             return
-        leased = await self.leases.lease(holder, [applied.slot() for applied in slots], LEASE_S)
+        wanted = [applied.slot() for applied in slots]
+        try:
+            leased = await self.leases.lease(holder, wanted, LEASE_S)
+        except asyncio.CancelledError:
+            # The caller has gone; the slots may have been taken all the same.
+            with suppress(StoreDown):
+                await self.leases.free(holder, [slot.key for slot in wanted])
+            raise
         if isinstance(leased, Refused):
             raise refusals.too_many(leased.shortages, slots)
         failpoint.reach("after_slots")

@@ -8,9 +8,11 @@ from cbrgateway.v1 import vault_pb2
 from google.protobuf.message import Message
 
 from gateway.changes import unmarked
-from gateway.changes.runner import Change, ChangeRunner
+from gateway.changes.change import Change
+from gateway.changes.runner import ChangeRunner
 from gateway.rpc.call import Call
 from gateway.upstream.account import Account
+from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.read_back import read_request
 from gateway.watch.enricher import TaskEnricher
@@ -21,6 +23,7 @@ from gateway.watch.hub import Hub
 class Forward:
     """One per process; `carry_out` is the handler."""
 
+    catalog: Catalog
     client: Client
     changes: ChangeRunner
     enricher: TaskEnricher
@@ -74,7 +77,7 @@ class Forward:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is
         looked up all the same.
         """
-        read = self.changes.reader.catalog.asked_by(vault_pb2.ListVaultTagsRequest())
+        read = self.catalog.asked_by(vault_pb2.ListVaultTagsRequest())
         reply = await self.client.read(
             read,
             read_request(read, request),

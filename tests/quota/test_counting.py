@@ -69,7 +69,7 @@ async def again(cloud, folder, *limits, **sections):
 
 @pytest.mark.parametrize("fault", WORDS)
 async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault, monkeypatch):
-    monkeypatch.setattr("gateway.upstream.client.READ_CAP_S", 1.0)
+    monkeypatch.setattr("gateway.upstream.reads.READ_CAP_S", 1.0)
     async with gateway(
         limit("vaults", "global", 3), limit("capacity_gib", "account", 1000)
     ) as world:

@@ -14,19 +14,20 @@ from google.protobuf.message import Message
 from pydantic import ValidationError
 
 from gateway.changes.record import undecided
-from gateway.changes.runner import ChangeRunner
+from gateway.changes.recovery import Recovery
 from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.limits import deltas, refusals
 from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, day_of
+from gateway.limits.pricing import Pricer
 from gateway.limits.recount import Recounter
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
-from gateway.state import OPEN, OperationView, State, Usage
+from gateway.state import OPEN, OperationStore, OperationView, State, Usage
 from gateway.state.parts import in_parts
 from gateway.upstream.amounts import Metric
 from gateway.upstream.paging import PageTokens, plan_page
@@ -99,7 +100,9 @@ def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
 class QuotaHandlers:
     """The handlers, by RPC."""
 
-    changes: ChangeRunner
+    pricer: Pricer
+    operations: OperationStore
+    recovery: Recovery
     tokens: PageTokens
     clock: Clock
 
@@ -111,7 +114,7 @@ class QuotaHandlers:
 
     @handles(quota_pb2.ListLimitsRequest)
     async def list_limits(self, call: Call, request: quota_pb2.ListLimitsRequest) -> Message:
-        scope, overrides = call.quota_scope, self.changes.overrides
+        scope, overrides = call.quota_scope, self.pricer.overrides
         everything = _administers(call)
         seen = [
             limit
@@ -136,15 +139,15 @@ class QuotaHandlers:
                     and metric is not Metric.MEMBERS_PER_BACKUP
                 ):
                     keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
-        found = await self.changes.counters.usage(list(keys))
+        found = await self.pricer.counters.usage(list(keys))
         usages = [
-            _counted(_usage(key, applied.limit, found[key]), self.changes.recounter)
+            _counted(_usage(key, applied.limit, found[key]), self.pricer.recounter)
             for key, applied in sorted(keys.items())
         ]
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
-        found = self.changes.overrides.limits.applied(metric, call.quota_scope)
+        found = self.pricer.overrides.limits.applied(metric, call.quota_scope)
         return [
             applied
             for applied in found
@@ -156,8 +159,8 @@ class QuotaHandlers:
         field, request = request.WhichOneof("change"), unmarked(request)
         assert field is not None
         change: Message = getattr(request, field)
-        scope, reader = call.quota_scope, self.changes.reader
-        binding, limits = reader.catalog.asked_by(change), self.changes.overrides.limits
+        scope, reader = call.quota_scope, self.pricer.reader
+        binding, limits = reader.catalog.asked_by(change), self.pricer.overrides.limits
         call.snapshot.accounts[scope.project].flavor.check(binding)
         read = deltas.read_first(binding, limits, scope)
         current = (
@@ -165,13 +168,13 @@ class QuotaHandlers:
         )
         wanted = deltas.deltas(binding, change, current)
         priced = deltas.priced(wanted, limits, scope, self.clock.time())
-        await self.changes.counted(
+        await self.pricer.counted(
             wanted,
             priced,
             scope.project,
             Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S),
         )
-        found = await self.changes.counters.usage([charge.key for charge, _ in priced])
+        found = await self.pricer.counters.usage([charge.key for charge, _ in priced])
         verdicts = []
         for charge, applied in priced:
             used = found[charge.key]
@@ -209,19 +212,19 @@ class QuotaHandlers:
 
     async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
         tenant = None if _administers(call) else call.quota_scope.tenant
-        async for op in in_parts(self.changes.operations.opened, after, most):
+        async for op in in_parts(self.operations.opened, after, most):
             if tenant in {None, op.tenant}:
                 yield op.position, _reservation(op)
 
     @handles(quota_pb2.SetLimitRequest)
     async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Message:
         limit = _entry(request.limit).limit()
-        await self.changes.overrides.put(limit)
+        await self.pricer.overrides.put(limit)
         return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
 
     @handles(quota_pb2.DeleteLimitRequest)
     async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Message:
-        if not await self.changes.overrides.delete(request.name):
+        if not await self.pricer.overrides.delete(request.name):
             raise _not_found(
                 "limit",
                 request.name,
@@ -235,7 +238,7 @@ class QuotaHandlers:
         self, _call: Call, request: quota_pb2.ReleaseReservationRequest
     ) -> Message:
         name = request.reservation_id
-        op = await self.changes.operations.get(name)
+        op = await self.operations.get(name)
         if op is None or op.state not in OPEN:
             raise _not_found(
                 "reservation",
@@ -250,7 +253,7 @@ class QuotaHandlers:
             raise GatewayError(
                 errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name)
             )
-        await self.changes.recovery.decided(op, carried_out=request.carried_out)
+        await self.recovery.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
 
 

@@ -1,0 +1,39 @@
+"""A change that a caller asks for, and its answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from gateway.errors import UpstreamFacts
+from gateway.limits.limits import Scope
+from gateway.limits.slots import ConcurrencySlots
+from gateway.upstream.account import Account
+from gateway.upstream.change_observer import ChangeObserver
+from gateway.upstream.declaration import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that a caller asks for. `id` names the call and becomes the operation's."""
+
+    id: str
+    binding: Binding
+    request: Any
+    scope: Scope
+    account: Account
+    time_left_s: float | None
+    slots: ConcurrencySlots
+    on_left: Callable[[UpstreamFacts], None]
+    observers: Sequence[ChangeObserver] = ()
+    """Who else must hear of it, before the store does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response, and whether it is that of an earlier call with the same request_id."""
+
+    message: Message
+    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    replayed: bool = False
