@@ -81,14 +81,11 @@ def held(world):
     gc.collect()
     client, ledger = world.app.client, world.app.recovery.ledger
     tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
-    shares = client.factory._shares
     return {
         "changes": len(client._changes._running) + len(client._changes._late),
         "turns": len(client._changes._turns._turns),
         "waits": len(client._waits._open),
-        "connections": sum(
-            shares._max_connections - places._free for places in shares._hosts.values()
-        ),
+        "connections": sum(used + waiting for _, used, waiting in client.factory._shares.use()),
         "budgets": sum(budget.calls for budget in client.factory.budgets._few.values()),
         "ledger": len(ledger.under_way) + len(ledger.owed),
         "slots": tasks.count("ConcurrencySlots._beat"),
