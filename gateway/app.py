@@ -23,12 +23,15 @@ from gateway.audit.record import Task
 from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
+from gateway.changes.freed import Freed
 from gateway.changes.ledger import Ledger
+from gateway.changes.named_tasks import NamedTasks
+from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.owners import TaskOwners
 from gateway.changes.planning import Planner
 from gateway.changes.record import request_of
 from gateway.changes.recovery import REFRESH_S, Recovery
-from gateway.changes.repeats import OpenOutcomes
+from gateway.changes.repeats import Repeats
 from gateway.changes.room import Room
 from gateway.changes.runner import ChangeRunner
 from gateway.changes.settling import Settling
@@ -178,8 +181,8 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
     shares = Shares(transport, config.upstream.transport.max_connections)
     snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
     stack.push_async_callback(snapshots.aclose)
-    read = config, await in_background(lambda: key_files(config))
-    current = Current(snapshots.build(*read))
+    files = await in_background(lambda: key_files(config))
+    current = Current(snapshots.build(config, files))
     key = _token_key(config)
     tokens = PageTokens(key, clock)
     client = Client(catalog, shares, breakers, tokens, clock, meter=observed.upstream)
@@ -197,7 +200,7 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
         breakers=breakers,
         shares=shares,
         snapshots=snapshots,
-        read=read,
+        read=(config, files),
         current=current,
     )
 
@@ -223,7 +226,7 @@ def _servers(
         QuotaHandlers(
             pricer=quota.pricer,
             operations=quota.changes.operations,
-            recovery=quota.recovery,
+            outcomes=quota.outcomes,
             tokens=way.tokens,
             clock=way.clock,
         ).by_rpc()
@@ -431,17 +434,27 @@ class _Quota:
         ledger = Ledger(store.operations, store.counters, on_end, clock, config.quota.settle_s)
         recounter = self._recounter(config, store, reader, clock, ledger)
         self._overrides.subscribe(recounter.forget)
-        self.recovery = Recovery(
+        heartbeat, tasks = submissions.heartbeat, NamedTasks()
+        self.outcomes = OutcomeSearch(
             operations=store.operations,
-            counters=store.counters,
             ledger=ledger,
             recounter=recounter,
-            overrides=self._overrides,
             submissions=submissions,
             reader=reader,
             clock=clock,
             settings=config.quota,
-            heartbeat=submissions.heartbeat,
+            tasks=tasks,
+        )
+        self.recovery = Recovery(
+            operations=store.operations,
+            ledger=ledger,
+            recounter=recounter,
+            overrides=self._overrides,
+            outcomes=self.outcomes,
+            clock=clock,
+            settings=config.quota,
+            heartbeat=heartbeat,
+            tasks=tasks,
         )
         self.admission = Admission(store.rates, store.leases, self._overrides, clock)
         self.pricer = Pricer(self._overrides, store.counters, recounter, reader, clock)
@@ -450,15 +463,22 @@ class _Quota:
             planner=Planner(
                 reader=reader,
                 clock=clock,
-                heartbeat=submissions.heartbeat,
+                heartbeat=heartbeat,
                 remote_clock=client.remote_clock,
                 markers=config.quota.markers,
                 recovers=config.quota.recovery,
                 correlates=config.tasks.correlate,
             ),
             ledger=ledger,
-            settling=Settling(ledger, recounter, self.recovery, submissions),
-            outcomes=OpenOutcomes(store.operations, self.recovery),
+            settling=Settling(
+                ledger=ledger,
+                recounter=recounter,
+                outcomes=self.outcomes,
+                freed=Freed(store.counters, reader, clock, tasks),
+                heartbeat=heartbeat,
+                submissions=submissions,
+            ),
+            repeats=Repeats(store.operations, self.outcomes),
             operations=store.operations,
             recounter=recounter,
             client=client,

@@ -13,7 +13,10 @@ before, is a person's to judge.
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+from cbrgateway.v1 import policy_pb2, types_pb2
+from google.protobuf.message import Message
 
 from gateway.changes.case import Case
 from gateway.changes.record import OperationDetail
@@ -31,7 +34,11 @@ own.
 """
 
 
-def name_in(creation: AnyCreation, request: Any) -> str:  # noqa: ANN401 - the request of any create
+Made: TypeAlias = types_pb2.Vault | policy_pb2.Policy
+"""What creates make without a marker, as CBR lists it."""
+
+
+def name_in(creation: AnyCreation, request: Message) -> str:
     return str(getattr(request, creation.member).name)
 
 
@@ -92,7 +99,7 @@ async def judge(
     return Verdict.OURS, free
 
 
-def _existed(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN401 - a row of any list
+def _existed(row: Made, creation: AnyCreation, case: Case) -> bool:
     """Whether an object was there before the create was sent, as far as is known."""
     trace = case.trace
     if row.id in (trace.namesakes or ()):
@@ -103,9 +110,9 @@ def _existed(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN4
     )
 
 
-def _marked(row: Any) -> bool:  # noqa: ANN401
+def _marked(row: Made) -> bool:
     """Whether an object carries the marker of another operation."""
-    return "tags" in row.DESCRIPTOR.fields_by_name and any(tag.key == MARKER for tag in row.tags)
+    return isinstance(row, types_pb2.Vault) and any(tag.key == MARKER for tag in row.tags)
 
 
 def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> bool:
@@ -128,7 +135,7 @@ def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> b
     ) == name_in(creation, case.request)
 
 
-def _as_sent(row: Any, creation: AnyCreation, case: Case) -> bool:  # noqa: ANN401 - a row of any list
+def _as_sent(row: Made, creation: AnyCreation, case: Case) -> bool:
     sent = case.binding.members(case.request)[creation.member]
     listed = case.reader.catalog.asked_by(creation.listed())
     rows = rows_field(listed.descriptor.output_type)

@@ -111,13 +111,19 @@ def claim(
     op: OperationView, trace: OperationDetail, note: Note | None, search: Search, clock: RemoteClock
 ) -> Claim:
     note = note if op.state is State.COMMITTED else None
-    found = (note.found_at, note.task_ids) if note else (0.0, ())
     began = (
         trace.sent.earliest
         if trace.sent is not None and clock.comparable(trace.sent, trace.accepted)
         else ALWAYS
     )
-    return Claim(op.id, note.search if note else search, began, op.state in OPEN, *found)
+    return Claim(
+        id=op.id,
+        search=note.search if note else search,
+        began=began,
+        open=op.state in OPEN,
+        found_at=note.found_at if note else 0.0,
+        task_ids=note.task_ids if note else (),
+    )
 
 
 def shown(

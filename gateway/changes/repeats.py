@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
+from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.record import undecided
-from gateway.changes.recovery import Recovery
 from gateway.clock import moment
 from gateway.errors import GatewayError, Violation
 from gateway.limits import refusals
@@ -30,11 +30,11 @@ def mismatch() -> GatewayError:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenOutcomes:
+class Repeats:
     """One per process."""
 
     operations: OperationStore
-    recovery: Recovery
+    outcomes: OutcomeSearch
 
     async def still_going(self, op_id: str, binding: Binding) -> GatewayError:
         """The same request was sent before, and it has not ended."""
@@ -59,7 +59,7 @@ class OpenOutcomes:
         asked for. `begun`: when the change was.
         """
         unknown = error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN
-        if unknown and (at := self.recovery.final_by(op_id, begun)) is not None:
+        if unknown and (at := self.outcomes.final_by(op_id, begun)) is not None:
             error.metadata = {**error.metadata, "finalBy": moment(math.ceil(at)).ToJsonString()}
         if binding.asynchronous and (
             unknown or error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNDECIDED

@@ -3,10 +3,11 @@ many tags as its cloud says, and all of them are the caller's.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import types_pb2, vault_pb2
+from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationStore, StoreDown
@@ -31,14 +32,14 @@ class Room:
     reader: UpstreamReader
     client: Client
 
-    async def make(self, request: Any, project: str, account: Account, left_s: float) -> None:  # noqa: ANN401 - any change
+    async def make(self, request: Message, project: str, account: Account, left_s: float) -> None:
         """Before tags are added. Whatever fails here costs nothing but the place."""
-        adding = _added(request)
+        vault_id, adding = _added(request)
         if not adding:
             return
         try:
             seen = await self.reader.read(
-                vault_pb2.GetVaultRequest(vault_id=request.vault_id),
+                vault_pb2.GetVaultRequest(vault_id=vault_id),
                 vault_pb2.GetVaultResponse,
                 project,
             )
@@ -46,22 +47,24 @@ class Room:
                 seen.vault, adding, project, account.flavor.limits.max_vault_tags
             ):
                 return
-            delete = vault_pb2.DeleteVaultTagRequest(vault_id=request.vault_id, key=MARKER)
+            delete = vault_pb2.DeleteVaultTagRequest(vault_id=vault_id, key=MARKER)
             binding = self.reader.catalog.asked_by(delete)
             await self.client.change(binding, delete, account, left_s)
         except (GatewayError, StoreDown, KeyError) as error:
             log.warning(
                 "cannot see whether the gateway's own tag takes a place that is needed",
-                vault=request.vault_id,
+                vault=vault_id,
                 error=str(error),
             )
         else:
             log.info(
                 "the gateway's own tag was taken off a vault that needs its place",
-                vault=request.vault_id,
+                vault=vault_id,
             )
 
-    async def _in_the_way(self, vault: Any, adding: set[str], project: str, most: int) -> bool:  # noqa: ANN401 - a vault
+    async def _in_the_way(
+        self, vault: types_pb2.Vault, adding: set[str], project: str, most: int
+    ) -> bool:
         tags = {tag.key: tag.value for tag in vault.tags}
         if MARKER not in tags or len(tags.keys() | adding) <= most:
             return False
@@ -76,12 +79,13 @@ class Room:
         )
 
 
-def _added(request: Any) -> set[str]:  # noqa: ANN401
+def _added(request: Message) -> tuple[str, set[str]]:
+    """The vault that gets tags, and their keys."""
     match request:
         case vault_pb2.CreateVaultTagRequest():
-            return {request.tag.key}
+            return request.vault_id, {request.tag.key}
         case vault_pb2.BatchUpdateVaultTagsRequest() if (
             request.action == vault_pb2.TAG_ACTION_CREATE
         ):
-            return {tag.key for tag in request.tags}
-    return set()
+            return request.vault_id, {tag.key for tag in request.tags}
+    return "", set()

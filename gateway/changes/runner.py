@@ -19,7 +19,7 @@ from gateway.changes.change import Answer, Change
 from gateway.changes.ledger import Ledger
 from gateway.changes.planning import SHARE_TO_PREPARE, Planner
 from gateway.changes.record import undecided
-from gateway.changes.repeats import OpenOutcomes
+from gateway.changes.repeats import Repeats
 from gateway.changes.room import Room
 from gateway.changes.settling import Settling
 from gateway.clock import Clock
@@ -55,7 +55,7 @@ class ChangeRunner:
     planner: Planner
     ledger: Ledger
     settling: Settling
-    outcomes: OpenOutcomes
+    repeats: Repeats
     operations: OperationStore
     recounter: Recounter
     client: Client
@@ -123,7 +123,7 @@ class ChangeRunner:
             case Mismatch():
                 raise repeats.mismatch()
             case InProgress(op_id):
-                raise await self.outcomes.still_going(op_id, change.binding)
+                raise await self.repeats.still_going(op_id, change.binding)
             case Refused(shortages):
                 applied = {charge.key: applied for charge, applied in priced.by_limit}
                 raise refusals.too_much(shortages, applied, self.clock.time())
@@ -147,7 +147,7 @@ class ChangeRunner:
         try:
             return await self._send(change, request, deadline, observer)
         except GatewayError as error:
-            raise self.outcomes.told(error, change.binding, operation.id, begun) from None
+            raise self.repeats.told(error, change.binding, operation.id, begun) from None
 
     async def _send(
         self, change: Change, request: Message, deadline: Deadline, observer: ChangeObserver | None

@@ -168,7 +168,8 @@ class Seeker:
             if (entry := self._prepared(each)) and self._has_news(each, entry)
         ]
         for start in range(0, len(work), _AT_ONCE):
-            await asyncio.gather(*(self._judged(*one) for one in work[start : start + _AT_ONCE]))
+            some = work[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._judged(each, entry) for each, entry in some))
         if work:
             await self._claims.sync(self._project)
             for each, _ in work:

@@ -8,14 +8,15 @@ from typing import Final
 from google.protobuf.message import Message
 
 from gateway.changes.change import Change
+from gateway.changes.freed import Freed
 from gateway.changes.ledger import Ending, Ledger
-from gateway.changes.recovery import Recovery
+from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.submissions import Submissions
 from gateway.errors import UpstreamFacts
 from gateway.limits import deltas, refusals
 from gateway.limits.pricing import Priced
 from gateway.limits.recount import Recounter
-from gateway.state import Operation, StoreDown
+from gateway.state import Heartbeat, Operation, StoreDown
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 
 _RESPONSE_CAP: Final = 16 * 1024
@@ -27,13 +28,14 @@ class Settling:
 
     ledger: Ledger
     recounter: Recounter
-    recovery: Recovery
+    outcomes: OutcomeSearch
+    freed: Freed
+    heartbeat: Heartbeat
     submissions: Submissions
 
     def observer(self, change: Change, operation: Operation, priced: Priced) -> ChangeObserver:
         """Who keeps the record of a change. Takes its slots until its end."""
-        heartbeat = self.recovery.heartbeat
-        term = heartbeat.term
+        term = self.heartbeat.term
         change.slots.enter()
 
         async def on_send() -> bool:
@@ -58,7 +60,7 @@ class Settling:
             finally:
                 await change.slots.leave()
 
-        return ChangeObserver(on_send, on_end, lambda: heartbeat.holds(term))
+        return ChangeObserver(on_send, on_end, lambda: self.heartbeat.holds(term))
 
     def _ending(
         self,
@@ -98,10 +100,8 @@ class Settling:
         ):
             change.slots.hand_over()
         if result is ChangeResult.UNKNOWN:
-            self.recovery.watch(op_id)
+            self.outcomes.watch(op_id)
         if result is not ChangeResult.NOTHING and priced.give_back:
-            self.recovery.give_back(
-                binding, project, change.request, priced.give_back, priced.fence
-            )
+            self.freed.give_back(binding, project, change.request, priced.give_back, priced.fence)
         elif result is ChangeResult.DONE and binding.traits.resize and not binding.orders:
             self.recounter.soon()

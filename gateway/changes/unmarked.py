@@ -9,16 +9,15 @@ RPC is named but the one filter that CBR cannot apply for us.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from cbrgateway.v1 import errors_pb2, vault_pb2
+from cbrgateway.v1 import types_pb2, vault_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct, Value
 
-from gateway.errors import GatewayError
 from gateway.upstream.marker import MARKER
 
 _PACKAGE: Final = "cbrgateway.v1."
@@ -31,8 +30,10 @@ _STRUCT: Final = "google.protobuf.Struct"
 
 Clear = Callable[[Any], None]
 
+Request = TypeVar("Request", bound=Message)
 
-def unmarked(message: Any) -> Any:  # noqa: ANN401 - any request
+
+def unmarked(message: Request) -> Request:
     """A request without marks, such as one that was made of what another gateway's or an older
     one's callers could read.
     """
@@ -42,7 +43,7 @@ def unmarked(message: Any) -> Any:  # noqa: ANN401 - any request
     return copy
 
 
-def clear(message: Any) -> None:  # noqa: ANN401 - any request or response
+def clear(message: Message) -> None:
     """Takes the marks out of a message."""
     plan = _plan(message.DESCRIPTOR)
     for fd, _ in message.ListFields() if plan else ():
@@ -77,14 +78,15 @@ def _plain(fd: FieldDescriptor) -> Clear | None:
     kind = fd.message_type.full_name if fd.message_type else ""
     if kind in _TAGS:
         return _drop if fd.is_repeated else None
-    return {_FILTERS: _find_nothing, _STRUCT: _clear_struct}.get(kind)
+    clears: Mapping[str, Clear] = {_FILTERS: _find_nothing, _STRUCT: _clear_struct}
+    return clears.get(kind)
 
 
 def _is_text(fd: FieldDescriptor) -> bool:
     return bool(fd.name == "description" and fd.type == fd.TYPE_STRING)
 
 
-def _each(messages: Iterable[Any]) -> None:
+def _each(messages: Iterable[Message]) -> None:
     for message in messages:
         clear(message)
 
@@ -106,19 +108,19 @@ def _reaches(descriptor: Descriptor, above: frozenset[str]) -> bool:
     )
 
 
-def _drop(tags: Any) -> None:  # noqa: ANN401 - a repeated field
+def _drop(tags: MutableSequence[types_pb2.Tag]) -> None:
     for index in reversed(range(len(tags))):
         if tags[index].key == MARKER:
             del tags[index]
 
 
-def _find_nothing(filters: Any) -> None:  # noqa: ANN401 - a repeated field
+def _find_nothing(filters: Iterable[vault_pb2.TagFilter]) -> None:
     for each in filters:
         if each.key == MARKER:
             each.values[:] = [_NO_MARK]
 
 
-def _clear_struct(struct: Any) -> None:  # noqa: ANN401 - a Struct
+def _clear_struct(struct: Struct) -> None:
     for key in list(struct.fields):
         if _is_mark(struct.fields[key]):
             del struct.fields[key]
@@ -126,7 +128,7 @@ def _clear_struct(struct: Any) -> None:  # noqa: ANN401 - a Struct
             _clear_value(struct.fields[key])
 
 
-def _clear_value(value: Any) -> None:  # noqa: ANN401 - a Value
+def _clear_value(value: Value) -> None:
     if value.HasField("struct_value"):
         _clear_struct(value.struct_value)
     elif value.HasField("list_value"):
@@ -138,7 +140,7 @@ def _clear_value(value: Any) -> None:  # noqa: ANN401 - a Value
                 _clear_value(items[index])
 
 
-def _is_mark(value: Any) -> bool:  # noqa: ANN401 - a Value
+def _is_mark(value: Value) -> bool:
     if value.HasField("struct_value"):
         return (
             bool(value.struct_value.fields["key"].string_value == MARKER)
@@ -146,70 +148,3 @@ def _is_mark(value: Any) -> bool:  # noqa: ANN401 - a Value
             else False
         )
     return bool(_DESCRIPTION.fullmatch(value.string_value))
-
-
-def only_a_mark(request: Any) -> bool:  # noqa: ANN401 - any request
-    """Whether a change is about nothing but the gateway's own tag, so that nothing of it is left
-    for CBR.
-    """
-    match request:
-        case vault_pb2.CreateVaultTagRequest():
-            return bool(request.tag.key == MARKER)
-        case vault_pb2.DeleteVaultTagRequest():
-            return bool(request.key == MARKER)
-        case vault_pb2.BatchUpdateVaultTagsRequest():
-            return (
-                bool(request.tags)
-                and all(tag.key == MARKER for tag in request.tags)
-                and not request.system_tags
-            )
-    return False
-
-
-def answer_to(request: Any, response: Message) -> Message:  # noqa: ANN401 - a request of `only_a_mark`
-    """Of such a change, to a vault that is there: set, the tag has no effect; deleted by itself, it
-    is one that the vault does not have.
-    """
-    if isinstance(request, vault_pb2.DeleteVaultTagRequest):
-        raise GatewayError(
-            errors_pb2.ERROR_REASON_TAG_NOT_FOUND,
-            "The vault has no tag with this key; keys are case-sensitive.",
-        )
-    return response
-
-
-# Vaults without any tag
-# --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A read as it is sent to CBR, and what of its answer a caller sees.
-
-    `keep`: of a list that is read whole, which rows; None: CBR's own filter.
-    """
-
-    request: Any
-    keep: Callable[[Any], bool] | None = None
-    counted: bool = False
-
-    def finished(self, response: Any) -> Message:  # noqa: ANN401 - any response
-        """What a caller gets who wants only the number of rows."""
-        if self.counted:
-            for name in ("resources", "next_page_token"):
-                response.ClearField(name)
-        answer: Message = response
-        return answer
-
-
-def view(request: Any) -> View:  # noqa: ANN401 - any read
-    """How a read is carried out so that marks have no effect."""
-    seen = View(unmarked(request))
-    if not (isinstance(request, vault_pb2.QueryVaultsByTagRequest) and request.without_any_tag):
-        return seen
-    # A vault whose only tag is a mark has none for callers, which CBR cannot know.
-    for name in ("without_any_tag", "tags", "tags_any", "not_tags", "not_tags_any"):
-        seen.request.ClearField(name)
-    counted = request.action == vault_pb2.TAG_QUERY_ACTION_COUNT
-    seen.request.action = vault_pb2.TAG_QUERY_ACTION_FILTER
-    return replace(seen, keep=lambda row: not row.tags, counted=counted)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cbrgateway.v1 import vault_pb2
 from google.protobuf.message import Message
 
-from gateway.changes import unmarked
+from gateway.changes import unmarked, views
 from gateway.changes.change import Change
 from gateway.changes.runner import ChangeRunner
 from gateway.rpc.call import Call
@@ -33,7 +33,7 @@ class Forward:
         assert call.project is not None
         account = call.snapshot.accounts[call.project.key]
         if call.binding.reads:
-            seen = unmarked.view(request)
+            seen = views.view(request)
             reply = await self.client.read(
                 call.binding,
                 seen.request,
@@ -48,7 +48,7 @@ class Forward:
             self.enricher.add_to_answer(call.project.key, reply.message)
             return seen.finished(reply.message)
         assert call.slots is not None
-        if unmarked.only_a_mark(request):
+        if views.only_a_mark(request):
             return await self._nothing(call, request, account)
         request = unmarked.unmarked(request)
         change = Change(
@@ -87,4 +87,4 @@ class Forward:
             on_left=call.note_upstream,
         )
         call.upstream = reply.upstream
-        return unmarked.answer_to(request, call.binding.response_type())
+        return views.answer_to(request, call.binding.response_type())

@@ -1,6 +1,6 @@
 """Makes calls to CBR: from a request and an account to an UpstreamCall that is ready to go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
@@ -8,7 +8,6 @@ from gateway.clock import Clock
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
-from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
 from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.page_fits import Fit, PageFits
@@ -43,8 +42,6 @@ class CallFactory:
         extra: Mapping[str, Json],
         *,
         read_back: ReadBack | None = None,
-        observers: Sequence[ChangeObserver] = (),
-        recognised: bool = False,
     ) -> UpstreamCall:
         """`extra`: what is added to the request's own members, in the query or body."""
         target = Target(
@@ -64,8 +61,6 @@ class CallFactory:
             breakers=self.breakers,
             budget=self.budgets.of(target),
             read_back=read_back,
-            observers=observers,
-            recognised=recognised,
         )
 
     def _route(self, account: Account) -> Route:

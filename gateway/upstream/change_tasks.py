@@ -80,20 +80,8 @@ class ChangeTasks:
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         try:
-            request = self._ownership.bounded(binding, request, account)
-            call = self._factory.make(
-                binding,
-                request,
-                account,
-                {},
-                read_back=(
-                    self._reads.read_back(binding, request, account, end_by)
-                    if binding.retry_class is RetryClass.CONVERGE
-                    else None
-                ),
-                observers=observers,
-                recognised=recognised,
-            )
+            call = self._call(binding, request, account, end_by)
+            call.observers, call.recognised = observers, recognised
             wait = self._waits.begin(lambda: shutting_down(call))
         except GatewayError:
             for observer in observers:
@@ -106,6 +94,15 @@ class ChangeTasks:
             on_left(call.facts())
             raise
         return Reply(message, call.facts())
+
+    def _call(
+        self, binding: Binding, request: Message, account: Account, end_by: Deadline
+    ) -> UpstreamCall:
+        """As it may be sent for the tenant. Raises GatewayError."""
+        request = self._ownership.bounded(binding, request, account)
+        converges = binding.retry_class is RetryClass.CONVERGE
+        looks = self._reads.read_back(binding, request, account, end_by) if converges else None
+        return self._factory.make(binding, request, account, {}, read_back=looks)
 
     async def _see_through(
         self, call: UpstreamCall, account: Account, start_by: Deadline, end_by: Deadline

@@ -8,6 +8,7 @@ from typing import Any
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class IdField:
     in_path: bool
     many: bool
 
-    def ids(self, request: Any) -> Iterator[Id]:  # noqa: ANN401 - any request message
+    def ids(self, request: Message) -> Iterator[Id]:
         """The ids that are set."""
         yield from _ids(request, self.names, "")
 
-    def put(self, request: Any, value: str) -> None:  # noqa: ANN401
+    def put(self, request: Message, value: str) -> None:
         """Sets the id of a field that holds one."""
         *way, name = self.names
         for step in way:
@@ -49,7 +50,7 @@ class IdField:
         setattr(request, name, value)
 
 
-def _ids(message: Any, names: tuple[str, ...], prefix: str) -> Iterator[Id]:  # noqa: ANN401
+def _ids(message: Message, names: tuple[str, ...], prefix: str) -> Iterator[Id]:
     name, *rest = names
     fd = message.DESCRIPTOR.fields_by_name[name]
     if fd.message_type is not None and not fd.is_repeated and not message.HasField(name):

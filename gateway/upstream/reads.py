@@ -144,12 +144,10 @@ class Reads:
         """What a read answers, cut to a page where it is a list.
 
         `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises
-        GatewayError.
-
-        `on_left` is told what is known when the caller leaves before there is an answer. `clear` is
-        done to what CBR answers before it is cut to a page; with `keep` a list is read whole, and
-        cut of the rows that it wants. `on_bad_row`: hears of each row of a list that cannot be
-        understood, which is then left out and counted.
+        GatewayError. `on_left` is told what is known when the caller leaves before there is an
+        answer. `clear` is done to what CBR answers before it is cut to a page; with `keep` a list
+        is read whole, and cut of the rows that it wants. `on_bad_row`: hears of each row of a list
+        that cannot be understood, which is then left out and counted.
         """
         deadline = Deadline.begin(self._factory.clock.monotonic(), time_left_s, READ_CAP_S)
         bounded = self._ownership.bounded(binding, request, account)

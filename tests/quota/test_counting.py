@@ -222,7 +222,7 @@ async def test_a_list_that_is_late_lets_in_no_more_than_allowed():
         assert Counter(each.reason for each in ended) == {"OK": 2, "RESOURCE_COUNT_LIMIT": 8}
         # What was deleted is not counted because it is young.
         assert (await delete(world, made.response.vault.id)).reason == "OK"
-        await until(lambda: not any(name.startswith("gone-") for name in world.app.recovery._tasks))
+        await until(lambda: not any(name.startswith("gone-") for name in world.app.recovery.tasks))
         await world.app.recovery.recounter.run()
         assert [(await create(world, n)).reason for n in (30, 31)] == ["OK", "RESOURCE_COUNT_LIMIT"]
 

@@ -13,8 +13,8 @@ from cbrgateway.v1 import errors_pb2, quota_pb2
 from google.protobuf.message import Message
 from pydantic import ValidationError
 
+from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.record import undecided
-from gateway.changes.recovery import Recovery
 from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
@@ -102,7 +102,7 @@ class QuotaHandlers:
 
     pricer: Pricer
     operations: OperationStore
-    recovery: Recovery
+    outcomes: OutcomeSearch
     tokens: PageTokens
     clock: Clock
 
@@ -253,7 +253,7 @@ class QuotaHandlers:
             raise GatewayError(
                 errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name)
             )
-        await self.recovery.decided(op, carried_out=request.carried_out)
+        await self.outcomes.decided(op, carried_out=request.carried_out)
         return quota_pb2.ReleaseReservationResponse()
 
 
