@@ -157,7 +157,14 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
         )
         submissions, enricher = _submissions(config, store, way)
-        quota = _Quota(config, store, submissions, way.client, on_end=_settling(audit))
+        quota = _Quota(
+            config,
+            store,
+            submissions,
+            way.client,
+            on_end=_settling(audit),
+            on_mark_removal=audit.mark_removed,
+        )
         await quota.recovery.start()
         await _settle(audit, store.operations)
         watched = _watched(config, way, quota, enricher, audit)
@@ -426,6 +433,7 @@ class _Quota:
         client: Client,
         *,
         on_end: Callable[[str, ChangeResult], None],
+        on_mark_removal: Callable[[str, str, str], None],
     ) -> None:
         reader, clock = submissions.reader, submissions.clock
         self.submissions = submissions
@@ -483,7 +491,7 @@ class _Quota:
             recounter=recounter,
             client=client,
             clock=clock,
-            room=Room(store.operations, reader, client),
+            room=Room(store.operations, reader, client, on_mark_removal),
         )
 
     def _recounter(

@@ -20,6 +20,7 @@ from gateway.audit.record import (
     Metadata,
     Product,
     Record,
+    Resource,
     Service,
     Unmapped,
     activity,
@@ -100,6 +101,13 @@ CHANGE_UNRESOLVED: Final = Event(
     Stage.RECONCILED,
     "The process ended during a change; whether it was made is not known yet.",
 )
+MARK_REMOVED: Final = Event(
+    "CBG204",
+    "MARK_REMOVED",
+    Stage.OUTCOME,
+    "The gateway takes its own tag, which shows by which change a vault was made, off the vault:"
+    " its caller needs the place.",
+)
 STREAM_STARTED: Final = Event(
     "CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened."
 )
@@ -178,6 +186,7 @@ CATALOGUE: Final = (
     CHANGE_ENDED,
     CHANGE_SETTLED,
     CHANGE_UNRESOLVED,
+    MARK_REMOVED,
     STREAM_STARTED,
     STREAM_PROGRESSED,
     STREAM_ENDED,
@@ -200,11 +209,13 @@ def own_record(
     subject: str = "",
     tenant: str = "",
     operation: str = "Audit/Log",
+    resources: tuple[Resource, ...] = (),
     **more: Any,  # noqa: ANN401 - any message or value
 ) -> bytes:
     """The body of a record about the log.
 
-    `subject`: the change that it is about, if any; `more`: members of Unmapped.
+    `subject` and `resources`: the change and the objects that it is about, if any; `more`: members
+    of Unmapped.
     """
     number, name, type_uid = activity("other")
     status_id, severity_id = _OF_FATES.get(more.get("fate", ""), (_SUCCESS, INFORMATIONAL))
@@ -225,6 +236,7 @@ def own_record(
         ),
         src_endpoint=Endpoint(name=SELF),
         cloud=Cloud(provider=CLOUD),
+        resources=resources,
         unmapped=Unmapped(stage=event.stage, event=event.name, **more),
     )
     return ascii_json(record)

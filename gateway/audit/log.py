@@ -14,7 +14,7 @@ from gateway.audit.call_record import FLOOR, Activity, Level, Levels
 from gateway.audit.events import Event, own_record
 from gateway.audit.export import Exporter
 from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN, Entry, unresolved
-from gateway.audit.record import OpenIntent
+from gateway.audit.record import OpenIntent, Resource
 from gateway.audit.redaction import Redactor
 from gateway.audit.settings import LevelRule
 from gateway.audit.task_record import TaskActivity
@@ -169,6 +169,16 @@ class Audit:
 
     # Streams and tasks
     # ----------------------------------------------------------------------------------------------
+
+    def mark_removed(self, vault_id: str, uid: str, tenant: str) -> None:
+        """The gateway's own tag of a change is about to be taken off a vault, for a tenant."""
+        self.own(
+            events.MARK_REMOVED,
+            subject=uid,
+            tenant=tenant,
+            operation="VaultService/DeleteVaultTag",
+            resources=(Resource(type="vault", uid=vault_id),),
+        )
 
     def stream_started(self, activity: Activity) -> None:
         """Its end must be told by `ended`, or the next start tells that nobody knows it."""

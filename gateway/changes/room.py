@@ -2,6 +2,7 @@
 many tags as its cloud says, and all of them are the caller's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,11 +27,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One per process."""
+    """One per process.
+
+    `on_removal` is told of each, before it is sent: the vault's id, the operation that the tag is
+    of, and the tenant that needs the place.
+    """
 
     operations: OperationStore
     reader: UpstreamReader
     client: Client
+    on_removal: Callable[[str, str, str], None]
 
     async def make(self, request: Message, project: str, account: Account, left_s: float) -> None:
         """Before tags are added. Whatever fails here costs nothing but the place."""
@@ -47,6 +53,8 @@ class Room:
                 seen.vault, adding, project, account.flavor.limits.max_vault_tags
             ):
                 return
+            (mark,) = (tag.value for tag in seen.vault.tags if tag.key == MARKER)
+            self.on_removal(vault_id, mark, account.tenant)
             delete = vault_pb2.DeleteVaultTagRequest(vault_id=vault_id, key=MARKER)
             binding = self.reader.catalog.asked_by(delete)
             await self.client.change(binding, delete, account, left_s)

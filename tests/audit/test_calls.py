@@ -200,6 +200,22 @@ async def test_an_unknown_outcome_is_settled_by_recovery(tmp_path):
     assert_good(tmp_path)
 
 
+async def test_the_gateways_own_tag_that_makes_room_leaves_a_record(tmp_path):
+    tags = [{"key": f"key-{number}", "value": "v"} for number in range(10)]
+    marked = {"quota": {"markers": True, "recovery": False}}
+    async with audited_gateway(tmp_path, sections=marked) as world:
+        held = await vault(caller(world), tags=tags[:9])
+        mark = world.emulator.state.world.vaults[held.id].tags["gw-op"]
+        adding = {"vault_id": held.id, "tag": tags[9], "request_id": "r-1"}
+        await caller(world).ok("VaultService/CreateVaultTag", adding)
+        assert "gw-op" not in world.emulator.state.world.vaults[held.id].tags
+        (row,) = await written(tmp_path, 1, operation="DeleteVaultTag")
+    assert (row["unmapped"]["event"], row["actor"]) == ("MARK_REMOVED", {"app_name": "cbr-gateway"})
+    assert (row["metadata"]["correlation_uid"], row["metadata"]["tenant_uid"]) == (mark, "payments")
+    assert row["resources"] == [{"type": "vault", "uid": held.id}]
+    assert_good(tmp_path)
+
+
 async def test_changes_of_the_gateways_own_state_leave_intents_too(world, tmp_path):
     method = "/cbrgateway.v1.QuotaService/SetLimit"
     call = world.channel.unary_unary(
