@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import pytest
 from redis.exceptions import ResponseError
 
@@ -304,7 +305,7 @@ async def test_an_old_server_that_goes_on_serving_is_left_soon(tmp_path, monkeyp
         assert reached == 60
 
 
-async def test_a_gateway_follows_its_store(tmp_path):
+async def test_a_gateway_follows_its_store_and_lets_nothing_grow_twice(tmp_path):
     async with pair(tmp_path) as (first, second, address):
         url = tmp_path / "url"
         url.write_text(address.url)
@@ -312,7 +313,13 @@ async def test_a_gateway_follows_its_store(tmp_path):
         sections = {"state": {"kind": "valkey", "url": {"file": str(url)}, "timeout_s": 5}}
         async with gateway(limit("vaults", "tenant", 3), sections=sections) as world:
             made = await until_ok(world, 1, request_id="r-1")
+            await until(lambda: b"r-1" in second.command("KEYS *r-1*"))
+            # Replication stops unseen: of the next one the new primary will know nothing.
+            assert second.command("REPLICAOF NO ONE").startswith(b"+OK")
+            assert (await create(world, 2)).reason == "OK"
             promoted(first, second, address, demote=True)
-            await until_ok(world, 2)
+            await until_ok(world, 3)
+            assert (await create(world, 4)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
             again = await create(world, 1, request_id="r-1")
             assert (again.reason, again.response) == ("OK", made.response)
+            assert len(world.emulator.state.world.vaults) == 3
