@@ -90,7 +90,11 @@ def _call(rpc: Rpc, caller: Caller = _CALLER, **more: Any) -> Activity:  # noqa:
 
 def _examples() -> Mapping[Event, bytes]:
     """The body of one record of each kind."""
-    about = {"subject": _UID, "tenant": "payments", "operation": "VaultService/DeleteVault"}
+    about: Mapping[str, Any] = {
+        "subject": _UID,
+        "tenant": "payments",
+        "operation": "VaultService/DeleteVault",
+    }
     place = Previous(segment=11, sequence=4092, mac=_MAC)
     anchor = Anchor(
         writer="gateway-0",
@@ -162,7 +166,7 @@ def _examples() -> Mapping[Event, bytes]:
         ),
         events.MARK_REMOVED: own_record(
             events.MARK_REMOVED,
-            **about | {"operation": "VaultService/DeleteVaultTag"},
+            **{**about, "operation": "VaultService/DeleteVaultTag"},
             resources=(Resource(type="vault", uid=_VAULT[0][1]),),
         ),
         events.TASK_ENDED: ended.body(),
