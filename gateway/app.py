@@ -325,6 +325,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: "_Quota") -> Observab
         scopes=lambda: quota.scopes,
         reloader=app.reloader,
         clock=way.clock,
+        reader=way.reader,
     )
 
 

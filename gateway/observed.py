@@ -27,6 +27,7 @@ from gateway.tenants import Current
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.client import Client
 from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
+from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.watch.hub import Hub
 
@@ -48,6 +49,7 @@ class Observables:
     scopes: Callable[[], Sequence[Scope]]
     reloader: Reloader | None
     clock: Clock
+    reader: UpstreamReader
 
 
 class Observed:
@@ -112,6 +114,8 @@ class Observed:
             ),
             limits=lambda: (parts.overrides.limits, parts.scopes()),
             clock=parts.clock,
+            reader=parts.reader,
+            projects=lambda: parts.current.snapshot.accounts,
         )
 
 

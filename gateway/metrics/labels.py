@@ -26,5 +26,10 @@ class Labels:
                 new.append(name)
         return new
 
+    @property
+    def names(self) -> list[str]:
+        """Those that have a label."""
+        return list(self._names)
+
     def of(self, name: str) -> str:
         return name if name in self._names else OTHER

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from wsgiref.types import WSGIApplication
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from gateway.audit.log import Audit
 from gateway.clock import Clock
 from gateway.limits.limits import Limits, Scope
-from gateway.metrics import limits, process, records, server, upstream, work
+from gateway.metrics import limits, process, records, server, upstream, vaults, work
 from gateway.metrics.labels import Labels
 from gateway.metrics.limits import LimitMetrics
 from gateway.metrics.process import ProcessMetrics, ProcessParts
@@ -23,8 +23,10 @@ from gateway.metrics.records import RecordMetrics
 from gateway.metrics.server import ServerMetrics
 from gateway.metrics.settings import MetricsSettings
 from gateway.metrics.upstream import UpstreamMetrics, UpstreamParts
+from gateway.metrics.vaults import VaultMetrics
 from gateway.metrics.work import WorkMetrics
 from gateway.state import Store
+from gateway.upstream.reader import UpstreamReader
 from gateway.watch.hub import Hub
 
 FAMILIES: Final = (
@@ -33,9 +35,12 @@ FAMILIES: Final = (
     *limits.FAMILIES,
     *records.FAMILIES,
     *work.FAMILIES,
+    *vaults.FAMILIES,
     *process.FAMILIES,
 )
 """Every metric, as docs/observability.md lists them."""
+
+_FIRST_VAULTS_S: Final = 60.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -51,6 +56,9 @@ class Parts:
     process: ProcessParts
     limits: Callable[[], tuple[Limits, Sequence[Scope]]]
     clock: Clock
+    reader: UpstreamReader
+    projects: Callable[[], Collection[str]]
+    """Those that are served."""
 
 
 class Metrics:
@@ -61,7 +69,7 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self._readings = Readings(self.registry)
-        self._sample_s = settings.sample_s
+        self._settings = settings
         self._tenants = Labels(settings.max_tenants, settings.tenants or tenants)
         self._all_tenants = not settings.tenants
         self._projects = Labels(settings.max_projects, projects)
@@ -71,6 +79,7 @@ class Metrics:
         self.upstream = UpstreamMetrics(self._readings)
         self.records = RecordMetrics(self._readings)
         self.work = WorkMetrics(self._projects)
+        self.vaults = VaultMetrics(self._readings, settings.max_vaults)
         self.process = ProcessMetrics(self.registry)
 
     def page(self) -> WSGIApplication:
@@ -96,6 +105,8 @@ class Metrics:
             asyncio.create_task(self._samples(parts)),
             asyncio.create_task(self.process.watch_loop()),
         ]
+        if self._settings.max_vaults:
+            tasks.append(asyncio.create_task(self._vaults(parts)))
         try:
             yield
         finally:
@@ -105,8 +116,20 @@ class Metrics:
 
     async def _samples(self, parts: Parts) -> None:
         while True:
-            await parts.clock.sleep(self._sample_s)
+            await parts.clock.sleep(self._settings.sample_s)
             await self._sample(parts)
+
+    async def _vaults(self, parts: Parts) -> None:
+        """Not at once: a gateway that starts has more urgent things to ask of CBR."""
+        await parts.clock.sleep(min(_FIRST_VAULTS_S, self._settings.vaults_s))
+        while True:
+            served = parts.projects()
+            projects = [name for name in self._projects.names if name in served]
+            try:
+                await self.vaults.sample(parts.reader, projects)
+            except Exception:
+                log.exception("vaults cannot be read for the metrics; the next try follows")
+            await parts.clock.sleep(self._settings.vaults_s)
 
     async def _sample(self, parts: Parts) -> None:
         try:

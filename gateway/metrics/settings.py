@@ -24,6 +24,17 @@ class MetricsSettings(BaseModel):
     max_projects: int = Field(
         default=100, ge=0, le=1000, description="How many projects have a label of their own."
     )
+    max_vaults: int = Field(
+        default=500,
+        ge=0,
+        le=5000,
+        description="How many vaults are shown, with their last backup. 0: CBR is not asked.",
+    )
+    vaults_s: float = Field(
+        default=300,
+        gt=0,
+        description="Time between two readings of vaults and policies from CBR.",
+    )
     max_limits: int = Field(
         default=500,
         ge=0,
