@@ -167,7 +167,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         )
         await quota.recovery.start()
         await _settle(audit, store.operations)
-        watched = _watched(config, way, quota, enricher, audit)
+        # Counted last: what one before it fails to keep is told again.
+        listeners = [*([_recording(audit)] if audit.on else []), observed.task_ended]
+        watched = _watched(config, way, quota, enricher, listeners)
         stack.callback(submissions.subscribe(watched.hub.hear))
         recorder = Recorder.of(audit, config.audit.networks, way.catalog)
         serving = Serving(way.current, quota.admission, recorder, observed.calls)
@@ -217,11 +219,14 @@ def _settling(audit: Audit) -> Callable[[str, ChangeResult], None]:
 
 
 def _watched(
-    config: Config, way: _Way, quota: "_Quota", enricher: TaskEnricher, audit: Audit
+    config: Config,
+    way: _Way,
+    quota: "_Quota",
+    enricher: TaskEnricher,
+    listeners: list[Listener],
 ) -> _Watched:
     tracker = quota.submissions.tracker
     resumes = ResumeTokens(way.key, way.clock, config.watch.resume_s, config.watch.lag_us)
-    listeners = [_recording(audit)] if audit.on else []
     ends = TaskEnds(quota.submissions, tracker, quota.tenant_of, listeners)
     return _Watched(enricher, ends, Hub(tracker, resumes))
 

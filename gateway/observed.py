@@ -10,6 +10,7 @@ from gateway.admin.port import admin_port
 from gateway.admin.probes import Check, Finding, store_answers
 from gateway.audit.log import Audit
 from gateway.background import in_background
+from gateway.changes.ends import TaskEnd
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.certificates import expiries
@@ -69,6 +70,13 @@ class Observed:
 
     def measured(self, store: Store) -> Store:
         return self._metrics.records.measured(store) if self._metrics else store
+
+    async def task_ended(self, end: TaskEnd) -> None:
+        """A listener of TaskEnds."""
+        if self._metrics:
+            self._metrics.work.task_ended(end.project, end.type, end.facts.outcome)
+            if (end.type, end.facts.outcome) == ("BACKUP", "succeeded"):
+                self._metrics.vaults.succeeded(end.project, end.task)
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants and projects."""

@@ -78,7 +78,7 @@ class Metrics:
         self.server = ServerMetrics(self._readings, self._tenants, refused)
         self.upstream = UpstreamMetrics(self._readings)
         self.records = RecordMetrics(self._readings)
-        self.work = WorkMetrics(self._projects)
+        self.work = WorkMetrics(self._readings, self._projects)
         self.vaults = VaultMetrics(self._readings, settings.max_vaults)
         self.process = ProcessMetrics(self.registry)
 

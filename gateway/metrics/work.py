@@ -1,12 +1,14 @@
 """Work that goes on after the answer: streams, and how well the tasks of each project are known."""
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from typing import Final
 
 from prometheus_client.core import Metric
 
 from gateway.metrics.family import Family
-from gateway.metrics.labels import Labels
+from gateway.metrics.labels import OTHER, Labels
 from gateway.metrics.readings import Readings
 from gateway.watch.hub import Hub
 
@@ -33,14 +35,39 @@ LAG: Final = Family(
 OPEN_TASKS: Final = Family(
     "cbr_open_tasks", "gauge", "Tasks of a polled project that have not ended.", ("project",)
 )
-FAMILIES: Final = (STREAMS, EVENTS, COALESCED, CUTS, LAG, OPEN_TASKS)
+TASK_ENDS: Final = Family(
+    "cbr_task_ends_total",
+    "counter",
+    "Tasks that have ended, also those that a policy started, each told by one of the replicas."
+    " `status`: `succeeded`, `failed`, `timed_out`, `skipped`, `partly_failed`, `gone` (CBR"
+    " does not know it any more) or `other`. Twice only after a crash at that moment.",
+    ("project", "type", "status"),
+)
+FAMILIES: Final = (TASK_ENDS, STREAMS, EVENTS, COALESCED, CUTS, LAG, OPEN_TASKS)
+
+
+_TYPES: Final = ("backup", "copy", "replication", "restore")
+_STATUSES: Final = ("succeeded", "failed", "timed_out", "skipped", "partly_failed")
+"""What has a series from the start, so that the first one ever is an increase."""
 
 
 class WorkMetrics:
-    """Looks at the hub."""
+    """Hears of the ends of tasks, and looks at the hub."""
 
-    def __init__(self, projects: Labels) -> None:
+    def __init__(self, readings: Readings, projects: Labels) -> None:
         self._projects = projects
+        self._ends: Counter[tuple[str, str, str]] = Counter()
+        readings.add(self._read_ends)
+
+    def task_ended(self, project: str, kind: str, status: str) -> None:
+        self._ends[project, kind.lower(), status] += 1
+
+    def _read_ends(self) -> Iterable[Metric]:
+        every = product([*self._projects.names, OTHER], _TYPES, _STATUSES)
+        ends = Counter(dict.fromkeys(every, 0))
+        for (project, kind, status), count in list(self._ends.items()):
+            ends[self._projects.of(project), kind, status] += count
+        yield TASK_ENDS.total(list(ends.items()))
 
     def look_at(self, hub: Hub, readings: Readings) -> None:
         readings.add(lambda: self._read(hub))

@@ -120,7 +120,7 @@ class TaskTracker:
 
     def pollers(self) -> list[Poller]:
         """Those of all projects that are polled now."""
-        return [polled.poller for polled in self._polled.values()]
+        return [polled.poller for polled in list(self._polled.values())]
 
     def _begun(self, project: str) -> _Polled:
         ends = self._ends_of(project)

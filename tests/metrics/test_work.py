@@ -1,0 +1,110 @@
+"""Work that goes on by itself: what metrics tell of it while nobody watches."""
+
+from gateway.metrics.work import _STATUSES, _TYPES
+from tests.functional.calls import caller
+from tests.harness import TENANTS, running_gateway
+from tests.metrics.scrape import scrape
+from tests.metrics.until import until_true
+from tests.watch.streams import STILL, end_task, start_task
+
+ALWAYS = {
+    "admin": {"listen": "127.0.0.1:0"},
+    "watch": {"busy_s": 0.1, "idle_s": 0.2, "backoff_s": 0.3, "follow": "always"},
+}
+PROJECT, _ = TENANTS["payments"]
+LAST = "last_success_timestamp_seconds"
+BILLING = {
+    "size_gib": 100,
+    "object_type": "OBJECT_TYPE_SERVER",
+    "protect_type": "PROTECT_TYPE_BACKUP",
+    "consistent_level": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
+}
+SERVERS = {"protectable_type": "PROTECTABLE_TYPE_SERVER"}
+NIGHTLY = {
+    "name": "nightly",
+    "operation_type": "POLICY_OPERATION_TYPE_BACKUP",
+    "trigger": {"properties": {"pattern": ["FREQ=DAILY;INTERVAL=1;BYHOUR=6;BYMINUTE=00"]}},
+    "operation_definition": {"max_backups": 2},
+}
+
+
+async def test_every_task_that_matters_has_its_series_before_it_ends():
+    async with running_gateway(sections=ALWAYS, pace=STILL) as world:
+        found = await scrape(world)
+        for project in {project for project, _ in TENANTS.values()} | {"other"}:
+            for kind in _TYPES:
+                for status in _STATUSES:
+                    labels = {"project": project, "type": kind, "status": status}
+                    assert found.value("cbr_task_ends_total", **labels) == 0
+
+
+async def test_work_that_nobody_watches_and_no_caller_began_is_counted_when_it_ends():
+    async with running_gateway(sections=ALWAYS, pace=STILL) as world:
+
+        async def polled():
+            return (await scrape(world)).value("cbr_open_tasks", project=PROJECT) == 3
+
+        async def counted():
+            found = await scrape(world)
+            ends = {"project": PROJECT, "type": "backup"}
+            return [
+                found.value("cbr_task_ends_total", **ends, status=status)
+                for status in ("succeeded", "failed", "timed_out", "skipped")
+            ] == [1, 1, 1, 0]
+
+        tasks = [start_task(world) for _ in range(3)]
+        await until_true(polled)
+        for task, status in zip(tasks, ("success", "failed", "timeout"), strict=True):
+            end_task(world, task, status)
+        await until_true(counted)
+
+
+async def test_vaults_are_shown_with_their_last_backup():
+    sections = ALWAYS | {"metrics": {"vaults_s": 0.1}}
+    async with running_gateway(sections=sections) as world:
+        payments = caller(world)
+        servers = await payments.ok("ProtectabilityService/ListProtectables", SERVERS)
+        server = servers.instances[0]
+        resource = {"id": server.id, "type": server.type}
+        spec = {"name": "held", "billing": BILLING, "resources": [resource]}
+        held = (await payments.ok("VaultService/CreateVault", {"vault": spec})).vault.id
+        spec = {"name": "empty", "billing": BILLING}
+        empty = (await payments.ok("VaultService/CreateVault", {"vault": spec})).vault.id
+        policy = await payments.ok("PolicyService/CreatePolicy", {"policy": NIGHTLY})
+        bound = {"vault_id": held, "policy_id": policy.policy.id}
+        await payments.ok("VaultService/AssociateVaultPolicy", bound)
+        now = {"checkpoint": {"vault_id": held}}
+        await payments.ok("CheckpointService/CreateCheckpoint", now)
+
+        async def of(vault):
+            found = await scrape(world)
+            return {
+                name: found.value(f"cbr_vault_{name}", project=PROJECT, vault=vault)
+                for name in (
+                    "scheduled",
+                    "size_bytes",
+                    "resources",
+                    LAST,
+                )
+            }
+
+        async def backed_up():
+            return (await of(held))[LAST]
+
+        async def scheduled():
+            return (await of(held))["scheduled"]
+
+        await until_true(backed_up)
+        await until_true(scheduled)
+        shown = await of(held)
+        made = (await scrape(world)).value(
+            "cbr_vault_created_timestamp_seconds", project=PROJECT, vault=held
+        )
+        assert shown.pop(LAST) >= made
+        assert shown == {"scheduled": 1, "size_bytes": 100 << 30, "resources": 1}
+        assert await of(empty) == {
+            "scheduled": 0,
+            "size_bytes": 100 << 30,
+            "resources": 0,
+            LAST: 0,
+        }
