@@ -23,6 +23,7 @@ def configuration(endpoint: str = NOBODY, **sections: Any) -> dict[str, Any]:
     return {
         "server": {"listen": "127.0.0.1:0", "health_listen": "127.0.0.1:0", "drain_delay_s": 0},
         "admin": {"listen": None},
+        "watch": {"follow": "watched"},
         "upstream": {"regions": {REGION: {"endpoint": endpoint}}, "credentials": {"main": key}},
         "tenants": [tenant_entry("payments")],
         **sections,

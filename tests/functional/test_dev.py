@@ -292,6 +292,7 @@ def test_other_machines_are_served_when_told_so() -> None:
 CONFIG = """\
 server: {{listen: "127.0.0.1:0", health_listen: "127.0.0.1:{health}", drain_delay_s: 1, drain_grace_s: 1}}
 admin: {{listen: null}}
+watch: {{follow: watched}}
 upstream:
   regions: {{cn-north-4: {{endpoint: "{endpoint}"}}}}
   credentials: {{main: {{kind: access_key, access_key: {{env: TEST_AK}}, secret_key: {{env: TEST_SK}}}}}}

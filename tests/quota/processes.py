@@ -65,6 +65,7 @@ class Process:
                 },
             },
             "tenants": [tenant_entry(tenant) for tenant in TENANTS],
+            "watch": {"follow": "watched"},
             **sections,
         }
         self._cloud = cloud

@@ -8,7 +8,7 @@ import grpc
 from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
-from gateway.state import StoreSettings
+from gateway.state import StoreDown, StoreSettings
 from tests.functional.calls import until
 from tests.harness import World, config_for
 from tests.state.benches import settings_for
@@ -151,3 +151,23 @@ async def test_a_task_is_told_with_the_change_that_began_it():
     assert set(whose.values()) == {
         (answer.submission.id, "CheckpointService/CreateCheckpoint", "payments")
     }
+
+
+async def test_an_end_that_was_told_and_not_noted_before_a_crash_is_told_again(
+    tmp_path, monkeypatch
+):
+    told, again, state = [], [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud:
+        async with life(cloud, state, told) as world:
+            await until(lambda: polled(world))
+
+            async def down(_key, _value):
+                raise StoreDown("it is gone")
+
+            monkeypatch.setattr(world.app.submissions.tracker.cursors, "put", down)
+            end_task(world, task := start_task(world), "failed")
+            await until(lambda: told)
+        monkeypatch.undo()
+        async with life(cloud, state, again):
+            await until(lambda: again)
+    assert [each[:2] for each in told] == [each[:2] for each in again] == [(task.id, "failed")]

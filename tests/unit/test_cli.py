@@ -297,6 +297,8 @@ def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
         "CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0",
         "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0",
         "CBR_GATEWAY_LOG__FORMAT": "json",
+        # The projects of the example are in the real cloud.
+        "CBR_GATEWAY_WATCH__FOLLOW": "watched",
     }
     settings |= {
         "CBR_GATEWAY_PAGE_TOKEN_KEY": '{"env": "TOKEN_KEY"}',
