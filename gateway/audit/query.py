@@ -154,14 +154,18 @@ def _deletes(row: Row) -> bool:
 def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
     """All that match, by time; records of one writer stay in their order.
 
-    Holds one segment of each writer at a time. Where a resource is asked for, the log is read
-    twice: first for what it was in.
+    Holds one segment of each writer at a time.
     """
-    if query.resource:
-        query = replace(query, parents=_parents(directory, query.resource))
     for row in _by_time(directory, unreadable):
         if query.matches(row):
             yield row
+
+
+def completed(directory: Path, query: Query) -> Query:
+    """With what its resource was in, for which the whole log is read."""
+    if not query.resource:
+        return query
+    return replace(query, parents=_parents(directory, query.resource))
 
 
 def _parents(directory: Path, resource: str) -> frozenset[str]:
@@ -181,12 +185,14 @@ def _by_time(directory: Path, unreadable: Unreadable) -> Iterator[Row]:
         yield row
 
 
-def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
-    """The last `count` records of which a person asks, by time.
+def last_rows(
+    directory: Path, count: int, unreadable: Unreadable, query: Query | None = None
+) -> list[Row]:
+    """The last `count` records that match, by time.
 
     Reads no more segments than it takes.
     """
-    everything, found = Query(), []
+    wanted, found = query or Query(), []
     for files in segments(directory).values():
         theirs: list[Row] = []
         for each, following in reversed(list(zip_longest(files, files[1:]))):
@@ -194,7 +200,7 @@ def last_rows(directory: Path, count: int, unreadable: Unreadable) -> list[Row]:
                 row
                 for line in lines_of(each, following, unreadable)
                 for row in _row(line)
-                if everything.matches(row)
+                if wanted.matches(row)
             ] + theirs
             if len(theirs) >= count:
                 break

@@ -9,12 +9,12 @@ import time
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.audit.query import Query, Row
     from gateway.audit.segments import SegmentFile, Unreadable
@@ -27,6 +27,59 @@ _directory = click.argument(
 _json_lines = click.option(
     "--json", "as_json", is_flag=True, help="The records themselves, one JSON object a line."
 )
+
+
+_FILTERS: Final = (
+    click.option("--tenant", default="", help="Records of this tenant."),
+    click.option(
+        "--operation",
+        default="",
+        metavar="TEXT",
+        help="Records of RPCs whose name holds the text, such as DeleteVault.",
+    ),
+    click.option(
+        "--principal", default="", metavar="NAME", help="Records of this caller, and of its work."
+    ),
+    click.option(
+        "--outcome",
+        default="",
+        metavar="WORD",
+        help="Records of what ended so: succeeded, failed, timed_out, partly_failed, skipped,"
+        " gone, refused, pending or unknown.",
+    ),
+    click.option(
+        "--resource",
+        default="",
+        metavar="ID",
+        help="Records about the object of this id, and about the deletion of the vault that it"
+        " was in.",
+    ),
+    click.option(
+        "--call",
+        "uid",
+        default="",
+        metavar="ID",
+        help="All records of one call: the id in its trailer x-request-id.",
+    ),
+    click.option(
+        "--since",
+        default="",
+        metavar="TIME",
+        help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d; of"
+        " work: by when it ended.",
+    ),
+    click.option(
+        "--until", default="", metavar="TIME", help="Records before a time, written as for --since."
+    ),
+    click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself."),
+)
+
+
+def _filtered(command: "Callable[..., None]") -> "Callable[..., None]":
+    """A command with all filters of records as options; `_wish` makes a query of their values."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -105,73 +158,30 @@ def verify(directory: Path, key_file: Path, writers: tuple[str, ...], anchors: P
     help="How many of the last records to begin with.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
+@_filtered
 @_json_lines
-def tail(*, directory: Path, lines: int, follow: bool, as_json: bool) -> None:
-    """Show the last records."""
+def tail(*, directory: Path, lines: int, follow: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - as click gives them
+    """Show the last records; every filter narrows them."""
     from gateway.audit import query as records
 
     with _unreadable() as unreadable:
-        news = records.follow(directory, records.Query()) if follow else ()
-        _show(records.last_rows(directory, lines, unreadable) if lines else (), as_json=as_json)
+        wish = records.completed(directory, _wish(**wanted))
+        news = records.follow(directory, wish) if follow else ()
+        last = records.last_rows(directory, lines, unreadable, wish) if lines else ()
+        _show(last, as_json=as_json)
         _show(news, as_json=as_json)
 
 
 @audit.command()
 @_directory
-@click.option("--tenant", default="", help="Records of this tenant.")
-@click.option(
-    "--operation",
-    default="",
-    metavar="TEXT",
-    help="Records of RPCs whose name holds the text, such as DeleteVault.",
-)
-@click.option(
-    "--principal", default="", metavar="NAME", help="Records of this caller, and of its work."
-)
-@click.option(
-    "--outcome",
-    default="",
-    metavar="WORD",
-    help="Records of what ended so: succeeded, failed, timed_out, partly_failed, skipped, gone,"
-    " refused, pending or unknown.",
-)
-@click.option(
-    "--resource",
-    default="",
-    metavar="ID",
-    help="Records about the object of this id, and about the deletion of the vault that it was in.",
-)
-@click.option(
-    "--call",
-    "uid",
-    default="",
-    metavar="ID",
-    help="All records of one call: the id in its trailer x-request-id.",
-)
-@click.option(
-    "--since",
-    default="",
-    metavar="TIME",
-    help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d; of work:"
-    " by when it ended.",
-)
-@click.option(
-    "--until", default="", metavar="TIME", help="Records before a time, written as for --since."
-)
-@click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself.")
+@_filtered
 @_json_lines
-def query(*, directory: Path, since: str, until: str, as_json: bool, **wanted: object) -> None:
+def query(*, directory: Path, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - as click gives them
     """Search the records; every option narrows the search."""
     from gateway.audit import query as records
 
-    if wanted["outcome"] not in {"", *records.OUTCOMES}:
-        raise click.BadParameter(
-            f"{wanted['outcome']!r} is no outcome. Write one of {', '.join(records.OUTCOMES)}",
-            param_hint="--outcome",
-        )
-    times = {"since": _moment(since, "--since"), "until": _moment(until, "--until")}
-    wish: Query = records.Query(**times, **wanted)  # type: ignore[arg-type]
     with _unreadable() as unreadable:
+        wish = records.completed(directory, _wish(**wanted))
         _show(records.rows(directory, wish, unreadable), as_json=as_json)
 
 
@@ -255,6 +265,19 @@ def _unreadable() -> "Iterator[Unreadable]":
         ) from error
     if told:
         raise click.exceptions.Exit(1)
+
+
+def _wish(*, since: str, until: str, outcome: str, **wanted: Any) -> "Query":  # noqa: ANN401 - as click gives them
+    """Raises BadParameter."""
+    from gateway.audit.query import OUTCOMES, Query
+
+    if outcome not in {"", *OUTCOMES}:
+        raise click.BadParameter(
+            f"{outcome!r} is no outcome. Write one of {', '.join(OUTCOMES)}",
+            param_hint="--outcome",
+        )
+    since_ms, until_ms = _moment(since, "--since"), _moment(until, "--until")
+    return Query(outcome=outcome, since=since_ms, until=until_ms, **wanted)
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from gateway.audit.record import Task
 from gateway.audit.segments import name_of
 from gateway.audit.task_record import TaskActivity
 from gateway.cli.main import main
-from tests.audit.logs import WRITER, sink
+from tests.audit.logs import WRITER, entry, sink
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
 from tests.functional.calls import caller, until
@@ -146,5 +146,10 @@ def test_work_is_searched_by_when_it_ended(tmp_path):
         (("--until", "2023-11-14T22:13:20Z"), 0),
     ):
         assert len(found(tmp_path, *options)) == count, options
+    log = sink(tmp_path, writer="there")
+    log.append([entry(number) for number in range(3)])
+    log.close()
+    shown = CliRunner().invoke(main, ["audit", "tail", str(tmp_path), "--outcome", "failed"])
+    assert [line.split()[1] for line in shown.output.splitlines()] == ["TASK_ENDED"]
     wrong = CliRunner().invoke(main, ["audit", "query", str(tmp_path), "--outcome", "bad"])
     assert (wrong.exit_code, "is no outcome. Write one of succeeded" in wrong.output) == (2, True)
