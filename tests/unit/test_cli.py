@@ -135,6 +135,7 @@ def test_config_schema_is_a_json_schema() -> None:
     assert {
         "server",
         "admin",
+        "metrics",
         "upstream",
         "issuers",
         "tenants_dir",
