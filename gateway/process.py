@@ -97,6 +97,7 @@ def _tell(app: App, config: Config) -> None:
     # What is alive now lives as long as the process; without this, every full collection walks all
     # of it again.
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*_COLLECT_AFTER)
     known = {
         "rpcs": len(app.catalog.bindings),

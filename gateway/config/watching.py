@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from watchfiles import watch
 
 from gateway.config.tenant_files import fingerprint
 from gateway.secret import named
@@ -68,6 +67,9 @@ class DirectoryWatch:
 
     def _events(self) -> Iterator[object]:
         """One for each change, and one for each time that nothing was told for a while."""
+        # Here, since most gateways watch nothing.
+        from watchfiles import watch  # noqa: PLC0415
+
         return watch(
             self._directory,
             watch_filter=None,

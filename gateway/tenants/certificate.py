@@ -7,8 +7,6 @@ They are read from the certificate itself: grpc's own list of names is cut at a 
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography import x509
-
 from gateway.clock import Clock
 from gateway.tenants.authentication_error import AuthenticationError
 from gateway.tenants.identifiers import dns_name, spiffe_id
@@ -56,6 +54,10 @@ class Certificates:
 
 
 def _read(pem: bytes) -> Names:
+    # Here, since most gateways ask for no certificates; those that do have it by then, since they
+    # have checked their own.
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

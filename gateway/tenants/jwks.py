@@ -7,12 +7,14 @@ taken for one is the classic forgery), private keys, encryption keys, short RSA 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, RSAKey
 
 from gateway.upstream import strict_json
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 MAX_BYTES: Final = 64 * 1024
 _MAX_KEYS: Final = 100
@@ -28,18 +30,22 @@ class KeySetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A public key. `kid` is empty and `algorithm` is None where the set names none."""
+    """A public key. `kid` is empty and `algorithm` is None where the set names none.
+
+    `curve`: of an EC key; empty for an RSA key.
+    """
 
     kid: str
     algorithm: str | None
-    key: Key
+    key: "Key"
+    curve: str = ""
 
     def serves(self, algorithm: str) -> bool:
         """Whether it can check signatures of that kind, by its own word and by its form."""
         if self.algorithm not in (None, algorithm):
             return False
-        if isinstance(self.key, ECKey):
-            return self.key.curve_name == _CURVES.get(algorithm)
+        if self.curve:
+            return self.curve == _CURVES.get(algorithm)
         return algorithm[:2] in {"RS", "PS"}
 
 
@@ -81,13 +87,19 @@ def _key(entry: dict[str, Any]) -> VerifyingKey | None:
         key = _imported(entry)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return VerifyingKey(kid, algorithm, key) if key is not None else None
+    return VerifyingKey(kid, algorithm, *key) if key is not None else None
 
 
-def _imported(entry: dict[str, Any]) -> Key | None:
+def _imported(entry: dict[str, Any]) -> "tuple[Key, str] | None":
+    """The key and its curve."""
+    # Here, since most gateways have no issuers.
+    from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415
+
+    curve = ""
     match entry:
-        case {"kty": "EC", "crv": "P-256" | "P-384" | "P-521" as curve, "x": str(x), "y": str(y)}:
-            key: Key = ECKey.import_key({"kty": "EC", "crv": curve, "x": x, "y": y})
+        case {"kty": "EC", "crv": "P-256" | "P-384" | "P-521" as named, "x": str(x), "y": str(y)}:
+            key: Key = ECKey.import_key({"kty": "EC", "crv": named, "x": x, "y": y})
+            curve = named
         case {"kty": "RSA", "n": str(n), "e": str(e)} if len(e) <= _MAX_EXPONENT_TEXT:
             # A modulus or an exponent without bounds would make every check of a signature slow.
             if (
@@ -101,4 +113,4 @@ def _imported(entry: dict[str, Any]) -> Key | None:
             return None
     # joserfc builds it when it is first asked for: a point off the curve is found now
     _ = key.public_key
-    return key
+    return key, curve

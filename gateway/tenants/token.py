@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joserfc import jws
 from joserfc.errors import JoseError
 
 from gateway.clock import Clock
@@ -178,6 +177,9 @@ async def _key(issuer: Issuer, header: _Header) -> VerifyingKey:
 
 
 def _check_signature(token: str, algorithm: str, key: VerifyingKey) -> None:
+    # Here, since most gateways have no issuers.
+    from joserfc import jws  # noqa: PLC0415
+
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     registry.max_header_length = _MAX_HEADER
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -107,6 +108,9 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
     assert run(image, "explain", "CreateVault").returncode == 0
+    left = ROOT / "tests" / "upgrade" / "v0_1_0" / "audit"
+    found = run(image, "audit", "query", str(left), "--operation", "DeleteVault")
+    assert (found.returncode, len(found.stdout.splitlines())) == (0, 2)
     assert (
         run(
             image,
@@ -120,6 +124,24 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
         ).returncode
         == 3
     )
+
+
+def test_the_image_serves(image: Path, tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    text = (ROOT / "config" / "example.yaml").read_text()
+    health = f"127.0.0.1:{free_port()}"
+    config.write_text(
+        text.replace("0.0.0.0:50051", "127.0.0.1:0").replace("127.0.0.1:50052", health)
+    )
+    command = [str(image / "cbr-gateway"), "serve", "--config", str(config)]
+    environ = ENVIRON | {"CBR_GATEWAY_ADMIN__LISTEN": "127.0.0.1:0"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE) as serving:
+        assert serving.stderr is not None
+        try:
+            assert any("serving" in line.decode() for line in serving.stderr)
+            assert run(image, "healthcheck", "--address", health).returncode == 0
+        finally:
+            serving.terminate()
 
 
 def test_the_image_has_no_emulator_and_no_commands_of_it(image: Path) -> None:

@@ -45,6 +45,22 @@ def test_help_needs_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_serve_loads_nothing_that_its_configuration_does_not_ask_for() -> None:
+    """rich comes with structlog where it is installed; the gateway requires neither it nor the
+    emulator's libraries.
+    """
+    code = (
+        "import sys, gateway.process, gateway.cli.main, gateway.config.certificates;"
+        " print(sorted({'cryptography', 'watchfiles', 'joserfc.jwk', 'starlette', 'uvicorn',"
+        " 'redis', 'opentelemetry', 'gateway.survey', 'gateway.state.valkey',"
+        " 'gateway.audit.otlp', 'gateway.cli.bars'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_command_has_help() -> None:
     for command in (
         "serve",
