@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
 from testkit.ports import free_port
 
 ROOT = Path(__file__).parents[2]
