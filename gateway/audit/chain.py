@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -124,7 +124,7 @@ def decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
         raise msgspec.DecodeError("lines are not that deep") from None
 
 
-def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _whole(value: object) -> object:
     match value:
         case str():
             return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final, Unpack
 
 from gateway.audit.chain import ascii_json
 from gateway.audit.record import (
@@ -18,6 +18,7 @@ from gateway.audit.record import (
     Cloud,
     Endpoint,
     Metadata,
+    OwnFields,
     Product,
     Record,
     Resource,
@@ -210,12 +211,12 @@ def own_record(
     tenant: str = "",
     operation: str = "Audit/Log",
     resources: tuple[Resource, ...] = (),
-    **more: Any,  # noqa: ANN401 - any message or value
+    **more: Unpack[OwnFields],
 ) -> bytes:
     """The body of a record about the log.
 
-    `subject` and `resources`: the change and the objects that it is about, if any; `more`: members
-    of Unmapped.
+    `subject` and `resources`: the change and the objects that it is about, if any; `more`: what
+    only some of them have.
     """
     number, name, type_uid = activity("other")
     status_id, severity_id = _OF_FATES.get(more.get("fate", ""), (_SUCCESS, INFORMATIONAL))

@@ -4,7 +4,7 @@ everything else behind them in order.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2
@@ -172,12 +172,14 @@ class Audit:
 
     def mark_removed(self, vault_id: str, uid: str, tenant: str) -> None:
         """The gateway's own tag of a change is about to be taken off a vault, for a tenant."""
-        self.own(
-            events.MARK_REMOVED,
-            subject=uid,
-            tenant=tenant,
-            operation="VaultService/DeleteVaultTag",
-            resources=(Resource(type="vault", uid=vault_id),),
+        self._own(
+            own_record(
+                events.MARK_REMOVED,
+                subject=uid,
+                tenant=tenant,
+                operation="VaultService/DeleteVaultTag",
+                resources=(Resource(type="vault", uid=vault_id),),
+            )
         )
 
     def stream_started(self, activity: Activity) -> None:
@@ -202,10 +204,10 @@ class Audit:
     # Below
     # ----------------------------------------------------------------------------------------------
 
-    def own(self, event: Event, **more: Any) -> None:  # noqa: ANN401 - members of the record
-        """A record that the gateway makes by itself."""
+    def _own(self, body: bytes) -> None:
+        """Writes a record that the gateway makes by itself."""
         if self._writer is not None:
-            self._writer.submit(Entry(own_record(event, **more)))
+            self._writer.submit(Entry(body))
 
     def _write(self, event: Event, activity: Activity) -> None:
         if self._writer is not None:
@@ -230,7 +232,7 @@ class Audit:
         if now_ms < self._latest_ms - _STEP_MS:
             back_ms = self._latest_ms - now_ms
             log.warning("the clock was set back", milliseconds=back_ms)
-            self.own(events.CLOCK_STEPPED_BACK, back_ms=back_ms)
+            self._own(own_record(events.CLOCK_STEPPED_BACK, back_ms=back_ms))
             self._latest_ms = now_ms
         self._latest_ms = max(self._latest_ms, now_ms)
 

@@ -18,6 +18,7 @@ from gateway.audit.intents import Entry, unresolved
 from gateway.audit.log import Audit
 from gateway.audit.record import Anchor, OpenIntent, Previous
 from gateway.audit.recovery import (
+    Lock,
     Position,
     Running,
     Unusable,
@@ -62,29 +63,17 @@ async def open_audit(
         return
     assert settings.key is not None
     keys = Keys.of(settings.key.reveal())
+    kept = AnchorStore(stored) if stored is not None and settings.directory is not None else None
     async with contextlib.AsyncExitStack() as stack:
-        places: list[AnchorPlace] = [
-            AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()
-        ]
-        kept = (
-            AnchorStore(stored) if stored is not None and settings.directory is not None else None
-        )
-        if kept is not None:
-            places.append(kept)
-        anchors = Anchors(places)
+        anchors = Anchors(_places(settings, kept))
         anchors.start()
         stack.push_async_callback(asyncio.to_thread, anchors.close)
         if settings.directory is None:
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
             exporter = None
         else:
-            files = _Files(
-                settings,
-                settings.directory,
-                keys,
-                await _known(settings, settings.directory, keys, kept),
-                clocks,
-            )
+            known = await _known(settings, settings.directory, keys, kept)
+            files = _Files(settings, settings.directory, keys, known, clocks)
             writer, intents, exporter = await files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
@@ -97,6 +86,11 @@ async def open_audit(
         )
         audit.unresolved(intents)
         yield audit
+
+
+def _places(settings: AuditSettings, kept: AnchorStore | None) -> list[AnchorPlace]:
+    first = AnchorFile(settings.anchors) if settings.anchors is not None else AnchorLog()
+    return [first] if kept is None else [first, kept]
 
 
 def _writer(settings: AuditSettings, sink: Sink, anchors: Anchors) -> Writer:
@@ -165,9 +159,24 @@ class _Files:
             lambda: stack.enter_context(locked(self.directory, name, _TIMEOUT_S))
         )
         found, others = await in_background(self._taken_up)
-        sink = FileSink(
+        sink = self._sink(found, lock)
+        writer = _writer(settings, sink, anchors)
+        if found.torn is not None:
+            writer.submit(repaired(found.torn))
+        exporter = self._exporter(sink)
+        retention = RetentionWorker(self._retention(writer, exporter))
+        sink.on_closed = retention.closed
+        for thread in (retention, exporter):
+            if thread is not None:
+                thread.start()
+                stack.push_async_callback(asyncio.to_thread, thread.close)
+        return writer, [*found.open, *others], exporter
+
+    def _sink(self, found: Position, lock: Lock) -> FileSink:
+        settings = self.settings
+        return FileSink(
             self.directory,
-            name,
+            settings.writer_name,
             self.keys,
             max_bytes=round(settings.segment_mib * _MIB),
             max_age_s=settings.segment_s,
@@ -176,26 +185,20 @@ class _Files:
             number=found.number,
             open=found.open,
         )
-        writer = _writer(settings, sink, anchors)
-        if found.torn is not None:
-            writer.submit(repaired(found.torn))
-        exporter = self._exporter(sink)
-        sent = (lambda: exporter.sent) if exporter is not None else None
-        rules = (
-            settings.compress,
-            settings.retention_days,
-            self._recorded(writer),
-            self._told(),
-            sent,
-            settings.segment_s,
+
+    def _retention(self, writer: Writer, exporter: Exporter | None) -> Retention:
+        settings = self.settings
+        return Retention(
+            self.directory,
+            settings.writer_name,
+            self.keys,
+            compress=settings.compress,
+            retention_days=settings.retention_days,
+            recorded=self._recorded(writer),
+            clocks=self._told(),
+            sent=(lambda: exporter.sent) if exporter is not None else None,
+            segment_s=settings.segment_s,
         )
-        retention = RetentionWorker(Retention(self.directory, name, self.keys, *rules))
-        sink.on_closed = retention.closed
-        for thread in (retention, exporter):
-            if thread is not None:
-                thread.start()
-                stack.push_async_callback(asyncio.to_thread, thread.close)
-        return writer, [*found.open, *others], exporter
 
     def _taken_up(self) -> tuple[Position, list[OpenIntent]]:
         """Where this writer's log ended, and what the others' left open. Raises Unusable."""

@@ -268,7 +268,7 @@ def _complete(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
-def told(row: Row) -> str:
+def as_text(row: Row) -> str:
     """One line for a person."""
     unmapped, response = row["unmapped"], row["api"].get("response", {})
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(row["time"] / 1000))

@@ -4,7 +4,7 @@ What OCSF has no place for stands in `unmapped`, the last member, to which the c
 number and MAC.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -248,6 +248,21 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     removed: Previous | None = None
     displaced: Displaced | None = None
     back_ms: int = 0
+
+
+class OwnFields(TypedDict, total=False):
+    """The members of Unmapped that records of the gateway itself have."""
+
+    fate: str
+    task: Task
+    segment: Segment
+    anchor: Anchor
+    torn_bytes: int
+    torn_file: str
+    lost: int
+    removed: Previous
+    displaced: Displaced
+    back_ms: int
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,7 +43,7 @@ class Refused(Exception):  # noqa: N818 - says what is the case
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Pending:
     """An entry and who waits for it; without a waiter it is kept until it can be written."""
 
     entry: Entry
@@ -68,8 +68,8 @@ class Writer:
         self._timeout_s = timeout_s
         self._anchor_s = anchor_s
         self._anchored = anchored
-        self._wishes: deque[_Wish] = deque()
-        self._owed: deque[_Wish] = deque()
+        self._pending: deque[_Pending] = deque()
+        self._owed: deque[_Pending] = deque()
         self._hurried = False
         self._lost = 0
         self._bytes = 0
@@ -88,7 +88,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many records are not on the disk yet."""
-        return len(self._wishes) + len(self._owed)
+        return len(self._pending) + len(self._owed)
 
     @property
     def lost(self) -> int:
@@ -104,7 +104,7 @@ class Writer:
 
     def submit(self, entry: Entry) -> None:
         """Writes the record when it can. Never fails and never waits."""
-        self._put(_Wish(entry))
+        self._put(_Pending(entry))
 
     async def durable(self, entry: Entry) -> None:
         """Returns once the record is on disk.
@@ -114,7 +114,7 @@ class Writer:
         if reason := self.trouble:
             raise Refused(reason)
         waiter = asyncio.get_running_loop().create_future()
-        if not self._put(_Wish(entry, waiter)):
+        if not self._put(_Pending(entry, waiter)):
             raise Refused("too many records wait")
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -125,21 +125,21 @@ class Writer:
     async def aclose(self) -> None:
         """Writes what waits and ends the log; a sink that hangs is left behind."""
         ended = await asyncio.to_thread(self._worker.close)
-        if not ended or self._owed or self._wishes:
+        if not ended or self._owed or self._pending:
             log.error(
                 "the audit log ended without its last records",
-                records=len(self._owed) + len(self._wishes) + self._lost,
+                records=len(self._owed) + len(self._pending) + self._lost,
             )
 
-    def _put(self, wish: _Wish) -> bool:
+    def _put(self, each: _Pending) -> bool:
         with self._worker.bell:
-            if len(self._wishes) + len(self._owed) >= MAX_WAITING or self._bytes >= _MAX_BYTES:
-                self._lost += wish.waiter is None
+            if len(self._pending) + len(self._owed) >= MAX_WAITING or self._bytes >= _MAX_BYTES:
+                self._lost += each.waiter is None
                 return False
-            self._wishes.append(wish)
-            self._bytes += len(wish.entry.body)
-            self._hurried = self._hurried or wish.waiter is not None
-            if self._hurried or len(self._wishes) in {1, _BATCH}:
+            self._pending.append(each)
+            self._bytes += len(each.entry.body)
+            self._hurried = self._hurried or each.waiter is not None
+            if self._hurried or len(self._pending) in {1, _BATCH}:
                 self._worker.bell.notify()
         return True
 
@@ -159,24 +159,24 @@ class Writer:
                 self._head_from(self._sink.close)
                 return
 
-    def _next(self) -> tuple[list[_Wish], bool]:
+    def _next(self) -> tuple[list[_Pending], bool]:
         """What is to be written; waits for it, but not longer than until the next anchor or the
         next attempt is due.
         """
         worker = self._worker
         with worker.bell:
-            if not self._wishes and not worker.closing:
+            if not self._pending and not worker.closing:
                 worker.bell.wait(_RETRY_S if self._down else self._anchor_s)
-            if self._wishes:
+            if self._pending:
                 worker.bell.wait_for(
-                    lambda: self._hurried or worker.closing or len(self._wishes) >= _BATCH,
+                    lambda: self._hurried or worker.closing or len(self._pending) >= _BATCH,
                     _LINGER_S,
                 )
             self._hurried = False
-            batch = [self._wishes.popleft() for _ in range(min(_BATCH, len(self._wishes)))]
-            return batch, worker.closing and not self._wishes
+            batch = [self._pending.popleft() for _ in range(min(_BATCH, len(self._pending)))]
+            return batch, worker.closing and not self._pending
 
-    def _write(self, batch: list[_Wish], *, last: bool) -> None:
+    def _write(self, batch: list[_Pending], *, last: bool) -> None:
         if self._down:
             self._owe(batch, self._down)
             if time.monotonic() >= self._retry_at or last:
@@ -200,14 +200,14 @@ class Writer:
                 self._owed.popleft()
             self._done_with(part)
 
-    def _appended(self, batch: list[_Wish], *, recovered: bool, more: bool = False) -> str:
+    def _appended(self, batch: list[_Pending], *, recovered: bool, more: bool = False) -> str:
         """Why they were not written.
 
         `recovered`: a record tells of what was lost, too. `more`: the trouble is not over with
         them.
         """
         lost = self._lost
-        entries = [wish.entry for wish in batch]
+        entries = [each.entry for each in batch]
         if recovered:
             entries.append(Entry(own_record(events.LOG_RECOVERED, lost=lost)))
         problem = self._worker.tried(lambda: self._sink.append(entries), _FAILED)
@@ -222,15 +222,15 @@ class Writer:
             self._judge(problem)
         return problem
 
-    def _owe(self, batch: list[_Wish], problem: str) -> None:
+    def _owe(self, batch: list[_Pending], problem: str) -> None:
         """Who waits is told; the others are kept."""
         self._answer(batch, problem)
-        self._owed.extend(wish for wish in batch if wish.waiter is None)
-        self._done_with([wish for wish in batch if wish.waiter is not None])
+        self._owed.extend(each for each in batch if each.waiter is None)
+        self._done_with([each for each in batch if each.waiter is not None])
 
-    def _done_with(self, wishes: list[_Wish]) -> None:
+    def _done_with(self, pending: list[_Pending]) -> None:
         with self._worker.bell:
-            self._bytes -= sum(len(wish.entry.body) for wish in wishes)
+            self._bytes -= sum(len(each.entry.body) for each in pending)
 
     def _judge(self, problem: str) -> None:
         if problem and not self._down:
@@ -241,8 +241,8 @@ class Writer:
             log.warning("the audit log is written again")
         self._down = problem
 
-    def _answer(self, batch: list[_Wish], problem: str) -> None:
-        waiters = [wish.waiter for wish in batch if wish.waiter is not None]
+    def _answer(self, batch: list[_Pending], problem: str) -> None:
+        waiters = [each.waiter for each in batch if each.waiter is not None]
         if waiters and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_tell, waiters, problem)
 

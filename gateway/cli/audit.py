@@ -243,11 +243,11 @@ def _unreadable() -> "Iterator[Unreadable]":
     """Names each file that cannot be read, once, and ends with exit code 1 if there was one: what
     is shown then is not all there is.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def unreadable(segment: "SegmentFile", error: OSError) -> None:
-        if segment.path.name not in told:
-            told.add(segment.path.name)
+        if segment.path.name not in reported:
+            reported.add(segment.path.name)
             click.echo(
                 f"{segment.path} cannot be read: {error.strerror}. Its records are left out;"
                 " `cbr-gateway audit verify` says more",
@@ -263,7 +263,7 @@ def _unreadable() -> "Iterator[Unreadable]":
         raise click.ClickException(
             f"{error.filename or 'the log'} cannot be read: {error.strerror}"
         ) from error
-    if told:
+    if reported:
         raise click.exceptions.Exit(1)
 
 
@@ -281,10 +281,10 @@ def _wish(*, since: str, until: str, outcome: str, **wanted: Any) -> "Query":  #
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
-    from gateway.audit.query import told
+    from gateway.audit.query import as_text
 
     for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=True) if as_json else told(row))
+        click.echo(json.dumps(row, ensure_ascii=True) if as_json else as_text(row))
 
 
 def _moment(text: str, option: str) -> int:

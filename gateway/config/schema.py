@@ -114,14 +114,8 @@ def explained(
         case "union_tag_not_found":
             path, text = (*path, "kind"), "is missing. It is access_key or password"
         case "union_tag_invalid":
-            path, text = (
-                (*path, "kind"),
-                (
-                    "must be"
-                    f" {_bare(context['expected_tags'])}"
-                    + _near(context["tag"], context["expected_tags"])
-                ),
-            )
+            wanted = context["expected_tags"]
+            path, text = (*path, "kind"), f"must be {_bare(wanted)}{_near(context['tag'], wanted)}"
         case _ if kind in _WORDS:
             text = _WORDS[kind].format(**context)
     return path, text

@@ -1,4 +1,4 @@
-"""Why a caller is not believed.
+"""Why a caller's credentials are not accepted.
 
 A text says which rule failed and never repeats what the caller sent.
 """

@@ -1,4 +1,4 @@
-"""Whose tokens are believed, and by which keys."""
+"""Whose tokens are accepted, and by which keys."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""Signed tokens (JWT): who vouches for the caller, and whether that is believed.
+"""Signed tokens (JWT): who vouches for the caller, and whether that is accepted.
 
 The cheap rules come first, so that most bad tokens cost no signature check; whether a subject is
 known is told only to those who hold its token. Nothing in a token's header decides how it is
@@ -53,7 +53,7 @@ def looks_like_token(text: str) -> bool:
 
 
 class TokenVerifier:
-    """Believes the tokens of some issuers."""
+    """Verifies the tokens of some issuers."""
 
     def __init__(self, issuers: Iterable[Issuer], clock: Clock) -> None:
         self._issuers = {issuer.settings.issuer: issuer for issuer in issuers}

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from gateway.audit import events
 from gateway.audit.anchors import AnchorFile
+from gateway.audit.events import own_record
 from gateway.audit.opening import open_audit
 from gateway.audit.query import Query, follow
 from gateway.audit.segments import name_of
@@ -154,7 +155,7 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
             open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store,
             open_audit(settings, store.anchors) as log,
         ):
-            log.own(events.CLOCK_STEPPED_BACK, back_ms=1)
+            log._own(own_record(events.CLOCK_STEPPED_BACK, back_ms=1))
             # While the gateway runs, its file is its own.
             return await asyncio.to_thread(run, "anchors", "--config", EXAMPLE)
 
@@ -216,7 +217,7 @@ def test_the_schema_is_printed():
 
 
 def test_a_name_cannot_play_with_the_terminal(tmp_path):
-    from gateway.audit.query import told  # noqa: PLC0415
+    from gateway.audit.query import as_text  # noqa: PLC0415
 
     row = {
         "time": 0,
@@ -226,4 +227,4 @@ def test_a_name_cannot_play_with_the_terminal(tmp_path):
         "resources": [{"type": "vault", "uid": "x\ny"}],
         "unmapped": {"event": "E"},
     }
-    assert told(row).isprintable()
+    assert as_text(row).isprintable()
