@@ -114,7 +114,7 @@ def gateway(
         (transport, *(sections or {}), (sections or {}).get("state", {}).get("kind", "plain"))
     )
     config, log = directory / f"{name}.yaml", directory / f"{name}.log"
-    config.write_text(yaml.safe_dump(_configuration(upstream, transport) | dict(sections or {})))
+    config.write_text(yaml.safe_dump(configuration(upstream, transport) | dict(sections or {})))
     environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key", **more}
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
     with (
@@ -228,7 +228,7 @@ def _address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
     raise RuntimeError(f"the gateway does not serve: {log.read_text(errors='replace')[-2000:]}")
 
 
-def _configuration(upstream: str, transport: str) -> dict[str, Any]:
+def configuration(upstream: str, transport: str) -> dict[str, Any]:
     project = {"id": PROJECT_ID, "region": "local", "credential": "main"}
     key = {"id": "bench", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}
     return {

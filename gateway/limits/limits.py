@@ -10,8 +10,10 @@ vaults ...  what exists                  STOCK        a counter that is recounte
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from operator import itemgetter
 from typing import Final
 
+import msgspec
 from cbrgateway.v1 import options_pb2
 
 from gateway.state import Bucket, Slot
@@ -91,8 +93,7 @@ def method_class(binding: Binding) -> MethodClass:
     return MethodClass.RESTORE if binding.heavy else MethodClass.CHANGE
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, gc=False):
     """Who calls, at every level. `principal`: tenant and key, `payments/ci`."""
 
     account: str
@@ -192,9 +193,13 @@ class Limits:
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._all = {limit.slot: limit for limit in limits}
-        self._by_metric: dict[Metric, list[Limit]] = {}
-        for limit in self._all.values():
-            self._by_metric.setdefault(limit.metric, []).append(limit)
+        self._levels: dict[Metric, dict[Level, None]] = {}
+        self._of: dict[tuple[Metric, Level, str], list[tuple[int, Limit]]] = {}
+        """By what they are on, with their places among all: a caller meets few of many."""
+        for place, limit in enumerate(self._all.values()):
+            self._levels.setdefault(limit.metric, {})[limit.level] = None
+            key = (limit.metric, limit.level, limit.subject)
+            self._of.setdefault(key, []).append((place, limit))
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(self._all.values())
@@ -210,14 +215,20 @@ class Limits:
         shadow.
         """
         found: dict[tuple[Level, MethodClass | None, bool], Applied] = {}
-        for limit in self._by_metric.get(metric, ()):
-            subject = scope.subject(limit.level)
-            if limit.subject not in {"", subject} or limit.method_class not in {None, calls}:
-                continue
-            place = (limit.level, limit.method_class, limit.shadow)
-            if limit.subject or place not in found:
-                found[place] = Applied(limit, subject)
+        for limit in self._met(metric, scope):
+            if limit.method_class in {None, calls}:
+                place = (limit.level, limit.method_class, limit.shadow)
+                if limit.subject or place not in found:
+                    found[place] = Applied(limit, scope.subject(limit.level))
         return list(found.values())
+
+    def _met(self, metric: Metric, scope: Scope) -> list[Limit]:
+        """Those on a caller's subjects, and the general ones, in the order of all."""
+        met: list[tuple[int, Limit]] = []
+        for level in self._levels.get(metric, ()):
+            for subject in {"", scope.subject(level)}:
+                met += self._of.get((metric, level, subject), ())
+        return [limit for _, limit in sorted(met, key=itemgetter(0))]
 
     def rates(self, scope: Scope, calls: MethodClass) -> list[Applied]:
         return self.applied(Metric.REQUESTS, scope, calls)

@@ -1,0 +1,42 @@
+"""The budget of benchmarks/budget.toml: what a call may take in functions, coroutines, tasks,
+wake-ups and socket calls. No time is measured.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.counts import WORKLOADS, Counts, budget, measured, of_call, over
+
+
+@pytest.mark.timeout(90)
+async def test_no_call_takes_more_than_its_budget():
+    for _ in range(3):
+        # What comes by chance, such as a new second, only adds.
+        if not (too_much := over(await measured(), budget())):
+            return
+    pytest.fail("; ".join(too_much))
+
+
+async def test_a_call_more_is_over_the_budget():
+    one, two = Counts(frames=1), Counts(frames=2)
+    assert over({"get": two}, {"get": one}) == ["get: 2 frames, at most 1 are in the budget"]
+    assert over({"get": one}, {"get": one}) == over({"get": one}, {"get": two}) == []
+
+
+async def test_functions_and_coroutines_of_the_gateway_are_counted_and_no_others():
+    from gateway.clock import moment  # noqa: PLC0415 - beside its use
+    from gateway.rpc.identity import single  # noqa: PLC0415
+
+    async def call():
+        moment(1.0)
+        single((), "none")
+
+    counts, names = await of_call(call)
+    assert counts == Counts(frames=2)
+    assert names == ["gateway.clock:moment", "gateway.rpc.identity:single"]
+
+
+def test_the_budget_has_every_workload():
+    assert set(budget()) == set(WORKLOADS)
+    assert all(replace(counts, frames=0) != counts for counts in budget().values())
