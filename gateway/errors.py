@@ -13,6 +13,7 @@ Every other exception that reaches the edge becomes INTERNAL with an error id an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from cbrgateway.v1 import errors_pb2
 
 from gateway.reasons import REASONS, Reason, reason_name
@@ -51,8 +52,7 @@ class Resource:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamFacts:
+class UpstreamFacts(msgspec.Struct, frozen=True, gc=False):
     """What is known of the CBR calls behind one gateway call.
 
     `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from gateway import failpoint
@@ -20,8 +21,7 @@ from gateway.upstream.declaration import Binding
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct, gc=False):
     """A call that was let in. `trailers`: what its caller is told of its rate limits."""
 
     trailers: dict[str, str]

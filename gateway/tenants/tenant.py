@@ -5,6 +5,7 @@ shows.
 """
 
 import dataclasses
+from functools import cached_property
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -35,7 +36,7 @@ class Project(BaseModel):
         ),
     )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names what the tenant has of the project: the project, or `project/enterprise project`.
 

@@ -2,9 +2,9 @@
 answer proves.
 """
 
-from dataclasses import replace
 from typing import Final
 
+import msgspec
 import structlog
 from google.protobuf.message import Message
 
@@ -112,7 +112,10 @@ def _decoded(call: UpstreamCall, attempt: Attempt) -> tuple[Attempt, Message | N
             check(call.message, attempt.value)
         keep_ids(message, attempt.order_ids)
     except ProtocolError as error:
-        return replace(attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)), None
+        unread = msgspec.structs.replace(
+            attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)
+        )
+        return unread, None
     return attempt, message
 
 

@@ -4,12 +4,12 @@ A client applies, sends, lets the authenticator observe the answer, and after a 
 whether one more try makes sense.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import Final, Protocol
 from urllib.parse import unquote
 
+import msgspec
 import structlog
 
 from gateway.clock import Clock
@@ -25,8 +25,7 @@ _IGNORE_OFFSET_S: Final = 24 * 3600.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """A request ready to send, and the generation of the credentials in it."""
 
     request: HttpRequest

@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.upstream.breaker import Breaker, Level, Permit, Traffic, Verdict
 from gateway.upstream.group import ENDPOINT, IAM_ENDPOINT, OPERATION, PROJECT, Group, Kind
@@ -37,8 +39,7 @@ class Held:
     retry_after_s: float
 
 
-@dataclass(slots=True, eq=False)
-class Passage:
+class Passage(msgspec.Struct, eq=False):
     """Leave of all breakers in the row for one call; `settle` it exactly once."""
 
     target: Target

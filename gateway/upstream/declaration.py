@@ -111,7 +111,11 @@ class Binding:
     asynchronous: bool
     read_back: str
     custom: bool
-    administrators_only: bool
+    for_administrators: bool
+    """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names no
+    project.
+    """
+    reads: bool
     audit: int
     """The declared value of AuditLevel."""
     heavy: bool
@@ -134,17 +138,6 @@ class Binding:
     id_fields: tuple[IdField, ...]
     on_drift: OnDrift
     traits: AnyTraits
-
-    @property
-    def for_administrators(self) -> bool:
-        """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names
-        no project.
-        """
-        return self.administrators_only or (bool(self.path) and "{project_id}" not in self.path)
-
-    @property
-    def reads(self) -> bool:
-        return self.retry_class is RetryClass.READ
 
     @property
     def orders(self) -> bool:
@@ -312,7 +305,9 @@ class Declaration:
             asynchronous=option.asynchronous,
             read_back=option.read_back,
             custom=option.custom,
-            administrators_only=option.administrators_only,
+            for_administrators=option.administrators_only
+            or (bool(self.path) and f"{{{_PROJECT}}}" not in self.path),
+            reads=self.reads,
             audit=option.audit,
             heavy=option.heavy,
             concurrency=option.concurrency,

@@ -13,11 +13,11 @@ reads no environment. Two implementations pass one conformance suite: `http_http
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.regular_file import read_file
@@ -151,8 +151,7 @@ def _is_header_name(text: str) -> bool:
     return _HEADER_NAME.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     """One request.
 
     `url` is absolute and sent byte for byte from the first `/` on; headers are sent as given.
@@ -160,8 +159,12 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without secrets."""
+        return f"HttpRequest(method={self.method!r}, url={self.url!r})"
 
     def split_url(self) -> tuple[str, str]:
         """Origin and request target: `https://host:443` and `/path?query`.
@@ -184,16 +187,19 @@ class HttpRequest:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """A complete answer. Header names are lower case; the body is decompressed.
 
     The body of an error that is over MAX_BODY_BYTES is empty.
     """
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Without what a body may hold."""
+        return f"HttpResponse(status={self.status!r})"
 
 
 FIRST_ERROR: Final = 400

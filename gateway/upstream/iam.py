@@ -10,7 +10,7 @@ pauses      renewal_pace.py
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from typing import Final
@@ -121,7 +121,7 @@ class TokenAuth:
         elif now >= token.refresh_at and not project.pace.pause_s(now):
             self._fetch_once(project)
         headers = {**request.headers, "X-Auth-Token": token.text.reveal()}
-        return Applied(replace(request, headers=headers), token.generation)
+        return Applied(msgspec.structs.replace(request, headers=headers), token.generation)
 
     def observe(self, response: HttpResponse, generation: int) -> None:
         """Any answer but a 401 shows that the token is good."""

@@ -20,10 +20,10 @@ a change only what bears the cloud's own mark.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
+import msgspec
 from google.protobuf.message import Message
 
 from gateway.upstream import strict_json
@@ -51,8 +51,7 @@ class Next(Enum):
     UNKNOWN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One attempt, judged.
 
     Without an answer both `value` and `error` are None. `value` is the JSON of a success, `{}` for

@@ -5,9 +5,9 @@ A read runs in the caller's own task and stops with it.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts
@@ -71,7 +71,7 @@ class _Calls:
         if not self._before:
             return now
         all_of_them = (*self._before, now)
-        return replace(
+        return msgspec.structs.replace(
             now,
             attempts=sum(each.attempts for each in all_of_them),
             seconds=sum(each.seconds for each in all_of_them),

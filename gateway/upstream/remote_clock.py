@@ -8,11 +8,11 @@ and by less than `date + 1 - asked`. Each answer narrows that down. One that con
 it means that a clock was set: it alone counts from then on.
 """
 
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.clock import Clock
@@ -31,8 +31,7 @@ _BELIEVED_S: Final = 24 * 3600.0
 """A Date that is further from our time than this is nobody's time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A moment by CBR's clock, as far as it is known: seconds since 1970."""
 
     earliest: float

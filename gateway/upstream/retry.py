@@ -4,9 +4,10 @@ Arithmetic only: no waiting, no sending.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 MAX_ATTEMPTS: Final = 3
 MIN_ATTEMPT_S: Final = 0.2
@@ -30,8 +31,7 @@ class RetryKind(Enum):
 _BASE_S: Final = {RetryKind.TRANSIENT: 0.05, RetryKind.THROTTLED: 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True, gc=False):
     """The monotonic time at which a call's answer must be on its way."""
 
     ends_at: float

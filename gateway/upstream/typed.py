@@ -34,7 +34,7 @@ class TypedReader:
         self._in_vain = 0
         """How many answers since then could neither be read nor be learnt from."""
         self._decode: Callable[[bytes], msgspec.Struct]
-        self._fill: Fill
+        self._fill: Fill = _members
         self._compile()
 
     def read(self, body: bytes, report: Report) -> Filled | None:
@@ -60,10 +60,15 @@ class TypedReader:
             return
         self._known, self._in_vain = known, 0
         if self._shape.closed:
-            self._decode, self._fill = _nothing, members_from
+            self._decode = _nothing
             return
-        made, self._fill = self._shape.compiled()
+        made, fill = self._shape.compiled()
+        self._fill = fill or _members
         self._decode = msgspec.json.Decoder(made).decode
+
+
+def _members(struct: msgspec.Struct, _told: list[Told]) -> Filled:
+    return members_from(struct)
 
 
 def _nothing(_body: bytes) -> msgspec.Struct:

@@ -18,14 +18,14 @@ Fill = Callable[[Any, list[Told]], Json]
 """From what was decoded to what the constructor takes, and what there is to report of it. Raises
 ProtocolError.
 """
-Part = tuple[str, bool, Fill]
-"""A member that is no value yet: its name, whether there are many, and what fills one."""
+Part = tuple[str, bool, Fill | None]
+"""A member that holds structs: its name, whether there are many, and what fills one."""
 
 
 _MAX_DEPTH: Final = 16
 """Of a member that the plan reads; the messages around it are far from the other 16 levels."""
 _CONTAINERS: Final = frozenset({dict, list})
-_members_of: Final = msgspec.structs.asdict
+members_from: Final = msgspec.structs.asdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +61,36 @@ class Rest:
             raise ProtocolError("leaves something to the message that holds it")
 
 
-def filler(parts: list[Part], rest: Rest | None) -> Fill:
+def filler(parts: list[Part], times: list[str], rest: Rest | None) -> Fill | None:
+    """None: a struct's members are what the constructor takes.
+
+    `times`: names of members that hold one.
+    """
     one = tuple((name, fill) for name, many, fill in parts if not many)
     several = tuple((name, fill) for name, many, fill in parts if many)
+    if not parts and not times and rest is None:
+        return None
 
     def fill_from(struct: Any, told: list[Told]) -> Filled:  # noqa: ANN401 - any struct
-        found = _members_of(struct)
+        found = members_from(struct)
+        for name in times:
+            value = found[name]
+            if value is not None:
+                found[name] = values.read_timestamp(value)
         for name, fill in one:
             value = found[name]
             if value is not None:
-                found[name] = fill(value, told)
+                found[name] = members_from(value) if fill is None else fill(value, told)
         for name, fill in several:
             value = found[name]
             if value is not None:
-                found[name] = [fill(each, told) for each in value]
+                found[name] = (
+                    [members_from(each) for each in value]
+                    if fill is None
+                    else [fill(each, told) for each in value]
+                )
         if rest is not None:
             rest.take(found, told)
         return found
 
-    return fill_from if parts or rest is not None else members_from
-
-
-def members_from(struct: Any, _told: list[Told]) -> Filled:  # noqa: ANN401 - any struct
-    return _members_of(struct)
-
-
-def time_from(text: str, _told: list[Told]) -> Json:
-    return values.read_timestamp(text)
+    return fill_from

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from gateway.upstream import codec, values
 from gateway.upstream.codec import ECHOES, Codecs, MessagePlan
-from gateway.upstream.typed_fill import Fill, Part, Rest, filler, time_from
+from gateway.upstream.typed_fill import Fill, Part, Rest, filler
 from gateway.upstream.values import Json, ProtocolError
 
 _F: Final = FieldDescriptor
@@ -121,11 +121,12 @@ class Shape:
         else:
             self.closed = True
 
-    def compiled(self) -> tuple[type[msgspec.Struct], Fill]:
+    def compiled(self) -> tuple[type[msgspec.Struct], Fill | None]:
         """The struct type, and what makes constructor arguments of one."""
         fields: list[tuple[str, Any, Any]] = []
         keys: dict[str, str] = {}
         parts: list[Part] = []
+        times: list[str] = []
         for key, member in self.members.items():
             if key in self.loose or not (member.required or key in self.seen):
                 continue
@@ -134,7 +135,7 @@ class Shape:
                 inside, fill = member.inside.compiled()
                 parts.append((member.name, member.many, fill))
             elif member.time:
-                parts.append((member.name, member.many, time_from))
+                times.append(member.name)
             default = msgspec.NODEFAULT if member.required else None
             fields.append((member.name, member.annotation(inside), default))
         rest = {f"_{number}": key for number, key in enumerate((*self.loose, *self.unknown))}
@@ -146,7 +147,7 @@ class Shape:
             kw_only=True,
             gc=False,
         )
-        return made, filler(parts, Rest(self.plan, rest, self.top) if rest else None)
+        return made, filler(parts, times, Rest(self.plan, rest, self.top) if rest else None)
 
     def known(self) -> int:
         """How much was learnt."""
@@ -180,7 +181,7 @@ def _member(fd: FieldDescriptor, codecs: Codecs, around: tuple[str, ...]) -> Mem
         made.type = None if codec.is_null(fd) else _words(fd.enum_type)
     elif message is None:
         made.type = _SCALAR.get(fd.type)
-    elif message.full_name == "google.protobuf.Timestamp":
+    elif message.full_name == "google.protobuf.Timestamp" and not fd.is_repeated:
         made.type, made.time = str, True
     elif codec.is_planned(fd) and message.full_name not in around:
         made.inside = shape_of(message, codecs, around, top=False)

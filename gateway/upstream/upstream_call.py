@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from google.protobuf.message import Message
 
 from gateway import failpoint
@@ -30,8 +31,7 @@ Raises GatewayError when the read fails.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """The response and what it took."""
 
     message: Message

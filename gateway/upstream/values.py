@@ -141,7 +141,13 @@ def read_timestamp(value: Json) -> Json:
     except ValueError:
         return _read_epoch(_number(value))
     # Not moment.timestamp(): a float would lose microseconds.
-    since = moment - (_EPOCH_OF_NO_ZONE if moment.tzinfo is None else _EPOCH)
+    if moment.tzinfo is None:
+        since = moment - _EPOCH_OF_NO_ZONE
+        return {
+            "seconds": since.days * 86400 + since.seconds,
+            "nanos": since.microseconds * 1000,
+        }
+    since = moment - _EPOCH
     return _in_range(since.days * 86400 + since.seconds, since.microseconds * 1000)
 
 
