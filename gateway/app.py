@@ -50,13 +50,14 @@ from gateway.operations import load_catalog
 from gateway.reload import Read, Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
-from gateway.rpc.dispatch import Custom, Serving, handlers
+from gateway.rpc.dispatch import Custom, handlers
 from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.clouds import CloudHandlers
 from gateway.rpc.handlers.handles import by_rpc, rpcs
 from gateway.rpc.handlers.quota import QuotaHandlers
 from gateway.rpc.handlers.tasks import TaskHandlers
 from gateway.rpc.handlers.watch import WatchHandlers
+from gateway.rpc.pipeline import Serving
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
 from gateway.snapshots import Snapshots, key_files

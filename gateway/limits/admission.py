@@ -1,8 +1,8 @@
 """Lets calls in: rates and concurrency slots, before a request is read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -37,9 +37,8 @@ class Admission:
     overrides: LimitOverrides
     clock: Clock
 
-    @asynccontextmanager
-    async def entered(self, scope: Scope, binding: Binding, holder: str) -> AsyncIterator[Entry]:
-        """Holds the call's slots while it runs.
+    async def enter(self, scope: Scope, binding: Binding, holder: str) -> Entry:
+        """Lets a call in, which leaves its slots at its end.
 
         Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN.
         """
@@ -47,20 +46,16 @@ class Admission:
         calls = method_class(binding)
         rates, slots = limits.rates(scope, calls), limits.slots(scope, binding)
         try:
-            trailers = await self._take(rates, COST[calls])
-            await self._occupy(slots, holder)
+            trailers = await self._take(rates, COST[calls]) if rates else {}
+            if slots:
+                await self._occupy(slots, holder)
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
         lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
         held = ConcurrencySlots(self.leases, self.clock, holder, [a.key() for a in slots], lasting)
-        try:
-            yield Entry(trailers, held)
-        finally:
-            await held.leave()
+        return Entry(trailers, held)
 
     async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
-        if not rates:
-            return {}
         taken = await self.rates.take([applied.bucket(cost) for applied in rates])
         self.overrides.note_shadow(taken.would_refuse)
         burst = min((a.limit.burst for a in rates if not a.limit.shadow), default=None)
@@ -78,8 +73,6 @@ class Admission:
         return trailers
 
     async def _occupy(self, slots: Sequence[Applied], holder: str) -> None:
-        if not slots:
-            return
         wanted = [applied.slot() for applied in slots]
         try:
             leased = await self.leases.lease(holder, wanted, LEASE_S)

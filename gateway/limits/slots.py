@@ -33,6 +33,8 @@ class ConcurrencySlots:
         self._holder = holder
         self._keys = keys
         self.lasting = tuple(lasting)
+        self.taken = bool(keys)
+        """Whether there is anything to leave."""
         self._inside = 1
         self._beats = asyncio.create_task(self._beat()) if keys else None
 

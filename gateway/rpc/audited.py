@@ -8,8 +8,7 @@ settled     where the change's end came after that of its call
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -73,22 +72,18 @@ def _declared(binding: Binding) -> Declared:
     )
 
 
-@contextmanager
-def audited(call: Call, recorder: Recorder, context: Context) -> Iterator[None]:
-    """Leaves a record of the call's end, and gives a change the observer that leaves one before it
-    is sent.
+def audited(call: Call, recorder: Recorder, context: Context) -> "Trail | None":
+    """The records of a call, which `finish` completes; None where there is no audit log.
+
+    Gives a change the observer that leaves a record before it is sent.
     """
     if not recorder.audit.on:
-        yield
-        return
-    trail = _Trail(call, recorder, context)
+        return None
+    trail = Trail(call, recorder, context)
     call.moved = trail.moved
     if not call.binding.reads:
         call.observers = (ChangeObserver(trail.on_send, trail.on_end),)
-    try:
-        yield
-    finally:
-        trail.finish()
+    return trail
 
 
 def local_change(handler: Handler) -> Handler:
@@ -132,7 +127,7 @@ def unknown_rpc(recorder: Recorder, name: str, call_id: str, context: Context) -
 
 
 @dataclass(slots=True)
-class _Trail:
+class Trail:
     """The records of one call.
 
     `intended`: an intent was, or may have been, written. `result`: what became of the change, once

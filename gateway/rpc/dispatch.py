@@ -8,7 +8,6 @@ proper error, and nothing is parsed for a caller nobody knows.
 
 import difflib
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,16 +20,12 @@ from grpc_status import rpc_status
 
 from gateway.errors import GatewayError
 from gateway.ids import new_id
-from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
-from gateway.rpc.audited import Recorder, unknown_rpc
-from gateway.rpc.call import Call, CallMeter, Handler
-from gateway.rpc.pipeline import Context, identified_again, stages
+from gateway.rpc.audited import unknown_rpc
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.pipeline import Context, Serving, identified_again, served
 from gateway.rpc.status import to_status
-from gateway.rpc.validation import parse
-from gateway.tenants import Current
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.declaration import Binding
 
 PACKAGE: Final = "cbrgateway.v1"
 _MAX_NAME: Final = 80
@@ -68,26 +63,6 @@ class Custom:
     streams: Mapping[str, StreamHandler]
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What surrounds every call."""
-
-    current: Current
-    admission: Admission
-    recorder: Recorder
-    meter: CallMeter
-
-    def call(self, binding: Binding, context: Context) -> AbstractAsyncContextManager[Call]:
-        return stages(
-            binding,
-            self.current.snapshot,
-            self.admission,
-            self.recorder,
-            context,
-            meter=self.meter,
-        )
-
-
 def handlers(
     catalog: Catalog, serving: Serving, forward: Handler, custom: Custom
 ) -> list[grpc.GenericRpcHandler]:
@@ -96,44 +71,26 @@ def handlers(
     for binding in catalog:
         name = f"/{binding.descriptor.containing_service.full_name}/{binding.descriptor.name}"
         if binding.descriptor.server_streaming:
-            served = _stream(binding, serving, custom.streams[binding.rpc])
+            stream = served(binding, serving, custom.streams[binding.rpc], _opened(serving))
             methods[name] = grpc.unary_stream_rpc_method_handler(
-                served, request_deserializer=None, response_serializer=None
+                stream, request_deserializer=None, response_serializer=None
             )
         else:
-            unary = _unary(binding, serving, custom.unary.get(binding.rpc, forward))
+            unary = served(binding, serving, custom.unary.get(binding.rpc, forward))
             methods[name] = grpc.unary_unary_rpc_method_handler(
                 unary, request_deserializer=None, response_serializer=None
             )
     return [_Known(methods), _Unknown(catalog, serving)]
 
 
-def _unary(
-    binding: Binding, serving: Serving, handle: Handler
-) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def serve(data: bytes, context: Context) -> bytes:
-        async with serving.call(binding, context) as call:
-            call.request = parse(binding, data)
-            call.response = await handle(call, call.request)
-            return call.response.SerializeToString()
-        raise AssertionError("the pipeline ends a failed call by itself")
+def _opened(serving: Serving) -> Callable[[Call, Context], Stream]:
+    def opened(call: Call, context: Context) -> Stream:
+        return Stream(
+            _counted(call, context),
+            lambda: identified_again(call, serving.current.snapshot, context),
+        )
 
-    return serve
-
-
-def _stream(
-    binding: Binding, serving: Serving, handle: StreamHandler
-) -> Callable[[bytes, Context], Awaitable[None]]:
-    async def serve(data: bytes, context: Context) -> None:
-        async with serving.call(binding, context) as call:
-            call.request = parse(binding, data)
-            stream = Stream(
-                _counted(call, context),
-                lambda: identified_again(call, serving.current.snapshot, context),
-            )
-            await handle(call, call.request, stream)
-
-    return serve
+    return opened
 
 
 def _counted(call: Call, context: Context) -> Callable[[bytes], Awaitable[None]]:

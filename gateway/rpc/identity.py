@@ -60,7 +60,10 @@ async def authenticate(
     value = single(metadata, AUTHORIZATION)
     try:
         holder = directory.by_certificate(certificate) if certificate is not None else None
-        principal = holder if value is None else await directory.by_bearer(_bearer(value))
+        principal = holder
+        if value is not None:
+            shown = _bearer(value)
+            principal = directory.by_api_key(shown) or await directory.by_token(shown)
         return _agreed(holder, principal)
     except AuthenticationError as refusal:
         how = (

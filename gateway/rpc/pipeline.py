@@ -10,15 +10,16 @@ From the outside to the inside:
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
                 ends
 
-Around all of them the call is counted for the metrics, whatever its end. Each stage is a context
-manager, so cancellation passes through every `finally`.
+Around all of them the call is counted for the metrics, whatever its end. One function has all of
+this, from top to bottom: a context manager for each stage would cost more than what it does.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Token
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import grpc
 import structlog
@@ -35,7 +36,8 @@ from gateway.rpc import identity
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.status import pushback, to_status
-from gateway.tenants import Principal, Snapshot
+from gateway.rpc.validation import parse
+from gateway.tenants import Current, Principal, Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,42 +45,65 @@ Context = grpc.aio.ServicerContext[Any, Any]
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@asynccontextmanager
-async def stages(
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What surrounds every call."""
+
+    current: Current
+    admission: Admission
+    recorder: Recorder
+    meter: CallMeter
+
+
+def served(
     binding: Binding,
-    snapshot: Snapshot,
-    admission: Admission,
-    recorder: Recorder,
-    context: Context,
-    *,
-    meter: CallMeter,
-) -> AsyncIterator[Call]:
-    """Yields the call once it may proceed. Errors raised inside become the call's status."""
-    call = Call(binding, context.time_remaining(), snapshot)
-    meter.started(binding)
-    try:
-        with logged(call), audited(call, recorder, context):
-            async with answered(call, context):
-                await identified(call, context)
-                recorder.audit.guard(reads=binding.reads)
-                async with admission.entered(call.quota_scope, binding, call.id) as entry:
-                    call.slots = entry.slots
-                    call.trailers.update(entry.trailers)
-                    yield call
-    finally:
-        meter.ended(call)
+    serving: Serving,
+    handle: Callable[..., Awaitable[Any]],
+    opened: Callable[[Call, Context], object] | None = None,
+) -> Callable[[bytes, Context], Awaitable[bytes | None]]:
+    """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
+
+    async def serve(data: bytes, context: Context) -> bytes | None:
+        answer: bytes | None = None
+        call = Call(binding, context.time_remaining(), serving.current.snapshot)
+        serving.meter.started(binding)
+        logging = _logged_as(call)
+        trail = audited(call, serving.recorder, context)
+        try:
+            _named(call, context)
+            await identified(call, context)
+            serving.recorder.audit.guard(reads=binding.reads)
+            entry = await serving.admission.enter(call.quota_scope, binding, call.id)
+            try:
+                call.slots = entry.slots
+                call.trailers.update(entry.trailers)
+                call.request = parse(binding, data)
+                if opened is None:
+                    call.response = await handle(call, call.request)
+                    answer = call.response.SerializeToString()
+                else:
+                    await handle(call, call.request, opened(call, context))
+            finally:
+                if entry.slots.taken:
+                    await entry.slots.leave()
+            context.set_trailing_metadata(tuple(call.trailers.items()))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes a status
+            await _failed(call, context, error)
+        finally:
+            if trail is not None:
+                trail.finish()
+            serving.meter.ended(call)
+            _write_line(call)
+            telemetry.CALL_FIELDS.reset(logging)
+        return answer
+
+    return serve
 
 
-@contextmanager
-def logged(call: Call) -> Iterator[None]:
-    """Has every log line inside tell whose call it is; writes one line at its end."""
+def _logged_as(call: Call) -> Token[Mapping[str, object] | None]:
+    """Has every log line from here on tell whose call it is."""
     call.log_fields |= {"request_id": call.id, "rpc": call.binding.rpc}
-    token = telemetry.CALL_FIELDS.set(call.log_fields)
-    try:
-        yield
-    finally:
-        _write_line(call)
-        telemetry.CALL_FIELDS.reset(token)
+    return telemetry.CALL_FIELDS.set(call.log_fields)
 
 
 def _write_line(call: Call) -> None:
@@ -96,32 +121,28 @@ def _write_line(call: Call) -> None:
     log.info("call", **known, **call.upstream.as_metadata())
 
 
-@asynccontextmanager
-async def answered(call: Call, context: Context) -> AsyncIterator[None]:
-    """Ends the call with the status of the error raised inside, if any, and names the call in the
-    trailer `x-request-id`.
-    """
+def _named(call: Call, context: Context) -> None:
+    """Names the call in the trailer `x-request-id`, however it ends."""
     call.trailers["x-request-id"] = call.id
     context.set_trailing_metadata((("x-request-id", call.id),))
-    try:
-        yield
-        context.set_trailing_metadata(tuple(call.trailers.items()))
-    except asyncio.CancelledError:
+
+
+async def _failed(
+    call: Call, context: Context, error: Exception | asyncio.CancelledError
+) -> NoReturn:
+    """Ends the call with the status of an error."""
+    if isinstance(error, asyncio.CancelledError):
         call.outcome = "CANCELLED"
-        raise
-    except grpc.aio.AbortError:
-        raise
-    except GatewayError as error:
-        await _abort(call, context, error)
-    except Exception:
+        raise error
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, GatewayError):
         error_id = new_id()
-        log.exception("unexpected error", error_id=error_id)
+        log.error("unexpected error", error_id=error_id, exc_info=error)
         text = f"The gateway failed inside; report the error id {error_id} to its operator."
-        await _abort(
-            call,
-            context,
-            GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id}),
-        )
+        error = GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id})
+    await _abort(call, context, error)
+    raise AssertionError("abort raises")
 
 
 async def _abort(call: Call, context: Context, error: GatewayError) -> None:
@@ -177,16 +198,16 @@ async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> 
     return principal.valid_until - time.time()
 
 
-async def _principal(
+def _principal(
     snapshot: Snapshot, context: Context, metadata: identity.Metadata
-) -> Principal:
+) -> Awaitable[Principal]:
     directory = snapshot.directory
     certificate = (
         next(iter(context.auth_context().get(identity.CERTIFICATE, ())), None)
         if directory.reads_certificates
         else None
     )
-    return await identity.authenticate(directory, metadata, certificate)
+    return identity.authenticate(directory, metadata, certificate)
 
 
 def _metadata(context: Context) -> identity.Metadata:

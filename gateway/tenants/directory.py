@@ -65,11 +65,11 @@ class TenantDirectory:
         """The holder of `key`; None for anything that is not a known key, however malformed."""
         return self._principals.get(("api_key", key_hash(key)))
 
-    async def by_bearer(self, text: str) -> Principal:
-        """The holder of an API key or a token. Raises AuthenticationError."""
-        principal = self.by_api_key(text)
-        if principal is not None:
-            return principal
+    async def by_token(self, text: str) -> Principal:
+        """The holder of a token.
+
+        Raises AuthenticationError, also for what may be an API key that is not known.
+        """
         if not looks_like_token(text):
             raise AuthenticationError("the API key is not known")
         issuer, subject, until = await self._tokens.verified(text)

@@ -271,10 +271,10 @@ async def test_each_rule_has_its_words():
 async def test_a_token_cannot_be_used_again_after_its_life():
     clock = SteppedClock(NOW)
     known, token = directory(clock), rs(good(exp=NOW + 3600))
-    assert (await known.by_bearer(token)).id == "ci"
+    assert (await known.by_token(token)).id == "ci"
     clock.advance(3631)
     with pytest.raises(Exception, match="has expired"):
-        await known.by_bearer(token)
+        await known.by_token(token)
 
 
 async def test_two_entries_are_refused_although_both_are_good():
