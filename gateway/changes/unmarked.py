@@ -45,16 +45,21 @@ def unmarked(message: Request) -> Request:
 
 def clear(message: Message) -> None:
     """Takes the marks out of a message."""
-    plan = _plan(message.DESCRIPTOR)
-    for fd, _ in message.ListFields() if plan else ():
-        if fd.name in plan:
-            plan[fd.name](message)
+    for name, singular, act in _plan(message.DESCRIPTOR):
+        if message.HasField(name) if singular else getattr(message, name):
+            act(message)
 
 
 @cache
-def _plan(descriptor: Descriptor) -> Mapping[str, Clear]:
-    """The fields of a message type that may hold a mark, and how each is cleared."""
-    return {fd.name: act for fd in descriptor.fields if (act := _act(fd))}
+def _plan(descriptor: Descriptor) -> tuple[tuple[str, bool, Clear], ...]:
+    """The fields of a message type that may hold a mark, whether each is one message, and how it is
+    cleared.
+    """
+    return tuple(
+        (fd.name, fd.message_type is not None and not fd.is_repeated, act)
+        for fd in descriptor.fields
+        if (act := _act(fd))
+    )
 
 
 def _act(fd: FieldDescriptor) -> Clear | None:

@@ -62,7 +62,8 @@ def row_id(row: Row) -> str:
     """
     if isinstance(row, UnreadableRow):
         return row.id or row.digest
-    return "\0".join(getattr(row, name) for name in identity(cast("Descriptor", row.DESCRIPTOR)))
+    names = identity(cast("Descriptor", row.DESCRIPTOR))
+    return "\0".join([getattr(row, name) for name in names])
 
 
 def marker_of(row: Row) -> str:

@@ -42,9 +42,12 @@ class Trail:
 
     def then(self, rows: Sequence[Row]) -> "Trail":
         """The trail after more rows."""
-        marks = self._marks() | {self.shown + index: _mark(row) for index, row in enumerate(rows)}
-        shown = self.shown + len(rows)
-        return Trail(shown, b"".join(marks[number] for number in _kept(shown)))
+        known, before, shown = self._marks(), self.shown, self.shown + len(rows)
+        marks = [
+            known[number] if number < before else _mark(rows[number - before])
+            for number in _kept(shown)
+        ]
+        return Trail(shown, b"".join(marks))
 
     def newest_in(
         self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False

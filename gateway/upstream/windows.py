@@ -83,7 +83,8 @@ class Seen:
 
     def cursors(self, first: int, last: int) -> list[Cursor]:
         """Where the rows with these indices are."""
-        return [WAYS[self.way].cursor(self.at, self.rows, index) for index in range(first, last)]
+        cursor, at, rows = WAYS[self.way].cursor, self.at, self.window.rows
+        return [cursor(at, rows, index) for index in range(first, last)]
 
     def counted_to_end(self, *, expected: bool = False) -> bool:
         """Whether nothing follows by CBR's count.
