@@ -9,6 +9,7 @@ from gateway.clock import Clock
 from gateway.state.errors import StoreDown
 from gateway.state.settings import MEMORY, StoreSettings
 from gateway.state.sqlite import sqlite_store
+from gateway.state.sqlite_here import SqlHere
 from gateway.state.sqlite_schema import prepare
 from gateway.state.sqlite_thread import SqlThread
 from gateway.state.store import Store
@@ -27,14 +28,18 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
         async with open_valkey(settings, clock) as shared:
             yield shared
         return
-    if settings.path != MEMORY:
-        await in_background(lambda: _create(settings.path))
+    database = SqlHere(prepare) if settings.path == MEMORY else await _open_file(settings)
+    try:
+        yield sqlite_store(database, clock, settings.replay_ttl_s)
+    finally:
+        await database.close()
+
+
+async def _open_file(settings: StoreSettings) -> SqlThread:
+    await in_background(lambda: _create(settings.path))
     thread = SqlThread(str(settings.path), prepare, settings.answer_timeout_s)
     await thread.open()
-    try:
-        yield sqlite_store(thread, clock, settings.replay_ttl_s)
-    finally:
-        await thread.close()
+    return thread
 
 
 def _create(path: Path) -> None:

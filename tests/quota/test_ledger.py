@@ -39,14 +39,14 @@ async def test_what_was_begun_unheard_is_released_later(tmp_path):
             begun.set()
             committed.wait(10)
 
-        before = asyncio.create_task(store.operations._thread.run(lambda _: together.wait(10)))
+        before = asyncio.create_task(store.operations._database.run(lambda _: together.wait(10)))
         await asyncio.sleep(0)
         impatient = asyncio.create_task(
             ledger.begin(operation("one", Charge("vaults", 1, 9), request_id="r"))
         )
         gone = asyncio.create_task(ledger.begin(operation("two", Charge("vaults", 1, 9))))
         await asyncio.sleep(0)
-        last = asyncio.create_task(store.operations._thread.run(hang))
+        last = asyncio.create_task(store.operations._database.run(hang))
         await asyncio.sleep(0)
         together.set()
         assert await asyncio.to_thread(begun.wait, 10)

@@ -156,7 +156,7 @@ async def test_a_full_disk_is_down_and_heals(tmp_path):
     async with open_store(
         StoreSettings(path=tmp_path / "state.db", timeout_s=5), SystemClock()
     ) as store:
-        await store.operations._thread.run(
+        await store.operations._database.run(
             lambda db: db.execute("PRAGMA max_page_count = 25").fetchone()
         )
         with pytest.raises(StoreDown, match="full"):
@@ -164,7 +164,7 @@ async def test_a_full_disk_is_down_and_heals(tmp_path):
                 operation("big", Charge("vaults", 1, 5), detail=b"x" * 300_000)
             )
         assert (await store.counters.usage(["vaults"]))["vaults"] == Usage()
-        await store.operations._thread.run(
+        await store.operations._database.run(
             lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone()
         )
         assert (
