@@ -8,6 +8,7 @@ one up, and bound to the tenant, project, RPC and filter; nothing is kept here.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, Final
 
 import msgspec
@@ -246,9 +247,11 @@ def _fitting(rows: Sequence[Row]) -> int:
 
 
 def _fill(response: Any, binding: Binding, rows: Sequence[Row], total: int | None) -> None:  # noqa: ANN401 - any list response
-    kept = getattr(response, rows_field(binding.descriptor.output_type))
-    del kept[:]
-    kept.extend(readable(rows))
+    kept, wanted = getattr(response, rows_field(binding.descriptor.output_type)), readable(rows)
+    # Mostly they are its own rows already; to put them in again would copy each of them.
+    if len(kept) != len(wanted) or not all(map(is_, kept, wanted)):
+        del kept[:]
+        kept.extend(wanted)
     if UNREADABLE_ROWS in response.DESCRIPTOR.fields_by_name:
         response.unreadable_rows = len(rows) - len(kept)
     if "total_size" in response.DESCRIPTOR.fields_by_name:
