@@ -22,6 +22,7 @@ from gateway.errors import GatewayError
 from gateway.watch.ends import EndedTask
 from gateway.watch.tracker import TaskTracker
 
+_NAME_S: Final = 1.0
 _MOST_POLICIES: Final = 1000
 _MOST: Final = 100_000
 """Tasks of which it is remembered that they are followed."""
@@ -123,11 +124,12 @@ class TaskEnds:
         if (known := self._policies.get((project, policy_id))) is not None:
             return known
         asked = policy_pb2.GetPolicyRequest(policy_id=policy_id)
+        reader = self.tracker.source.reader
         try:
-            answer = await self.tracker.source.reader.read(
-                asked, policy_pb2.GetPolicyResponse, project
-            )
-        except GatewayError:
+            # An end does not wait for a name.
+            async with asyncio.timeout(_NAME_S):
+                answer = await reader.read(asked, policy_pb2.GetPolicyResponse, project)
+        except (GatewayError, TimeoutError):
             return policy_id
         name = answer.policy.name if answer is not None and answer.policy.name else policy_id
         self._policies[project, policy_id] = name

@@ -31,6 +31,7 @@ from gateway.state import Heartbeat, Leases, Operation, OperationStore, Operatio
 from gateway.state.parts import in_parts
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
+from gateway.watch.row import changed_us
 from gateway.watch.tracker import TaskTracker
 
 _PICK_UP_S: Final = 15.0
@@ -135,7 +136,7 @@ class Submissions:
         clock = self.reader.clock(project)
         now = clock.now()
         now_s = self.clock.time() if now is None else now.earliest
-        if now_s - task.end_time.ToNanoseconds() / 1e9 > self.settings.settle_s:
+        if now_s - changed_us(task) / 1e6 > self.settings.settle_s:
             return ""
         sought = self.claims.sought(project, task)
         return None if any(each.claim(clock).may_own(task) for each in sought) else ""

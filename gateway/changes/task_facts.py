@@ -34,7 +34,8 @@ class Facts:
 def facts_of(task: task_pb2.Task, *, gone: bool) -> Facts:
     resources = tuple(dict.fromkeys(_resources(task)))[:_MAX_RESOURCES]
     if gone:
-        return Facts("gone", text="CBR does not know the task any more.")
+        text = "CBR does not know the task any more."
+        return Facts("gone", text=text, resources=resources)
     if task.status == task_pb2.TASK_STATUS_SUCCEEDED:
         failed, of = _failures(task)
         text = f"Of {of} parts of the work, {failed} failed." if failed else ""

@@ -31,8 +31,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EndedTask:
-    """`task`: as CBR shows it, with the gateway's own fields; only its id where it is `gone`, since
-    CBR does not know it any more. `caught_up`: it ended while no gateway polled.
+    """`task`: as CBR shows it, with the gateway's own fields; where it is `gone`, since CBR does
+    not know it any more, as this process has last seen it, or only its id. `caught_up`: it ended
+    while no gateway polled.
     """
 
     project: str
@@ -85,13 +86,17 @@ class Ends:
         """Told by this process, which counts also where the store has forgotten it."""
         self._fresh: dict[str, Row] = {}
         """What polls have shown since ends were last told."""
+        self._gone: dict[str, Row] = {}
+        """Tasks that were open and are not there any more, as they were."""
         self.waiting = False
         """Whether an end is known that could not be told yet."""
 
     def take(self, news: News) -> None:
         """A listener of the poller."""
         self._fresh |= {change.row.id: change.row for change in news.changes if change.row.final}
-        _shorten(self._fresh, self._settings.keep_tasks)
+        self._gone |= {row.id: row for row in news.gone}
+        for shown in (self._fresh, self._gone):
+            _shorten(shown, self._settings.keep_tasks)
 
     async def recall(self) -> Cursor | None:
         """How far ends were told by now: the next poll must reach back to there."""
@@ -159,7 +164,8 @@ class Ends:
         return {task.get_name() for task in done if task.result()}
 
     async def _tell_one(self, task_id: str, row: Row | None, *, caught_up: bool) -> bool:
-        task = row.task if row is not None else task_pb2.Task(id=task_id)
+        known = row or self._gone.get(task_id)
+        task = known.task if known is not None else task_pb2.Task(id=task_id)
         end = EndedTask(self._project, task, gone=row is None, caught_up=caught_up)
         try:
             return await self._on_end(end)

@@ -9,12 +9,12 @@ from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.state import StoreDown, StoreSettings
-from tests.functional.calls import until
+from tests.functional.calls import order, until
 from tests.harness import World, config_for
 from tests.state.benches import settings_for
 from tests.state.valkey_server import running_valkey
 from tests.tasks.works import FAST, Scene, create_checkpoint, finish, gateway
-from tests.watch.streams import STILL, end_task, start_task
+from tests.watch.streams import STILL, end_task, lose_task, start_task
 
 WATCH = {"busy_s": 0.1, "idle_s": 0.2, "backoff_s": 0.3, "follow": "always"}
 SLOW = Pace(Mode.TIME, duration_s=3600)
@@ -171,3 +171,33 @@ async def test_an_end_that_was_told_and_not_noted_before_a_crash_is_told_again(
         async with life(cloud, state, again):
             await until(lambda: again)
     assert [each[:2] for each in told] == [each[:2] for each in again] == [(task.id, "failed")]
+
+
+async def test_a_task_that_is_gone_is_told_with_what_was_known_of_it(tmp_path):
+    told, ended, state = [], [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud, life(cloud, state, told) as world:
+
+        async def tell(end):
+            ended.append(end)
+
+        world.app.ends.listeners.append(tell)
+        await until(lambda: polled(world))
+        task = start_task(world)
+        ends = world.app.submissions.tracker._ends[task.project_id]
+        await until(lambda: task.id in ends._cursor.opened)
+        lose_task(world, task)
+        await until(lambda: ended)
+    assert [each[:2] for each in told] == [(task.id, "gone")]
+    assert ("vault", "v1") in ended[0].facts.resources
+
+
+async def test_an_end_does_not_wait_for_the_name_of_its_policy(tmp_path):
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud, life(cloud, state, told) as world:
+        await until(lambda: polled(world))
+        order(world, "delay", "PolicyService/GetPolicy", seconds=60, times=None)
+        task = start_task(world)
+        task.policy_id = "p1"
+        end_task(world, task, "failed")
+        await until(lambda: told)
+    assert [each[:2] for each in told] == [(task.id, "failed")]
