@@ -10,7 +10,7 @@ from emulator.actions import run_policy
 from emulator.transitions import Mode, Pace
 from gateway.audit.intents import Entry
 from gateway.audit.otlp import _record
-from gateway.audit.query import told
+from gateway.audit.query import as_text
 from gateway.audit.record import Task
 from gateway.audit.segments import name_of
 from gateway.audit.task_record import TaskActivity
@@ -133,7 +133,7 @@ def test_each_outcome_has_its_status_and_its_severity_also_at_the_collector(
     assert attributes["cbrgateway.outcome"] == outcome
     assert attributes["cbrgateway.resource.vault"] == "v"
     assert attributes["cbrgateway.status_detail"].startswith("C.1: The task failed")
-    assert f" {outcome} " in told(row)
+    assert f" {outcome} " in as_text(row)
 
 
 def test_work_is_searched_by_when_it_ended(tmp_path):
