@@ -144,12 +144,12 @@ def _spelled(segments: list[str], data: object) -> KeyPath:
 
 
 def _from_text(text: str) -> object:
-    """A list or mapping when the text is one in JSON, else the text."""
+    """A list, mapping or null when the text is one in JSON, else the text."""
     try:
         value = json.loads(text)
     except ValueError:
         return text
-    return value if isinstance(value, list | dict) else text
+    return value if isinstance(value, list | dict | None) else text
 
 
 def _read_file(path: Path, layers: Layers) -> None:

@@ -320,7 +320,8 @@ def test_serve_says_not_serving_while_it_drains(tmp_path: Path) -> None:
     ):
         try:
             assert process.stderr is not None
-            assert json.loads(process.stderr.readline())["event"] == "serving"
+            while json.loads(process.stderr.readline())["event"] != "serving":
+                pass
             up = run_gateway("healthcheck", "--address", health)
             assert (up.returncode, up.stdout) == (0, f"{health}: SERVING\n")
             watch = health_pb2_grpc.HealthStub(channel).Watch(

@@ -312,6 +312,7 @@ def started(listen: str, config: Path = EXAMPLE) -> "subprocess.Popen[str]":
     """A real `serve` without a delay before it drains."""
     settings = {
         "CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0",
+        "CBR_GATEWAY_ADMIN__LISTEN": "127.0.0.1:0",
         "CBR_GATEWAY_SERVER__DRAIN_DELAY_S": "0",
         "CBR_GATEWAY_LOG__FORMAT": "json",
         # The projects of the example are in the real cloud.
@@ -361,7 +362,8 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
         try:
             assert gateway.stderr is not None
             serving = json.loads(gateway.stderr.readline())
-            assert serving["event"] == "serving"
+            while serving["event"] != "serving":
+                serving = json.loads(gateway.stderr.readline())
             assert run("healthcheck", "--address", serving["health"]).exit_code == 0
             with started(serving["address"]) as second:
                 _, report = second.communicate(timeout=60)

@@ -110,6 +110,15 @@ def test_the_environment_alone_is_enough() -> None:
     assert config.tenants[0].project(None) is not None
 
 
+def test_a_variable_can_take_a_value_away() -> None:
+    there, gone = (
+        load(EXAMPLE, EXAMPLE_ENVIRON | {"CBR_GATEWAY_ADMIN__LISTEN": text}, {})
+        for text in ("127.0.0.1:1", "null")
+    )
+    assert there.admin.listen == "127.0.0.1:1"
+    assert gone.admin.listen is None
+
+
 def test_variables_of_kubernetes_service_links_are_not_settings() -> None:
     links = {
         "CBR_GATEWAY_SERVICE_HOST": "10.0.0.1",

@@ -399,7 +399,7 @@ def test_a_gateway_that_starts_and_reloads_shows_no_secret(here: Path) -> None:
         data["tenants"][0]["projects"][0]["credential"] = canary
         with gateway.asked_for() as given:
             given.append(json.dumps(data))
-        assert gateway.event() == "serving"
+        gateway.until("serving")
         data["tenants"][0]["projects"][0]["credential"] = canary.lower()
         data[canary] = {canary: canary}
         gateway.process.send_signal(1)
