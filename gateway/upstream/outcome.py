@@ -107,26 +107,34 @@ def judge(
 
     `fast`: the response in the body of a success; None: it needs a look.
     """
-    request_id = presentable(response.headers.get("x-request-id", ""))
-    retry_after = _seconds(response.headers.get("retry-after"))
     status = response.status
     if status not in SUCCESS:
-        error = read_error(status, response.body)
-        return Attempt(
-            _outcome_of(error, reads=reads),
-            error=error,
-            request_id=request_id,
-            retry_after_s=retry_after,
-            status=status,
-        )
+        return _judged_error(response, reads=reads)
     if (message := fast(response.body)) is not None:
         return Attempt(
             Outcome.DEFINITE,
             message=message,
             body=response.body,
-            request_id=request_id,
+            request_id=presentable(response.headers.get("x-request-id", "")),
             status=status,
         )
+    return _judged_success(response, reads=reads)
+
+
+def _judged_error(response: HttpResponse, *, reads: bool) -> Attempt:
+    error = read_error(response.status, response.body)
+    return Attempt(
+        _outcome_of(error, reads=reads),
+        error=error,
+        request_id=_request_id(response),
+        retry_after_s=_seconds(response.headers.get("retry-after")),
+        status=response.status,
+    )
+
+
+def _judged_success(response: HttpResponse, *, reads: bool) -> Attempt:
+    """By its JSON, which may say something else than its status."""
+    request_id, status = _request_id(response), response.status
     try:
         value = strict_json.loads(response.body) if response.body.strip() else {}
     except strict_json.NotJson as problem:
@@ -151,6 +159,10 @@ def judge(
     return Attempt(
         Outcome.DEFINITE, value=plain, request_id=request_id, status=status, order_ids=orders
     )
+
+
+def _request_id(response: HttpResponse) -> str:
+    return presentable(response.headers.get("x-request-id", ""))
 
 
 def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:
