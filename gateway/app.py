@@ -23,30 +23,15 @@ from gateway.audit.record import Task
 from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
-from gateway.changes.freed import Freed
-from gateway.changes.ledger import Ledger
-from gateway.changes.named_tasks import NamedTasks
-from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.owners import TaskOwners
-from gateway.changes.planning import Planner
-from gateway.changes.record import request_of
-from gateway.changes.recovery import REFRESH_S, Recovery
-from gateway.changes.repeats import Repeats
-from gateway.changes.room import Room
-from gateway.changes.runner import ChangeRunner
-from gateway.changes.settling import Settling
+from gateway.changes.recovery import Recovery
 from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.limits.admission import Admission
-from gateway.limits.limits import Limits, Scope
-from gateway.limits.lists import Lists
-from gateway.limits.overrides import LimitOverrides
-from gateway.limits.pricing import Pricer
-from gateway.limits.recount import Recounter
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
+from gateway.quota import Quota
 from gateway.reload import Read, Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
@@ -158,7 +143,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
         )
         submissions, enricher = _submissions(config, store, way)
-        quota = _Quota(
+        quota = Quota(
             config,
             store,
             submissions,
@@ -222,7 +207,7 @@ def _settling(audit: Audit) -> Callable[[str, ChangeResult], None]:
 def _watched(
     config: Config,
     way: _Way,
-    quota: "_Quota",
+    quota: Quota,
     enricher: TaskEnricher,
     listeners: list[Listener],
 ) -> _Watched:
@@ -233,7 +218,7 @@ def _watched(
 
 
 def _servers(
-    config: Config, way: _Way, quota: "_Quota", watched: _Watched, serving: Serving
+    config: Config, way: _Way, quota: Quota, watched: _Watched, serving: Serving
 ) -> Servers:
     own = (
         QuotaHandlers(
@@ -255,7 +240,7 @@ def _servers(
 async def _serve(
     stack: contextlib.AsyncExitStack,
     way: _Way,
-    quota: "_Quota",
+    quota: Quota,
     watched: _Watched,
     servers: Servers,
 ) -> None:
@@ -270,7 +255,7 @@ async def _serve(
     await servers.start()
 
 
-def _taking_over(quota: "_Quota", audit: Audit, observed: Observed) -> Callable[[Config], None]:
+def _taking_over(quota: Quota, audit: Audit, observed: Observed) -> Callable[[Config], None]:
     def take_over(changed: Config) -> None:
         quota.take_over(changed)
         audit.take_over(changed.audit.policy)
@@ -296,7 +281,7 @@ def _reloader(
 def _app(
     way: _Way,
     store: Store,
-    quota: "_Quota",
+    quota: Quota,
     watched: _Watched,
     *,
     servers: Servers,
@@ -316,7 +301,7 @@ def _app(
     )
 
 
-def _observables(app: App, way: _Way, audit: Audit, quota: "_Quota") -> Observables:
+def _observables(app: App, way: _Way, audit: Audit, quota: Quota) -> Observables:
     return Observables(
         servers=app.servers,
         current=app.current,
@@ -427,118 +412,6 @@ def _submissions(config: Config, store: Store, way: _Way) -> tuple[Submissions, 
         store.operations, store.leases, tracker, owners, way.clock, config.tasks, heartbeat
     )
     return submissions, enricher
-
-
-class _Quota:
-    """The parts of the quota, joined; and what a reload changes for them."""
-
-    def __init__(
-        self,
-        config: Config,
-        store: Store,
-        submissions: Submissions,
-        client: Client,
-        *,
-        on_end: Callable[[str, ChangeResult], None],
-        on_mark_removal: Callable[[str, str, str], None],
-    ) -> None:
-        reader, clock = submissions.reader, submissions.clock
-        self.submissions = submissions
-        self.scopes = _scopes(config)
-        self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
-        ledger = Ledger(store.operations, store.counters, on_end, clock, config.quota.settle_s)
-        recounter = self._recounter(config, store, reader, clock, ledger)
-        self._overrides.subscribe(recounter.forget)
-        heartbeat, tasks = submissions.heartbeat, NamedTasks()
-        self.outcomes = OutcomeSearch(
-            operations=store.operations,
-            ledger=ledger,
-            recounter=recounter,
-            submissions=submissions,
-            reader=reader,
-            clock=clock,
-            settings=config.quota,
-            tasks=tasks,
-        )
-        self.recovery = Recovery(
-            operations=store.operations,
-            ledger=ledger,
-            recounter=recounter,
-            overrides=self._overrides,
-            outcomes=self.outcomes,
-            clock=clock,
-            settings=config.quota,
-            heartbeat=heartbeat,
-            tasks=tasks,
-        )
-        self.admission = Admission(store.rates, store.leases, self._overrides, clock)
-        self.pricer = Pricer(self._overrides, store.counters, recounter, reader, clock)
-        self.changes = ChangeRunner(
-            pricer=self.pricer,
-            planner=Planner(
-                reader=reader,
-                clock=clock,
-                heartbeat=heartbeat,
-                remote_clock=client.remote_clock,
-                markers=config.quota.markers,
-                recovers=config.quota.recovery,
-                correlates=config.tasks.correlate,
-            ),
-            ledger=ledger,
-            settling=Settling(
-                ledger=ledger,
-                recounter=recounter,
-                outcomes=self.outcomes,
-                freed=Freed(store.counters, reader, clock, tasks),
-                heartbeat=heartbeat,
-                submissions=submissions,
-            ),
-            repeats=Repeats(store.operations, self.outcomes),
-            operations=store.operations,
-            recounter=recounter,
-            client=client,
-            clock=clock,
-            room=Room(store.operations, reader, client, on_mark_removal),
-        )
-
-    def _recounter(
-        self, config: Config, store: Store, reader: UpstreamReader, clock: Clock, ledger: Ledger
-    ) -> Recounter:
-        return Recounter(
-            data=store.life,
-            counters=store.counters,
-            operations=store.operations,
-            reader=reader,
-            lists=Lists(reader, clock),
-            clock=clock,
-            scopes=lambda: self.scopes,
-            limits=lambda: self._overrides.limits,
-            assumed=config.quota.assumed,
-            settle_s=config.quota.settle_s,
-            restore=ledger.restore,
-            request_of=lambda op: request_of(op, reader.catalog),
-            # A look at the store that fails takes its time, too; the rest is for machines that are
-            # busy.
-            notice_s=5 * REFRESH_S + config.state.answer_timeout_s,
-        )
-
-    def tenant_of(self, project: str) -> str:
-        """Who has a project; empty for one that is not served any more."""
-        return next((scope.tenant for scope in self.scopes if scope.project == project), "")
-
-    def take_over(self, config: Config) -> None:
-        """After a reload: other tenants, projects and limits of tenants."""
-        self.scopes = _scopes(config)
-        self._overrides.configure(Limits(config.all_limits()))
-
-
-def _scopes(config: Config) -> list[Scope]:
-    """Whose limits a project's contents count towards."""
-    return [
-        Scope(project.credential, tenant.id, project.key, "")
-        for tenant in config.tenants
-        for project in tenant.projects
-    ]
 
 
 async def _clocks(client: Client, data: Life) -> list[float]:

@@ -1,0 +1,161 @@
+"""What keeps limits and carries changes out: the parts, joined, and what a reload changes."""
+
+from collections.abc import Callable
+
+from gateway.changes.freed import Freed
+from gateway.changes.ledger import Ledger
+from gateway.changes.named_tasks import NamedTasks
+from gateway.changes.outcome_search import OutcomeSearch
+from gateway.changes.planning import Planner
+from gateway.changes.record import request_of
+from gateway.changes.recovery import REFRESH_S, Recovery
+from gateway.changes.repeats import Repeats
+from gateway.changes.room import Room
+from gateway.changes.runner import ChangeRunner
+from gateway.changes.settling import Settling
+from gateway.changes.submissions import Submissions
+from gateway.config import Config
+from gateway.limits.admission import Admission
+from gateway.limits.limits import Limits, Scope
+from gateway.limits.lists import Lists
+from gateway.limits.overrides import LimitOverrides
+from gateway.limits.pricing import Pricer
+from gateway.limits.recount import Recounter
+from gateway.state import Store
+from gateway.upstream.change_observer import ChangeResult
+from gateway.upstream.client import Client
+
+
+class Quota:
+    """One per process.
+
+    `on_end` hears of each change that is settled, `on_mark_removal` when the gateway takes its own
+    tag off a vault.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        submissions: Submissions,
+        client: Client,
+        *,
+        on_end: Callable[[str, ChangeResult], None],
+        on_mark_removal: Callable[[str, str, str], None],
+    ) -> None:
+        self._config, self._store, self._client = config, store, client
+        self._reader, self._clock = submissions.reader, submissions.clock
+        self.submissions = submissions
+        self.scopes = _scopes(config)
+        self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
+        self._ledger = Ledger(
+            store.operations, store.counters, on_end, self._clock, config.quota.settle_s
+        )
+        self._recounter = self._recounting()
+        self._overrides.subscribe(self._recounter.forget)
+        self._tasks = NamedTasks()
+        self.admission = Admission(store.rates, store.leases, self._overrides, self._clock)
+        self.pricer = Pricer(
+            self._overrides, store.counters, self._recounter, self._reader, self._clock
+        )
+        self.outcomes = self._outcome_search()
+        self.recovery = self._recovery()
+        self.changes = self._runner(Room(store.operations, self._reader, client, on_mark_removal))
+
+    def _recounting(self) -> Recounter:
+        settings = self._config.quota
+        return Recounter(
+            data=self._store.life,
+            counters=self._store.counters,
+            operations=self._store.operations,
+            reader=self._reader,
+            lists=Lists(self._reader, self._clock),
+            clock=self._clock,
+            scopes=lambda: self.scopes,
+            limits=lambda: self._overrides.limits,
+            assumed=settings.assumed,
+            settle_s=settings.settle_s,
+            restore=self._ledger.restore,
+            request_of=lambda op: request_of(op, self._reader.catalog),
+            # A look at the store that fails takes its time, too; the rest is for machines that are
+            # busy.
+            notice_s=5 * REFRESH_S + self._config.state.answer_timeout_s,
+        )
+
+    def _outcome_search(self) -> OutcomeSearch:
+        return OutcomeSearch(
+            operations=self._store.operations,
+            ledger=self._ledger,
+            recounter=self._recounter,
+            submissions=self.submissions,
+            reader=self._reader,
+            clock=self._clock,
+            settings=self._config.quota,
+            tasks=self._tasks,
+        )
+
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            operations=self._store.operations,
+            ledger=self._ledger,
+            recounter=self._recounter,
+            overrides=self._overrides,
+            outcomes=self.outcomes,
+            clock=self._clock,
+            settings=self._config.quota,
+            heartbeat=self.submissions.heartbeat,
+            tasks=self._tasks,
+        )
+
+    def _runner(self, room: Room) -> ChangeRunner:
+        return ChangeRunner(
+            pricer=self.pricer,
+            planner=self._planner(),
+            ledger=self._ledger,
+            settling=self._settling(),
+            repeats=Repeats(self._store.operations, self.outcomes),
+            operations=self._store.operations,
+            recounter=self._recounter,
+            client=self._client,
+            clock=self._clock,
+            room=room,
+        )
+
+    def _planner(self) -> Planner:
+        return Planner(
+            reader=self._reader,
+            clock=self._clock,
+            heartbeat=self.submissions.heartbeat,
+            remote_clock=self._client.remote_clock,
+            markers=self._config.quota.markers,
+            recovers=self._config.quota.recovery,
+            correlates=self._config.tasks.correlate,
+        )
+
+    def _settling(self) -> Settling:
+        return Settling(
+            ledger=self._ledger,
+            recounter=self._recounter,
+            outcomes=self.outcomes,
+            freed=Freed(self._store.counters, self._reader, self._clock, self._tasks),
+            heartbeat=self.submissions.heartbeat,
+            submissions=self.submissions,
+        )
+
+    def tenant_of(self, project: str) -> str:
+        """Who has a project; empty for one that is not served any more."""
+        return next((scope.tenant for scope in self.scopes if scope.project == project), "")
+
+    def take_over(self, config: Config) -> None:
+        """After a reload: other tenants, projects and limits of tenants."""
+        self.scopes = _scopes(config)
+        self._overrides.configure(Limits(config.all_limits()))
+
+
+def _scopes(config: Config) -> list[Scope]:
+    """Whose limits a project's contents count towards."""
+    return [
+        Scope(project.credential, tenant.id, project.key, "")
+        for tenant in config.tenants
+        for project in tenant.projects
+    ]
