@@ -155,17 +155,27 @@ def dev(
         raise _refusal(flags, taken)
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _run(flags, task_s=task_seconds, log_level=log_level, audit=audit, signals=signals)
 
+
+def _run(
+    flags: Mapping[str, str],
+    *,
+    task_s: float,
+    log_level: str,
+    audit: Path | None,
+    signals: "Signals | None",
+) -> None:
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
     from gateway.audit.recovery import Unusable  # noqa: PLC0415
 
     try:
         asyncio.run(
             run_stack(
-                listen,
-                health_listen,
-                emulator_listen,
-                task_s=task_seconds,
+                flags["--listen"],
+                flags["--health-listen"],
+                flags["--emulator-listen"],
+                task_s=task_s,
                 log_level=log_level,
                 audit=audit,
                 signals=signals,

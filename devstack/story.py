@@ -180,23 +180,7 @@ class Story:
             f"AddBackupMembers, UpdateBackupMember: share it with the tenant {DATABASES.name}, who"
             " accepts"
         )
-        offer = backup_share_pb2.AddBackupMembersRequest(
-            backup_id=backup.id, project_ids=[DATABASES.project_id]
-        )
-        members = self.owner.shares.AddBackupMembers(offer).members
-        expect(
-            [member.status for member in members] == [types_pb2.MEMBER_STATUS_PENDING],
-            "the share is not pending",
-        )
-        pending = backup_pb2.ListBackupsRequest(
-            own_type=backup_pb2.BACKUP_OWN_TYPE_SHARED,
-            member_status=types_pb2.MEMBER_STATUS_PENDING,
-        )
-        offered = self.friend.backups.ListBackups(pending).backups
-        expect(
-            backup.id in {each.id for each in offered},
-            "the tenant databases does not see the offer",
-        )
+        self._offer(backup)
         vault_id = self.new_vault(self.friend, "demo-shared")
         accept = backup_share_pb2.UpdateBackupMemberRequest(
             backup_id=backup.id,
@@ -214,6 +198,26 @@ class Story:
         )
         self._screen.say(
             f"project {seen[0].destination_project_id} accepted it into vault {vault_id}"
+        )
+
+    def _offer(self, backup: backup_pb2.Backup) -> None:
+        """To the other tenant, who sees it."""
+        offer = backup_share_pb2.AddBackupMembersRequest(
+            backup_id=backup.id, project_ids=[DATABASES.project_id]
+        )
+        members = self.owner.shares.AddBackupMembers(offer).members
+        expect(
+            [member.status for member in members] == [types_pb2.MEMBER_STATUS_PENDING],
+            "the share is not pending",
+        )
+        pending = backup_pb2.ListBackupsRequest(
+            own_type=backup_pb2.BACKUP_OWN_TYPE_SHARED,
+            member_status=types_pb2.MEMBER_STATUS_PENDING,
+        )
+        offered = self.friend.backups.ListBackups(pending).backups
+        expect(
+            backup.id in {each.id for each in offered},
+            "the tenant databases does not see the offer",
         )
 
     def clean_up(self, backup: backup_pb2.Backup, policy_id: str) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,13 +89,81 @@ def _call(rpc: Rpc, caller: Caller = _CALLER, **more: Any) -> Activity:  # noqa:
     return Activity(_UID, rpc, caller, _TIME, rpc.level, **more)
 
 
+_ABOUT: Final[Mapping[str, Any]] = {
+    "subject": _UID,
+    "tenant": "payments",
+    "operation": "VaultService/DeleteVault",
+}
+
+
 def _examples() -> Mapping[Event, bytes]:
     """The body of one record of each kind."""
-    about: Mapping[str, Any] = {
-        "subject": _UID,
-        "tenant": "payments",
-        "operation": "VaultService/DeleteVault",
+    found = {event: call.body(event) for event, call in _calls().items()}
+    found |= {events.TASK_ENDED: _ended_task().body(), **_open_ends(), **_about_the_log()}
+    return {event: found[event] for event in CATALOGUE}
+
+
+def _calls() -> Mapping[Event, Activity]:
+    """Of calls and streams."""
+    request = {"vault_id": _VAULT[0][1]}
+    change = partial(_call, _CHANGE, resources=_VAULT, request_id="order-4711", quota="allowed")
+    watch = partial(_call, _WATCH, quota="allowed")
+    return {
+        events.READ_ENDED: _call(
+            _READ, resources=_VAULT, quota="allowed", code=0, duration_ms=36, upstream=_ANSWERED
+        ),
+        events.CALL_REFUSED: _call(
+            _READ, _STRANGER, code=16, reason="CREDENTIALS_INVALID", duration_ms=1
+        ),
+        events.CHANGE_INTENDED: change(request=request),
+        events.CHANGE_ENDED: change(code=0, duration_ms=54, upstream=_DELETED, fate="DONE"),
+        events.STREAM_STARTED: watch(stream=Stream(messages=0)),
+        events.STREAM_PROGRESSED: watch(stream=Stream(messages=120)),
+        events.STREAM_ENDED: watch(code=0, duration_ms=3_000_000, stream=Stream(messages=260)),
     }
+
+
+def _ended_task() -> TaskActivity:
+    task = Task(
+        uid="4827f2da-b008-4507-ab7d-42d0df5ed912",
+        type="BACKUP",
+        status="FAILED",
+        outcome="failed",
+        code="BackupService.6125",
+        policy="nightly",
+    )
+    return TaskActivity(
+        task,
+        project="0605767b5780d5762fc5c0118072a564",
+        tenant="payments",
+        reason="STATE_INVALID",
+        text="The task failed in CBR: the resource is not in a state for it.",
+        resources=(*_VAULT, ("server", "7d6f5b1e-2f1f-4f0e-9c5a-3f5c1f0a8b6d")),
+        ended=_TIME,
+    )
+
+
+def _open_ends() -> Mapping[Event, bytes]:
+    """What is told of calls later, or by the gateway itself."""
+    return {
+        events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **_ABOUT, fate="DONE"),
+        events.CHANGE_UNRESOLVED: own_record(events.CHANGE_UNRESOLVED, **_ABOUT, fate="UNKNOWN"),
+        events.STREAM_UNRESOLVED: own_record(
+            events.STREAM_UNRESOLVED,
+            subject=_UID,
+            tenant="payments",
+            operation="TaskService/WatchTasks",
+            fate="UNKNOWN",
+        ),
+        events.MARK_REMOVED: own_record(
+            events.MARK_REMOVED,
+            **{**_ABOUT, "operation": "VaultService/DeleteVaultTag"},
+            resources=(Resource(type="vault", uid=_VAULT[0][1]),),
+        ),
+    }
+
+
+def _about_the_log() -> Mapping[Event, bytes]:
     place = Previous(segment=11, sequence=4092, mac=_MAC)
     anchor = Anchor(
         writer="gateway-0",
@@ -110,66 +179,7 @@ def _examples() -> Mapping[Event, bytes]:
         previous=place,
         open=(OpenIntent(uid=_UID, operation="VaultService/DeleteVault", tenant="payments"),),
     )
-    request = {"vault_id": _VAULT[0][1]}
-    watched = _call(_WATCH, quota="allowed", stream=Stream(messages=0))
-    calls = {
-        events.READ_ENDED: _call(
-            _READ, resources=_VAULT, quota="allowed", code=0, duration_ms=36, upstream=_ANSWERED
-        ),
-        events.CALL_REFUSED: _call(
-            _READ, _STRANGER, code=16, reason="CREDENTIALS_INVALID", duration_ms=1
-        ),
-        events.CHANGE_INTENDED: _call(
-            _CHANGE, resources=_VAULT, request_id="order-4711", request=request, quota="allowed"
-        ),
-        events.CHANGE_ENDED: _call(
-            _CHANGE,
-            resources=_VAULT,
-            request_id="order-4711",
-            quota="allowed",
-            code=0,
-            duration_ms=54,
-            upstream=_DELETED,
-            fate="DONE",
-        ),
-        events.STREAM_STARTED: watched,
-        events.STREAM_PROGRESSED: _call(_WATCH, quota="allowed", stream=Stream(messages=120)),
-        events.STREAM_ENDED: _call(
-            _WATCH, quota="allowed", code=0, duration_ms=3_000_000, stream=Stream(messages=260)
-        ),
-    }
-    ended = TaskActivity(
-        Task(
-            uid="4827f2da-b008-4507-ab7d-42d0df5ed912",
-            type="BACKUP",
-            status="FAILED",
-            outcome="failed",
-            code="BackupService.6125",
-            policy="nightly",
-        ),
-        project="0605767b5780d5762fc5c0118072a564",
-        tenant="payments",
-        reason="STATE_INVALID",
-        text="The task failed in CBR: the resource is not in a state for it.",
-        resources=(*_VAULT, ("server", "7d6f5b1e-2f1f-4f0e-9c5a-3f5c1f0a8b6d")),
-        ended=_TIME,
-    )
-    own = {
-        events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **about, fate="DONE"),
-        events.CHANGE_UNRESOLVED: own_record(events.CHANGE_UNRESOLVED, **about, fate="UNKNOWN"),
-        events.STREAM_UNRESOLVED: own_record(
-            events.STREAM_UNRESOLVED,
-            subject=_UID,
-            tenant="payments",
-            operation="TaskService/WatchTasks",
-            fate="UNKNOWN",
-        ),
-        events.MARK_REMOVED: own_record(
-            events.MARK_REMOVED,
-            **{**about, "operation": "VaultService/DeleteVaultTag"},
-            resources=(Resource(type="vault", uid=_VAULT[0][1]),),
-        ),
-        events.TASK_ENDED: ended.body(),
+    return {
         events.LOG_OPENED: own_record(events.LOG_OPENED, segment=header),
         events.LOG_CLOSED: own_record(events.LOG_CLOSED),
         events.LOG_RECOVERED: own_record(events.LOG_RECOVERED, lost=3),
@@ -183,9 +193,6 @@ def _examples() -> Mapping[Event, bytes]:
             displaced=Displaced(segment=11, sequence=4092, cause="was removed"),
         ),
         events.CHECKPOINT: own_record(events.CHECKPOINT, anchor=anchor),
-    }
-    return {
-        event: calls[event].body(event) if event in calls else own[event] for event in CATALOGUE
     }
 
 
