@@ -271,6 +271,18 @@ class Declaration:
         """The request's fields by their JSON keys, which are also the names of path variables."""
         return {codec.json_key(f): f for f in self.request.fields}
 
+    @property
+    def for_administrators(self) -> bool:
+        """As the Binding has it."""
+        return self.option.administrators_only or (
+            bool(self.path) and f"{{{_PROJECT}}}" not in self.path
+        )
+
+    @property
+    def _segments(self) -> list[str]:
+        """The path's variables, but for the project."""
+        return [variable for variable in self.variables if variable != _PROJECT]
+
     def retry_class(self) -> RetryClass:
         if self.reads:
             return RetryClass.READ
@@ -292,37 +304,34 @@ class Declaration:
 
         The declaration must have no problems. `calls`: verb and path of all declarations.
         """
-        option = self.option
-        segments = tuple(self._segment(v, calls) for v in self.variables if v != _PROJECT)
         return Binding(
             rpc=self.rpc,
             method=self.verb,
             path=self.path,
-            operation=option.operation,
-            permission=option.permission,
+            operation=self.option.operation,
+            permission=self.option.permission,
             retry_class=self.retry_class(),
-            paging=option.paging,
-            asynchronous=option.asynchronous,
-            read_back=option.read_back,
-            custom=option.custom,
-            for_administrators=option.administrators_only
-            or (bool(self.path) and f"{{{_PROJECT}}}" not in self.path),
+            paging=self.option.paging,
+            asynchronous=self.option.asynchronous,
+            read_back=self.option.read_back,
+            custom=self.option.custom,
+            for_administrators=self.for_administrators,
             reads=self.reads,
-            audit=option.audit,
-            heavy=option.heavy,
-            concurrency=option.concurrency,
-            max_rows=option.max_rows,
-            untraceable=option.untraceable,
-            harmless=option.harmless,
+            audit=self.option.audit,
+            heavy=self.option.heavy,
+            concurrency=self.option.concurrency,
+            max_rows=self.option.max_rows,
+            untraceable=self.option.untraceable,
+            harmless=self.option.harmless,
             descriptor=self.method,
             request_type=GetMessageClass(self.request),
             response_type=GetMessageClass(self.method.output_type),
-            segments=segments,
+            segments=tuple(self._segment(v, calls) for v in self._segments),
             request_plan=codecs.plan(self.request),
             response_plan=codecs.plan(self.method.output_type),
             typed=typed,
             paths_of_keys=_paths_of_keys(self.request),
-            id_fields=id_fields(self.request, frozenset(segment.variable for segment in segments)),
+            id_fields=id_fields(self.request, {self.by_key[v].name for v in self._segments}),
             on_drift=on_drift,
             traits=traits or AnyTraits(rpc=self.rpc),
         )

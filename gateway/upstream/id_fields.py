@@ -2,7 +2,7 @@
 compiled once per RPC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ def no_object(fd: FieldDescriptor) -> str:
     return fd.GetOptions().Extensions[options_pb2.no_object]
 
 
-def id_fields(request: Descriptor, variables: frozenset[str]) -> tuple[IdField, ...]:
+def id_fields(request: Descriptor, variables: Collection[str]) -> tuple[IdField, ...]:
     """Those of a request with `refers`, outermost first.
 
     `variables`: names of the request's own fields that are path variables.
