@@ -17,6 +17,7 @@ import yaml
 
 from gateway import failpoint
 from gateway.config import tenant_files
+from gateway.config.bounded_yaml import CONFIGURATION, TENANT, BoundedLoader, TooMuch
 from gateway.config.masking import Masking
 from gateway.config.problems import KeyPath, Problem
 from gateway.secret import masked
@@ -41,7 +42,6 @@ _SERVICE_LINK: Final = re.compile(
     + r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 
-_MAX_DEPTH: Final = 20
 _QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
 """What a parser's error repeats of the file."""
 
@@ -199,7 +199,7 @@ def _read_mapping(
     """
     where, problem = masked(str(path)), f"must be {form}"
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = BoundedLoader(path, TENANT if at else CONFIGURATION)
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
             tree: dict[str, Any] = _Tree(path, loader, layers).plain(root, at)
@@ -212,6 +212,8 @@ def _read_mapping(
             raise
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
+    except TooMuch as error:
+        where, problem = f"{where}:{error.line}", str(error)
     except yaml.YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{where}:{mark.line + 1}" if mark else where
@@ -228,21 +230,20 @@ class _Tree:
     """Turns YAML nodes into plain values and notes the line of each."""
 
     path: Path
-    loader: yaml.SafeLoader
+    loader: BoundedLoader
     layers: Layers
 
     def plain(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - whatever the file holds
+        self.loader.visit(node)
+        self.loader.check_depth(len(path), node.start_mark.line + 1)
         self.layers.sources[path] = f"{self.path}:{node.start_mark.line + 1}"
-        if len(path) > _MAX_DEPTH:
-            self._problem(path, "is nested too deeply, or contains itself")
-            return None
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(node, path))
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(child, (*path, index)) for index, child in enumerate(node.value)]
         try:
-            return self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
+            return self.loader.scalar(node)
+        except ValueError:
             self._problem(path, "cannot be read as a value. Put quotes around it if it is text")
             return None
 
