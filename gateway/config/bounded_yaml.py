@@ -56,7 +56,7 @@ class BoundedLoader(yaml.SafeLoader):
         self._depth = self._nodes = self._visits = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        line = self.peek_event().start_mark.line + 1
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         self._nodes += 1
         if self._nodes > self._bounds.values:
             text = f"holds more than {self._bounds.values} keys and values. Make it smaller"
