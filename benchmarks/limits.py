@@ -27,4 +27,6 @@ def with_valkey() -> dict[str, Any]:
     return {
         "limits": list(_LIMITS),
         "state": {"kind": "valkey", "url": {"env": "BENCH_VALKEY"}, "timeout_s": 5},
+        # A store that is new lets nothing grow for as long as CBR may take to show what was sent.
+        "quota": {"settle_s": 0.1},
     }
