@@ -25,6 +25,7 @@ from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
 from gateway.changes.owners import TaskOwners
 from gateway.changes.recovery import Recovery
+from gateway.changes.submission_records import SubmissionRecords
 from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
@@ -220,6 +221,7 @@ def _watched(
 def _servers(
     config: Config, way: _Way, quota: Quota, watched: _Watched, serving: Serving
 ) -> Servers:
+    records = SubmissionRecords(quota.submissions.operations, way.catalog)
     own = (
         QuotaHandlers(
             pricer=quota.pricer,
@@ -228,8 +230,8 @@ def _servers(
             tokens=way.tokens,
             clock=way.clock,
         ).by_rpc()
-        | TaskHandlers(quota.submissions, way.tokens).by_rpc()
-        | by_rpc(WatchHandlers(watched.hub, quota.submissions))
+        | TaskHandlers(records, way.tokens).by_rpc()
+        | by_rpc(WatchHandlers(watched.hub, records))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
     forward = Forward(way.catalog, way.client, quota.changes, watched.enricher, watched.hub)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from cbrgateway.v1 import policy_pb2, task_pb2, types_pb2
+from cbrgateway.v1 import policy_pb2, task_pb2
 
-from gateway.changes.correlation import RESOLVED
+from gateway.changes.followed import Followed
 from gateway.changes.record import OperationDetail
 from gateway.changes.submissions import Submissions
 from gateway.changes.task_facts import Facts, facts_of
@@ -24,8 +24,6 @@ from gateway.watch.tracker import TaskTracker
 
 _NAME_S: Final = 1.0
 _MOST_POLICIES: Final = 1000
-_MOST: Final = 100_000
-"""Tasks of which it is remembered that they are followed."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -86,8 +84,6 @@ class TaskEnds:
     tenant_of: Callable[[str], str]
     listeners: list[Listener]
     _policies: dict[tuple[str, str], str] = field(default_factory=dict)
-    _followed: dict[str, None] = field(default_factory=dict)
-    _following: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def hear(self, ended: EndedTask) -> bool:
         """Tells an end; False: not yet, since it is being found out whose task it is.
@@ -137,54 +133,11 @@ class TaskEnds:
             del self._policies[oldest]
         return name
 
-    # Projects that are polled only while somebody waits
-    # ----------------------------------------------------------------------------------------------
-
-    def follow(self, project: str, submission: types_pb2.Submission) -> None:
-        """Has the project of a submission polled until its tasks have ended.
-
-        A listener of submissions, for projects that are not polled anyway.
-        """
-        new = set(submission.task_ids) - self._followed.keys()
-        if submission.state == RESOLVED and new:
-            self._followed |= dict.fromkeys(new)
-            for oldest in list(self._followed)[: max(0, len(self._followed) - _MOST)]:
-                del self._followed[oldest]
-            accepted = submission.accept_time.ToNanoseconds() / 1e9
-            task = asyncio.create_task(self._follow(project, new, accepted))
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
-
-    async def _follow(self, project: str, ids: set[str], accepted: float) -> None:
-        left, over = await self._untold(project, ids, accepted), asyncio.Event()
-
-        def on_end(task_id: str) -> None:
-            left.discard(task_id)
-            if not left:
-                over.set()
-
-        if left:
-            with self.tracker.follow(project, set(left), on_end):
-                await over.wait()
-
-    async def _untold(self, project: str, ids: set[str], accepted: float) -> set[str]:
-        """Those of which the end may not be told yet."""
-        told = await self.tracker.told(project)
-        if told is None or accepted > told.made - self.tracker.settings.lag_s:
-            return set(ids)
-        return ids & set(told.opened)
-
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Until left, then nothing is followed any more."""
         self.tracker.on_end = self.hear
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._stop)
             if self.tracker.settings.follow == "watched":
-                stack.callback(self.submissions.subscribe(self.follow))
+                followed = Followed(self.submissions, self.tracker)
+                await stack.enter_async_context(followed.running())
             yield
-
-    async def _stop(self) -> None:
-        for task in self._following:
-            task.cancel()
-        await asyncio.gather(*self._following, return_exceptions=True)

@@ -3,55 +3,27 @@ project have shown; only what has changed is judged anew.
 """
 
 import asyncio
-import contextlib
-import heapq
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
 
-from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
-from gateway.changes.correlation import ALWAYS, Claim, Finding
+from gateway.changes.correlation import ALWAYS
 from gateway.changes.matching import Index, keys_of
-from gateway.changes.record import Note
-from gateway.changes.search import age_s, found_at, gone
+from gateway.changes.schedule import Schedule
 from gateway.changes.settings import TaskSettings
+from gateway.changes.sought import Judge, Sought
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.state import OPEN, StoreDown
 from gateway.upstream.task_search import Task
 from gateway.watch.tracker import TaskTracker
 
-LOOKS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Pauses between looks; the last one is repeated, by all at the same moments."""
 _GAP_S: Final = 0.25
 _AT_ONCE: Final = 8
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Sought:
-    """A submission whose tasks are looked for, since `began` by the monotonic clock.
-
-    `seen`: tasks that may be its own, newest rows. `own`: what it claims, by `entry`; None before
-    its first look, when any task may be its own. `stage`: how old it was when it was last judged.
-    `listed`: what it is judged by must have been listed after this, by the monotonic clock.
-    """
-
-    id: str
-    began: float
-    looks: int = 0
-    next_at: float = 0.0
-    entry: Entry | None = None
-    own: Claim | None = None
-    seen: dict[str, Task] = field(default_factory=dict)
-    stage: tuple[bool, bool] | None = None
-    listed: float = 0.0
 
 
 class Seeker:
@@ -66,22 +38,20 @@ class Seeker:
         settings: TaskSettings,
     ) -> None:
         self._project, self._claims, self._tracker = project, claims, tracker
-        self._clock, self._settings = clock, settings
-        self._sought: dict[str, _Sought] = {}
-        self._fresh: dict[str, _Sought] = {}
+        self._clock = clock
+        self._schedule, self._judge = Schedule(clock), Judge(project, claims, clock, settings)
+        self._sought: dict[str, Sought] = {}
+        self._fresh: dict[str, Sought] = {}
         """Those of which it is not known yet what they claim."""
         self._index = Index()
-        self._times: list[tuple[float, str]] = []
-        self._woken: dict[str, None] = {}
-        self._moved = asyncio.Event()
 
     def __contains__(self, op_id: str) -> bool:
         return op_id in self._sought
 
     def add(self, op_id: str) -> None:
         now = self._clock.monotonic()
-        self._sought[op_id] = self._fresh[op_id] = _Sought(op_id, now, listed=now)
-        self._wake(op_id)
+        self._sought[op_id] = self._fresh[op_id] = Sought(op_id, now, listed=now)
+        self._schedule.add(op_id)
 
     def observe(self, tasks: Collection[Task]) -> None:
         """Takes what a poll of the project showed."""
@@ -90,9 +60,9 @@ class Seeker:
     async def run(self) -> None:
         """Looks until cancelled."""
         while True:
-            due = self._due()
+            due = [self._sought[name] for name in self._schedule.due()]
             if not due:
-                await self._rest()
+                await self._schedule.rest()
                 continue
             try:
                 await self._look(due)
@@ -111,49 +81,11 @@ class Seeker:
                 for each in due:
                     self._drop(each.id)
             for each in due:
-                if each.id in self._sought:
-                    self._put_off(each)
+                if self._schedule.put_off(each.id):
+                    each.listed = self._clock.monotonic()
             await self._clock.sleep(_GAP_S)
 
-    # When
-    # ----------------------------------------------------------------------------------------------
-
-    def _wake(self, op_id: str) -> None:
-        self._woken[op_id] = None
-        self._moved.set()
-
-    async def _rest(self) -> None:
-        self._moved.clear()
-        left_s = max(0.0, self._times[0][0] - self._clock.monotonic()) if self._times else None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left_s):
-                await self._moved.wait()
-
-    def _due(self) -> list[_Sought]:
-        now = self._clock.monotonic()
-        names, self._woken = self._woken, {}
-        while self._times and self._times[0][0] <= now:
-            names[heapq.heappop(self._times)[1]] = None
-        return [self._sought[name] for name in names if name in self._sought]
-
-    def _put_off(self, each: _Sought) -> None:
-        """Until its next look, unless that is planned already."""
-        now = self._clock.monotonic()
-        if each.next_at > now:
-            return
-        pause_s = LOOKS_S[min(each.looks, len(LOOKS_S) - 1)]
-        each.looks += 1
-        each.listed = now
-        each.next_at = now + pause_s
-        if each.looks >= len(LOOKS_S):
-            # Together with the others, so that one list serves all.
-            each.next_at = math.ceil(each.next_at / pause_s) * pause_s
-        heapq.heappush(self._times, (each.next_at, each.id))
-
-    # One look
-    # ----------------------------------------------------------------------------------------------
-
-    async def _look(self, due: Sequence[_Sought]) -> None:
+    async def _look(self, due: Sequence[Sought]) -> None:
         """Raises GatewayError, StoreDown, and KeyError for a project that is not served."""
         await self._claims.sync(self._project)
         await self._claims.reader.time(self._project)
@@ -165,7 +97,7 @@ class Seeker:
         work = [
             (each, entry)
             for each in ready
-            if (entry := self._prepared(each)) and self._has_news(each, entry)
+            if (entry := self._prepared(each)) and self._judge.has_news(each, entry)
         ]
         for start in range(0, len(work), _AT_ONCE):
             some = work[start : start + _AT_ONCE]
@@ -175,7 +107,7 @@ class Seeker:
             for each, _ in work:
                 self._prepared(each)
 
-    def _prepared(self, each: _Sought) -> Entry | None:
+    def _prepared(self, each: Sought) -> Entry | None:
         """Brings what it claims up to date.
 
         None: it is over, or its outcome is not known yet, which is owed to the store and will be
@@ -200,15 +132,16 @@ class Seeker:
         self._sought.pop(op_id, None)
         self._fresh.pop(op_id, None)
         self._index.drop(op_id)
+        self._schedule.drop(op_id)
 
-    async def _list(self, ready: Sequence[_Sought]) -> list[_Sought]:
+    async def _list(self, ready: Sequence[Sought]) -> list[Sought]:
         """Those that can be judged by what polls have shown: what only likely fits must be held
         against all tasks, and a row may not be understood.
         """
         now = self._clock.monotonic()
         began = min(each.own.began for each in ready if each.own is not None)
         since_us = 0 if began == ALWAYS else int(began) * 1_000_000
-        asked_at = max(now if self._is_older(each) else each.listed for each in ready)
+        asked_at = max(now if self._judge.is_older(each) else each.listed for each in ready)
         tasks, whole = await self._tracker.since(self._project, since_us, asked_at)
         self._take(tasks)
         if whole:
@@ -220,14 +153,6 @@ class Seeker:
         )
         return [each for each in ready if each.own is not None and each.own.search.proven]
 
-    def _is_older(self, each: _Sought) -> bool:
-        """Whether what was not listed until now is judged otherwise than before."""
-        return (
-            each.entry is not None
-            and each.stage is not None
-            and each.stage != self._stage(each, each.entry)
-        )
-
     def _take(self, tasks: Collection[Task]) -> None:
         for task in tasks:
             for name in self._index.of((task,)):
@@ -237,34 +162,16 @@ class Seeker:
             for each in self._fresh.values():
                 self._add(each, task)
 
-    def _add(self, each: _Sought, task: Task) -> None:
+    def _add(self, each: Sought, task: Task) -> None:
         if task.id not in each.seen:
-            self._wake(each.id)
+            self._schedule.wake(each.id)
         each.seen[task.id] = task
 
-    # What it comes to
-    # ----------------------------------------------------------------------------------------------
-
-    def _stage(self, each: _Sought, entry: Entry) -> tuple[bool, bool]:
-        """Whether what CBR has not listed by now it will not list, and whether nobody waits any
-        longer.
-        """
-        watched_s = self._clock.monotonic() - each.began
-        age = max(age_s(self._claims.reader, entry.trace, watched_s), watched_s)
-        return age >= self._settings.settle_s, age >= self._settings.give_up_s
-
-    def _has_news(self, each: _Sought, entry: Entry) -> bool:
-        """Where no task fits, no other change matters."""
-        return (
-            bool(each.seen)
-            or self._claims.reader.catalog[entry.op.rpc].traits.gone is not None
-            or each.stage != self._stage(each, entry)
-        )
-
-    async def _judged(self, each: _Sought, entry: Entry) -> None:
+    async def _judged(self, each: Sought, entry: Entry) -> None:
         """One that cannot be judged now keeps nobody from the others."""
         try:
-            await self._judge(each, entry)
+            if not await self._judge.judge(each, entry):
+                self._drop(each.id)
         except (GatewayError, StoreDown, KeyError) as error:
             each.stage = None
             log.warning(
@@ -272,38 +179,3 @@ class Seeker:
                 submission=each.id,
                 error=str(error),
             )
-
-    async def _judge(self, each: _Sought, entry: Entry) -> None:
-        settled, given_up = each.stage = self._stage(each, entry)
-        finding = await self._find(each, entry, settled=settled, given_up=given_up)
-        note = entry.note or Note(correlation.CORRELATING, entry.search)
-        if (finding.state, finding.task_ids) == (note.state, note.task_ids) and not finding.final:
-            return
-        found = found_at(self._claims.reader, self._project) if finding.final else 0.0
-        newer = msgspec.structs.replace(
-            note, state=finding.state, task_ids=finding.task_ids, found_at=found
-        )
-        operations = self._claims.operations
-        if (
-            not await operations.note(each.id, newer.packed(), entry.op.note)
-            and await operations.get(each.id) is None
-        ):
-            # It was forgotten. Else another replica knew more: the next look tells.
-            self._drop(each.id)
-
-    async def _find(self, each: _Sought, entry: Entry, *, settled: bool, given_up: bool) -> Finding:
-        own = each.own = entry.claim(self._claims.reader.clock(self._project))
-        others = (
-            []
-            if own.search.proven
-            else list(self._claims.others(self._project, entry.op, each.seen.values()))
-        )
-        found = correlation.hits(own, each.seen.values(), others)
-        if (
-            settled
-            and not found.tasks
-            and await gone(self._claims.reader, entry.op.rpc, entry.trace)
-        ):
-            # It left no task that CBR lists.
-            given_up = True
-        return correlation.judge(own, found, settled=settled, given_up=given_up)

@@ -9,13 +9,12 @@ submission outlives the process and can be asked for anywhere.
 import asyncio
 import contextlib
 import contextvars
-import functools
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from cbrgateway.v1 import errors_pb2, types_pb2
+from cbrgateway.v1 import types_pb2
 
 from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
@@ -26,9 +25,7 @@ from gateway.changes.search import age_s, found_at, search_of
 from gateway.changes.seeking import Seeker
 from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Resource
 from gateway.state import Heartbeat, Leases, Operation, OperationStore, OperationView, StoreDown
-from gateway.state.parts import in_parts
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
 from gateway.watch.row import changed_us
@@ -81,45 +78,6 @@ class Submissions:
     def reader(self) -> UpstreamReader:
         return self.tracker.source.reader
 
-    # What callers ask
-    # ----------------------------------------------------------------------------------------------
-
-    async def get(self, submission_id: str, tenant: str, project: str) -> types_pb2.Submission:
-        """Raises SUBMISSION_NOT_FOUND, also for one of another tenant or project; StoreDown."""
-        op = await self.operations.get(submission_id)
-        if (
-            op is None
-            or not self._asynchronous(op.rpc)
-            or op.tenant != tenant
-            or OperationDetail.of(op.detail).project != project
-        ):
-            text = (
-                "There is no such submission in this project; submissions are kept for 24 hours"
-                " after their change ended."
-            )
-            raise GatewayError(
-                errors_pb2.ERROR_REASON_SUBMISSION_NOT_FOUND,
-                text,
-                resource=Resource("submission", submission_id),
-            )
-        return _shown(op)
-
-    def _asynchronous(self, rpc: str) -> bool:
-        return rpc in self.reader.catalog.bindings and self.reader.catalog[rpc].asynchronous
-
-    async def recent(
-        self, tenant: str, project: str, before: str, most: int
-    ) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
-        """Those before a position (empty: all), newest first, each with its own; `most` are read at
-        first. Raises StoreDown.
-        """
-        async for op in in_parts(functools.partial(self.operations.recent, project), before, most):
-            if op.tenant == tenant:
-                yield op.position, _shown(op)
-
-    # What others tell and hear
-    # ----------------------------------------------------------------------------------------------
-
     def observe(self, project: str, tasks: Collection[Task]) -> None:
         """Takes what a poll of the project showed."""
         self._seeker(project).observe(tasks)
@@ -147,9 +105,6 @@ class Submissions:
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
-
-    # The life of a submission
-    # ----------------------------------------------------------------------------------------------
 
     def carried_out(
         self,
@@ -261,7 +216,3 @@ class Submissions:
             self.owners.put(project, now.task_ids, each.op.id)
         for listener in self._listeners:
             listener(project, now)
-
-
-def _shown(op: OperationView) -> types_pb2.Submission:
-    return submission(op, OperationDetail.of(op.detail), Note.of(op.note))

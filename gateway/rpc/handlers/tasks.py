@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.submissions import Submissions
+from gateway.changes.submission_records import SubmissionRecords
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
@@ -17,7 +17,7 @@ from gateway.upstream.paging import PageTokens, plan_page
 class TaskHandlers:
     """The handlers, by RPC."""
 
-    submissions: Submissions
+    submissions: SubmissionRecords
     tokens: PageTokens
 
     def by_rpc(self) -> dict[str, Handler]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.submissions import Submissions
+from gateway.changes.submission_records import SubmissionRecords
 from gateway.errors import GatewayError, field_invalid
 from gateway.limits import refusals
 from gateway.rpc.call import Call
@@ -32,7 +32,7 @@ class WatchHandlers:
     """The handlers."""
 
     hub: Hub
-    submissions: Submissions
+    submissions: SubmissionRecords
 
     @handles(task_pb2.WatchTasksRequest)
     async def watch_tasks(
