@@ -21,6 +21,7 @@ from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.pricing import Pricer
 from gateway.limits.recount import Recounter
+from gateway.limits.store_life import StoreLife
 from gateway.state import Store
 from gateway.upstream.change_observer import ChangeResult
 from gateway.upstream.client import Client
@@ -65,7 +66,7 @@ class Quota:
     def _recounting(self) -> Recounter:
         settings = self._config.quota
         return Recounter(
-            data=self._store.life,
+            life=self._store_life(),
             counters=self._store.counters,
             operations=self._store.operations,
             reader=self._reader,
@@ -75,8 +76,15 @@ class Quota:
             limits=lambda: self._overrides.limits,
             assumed=settings.assumed,
             settle_s=settings.settle_s,
-            restore=self._ledger.restore,
             request_of=lambda op: request_of(op, self._reader.catalog),
+        )
+
+    def _store_life(self) -> StoreLife:
+        return StoreLife(
+            data=self._store.life,
+            clock=self._clock,
+            settle_s=self._config.quota.settle_s,
+            restore=self._ledger.restore,
             # A look at the store that fails takes its time, too; the rest is for machines that are
             # busy.
             notice_s=5 * REFRESH_S + self._config.state.answer_timeout_s,

@@ -101,10 +101,8 @@ class QueuedOutput(io.RawIOBase):
         self._lost += lines
         self._untold += lines
 
-    # The thread
-    # ----------------------------------------------------------------------------------------------
-
     def _run(self) -> None:
+        """The thread."""
         while piece := self._next():
             untold = self._done_with(piece, written=self._written(piece))
             if untold:

@@ -114,7 +114,7 @@ class OutcomeSearch:
         """
         # A store that lost its data is told of the operation again, before its absence is taken for
         # its end.
-        await self.recounter.check_epoch()
+        await self.recounter.life.check()
         op = await self.operations.get(op_id)
         if op is None or op.state not in {State.SENT, State.UNKNOWN}:
             self.ledger.under_way.pop(op_id, None)

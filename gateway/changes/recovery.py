@@ -110,7 +110,7 @@ class Recovery:
 
     async def _refresh(self) -> None:
         # First, since what is on its way must be known again before anybody counts.
-        await self.recounter.check_epoch()
+        await self.recounter.life.check()
         await self.ledger.pay()
         await self.overrides.refresh()
 

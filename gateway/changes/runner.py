@@ -93,9 +93,9 @@ class ChangeRunner:
         """As the store's, but waits for the same request that is under way."""
         pause_s, life = _FIRST_LOOK_S, priced.life
         while True:
-            while life != self.recounter.life:
+            while life != self.recounter.life.number:
                 # The store may have lost its data since, and with them how much there is.
-                life = self.recounter.life
+                life = self.recounter.life.number
                 await self.pricer.counted(
                     priced.wanted, priced.by_limit, change.scope.project, deadline
                 )
@@ -110,7 +110,7 @@ class ChangeRunner:
             if known is not None and undecided(known):
                 return begun
             await self.clock.sleep(pause_s)
-            await self.recounter.check_epoch()
+            await self.recounter.life.check()
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
 
     async def _as_before(self, change: Change, priced: Priced, begun: Begun) -> Answer:

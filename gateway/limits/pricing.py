@@ -62,7 +62,7 @@ class Pricer:
         current, fence = await self._current(binding, request, scope, limits)
         wanted = deltas.deltas(binding, request, current)
         by_limit = deltas.priced(wanted, limits, scope, self.clock.time())
-        life = self.recounter.life
+        life = self.recounter.life.number
         await self.counted(wanted, by_limit, scope.project, deadline)
         return Priced(
             wanted=wanted,

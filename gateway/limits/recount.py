@@ -13,8 +13,7 @@ its limit is newer, counts the vault at once.
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +28,8 @@ from gateway.limits.counts import Counts, Standing
 from gateway.limits.limits import Limits, Scope
 from gateway.limits.listing import Change, Listing, Recent, shared
 from gateway.limits.lists import Lists
-from gateway.state import OPEN, Counters, Life, OperationStore, OperationView, StoreDown
+from gateway.limits.store_life import StoreLife
+from gateway.state import OPEN, Counters, OperationStore, OperationView
 from gateway.upstream.amounts import Metric, Resize
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.traits import AnyTraits
@@ -50,7 +50,7 @@ class Recounter:
     that was never counted.
     """
 
-    data: Life
+    life: StoreLife
     counters: Counters
     operations: OperationStore
     reader: UpstreamReader
@@ -61,36 +61,22 @@ class Recounter:
     assumed: Mapping[Metric, int]
     settle_s: float
     """How late a list may be."""
-    restore: Callable[[], Awaitable[None]]
-    """Tells a store that lost its data what this process has sent. Raises StoreDown."""
     request_of: Callable[[OperationView], Message]
     """What an operation was asked for."""
-    notice_s: float
-    """After the store was restarted: by then every gateway has told it anew what is on its way, and
-    CBR may be counted.
-    """
     ready: set[str] = field(default_factory=set)
     """Counters that growth may rest on."""
     known: set[str] = field(default_factory=set)
     """Counts of projects that were taken in this life of the store."""
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
-    life: int = 0
-    """How many lives of the store's data have been seen: another number says that they may be lost,
-    and what was counted with them.
-    """
     _counts: Counts | None = None
     _recalled: bool = False
-    _epoch: str = ""
-    """Of this life."""
-    _restored: int = 0
-    """The last life that knows what this process has sent."""
-    _count_from: float = -math.inf
-    """No count that began earlier is taken in, and nothing grows before."""
     _counting: dict[str, asyncio.Event] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _noticing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.life.subscribe(self._lose)
 
     @property
     def counts(self) -> Counts:
@@ -109,10 +95,16 @@ class Recounter:
         self.lists.forget(self.counts.project_of)
         self.soon()
 
+    def _lose(self) -> None:
+        """The store began another life."""
+        self._recalled = False
+        self.ready.clear()
+        self.known.clear()
+
     def standing(self, key: str) -> Standing:
         """How far a counter is known."""
         parts = self.counts.below([key])
-        left_s = self._count_from - self.clock.monotonic()
+        left_s = self.life.wait_s
         return Standing(
             counting=any(
                 part not in self.known and part not in self.lists.problems for part in parts
@@ -130,18 +122,18 @@ class Recounter:
 
         Raises QUOTA_STORE_DOWN with the cause when it may not, and StoreDown.
         """
-        await self.check_epoch()
+        await self.life.check()
         own = self.counts.own(keys, project)
         wanted = own.union(keys)
         if self.ready.issuperset(wanted):
             return
-        self._check_wait()
+        self.life.check_wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(time_left_s, 0)):
                 await self._make_ready(keys, own)
         if self.ready.issuperset(wanted):
             return
-        self._check_wait()
+        self.life.check_wait()
         for part in sorted(own - self.known):
             if problem := self.lists.problems.get(part):
                 raise refusals.uncounted(problem)
@@ -153,8 +145,8 @@ class Recounter:
         Raises StoreDown; a project that cannot be read is logged and keeps its last count.
         """
         self.wanted.clear()
-        await self.check_epoch()
-        await self.clock.sleep(max(0, self._count_from - self.clock.monotonic()))
+        await self.life.check()
+        await self.clock.sleep(max(0, self.life.wait_s))
         await self._recall()
         # A count that began before what this one was asked for does not do for it.
         await asyncio.gather(*(under_way.wait() for under_way in self._counting.values()))
@@ -165,76 +157,23 @@ class Recounter:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def check_epoch(self) -> None:
-        """A store that lost its data has to be counted anew. Raises StoreDown."""
-        epoch = await self.data.epoch()
-        if epoch != self._epoch:
-            self._begin_life(epoch)
-        if self._restored == self.life:
-            return
-        async with self._noticing:
-            if self._restored == self.life:
-                return
-            life, lost = self.life, self.life > 1
-            # What was sent before the data began may be recorded nowhere, and CBR may take so long
-            # to show it.
-            wait_s = max(self.settle_s - await self.data.age_s(), self.notice_s if lost else 0)
-            if wait_s > 0:
-                log.error(
-                    "the store lost data, or is new; growth under limits waits",
-                    seconds=round(wait_s, 1),
-                )
-            if life == self.life:
-                self._count_from = self.clock.monotonic() + wait_s
-            if lost:
-                await self.restore()
-            self._restored = life
-
-    def _begin_life(self, epoch: str) -> None:
-        """At once, so that no count under way is taken for one of this life."""
-        self._epoch = epoch
-        self.life += 1
-        self._count_from = self.clock.monotonic() + max(self.settle_s, self.notice_s)
-        self._recalled = False
-        self.ready.clear()
-        self.known.clear()
-
     async def members(self, applied_keys: Collection[str], backup_id: str, project: str) -> None:
         """Counts the members of one backup.
 
         Raises QUOTA_STORE_DOWN while nothing may grow, another GatewayError, or StoreDown.
         """
-        await self.check_epoch()
-        self._check_wait()
+        await self.life.check()
+        self.life.check_wait()
         began = self.clock.monotonic()
         recent = await self._recent(lambda traits: traits.shares)
         fence = await self.counters.fence()
         asked = backup_share_pb2.ListBackupMembersRequest(backup_id=backup_id)
         rows = await self.reader.rows(asked, backup_share_pb2.Member, project)
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
-        await self._check_still(began)
+        await self.life.check_still(began)
         await self.counters.recount(
             dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s
         )
-
-    # Below
-    # ----------------------------------------------------------------------------------------------
-
-    def _check_wait(self) -> None:
-        """Raises QUOTA_STORE_DOWN while it is too early to count."""
-        if (left_s := self._count_from - self.clock.monotonic()) > 0:
-            raise refusals.data_lost(left_s)
-
-    async def _check_still(self, began: float) -> None:
-        """Right before a count is told, which the store then takes for its present life.
-
-        Raises StoreDown if the count began too early for that.
-        """
-        await self.check_epoch()
-        if began < self._count_from:
-            raise StoreDown(
-                "a count began before the data of the store were lost, or too soon after"
-            )
 
     async def _make_ready(self, keys: Collection[str], own: Collection[str]) -> None:
         """Counts what was never counted; of others' projects only what nobody has tried yet."""
@@ -264,9 +203,9 @@ class Recounter:
         """What earlier processes, or others, have counted is known. Raises StoreDown."""
         async with self._recalling:
             if not self._recalled:
-                life, parts = self.life, list(self.counts.project_of)
+                life, parts = self.life.number, list(self.counts.project_of)
                 found = await self.counters.usage(parts)
-                if life == self.life:
+                if life == self.life.number:
                     self.known |= {part for part in parts if found[part].counted_at is not None}
                     self._recalled = True
 
@@ -343,10 +282,10 @@ class Recounter:
         seen = {known for listing in listed.values() for known in listing.shown(reserved, recent)}
         failpoint.reach("after_listing")
         totals = counts.above(listed)
-        await self._check_still(began)
+        await self.life.check_still(began)
         await self.counters.recount(found, fence, seen, self.settle_s, totals)
         failpoint.reach("after_recount")
-        if began >= self._count_from:
+        if began >= self.life.count_from:
             self.known |= found.keys()
             self._note_ready(totals)
 

@@ -91,7 +91,7 @@ async def test_a_change_that_was_being_prepared_when_the_data_were_lost_does_not
         preparing = asyncio.create_task(create(world, 1))
         await lists_under_way(world)
         await lose(valkey)
-        await world.app.recovery.recounter.check_epoch()
+        await world.app.recovery.recounter.life.check()
         await refused(preparing)
         assert len(posts(world)) == 1
 
@@ -106,7 +106,7 @@ async def test_members_wait_like_all_growth(tmp_path, valkey):
         backup_id = (await stage.backup(caller(world))).id
         assert (await add(world, backup_id, DATABASES_PROJECT_ID)).reason == "OK"
         await lose(valkey)
-        await world.app.recovery.recounter.check_epoch()
+        await world.app.recovery.recounter.life.check()
         await refused(add(world, backup_id, RESEARCH_PROJECT_ID))
 
 
