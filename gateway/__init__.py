@@ -1,3 +1,1 @@
-"""CBR Gateway: a gRPC service in front of the Huawei Cloud CBR (Cloud Backup and Recovery) REST
-API.
-"""
+"""CBR Gateway: a gRPC service before Huawei Cloud's CBR (Cloud Backup and Recovery) REST API."""

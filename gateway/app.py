@@ -426,9 +426,7 @@ async def _clocks(client: Client, data: Life) -> list[float]:
 
 
 async def _settle(audit: Audit, operations: OperationStore) -> None:
-    """Tells the audit log the ends that the store knows and an earlier process had no time to
-    record.
-    """
+    """Tells the audit log the ends that the store knows and an earlier process did not record."""
     open_changes = set(audit.unsettled)
     if not open_changes:
         return

@@ -161,9 +161,7 @@ def _plain(text: str) -> bool:
 
 
 def named(path: Path) -> str:
-    """A path as an error may show it: not what is none, such as a key that was pasted in place of
-    its file's name.
-    """
+    """A path as an error may show it, but not a text that is none, such as a key pasted there."""
     text = masked(str(path))
     return "what stands here is no path" if text == MASK else text
 

@@ -1,3 +1,1 @@
-"""A change from its beginning to the end of the work that it started: the ledger, recovery,
-evidence, and submissions.
-"""
+"""A change from its beginning to the end of its work: ledger, recovery, evidence, submissions."""

@@ -97,9 +97,7 @@ class Wait:
         return asked - self._began >= self._settle_s
 
     def proves(self, asked: float, shown: Listed | None) -> bool:
-        """Whether a list that was asked for then, and does not show the change, proves that there
-        is none.
-        """
+        """Whether a list asked for then that does not show the change proves that there is none."""
         if shown is None or shown.newest < self._newest:
             # It tells nothing, or is older than one before it.
             return self.over(asked)

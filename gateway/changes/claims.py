@@ -130,9 +130,7 @@ class Claims:
                 yield each.claim(clock)
 
     def sought(self, project: str, task: Task) -> Iterator[Entry]:
-        """The changes of which the tasks, or the outcome, are not known yet, and that may have
-        started the task.
-        """
+        """Changes that may have started the task and whose tasks or outcome are not known yet."""
         known = self._projects[project]
         for op_id in known.index.of((task,)):
             each = known.entries[op_id]

@@ -106,9 +106,7 @@ async def _proven(case: Case, proof: AnyProof) -> Evidence:
 
 
 async def _work(case: Case) -> Evidence:
-    """The tasks of an asynchronous change show that it was carried out, if they can be no other
-    change's.
-    """
+    """The tasks of an asynchronous change show that it was carried out, if no other owns them."""
     tasks_listed, found = await case.claims.look(case.op, case.trace)
     tasks: Sequence[Task] = found.tasks
     if described := case.binding.traits.description:
@@ -142,9 +140,7 @@ async def _described(
 
 
 async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
-    """The response that the change would have had, as far as its tasks show it; None: not even
-    partly.
-    """
+    """The response of the change, as far as its tasks show it; None: not even partly."""
     traits = case.binding.traits
     if traits.result is not None:
         read = traits.result.shown_by

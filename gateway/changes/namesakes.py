@@ -29,9 +29,7 @@ from gateway.upstream.shown import shows
 from gateway.upstream.traits import AnyCreation
 
 _REACH_S: Final = 1800.0
-"""How long before a create another one may have begun that can have made what is taken for its
-own.
-"""
+"""How long before a create another may have begun that can have made what is taken for its own."""
 
 
 Made: TypeAlias = types_pb2.Vault | policy_pb2.Policy
@@ -56,8 +54,9 @@ async def named(
 
 
 def topic(project_id: str) -> str:
-    """The word under which the store lists what makes vaults and policies in a project of CBR, for
-    whatever tenant.
+    """The word under which the store lists what makes vaults and policies in a project of CBR.
+
+    For whatever tenant.
     """
     return f"creates {project_id}"
 

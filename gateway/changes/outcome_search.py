@@ -29,13 +29,9 @@ from gateway.upstream.retry import READ_CAP_S
 
 POLLS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _LOOKS_AT_ONCE: Final = 32
-"""Those of one project share its lists, so that CBR is asked for few of them however many looks
-there are.
-"""
+"""Those of one project share its lists, so that CBR is asked for few of them."""
 ORPHAN_S: Final = OPERATION_CAP_S + 30.0
-"""After this a SENT operation has no process that still works on it, whatever else is known of
-that.
-"""
+"""After this no process still works on a SENT operation, whatever else is known of that."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -164,8 +160,9 @@ class OutcomeSearch:
         return False
 
     async def _leave_to_people(self, op: OperationView, why: str, *, over: bool) -> None:
-        """Whoever asks for the outcome is told that nobody can tell; CBR is still asked now and
-        then. Raises StoreDown.
+        """Whoever asks is told that nobody can tell; CBR is still asked now and then.
+
+        Raises StoreDown.
         """
         if undecided(op) != why and await self.operations.note(
             op.id, Note.undecided(why, over=over).packed(), op.note

@@ -163,8 +163,6 @@ def submission(
 
 
 def undecided(op: OperationView) -> str:
-    """Why nobody can tell what became of an operation; empty while that is still being found out,
-    or is known.
-    """
+    """Why nobody can tell what became of an operation; empty: it is known, or being found out."""
     note = Note.of(op.note) if op.state in OPEN else None
     return note.why if note is not None else ""

@@ -29,9 +29,7 @@ from gateway.state import OPEN, Heartbeat, OperationStore, OperationView, State,
 from gateway.upstream.change_observer import ChangeResult
 
 REFRESH_S: Final = 1.0
-"""Time between two looks at whether the store is still the one that was known, and at the limits in
-it.
-"""
+"""Time between two reads of the limits in the store, and of whether it is still the same one."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

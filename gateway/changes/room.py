@@ -18,9 +18,7 @@ from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
 
 _FORGOTTEN_S: Final = 24 * 3600.0
-"""The tag of an operation of which the store knows nothing (any more) has done its work on a vault
-that is older.
-"""
+"""The tag of an operation that the store does not know has done its work on an older vault."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -1,6 +1,4 @@
-"""What CBR shows of a change: the tasks among which its own must be, its time, and whether what it
-deleted is gone.
-"""
+"""What CBR shows of a change: candidates for its tasks, its time, and whether an object is gone."""
 
 import math
 from typing import Final

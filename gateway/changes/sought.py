@@ -79,9 +79,7 @@ class Judge:
         )
 
     def _stage(self, each: Sought, entry: Entry) -> tuple[bool, bool]:
-        """Whether what CBR has not listed by now it will not list, and whether nobody waits any
-        longer.
-        """
+        """Whether CBR will list nothing more of it, and whether nobody waits any longer."""
         watched_s = self.clock.monotonic() - each.began
         age = max(age_s(self.claims.reader, entry.trace, watched_s), watched_s)
         return age >= self.settings.settle_s, age >= self.settings.give_up_s

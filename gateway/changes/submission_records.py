@@ -46,8 +46,9 @@ class SubmissionRecords:
     async def recent(
         self, tenant: str, project: str, before: str, most: int
     ) -> AsyncIterator[tuple[str, types_pb2.Submission]]:
-        """Those before a position (empty: all), newest first, each with its own; `most` are read at
-        first. Raises StoreDown.
+        """Those before a position (empty: all), newest first, each with its own.
+
+        `most` are read at first. Raises StoreDown.
         """
         async for op in in_parts(functools.partial(self.operations.recent, project), before, most):
             if op.tenant == tenant:

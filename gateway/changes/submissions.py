@@ -33,9 +33,7 @@ from gateway.watch.tracker import TaskTracker
 
 _PICK_UP_S: Final = 15.0
 _REACH_S: Final = 1800.0
-"""How long before a change another may have begun, at least, that could have started the same
-tasks.
-"""
+"""How long before a change another that could have started the same tasks may have begun."""
 
 Listener = Callable[[str, types_pb2.Submission], None]
 """Hears of a project's submission that is new or has changed."""
@@ -112,9 +110,7 @@ class Submissions:
         answer: Any,  # noqa: ANN401 - any message
         upstream_request_id: str = "",
     ) -> bytes:
-        """Puts the submission into the answer of a change that was carried out; the note to store
-        with its operation.
-        """
+        """Puts the submission into the answer of a change; the note to store with its operation."""
         trace = OperationDetail.of(op.detail)
         search, skipped = search_of(self.reader, op.rpc, trace, answer), skipped_in(answer)
         known = correlation.at_once(search, skipped)

@@ -52,8 +52,9 @@ def clear(message: Message) -> None:
 
 @cache
 def _plan(descriptor: Descriptor) -> tuple[tuple[str, bool, Clear], ...]:
-    """The fields of a message type that may hold a mark, whether each is one message, and how it is
-    cleared.
+    """The fields of a message type that may hold a mark.
+
+    Each with whether it is one message, and how it is cleared.
     """
     return tuple(
         (fd.name, fd.message_type is not None and not fd.is_repeated, act)

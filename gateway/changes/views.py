@@ -15,9 +15,7 @@ from gateway.upstream.marker import MARKER
 
 
 def only_a_mark(request: Message) -> bool:
-    """Whether a change is about nothing but the gateway's own tag, so that nothing of it is left
-    for CBR.
-    """
+    """Whether a change is about the gateway's own tag alone, and nothing of it is left for CBR."""
     match request:
         case vault_pb2.CreateVaultTagRequest():
             return bool(request.tag.key == MARKER)

@@ -48,18 +48,14 @@ _QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
 
 @dataclass(slots=True)
 class Layers:
-    """What was read: the merged tree, the source of each value in it, and the problems met on the
-    way.
-    """
+    """What was read: the merged tree, the source of each value in it, and the problems met."""
 
     data: dict[str, Any] = field(default_factory=dict)
     sources: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def source(self, path: KeyPath) -> str:
-        """Where the value at `path`, or the nearest part around it, comes from; empty for a
-        default.
-        """
+        """Where the value at `path`, or what is nearest around it, comes from; empty: default."""
         while path and path not in self.sources:
             path = path[:-1]
         return self.sources.get(path, "")

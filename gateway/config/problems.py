@@ -51,9 +51,7 @@ def path_text(path: KeyPath) -> str:
 
 
 def did_you_mean(word: str, known: Collection[str], what: str) -> str:
-    """A sentence that helps with an unknown word: the nearest known one, else the first few of
-    them.
-    """
+    """A sentence that helps with an unknown word: the nearest known one, else the first few."""
     if near := difflib.get_close_matches(word.lower(), known, n=1):
         return f"Did you mean {near[0]}?"
     shown = sorted(known)

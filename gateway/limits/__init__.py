@@ -1,3 +1,1 @@
-"""What callers may use: limits, what changes take of them, concurrency slots, and counts of what
-exists.
-"""
+"""What callers may use: limits, what changes take of them, concurrency slots, and counts."""

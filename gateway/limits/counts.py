@@ -45,9 +45,7 @@ class Counts:
     """The counters that limits are on, at one moment."""
 
     totals: Mapping[str, Total] = field(default_factory=dict)
-    """Counter -> the counts of projects that it adds up; that of a project has itself as its only
-    part.
-    """
+    """Counter -> the counts of projects that it adds up; the only part of a project's is itself."""
     parts: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Project -> what is counted of it: counter -> metric."""
     project_of: Mapping[str, str] = field(default_factory=dict)

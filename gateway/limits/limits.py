@@ -211,9 +211,7 @@ class Limits:
     def applied(
         self, metric: Metric, scope: Scope, calls: MethodClass | None = None
     ) -> list[Applied]:
-        """What a caller must keep of one metric, at most one limit for each level, class and
-        shadow.
-        """
+        """What a caller must keep of one metric: at most one for each level, class and shadow."""
         found: dict[tuple[Level, MethodClass | None, bool], Applied] = {}
         for limit in self._met(metric, scope):
             if limit.method_class in {None, calls}:
@@ -243,8 +241,9 @@ class Limits:
         ]
 
     def stock(self, scopes: Sequence[Scope]) -> dict[Metric, dict[str, list[Scope]]]:
-        """Counters that a listing of the scopes' projects can set: metric -> key -> the scopes that
-        count towards it.
+        """Counters that a listing of the scopes' projects can set.
+
+        metric -> key -> the scopes that count towards it.
         """
         found: dict[Metric, dict[str, list[Scope]]] = {metric: {} for metric in COUNTED}
         for metric in COUNTED:
@@ -255,8 +254,6 @@ class Limits:
 
 
 def day_of(now: float) -> tuple[str, float]:
-    """The day in UTC of a time in seconds since 1970, as counters name it, and the time at which it
-    ends.
-    """
+    """The day in UTC of a time (seconds since 1970), as counters name it, and when it ends."""
     number = int(now // DAY_S)
     return str(number), float((number + 1) * DAY_S)

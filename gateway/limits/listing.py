@@ -69,9 +69,7 @@ class Listing:
         )
 
     def _resized(self, recent: Sequence[Recent[Resize]]) -> set[str]:
-        """Of the changes of one vault's size in their order: the last whose size it has reached,
-        and all before.
-        """
+        """Of one vault's resizes in order: the last whose size it has reached, and all before."""
         sizes = {vault.id: vault.billing.size_gib for vault in self.vaults or ()}
         shown: set[str] = set()
         waiting: dict[str, list[str]] = {}
@@ -85,9 +83,7 @@ class Listing:
 
 
 def shared(recent: Sequence[Recent[Sharing]], backup_id: str, members: Collection[str]) -> set[str]:
-    """The changes by which a backup was shared that the list of its members shows, or that were
-    undone since.
-    """
+    """Changes that shared a backup and that its list of members shows, or that were undone."""
     shown, over = set(), set(members)
     for each in reversed(recent):
         change = each.change

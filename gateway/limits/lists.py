@@ -60,9 +60,7 @@ class Lists:
     async def _rows(
         self, parts: Sequence[str], project: str, request: Message, row: type[Row]
     ) -> list[Row] | None:
-        """One list of a project, for the counts that need it; None when there are none, or it
-        cannot be read.
-        """
+        """One list of a project, for the counts that need it; None: no need, or not readable."""
         if not parts:
             return None
         try:

@@ -1,6 +1,4 @@
-"""The limits in force: those of the configuration, with those that administrators set while running
-in their place.
-"""
+"""The limits in force: those of the configuration, some overridden by administrators."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -59,9 +57,7 @@ class LimitOverrides:
         self.configure(self._configured)
 
     def configure(self, configured: Limits) -> None:
-        """Takes the limits of a configuration; those set while running stay in the place of
-        theirs.
-        """
+        """Takes the limits of a configuration; those set while running still override theirs."""
         self._configured = configured
         self.limits = configured.overlaid(self._overrides)
         for listener in self._listeners:

@@ -76,9 +76,7 @@ class Pricer:
     async def _current(
         self, binding: Binding, request: Message, scope: Scope, limits: Limits
     ) -> tuple[Message | None, int | None]:
-        """The object as it is now where the amounts depend on it, and a fence from before it was
-        read.
-        """
+        """The object where the amounts depend on it, and a fence from before it was read."""
         read = deltas.read_first(binding, limits, scope)
         fence = await self.counters.fence() if read or deltas.gives_back(binding) else None
         if read is None:

@@ -35,9 +35,7 @@ from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.traits import AnyTraits
 
 _TOGETHER_S: Final = 0.2
-"""Projects that are listed at about the same time are told to the store together; a slow one holds
-up no other.
-"""
+"""Lists that end at about the same time are told to the store together; a slow one delays none."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -1,6 +1,4 @@
-"""The process itself: its event loop, configuration and certificates; and what the library reads
-from /proc.
-"""
+"""The process: event loop, configuration and certificates; and what the library finds in /proc."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping

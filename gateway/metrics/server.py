@@ -1,5 +1,6 @@
-"""Calls of callers: the names and labels of go-grpc-prometheus, which dashboards for gRPC use, and
-why calls failed.
+"""Calls of callers and why they failed, under the names and labels of go-grpc-prometheus.
+
+Dashboards for gRPC use them.
 """
 
 import time

@@ -92,9 +92,7 @@ def _synchronising(
 
 
 def _synchronised(request: backup_pb2.SyncBackupsRequest, tasks: Sequence[Task]) -> Fields:
-    """A task names the resource only: of a resource with several backups nobody can tell which task
-    is whose.
-    """
+    """A task names the resource only: of several backups of one, nobody can tell whose it is."""
     working = {subject: task.id for task in tasks for subject in subjects_of(task)}
     alone = Counter(each.resource_id for each in request.sync)
     return {

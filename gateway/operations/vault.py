@@ -122,9 +122,7 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
 def _alerts_updated(
     change: ReadBack[vault_pb2.UpdateAllVaultAlertsRequest, vault_pb2.ListVaultsResponse],
 ) -> Fields | None:
-    """Only a read that holds every vault of the project shows anything; of no vaults it shows
-    nothing.
-    """
+    """Only a read of every vault of the project shows anything; of no vaults it shows nothing."""
     vaults = change.observed.vaults
     if not vaults or len(vaults) != change.observed.total_size:
         return None
@@ -165,9 +163,7 @@ UPDATE_BACKUP_EXPIRATION: Final = Traits[
 def _pre_paid(
     seen: Sequence[ReadBack[vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.GetVaultResponse]],
 ) -> Proven | None:
-    """A pre-paid vault shows that it was changed: an order for one that is pre-paid already is
-    refused.
-    """
+    """A pre-paid vault shows that it was changed: a second order for it is refused."""
     billings = [each.observed.vault.billing for each in seen]
     if any(billing.charging_mode != types_pb2.CHARGING_MODE_PRE_PAID for billing in billings):
         return None

@@ -62,9 +62,7 @@ class LocalShare:
     async def renew(
         self, shared: Callable[[], Awaitable[bool]], holder: str, keys: Sequence[str], ttl_s: float
     ) -> bool:
-        """A holder from before the outage keeps its places through it, and counts against the local
-        share.
-        """
+        """A holder keeps its places through the outage, and counts against the local share."""
 
         def keep() -> bool:
             self._limits.hold(holder, keys, ttl_s)

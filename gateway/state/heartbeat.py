@@ -43,9 +43,7 @@ class Heartbeat:
     """Another one after each time in which this process may have been taken for gone."""
     _held_until: float = -math.inf
     _steady_since: float = math.inf
-    """Since then this process was heard without a break, and so was every other one that is
-    there.
-    """
+    """Since then this process and every other one that is there were heard without a break."""
     _listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def subscribe(self, listener: Callable[[], None]) -> None:

@@ -23,7 +23,5 @@ class Life(Protocol):
         ...
 
     async def time(self) -> float | None:
-        """What the store's own clock says, in seconds since 1970; None where it has no other one
-        than this machine.
-        """
+        """The store's clock, in seconds since 1970; None where it has none but this machine's."""
         ...

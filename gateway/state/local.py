@@ -46,9 +46,7 @@ class _Holders:
 
 
 class LocalLimits:
-    """Used from one event loop; nothing survives the process, which has no calls in flight after a
-    restart either.
-    """
+    """For one event loop; nothing survives the process, whose calls in flight do not either."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -47,9 +47,7 @@ class OperationStore(Protocol):
         ...
 
     async def release(self, op_id: str) -> State:
-        """Nothing happened upstream: charges are given back and the request_id may be used
-        again.
-        """
+        """Nothing happened upstream: charges are given back, and the request_id is free again."""
         ...
 
     async def unknown(self, op_id: str) -> State:

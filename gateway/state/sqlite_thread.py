@@ -28,9 +28,7 @@ class _Job:
 
 
 class SqlThread:
-    """Runs jobs one after another, each as one transaction: an answer is given after its effect is
-    on the disk.
-    """
+    """Runs jobs in turn, each as one transaction: its effect is on the disk before its answer."""
 
     def __init__(self, path: str, prepare: Work[None], timeout_s: float) -> None:
         self._path = path

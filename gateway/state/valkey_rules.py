@@ -149,9 +149,7 @@ def rule_of(error: RedisError) -> tuple[str, Rule] | None:
 
 
 class FollowingPool(BlockingConnectionPool):
-    """Gives no connection that was made before `leave`, or too long ago, so that all follow the
-    address.
-    """
+    """Gives no connection made before `leave`, or too long ago, so that all follow the address."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
         super().__init__(*args, **kwargs)

@@ -22,9 +22,7 @@ VIEW_FIELDS = (
 
 
 class Scripts:
-    """The files of `lua/`, each behind the prelude, with the names under which a server knows
-    them.
-    """
+    """The files of `lua/`, each behind the prelude, with the names that a server knows them by."""
 
     def __init__(self) -> None:
         folder = importlib.resources.files("gateway.state") / "lua"

@@ -1,6 +1,4 @@
-"""`check --online`: whether each credential and project of a configuration works, told by reads
-alone.
-"""
+"""`check --online`: whether a configuration's credentials and projects work, by reads alone."""
 
 import asyncio
 from dataclasses import dataclass

@@ -64,9 +64,7 @@ class Found:
             known.append(entry)
 
     def of(self, binding: Binding) -> list[dict[str, str]]:
-        """The variables of the path, filled, once for each of a few objects; none where an id is
-        missing.
-        """
+        """The variables of the path, for each of a few objects; none where an id is missing."""
         names = [segment.key for segment in binding.segments if not segment.words]
         if not names:
             return [{}]

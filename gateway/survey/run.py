@@ -95,9 +95,7 @@ def _reads(catalog: Iterable[Binding]) -> list[Binding]:
 
 
 async def _visit(reader: UpstreamReader, project: str, visit: Visit) -> None:
-    """First the reads that need no id, then, round by round, those for which answers have brought
-    one.
-    """
+    """First the reads that need no id, then, in rounds, those whose ids answers have brought."""
     found = Found(reader.catalog)
     left = [binding for binding in _reads(reader.catalog) if _there(binding, visit)]
     while ready := [binding for binding in left if not wanting(binding, found)]:

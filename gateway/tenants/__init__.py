@@ -1,6 +1,4 @@
-"""Tenants: whom the gateway serves, how their callers prove who they are, and with which projects
-and credentials.
-"""
+"""Tenants: whom the gateway serves, how callers prove who they are, and their projects."""
 
 from gateway.tenants.authentication_error import AuthenticationError
 from gateway.tenants.directory import Principal, TenantDirectory, key_hash, new_api_key

@@ -29,9 +29,7 @@ class Names:
 
 
 class Certificates:
-    """Reads certificates; those seen lately are kept, since every call on a connection shows the
-    same one.
-    """
+    """Reads certificates; keeps those seen lately, since every call on a connection has one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

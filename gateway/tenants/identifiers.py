@@ -1,6 +1,4 @@
-"""Texts that a tenant is described with, each with the form it must have and the words for one that
-has not.
-"""
+"""Texts that describe a tenant, each with the form it must have and the words for another."""
 
 import re
 from typing import Annotated, Final

@@ -20,9 +20,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _keys_url(value: str) -> str:
-    """Over plain HTTP anyone on the way could put in a key of their own; so it is for this machine
-    only.
-    """
+    """Over plain HTTP anyone on the way could put in a key, so it is for this machine only."""
     parts = urlsplit(value)
     plain = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     if not plain or not parts.hostname or "@" in parts.netloc or parts.fragment:

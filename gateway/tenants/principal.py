@@ -1,6 +1,4 @@
-"""The callers of a tenant as the configuration names them: how each is recognised, and what it may
-do.
-"""
+"""A tenant's callers in the configuration: how each is recognised, and what it may do."""
 
 from typing import Self
 

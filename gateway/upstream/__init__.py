@@ -1,3 +1,1 @@
-"""Everything that knows HTTP and JSON: what an RPC calls, how it is encoded, sent, retried and
-decoded.
-"""
+"""All that knows HTTP and JSON: what an RPC calls, how it is encoded, sent, retried and decoded."""

@@ -1,6 +1,4 @@
-"""What the gateway may use of CBR for one tenant: a project, or the part of one that is in an
-enterprise project.
-"""
+"""What a tenant may use of CBR: a project, or the part of one that is in an enterprise project."""
 
 from dataclasses import dataclass
 

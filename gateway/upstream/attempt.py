@@ -1,6 +1,4 @@
-"""One attempt of a call to CBR: credential, observers, breakers, the request itself, and what its
-answer proves.
-"""
+"""One attempt of a call to CBR: credential, observers, breakers, request, and what it proves."""
 
 from typing import Final
 

@@ -21,15 +21,11 @@ from gateway.upstream.send_state import SendState
 from gateway.upstream.upstream_call import UpstreamCall
 
 _MAX_RENEWALS: Final = 10
-"""A token can be revoked while its successor is on its way, but not for ever: usually the time ends
-the call before.
-"""
+"""A token can be revoked while its successor is on its way, but not for ever."""
 _CAUSED_BY_OURSELVES: Final = frozenset(
     {code_pb2.ABORTED, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND}
 )
-"""What a repeated change may be told because the attempt before it has been, or is still being,
-carried out.
-"""
+"""What a repeated change may be told because the attempt before it was or is carried out."""
 
 
 async def carry_out(call: UpstreamCall, start_by: Deadline, end_by: Deadline) -> Message:

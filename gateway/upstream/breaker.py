@@ -111,9 +111,7 @@ class Window:
 
 
 class Pause:
-    """How long a breaker stays open: five seconds, give or take a fifth, so that not all come back
-    at once.
-    """
+    """How long a breaker stays open: 5 s, give or take a fifth, so that not all return at once."""
 
     MEAN_S: Final = _PAUSE_S
 

@@ -63,9 +63,7 @@ class RetryBudget:
                 each.tokens += 1
 
     def take(self, kind: RetryKind) -> bool:
-        """True: the retry may happen, its tokens are spent, and `retry_ended` must follow whatever
-        becomes of it.
-        """
+        """True: the retry may happen, its tokens are spent, and `retry_ended` must follow."""
         in_flight_limit = max(self.size.at_once, _SHARE * self.calls)
         if self.tokens < _COST[kind] or self._retries >= in_flight_limit:
             return False

@@ -107,9 +107,7 @@ class ChangeTasks:
     async def _see_through(
         self, call: UpstreamCall, account: Account, start_by: Deadline, end_by: Deadline
     ) -> Message:
-        """The change's response, or an error as soon as the caller's time is up, while the change
-        goes on.
-        """
+        """The change's response; an error once the caller's time is up, and the change goes on."""
         task = asyncio.create_task(self._observed(call, account, start_by, end_by))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -206,9 +204,7 @@ class ChangeTasks:
             late.add_done_callback(self._late.discard)
 
     async def aclose(self, grace_s: float) -> None:
-        """Waits for the changes under way, at most `grace_s`; each that remains is cut, with a line
-        in the log.
-        """
+        """Waits for changes under way, at most `grace_s`; each that remains is cut and logged."""
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace_s)
             for task in late:

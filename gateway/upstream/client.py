@@ -66,8 +66,6 @@ class Client:
         self._waits.end()
 
     async def aclose(self, grace_s: float) -> None:
-        """Waits for the changes under way, at most `grace_s`; each that remains is cut, with a line
-        in the log.
-        """
+        """Waits for changes under way, at most `grace_s`; each that remains is cut and logged."""
         self.release()
         await self._changes.aclose(grace_s)

@@ -13,9 +13,7 @@ _PLAIN: Final = frozenset(
 
 
 class ConnectFailure(Enum):
-    """Each with what is wrong, which may be told to anybody, and what to do, which is for the
-    log.
-    """
+    """Each with what is wrong, which anybody may be told, and what to do, which is for the log."""
 
     NAME = (
         "its name cannot be resolved",

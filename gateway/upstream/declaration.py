@@ -112,9 +112,7 @@ class Binding:
     read_back: str
     custom: bool
     for_administrators: bool
-    """Whether what the RPC reaches belongs to no tenant: it is declared so, or its path names no
-    project.
-    """
+    """Whether it belongs to no tenant: it is declared so, or its path names no project."""
     reads: bool
     audit: int
     """The declared value of AuditLevel."""
@@ -152,9 +150,7 @@ class Binding:
         return self.path.format_map(known)
 
     def fast_response(self, body: bytes) -> Message | None:
-        """The response of a successful answer that needs no second look; None: `response` has to
-        read it.
-        """
+        """The response of a success that needs no second look; None: `response` has to read it."""
         if self.typed is None:
             return None
         found = self.typed.read(body, partial(self.on_drift, self.operation))

@@ -10,9 +10,7 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MAX_KEYS: Final = 100
-"""Of one message in one operation's answers; an answer may be a map of ids where an object was
-expected.
-"""
+"""Of one message in one operation's answers; there may be a map of ids in an object's place."""
 MAX_KEY_CHARS: Final = 64
 
 
@@ -24,9 +22,7 @@ class Drift:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[tuple[str, bool]]] = {}
         self.unknown: Counter[str] = Counter()
-        """Members that are not modelled, of messages that do not keep them themselves, by
-        operation.
-        """
+        """Members that are not modelled, of messages that do not keep them, by operation."""
         self.unreadable: Counter[str] = Counter()
         """Members and rows that cannot be read, by operation."""
 

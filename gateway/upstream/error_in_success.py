@@ -56,9 +56,7 @@ def order_error(value: Json, status: int) -> UpstreamError | None:
 
 
 def error_document(value: Json, status: int) -> UpstreamError | None:
-    """The error in a 2xx answer of the shapes that others have, at the top or inside one of the
-    known wrappers.
-    """
+    """The error in a 2xx answer of a known shape, at the top or inside a known wrapper."""
     if not isinstance(value, dict):
         return None
     found = (_inside(status, wrapper, held) for wrapper, held in _wrapped(value))

@@ -13,9 +13,7 @@ from weakref import WeakValueDictionary
 
 
 class KeyedLock:
-    """KeyedLock of all projects and objects; only those that are taken or waited for take
-    memory.
-    """
+    """Of all projects and objects; only those that are taken or waited for take memory."""
 
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[tuple[str, str], _Turn] = WeakValueDictionary()

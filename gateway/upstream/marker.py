@@ -1,6 +1,4 @@
-"""The mark that shows which operation made an object: a tag of a new vault, the description of a
-new checkpoint.
-"""
+"""The mark that shows which operation made an object: a vault's tag, a checkpoint's description."""
 
 from typing import Final
 

@@ -115,9 +115,7 @@ def _listed(held: Json) -> list[Json]:
 
 
 def _results(answer: dict[str, Json]) -> list[str]:
-    """The outcome of each subscription in an answer, as text; empty where a line does not tell
-    it.
-    """
+    """The outcome of each subscription in an answer, as text; empty where a line has none."""
     told = _listed(answer["orders"]) if answer.get("orders") else []
     if _RESULT in answer:
         told = [answer, *told]

@@ -71,9 +71,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Why an answer that is no error cannot be read."""
     timed_out: bool = False
     order_ids: tuple[str, ...] = ()
-    """Orders that the answer names, whether it can be read as a whole or not, and whether they were
-    refused or not.
-    """
+    """Orders that the answer names, whether it can be read or not, and refuses them or not."""
     connect: ConnectFailure | None = None
     """Why there was no connection, where that is what failed."""
     no_place: bool = False
@@ -173,9 +171,7 @@ def _outcome_of(error: UpstreamError, *, reads: bool) -> Outcome:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Retry-After in whole seconds; the form with a date has not been seen from CBR and counts as
-    absent.
-    """
+    """Retry-After in whole seconds; a date, which CBR has not been seen to send, is ignored."""
     return (
         float(text)
         if text is not None and text.isascii() and text.isdigit() and len(text) < 6  # noqa: PLR2004

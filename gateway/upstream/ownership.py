@@ -110,9 +110,7 @@ def within_reach(binding: Binding) -> bool:
 
 
 def check_reach(binding: Binding, account: Account) -> None:
-    """Raises PROJECT_SHARED for an RPC that cannot be kept to the tenant's part of the account's
-    project.
-    """
+    """Raises PROJECT_SHARED for an RPC that cannot be kept to the tenant's part of the project."""
     if (
         account.enterprise_project_id
         and not binding.for_administrators

@@ -33,9 +33,7 @@ MAX_SIZE: Final = 200
 _MOST: Final = 1000
 """The most rows that CBR answers at once, mostly."""
 _MAX_BYTES: Final = 3 * 1024 * 1024
-"""Of the rows on one page: with what else is in an answer less than the 4 MiB that clients take
-unless told otherwise.
-"""
+"""Of the rows on one page: with the rest of an answer less than the 4 MiB that clients take."""
 _ROW_OVERHEAD: Final = 8
 """Bytes at most that a row takes besides its own: the field's number and its length."""
 TOKEN_LIFE_S: Final = 72 * 3600
@@ -46,9 +44,7 @@ _MAX_TOKEN_CHARS: Final = 2048
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """A place in a list (walk.Place, trail.Trail), when the token was made, and what it belongs
-    to.
-    """
+    """A place in a list (walk.Place, trail.Trail), when the token was made, and its owner."""
 
     way: int = 0
     cursor: int | str = 0

@@ -29,9 +29,7 @@ from gateway.upstream.values import Json
 
 
 def read_request(read: Binding, request: Message) -> Message:
-    """The request of the read, with every field that both requests have (vault_id, backup_id,
-    …).
-    """
+    """The request of the read, with every field that both requests have (`vault_id`, …)."""
     wanted = read.request_type()
     for fd in wanted.DESCRIPTOR.fields:
         if (

@@ -1,6 +1,4 @@
-"""What exists upstream, read through the gateway's own client: whole lists, all pages or an
-error.
-"""
+"""What exists upstream, read through the gateway's own client: whole lists, or an error."""
 
 import contextlib
 from collections.abc import Callable

@@ -64,9 +64,7 @@ class _Calls:
         return message
 
     def facts(self) -> UpstreamFacts:
-        """What is known of all of them: the attempts and the time of all, else what the newest one
-        says.
-        """
+        """What is known of all of them: attempts and time of all, else what the newest one says."""
         now = self.call.facts()
         if not self._before:
             return now

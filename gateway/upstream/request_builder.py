@@ -1,6 +1,4 @@
-"""From a request message to the HTTP request that its declaration makes of it, and to what it is
-about.
-"""
+"""From a request message to the HTTP request by its declaration, and to what it is about."""
 
 import msgspec
 from google.protobuf.message import Message

@@ -51,9 +51,7 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
 
 
 def attempt_timeout(time_left_s: float) -> float | None:
-    """Seconds that an attempt started now may take; None when too little time is left to start
-    one.
-    """
+    """Seconds that an attempt started now may take; None: too little time is left for one."""
     return min(MAX_ATTEMPT_S, time_left_s) if time_left_s >= MIN_ATTEMPT_S else None
 
 

@@ -49,9 +49,7 @@ def _flavor(value: str) -> str:
 
 
 class Region(NamedTuple):
-    """A region's cloud, and where its services are; `iam_endpoint` is empty where it is not
-    known.
-    """
+    """A region's cloud, and where its services are; `iam_endpoint` is empty if not known."""
 
     flavor: Flavor
     endpoint: str

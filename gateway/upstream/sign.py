@@ -66,9 +66,7 @@ class Signer:
         return f"{_ALGORITHM} {who}, SignedHeaders={names}, Signature={mac.hexdigest()}"
 
     def _credential(self, day: str) -> tuple[str, str]:
-        """How the header names the key, and what is signed of its scope; the key is made anew on
-        another day.
-        """
+        """How the header names the key, and what is signed of its scope; the key is one day's."""
         if not self._scope:
             return f"Access={self._access_key}", ""
         within = f"{day}/{self._scope}/sdk_request"

@@ -21,9 +21,7 @@ _MARK_BYTES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row that was shown: its index in a window, its number in the trail, and whether it stands
-    where it should.
-    """
+    """A row that was shown: its index in a window, its number, and whether it stands right."""
 
     index: int
     number: int

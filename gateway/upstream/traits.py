@@ -55,9 +55,7 @@ class ObjectRead(Generic[Request, Observed]):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFirst(Generic[Request]):
-    """The object on which the amounts of a change depend, read only where there is a limit on one
-    of the metrics.
-    """
+    """The object on which amounts depend, read only where one of the metrics has a limit."""
 
     shown_by: ObjectRead[Request, Any]
     metrics: frozenset[Metric]
@@ -93,9 +91,7 @@ class Creation(Generic[Row]):
 
 @dataclass(frozen=True)
 class Proven:
-    """`response`: None where a read shows that the change was carried out, and not what came of
-    it.
-    """
+    """`response`: None where a read shows that the change was carried out, not what came of it."""
 
     response: Fields | None = None
 
@@ -113,9 +109,7 @@ class Proof(Generic[Request, Observed]):
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Generic[Observed]):
-    """The object that a task names and that shows the response of the change which started the
-    task.
-    """
+    """The object that a task names and that shows the response of the change behind the task."""
 
     shown_by: ObjectRead[Task, Observed]
     response: Callable[[Observed], Fields]
@@ -190,6 +184,4 @@ AnyCreation: TypeAlias = Creation[Any]
 AnyProof: TypeAlias = Proof[Any, Any]
 AnyObjectRead: TypeAlias = ObjectRead[Any, Any]
 AnyTraits: TypeAlias = Traits[Any, Any]
-"""Of whatever RPC: code that serves all RPCs has the right request at hand, and nobody can tell its
-type.
-"""
+"""Of whatever RPC: code that serves all has the right request at hand, and cannot tell its type."""

@@ -43,9 +43,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_OF_NO_ZONE: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a time without a zone is UTC
 _MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
-"""The first second of the year 1 and the last of the year 9999, between which Timestamp is
-defined.
-"""
+"""The first second of year 1 and the last of year 9999, between which Timestamp is defined."""
 _A_SECOND: Final = 1_000_000_000
 _COMPACT_DATE: Final = len("YYYYMMDD")
 _EXACT: Final = 2**53

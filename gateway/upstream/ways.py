@@ -33,9 +33,7 @@ class Way(Protocol):
         """The place in the whole list of a window's first row, if the way knows it."""
 
     def index(self, window: Cursor, cursor: Cursor) -> int | None:
-        """The index in a window at which the last row shown has to be; None: the way does not
-        know.
-        """
+        """The index in a window at which the last row shown has to be; None: not known."""
 
     def closer(self, window: Cursor, index: int) -> Cursor | None:
         """The window that begins with the row at an index of this one, where the way can name it
@@ -43,9 +41,7 @@ class Way(Protocol):
         """
 
     def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:
-        """Whether the newest row shown may be at that index of a window, though it was in the one
-        read before.
-        """
+        """Whether the newest row shown may be at that index of a window unlike the last one."""
 
 
 class _ByRow:
