@@ -29,7 +29,7 @@ class Names:
 
 
 class Certificates:
-    """Reads certificates; keeps those seen lately, since every call on a connection has one."""
+    """Reads certificates; keeps those seen lately, as all calls of a connection show one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

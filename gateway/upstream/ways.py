@@ -41,7 +41,10 @@ class Way(Protocol):
         """
 
     def may_repeat(self, window: Cursor, rows: Sequence[Row], index: int) -> bool:
-        """Whether the newest row shown may be at that index of a window unlike the last one."""
+        """Whether the newest row shown may be at that index of a window.
+
+        It was in the window that was read before.
+        """
 
 
 class _ByRow:
