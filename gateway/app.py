@@ -159,7 +159,13 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         watched = _watched(config, way, quota, enricher, listeners)
         stack.callback(submissions.subscribe(watched.hub.hear))
         recorder = Recorder.of(audit, config.audit.networks, way.catalog)
-        serving = Serving(way.current, quota.admission, recorder, observed.calls)
+        serving = Serving(
+            way.current,
+            quota.admission,
+            recorder,
+            observed.calls,
+            config.server.limits.message_timeout_s,
+        )
         servers = _servers(config, way, quota, watched, serving)
         await _serve(stack, way, quota, watched, servers)
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))

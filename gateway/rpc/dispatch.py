@@ -2,8 +2,8 @@
 
 Every RPC that is not custom is served by the same `forward`.
 
-Requests arrive as bytes and are parsed inside the pipeline: then a broken message, too, gets a
-proper error, and nothing is parsed for a caller nobody knows.
+Requests are read, as bytes, and parsed inside the pipeline: then a broken message, too, gets a
+proper error, and nothing is read for a caller nobody knows.
 """
 
 import difflib
@@ -72,12 +72,12 @@ def handlers(
         name = f"/{binding.descriptor.containing_service.full_name}/{binding.descriptor.name}"
         if binding.descriptor.server_streaming:
             stream = served(binding, serving, custom.streams[binding.rpc], _opened(serving))
-            methods[name] = grpc.unary_stream_rpc_method_handler(
+            methods[name] = grpc.stream_stream_rpc_method_handler(
                 stream, request_deserializer=None, response_serializer=None
             )
         else:
             unary = served(binding, serving, custom.unary.get(binding.rpc, forward))
-            methods[name] = grpc.unary_unary_rpc_method_handler(
+            methods[name] = grpc.stream_unary_rpc_method_handler(
                 unary, request_deserializer=None, response_serializer=None
             )
     return [_Known(methods), _Unknown(catalog, serving)]
@@ -136,11 +136,11 @@ class _Unknown(grpc.GenericRpcHandler):
         if package or not details.method.startswith(f"/{PACKAGE}."):
             return None
 
-        async def refuse(_data: bytes, context: Context) -> bytes:
+        async def refuse(_requests: object, context: Context) -> bytes:
             await self._refuse(rpc, context)
             raise AssertionError("abort raises")
 
-        return grpc.unary_unary_rpc_method_handler(
+        return grpc.stream_unary_rpc_method_handler(
             refuse, request_deserializer=None, response_serializer=None
         )
 

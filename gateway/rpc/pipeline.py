@@ -9,6 +9,7 @@ From the outside to the inside:
     identified  who calls, and for which project
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
                 ends
+    read        its request, which has so much time to arrive
 
 Around all of them the call is counted for the metrics, whatever its end. One function has all of
 this, from top to bottom: a context manager for each stage would cost more than what it does.
@@ -33,6 +34,7 @@ from gateway.ids import new_id
 from gateway.limits.admission import Admission
 from gateway.reasons import reason_name
 from gateway.rpc import identity
+from gateway.rpc.arrival import arrived
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.status import pushback, to_status
@@ -53,6 +55,8 @@ class Serving:
     admission: Admission
     recorder: Recorder
     meter: CallMeter
+    message_s: float
+    """What a request may take to arrive."""
 
 
 def served(
@@ -60,10 +64,10 @@ def served(
     serving: Serving,
     handle: Callable[..., Awaitable[Any]],
     opened: Callable[[Call, Context], object] | None = None,
-) -> Callable[[bytes, Context], Awaitable[bytes | None]]:
+) -> Callable[[object, Context], Awaitable[bytes | None]]:
     """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
 
-    async def serve(data: bytes, context: Context) -> bytes | None:
+    async def serve(_requests: object, context: Context) -> bytes | None:
         answer: bytes | None = None
         call = Call(binding, context.time_remaining(), serving.current.snapshot)
         serving.meter.started(binding)
@@ -77,7 +81,7 @@ def served(
             try:
                 call.slots = entry.slots
                 call.trailers.update(entry.trailers)
-                call.request = parse(binding, data)
+                call.request = parse(binding, await arrived(context, serving.message_s))
                 if opened is None:
                     call.response = await handle(call, call.request)
                     answer = call.response.SerializeToString()

@@ -116,6 +116,11 @@ class ServerLimits(BaseModel):
         ge=1024,
         description="Size of a request message, also after decompression.",
     )
+    message_timeout_s: float = Field(
+        default=10,
+        gt=0,
+        description="Time for a call's request to arrive, once its caller is known.",
+    )
     max_metadata_bytes: int = Field(
         default=16 * 1024, ge=1024, description="Size of a call's metadata."
     )

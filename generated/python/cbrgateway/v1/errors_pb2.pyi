@@ -220,8 +220,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: start a new stream without a token; it begins with a snapshot.
     """
     ERROR_REASON_CALLER_TOO_SLOW: _ErrorReason.ValueType  # 82
-    """ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read.
-    What to do: read faster, or watch fewer tasks; open a new stream with the last token.
+    """ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read, or its request did not arrive within 10 seconds.
+    What to do: read faster, or watch fewer tasks, and open a new stream with the last token; send a request as soon as its call has begun.
     """
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. CBR throttled the account.
@@ -484,8 +484,8 @@ ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason.ValueType  # 81
 What to do: start a new stream without a token; it begins with a snapshot.
 """
 ERROR_REASON_CALLER_TOO_SLOW: ErrorReason.ValueType  # 82
-"""ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read.
-What to do: read faster, or watch fewer tasks; open a new stream with the last token.
+"""ABORTED. The caller read nothing from its stream for 60 seconds although there was something to read, or its request did not arrive within 10 seconds.
+What to do: read faster, or watch fewer tasks, and open a new stream with the last token; send a request as soon as its call has begun.
 """
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 50
 """UNAVAILABLE. CBR throttled the account.
