@@ -72,7 +72,7 @@ def explained(binding: Binding) -> Iterator[str]:
     yield ""
     yield from _call(binding)
     yield from _section("Request", reference.request_fields(binding, comments))
-    if together := list(reference.message_rules(binding.request_type.DESCRIPTOR)):
+    if together := list(reference.message_rules(binding.descriptor.input_type)):
         yield from _wrapped(f"rules of the whole: {'; '.join(together)}", "  ")
     yield from _section("Answer", reference.response_fields(binding, comments))
     errors = list(reference.errors_named(comment, comments))

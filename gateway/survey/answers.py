@@ -10,6 +10,7 @@ from gateway.upstream import strict_json
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 from gateway.upstream.http import HttpRequest, HttpResponse, Transport, always
+from gateway.upstream.values import Json
 
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -89,7 +90,7 @@ def _pairs(query: str) -> Iterable[tuple[str, str]]:
         yield unquote(name), unquote(value)
 
 
-def _json(body: bytes) -> Any:  # noqa: ANN401 - any document
+def _json(body: bytes) -> Json:
     try:
         return strict_json.loads(body) if body.strip() else None
     except strict_json.NotJson:

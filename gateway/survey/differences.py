@@ -8,12 +8,13 @@ declared, or keeps, such as a key that goes to `extra_fields`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.upstream import codec
+from gateway.upstream.values import Json
 
 _F: Final = FieldDescriptor
 _ECHOES: Final = frozenset({"limit", "offset"})
@@ -56,7 +57,7 @@ class Difference:
     word: str = ""
 
 
-def json_type(value: Any) -> str:  # noqa: ANN401 - any JSON
+def json_type(value: Json) -> str:
     """The JSON type; of an array those of its items, too."""
     if type(value) is list:
         items = sorted({json_type(item).partition(" ")[0] for item in value})
@@ -71,7 +72,7 @@ def json_type(value: Any) -> str:  # noqa: ANN401 - any JSON
     return names.get(type(value), "null")
 
 
-def differences(descriptor: Descriptor, value: Any, path: str = "") -> Iterator[Difference]:  # noqa: ANN401
+def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator[Difference]:
     """Those of an answer, or of an object inside one."""
     if type(value) is not dict:
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
@@ -90,7 +91,7 @@ def differences(descriptor: Descriptor, value: Any, path: str = "") -> Iterator[
             yield from _of_field(fd, item, here)
 
 
-def _of_field(fd: FieldDescriptor, value: Any, path: str) -> Iterator[Difference]:  # noqa: ANN401
+def _of_field(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Difference]:
     if codec.is_map(fd):
         if type(value) is not dict:
             yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
@@ -106,7 +107,7 @@ def _of_field(fd: FieldDescriptor, value: Any, path: str) -> Iterator[Difference
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "array")
 
 
-def _single(fd: FieldDescriptor, value: Any, path: str) -> Iterator[Difference]:  # noqa: ANN401
+def _single(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Difference]:
     if codec.is_planned(fd):
         assert fd.message_type is not None
         yield from differences(fd.message_type, value, path)

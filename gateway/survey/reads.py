@@ -8,7 +8,7 @@ name wants.
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
@@ -17,6 +17,7 @@ from gateway.survey.answers import Answer
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 from gateway.upstream.reference import allowed_values
+from gateway.upstream.values import Json
 
 MAX_IDS: Final = 2
 """Objects of a kind that are read one by one."""
@@ -130,12 +131,12 @@ def _numbers(fd: FieldDescriptor) -> list[int]:
     ]
 
 
-def _rows(value: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401 - any JSON
+def _rows(value: Json) -> Iterable[dict[str, Json]]:
     lists = [item for item in value.values() if type(item) is list] if type(value) is dict else []
     return [row for items in lists for row in items if type(row) is dict]
 
 
-def _members(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def _members(value: Json) -> Iterator[tuple[str, Json]]:
     """Every member of every object inside."""
     if type(value) is dict:
         yield from value.items()

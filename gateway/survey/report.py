@@ -16,7 +16,8 @@ from gateway.survey.answers import Answer
 from gateway.survey.differences import Difference, Kind, differences
 from gateway.survey.run import Visit
 from gateway.upstream.http import HttpResponse
-from gateway.upstream.outcome import SUCCESS, judge
+from gateway.upstream.outcome import SUCCESS, Attempt, judge
+from gateway.upstream.values import Json
 
 _KEY: Final = re.compile(r"(?!(?:.*[0-9]){4})[A-Za-z][A-Za-z0-9_]{0,39}")
 _WORD: Final = re.compile(r"[A-Za-z](?:[A-Za-z:_-]{0,38}[A-Za-z])?(?:_v[0-9])?")
@@ -92,11 +93,11 @@ def _operations(visits: list[Visit]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _attempt(answer: Answer) -> Any:  # noqa: ANN401 - an Attempt
+def _attempt(answer: Answer) -> Attempt:
     return judge(HttpResponse(answer.status, {}, answer.body), reads=True)
 
 
-def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+def _texts(value: Json) -> Iterator[str]:
     """Every text inside."""
     if type(value) is str:
         yield value

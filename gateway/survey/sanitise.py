@@ -17,6 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.survey.report import is_key, is_word
 from gateway.upstream import codec, strict_json
+from gateway.upstream.values import Json
 
 _KEPT: Final = re.compile(
     r"|0|-1"
@@ -56,7 +57,7 @@ class Sanitiser:
         self._numbers: dict[int, int] = {}
         self._counts: dict[str, int] = {}
 
-    def answer(self, value: Any, descriptor: Descriptor | None) -> Any:  # noqa: ANN401 - any JSON
+    def answer(self, value: Json, descriptor: Descriptor | None) -> Json:
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
         fields = (
             {
@@ -105,7 +106,7 @@ class Sanitiser:
             for key, item in value.items()
         }
 
-    def _value(self, value: Any, fd: FieldDescriptor | None, key: str) -> Any:  # noqa: ANN401
+    def _value(self, value: Json, fd: FieldDescriptor | None, key: str) -> Json:
         match value:
             case str():
                 return self.text(value, fd, key)

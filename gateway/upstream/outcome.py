@@ -21,7 +21,7 @@ a change only what bears the cloud's own mark.
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from google.protobuf.message import Message
@@ -33,6 +33,7 @@ from gateway.upstream.error_in_success import error_document, order_error, shows
 from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, presentable, read_error
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.orders import order_ids
+from gateway.upstream.values import Json
 
 SUCCESS: Final = range(200, 300)
 
@@ -59,7 +60,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """
 
     outcome: Outcome
-    value: Any = None
+    value: Json = None
     message: Message | None = None
     """The response, where it was read without making `value` of the body."""
     body: bytes = b""
@@ -77,7 +78,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     no_place: bool = False
     """The tenant's other calls have all connections that it may have."""
 
-    def answer(self) -> Any:  # noqa: ANN401 - any JSON
+    def answer(self) -> Json:
         """The JSON of a success."""
         return self.value if self.message is None else strict_json.loads(self.body)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from buf.validate import validate_pb2
 from cbrgateway.v1 import errors_pb2, options_pb2
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
 
@@ -111,17 +111,17 @@ def request_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[Fi
     places = {"request_id": _NOT_SENT, "page_size": size, "page_token": token}
     places |= {segment.variable: f"path {{{segment.key}}}" for segment in binding.segments}
     kind = "body" if binding.method in IN_BODY else "query"
-    yield from _fields(binding.request_type.DESCRIPTOR, comments, places, kind, 0)
+    yield from _fields(binding.descriptor.input_type, comments, places, kind, 0)
 
 
 def response_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[FieldReference]:
     """The answer's fields, each followed by those inside it."""
     places = {"next_page_token": "made here", "extra_fields": "keys without a field"}
-    yield from _fields(binding.response_type.DESCRIPTOR, comments, places, "answer", 0)
+    yield from _fields(binding.descriptor.output_type, comments, places, "answer", 0)
 
 
 def _fields(
-    descriptor: Any,  # noqa: ANN401 - the stubs of protobuf know two Descriptors without a common type
+    descriptor: Descriptor,
     comments: Mapping[str, str],
     places: Mapping[str, str],
     prefix: str,
@@ -203,14 +203,14 @@ def _rules(fd: FieldDescriptor) -> Iterator[str]:
         yield from message_rules(fd.message_type)
 
 
-def message_rules(descriptor: Any) -> Iterator[str]:  # noqa: ANN401 - as _fields
+def message_rules(descriptor: Descriptor) -> Iterator[str]:
     """What the fields of a message must keep together, in the words of its rules."""
     options = descriptor.GetOptions()
     if options.HasExtension(validate_pb2.message):
         yield from (rule.message for rule in options.Extensions[validate_pb2.message].cel)
 
 
-def fields_together(descriptor: Any, rule_id: str) -> tuple[str, ...]:  # noqa: ANN401 - as _fields
+def fields_together(descriptor: Descriptor, rule_id: str) -> tuple[str, ...]:
     """The fields that a rule of a message is about, as paths from the message, in the rule's order;
     none where it has no such rule.
     """

@@ -12,6 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from typing import Any, Final
 
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
+
 from gateway.upstream import strict_json
 
 Json = Any
@@ -243,7 +247,7 @@ def same(value: Json) -> Json:
     return value
 
 
-def write_timestamp(value: Any) -> str:  # noqa: ANN401 - Timestamp
+def write_timestamp(value: Timestamp) -> str:
     """`2025-03-25T06:32:07Z`, the form that CBR's queries want; whole seconds."""
     try:
         moment = _EPOCH + timedelta(seconds=value.seconds)
@@ -252,7 +256,7 @@ def write_timestamp(value: Any) -> str:  # noqa: ANN401 - Timestamp
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-def write_date(value: Any) -> str:  # noqa: ANN401 - google.type.Date
+def write_date(value: Date) -> str:
     try:
         return date(value.year, value.month, value.day).isoformat()
     except ValueError:
@@ -261,7 +265,7 @@ def write_date(value: Any) -> str:  # noqa: ANN401 - google.type.Date
         ) from None
 
 
-def write_unix_seconds(value: Any) -> int:  # noqa: ANN401 - Timestamp
+def write_unix_seconds(value: Timestamp) -> int:
     if not -_MAX_SECONDS <= value.seconds <= _MAX_SECONDS:
         raise NotEncodableError("must be a time in the years 1 to 9999", "timestamp")
     return int(value.seconds)
@@ -285,11 +289,11 @@ def write_text(value: Json) -> str:
     return str(value).lower() if type(value) is bool else str(value)
 
 
-def write_struct(value: Any) -> dict[str, Json]:  # noqa: ANN401 - Struct
+def write_struct(value: Struct) -> dict[str, Json]:
     return {key: write_value(item) for key, item in value.fields.items()}
 
 
-def write_value(value: Any) -> Json:  # noqa: ANN401 - google.protobuf.Value
+def write_value(value: Value) -> Json:
     match value.WhichOneof("kind"):
         case "struct_value":
             return write_struct(value.struct_value)

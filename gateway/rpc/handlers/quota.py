@@ -34,22 +34,24 @@ from gateway.upstream.paging import PageTokens, plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
 
-def _word(kind: Any, prefix: str, value: int) -> str:  # noqa: ANN401 - a generated enum
+def _word(name: str, prefix: str) -> str:
     """The configuration's word for an enum value: QUOTA_METRIC_CAPACITY_GIB is `capacity_gib`."""
-    return str(kind.Name(value)).removeprefix(prefix).lower()
+    return name.removeprefix(prefix).lower()
 
 
-def _entry(limit: Any) -> LimitEntry:  # noqa: ANN401 - quota_pb2.Limit
+def _entry(limit: quota_pb2.Limit) -> LimitEntry:
     given: dict[str, Any] = {
         name: getattr(limit, name)
         for name in ("value", "per_second", "burst")
         if limit.HasField(name)
     }
     if limit.method_class:
-        given["method_class"] = _word(quota_pb2.MethodClass, "METHOD_CLASS_", limit.method_class)
+        given["method_class"] = _word(
+            quota_pb2.MethodClass.Name(limit.method_class), "METHOD_CLASS_"
+        )
     metric, level = (
-        _word(quota_pb2.QuotaMetric, "QUOTA_METRIC_", limit.metric),
-        _word(quota_pb2.QuotaLevel, "QUOTA_LEVEL_", limit.level),
+        _word(quota_pb2.QuotaMetric.Name(limit.metric), "QUOTA_METRIC_"),
+        _word(quota_pb2.QuotaLevel.Name(limit.level), "QUOTA_LEVEL_"),
     )
     try:
         return LimitEntry.model_validate(

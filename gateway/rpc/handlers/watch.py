@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cbrgateway.v1 import task_pb2, types_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from gateway.changes.submission_records import SubmissionRecords
@@ -115,7 +116,7 @@ def _project(call: Call) -> str:
     return call.project.key
 
 
-def _seconds(duration: Any) -> float:  # noqa: ANN401 - the generated Duration has no stub for this
+def _seconds(duration: Duration) -> float:
     return float(duration.ToNanoseconds()) / 1e9
 
 
