@@ -1,6 +1,4 @@
-"""`python -m benchmarks`: measures, prints one table, and writes the figures to
-benchmarks/results/.
-"""
+"""`python -m benchmarks`: measures, prints one table, writes figures to benchmarks/results/."""
 
 import sys
 import time

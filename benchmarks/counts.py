@@ -131,9 +131,7 @@ async def of_call(call: Callable[[], Awaitable[object]]) -> tuple[Counts, list[s
 
 
 async def lines_of_call(call: Callable[[], Awaitable[object]]) -> int:
-    """How many lines of the gateway's Python a call runs in the thread of the event loop, at
-    least.
-    """
+    """How many lines of the gateway's Python a call runs on the event loop, at least."""
     for _ in range(_WARM_UP):
         await call()
     return min([await _lines_of_one(call) for _ in range(_CALLS)])

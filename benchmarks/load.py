@@ -61,9 +61,7 @@ class Sample:
 
 
 def cpu_s_of(pid: int) -> float:
-    """CPU seconds that the threads of a process have used which are there now, to the
-    nanosecond.
-    """
+    """CPU seconds, to the nanosecond, that those threads of a process used which are there now."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
 
@@ -135,9 +133,7 @@ def sample(
 async def measure(
     way: Way, case: Case, server_pid: int, settle_s: float, measure_s: float
 ) -> Sample:
-    """Loads the server with one case: for `measure_s`, or longer where no two calls end in that
-    time.
-    """
+    """Loads the server with one case for `measure_s`, or longer where no two calls end in it."""
     tally = Tally()
     call = way.calls[case.workload]
     if isinstance(call, SyncCall):

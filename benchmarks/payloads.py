@@ -31,9 +31,7 @@ def vaults() -> dict[str, Any]:
 
 
 def checkpoint() -> dict[str, Any]:
-    """`{"checkpoint": {...}}` as CreateCheckpoint answers it, of a vault with two protected
-    servers.
-    """
+    """`{"checkpoint": {...}}` as CreateCheckpoint answers it, of a vault with two servers."""
     vault = {
         "id": VAULT_ID,
         "name": "orders-000",

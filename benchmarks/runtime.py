@@ -1,6 +1,4 @@
-"""The event loop of the floor and the stub: the one that the gateway takes, uvloop where it is
-installed.
-"""
+"""The event loop of the floor and the stub: the gateway's, uvloop where it is installed."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,6 +1,4 @@
-"""What streams cost: many watchers of one project on one process, idle and at one event a
-second.
-"""
+"""What streams cost: many watchers of one project on one process, idle or at an event a second."""
 
 import tempfile
 import time

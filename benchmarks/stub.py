@@ -28,9 +28,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Upstream(asyncio.Protocol):
-    """Requests, also several in one read, answered in order; what their bodies say is not looked
-    at.
-    """
+    """Requests, also several in one read, answered in order; their bodies are not looked at."""
 
     def __init__(self, answers: dict[bytes, bytes]) -> None:
         self._answers = answers

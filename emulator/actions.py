@@ -89,9 +89,7 @@ def prune(world: World, vault: Vault, policy: Policy) -> None:
 
 
 def pay_order(emulator: Emulator, order_id: str) -> str:
-    """Pay an open order and return the id of the vault that appears; LookupError if there is
-    none.
-    """
+    """Pay an open order; return the id of the vault that appears, LookupError if there is none."""
     order = emulator.world.orders.get(order_id)
     if order is None or order.vault is None:
         raise LookupError("no such open order")

@@ -107,9 +107,7 @@ class Authenticator:
             raise gateway_error(401, "APIGW.0303", message)
 
     def project(self, caller: Caller, project_id: str) -> Project:
-        """Return the project of a path, or refuse: a foreign project, or another one than the
-        token's.
-        """
+        """Return the project of a path, or refuse a foreign one and one not of the token."""
         project = next((each for each in caller.account.projects if each.id == project_id), None)
         if project is None or caller.project not in {None, project}:
             raise gateway_error(

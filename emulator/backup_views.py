@@ -1,6 +1,4 @@
-"""Backups, checkpoints and operation logs as replies show them, with every key seen in live
-traffic.
-"""
+"""Backups, checkpoints and operation logs as replies show them, with every key seen live."""
 
 from typing import Any
 

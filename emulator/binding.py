@@ -1,6 +1,4 @@
-"""Rules for vaults and the resources in them: who fits where, how much fits, what a new vault looks
-like.
-"""
+"""Rules for vaults and the resources in them: who fits where, how much, what a new vault has."""
 
 from dataclasses import replace
 from typing import Any
@@ -176,9 +174,7 @@ def attach_policy(
 
 
 def replica_vault(world: World, project_id: str, vault_id: str) -> Vault:
-    """Return the vault in another project that is to take replicas; 6118, 6119 or 6120
-    otherwise.
-    """
+    """Return the vault in another project that is to take replicas; otherwise 6118, 6119, 6120."""
     vault = world.vaults.get(vault_id)
     if vault is None or vault.project_id != project_id:
         raise service_error(6120, "The destination vault does not exist.")

@@ -116,9 +116,7 @@ class Control:
         return Response(status_code=204)
 
     async def seed(self, request: Request) -> Response:
-        """Add resources: `{"project_id", "servers": [{…}] or 3, "disks": …, "turbos": …,
-        "workspaces": …}`.
-        """
+        """Add resources: `{"project_id", "servers": [{…}] or 3, "disks", "turbos", …}`."""
         body = await _body(request)
         world = self._emulator.world
         project = world.projects.get(str(body.pop("project_id", "")))
@@ -218,9 +216,7 @@ class Control:
         return Response(status_code=204)
 
     async def run_policy(self, request: Request) -> Response:
-        """Do now what the policy would do at its next time; return the ids of the tasks it
-        started.
-        """
+        """Do now what the policy would do next; return the ids of the tasks it started."""
         tasks = actions.run_policy(self._emulator, request.path_params["policy_id"])
         return JSONResponse({"operation_log_ids": tasks})
 
@@ -231,17 +227,13 @@ class Control:
         )
 
     async def register_image(self, request: Request) -> Response:
-        """Take `backup_id` and `project_id`: that project registers an image, which then guards the
-        backup.
-        """
+        """Take `backup_id` and `project_id`, which registers an image that guards the backup."""
         body = await _body(request, _IMAGE)
         image_id = actions.register_image(self._emulator, body["backup_id"], body["project_id"])
         return JSONResponse({"image_id": image_id}, 201)
 
     async def delete_resource(self, request: Request) -> Response:
-        """Delete a server, disk or file share as its owner would; a vault that holds it lists it as
-        `deleted`.
-        """
+        """Delete a server, disk or file share as its owner would; vaults list it as `deleted`."""
         actions.delete_resource(self._emulator, request.path_params["resource_id"])
         return Response(status_code=204)
 

@@ -50,9 +50,7 @@ class Emulator:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that happened: objects, faults, tokens, clock steps, pace, truth
-        log.
-        """
+        """Forget all that happened: objects, faults, tokens, clock steps, pace, truth log."""
         settings = self.settings
         self.clock = Clock(frozen=settings.freeze_clock, ahead_s=settings.clock_ahead_s)
         self.ids = Ids(settings.seed)

@@ -164,9 +164,7 @@ class FaultPlan:
         return fault
 
     def _know(self, operation: str | None) -> None:
-        """Refuse a name that no request has: such a fault would wait for ever, and its test pass
-        for nothing.
-        """
+        """Refuse a name that no request has: its fault would never strike, and its test pass."""
         if operation is None or operation in self._operations:
             return
         near = difflib.get_close_matches(operation, self._operations, n=1)

@@ -252,9 +252,7 @@ class Policy:
 
 @dataclass(slots=True)
 class OrganizationPolicy:
-    """A policy that an organization hands to its accounts; `body` holds the fields as the client
-    sent them.
-    """
+    """A policy that an organization hands to its accounts; `body`: the fields as they were sent."""
 
     id: str
     domain_id: str

@@ -49,9 +49,7 @@ class Paging:
     def cut(
         self, items: Sequence[Any], limit: int, offset: int, marker: str | None = None
     ) -> tuple[Sequence[Any], int | None]:
-        """The rows of one page of `items` (anything with an id), and the count that is told with
-        them.
-        """
+        """The rows of one page of `items` (anything with an id), and the count told with them."""
         limit = min((limit + 1) // 2 if self.short else limit, self.cap)
         shown = items[self._after(items, marker) :][self._skipped(limit, offset) :][:limit]
         told = {

@@ -58,9 +58,7 @@ def replicate(
     retention_days: int = -1,
     outcome: Outcome | None = None,
 ) -> ReplicationRecord:
-    """Start copying a backup into a vault of another region; the replica appears there when the
-    task succeeds.
-    """
+    """Start copying a backup into another region's vault; the replica appears once it succeeds."""
     record = _new_record(world, backup, destination, vault, auto=policy_id is not None)
     backup.records.append(record)
     wish = _Wish(name or backup.name, description, retention_days)

@@ -60,9 +60,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler returns when status or headers depend on the request; others return the JSON
-    body alone.
-    """
+    """What a handler returns when status or headers depend on the request; others return JSON."""
 
     status: int
     payload: object

@@ -1,6 +1,4 @@
-"""Resources that exist without anybody having made them: servers with disks, loose disks, file
-shares, desktops.
-"""
+"""Resources that nobody made: servers with disks, loose disks, file shares, desktops."""
 
 from typing import Any
 

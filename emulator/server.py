@@ -57,9 +57,7 @@ class EmbeddedServer(uvicorn.Server):
         await self.stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, give open requests a moment, cancel the rest, drop the
-        connections.
-        """
+        """Close listeners, give open requests a moment, cancel the rest, drop connections."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

@@ -80,14 +80,10 @@ DEFAULT_ACCOUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class EmulatorSettings:
-    """Everything an emulator is started with; `reset` of the control API goes back to these
-    values.
-    """
+    """What an emulator is started with; `reset` of the control API goes back to these values."""
 
     seed: int = 1
-    """Source of all generated ids and of every fault probability: the same calls give the same
-    ids.
-    """
+    """Source of all ids and fault probabilities: the same calls give the same ids."""
     accounts: tuple[Account, ...] = DEFAULT_ACCOUNTS
     auth: bool = True
     """False: every request is taken as coming from the owner of the project in its path."""
@@ -96,9 +92,7 @@ class EmulatorSettings:
     paging: Paging = field(default_factory=Paging)
     """How lists are cut into pages."""
     strict_capacity: bool = False
-    """True: a vault refuses resources beyond its size, as the user guide says, unless it expands by
-    itself.
-    """
+    """True: a vault refuses resources beyond its size, as the guide says, unless it expands."""
     throttle_rps: int | None = None
     """Requests per second for one project and operation before 429; None: no limit."""
     max_skew_s: float = 900.0
@@ -111,9 +105,7 @@ class EmulatorSettings:
     freeze_clock: bool = False
     """True: emulator time moves only by `POST /_emulator/clock`."""
     clock_ahead_s: float = 0.0
-    """By how much all of its clocks, that of the Date header too, are ahead of this machine's;
-    negative: behind.
-    """
+    """By how much all its clocks, and the Date header, are ahead of this machine's; or behind."""
 
     def projects(self) -> Iterator[Project]:
         """Every project of every account."""

@@ -24,9 +24,7 @@ AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it came in; path and query are still encoded, header names are in lower
-    case.
-    """
+    """One request as it came in: path and query still encoded, header names in lower case."""
 
     method: str
     raw_path: str
@@ -68,9 +66,7 @@ def claim_of(header: str) -> Claim | None:
 
 
 def matches(arrival: Arrival, claim: Claim, secret_key: str) -> bool:
-    """Return whether the claim was signed with this secret key, whatever the order of repeated
-    query values.
-    """
+    """Return whether this key signed the claim, whatever the order of repeated query values."""
     date = arrival.headers.get("x-sdk-date", "")
     if claim.scope and not claim.scope.startswith(f"{date[:8]}/"):
         return False
@@ -108,9 +104,7 @@ def canonical_request(arrival: Arrival, names: tuple[str, ...], *, as_given: boo
 
 
 def signature(secret_key: str, date: str, canonical: str, claim: Claim | None = None) -> str:
-    """Return the hex signature of a canonical request, with the key that the claim's scope asks
-    for.
-    """
+    """Return the hex signature of a canonical request, with the key for the claim's scope."""
     scope = claim.scope if claim is not None else ""
     parts = (
         claim.algorithm if claim is not None else PLAIN,

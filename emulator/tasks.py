@@ -117,9 +117,7 @@ class Tasks:
         policy_id: str | None = None,
         checkpoint_id: str | None = None,
     ) -> Task:
-        """Create a task and put it in its first state; a task whose outcome is `skipped` ends
-        here.
-        """
+        """Create a task and put it in its first state; with the outcome `skipped` it ends here."""
         now = self._clock.now()
         task = Task(
             id=self._ids.new(),

@@ -33,9 +33,7 @@ class Entry:
     """Whether the request changed the state."""
     status: int | None = None
     reply: Any = None
-    """JSON of the answer the service made for a request that changed the state, even if it was
-    never sent.
-    """
+    """JSON of the answer to a request that changed the state, even if it was never sent."""
     replied_at: float | None = None
 
 

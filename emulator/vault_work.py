@@ -141,9 +141,7 @@ def change_expiry(
     *,
     outcome: Outcome | None,
 ) -> Task:
-    """Start giving backups a new expiry; the vendor does not publish the type of this log, so it is
-    a guess.
-    """
+    """Start giving backups a new expiry; the type of this log is a guess: it is not published."""
 
     def enter(status: str) -> None:
         if status == SUCCESS:

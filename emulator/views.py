@@ -1,6 +1,4 @@
-"""Objects as replies show them: the full set of keys seen in live traffic, more than the published
-models have.
-"""
+"""Objects as replies show them, with the keys of live traffic: more than published models have."""
 
 from typing import Any
 

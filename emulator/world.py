@@ -65,9 +65,7 @@ class World:
         return vault
 
     def backup(self, project_id: str, backup_id: str, *, shared: bool = False) -> Backup:
-        """Return the backup; `shared` admits the projects it is shared with. 401 or 6200
-        otherwise.
-        """
+        """Return the backup; `shared` admits projects it is shared with. Otherwise 401 or 6200."""
         if not UUID.fullmatch(backup_id):
             raise malformed_url()
         backup = self.backups.get(backup_id)

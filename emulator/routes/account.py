@@ -1,6 +1,4 @@
-"""What is about the account as a whole: features, projects, storage use, the upgrade from older
-services.
-"""
+"""What is about the account as a whole: features, projects, storage use, upgrades."""
 
 from emulator import fields
 from emulator.errors import ApiError, service_error

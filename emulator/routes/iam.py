@@ -1,6 +1,4 @@
-"""The identity calls that CBR clients need: tokens, the service catalog, project ids, the account
-id.
-"""
+"""The identity calls that CBR clients need: tokens, service catalog, project and account ids."""
 
 from typing import Any
 

@@ -47,9 +47,7 @@ def create_policy(call: Call) -> object:
 
 
 def check_definition(definition: JsonObject, kind: str, name: str) -> None:
-    """Refuse what no single field shows: a ladder without time zone, a replication without
-    destination.
-    """
+    """Refuse what no single field shows: a ladder without time zone, no destination."""
     if any(definition.get(step) for step in LADDER) and "timezone" not in definition:
         raise invalid(f"{name}.timezone", "is required with day, week, month or year backups")
     if kind == "replication":

@@ -61,9 +61,7 @@ def show_protectable(call: Call) -> object:
 
 
 def show_replication_capabilities(call: Call) -> object:
-    """Answer, for the region of the caller, all other regions in which the emulator has
-    projects.
-    """
+    """Answer, for the caller's region, all others in which the emulator has projects."""
     return {
         "regions": [{"name": call.project.region, "replication_destinations": other_regions(call)}]
     }

@@ -1,6 +1,4 @@
-"""Replication, synchronisation and external vaults: everything that crosses projects and
-regions.
-"""
+"""Replication, synchronisation and external vaults: all that crosses projects and regions."""
 
 from emulator import fields, vault_work
 from emulator.binding import REPLICABLE, replica_vault
@@ -62,9 +60,7 @@ def copy_backup(call: Call) -> object:
 
 
 def copy_checkpoint(call: Call) -> object:
-    """Start the replication of every available backup of a vault that the region does not have
-    yet.
-    """
+    """Start the replication of every available backup of a vault that the region does not have."""
     body = call.body["replicate"]
     source = call.world.vault(call.project_id, body["vault_id"])
     if source.protect_type != "backup" or source.object_type not in REPLICABLE:
@@ -96,9 +92,7 @@ def _require_hybrid(vault: Vault) -> None:
 
 
 def import_checkpoint(call: Call) -> object:
-    """Start the synchronisation of a whole hybrid vault; nothing is found, as no store is emulated
-    behind it.
-    """
+    """Start the synchronisation of a whole hybrid vault; nothing is found: there is no store."""
     vault = call.world.vault(call.project_id, call.body["sync"]["vault_id"])
     _require_hybrid(vault)
     if call.world.tasks.busy(vault.id):
@@ -111,9 +105,7 @@ def import_checkpoint(call: Call) -> object:
 
 
 def import_backup(call: Call) -> object:
-    """Start the import of named images into the oldest hybrid vault of the project, one log for
-    each.
-    """
+    """Start the import of named images into the project's oldest hybrid vault, one log for each."""
     vaults = [vault for vault in call.world.vaults.values() if vault.project_id == call.project_id]
     vault = next((vault for vault in vaults if vault.cloud_type == "hybrid"), None)
     if vault is None:
@@ -139,9 +131,7 @@ def _import(call: Call, vault: Vault, wish: JsonObject) -> JsonObject:
 
 
 def list_external_vault(call: Call) -> object:
-    """Answer vaults of another project of the same account; with `vault_id` the other filters do
-    not count.
-    """
+    """Answer vaults of another project of the account; with `vault_id` no other filter counts."""
     query = dict(call.query)
     owner = next(
         (each for each in call.account.projects if each.id == query["external_project_id"]), None

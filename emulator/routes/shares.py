@@ -41,9 +41,7 @@ def add_member(call: Call) -> object:
 
 
 def _of_domains(call: Call, names: list[str]) -> list[str]:
-    """Return one project for each account (by id or name): its first in the region of the
-    caller.
-    """
+    """Return one project for each account (by id or name): its first in the caller's region."""
     chosen = []
     for name in names:
         projects = [
