@@ -24,6 +24,7 @@ from gateway.state.operation import (
     State,
 )
 from gateway.state.operation_store import OperationStore
+from gateway.state.queues import Queued, Queues
 from gateway.state.rates import Bucket, RateLimiter, Taken
 from gateway.state.settings import StoreSettings
 from gateway.state.store import Store
@@ -49,6 +50,8 @@ __all__ = [
     "Operation",
     "OperationStore",
     "OperationView",
+    "Queued",
+    "Queues",
     "RateLimiter",
     "Refused",
     "Replay",

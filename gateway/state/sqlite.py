@@ -16,6 +16,7 @@ from gateway.state.alone import NobodyElse, OwnLimits
 from gateway.state.counters import NO_TOTALS, Total, Usage
 from gateway.state.operation import Begun, Changes, Operation, OperationView, State
 from gateway.state.sqlite_here import SqlHere
+from gateway.state.sqlite_queues import SqliteQueues
 from gateway.state.sqlite_thread import SqlThread
 from gateway.state.store import Store
 from gateway.state.transitions import Event
@@ -33,6 +34,7 @@ def sqlite_store(database: SqlThread | SqlHere, clock: Clock, replay_ttl_s: floa
         overrides=SqliteOverrides(database),
         anchors=SqliteWords(database, "anchor", "writer"),
         cursors=SqliteWords(database, "cursor", "name"),
+        queues=SqliteQueues(database),
         life=SqliteLife(database),
     )
 

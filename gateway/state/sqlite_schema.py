@@ -44,7 +44,14 @@ CREATE INDEX by_change ON operation (topic, changed) WHERE topic != ''
 _CURSORS: Final = """
 CREATE TABLE cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
 """
-_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES, _CURSORS)
+_QUEUES: Final = """
+CREATE TABLE queued (
+  position INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, key TEXT NOT NULL,
+  value BLOB NOT NULL);
+CREATE UNIQUE INDEX by_key ON queued (queue, key);
+CREATE INDEX by_position ON queued (queue, position)
+"""
+_VERSIONS: Final = (_FIRST, _NOTES, _ANCHORS, _CHANGES, _CURSORS, _QUEUES)
 """What each version of the file adds to the one before."""
 
 

@@ -13,6 +13,7 @@ from gateway.state.key_value import KeyValue, SingleKeyValue, VersionedKeyValue
 from gateway.state.leases import Leases
 from gateway.state.life import Life
 from gateway.state.operation_store import OperationStore
+from gateway.state.queues import Queues
 from gateway.state.rates import RateLimiter
 
 
@@ -31,4 +32,6 @@ class Store:
     """Where the audit logs stand, by writer."""
     cursors: SingleKeyValue
     """How far ends of tasks were told, by project."""
+    queues: Queues
+    """Events on their way to sinks, and those that were given up."""
     life: Life

@@ -19,6 +19,7 @@ from gateway.state.valkey_counters import ValkeyCounters
 from gateway.state.valkey_limits import ValkeyLimits
 from gateway.state.valkey_link import ValkeyLink, connected
 from gateway.state.valkey_operations import ValkeyOperations
+from gateway.state.valkey_queues import ValkeyQueues
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +58,7 @@ def _store(link: ValkeyLink, settings: StoreSettings, clock: Clock) -> Store:
         overrides=ValkeyOverrides(link),
         anchors=ValkeyWords(link, "anchors"),
         cursors=ValkeyWords(link, "cursors"),
+        queues=ValkeyQueues(link),
         life=ValkeyLife(link),
     )
 

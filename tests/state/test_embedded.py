@@ -82,7 +82,7 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
         db.executescript(
             "DROP INDEX by_change; ALTER TABLE operation DROP COLUMN changed; DROP INDEX by_topic;"
             " ALTER TABLE operation DROP COLUMN topic;ALTER TABLE operation DROP COLUMN note; DROP"
-            " TABLE anchor; DROP TABLE cursor; PRAGMA user_version = 1"
+            " TABLE anchor; DROP TABLE cursor; DROP TABLE queued; PRAGMA user_version = 1"
         )
     db.close()
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
