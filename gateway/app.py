@@ -30,12 +30,14 @@ from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
+from gateway.events.running import Events
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
+from gateway.rpc.call import CallMeter
 from gateway.rpc.dispatch import Custom, handlers
 from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.clouds import CloudHandlers
@@ -143,29 +145,26 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         audit = await stack.enter_async_context(
             open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
         )
+        events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)
         quota = Quota(
             config,
             store,
             submissions,
             way.client,
-            on_end=_settling(audit),
+            on_end=_settling(audit, events),
             on_mark_removal=audit.mark_removed,
         )
         await quota.recovery.start()
         await _settle(audit, store.operations)
         # Counted last: what one before it fails to keep is told again.
-        listeners = [*([_recording(audit)] if audit.on else []), observed.task_ended]
+        records = [_recording(audit)] if audit.on else []
+        listeners = [*events.listeners(), *records, observed.task_ended]
         watched = _watched(config, way, quota, enricher, listeners)
+        await stack.enter_async_context(events.running(quota.in_force))
         stack.callback(submissions.subscribe(watched.hub.hear))
         recorder = Recorder.of(audit, config.audit.networks, way.catalog)
-        serving = Serving(
-            way.current,
-            quota.admission,
-            recorder,
-            observed.calls,
-            config.server.limits.message_timeout_s,
-        )
+        serving = _serving(config, way, quota, recorder, events.meter(observed.calls))
         servers = _servers(config, way, quota, watched, serving)
         await _serve(stack, way, quota, watched, servers)
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
@@ -207,8 +206,12 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
     )
 
 
-def _settling(audit: Audit) -> Callable[[str, ChangeResult], None]:
-    return lambda op_id, result: audit.settled(op_id, result.name)
+def _settling(audit: Audit, events: Events) -> Callable[[str, ChangeResult], None]:
+    def settled(op_id: str, result: ChangeResult) -> None:
+        audit.settled(op_id, result.name)
+        events.settled(op_id, result)
+
+    return settled
 
 
 def _watched(
@@ -222,6 +225,13 @@ def _watched(
     resumes = ResumeTokens(way.key, way.clock, config.watch.resume_s, config.watch.lag_us)
     ends = TaskEnds(quota.submissions, tracker, quota.tenant_of, listeners)
     return _Watched(enricher, ends, Hub(tracker, resumes))
+
+
+def _serving(
+    config: Config, way: _Way, quota: Quota, recorder: Recorder, meter: CallMeter
+) -> Serving:
+    message_timeout_s = config.server.limits.message_timeout_s
+    return Serving(way.current, quota.admission, recorder, meter, message_timeout_s)
 
 
 def _servers(

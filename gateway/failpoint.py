@@ -67,6 +67,9 @@ Name = Literal[
     "after_intent",
     "before_outcome",
     "audit_written",
+    # An event on its way to a sink.
+    "before_event",
+    "after_event",
 ]
 NAMES: Final[tuple[str, ...]] = get_args(Name)
 ACTIONS: Final = ("kill", "sleep", "raise")

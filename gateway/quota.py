@@ -154,6 +154,10 @@ class Quota:
         """Who has a project; empty for one that is not served any more."""
         return next((scope.tenant for scope in self.scopes if scope.project == project), "")
 
+    def in_force(self) -> tuple[Limits, list[Scope]]:
+        """The limits, and whose they are."""
+        return self._overrides.limits, self.scopes
+
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""
         self.scopes = _scopes(config)

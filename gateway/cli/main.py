@@ -11,6 +11,7 @@ import click
 from gateway.cli.audit import audit
 from gateway.cli.check import check
 from gateway.cli.config import config
+from gateway.cli.events import events
 from gateway.cli.explain import bindings, explain
 from gateway.cli.healthcheck import healthcheck
 from gateway.cli.keys import keys
@@ -65,5 +66,17 @@ def show_version() -> None:
     )
 
 
-for _each in (serve, check, record, config, keys, audit, tasks, bindings, explain, healthcheck):
+for _each in (
+    serve,
+    check,
+    record,
+    config,
+    keys,
+    audit,
+    events,
+    tasks,
+    bindings,
+    explain,
+    healthcheck,
+):
     main.add_command(_each)

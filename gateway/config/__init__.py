@@ -20,6 +20,7 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
 from gateway.config.tenant_files import KEY
+from gateway.events.settings import EventSettings
 from gateway.limits.limits import STANDING, Limit
 from gateway.limits.settings import LimitEntry, QuotaSettings
 from gateway.metrics.settings import MetricsSettings
@@ -105,6 +106,10 @@ class Config(BaseModel):
     )
     audit: AuditSettings = Field(
         default_factory=AuditSettings, description="The audit log: who did what, provably."
+    )
+    events: EventSettings = Field(
+        default_factory=EventSettings,
+        description="CloudEvents of what an operator must not miss, for webhooks.",
     )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(

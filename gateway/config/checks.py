@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from gateway.admin.settings import AdminSettings
 from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean, path_text
+from gateway.config.sinks import sink_checks
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.metrics.settings import MetricsSettings
 from gateway.rpc.settings import ServerSettings
@@ -62,6 +63,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         yield from _limits_once((*path, "limits"), tenant)
     yield from _limits_once(("limits",), data)
     yield from _labels(mapping(data.get("metrics")), tenants)
+    yield from sink_checks(data, tenants)
     yield from caller_checks(tenants, data)
 
 

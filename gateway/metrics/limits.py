@@ -9,7 +9,8 @@ from prometheus_client.core import Metric as Exposed
 
 from gateway.clock import Clock
 from gateway.errors import QuotaViolation, Violation
-from gateway.limits.limits import Applied, Kind, Level, Limits, Scope, day_of
+from gateway.limits.counted import counted
+from gateway.limits.limits import Applied, Level, Limits, Scope, day_of
 from gateway.metrics.family import Family
 from gateway.metrics.readings import Readings
 from gateway.state import Counters, StoreDown, Usage
@@ -46,8 +47,6 @@ SHADOW: Final = Family(
 )
 FAMILIES: Final = (VALUE, USED, LEFT_OUT, REFUSED, SHADOW)
 
-_SHOWN: Final = frozenset({Kind.STOCK, Kind.VOLUME})
-
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
@@ -81,7 +80,7 @@ class LimitMetrics:
         self, limits: Limits, scopes: Sequence[Scope], counters: Counters, clock: Clock
     ) -> None:
         """Asks the store."""
-        keys = _counters(limits, scopes, day_of(clock.time())[0])
+        keys = counted(limits, scopes, day_of(clock.time())[0])
         shown = list(keys)[: self._most]
         try:
             usage = await counters.usage(shown) if shown else {}
@@ -99,22 +98,6 @@ class LimitMetrics:
         yield LEFT_OUT.one(found.left_out)
         yield REFUSED.total(list(self._refused.items()))
         yield SHADOW.total(list(self._shadow.items()))
-
-
-def _counters(limits: Limits, scopes: Sequence[Scope], day: str) -> dict[str, Applied]:
-    """Of every limit that counts what exists, or a day; without those of members, which each backup
-    has for itself, and of principals, whom no configuration lists.
-    """
-    found: dict[str, Applied] = {}
-    for metric in Metric:
-        if metric is Metric.MEMBERS_PER_BACKUP:
-            continue
-        for scope in scopes:
-            for applied in limits.applied(metric, scope):
-                limit = applied.limit
-                if limit.kind in _SHOWN and limit.level is not Level.PRINCIPAL:
-                    found[applied.key(day if limit.kind is Kind.VOLUME else "")] = applied
-    return found
 
 
 def _labels(applied: Applied) -> tuple[str, str, str]:

@@ -68,6 +68,7 @@ def test_every_command_has_help() -> None:
         "config",
         "keys",
         "bindings",
+        "events",
         "explain",
         "healthcheck",
         "version",
@@ -162,6 +163,7 @@ def test_config_schema_is_a_json_schema() -> None:
         "tasks",
         "watch",
         "audit",
+        "events",
         "log",
         "page_token_key",
     } == set(schema["properties"])

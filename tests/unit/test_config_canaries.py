@@ -46,7 +46,7 @@ TRACES = {
     for name, canary in CANARIES.items()
 }
 PUBLIC = {"PEM": {"private", "begin"}, "base64": set(), "password": {"secret"}, "quotes": {"uotes"}}
-ENVIRON = {"KEY": "k" * 40}
+ENVIRON = {"KEY": "whsec_" + "k" * 40}
 LEFT_OUT = "(left out)"
 """For a key that cannot stand beside another one."""
 SECRET = {"env": "KEY"}
@@ -110,6 +110,10 @@ SAMPLES: dict[str, Any] = {
     "audit.otlp.ca_file": "a.crt",
     "audit.otlp.headers": {"authorization": SECRET},
     "audit.policy.level": "request",
+    "events.sinks.name": "on-call",
+    "events.sinks.url": "https://hooks.example/cbr",
+    "events.sinks.keys": [SECRET],
+    "events.sinks.ca_file": "a.crt",
     "page_token_key": SECRET,
 }
 Place = tuple[str | int, ...]

@@ -1,0 +1,110 @@
+"""`cbr-gateway events`: what was not delivered, and the form of events."""
+
+import asyncio
+import datetime as dt
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.config import Config
+    from gateway.events.letters import DeadLetter
+    from gateway.state import Store
+
+T = TypeVar("T")
+_config = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="CBR_GATEWAY_CONFIG",
+    required=True,
+    help="The gateway's YAML file [env: CBR_GATEWAY_CONFIG].",
+)
+_sink = click.option("--sink", default="", metavar="NAME", help="Only those of this sink.")
+
+
+@click.group()
+def events() -> None:
+    """Events that sinks did not take, and the form of events."""
+
+
+@events.command()
+@_config
+@_sink
+@click.option("--json", "as_json", is_flag=True, help="The events themselves, one a line.")
+def dead(config_file: Path, sink: str, *, as_json: bool) -> None:
+    """List the events that were given up, oldest first."""
+
+    async def found(config: "Config", store: "Store") -> "list[tuple[str, str, DeadLetter]]":
+        from gateway.events.dead import dead_letters
+
+        return [each async for each in dead_letters(store.queues, _names(config, sink))]
+
+    letters = _with_store(config_file, found)
+    for name, event_id, each in letters:
+        if as_json:
+            click.echo(each.letter.body.decode(errors="replace"))
+            continue
+        moment = dt.datetime.fromtimestamp(each.given_up_at, dt.UTC).isoformat(timespec="seconds")
+        click.echo(f"{moment}  {name}  {each.letter.type}  {event_id}  {each.why}")
+    if not letters and not as_json:
+        click.echo("There are no dead letters.")
+
+
+@events.command()
+@_config
+@_sink
+def resend(config_file: Path, sink: str) -> None:
+    """Put the events that were given up into the queues again."""
+
+    async def moved(config: "Config", store: "Store") -> int:
+        from gateway.clock import SystemClock
+        from gateway.events.dead import resend as again
+
+        names = _names(config, sink)
+        return await again(store.queues, names, config.events.max_queued, SystemClock().time())
+
+    click.echo(f"{_with_store(config_file, moved)} events are in the queues again.")
+
+
+@events.command()
+def schema() -> None:
+    """Print the JSON Schema of an event."""
+    from gateway.events.types import schema as of_event
+
+    click.echo(json.dumps(of_event(), indent=2))
+
+
+def _names(config: "Config", sink: str) -> list[str]:
+    names = [each.name for each in config.events.sinks]
+    if sink and sink not in names:
+        # One that was removed from the configuration may have left some.
+        click.echo(f"{sink} is no sink of this configuration now", err=True)
+    return [sink] if sink else names
+
+
+def _with_store(config_file: Path, work: "Callable[[Config, Store], Awaitable[T]]") -> T:
+    from gateway.clock import SystemClock
+    from gateway.config import ConfigError, read_layers, validated
+    from gateway.state import StoreDown, open_store
+
+    async def opened(config: "Config") -> T:
+        settings = config.state
+        if settings.kind == "sqlite" and not settings.path.exists():
+            raise StoreDown(f"there is no store at state.path, {settings.path}")
+        async with open_store(settings, SystemClock()) as store:
+            return await work(config, store)
+
+    try:
+        return asyncio.run(opened(validated(read_layers(config_file, os.environ, {}), os.environ)))
+    except ConfigError as problem:
+        raise click.ClickException(str(problem)) from problem
+    except StoreDown as down:
+        raise click.ClickException(
+            f"{down}. A store in a file can be read while its gateway does not run"
+        ) from down

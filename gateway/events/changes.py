@@ -1,0 +1,187 @@
+"""Changes that were refused, and those of which nobody knows, as events.
+
+They are put into the queues soon after they have happened, so that no caller waits for it. A caller
+that repeats what is refused again and again is told of now and then.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from gateway.changes.record import OperationDetail
+from gateway.clock import Clock
+from gateway.events.outbox import Outbox
+from gateway.events.types import (
+    ChangeDoubtful,
+    ChangeRefused,
+    DoubtfulData,
+    Event,
+    RefusedData,
+    moment,
+)
+from gateway.rpc.call import Call, CallMeter
+from gateway.state import OPEN, OperationStore, StoreDown
+from gateway.upstream.change_observer import ChangeResult
+from gateway.upstream.declaration import Binding
+
+_MOST: Final = 1000
+"""What waits to be put; of more the newest are lost, and the log says so."""
+_WINDOW_S: Final = 60.0
+_IN_WINDOW: Final = 10
+"""So many refusals of one kind are told in a window."""
+_KINDS: Final = 1000
+_PAUSE_S: Final = 1.0
+_NOT_REFUSED: Final = frozenset({"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "INTERNAL"})
+"""Reasons after which the change may have been made, or may be under way."""
+_UNENDED: Final = frozenset({"OK", "CANCELLED"})
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Window:
+    """Of one kind of refusal. `unlisted`: how many were not told since the last that was."""
+
+    ends_at: float
+    told: int = 0
+    unlisted: int = 0
+
+
+@dataclass(slots=True)
+class ChangeEvents:
+    """One per process. `source`: of the events."""
+
+    outbox: Outbox
+    operations: OperationStore
+    source: str
+    clock: Clock
+    _due: deque[Event | str] = field(default_factory=deque)
+    """Events, and ids of operations that are in doubt."""
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _windows: dict[tuple[str, ...], _Window] = field(default_factory=dict)
+
+    def ended(self, call: Call) -> None:
+        """Hears of the end of every call."""
+        if call.binding.reads or call.principal is None or call.outcome in _UNENDED:
+            return
+        if not call.reason or call.reason in _NOT_REFUSED:
+            return
+        unlisted = self._unlisted(call)
+        if unlisted is not None:
+            self._add(self._refused(call, unlisted))
+
+    def settled(self, op_id: str, result: ChangeResult) -> None:
+        """Hears of the end of every change."""
+        if result is ChangeResult.UNKNOWN:
+            self._add(op_id)
+
+    async def run(self) -> None:
+        """Puts them until cancelled."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            while self._due:
+                try:
+                    await self._put(self._due[0])
+                except StoreDown:
+                    await self.clock.sleep(_PAUSE_S)
+                    continue
+                except Exception:
+                    log.exception("an event of a change could not be made; the others go on")
+                self._due.popleft()
+
+    def _add(self, due: Event | str) -> None:
+        if len(self._due) >= _MOST:
+            log.error("an event of a change is lost: too many wait for the store")
+            return
+        self._due.append(due)
+        self._stirred.set()
+
+    def _unlisted(self, call: Call) -> int | None:
+        """How many like it were not told; None: nor is this one."""
+        assert call.principal is not None
+        kind = call.principal.tenant.id, call.principal.id, call.binding.rpc, call.reason
+        now = self.clock.monotonic()
+        window = self._windows.pop(kind, None) or _Window(now + _WINDOW_S)
+        if now >= window.ends_at:
+            window = _Window(now + _WINDOW_S, unlisted=window.unlisted)
+        self._windows[kind] = window
+        if len(self._windows) > _KINDS:
+            del self._windows[next(iter(self._windows))]
+        if window.told >= _IN_WINDOW:
+            window.unlisted += 1
+            return None
+        window.told += 1
+        unlisted, window.unlisted = window.unlisted, 0
+        return unlisted
+
+    def _refused(self, call: Call, unlisted: int) -> ChangeRefused:
+        assert call.principal is not None
+        return ChangeRefused(
+            id=f"refused-{call.id}",
+            source=self.source,
+            subject=f"calls/{call.id}",
+            time=moment(self.clock.time()),
+            data=RefusedData(
+                outcome="refused",
+                call=call.id,
+                operation=call.binding.rpc,
+                status=call.outcome,
+                reason=call.reason,
+                tenant=call.principal.tenant.id,
+                principal=call.principal.id,
+                project=call.project.id if call.project is not None else "",
+                code=call.upstream.code,
+                unlisted=unlisted,
+            ),
+        )
+
+    async def _put(self, due: Event | str) -> None:
+        event = await self._doubtful(due) if isinstance(due, str) else due
+        if event is not None:
+            await self.outbox.put(event)
+
+    async def _doubtful(self, op_id: str) -> ChangeDoubtful | None:
+        op = await self.operations.get(op_id)
+        if op is None or op.state not in OPEN:
+            return None
+        detail = OperationDetail.of(op.detail)
+        return ChangeDoubtful(
+            id=f"doubtful-{op.id}",
+            source=self.source,
+            subject=f"calls/{op.id}",
+            time=moment(detail.accepted or self.clock.time()),
+            data=DoubtfulData(
+                outcome="unknown",
+                call=op.id,
+                operation=op.rpc,
+                tenant=op.tenant,
+                principal=detail.principal.rpartition("/")[2],
+                project=detail.project.partition("/")[0],
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """A CallMeter: the one that counts, and who else hears of ends."""
+
+    counting: CallMeter
+    on_end: Callable[[Call], None]
+
+    def started(self, binding: Binding) -> None:
+        self.counting.started(binding)
+
+    def ended(self, call: Call) -> None:
+        self.counting.ended(call)
+        try:
+            self.on_end(call)
+        except Exception:
+            log.exception("the end of a call could not be told")
+
+    def unknown_rpc(self, outcome: str, reason: str) -> None:
+        self.counting.unknown_rpc(outcome, reason)

@@ -1,0 +1,83 @@
+"""The events of one process: who tells them, and who delivers them."""
+
+import asyncio
+import contextlib
+import ipaddress
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from gateway.background import in_background
+from gateway.changes.ends import Listener, TaskEnd
+from gateway.clock import Clock
+from gateway.events.changes import ChangeEvents, Meters
+from gateway.events.delivery import Delivery
+from gateway.events.limits import LimitEvents
+from gateway.events.outbox import Outbox
+from gateway.events.settings import EventSettings
+from gateway.events.tasks import task_ended
+from gateway.events.webhook import Webhook
+from gateway.limits.limits import Limits, Scope
+from gateway.rpc.call import CallMeter
+from gateway.state import Store
+from gateway.upstream.change_observer import ChangeResult
+
+InForce = Callable[[], tuple[Limits, Sequence[Scope]]]
+
+
+class Events:
+    """Without sinks there is nobody to tell, and nothing is done."""
+
+    def __init__(self, settings: EventSettings, store: Store, clock: Clock) -> None:
+        self._settings, self._store, self._clock = settings, store, clock
+        self._owner = uuid.uuid4().hex
+        self._on = bool(settings.sinks)
+        self.outbox = Outbox(settings, store.queues, clock)
+        self._changes = ChangeEvents(self.outbox, store.operations, settings.source, clock)
+
+    def listeners(self) -> list[Listener]:
+        """Of ends of tasks."""
+        return [self._task_ended] if self._on else []
+
+    def meter(self, counting: CallMeter) -> CallMeter:
+        """The one given, which is passed all calls, or one that hears of them, too."""
+        return Meters(counting, self._changes.ended) if self._on else counting
+
+    def settled(self, op_id: str, result: ChangeResult) -> None:
+        """Hears of the end of every change."""
+        if self._on:
+            self._changes.settled(op_id, result)
+
+    @contextlib.asynccontextmanager
+    async def running(self, in_force: InForce) -> AsyncIterator[None]:
+        """Delivers until left. Raises OSError for a file of a sink that cannot be read."""
+        deliveries = await in_background(self._deliveries)
+        tasks: list[asyncio.Task[None]] = []
+        if self._on:
+            limits = LimitEvents(
+                self.outbox,
+                self._store.counters,
+                self._store.leases,
+                self._owner,
+                self._settings.source,
+                self._clock,
+                in_force,
+            )
+            runs = (self._changes.run(), limits.run(), *(each.run() for each in deliveries))
+            tasks = [asyncio.create_task(each) for each in runs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _deliveries(self) -> list[Delivery]:
+        allowed = [ipaddress.ip_network(each) for each in self._settings.allowed_networks]
+        leases, owner, clock = self._store.leases, self._owner, self._clock
+        return [
+            Delivery(sink, self.outbox, Webhook(sink, allowed, clock), leases, owner, clock)
+            for sink in self._settings.sinks
+        ]
+
+    async def _task_ended(self, end: TaskEnd) -> None:
+        await self.outbox.put(task_ended(end, self._settings.source, self._clock.time()))

@@ -1,0 +1,180 @@
+"""The events, as CloudEvents 1.0 in JSON.
+
+Type names are stable: members may be added to a version, never changed or removed. What is told is
+what the audit log shows: ids, codes and words of the gateway, nothing that a caller has written.
+"""
+
+import datetime as dt
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+SPEC_VERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/cloudevents+json"
+
+TypeName = Literal[
+    "com.cbrgateway.task.ended.v1",
+    "com.cbrgateway.change.refused.v1",
+    "com.cbrgateway.change.doubtful.v1",
+    "com.cbrgateway.limit.reached.v1",
+]
+TaskOutcome = Literal[
+    "succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"
+]
+Outcome = Literal[
+    "succeeded",
+    "failed",
+    "timed_out",
+    "partly_failed",
+    "skipped",
+    "gone",
+    "other",
+    "refused",
+    "unknown",
+    "reached",
+]
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """An object of CBR. `type`: vault, policy, backup, checkpoint, server, disk or resource."""
+
+    type: str
+    id: str
+
+
+class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How work at CBR ended.
+
+    `reason` and `text`: why it did not succeed, in the gateway's words; `code`: CBR's.
+    `submission`, `operation` and `principal`: the change that started it, if a call of this gateway
+    did; `policy`: the policy whose run did. `caught_up`: it ended while no gateway looked.
+    """
+
+    outcome: TaskOutcome
+    task: str
+    task_type: str
+    project: str
+    tenant: str = ""
+    reason: str = ""
+    code: str = ""
+    text: str = ""
+    submission: str = ""
+    operation: str = ""
+    principal: str = ""
+    policy: str = ""
+    caught_up: bool = False
+    resources: tuple[Resource, ...] = ()
+
+
+class RefusedData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A change that was not carried out.
+
+    `call`: the id in the trailer x-request-id. `reason` and `status`: as the caller was told.
+    `unlisted`: as many more like it, from before, have no event of their own.
+    """
+
+    outcome: Literal["refused"]
+    call: str
+    operation: str
+    status: str
+    reason: str
+    tenant: str
+    principal: str
+    project: str = ""
+    code: str = ""
+    unlisted: int = 0
+
+
+class DoubtfulData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A change of which nobody knows whether CBR carried it out.
+
+    `call`: the id in the trailer x-request-id, by which QuotaService/ListUnresolvedOperations has
+    it, too.
+    """
+
+    outcome: Literal["unknown"]
+    call: str
+    operation: str
+    tenant: str
+    principal: str
+    project: str
+    request_id: str = ""
+
+
+class LimitData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A limit of the configuration of which so many percent are used, with what changes under way
+    have reserved.
+    """
+
+    outcome: Literal["reached"]
+    percent: Literal[80, 100]
+    metric: str
+    level: str
+    subject: str
+    limit: int
+    used: int
+    shadow: bool = False
+    tenant: str = ""
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event has. `source` and `id` together are unique: an event that comes twice has
+    the same ones.
+    """
+
+    specversion: Literal["1.0"] = SPEC_VERSION
+    id: Text
+    source: Text
+    subject: Text
+    time: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    datacontenttype: Literal["application/json"] = "application/json"
+
+
+class TaskEnded(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.task.ended.v1"):
+    """Work at CBR has ended, whoever began it."""
+
+    data: TaskData
+
+
+class ChangeRefused(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.change.refused.v1"):
+    """A change that somebody asked for was not carried out."""
+
+    data: RefusedData
+
+
+class ChangeDoubtful(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.change.doubtful.v1"):
+    """Nobody knows whether a change was carried out."""
+
+    data: DoubtfulData
+
+
+class LimitReached(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.limit.reached.v1"):
+    """80 or 100 % of a limit are used."""
+
+    data: LimitData
+
+
+Event: TypeAlias = TaskEnded | ChangeRefused | ChangeDoubtful | LimitReached
+
+
+def type_of(event: Event) -> str:
+    return str(event.__struct_config__.tag)
+
+
+def encoded(event: Event) -> bytes:
+    return msgspec.json.encode(event)
+
+
+def moment(seconds: float) -> dt.datetime:
+    """Of seconds since 1970."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an event."""
+    shape = msgspec.json.schema(Event)
+    for part in shape["$defs"].values():
+        if "description" in part:
+            part["description"] = " ".join(part["description"].split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}

@@ -1,0 +1,148 @@
+"""Mistakes in the configuration of sinks, and the commands about events."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gateway.cli.main import main
+from gateway.clock import SystemClock
+from gateway.config import ConfigError, load
+from gateway.events.outbox import Outbox
+from gateway.events.settings import EventSettings
+from gateway.state import StoreSettings, open_store
+from tests.events.receiver import KEY, OTHER_KEY
+from tests.events.test_delivery import event
+
+ROOT = Path(__file__).parents[2]
+ENVIRON = {
+    "ACME_ACCESS_KEY": "access",
+    "ACME_SECRET_KEY": "secret",
+    "GLOBEX_PASSWORD": "password",
+    "HOOK_KEY": KEY,
+    "OTHER_KEY": OTHER_KEY,
+    "SHORT_KEY": "whsec_c2hvcnQ=",
+    "PLAIN_KEY": "canary-key-that-is-none",
+}
+GOOD = {"name": "ops", "url": "https://hooks.example.com/a", "keys": [{"env": "HOOK_KEY"}]}
+OTHER = GOOD | {"name": "other", "url": "https://hooks.example.com/b"}
+
+
+def written(folder, events, **more):
+    config = yaml.safe_load((ROOT / "config" / "example.yaml").read_text()) | more
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config | {"events": events}, sort_keys=False))
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, arguments, env=ENVIRON, prog_name="cbr-gateway")
+
+
+def line_of(path, text):
+    lines = path.read_text().splitlines()
+    return max(n for n, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("events", "key", "near", "says"),
+    [
+        ({"sinks": [GOOD | {"url": "http://hooks.example.com/a"}]}, "url", "http://", "https"),
+        ({"sinks": [GOOD | {"url": "hooks.example.com"}]}, "url", "hooks.ex", "no address"),
+        ({"sinks": [GOOD | {"url": "https://u:p@a.example/"}]}, "url", "a.example", "user"),
+        ({"sinks": [GOOD | {"url": "https://127.0.0.1/a"}]}, "url", "127.0.0.1", "not public"),
+        ({"sinks": [GOOD | {"url": "https://[::1]/a"}]}, "url", "::1", "not public"),
+        ({"sinks": [GOOD | {"url": "https://a:b/"}]}, "url", "a:b", "no address"),
+        (
+            {"sinks": [GOOD | {"types": ["com.cbrgateway.task.started.v1"]}]},
+            "types[0]",
+            "started",
+            "must be",
+        ),
+        ({"sinks": [GOOD | {"outcomes": ["broken"]}]}, "outcomes[0]", "broken", "must be"),
+        ({"sinks": [GOOD | {"tenants": ["nobody"]}]}, "tenants[0]", "nobody", "not a tenant"),
+        ({"sinks": [GOOD | {"keys": [{"env": "SHORT_KEY"}]}]}, "keys[0]", "SHORT", "24 to 64"),
+        ({"sinks": [GOOD | {"keys": [{"env": "PLAIN_KEY"}]}]}, "keys[0]", "PLAIN", "whsec_"),
+        ({"sinks": [GOOD | {"keys": []}]}, "keys", "keys: []", "at least one"),
+        ({"sinks": [GOOD, OTHER | {"name": "ops"}]}, "name", "", "also the name"),
+        ({"sinks": [GOOD, OTHER | {"url": GOOD["url"]}]}, "url", "", "also the url"),
+        ({"sinks": [GOOD], "give_up_s": 60}, "give_up_s", "give_up_s", "at least"),
+        ({"sinks": [GOOD], "allowed_networks": ["ten"]}, "allowed_networks[0]", "ten", "network"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, events, key, near, says):
+    path = written(tmp_path, events)
+    with pytest.raises(ConfigError) as report:
+        load(path, ENVIRON, {})
+    text = str(report.value)
+    (told,) = [line for line in text.splitlines() if key in line and says in line]
+    if near:
+        assert f"{path}:{line_of(path, near)}" in told
+    assert "canary" not in text
+
+
+def test_check_tells_them(tmp_path):
+    result = run("check", "--config", str(written(tmp_path, {"sinks": [GOOD, GOOD]})))
+    assert result.exit_code == 1
+    assert "events.sinks[1].name" in result.output
+
+
+def test_http_and_a_private_network_are_taken_where_that_is_said(tmp_path):
+    sink = GOOD | {"url": "http://127.0.0.1:8080/a", "tenants": []}
+    events = {"sinks": [sink], "allow_http": True, "allowed_networks": ["127.0.0.0/8"]}
+    result = run("check", "--config", str(written(tmp_path, events)))
+    assert result.exit_code == 0, result.output
+
+
+def test_the_configuration_is_printed_without_keys(tmp_path):
+    path = written(tmp_path, {"sinks": [GOOD | {"keys": [{"env": "HOOK_KEY"}]}]})
+    result = run("config", "print", "--config", str(path))
+    assert result.exit_code == 0, result.output
+    assert "whsec_" not in result.output
+    assert "HOOK_KEY" in result.output
+
+
+async def _given_up(path, count):
+    known = EventSettings.model_validate({"sinks": [GOOD]}, context={"environ": ENVIRON})
+    async with open_store(StoreSettings(path=path), SystemClock()) as store:
+        outbox = Outbox(known, store.queues, SystemClock())
+        for n in range(count):
+            await outbox.put(event(n))
+        for each in await store.queues.read("events:ops", 0, 100):
+            await outbox.give_up(outbox.settings.sinks[0], each, "it answered with status 500")
+
+
+def test_dead_letters_are_listed_and_sent_again(tmp_path):
+    store = tmp_path / "state.db"
+    path = written(tmp_path, {"sinks": [GOOD, OTHER]}, state={"path": str(store)})
+    asyncio.run(_given_up(store, 3))
+    listed = run("events", "dead", "--config", str(path))
+    assert listed.exit_code == 0, listed.output
+    lines = listed.output.splitlines()
+    assert len(lines) == 3
+    for n, line in enumerate(lines):
+        for word in ("ops", "com.cbrgateway.task.ended.v1", f"task-{n}", "status 500"):
+            assert word in line
+    as_json = run("events", "dead", "--config", str(path), "--json", "--sink", "ops")
+    assert [json.loads(line)["id"] for line in as_json.output.splitlines()] == [
+        "task-0",
+        "task-1",
+        "task-2",
+    ]
+    assert "3 events" in run("events", "resend", "--config", str(path)).output
+    assert "no dead letters" in run("events", "dead", "--config", str(path)).output
+
+
+def test_a_store_that_is_not_there_is_told(tmp_path):
+    path = written(tmp_path, {"sinks": [GOOD]}, state={"path": str(tmp_path / "none.db")})
+    result = run("events", "dead", "--config", str(path))
+    assert result.exit_code == 1
+    assert "none.db" in result.output
+
+
+def test_the_published_schema_is_the_one_that_is_printed():
+    printed = run("events", "schema").output
+    assert printed == (ROOT / "docs" / "events.schema.json").read_text()

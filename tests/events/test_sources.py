@@ -1,0 +1,110 @@
+"""What is told beside ends of tasks: refused and doubtful changes, and limits that are reached."""
+
+import json
+
+import grpc
+import pytest
+from cbrgateway.v1 import vault_pb2
+
+from emulator.server import running_emulator
+from gateway.events import limits
+from tests.events.receiver import receiving
+from tests.events.scenes import assert_valid, settings, telling
+from tests.functional.calls import order, until
+from tests.tasks.works import Scene
+
+LIMITS = {
+    "limits": [{"metric": "vaults", "value": 5}],
+    "quota": {"markers": False, "recovery": False},
+}
+
+
+@pytest.fixture
+async def receiver(tmp_path):
+    async with receiving(tmp_path) as receiver:
+        yield receiver
+
+
+def of_type(receiver, word):
+    return [event for event in receiver.got if event["type"] == f"com.cbrgateway.{word}.v1"]
+
+
+def reasons(receiver):
+    return [event["data"]["reason"] for event in of_type(receiver, "change.refused")]
+
+
+async def test_a_change_that_is_refused_is_told(receiver):
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), limits=[{"metric": "vaults", "value": 0}]) as world,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await Scene(world).vault(0, name="canary-name")
+        await until(lambda: of_type(receiver, "change.refused"))
+    (event,) = of_type(receiver, "change.refused")
+    call = dict(refused.value.trailing_metadata())["x-request-id"]
+    assert event["data"] | {"project": ""} == {
+        "outcome": "refused",
+        "call": call,
+        "operation": "VaultService/CreateVault",
+        "status": "RESOURCE_EXHAUSTED",
+        "reason": "RESOURCE_COUNT_LIMIT",
+        "tenant": "payments",
+        "principal": "test",
+        "project": "",
+    }
+    assert_valid(receiver.got)
+    assert "canary-name" not in json.dumps(receiver.got)
+
+
+async def test_who_is_refused_again_and_again_is_told_of_now_and_then(receiver):
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), limits=[{"metric": "vaults", "value": 0}]) as world,
+    ):
+        for _ in range(15):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await Scene(world).vault(0)
+        scene, nowhere = Scene(world), "00000000-0000-4000-8000-000000000000"
+        with pytest.raises(grpc.aio.AioRpcError):
+            await scene.call(
+                scene.vaults.DeleteVault, vault_pb2.DeleteVaultRequest(vault_id=nowhere)
+            )
+        await until(lambda: "VAULT_NOT_FOUND" in reasons(receiver))
+    assert reasons(receiver) == ["RESOURCE_COUNT_LIMIT"] * 10 + ["VAULT_NOT_FOUND"]
+
+
+async def test_a_change_in_doubt_is_told(receiver):
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver)) as world,
+    ):
+        order(world, "cut", "VaultService/CreateVault", when="after_commit")
+        with pytest.raises(grpc.aio.AioRpcError) as doubtful:
+            await Scene(world).vault(0, name="canary-name")
+        await until(lambda: of_type(receiver, "change.doubtful"))
+    (event,) = of_type(receiver, "change.doubtful")
+    call = dict(doubtful.value.trailing_metadata())["x-request-id"]
+    assert event["data"]["call"] == call
+    assert event["data"]["operation"] == "VaultService/CreateVault"
+    assert event["data"]["tenant"] == "payments"
+    assert event["data"]["principal"] == "test"
+    assert not of_type(receiver, "change.refused")
+    assert_valid(receiver.got)
+    assert "canary-name" not in json.dumps(receiver.got)
+
+
+async def test_a_limit_that_is_reached_is_told_at_80_and_at_100_percent(receiver, monkeypatch):
+    monkeypatch.setattr(limits, "LOOK_S", 0.05)
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), **LIMITS) as world,
+    ):
+        had = len(world.emulator.state.world.vaults)
+        for n in range(5):
+            await Scene(world).vault(0, name=f"v{n}")
+        await until(lambda: len(of_type(receiver, "limit.reached")) == 2)
+    assert had == 0
+    percents = [event["data"]["percent"] for event in of_type(receiver, "limit.reached")]
+    assert percents == [80, 100]
+    assert_valid(receiver.got)
