@@ -58,7 +58,7 @@ from gateway.upstream.change_observer import ChangeResult
 from gateway.upstream.client import Client
 from gateway.upstream.drift import Drift
 from gateway.upstream.faults import codes
-from gateway.upstream.paging import PageTokens
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport

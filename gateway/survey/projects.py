@@ -12,7 +12,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.http import Transport
-from gateway.upstream.paging import PageTokens
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport

@@ -11,7 +11,7 @@ from gateway.upstream.change_tasks import ChangeTasks
 from gateway.upstream.declaration import Binding
 from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
 from gateway.upstream.ownership import Ownership
-from gateway.upstream.paging import PageTokens
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.reads import Reads, WholeReads
 from gateway.upstream.retry import READ_CAP_S, Deadline
 from gateway.upstream.shares import Shares

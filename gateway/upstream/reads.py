@@ -19,6 +19,7 @@ from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.end_errors import shutting_down
 from gateway.upstream.lookup import Response
 from gateway.upstream.ownership import Ownership
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.retry import READ_CAP_S, Deadline
 from gateway.upstream.upstream_call import ReadBack, Reply
 from gateway.upstream.values import Json
@@ -119,7 +120,7 @@ class Reads:
     """The reads of callers."""
 
     def __init__(
-        self, factory: CallFactory, ownership: Ownership, tokens: paging.PageTokens, waits: Waits
+        self, factory: CallFactory, ownership: Ownership, tokens: PageTokens, waits: Waits
     ) -> None:
         self._factory = factory
         self._ownership = ownership

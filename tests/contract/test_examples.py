@@ -17,7 +17,8 @@ from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import strict_json
 from gateway.upstream.declaration import IN_BODY, query_pairs
-from gateway.upstream.paging import PageTokens, plan_page
+from gateway.upstream.page_tokens import PageTokens
+from gateway.upstream.paging import plan_page
 from gateway.upstream.values import ProtocolError
 
 EXAMPLES = [

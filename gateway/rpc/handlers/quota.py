@@ -30,7 +30,8 @@ from gateway.rpc.handlers.stored import guarded
 from gateway.state import OPEN, OperationStore, OperationView, State, Usage
 from gateway.state.parts import in_parts
 from gateway.upstream.amounts import Metric
-from gateway.upstream.paging import PageTokens, plan_page
+from gateway.upstream.page_tokens import PageTokens
+from gateway.upstream.paging import plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
 

@@ -10,7 +10,8 @@ from gateway.changes.submission_records import SubmissionRecords
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
-from gateway.upstream.paging import PageTokens, plan_page
+from gateway.upstream.page_tokens import PageTokens
+from gateway.upstream.paging import plan_page
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import paging
 from gateway.upstream.page_fits import PageFits
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.rows import identity, row_id
 from gateway.upstream.trail import NOTHING
 from tests.fakes import SteppedClock
@@ -128,7 +129,7 @@ class Shelf:
         return asyncio.run(self._walk(itertools.cycle(sizes), most_pages))
 
     async def _walk(self, sizes, most_pages):
-        tokens = paging.PageTokens(b"key", SteppedClock(NOW))
+        tokens = PageTokens(b"key", SteppedClock(NOW))
         request, pages = self.binding.request_type(), []
         while not pages or request.page_token:
             request.page_size = next(sizes)
@@ -451,19 +452,15 @@ def test_a_token_stays_small_however_long_the_list():
     response = binding.response_type(vaults=[{"id": item.id} for item in items(10_000)])
     for start in range(0, 10_000, 200):
         trail = trail.then(response.vaults[start : start + 200])
-    token = paging.PageTokens(b"key", SteppedClock(NOW)).make(
-        paging.Place(trail, 0, 10_000), b"owner" * 3
-    )
+    token = PageTokens(b"key", SteppedClock(NOW)).make(paging.Place(trail, 0, 10_000), b"owner" * 3)
     assert len(token) < 1000
     assert trail.newest_in(response.vaults[9_000:], None).index == 999
 
 
 @pytest.mark.parametrize(("ahead_s", "good"), [(2, True), (299, True), (302, False)])
 def test_a_token_of_a_replica_whose_clock_is_ahead_is_good(ahead_s, good):
-    token = paging.PageTokens(b"key", SteppedClock(NOW + ahead_s)).make(
-        paging.Place(cursor=5), b"owner"
-    )
-    ours = paging.PageTokens(b"key", SteppedClock(NOW))
+    token = PageTokens(b"key", SteppedClock(NOW + ahead_s)).make(paging.Place(cursor=5), b"owner")
+    ours = PageTokens(b"key", SteppedClock(NOW))
     if good:
         assert ours.read(token, b"owner").place.cursor == 5
     else:

@@ -13,6 +13,7 @@ from emulator.paging import Paging
 from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import paging
+from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.rows import in_order, row_id, unreadable_row
 from gateway.upstream.values import ProtocolError
 from tests.fakes import SteppedClock
@@ -76,7 +77,7 @@ class Answers:
     async def walk(self, size):
         """The ids of all rows, and how many could not be read."""
         tokens, request, ids, unreadable = (
-            paging.PageTokens(b"key", SteppedClock(1e6)),
+            PageTokens(b"key", SteppedClock(1e6)),
             self.binding.request_type(page_size=size),
             [],
             0,
