@@ -57,11 +57,11 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.change_observer import ChangeResult
 from gateway.upstream.client import Client
 from gateway.upstream.drift import Drift
-from gateway.upstream.faults import codes
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
+from gateway.upstream.upstream_error import codes
 from gateway.watch.enricher import TaskEnricher
 from gateway.watch.hub import Hub
 from gateway.watch.poll_lease import PollLease

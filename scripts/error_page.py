@@ -13,8 +13,8 @@ from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
 
 from gateway.reasons import REASONS, reason_name, reason_of
-from gateway.upstream.faults import codes as upstream_codes
 from gateway.upstream.reference import load_comments
+from gateway.upstream.upstream_error import codes as upstream_codes
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
 _TODO: Final = "What to do:"

@@ -15,11 +15,12 @@ from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.reasons import REASONS
 from gateway.upstream.breaker import Level
 from gateway.upstream.breakers import Held
-from gateway.upstream.faults import UpstreamError, to_gateway_error
+from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.lookup import named_in_body
 from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.send_state import SendState
 from gateway.upstream.upstream_call import UpstreamCall
+from gateway.upstream.upstream_error import UpstreamError
 
 TOO_LARGE: Final = "the body is too large"
 

@@ -9,8 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gateway.upstream import orders
-from gateway.upstream.faults import OWN_WRAPPERS, UpstreamError, codes, presentable, wrapper_word
 from gateway.upstream.result_codes import is_success, tells_success
+from gateway.upstream.upstream_error import (
+    OWN_WRAPPERS,
+    UpstreamError,
+    codes,
+    presentable,
+    wrapper_word,
+)
 from gateway.upstream.values import Json
 
 _CODES: Final = ("error_code", "errorCode", "errCode", "errcode", "err_code")

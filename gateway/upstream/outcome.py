@@ -30,9 +30,9 @@ from gateway.upstream import strict_json
 from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.error_in_success import error_document, order_error, shows_success
-from gateway.upstream.faults import CLIENT_ERROR, UpstreamError, presentable, read_error
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.orders import order_ids
+from gateway.upstream.upstream_error import CLIENT_ERROR, UpstreamError, presentable, read_error
 from gateway.upstream.values import Json
 
 SUCCESS: Final = range(200, 300)

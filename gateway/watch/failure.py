@@ -5,7 +5,7 @@ from typing import Final
 from cbrgateway.v1 import errors_pb2, task_pb2
 
 from gateway.errors import GatewayError
-from gateway.upstream.faults import codes, presentable
+from gateway.upstream.upstream_error import codes, presentable
 
 _MEANINGS: Final = {
     task_pb2.TASK_STATUS_FAILED: (

@@ -19,7 +19,7 @@ from emulator.server import running_emulator
 from gateway.app import App, open_app
 from gateway.config import Config, load
 from gateway.rpc import validation
-from gateway.upstream import faults
+from gateway.upstream import upstream_error
 from tests.functional import stage
 from tests.functional.calls import Caller, until
 from tests.functional.test_reload import ENVIRON, FIRST, SECOND, main_file, tenant
@@ -133,7 +133,7 @@ def configured(folder: Path, endpoint: str) -> Path:
 
 
 async def test_calls_reloads_and_streams_touch_no_file_on_the_event_loop(tmp_path: Path) -> None:
-    for once in (faults.codes, validation._comments):
+    for once in (upstream_error.codes, validation._comments):
         once.cache_clear()
     async with running_emulator() as cloud:
         path = configured(tmp_path, cloud.base_url)

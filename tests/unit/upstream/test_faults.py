@@ -15,8 +15,9 @@ from gateway.errors import GatewayError, Resource, UpstreamFacts, reason_name
 from gateway.operations import load_catalog
 from gateway.rpc.status import to_status
 from gateway.upstream.error_in_success import order_error
-from gateway.upstream.faults import UpstreamError, codes, read_error, to_gateway_error
+from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.lookup import named_in_body
+from gateway.upstream.upstream_error import UpstreamError, codes, read_error
 
 CATALOG = load_catalog()
 FACTS = UpstreamFacts(attempts=1, sent="yes", http_status=400, code="x", request_id="r")
