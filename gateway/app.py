@@ -169,7 +169,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await _serve(stack, way, quota, watched, servers)
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
         app = _app(way, store, quota, watched, servers=servers, reloader=reloader)
-        looked_at = _observables(app, way, audit, quota)
+        looked_at = _observables(app, way, audit, quota, events)
         address = await stack.enter_async_context(observed.port(looked_at))
         yield replace(app, admin_address=address)
 
@@ -319,7 +319,7 @@ def _app(
     )
 
 
-def _observables(app: App, way: _Way, audit: Audit, quota: Quota) -> Observables:
+def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events) -> Observables:
     return Observables(
         servers=app.servers,
         current=app.current,
@@ -331,6 +331,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: Quota) -> Observables
         shares=way.shares,
         snapshots=way.snapshots,
         overrides=quota.pricer.overrides,
+        sinks=events.outbox.counts,
         scopes=lambda: quota.scopes,
         reloader=app.reloader,
         clock=way.clock,

@@ -3,7 +3,7 @@ that they look at.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.admin.port import admin_port
@@ -14,6 +14,7 @@ from gateway.changes.ends import TaskEnd
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.certificates import expiries
+from gateway.events.outbox import SinkCounts
 from gateway.limits.limits import Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.metrics.metrics import Metrics, Parts
@@ -47,6 +48,7 @@ class Observables:
     shares: Shares
     snapshots: Snapshots
     overrides: LimitOverrides
+    sinks: Mapping[str, SinkCounts]
     scopes: Callable[[], Sequence[Scope]]
     reloader: Reloader | None
     clock: Clock
@@ -107,7 +109,7 @@ class Observed:
 
     async def _parts(self, parts: Observables) -> Parts:
         config, snapshots, reloader = self._config, parts.snapshots, parts.reloader
-        files = config.server.tls, config.upstream.transport, config.audit
+        files = config.server.tls, config.upstream.transport, config.audit, config.events
         budgets = parts.client.factory.budgets
         return Parts(
             parts.store,
@@ -124,6 +126,7 @@ class Observed:
             clock=parts.clock,
             reader=parts.reader,
             projects=lambda: parts.current.snapshot.accounts,
+            sinks=parts.sinks,
         )
 
 

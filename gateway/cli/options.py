@@ -92,9 +92,8 @@ def usable_now(config_file: Path | None, flags: dict[str, object]) -> "tuple[Con
     from gateway.config.certificates import out_of_service
 
     config, layers = loaded(config_file, flags)
-    found = out_of_service(
-        config.server.tls, config.upstream.transport, config.audit, dt.datetime.now(dt.UTC)
-    )
+    files = config.server.tls, config.upstream.transport, config.audit, config.events
+    found = out_of_service(*files, dt.datetime.now(dt.UTC))
     if problems := [Problem(path, layers.source(path), text) for path, text in found]:
         raise ConfigError(problems)
     return config, layers

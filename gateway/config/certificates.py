@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.audit.settings import AuditSettings
 from gateway.config.problems import KeyPath
+from gateway.events.settings import EventSettings
 from gateway.rpc.settings import TlsSettings
 from gateway.upstream.http import TransportSettings
 
@@ -25,7 +26,11 @@ _Problems: TypeAlias = "Callable[[list[x509.Certificate]], Iterator[str]]"
 
 
 def out_of_service(
-    tls: TlsSettings | None, transport: TransportSettings, audit: AuditSettings, now: dt.datetime
+    tls: TlsSettings | None,
+    transport: TransportSettings,
+    audit: AuditSettings,
+    events: EventSettings,
+    now: dt.datetime,
 ) -> Found:
     """Key path and sentence for each certificate that clients or servers would refuse at `now`
     (aware).
@@ -34,6 +39,10 @@ def out_of_service(
         ("server", "tls", "client_ca_file"): (tls.client_ca_file if tls else None, False),
         ("upstream", "transport", "ca_file"): (transport.ca_file, True),
         ("audit", "otlp", "ca_file"): (audit.otlp.ca_file if audit.otlp else None, True),
+        **{
+            ("events", "sinks", i, "ca_file"): (sink.ca_file, True)
+            for i, sink in enumerate(events.sinks)
+        },
     }
     if tls is not None:
         yield from _chain_problems(tls.certificate_file, ("server", "tls", "certificate_file"), now)
@@ -43,7 +52,10 @@ def out_of_service(
 
 
 def expiries(
-    tls: TlsSettings | None, transport: TransportSettings, audit: AuditSettings
+    tls: TlsSettings | None,
+    transport: TransportSettings,
+    audit: AuditSettings,
+    events: EventSettings,
 ) -> dict[str, float]:
     """When what each setting names stops to serve, in seconds since 1970: the first certificate of
     a chain, the last authority of a bundle. Files that cannot be read are left out.
@@ -53,6 +65,7 @@ def expiries(
         "server.tls.client_ca_file": (tls.client_ca_file if tls else None, max),
         "upstream.transport.ca_file": (transport.ca_file, max),
         "audit.otlp.ca_file": (audit.otlp.ca_file if audit.otlp else None, max),
+        **{f"events.sinks.{sink.name}.ca_file": (sink.ca_file, max) for sink in events.sinks},
     }
     found = {}
     for setting, (file, one) in files.items():

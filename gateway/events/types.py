@@ -89,8 +89,8 @@ class RefusedData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 class DoubtfulData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A change of which nobody knows whether CBR carried it out.
 
-    `call`: the id in the trailer x-request-id, by which QuotaService/ListUnresolvedOperations has
-    it, too.
+    `call`: the id in the trailer x-request-id; QuotaService/ListReservations shows it under the
+    same one.
     """
 
     outcome: Literal["unknown"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from wsgiref.types import WSGIApplication
@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from gateway.audit.log import Audit
 from gateway.clock import Clock
+from gateway.events.outbox import SinkCounts
 from gateway.limits.limits import Limits, Scope
-from gateway.metrics import limits, process, records, server, upstream, vaults, work
+from gateway.metrics import limits, process, records, server, sinks, upstream, vaults, work
 from gateway.metrics.labels import Labels
 from gateway.metrics.limits import LimitMetrics
 from gateway.metrics.process import ProcessMetrics, ProcessParts
@@ -22,6 +23,7 @@ from gateway.metrics.readings import Readings
 from gateway.metrics.records import RecordMetrics
 from gateway.metrics.server import ServerMetrics
 from gateway.metrics.settings import MetricsSettings
+from gateway.metrics.sinks import SinkMetrics
 from gateway.metrics.upstream import UpstreamMetrics, UpstreamParts
 from gateway.metrics.vaults import VaultMetrics
 from gateway.metrics.work import WorkMetrics
@@ -36,6 +38,7 @@ FAMILIES: Final = (
     *records.FAMILIES,
     *work.FAMILIES,
     *vaults.FAMILIES,
+    *sinks.FAMILIES,
     *process.FAMILIES,
 )
 """Every metric, as docs/observability.md lists them."""
@@ -59,6 +62,8 @@ class Parts:
     reader: UpstreamReader
     projects: Callable[[], Collection[str]]
     """Those that are served."""
+    sinks: Mapping[str, SinkCounts]
+    """Of events, by name."""
 
 
 class Metrics:
@@ -80,6 +85,7 @@ class Metrics:
         self.records = RecordMetrics(self._readings)
         self.work = WorkMetrics(self._readings, self._projects)
         self.vaults = VaultMetrics(self._readings, settings.max_vaults)
+        self.sinks = SinkMetrics()
         self.process = ProcessMetrics(self.registry)
 
     def page(self) -> WSGIApplication:
@@ -99,6 +105,7 @@ class Metrics:
         self.upstream.look_at(parts.upstream, self._readings)
         self.records.look_at(parts.audit, self._readings)
         self.work.look_at(parts.hub, self._readings)
+        self.sinks.look_at(parts.sinks, self._readings)
         self.process.look_at(parts.process, self._readings)
         await self._sample(parts)
         tasks = [

@@ -90,6 +90,13 @@ def test_check_tells_them(tmp_path):
     assert "events.sinks[1].name" in result.output
 
 
+def test_authorities_that_cannot_be_read_are_named(tmp_path):
+    sink = GOOD | {"ca_file": str(tmp_path / "none.pem")}
+    result = run("check", "--config", str(written(tmp_path, {"sinks": [sink]})))
+    assert result.exit_code == 1
+    assert "events.sinks[0].ca_file" in result.output
+
+
 def test_http_and_a_private_network_are_taken_where_that_is_said(tmp_path):
     sink = GOOD | {"url": "http://127.0.0.1:8080/a", "tenants": []}
     events = {"sinks": [sink], "allow_http": True, "allowed_networks": ["127.0.0.0/8"]}

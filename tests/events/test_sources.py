@@ -11,8 +11,11 @@ from gateway.events import limits
 from tests.events.receiver import receiving
 from tests.events.scenes import assert_valid, settings, telling
 from tests.functional.calls import order, until
+from tests.metrics.scrape import scrape
+from tests.metrics.until import until_true
 from tests.tasks.works import Scene
 
+NONE = [{"metric": "vaults", "value": 0}]
 LIMITS = {
     "limits": [{"metric": "vaults", "value": 5}],
     "quota": {"markers": False, "recovery": False},
@@ -36,7 +39,7 @@ def reasons(receiver):
 async def test_a_change_that_is_refused_is_told(receiver):
     async with (
         running_emulator() as cloud,
-        telling(cloud, settings(receiver), limits=[{"metric": "vaults", "value": 0}]) as world,
+        telling(cloud, settings(receiver), limits=NONE) as world,
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await Scene(world).vault(0, name="canary-name")
@@ -60,7 +63,7 @@ async def test_a_change_that_is_refused_is_told(receiver):
 async def test_who_is_refused_again_and_again_is_told_of_now_and_then(receiver):
     async with (
         running_emulator() as cloud,
-        telling(cloud, settings(receiver), limits=[{"metric": "vaults", "value": 0}]) as world,
+        telling(cloud, settings(receiver), limits=NONE) as world,
     ):
         for _ in range(15):
             with pytest.raises(grpc.aio.AioRpcError):
@@ -108,3 +111,24 @@ async def test_a_limit_that_is_reached_is_told_at_80_and_at_100_percent(receiver
     percents = [event["data"]["percent"] for event in of_type(receiver, "limit.reached")]
     assert percents == [80, 100]
     assert_valid(receiver.got)
+
+
+async def test_what_becomes_of_events_is_counted_by_sink(receiver):
+    receiver.status = 500
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), admin={"listen": "127.0.0.1:0"}, limits=NONE) as world,
+    ):
+        assert (await scrape(world)).value("cbr_events_given_up_total", sink="ops") == 0
+        with pytest.raises(grpc.aio.AioRpcError):
+            await Scene(world).vault(0)
+        failed = {"sink": "ops", "outcome": "failed"}
+        await until_true(lambda: counted(world, "cbr_event_deliveries_total", **failed))
+        await until_true(lambda: counted(world, "cbr_events_waiting", sink="ops"))
+        receiver.status = 204
+        delivered = {"sink": "ops", "outcome": "delivered"}
+        await until_true(lambda: counted(world, "cbr_event_deliveries_total", **delivered))
+
+
+async def counted(world, name, **labels):
+    return (await scrape(world)).value(name, **labels) >= 1
