@@ -137,7 +137,7 @@ class Claims:
             if each.sought or each.op.state in OPEN:
                 yield each
 
-    async def look(self, op: OperationView, trace: OperationDetail) -> tuple[list[Task], Hits]:
+    async def probe(self, op: OperationView, trace: OperationDetail) -> tuple[list[Task], Hits]:
         """The tasks of a project since a while before a change of which no more is known, and those
         that fit it.
 

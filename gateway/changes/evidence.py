@@ -107,7 +107,7 @@ async def _proven(case: Case, proof: AnyProof) -> Evidence:
 
 async def _work(case: Case) -> Evidence:
     """The tasks of an asynchronous change show that it was carried out, if no other owns them."""
-    tasks_listed, found = await case.claims.look(case.op, case.trace)
+    tasks_listed, found = await case.claims.probe(case.op, case.trace)
     tasks: Sequence[Task] = found.tasks
     if described := case.binding.traits.description:
         sent = description(case.op.id) if case.trace.marked else described(case.request)
@@ -149,7 +149,7 @@ async def _answer(case: Case, tasks: Sequence[Task]) -> Message | None:
     return case.response(**traits.answer(case.request, tasks)) if traits.answer else None
 
 
-async def look(case: Case) -> Evidence:
+async def probe(case: Case) -> Evidence:
     """Raises GatewayError when CBR cannot be read: an error is not absence."""
     seen = await _seen(case)
     undecided = seen.sign is Sign.ABSENT and unseen(case.binding) is Unseen.UNDECIDED

@@ -104,7 +104,7 @@ class OutcomeSearch:
                 log.exception("an outcome cannot be looked up; the others are", op=op_id)
 
     async def _settled(self, op_id: str, wait: Wait) -> bool:
-        """One look; True when the operation is settled.
+        """One probe; True when the operation is settled.
 
         Raises GatewayError, StoreDown or KeyError (project no longer served).
         """
@@ -115,10 +115,10 @@ class OutcomeSearch:
         if op is None or op.state not in {State.SENT, State.UNKNOWN}:
             self.ledger.under_way.pop(op_id, None)
             return True
-        failpoint.reach("before_look")
+        failpoint.reach("before_probe")
         asked = self.clock.monotonic()
         found = await self._shown(op, wait, asked)
-        failpoint.reach("after_look")
+        failpoint.reach("after_probe")
         if not await self._concluded(op, found, wait, asked):
             return False
         failpoint.reach("after_settled")
@@ -131,7 +131,7 @@ class OutcomeSearch:
         trace = OperationDetail.of(op.detail)
         try:
             request = self.reader.catalog[op.rpc].request_type.FromString(trace.request)
-            return await evidence.look(
+            return await evidence.probe(
                 Case(op, trace, request, self.reader, self.submissions.claims)
             )
         except (GatewayError, KeyError) as error:

@@ -43,8 +43,8 @@ from gateway.upstream.client import Client
 from gateway.upstream.marker import marked
 from gateway.upstream.retry import MUTATION_CAP_S, Deadline
 
-_FIRST_LOOK_S: Final = 0.02
-_LAST_LOOK_S: Final = 0.5
+_FIRST_PROBE_S: Final = 0.02
+_LAST_PROBE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class ChangeRunner:
         self, change: Change, operation: Operation, priced: Priced, deadline: Deadline
     ) -> Begun:
         """As the store's, but waits for the same request that is under way."""
-        pause_s, life = _FIRST_LOOK_S, priced.life
+        pause_s, life = _FIRST_PROBE_S, priced.life
         while True:
             while life != self.recounter.life.number:
                 # The store may have lost its data since, and with them how much there is.
@@ -111,7 +111,7 @@ class ChangeRunner:
                 return begun
             await self.clock.sleep(pause_s)
             await self.recounter.life.check()
-            pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+            pause_s = min(pause_s * 1.5, _LAST_PROBE_S)
 
     async def _as_before(self, change: Change, priced: Priced, begun: Begun) -> Answer:
         """What was stored for the same request, or why the change may not begin."""

@@ -65,7 +65,7 @@ class Seeker:
                 await self._schedule.rest()
                 continue
             try:
-                await self._look(due)
+                await self._probe(due)
             except (GatewayError, StoreDown, KeyError) as error:
                 log.warning(
                     "tasks of changes cannot be looked for now",
@@ -85,7 +85,7 @@ class Seeker:
                     each.listed = self._clock.monotonic()
             await self._clock.sleep(_GAP_S)
 
-    async def _look(self, due: Sequence[Sought]) -> None:
+    async def _probe(self, due: Sequence[Sought]) -> None:
         """Raises GatewayError, StoreDown, and KeyError for a project that is not served."""
         await self._claims.sync(self._project)
         await self._claims.reader.time(self._project)

@@ -45,11 +45,11 @@ class DirectoryWatch:
         while not self._stop.is_set():
             place = self._place()
             if self._seen is not None:
-                self._look()
+                self._probe()
             try:
                 for _ in self._events():
                     watched = True
-                    self._look()
+                    self._probe()
                     if self._place() != place:
                         break
             except (OSError, RuntimeError) as error:
@@ -62,7 +62,7 @@ class DirectoryWatch:
                         cause=cause,
                     )
                 watched = False
-                self._look()
+                self._probe()
                 self._stop.wait(_LOOK_MS / 1000)
 
     def _events(self) -> Iterator[object]:
@@ -81,7 +81,7 @@ class DirectoryWatch:
             raise_interrupt=False,
         )
 
-    def _look(self) -> None:
+    def _probe(self) -> None:
         try:
             present: object = fingerprint(self._directory)
         except OSError as error:

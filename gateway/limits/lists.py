@@ -29,7 +29,7 @@ class Lists:
     clock: Clock
     problems: dict[str, Problem] = field(default_factory=dict)
     """Counts of projects that could not be taken at the last try."""
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     def forget(self, parts: Collection[str]) -> None:
         """Keeps the problems of these counts only."""
@@ -43,7 +43,7 @@ class Lists:
         """
         policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
         vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
-        async with self._turns:
+        async with self._permits:
             listing = Listing(
                 await self._rows(vaults, project, vault_pb2.ListVaultsRequest(), types_pb2.Vault),
                 await self._rows(

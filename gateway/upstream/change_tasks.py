@@ -55,7 +55,7 @@ class ChangeTasks:
         self._waits = waits
         self._running: set[asyncio.Task[Message]] = set()
         self._late: set[asyncio.Future[None]] = set()
-        self._turns = KeyedLock()
+        self._locks = KeyedLock()
 
     async def change(
         self,
@@ -162,7 +162,7 @@ class ChangeTasks:
         }
         try:
             call.state = SendState.QUEUED
-            async with self._turns.turn(call.project_id, thing, whole_project=whole_project):
+            async with self._locks.held(call.project_id, thing, whole_project=whole_project):
                 call.state = SendState.PREPARING
                 if replaced.asks(call.message):
                     call.request = await self._completed(call, account, start_by)
@@ -178,9 +178,9 @@ class ChangeTasks:
         """The change with what CBR would otherwise drop, as it is in force now."""
         binding, request = call.binding, call.message
         read = self._catalog[binding.read_back]
-        look = self._factory.make(read, read_back.read_request(read, request), account, {})
-        shown = await attempts.carry_out(look, deadline, deadline)
-        now = replaced.in_force(read, look.last.answer(), shown)
+        reading = self._factory.make(read, read_back.read_request(read, request), account, {})
+        shown = await attempts.carry_out(reading, deadline, deadline)
+        now = replaced.in_force(read, reading.last.answer(), shown)
         members = replaced.completed(binding, request, read, now)
         return http_request(binding, request, account, members)
 

@@ -47,7 +47,9 @@ class Client:
         self.remote_clock = factory.remote_clock
         self.times = factory.times
 
-    async def look(self, binding: Binding, request: Message, account: Account) -> Message | None:
+    async def in_force(
+        self, binding: Binding, request: Message, account: Account
+    ) -> Message | None:
         """The response that an idempotent change would have had, if it is in force now; else None.
 
         Raises GatewayError.

@@ -1,5 +1,4 @@
-"""Whose turn it is to change something: one change at a time to one object, as far as this process
-makes them.
+"""A lock for each object: one change at a time to one, as far as this process makes them.
 
 Without it, the repeat of a change whose answer was lost could undo a newer one of ours. A change
 names its object; one that is for all objects of a project excludes every other change there.
@@ -16,13 +15,13 @@ class KeyedLock:
     """Of all projects and objects; only those that are taken or waited for take memory."""
 
     def __init__(self) -> None:
-        self._turns: WeakValueDictionary[tuple[str, str], _Turn] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(
+    async def held(
         self, project_id: str, thing: str, *, whole_project: bool
     ) -> AsyncIterator[None]:
-        """Holds the turn for a `thing` of a project (empty: it names none), or for the whole
+        """Holds the lock for a `thing` of a project (empty: it names none), or for the whole
         project. Waits in the order of arrival.
         """
         async with self._of(project_id, "").held(exclusive=whole_project):
@@ -32,11 +31,11 @@ class KeyedLock:
             async with self._of(project_id, thing).held(exclusive=True):
                 yield
 
-    def _of(self, project_id: str, thing: str) -> "_Turn":
-        return self._turns.setdefault((project_id, thing), _Turn())
+    def _of(self, project_id: str, thing: str) -> "_Lock":
+        return self._locks.setdefault((project_id, thing), _Lock())
 
 
-class _Turn:
+class _Lock:
     """Held by one alone, or by any number who share it; first come, first served."""
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class _Turn:
         self._admit()
 
     def _admit(self) -> None:
-        """Lets in those at the head of the queue, as many as may hold the turn together."""
+        """Lets in those at the head of the queue, as many as may hold the lock together."""
         while self._waiting:
             place, exclusive = self._waiting[0]
             if not place.cancelled():

@@ -91,7 +91,7 @@ class Lookup:
             return await self._held([each.value for each in ids])
         if refers == options_pb2.REFERS_DISK:
             return await self._disks_of_servers() if ids else ()
-        return {each.value for each in ids if await _LOOKS[refers](self, each)}
+        return {each.value for each in ids if await _LOOKUPS[refers](self, each)}
 
     async def vault(self, each: Id) -> bool:
         return await self._vault(each.value, self.account)
@@ -238,7 +238,7 @@ def _kind(
     return _PROTECTABLE_TYPES.get(word, protectability_pb2.PROTECTABLE_TYPE_UNSPECIFIED)
 
 
-_LOOKS: Final[Mapping[int, Callable[[Lookup, Id], Awaitable[bool]]]] = {
+_LOOKUPS: Final[Mapping[int, Callable[[Lookup, Id], Awaitable[bool]]]] = {
     options_pb2.REFERS_VAULT: Lookup.vault,
     options_pb2.REFERS_DESTINATION_VAULT: Lookup.destination,
     options_pb2.REFERS_BACKUP: Lookup.backup,

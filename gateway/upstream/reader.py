@@ -126,7 +126,9 @@ class UpstreamReader:
 
         Raises GatewayError.
         """
-        return await self._client.look(self.catalog.asked_by(request), request, self.known(project))
+        return await self._client.in_force(
+            self.catalog.asked_by(request), request, self.known(project)
+        )
 
     def clock(self, project: str) -> RemoteClock:
         """CBR's clock, as the project sees it. Raises KeyError as `known`."""

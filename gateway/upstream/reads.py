@@ -107,13 +107,13 @@ class WholeReads:
     ) -> ReadBack:
         """How to see whether an idempotent change is in force."""
 
-        async def look() -> Message | None:
+        async def in_force() -> Message | None:
             read = self._catalog[binding.read_back]
             wanted = read_back.read_request(read, request)
             shown = await self._read(read, wanted, account, end_by)
             return read_back.settled(binding, read, request, shown)
 
-        return look
+        return in_force
 
 
 class Reads:

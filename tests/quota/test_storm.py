@@ -83,7 +83,7 @@ def held(world):
     tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
     return {
         "changes": len(client._changes._running) + len(client._changes._late),
-        "turns": len(client._changes._turns._turns),
+        "turns": len(client._changes._locks._locks),
         "waits": len(client._waits._open),
         "connections": sum(used + waiting for _, used, waiting in client.factory._shares.use()),
         "budgets": sum(budget.calls for budget in client.factory.budgets._few.values()),

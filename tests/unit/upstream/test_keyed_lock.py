@@ -1,5 +1,5 @@
-"""Whose turn it is: one at a time for an object, all objects of a project at once, and nobody left
-behind when someone gives up.
+"""Locks: one at a time for an object, all objects of a project at once, and nobody left behind when
+someone gives up.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from gateway.upstream.keyed_lock import KeyedLock
 
 
 class Scene:
-    """Changes that hold their turn until told to end, and the order in which they got it."""
+    """Changes that hold their lock until told to end, and the order in which they got it."""
 
     def __init__(self):
-        self.turns = KeyedLock()
+        self.locks = KeyedLock()
         self.got = []
         self.ends = {}
 
@@ -24,7 +24,7 @@ class Scene:
         return asyncio.create_task(self._change(name, thing, whole, project))
 
     async def _change(self, name, thing, whole, project):
-        async with self.turns.turn(project, thing, whole_project=whole):
+        async with self.locks.held(project, thing, whole_project=whole):
             self.got.append(name)
             await self.ends[name].wait()
 
@@ -86,11 +86,11 @@ async def test_who_gives_up_holds_nobody_up(moment):
 
 
 async def test_any_mixture_of_changes_and_cancellations_keeps_the_rule_and_leaves_nothing():
-    draw, turns = random.Random(3), KeyedLock()
+    draw, locks = random.Random(3), KeyedLock()
     inside: list[tuple[str, bool]] = []
 
     async def change(thing, whole):
-        async with turns.turn("p", thing, whole_project=whole):
+        async with locks.held("p", thing, whole_project=whole):
             assert not any(
                 other_whole or whole or (thing and other == thing) for other, other_whole in inside
             )
@@ -115,4 +115,4 @@ async def test_any_mixture_of_changes_and_cancellations_keeps_the_rule_and_leave
     del tasks, ended
     await turn()
     gc.collect()
-    assert len(turns._turns) == 0
+    assert len(locks._locks) == 0
