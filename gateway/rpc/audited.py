@@ -205,6 +205,12 @@ class Trail:
     def _failure(self) -> Failure:
         return REASONS[reason_of(self.call.reason)] if self.call.reason else NOT_FAILED
 
+    def _quota(self) -> str:
+        """What limits had to say; empty if the call came to none."""
+        if self._failure().limited:
+            return "refused"
+        return "allowed" if self.call.slots is not None else ""
+
     def _activity(self, *, code: int | None) -> Activity:
         call, audit = self.call, self.recorder.audit
         known = self.recorder.declared[call.binding.rpc]
@@ -212,12 +218,8 @@ class Trail:
         refused = code is not None and self._refused()
         level = audit.level(known.rpc, caller.tenant, known.level, floor=not known.reads or refused)
         # What was asked for stands in the intent, if there is one.
-        shows_request = (
-            level >= Level.REQUEST
-            and call.request is not None
-            and (code is None or not self.intended)
-        )
-        shows_response = level >= Level.REQUEST_RESPONSE and call.response is not None
+        shows_request = level >= Level.REQUEST and (code is None or not self.intended)
+        shows_response = level >= Level.REQUEST_RESPONSE
         return Activity(
             uid=call.id,
             declared=known,
@@ -237,13 +239,7 @@ class Trail:
                 else None
             ),
             replayed="replayed" in call.trailers,
-            quota=(
-                "refused"
-                if self._failure().limited
-                else "allowed"
-                if call.slots is not None
-                else ""
-            ),
+            quota=self._quota(),
             code=code,
             reason=call.reason,
             duration_ms=round((time.monotonic() - call.started) * 1000),

@@ -167,4 +167,9 @@ def usage(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, 
         " (expires_at IS NULL OR expires_at > ?)"
     )
     rows = {key: db.execute(query, (key, now)).fetchone() for key in keys}
-    return {key: Usage(*row) if row else Usage() for key, row in rows.items()}
+    return {key: _usage(row) if row else Usage() for key, row in rows.items()}
+
+
+def _usage(row: tuple[int, int, int, float | None]) -> Usage:
+    committed, reserved, uncertain, counted_at = row
+    return Usage(committed=committed, reserved=reserved, uncertain=uncertain, counted_at=counted_at)

@@ -10,13 +10,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("gateway", "emulator", "devstack", "clients/python", "testkit", "benchmarks", "scripts")
 MOST_LINES = 39
 LEFT = {
-    "gateway/rpc/audited.py: _activity",
     "gateway/rpc/forward.py: carry_out",
-    "gateway/rpc/handlers/quota.py: check_quota",
     "gateway/rpc/pipeline.py: served",
     "gateway/watch/poller.py: __init__",
 }
-"""Functions that are too long and known to be."""
+"""Functions that are longer, and known to be: two are a call in one straight line."""
 
 
 def _functions(source: str) -> Iterator[tuple[str, int]]:

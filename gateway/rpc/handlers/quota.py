@@ -27,7 +27,7 @@ from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
-from gateway.state import OPEN, OperationStore, OperationView, State, Usage
+from gateway.state import OPEN, Charge, OperationStore, OperationView, State, Usage
 from gateway.state.parts import in_parts
 from gateway.upstream.amounts import Metric
 from gateway.upstream.page_tokens import PageTokens
@@ -178,22 +178,9 @@ class QuotaHandlers:
             Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S),
         )
         found = await self.pricer.counters.usage([charge.key for charge, _ in priced])
-        verdicts = []
-        for charge, applied in priced:
-            used = found[charge.key]
-            told = used if _administers(call) or applied.limit.level in PRIVATE_LEVELS else Usage()
-            allowed = (
-                applied.limit.shadow
-                or used.committed + used.reserved + charge.amount <= applied.limit.value
-            )
-            usage = _usage(
-                charge.key if told is used else f"{applied.limit.metric}:{applied.limit.level}",
-                _public(applied, call),
-                told,
-            )
-            verdicts.append(
-                quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed)
-            )
+        verdicts = [
+            _verdict(call, charge, applied, found[charge.key]) for charge, applied in priced
+        ]
         expands = deltas.expands_itself(binding, change) and bool(
             refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
         )
@@ -283,6 +270,21 @@ def _public(applied: Applied, call: Call) -> Limit:
     if _administers(call) or limit.level in PRIVATE_LEVELS:
         return limit
     return Limit(limit.metric, limit.level, "", limit.value, shadow=limit.shadow)
+
+
+def _verdict(call: Call, charge: Charge, applied: Applied, used: Usage) -> quota_pb2.QuotaVerdict:
+    """Whether a limit lets a charge pass; who may not know how much is used is told none of it."""
+    shows = _administers(call) or applied.limit.level in PRIVATE_LEVELS
+    usage = _usage(
+        charge.key if shows else f"{applied.limit.metric}:{applied.limit.level}",
+        _public(applied, call),
+        used if shows else Usage(),
+    )
+    allowed = (
+        applied.limit.shadow
+        or used.committed + used.reserved + charge.amount <= applied.limit.value
+    )
+    return quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed)
 
 
 def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
