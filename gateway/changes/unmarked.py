@@ -11,7 +11,7 @@ RPC is named but the one filter that CBR cannot apply for us.
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from cbrgateway.v1 import types_pb2, vault_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -28,7 +28,8 @@ _NO_MARK: Final = "-"
 _DESCRIPTION: Final = re.compile(rf"{MARKER} [A-Za-z0-9_.-]{{1,128}}")
 _STRUCT: Final = "google.protobuf.Struct"
 
-Clear = Callable[[Any], None]
+Clear = Callable[[Any, Any], None]
+"""Takes the marks out of a field; is given the message and the field's value."""
 
 Request = TypeVar("Request", bound=Message)
 
@@ -45,9 +46,15 @@ def unmarked(message: Request) -> Request:
 
 def clear(message: Message) -> None:
     """Takes the marks out of a message."""
-    for name, singular, act in _plan(message.DESCRIPTOR):
-        if message.HasField(name) if singular else getattr(message, name):
-            act(message)
+    _clear_each((message,), cast("Descriptor", message.DESCRIPTOR))
+
+
+def _clear_each(messages: Iterable[Message], descriptor: Descriptor) -> None:
+    plan = _plan(descriptor)
+    for message in messages:
+        for name, singular, act in plan:
+            if (value := getattr(message, name)) and (not singular or message.HasField(name)):
+                act(message, value)
 
 
 @cache
@@ -65,18 +72,17 @@ def _plan(descriptor: Descriptor) -> tuple[tuple[str, bool, Clear], ...]:
 
 def _act(fd: FieldDescriptor) -> Clear | None:
     if (plain := _plain(fd)) is not None:
-        return lambda message: plain(getattr(message, fd.name))
+        return plain
     if _is_text(fd):
-        return lambda message: (
-            message.ClearField(fd.name)
-            if _DESCRIPTION.fullmatch(getattr(message, fd.name))
-            else None
+        return lambda message, text: (
+            message.ClearField(fd.name) if _DESCRIPTION.fullmatch(text) else None
         )
-    if fd.message_type is None or not _reaches(fd.message_type, frozenset()):
+    inside = fd.message_type
+    if inside is None or not _reaches(inside, frozenset()):
         return None
-    return lambda message: _each(
-        getattr(message, fd.name) if fd.is_repeated else (getattr(message, fd.name),)
-    )
+    if fd.is_repeated:
+        return lambda _message, values: _clear_each(values, inside)
+    return lambda _message, value: _clear_each((value,), inside)
 
 
 def _plain(fd: FieldDescriptor) -> Clear | None:
@@ -90,11 +96,6 @@ def _plain(fd: FieldDescriptor) -> Clear | None:
 
 def _is_text(fd: FieldDescriptor) -> bool:
     return bool(fd.name == "description" and fd.type == fd.TYPE_STRING)
-
-
-def _each(messages: Iterable[Message]) -> None:
-    for message in messages:
-        clear(message)
 
 
 def _reaches(descriptor: Descriptor, above: frozenset[str]) -> bool:
@@ -114,19 +115,19 @@ def _reaches(descriptor: Descriptor, above: frozenset[str]) -> bool:
     )
 
 
-def _drop(tags: MutableSequence[types_pb2.Tag]) -> None:
+def _drop(_message: Message, tags: MutableSequence[types_pb2.Tag]) -> None:
     for index in reversed(range(len(tags))):
         if tags[index].key == MARKER:
             del tags[index]
 
 
-def _find_nothing(filters: Iterable[vault_pb2.TagFilter]) -> None:
+def _find_nothing(_message: Message, filters: Iterable[vault_pb2.TagFilter]) -> None:
     for each in filters:
         if each.key == MARKER:
             each.values[:] = [_NO_MARK]
 
 
-def _clear_struct(struct: Struct) -> None:
+def _clear_struct(_message: Message, struct: Struct) -> None:
     for key in list(struct.fields):
         if _is_mark(struct.fields[key]):
             del struct.fields[key]
@@ -136,7 +137,7 @@ def _clear_struct(struct: Struct) -> None:
 
 def _clear_value(value: Value) -> None:
     if value.HasField("struct_value"):
-        _clear_struct(value.struct_value)
+        _clear_struct(value, value.struct_value)
     elif value.HasField("list_value"):
         items = value.list_value.values
         for index in reversed(range(len(items))):

@@ -100,8 +100,10 @@ class Page:
         return answer
 
     def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
-        found = found.first(_fitting(found.rows))
         _fill(response, self.binding, found.rows, total)
+        if response.ByteSize() > _MAX_BYTES:
+            found = found.first(_fitting(found.rows))
+            _fill(response, self.binding, found.rows, total)
         response.ClearField("next_page_token")
         if not found.ended:
             response.next_page_token = self.token(found.place(self.place.trail))

@@ -63,6 +63,8 @@ def row_id(row: Row) -> str:
     if isinstance(row, UnreadableRow):
         return row.id or row.digest
     names = identity(cast("Descriptor", row.DESCRIPTOR))
+    if len(names) == 1:
+        return str(getattr(row, names[0]))
     return "\0".join([getattr(row, name) for name in names])
 
 

@@ -26,8 +26,8 @@ class Way(Protocol):
     def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
         """The window after one with these rows."""
 
-    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:
-        """Where the row with that index is."""
+    def cursors(self, window: Cursor, rows: Sequence[Row], which: range) -> Sequence[Cursor]:
+        """Where the rows with these indices are."""
 
     def first(self, window: Cursor) -> int | None:
         """The place in the whole list of a window's first row, if the way knows it."""
@@ -62,8 +62,8 @@ class _ByRow:
     def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
         return int(window) + len(rows)
 
-    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:  # noqa: ARG002
-        return int(window) + index + 1
+    def cursors(self, window: Cursor, rows: Sequence[Row], which: range) -> Sequence[Cursor]:  # noqa: ARG002
+        return range(int(window) + which.start + 1, int(window) + which.stop + 1)
 
     def first(self, window: Cursor) -> int | None:
         return int(window)
@@ -95,8 +95,8 @@ class _ByNumber:
     def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:  # noqa: ARG002
         return int(window) + 1
 
-    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:  # noqa: ARG002
-        return window
+    def cursors(self, window: Cursor, rows: Sequence[Row], which: range) -> Sequence[Cursor]:  # noqa: ARG002
+        return [window] * len(which)
 
     def first(self, window: Cursor) -> int | None:
         return None if window else 0
@@ -129,10 +129,10 @@ class _ByMarker:
         return {"limit": limit, "marker": window} if window else {"limit": limit}
 
     def following(self, window: Cursor, rows: Sequence[Row]) -> Cursor:
-        return self.cursor(window, rows, len(rows))
+        return next(filter(None, map(marker_of, reversed(rows))), window)
 
-    def cursor(self, window: Cursor, rows: Sequence[Row], index: int) -> Cursor:
-        return next(filter(None, map(marker_of, reversed(rows[:index]))), window)
+    def cursors(self, window: Cursor, rows: Sequence[Row], which: range) -> Sequence[Cursor]:
+        return [self.following(window, rows[:index]) for index in which]
 
     def first(self, window: Cursor) -> int | None:
         return None if window else 0

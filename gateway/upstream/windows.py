@@ -81,10 +81,9 @@ class Seen:
     def rows(self) -> Sequence[Row]:
         return self.window.rows
 
-    def cursors(self, first: int, last: int) -> list[Cursor]:
+    def cursors(self, first: int, last: int) -> Sequence[Cursor]:
         """Where the rows with these indices are."""
-        cursor, at, rows = WAYS[self.way].cursor, self.at, self.window.rows
-        return [cursor(at, rows, index) for index in range(first, last)]
+        return WAYS[self.way].cursors(self.at, self.window.rows, range(first, last))
 
     def counted_to_end(self, *, expected: bool = False) -> bool:
         """Whether nothing follows by CBR's count.
