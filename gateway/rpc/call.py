@@ -12,6 +12,7 @@ from gateway.ids import new_id
 from gateway.limits.limits import Scope
 from gateway.limits.slots import ConcurrencySlots
 from gateway.tenants import Principal, Project, Snapshot
+from gateway.upstream.account import Account
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
 
@@ -33,6 +34,12 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     principal: Principal | None = None
     project: Project | None = None
+    account: Account = field(init=False)
+    """The way into the project."""
+    quota_scope: Scope = field(init=False)
+    """Whose limits count."""
+    scope: str = field(init=False)
+    """Names the tenant and project, for page tokens."""
     slots: ConcurrencySlots | None = None
     """What the call occupies under limits of concurrency."""
     trailers: dict[str, str] = field(default_factory=dict)
@@ -50,23 +57,6 @@ class Call:
     """To be told when the stream was opened, and after each message."""
     observers: tuple[ChangeObserver, ...] = ()
     """Who must hear of the change, if the call is one."""
-
-    @property
-    def quota_scope(self) -> Scope:
-        """Whose limits count."""
-        assert self.principal is not None
-        assert self.project is not None
-        tenant = self.principal.tenant.id
-        return Scope(
-            self.project.credential, tenant, self.project.key, f"{tenant}/{self.principal.id}"
-        )
-
-    @property
-    def scope(self) -> str:
-        """Names the tenant and project, for page tokens."""
-        assert self.principal is not None
-        assert self.project is not None
-        return f"{self.principal.tenant.id}/{self.project.id}"
 
     def note_upstream(self, facts: UpstreamFacts) -> None:
         """Keeps what is known of the calls to CBR, for the call's line in the log."""

@@ -31,7 +31,7 @@ class Forward:
 
     async def carry_out(self, call: Call, request: Message) -> Message:
         assert call.project is not None
-        account = call.snapshot.accounts[call.project.key]
+        account = call.account
         if call.binding.reads:
             seen = views.view(request)
             reply = await self.client.read(

@@ -39,7 +39,7 @@ from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
-from gateway.tenants import Current, Principal, Snapshot
+from gateway.tenants import Current, Principal, Seat, Snapshot
 from gateway.upstream.declaration import Binding
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -174,10 +174,19 @@ async def identified(call: Call, context: Context) -> None:
     read, counted or recorded for it.
     """
     metadata = _metadata(context)
-    call.principal = await _principal(call.snapshot, context, metadata)
-    call.log_fields["tenant"] = call.principal.tenant.id
-    call.project = identity.choose_project(call.principal, call.binding, metadata)
-    call.snapshot.accounts[call.project.key].flavor.check(call.binding)
+    principal = await _principal(call.snapshot, context, metadata)
+    call.principal, tenant = principal, principal.tenant.id
+    call.log_fields["tenant"] = tenant
+    named = (tenant, principal.id, *[value for key, value in metadata if key == identity.PROJECT])
+    seat = call.snapshot.seats.get(named)
+    if seat is None or call.binding.rpc not in seat.allowed:
+        call.project = identity.choose_project(principal, call.binding, metadata)
+        account = call.snapshot.accounts[call.project.key]
+        account.flavor.check(call.binding)
+        seat = call.snapshot.seats.setdefault(named, Seat.of(principal, call.project, account))
+        seat.allowed.add(call.binding.rpc)
+    call.project, call.account = seat.project, seat.account
+    call.quota_scope, call.scope = seat.quota_scope, seat.page_scope
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:

@@ -5,6 +5,7 @@ from gateway.tenants.directory import Principal, TenantDirectory, key_hash, new_
 from gateway.tenants.grant import Grant
 from gateway.tenants.identifiers import Identifier
 from gateway.tenants.issuer import IssuerSettings
+from gateway.tenants.seat import Seat
 from gateway.tenants.snapshot import Current, Snapshot
 from gateway.tenants.tenant import ApiKey, Project, Tenant
 from gateway.tenants.token import Issuer
@@ -19,6 +20,7 @@ __all__ = [
     "IssuerSettings",
     "Principal",
     "Project",
+    "Seat",
     "Snapshot",
     "Tenant",
     "TenantDirectory",

@@ -4,9 +4,10 @@ A call keeps the snapshot that it began with.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.tenants.directory import TenantDirectory
+from gateway.tenants.seat import Seat
 from gateway.upstream.account import Account
 
 
@@ -22,6 +23,10 @@ class Snapshot:
     directory: TenantDirectory
     accounts: Mapping[str, Account]
     """By `Project.key`."""
+    seats: dict[tuple[str | bytes, ...], Seat] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """Those that calls have had: by the tenant, the principal, and the project as calls name it."""
 
 
 class Current:

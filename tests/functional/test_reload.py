@@ -262,6 +262,24 @@ async def test_state_of_an_unchanged_credential_lives_on(site: Site) -> None:
     assert site.app.current.snapshot.accounts[SECOND].auth is before
 
 
+async def test_nothing_that_a_call_was_allowed_outlives_its_configuration(site: Site) -> None:
+    caller = site.caller("key-a")
+    await caller.ok(RPC)
+    assert {seat.project.id for seat in site.app.current.snapshot.seats.values()} == {FIRST}
+    before = tenant("a", FIRST, "key-a")
+    assert site.app.reloader is not None
+
+    site.write(a=before.replace(FIRST, SECOND))
+    await site.app.reloader.reload()
+    await caller.ok(RPC)
+    assert {seat.project.id for seat in site.app.current.snapshot.seats.values()} == {SECOND}
+
+    site.write(a=before.replace('"role": "operator"', '"permissions": ["cbr:vaults:get"]'))
+    await site.app.reloader.reload()
+    assert (await caller.fails(RPC)).reason == "PERMISSION_MISSING"
+    assert not site.app.current.snapshot.seats
+
+
 async def test_a_lost_directory_keeps_the_old_configuration(site: Site) -> None:
     with contextlib.suppress(FileNotFoundError):
         (site.folder / "tenants").rename(site.folder / "elsewhere")

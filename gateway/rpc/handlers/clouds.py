@@ -29,8 +29,7 @@ class CloudHandlers:
     async def get_cloud_features(
         self, call: Call, _request: feature_pb2.GetCloudFeaturesRequest
     ) -> Message:
-        assert call.project is not None
-        account = call.snapshot.accounts[call.project.key]
+        account = call.account
         flavor = account.flavor
         return feature_pb2.GetCloudFeaturesResponse(
             flavor=flavor.key,

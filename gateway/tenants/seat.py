@@ -1,0 +1,31 @@
+"""A caller at one of its projects: what follows from one configuration alone, worked out once for
+all of its calls there.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from gateway.limits.limits import Scope
+from gateway.tenants.directory import Principal
+from gateway.tenants.tenant import Project
+from gateway.upstream.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """`quota_scope`: whose limits count. `page_scope`: names the tenant and project, for page
+    tokens. `allowed`: the RPCs that were found to be allowed, and there in the project's cloud.
+    """
+
+    project: Project
+    account: Account
+    quota_scope: Scope
+    page_scope: str
+    allowed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, principal: Principal, project: Project, account: Account) -> Self:
+        tenant = principal.tenant.id
+        who = f"{tenant}/{principal.id}"
+        scope = Scope(project.credential, tenant, project.key, who)
+        return cls(project, account, scope, f"{tenant}/{project.id}")
