@@ -139,6 +139,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     """
     async with contextlib.AsyncExitStack() as stack:
         observed = Observed(config)
+        stack.push_async_callback(observed.aclose)
         way = await _way(stack, config, observed)
         opened = await stack.enter_async_context(open_store(config.state, way.clock))
         store = observed.measured(opened)

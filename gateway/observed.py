@@ -1,10 +1,11 @@
-"""What a gateway tells of itself over HTTP: the metrics and the admin port, joined with the parts
-that they look at.
+"""What a gateway tells of itself: metrics, traces and the admin port, joined with the parts that
+they look at.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.admin.port import admin_port
 from gateway.admin.probes import Check, Finding, store_answers
@@ -26,12 +27,16 @@ from gateway.rpc.server import Servers
 from gateway.snapshots import Snapshots
 from gateway.state import Store
 from gateway.tenants import Current
+from gateway.tracing.settings import TracingSettings
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.client import Client
 from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
 from gateway.watch.hub import Hub
+
+if TYPE_CHECKING:
+    from gateway.tracing.opening import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,15 @@ class Observed:
         self.upstream: UpstreamMeter = (
             self._metrics.upstream if self._metrics else NoUpstreamMeter()
         )
+        self._tracing = _tracing(config.tracing) if config.tracing else None
+        if self._tracing:
+            self.calls = self._tracing.calls(self.calls)
+            self.upstream = self._tracing.attempts(self.upstream)
+
+    async def aclose(self) -> None:
+        """Sends the last traces."""
+        if self._tracing:
+            await self._tracing.aclose()
 
     def measured(self, store: Store) -> Store:
         return self._metrics.records.measured(store) if self._metrics else store
@@ -109,7 +123,8 @@ class Observed:
 
     async def _parts(self, parts: Observables) -> Parts:
         config, snapshots, reloader = self._config, parts.snapshots, parts.reloader
-        files = config.server.tls, config.upstream.transport, config.audit, config.events
+        others = config.audit, config.events, config.tracing
+        files = config.server.tls, config.upstream.transport, *others
         budgets = parts.client.factory.budgets
         return Parts(
             parts.store,
@@ -128,6 +143,14 @@ class Observed:
             projects=lambda: parts.current.snapshot.accounts,
             sinks=parts.sinks,
         )
+
+
+def _tracing(settings: TracingSettings) -> "Tracing":
+    from gateway.tracing.opening import (  # noqa: PLC0415 - its library is loaded where it is used
+        Tracing,
+    )
+
+    return Tracing(settings)
 
 
 def _tenants(config: Config) -> list[str]:

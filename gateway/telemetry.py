@@ -48,6 +48,9 @@ CALL_FIELDS: Final[ContextVar[Mapping[str, object] | None]] = ContextVar(
 )
 """Of the call whose work is under way: every line that is written meanwhile has them."""
 
+TRACE_ID: Final[ContextVar[str]] = ContextVar("trace_id", default="")
+"""Of the trace in which that call is recorded; empty where there is none."""
+
 
 class LogSettings(BaseModel):
     """How much is logged, and in which form."""

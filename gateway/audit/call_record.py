@@ -131,6 +131,7 @@ class Activity:
     level: Level
     resources: tuple[tuple[str, str], ...] = ()
     request_id: str = ""
+    trace_id: str = ""
     request: Any = None
     response: Any = None
     replayed: bool = False
@@ -217,6 +218,7 @@ class Activity:
             level=self.level.word,
             authentication=self.caller.authentication,
             request_id=self.request_id,
+            trace_id=self.trace_id,
             replayed=self.replayed,
             quota=self.quota,
             fate=self.fate,

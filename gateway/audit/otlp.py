@@ -122,6 +122,7 @@ def _record(line: bytes) -> LogRecord:
         severity_number=number,
         severity_text=text,
         event_name=unmapped["event"],
+        trace_id=bytes.fromhex(unmapped.get("trace_id", "")),
         body=body,
         attributes=_attributes(known),
     )

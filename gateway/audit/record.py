@@ -226,7 +226,7 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
 
-    `quota`: allowed or refused.
+    `quota`: allowed or refused. `trace_id`: of the call's OpenTelemetry trace.
     """
 
     stage: str
@@ -234,6 +234,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     level: str = ""
     authentication: str = ""
     request_id: str = ""
+    trace_id: str = ""
     replayed: bool = False
     quota: str = ""
     fate: str = ""

@@ -29,6 +29,7 @@ from gateway.secret import SecretReference
 from gateway.state import StoreSettings
 from gateway.telemetry import LogSettings
 from gateway.tenants import IssuerSettings, Tenant
+from gateway.tracing.settings import TracingSettings
 from gateway.upstream.settings import UpstreamSettings
 from gateway.watch.settings import WatchSettings
 
@@ -66,6 +67,9 @@ class Config(BaseModel):
     )
     metrics: MetricsSettings = Field(
         default_factory=MetricsSettings, description="What is counted for Prometheus."
+    )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Traces, for an OpenTelemetry collector."
     )
     upstream: UpstreamSettings = Field(
         description="The cloud: its regions and the credentials for it."

@@ -16,6 +16,7 @@ from gateway.audit.settings import AuditSettings
 from gateway.config.problems import KeyPath
 from gateway.events.settings import EventSettings
 from gateway.rpc.settings import TlsSettings
+from gateway.tracing.settings import TracingSettings
 from gateway.upstream.http import TransportSettings
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def out_of_service(
     transport: TransportSettings,
     audit: AuditSettings,
     events: EventSettings,
+    tracing: TracingSettings | None,
+    *,
     now: dt.datetime,
 ) -> Found:
     """Key path and sentence for each certificate that clients or servers would refuse at `now`
@@ -43,6 +46,7 @@ def out_of_service(
             ("events", "sinks", i, "ca_file"): (sink.ca_file, True)
             for i, sink in enumerate(events.sinks)
         },
+        ("tracing", "ca_file"): (tracing.ca_file if tracing else None, True),
     }
     if tls is not None:
         yield from _chain_problems(tls.certificate_file, ("server", "tls", "certificate_file"), now)
@@ -56,6 +60,7 @@ def expiries(
     transport: TransportSettings,
     audit: AuditSettings,
     events: EventSettings,
+    tracing: TracingSettings | None,
 ) -> dict[str, float]:
     """When what each setting names stops to serve, in seconds since 1970: the first certificate of
     a chain, the last authority of a bundle. Files that cannot be read are left out.
@@ -66,6 +71,7 @@ def expiries(
         "upstream.transport.ca_file": (transport.ca_file, max),
         "audit.otlp.ca_file": (audit.otlp.ca_file if audit.otlp else None, max),
         **{f"events.sinks.{sink.name}.ca_file": (sink.ca_file, max) for sink in events.sinks},
+        "tracing.ca_file": (tracing.ca_file if tracing else None, max),
     }
     found = {}
     for setting, (file, one) in files.items():

@@ -23,10 +23,9 @@ from gateway.events.types import (
     RefusedData,
     moment,
 )
-from gateway.rpc.call import Call, CallMeter
+from gateway.rpc.call import Call, CallMeter, Context
 from gateway.state import OPEN, OperationStore, StoreDown
 from gateway.upstream.change_observer import ChangeResult
-from gateway.upstream.declaration import Binding
 
 _MOST: Final = 1000
 """What waits to be put; of more the newest are lost, and the log says so."""
@@ -173,8 +172,8 @@ class Meters:
     counting: CallMeter
     on_end: Callable[[Call], None]
 
-    def started(self, binding: Binding) -> None:
-        self.counting.started(binding)
+    def started(self, call: Call, context: Context) -> None:
+        self.counting.started(call, context)
 
     def ended(self, call: Call) -> None:
         self.counting.ended(call)
@@ -183,5 +182,5 @@ class Meters:
         except Exception:
             log.exception("the end of a call could not be told")
 
-    def unknown_rpc(self, outcome: str, reason: str) -> None:
-        self.counting.unknown_rpc(outcome, reason)
+    def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None:
+        self.counting.unknown_rpc(outcome, reason, context)

@@ -20,6 +20,7 @@ BRIEF_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 
 class _Seen(NamedTuple):
     call_id: str
+    trace_id: str
     seconds: float
     at: float
 
@@ -35,13 +36,15 @@ class Durations:
         self._seen: list[_Seen | None] = [None] * len(self._counts)
         self.seconds = 0.0
 
-    def add(self, seconds: float, call_id: str = "") -> None:
-        """`call_id`: the call that it was, as an example of its bucket."""
+    def add(self, seconds: float, call_id: str = "", trace_id: str = "") -> None:
+        """`call_id`, `trace_id`: what it was, as an example of its bucket; one with a trace stays
+        until the next one.
+        """
         i = bisect_left(self._bounds, seconds)
         self._counts[i] += 1
         self.seconds += seconds
-        if call_id:
-            self._seen[i] = _Seen(call_id, seconds, time.time())
+        if trace_id or (call_id and ((seen := self._seen[i]) is None or not seen.trace_id)):
+            self._seen[i] = _Seen(call_id, trace_id, seconds, time.time())
 
     def buckets(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         """Bound, how many were not longer, and an example."""
@@ -49,6 +52,11 @@ class Durations:
         return [
             (bound, count)
             if seen is None
-            else (bound, count, Exemplar({"request_id": seen.call_id}, seen.seconds, seen.at))
+            else (bound, count, Exemplar(_labels(seen), seen.seconds, seen.at))
             for bound, count, seen in zip(bounds, accumulate(self._counts), self._seen, strict=True)
         ]
+
+
+def _labels(seen: _Seen) -> dict[str, str]:
+    known = {"request_id": seen.call_id, "trace_id": seen.trace_id}
+    return {name: value for name, value in known.items() if value}

@@ -16,7 +16,8 @@ from gateway.metrics.family import Family
 from gateway.metrics.labels import Labels
 from gateway.metrics.readings import Readings
 from gateway.reasons import REASONS, reason_name
-from gateway.rpc.call import Call
+from gateway.rpc.call import Call, Context
+from gateway.telemetry import TRACE_ID
 from gateway.upstream.declaration import Binding
 
 _RPC: Final = ("grpc_type", "grpc_service", "grpc_method")
@@ -30,7 +31,8 @@ HANDLED: Final = Family(
 HANDLING: Final = Family(
     "grpc_server_handling_seconds",
     "histogram",
-    "How long calls took; a stream, until it ended. Exemplars name the call: `request_id`.",
+    "How long calls took; a stream, until it ended. Exemplars name the call: `request_id`,"
+    " and `trace_id` where its trace is recorded.",
     _RPC,
 )
 IN_FLIGHT: Final = Family("cbr_calls_in_flight", "gauge", "Calls under way, streams included.")
@@ -76,22 +78,23 @@ class ServerMetrics:
         self._in_flight = 0
         readings.add(self._read)
 
-    def started(self, binding: Binding) -> None:
+    def started(self, call: Call, context: Context) -> None:  # noqa: ARG002 - of a CallMeter
         self._in_flight += 1
+        binding = call.binding
         (self._rpcs.get(binding.rpc) or self._rpc(binding)).started += 1
 
     def ended(self, call: Call) -> None:
         self._in_flight -= 1
         rpc = self._rpcs[call.binding.rpc]
         rpc.handled[call.outcome] += 1
-        rpc.durations.add(time.monotonic() - call.started, call.id)
+        rpc.durations.add(time.monotonic() - call.started, call.id, TRACE_ID.get())
         tenant = call.principal.tenant.id if call.principal is not None else ""
         self._of_tenants[tenant, call.outcome] += 1
         if call.reason:
             self._errors[call.reason] += 1
             self._refused(call.violations)
 
-    def unknown_rpc(self, outcome: str, reason: str) -> None:
+    def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None:  # noqa: ARG002 - as above
         """Of all RPCs that do not exist together, since callers choose their names."""
         rpc = self._rpcs.setdefault(_UNKNOWN, _Rpc(("unary", _UNKNOWN, _UNKNOWN)))
         rpc.started += 1

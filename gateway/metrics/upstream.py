@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 from gateway.metrics.durations import SECONDS, Durations
 from gateway.metrics.family import Family
 from gateway.metrics.readings import Readings
+from gateway.telemetry import TRACE_ID
 from gateway.upstream.breaker import Level
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
@@ -32,7 +33,7 @@ ATTEMPTS: Final = Family(
 ATTEMPT: Final = Family(
     "cbr_upstream_attempt_seconds",
     "histogram",
-    "How long these took, the wait for a connection included.",
+    "How long these took, the wait for a connection included. Exemplars: `trace_id`.",
     ("host", "operation"),
 )
 CHANGES: Final = Family(
@@ -114,12 +115,21 @@ class UpstreamMetrics:
         self._changes = Counter(dict.fromkeys((each.name for each in ChangeResult), 0))
         readings.add(self._read)
 
-    def attempted(self, target: Target, attempt: Attempt | None, seconds: float) -> None:
+    def attempted(
+        self,
+        target: Target,
+        attempt: Attempt | None,
+        seconds: float,
+        *,
+        method: str,  # noqa: ARG002 - of an UpstreamMeter
+        path: str,  # noqa: ARG002
+        resent: int,  # noqa: ARG002
+    ) -> None:
         where = target.endpoint, target.operation
         operation = self._operations.get(where)
         if operation is None:
             operation = self._operations[where] = _Operation()
-        operation.durations.add(seconds)
+        operation.durations.add(seconds, trace_id=TRACE_ID.get())
         if attempt is None:
             operation.attempts[_CANCELLED, None] += 1
         else:

@@ -228,6 +228,7 @@ class Trail:
             level=level,
             resources=_resources(call),
             request_id=str(getattr(call.request, "request_id", "")),
+            trace_id=call.trace_id,
             request=(
                 audit.redactor.message(call.request)
                 if shows_request and call.request is not None

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+import grpc
 from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts, Violation
@@ -15,6 +16,8 @@ from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.account import Account
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Call:
     Apart from the call, since timers and connections outlive it and keep these.
     """
     started: float = field(default_factory=time.monotonic)
+    trace_id: str = ""
+    """Of the trace that it belongs to, if it is known."""
     principal: Principal | None = None
     project: Project | None = None
     account: Account = field(init=False)
@@ -64,13 +69,16 @@ class Call:
 
 
 class CallMeter(Protocol):
-    """Counts calls. Takes next to no time, and raises nothing."""
+    """Hears of calls, to count or to trace them. Takes next to no time, and raises nothing.
 
-    def started(self, binding: Binding) -> None: ...
+    `started` and `ended` of a call are called in the same context.
+    """
+
+    def started(self, call: Call, context: Context) -> None: ...
 
     def ended(self, call: Call) -> None: ...
 
-    def unknown_rpc(self, outcome: str, reason: str) -> None:
+    def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None:
         """A call of an RPC that does not exist."""
         ...
 
@@ -78,11 +86,11 @@ class CallMeter(Protocol):
 class NoCallMeter:
     """Counts nothing."""
 
-    def started(self, binding: Binding) -> None: ...
+    def started(self, call: Call, context: Context) -> None: ...
 
     def ended(self, call: Call) -> None: ...
 
-    def unknown_rpc(self, outcome: str, reason: str) -> None: ...
+    def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None: ...
 
 
 Handler = Callable[[Call, Message], Awaitable[Message]]

@@ -22,8 +22,8 @@ from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.reasons import reason_name
 from gateway.rpc.audited import unknown_rpc
-from gateway.rpc.call import Call, Handler
-from gateway.rpc.pipeline import Context, Serving, identified_again, served
+from gateway.rpc.call import Call, Context, Handler
+from gateway.rpc.pipeline import Serving, identified_again, served
 from gateway.rpc.status import to_status
 from gateway.upstream.catalog import Catalog
 
@@ -156,7 +156,9 @@ class _Unknown(grpc.GenericRpcHandler):
             code=code_pb2.Code.Name(error.code),
             reason=reason_name(error.reason),
         )
-        self._serving.meter.unknown_rpc(code_pb2.Code.Name(error.code), reason_name(error.reason))
+        self._serving.meter.unknown_rpc(
+            code_pb2.Code.Name(error.code), reason_name(error.reason), context
+        )
         unknown_rpc(self._serving.recorder, rpc[:_MAX_NAME], call_id, context)
         status = rpc_status.to_status(to_status(error, call_id))
         await context.abort(

@@ -11,7 +11,7 @@ From the outside to the inside:
                 ends
     read        its request, which has so much time to arrive
 
-Around all of them the call is counted for the metrics, whatever its end. One function has all of
+Around all of them the call is counted and traced, whatever its end. One function has all of
 this, from top to bottom: a context manager for each stage would cost more than what it does.
 """
 
@@ -36,13 +36,11 @@ from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.arrival import arrived
 from gateway.rpc.audited import Recorder, audited
-from gateway.rpc.call import Call, CallMeter
+from gateway.rpc.call import Call, CallMeter, Context
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
 from gateway.tenants import Current, Principal, Seat, Snapshot
 from gateway.upstream.declaration import Binding
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -70,7 +68,7 @@ def served(
     async def serve(_requests: object, context: Context) -> bytes | None:
         answer: bytes | None = None
         call = Call(binding, context.time_remaining(), serving.current.snapshot)
-        serving.meter.started(binding)
+        serving.meter.started(call, context)
         logging = _logged_as(call)
         trail = audited(call, serving.recorder, context)
         try:

@@ -59,7 +59,12 @@ async def attempt(
         took_s = clock.monotonic() - began
         call.attempt_ended(before, took_s)
         call.route.meter.attempted(
-            call.target, call.last if call.last is not NOT_SENT else None, took_s
+            call.target,
+            call.last if call.last is not NOT_SENT else None,
+            took_s,
+            method=call.binding.method,
+            path=call.binding.path,
+            resent=call.attempts - 1,
         )
         passage.settle(verdict)
     return applied.generation, message

@@ -21,6 +21,7 @@ from gateway.upstream.meter import NoUpstreamMeter, UpstreamMeter
 from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.target import Target
 
+_PATH: Final = "/v3/auth/tokens"
 _TIMEOUT_S: Final = 10.0
 _REFRESH_AT: Final = 0.8
 _REFRESH_JITTER: Final = 0.05
@@ -66,7 +67,7 @@ class Iam:
         meter: UpstreamMeter | None = None,
     ) -> None:
         self._user = user
-        self._url = f"{endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=x"
+        self._url = f"{endpoint.rstrip('/')}{_PATH}?nocatalog=x"
         self._transport = transport
         self._breakers = breakers
         self._endpoint = endpoint
@@ -110,7 +111,8 @@ class Iam:
             ) from error
         finally:
             passage.settle(verdict)
-            self._meter.attempted(target, attempt, self._clock.monotonic() - began)
+            took_s = self._clock.monotonic() - began
+            self._meter.attempted(target, attempt, took_s, method="POST", path=_PATH, resent=0)
         return response
 
     def _request(self, project_id: str) -> HttpRequest:

@@ -1,4 +1,4 @@
-"""Who counts what goes to the cloud."""
+"""Who counts and traces what goes to the cloud."""
 
 from typing import Protocol
 
@@ -10,8 +10,21 @@ from gateway.upstream.target import Target
 class UpstreamMeter(Protocol):
     """Takes next to no time, and raises nothing."""
 
-    def attempted(self, target: Target, attempt: Attempt | None, seconds: float) -> None:
-        """One request has ended; None: it was cut short."""
+    def attempted(
+        self,
+        target: Target,
+        attempt: Attempt | None,
+        seconds: float,
+        *,
+        method: str,
+        path: str,
+        resent: int,
+    ) -> None:
+        """One request has ended; None: it was cut short.
+
+        `path`: with the names of its variables. `resent`: how many went before it for the same
+        call.
+        """
         ...
 
     def changed(self, result: ChangeResult) -> None:
@@ -22,6 +35,15 @@ class UpstreamMeter(Protocol):
 class NoUpstreamMeter:
     """Counts nothing."""
 
-    def attempted(self, target: Target, attempt: Attempt | None, seconds: float) -> None: ...
+    def attempted(
+        self,
+        target: Target,
+        attempt: Attempt | None,
+        seconds: float,
+        *,
+        method: str,
+        path: str,
+        resent: int,
+    ) -> None: ...
 
     def changed(self, result: ChangeResult) -> None: ...

@@ -1,0 +1,101 @@
+"""Where traces go, and how many."""
+
+import re
+from importlib.util import find_spec
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gateway.rpc.settings import ReadableFile
+from gateway.secret import SecretReference
+
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
+_LIBRARIES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
+
+
+def _collector(text: str) -> str:
+    where = urlsplit(text)
+    try:
+        _ = where.port
+    except ValueError as error:
+        raise ValueError(
+            "is no address of a collector: its port is no number. Write it as"
+            " https://collector.example.com:4318"
+        ) from error
+    if (
+        where.scheme not in {"http", "https"}
+        or not where.hostname
+        or where.query
+        or where.fragment
+        or where.username
+    ):
+        raise ValueError(
+            "is no address of a collector. Write it as https://collector.example.com:4318, or"
+            " http:// for plain text"
+        )
+    return text
+
+
+def _header(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError(
+            f"has no name of an HTTP header: {name!r}. Use letters, digits and -, such as"
+            " Authorization"
+        )
+    return name
+
+
+def _installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class TracingSettings(BaseModel):
+    """Traces of calls and of requests to CBR. They are on where this part is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    endpoint: Annotated[str, AfterValidator(_collector)] = Field(
+        description=(
+            "Address of the OTLP/HTTP receiver of an OpenTelemetry collector:"
+            " https://host:4318, or http:// for plain text. `/v1/traces` is added."
+        )
+    )
+    ca_file: ReadableFile | None = Field(
+        default=None,
+        description="PEM file of the authorities of its certificate. Unset: the usual ones.",
+    )
+    headers: dict[Annotated[str, AfterValidator(_header)], SecretReference] = Field(
+        default_factory=dict,
+        description="Headers of each request, such as `Authorization`: a secret by name.",
+    )
+    sample_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description=(
+            "Which part of the traces that begin here is recorded: 0.01 is one in a hundred."
+        ),
+    )
+    parent_based: bool = Field(
+        default=True,
+        description=(
+            "Record a call that belongs to a caller's trace if, and only if, the caller records"
+            " it. Off: `sample_ratio` decides for every trace."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _sendable(self) -> Self:
+        if not all(map(_installed, _LIBRARIES)):
+            raise ValueError(
+                "needs the OpenTelemetry SDK. Install the extra: pip install 'cbr-gateway[otel]'"
+            )
+        if self.ca_file is not None and not self.endpoint.startswith("https"):
+            raise ValueError(
+                "has a ca_file and an endpoint in plain text. Begin the endpoint with https://"
+            )
+        return self
