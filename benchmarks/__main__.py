@@ -23,7 +23,7 @@ _RESULTS = Path(__file__).parent / "results"
 @click.option(
     "--only",
     type=click.Choice(tuple(slices.ROWS)),
-    help="One row against the bare echo, in slices that take turns, in under a minute.",
+    help="One row against what it is held against, in slices that take turns, in under a minute.",
 )
 def main(*, quick: bool, only: str | None) -> None:
     """Measure the gateway against what a caller would otherwise do.

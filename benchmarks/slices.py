@@ -21,6 +21,7 @@ from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
 
 ECHO: Final = "echo"
 PLAIN, EVERYTHING = "gateway", "everything on"
+UNRECORDED, RECORDED = "traced, none recorded", "traced, all recorded"
 _SETTLE_S: Final = 0.1
 _MEASURE_S: Final = 0.3
 _FOR_S: Final = 40.0
@@ -29,13 +30,14 @@ _FOR_S: Final = 40.0
 @dataclass(frozen=True, slots=True)
 class Slice:
     """What is measured in one turn, and the most that it may come to as a multiple of `floor`, the
-    case of the bare echo.
+    case of the bare echo or of what else it is held `against`.
     """
 
     subject: str
     case: str
     floor: str
     goal: float
+    against: str = ECHO
 
 
 ROWS: Final = {
@@ -49,6 +51,10 @@ ROWS: Final = {
     "create": (
         Slice(PLAIN, "create:8", "get:8", 6.5),
         Slice(EVERYTHING, "create:8", "get:8", 11.0),
+    ),
+    "tracing": (
+        Slice(UNRECORDED, "get:8", "get:8", 1.05, against=PLAIN),
+        Slice(RECORDED, "get:8", "get:8", 2.0, against=PLAIN),
     ),
 }
 
@@ -70,13 +76,15 @@ def carry_out(row: str, tell: Callable[[str], None], for_s: float = _FOR_S) -> l
     wanted = ROWS[row]
     pairs: dict[Slice, list[tuple[float, float]]] = {each: [] for each in wanted}
     with ExitStack() as stack:
-        servers = _servers(stack, {each.subject for each in wanted})
+        servers = _servers(
+            stack, {name for each in wanted for name in (each.subject, each.against)}
+        )
         caller = stack.enter_context(processes.servant("load", core=LOAD_CORE))
         turns = max(2, round(for_s / (2 * len(wanted) * (_SETTLE_S + _MEASURE_S))))
         for turn in range(turns + 1):
             tell(f"turn {turn} of {turns}")
             for each in wanted:
-                floor = _measured(caller, servers[ECHO], each.floor)
+                floor = _measured(caller, servers[each.against], each.floor)
                 found = _measured(caller, servers[each.subject], each.case)
                 if turn:  # The first one warms everything up.
                     pairs[each].append((floor.server_cpu_us, found.server_cpu_us))
@@ -105,16 +113,24 @@ def _servers(stack: ExitStack, subjects: set[str]) -> dict[str, Server]:
         )
     if EVERYTHING in subjects:
         servers[EVERYTHING] = stack.enter_context(processes.everything(directory, stub.address))
+    for name, ratio in ((UNRECORDED, 0.0), (RECORDED, 1.0)):
+        if name in subjects:
+            # The stub takes spans, too.
+            tracing = {"endpoint": f"http://{stub.address}/v3", "sample_ratio": ratio}
+            (own := directory / name).mkdir()
+            servers[name] = stack.enter_context(
+                processes.gateway(own, stub.address, "httptools", {"tracing": tracing})
+            )
     return servers
 
 
 def lines(found: list[Found]) -> Iterator[str]:
     """A table for people."""
-    yield (f"{'':28}{'echo us':>9}{'server us':>11}{'ratio':>8}{'quartiles':>14}{'at most':>9}")
+    yield (f"{'':30}{'floor us':>9}{'server us':>11}{'ratio':>8}{'quartiles':>14}{'at most':>9}")
     for each in found:
         quartiles = f"{each.low:.2f}-{each.high:.2f}"
         yield (
-            f"{each.slice.subject + ', ' + each.slice.case:28}{each.floor_us:9.0f}"
+            f"{each.slice.subject + ', ' + each.slice.case:30}{each.floor_us:9.0f}"
             f"{each.server_us:11.0f}{each.ratio:8.2f}{quartiles:>14}{each.slice.goal:9.1f}"
             f"  {'met' if each.ratio <= each.slice.goal else 'MISSED'}"
         )

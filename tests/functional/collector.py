@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Collector:
-    """`status`: what it answers. `asked`: how many requests came."""
+    """`status`: what it answers, once it `goes_on`. `asked`: how many requests came."""
 
     address: str
     status: int = 200
@@ -26,6 +26,7 @@ class Collector:
     spans: list[Span] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     resource: dict[str, Any] = field(default_factory=dict)
+    goes_on: threading.Event = field(default_factory=threading.Event)
 
     def named(self, name: str) -> list[Span]:
         """In the order in which they began."""
@@ -59,6 +60,8 @@ def collecting() -> Iterator[Collector]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             collector.take(self.path, body)
+            if not collector.goes_on.wait(60):
+                return
             answer = ExportTraceServiceResponse().SerializeToString()
             self.send_response(collector.status, "canary-of-the-collector")
             self.send_header("Content-Type", "application/x-protobuf")
@@ -71,11 +74,13 @@ def collecting() -> Iterator[Collector]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     collector = Collector(f"http://127.0.0.1:{server.server_port}")
+    collector.goes_on.set()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield collector
     finally:
+        collector.goes_on.set()
         server.shutdown()
         thread.join()
         server.server_close()

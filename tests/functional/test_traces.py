@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import grpc
+import msgspec
 import pytest
 from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
@@ -13,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from pydantic import ValidationError
 
 from emulator.settings import PAYMENTS_PROJECT_ID
+from gateway.audit.otlp import _record as as_otlp
 from gateway.tracing.settings import TracingSettings
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
@@ -120,6 +122,8 @@ async def test_a_call_continues_the_trace_of_its_caller_up_to_each_attempt(
     for rpc, span in ((LIST, call), (CREATE, create)):
         rows = [row for row in records(tmp_path) if row["api"]["operation"] == rpc]
         assert {row["unmapped"]["trace_id"] for row in rows} == {span.trace_id.hex()}
+        copy = as_otlp(msgspec.json.encode(rows[-1]))
+        assert copy.trace_id == span.trace_id
         assert f'trace_id="{span.trace_id.hex()}"' in shown
     assert "cbr_upstream_attempt_seconds_bucket" in shown
     assert collector.resource["service.name"] == "cbr-gateway"
@@ -269,6 +273,14 @@ async def test_a_collector_that_refuses_costs_a_line_and_no_call(collector, line
     assert [line["level"] for line in told] == ["error"]
     assert "400" in told[0]["cause"]
     assert collector.headers["authorization"] not in repr(lines())
+
+
+async def test_a_silent_collector_holds_up_neither_calls_nor_the_end(collector, lines):
+    collector.goes_on.clear()
+    async with running_gateway(sections={"tracing": tracing(collector)}) as world:
+        await caller(world).ok(LIST)
+    assert [line for line in lines() if line["event"].startswith("the last traces were not sent")]
+    collector.goes_on.set()
 
 
 async def test_nothing_is_loaded_without_tracing():

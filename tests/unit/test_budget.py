@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.counts import WORKLOADS, Counts, budget, measured, of_call, over
+from benchmarks import processes
+from benchmarks.counts import WORKLOADS, Counts, budget, measured, of_call, over, serving
 
 
 @pytest.mark.timeout(90)
@@ -16,6 +17,19 @@ async def test_no_call_takes_more_than_its_budget():
         if not (too_much := over(await measured(), budget())):
             return
     pytest.fail("; ".join(too_much))
+
+
+async def test_tracing_takes_a_few_functions_of_a_call_that_is_not_recorded():
+    with processes.module("stub", core=processes.LOAD_CORE) as stub:
+        plain = processes.configuration(stub.address, "httptools")
+        traced = {"endpoint": "http://127.0.0.1:9", "sample_ratio": 0}
+        counts = []
+        for config in (plain, {**plain, "tracing": traced}):
+            async with serving(config) as (_, calls):
+                counts.append((await of_call(calls["get"]))[0])
+    off, unrecorded = counts
+    assert unrecorded.frames <= off.frames + 9
+    assert replace(unrecorded, frames=0) == replace(off, frames=0)
 
 
 async def test_a_call_more_is_over_the_budget():
