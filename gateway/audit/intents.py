@@ -16,9 +16,7 @@ PENDING: Final = "PENDING"
 UNKNOWN: Final = "UNKNOWN"
 """The fate of a change of which nobody can say yet whether it was made."""
 MAX_UNKNOWN: Final = 1000
-"""How many of these the log carries from segment to segment; older ones are found by searching
-only.
-"""
+"""How many of these the log carries from segment to segment; older ones only a search finds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,7 @@ from gateway.errors import GatewayError
 
 _RETRY_S: Final = 1.0
 _STEP_MS: Final = 1000
-"""By how much the clock must go back before it is worth a record: less is what NTP does all the
-time.
-"""
+"""By how much the clock must go back for a record: less is what NTP does all the time."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -133,9 +131,7 @@ class Audit:
         self._write(event, activity)
 
     def settled(self, uid: str, fate: str) -> None:
-        """What became of a change was learnt; passed over where it is known already, or nobody
-        asked.
-        """
+        """What became of a change was learnt; passed over if it is known, or nobody asked."""
         intent = self._unsettled.get(uid)
         if intent is None or self._writer is None or (fate == UNKNOWN and intent.unknown):
             return

@@ -232,9 +232,7 @@ class _Files:
         return Exporter(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
 
     def _left_behind(self, writer: str) -> list[OpenIntent]:
-        """What another writer left open that is not running any more: its own log is told that
-        nobody knows.
-        """
+        """What another writer, now gone, left open: its own log is told that nobody knows."""
         try:
             with stale_writer(self.directory, writer, self.keys, self.known) as sink:
                 if dangling := sink.open.dangling:

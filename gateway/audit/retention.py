@@ -65,13 +65,9 @@ class Retention:
     retention_days: float | None
     recorded: Callable[[str, Previous], bool]
     clocks: Callable[[], Sequence[float]]
-    """What clocks of others than this machine say now, as far as they are known: seconds since
-    1970.
-    """
+    """What clocks of other machines say now, as far as known: seconds since 1970."""
     sent: Callable[[], int] | None = None
-    """The number of the last record that a collector has, if there is one that wants all of
-    them.
-    """
+    """The number of the last record that a collector has, if one wants all of them."""
     segment_s: float = _DAY_S
     """How often a writer that runs begins a segment, at least."""
 

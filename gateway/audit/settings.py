@@ -216,9 +216,7 @@ class AuditSettings(BaseModel):
 
     @property
     def segment_s(self) -> float:
-        """How often a writer begins a segment, at least: often enough that retention is seen to
-        pass.
-        """
+        """How often, at least, a writer begins a segment, so that retention is seen to pass."""
         longest_s = self.segment_hours * 3600
         return (
             longest_s

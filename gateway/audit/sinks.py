@@ -195,9 +195,7 @@ class FileSink:
         return True
 
     def _leave(self, cause: str) -> None:
-        """What was counted on up to here may be lost with the file; what is written next stands in
-        another one.
-        """
+        """What was written up to here may be lost with the file; what is next stands in another."""
         log.error(
             "the audit log's file is not what it was; a new one is begun",
             file=name_of(self.writer, self.number),

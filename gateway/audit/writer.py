@@ -24,9 +24,7 @@ from gateway.audit.sinks import Sink
 from gateway.audit.worker import Worker
 
 MAX_WAITING: Final = 20_000
-"""Records that wait or are owed; further ones are counted only, as are those for which there is no
-memory.
-"""
+"""Records that wait or are owed; further ones are counted only, as are those without memory."""
 _MAX_BYTES: Final = 64 << 20
 _BATCH: Final = 512
 _RETRY_S: Final = 0.25

@@ -17,9 +17,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def configured(command: _Command) -> _Command:
-    """The options that a configuration is made from; each flag lies over the file and the
-    environment.
-    """
+    """The options that a configuration is made from; flags lie over the file and environment."""
     options = (
         click.option(
             "--config",

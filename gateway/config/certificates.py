@@ -35,9 +35,7 @@ def out_of_service(
     *,
     now: dt.datetime,
 ) -> Found:
-    """Key path and sentence for each certificate that clients or servers would refuse at `now`
-    (aware).
-    """
+    """Key path and sentence for each certificate that would be refused at `now` (aware)."""
     files: dict[KeyPath, tuple[Path | None, bool]] = {
         ("server", "tls", "client_ca_file"): (tls.client_ca_file if tls else None, False),
         ("upstream", "transport", "ca_file"): (transport.ca_file, True),

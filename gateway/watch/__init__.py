@@ -1,3 +1,1 @@
-"""The tasks of each project, polled once for all who watch them: table, hub, subscriptions and
-streams.
-"""
+"""Each project's tasks, polled once for all who watch: table, hub, subscriptions and streams."""

@@ -1,6 +1,4 @@
-"""What the gateway adds to a task that CBR shows: which submission started it, and why it did not
-succeed.
-"""
+"""What the gateway adds to a task of CBR: which submission started it, and why it failed."""
 
 from collections.abc import Callable
 

@@ -18,9 +18,7 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Tasks by id, the moment since which they are all, and whether there were too many for
-    that.
-    """
+    """Tasks by id, the moment since which they are all, and whether there were too many."""
 
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
     since_us: int = 0

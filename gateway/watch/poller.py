@@ -49,9 +49,7 @@ _GAP: Final = 0.1
 """The shortest pause between two polls, as a share of the interval while tasks are open."""
 _OURS: Final = (0.9, 1.1)
 _THEIRS: Final = (1.2, 1.4)
-"""How long a pause is, as a share of the interval: who has polled goes on with it, unless it comes
-late.
-"""
+"""How long a pause is, as a share of the interval: who has polled goes on, unless it is late."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -130,9 +128,7 @@ class Poller:
         return moment(self._clock.time())
 
     def nudge(self) -> None:
-        """Something was changed: poll at once, and often for a while, since CBR may show the new
-        task late.
-        """
+        """Something was changed: poll at once, and often for a while, as CBR may show it late."""
         self._busy_until = self._clock.monotonic() + self._settings.idle_s
         self._ask()
 
@@ -143,9 +139,7 @@ class Poller:
         return self.covers(NEVER, (task_id,))
 
     def covers(self, since_us: int, ids: Iterable[str]) -> bool:
-        """Whether everything created since then, and every one of the ids, is known as far as CBR
-        tells.
-        """
+        """Whether all that was created since then, and every id, is known as far as CBR tells."""
         now = self._clock.monotonic()
         return self.table.covers(
             since_us, (task_id for task_id in ids if not self.unreadable.is_settled(task_id, now))
@@ -337,9 +331,7 @@ class Poller:
         self._tell(News())
 
     def hear(self, listing: Listing, began: float) -> None:
-        """What another replica has read in a poll that began at that moment of the monotonic
-        clock.
-        """
+        """What another replica has read in a poll that began then, by the monotonic clock."""
         if began > self.listed_at and self._shows_all(listing):
             self._note(None)
             self._take(listing, began, {}, {}, whole=True)
@@ -382,9 +374,7 @@ class Poller:
     def _readable(
         self, listing: Listing, news: News, asked: Failures, listed: Failures
     ) -> dict[str, Row | None]:
-        """Notes which tasks could not be read, and which can be again; those of which that has
-        changed.
-        """
+        """Notes which tasks could not be read, and which can again; those that changed in this."""
         read = [*(task.id for task in listing.tasks), *(row.id for row in news.gone), *news.unknown]
         changed = [task_id for task_id in read if self.unreadable.forget(task_id)]
         changed += self.unreadable.take(asked, listed, self._clock.monotonic())

@@ -48,9 +48,7 @@ def created_us(task: task_pb2.Task) -> int:
 
 
 def changed_us(task: task_pb2.Task) -> int:
-    """When the task last changed, in microseconds since 1970 by CBR's clock, as far as CBR
-    tells.
-    """
+    """When the task last changed, in microseconds since 1970, as far as CBR tells, by its clock."""
     return max(_micros(task.update_time), _micros(task.end_time), _micros(task.create_time))
 
 

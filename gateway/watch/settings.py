@@ -6,9 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class WatchSettings(BaseModel):
-    """How often CBR is asked for tasks while somebody watches them, and how long a stream may
-    live.
-    """
+    """How often CBR is asked for tasks that somebody watches, and how long a stream may live."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -1,6 +1,4 @@
-"""What one poll means for all streams with the same filter: worked out once, put into the queue of
-each.
-"""
+"""What one poll means for all streams with the same filter: worked out once, queued for each."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -35,9 +33,7 @@ class Subscription:
         self.live: set[SendQueue] = set()
         self.starting: set[SendQueue] = set()
         self.submissions: dict[str, types_pb2.Submission | None] = {}
-        """Those that the filter names, as far as they have been looked up; None: there is no such
-        one.
-        """
+        """Those that the filter names, as far as looked up; None: there is no such one."""
         self._tokens = tokens
         self._awaited: set[str] = set()
         self._token = ""

@@ -85,9 +85,7 @@ class Table:
         self._absent: dict[str, int] = {}
 
     def covers(self, since_us: int, ids: Iterable[str]) -> bool:
-        """Whether everything created since then, and every one of the ids, is known as far as CBR
-        knows it.
-        """
+        """Whether all that was created since then, and every id, is known as far as CBR tells."""
         return self.low_watermark_us <= since_us and all(
             task_id in self.rows or task_id in self.unknown for task_id in ids
         )
@@ -149,9 +147,7 @@ class Table:
 
     @property
     def recent(self) -> tuple[Row, ...]:
-        """The ended tasks that changed so lately that CBR may not have listed all of their time
-        yet.
-        """
+        """Ended tasks that changed so lately that CBR may not have listed all of their time."""
         if self._recent is None:
             since_us = self.newest_us - self._lag_us
             self._recent = tuple(

@@ -169,9 +169,7 @@ class TaskTracker:
     def follow(
         self, project: str, ids: Iterable[str], on_end: Callable[[str], None]
     ) -> Iterator[None]:
-        """Until left, tells `on_end` of each of the tasks once it has ended, or CBR does not know
-        it.
-        """
+        """Until left, tells `on_end` of each task once it has ended, or CBR does not know it."""
         with self.used(project) as poller:
             follower = _Follower(poller, set(ids), on_end)
             poller.listeners.add(follower.take)

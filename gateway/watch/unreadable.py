@@ -10,9 +10,7 @@ from gateway.errors import GatewayError
 from gateway.reasons import REASONS
 
 _LOOKS: Final = 2
-"""How often a task must be refused before nobody waits for it: one answer may come of a server that
-lags behind.
-"""
+"""How often a task must be refused before nobody waits: a server that lags may answer once."""
 
 
 Failures: TypeAlias = dict[str, GatewayError]
