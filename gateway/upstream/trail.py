@@ -41,11 +41,10 @@ class Trail:
     def then(self, rows: Sequence[Row]) -> "Trail":
         """The trail after more rows."""
         known, before, shown = self._marks(), self.shown, self.shown + len(rows)
-        marks = [
-            known[number] if number < before else _mark(rows[number - before])
-            for number in _kept(shown)
-        ]
-        return Trail(shown, b"".join(marks))
+        kept = _kept(shown)
+        new = _marks([rows[number - before] for number in kept if number >= before])
+        old = [known[number] for number in kept if number < before]
+        return Trail(shown, b"".join(old + new))
 
     def newest_in(
         self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False
@@ -57,7 +56,7 @@ class Trail:
         `all_marks`: also of the rows before those, which only a list that is there as a whole can
         tell.
         """
-        marks = [_mark(row) for row in rows]
+        marks = _marks(rows)
         places = {mark: index for index, mark in reversed(list(enumerate(marks)))}
         known, alike = self._marks(), self._alike(rows, marks)
         shift = None if expected is None else expected - (self.shown - 1)
@@ -78,7 +77,7 @@ class Trail:
 
         `index`: in its list; a row without an id has no other.
         """
-        mark = _mark(row)
+        (mark,) = _marks((row,))
         if not isinstance(row, UnreadableRow) or row.id:
             return self._numbers().get(mark, -1)
         return index if self._marks().get(index) == mark else -1
@@ -135,5 +134,5 @@ def _split(marks: bytes) -> Iterable[bytes]:
     return (marks[start : start + _MARK_BYTES] for start in range(0, len(marks), _MARK_BYTES))
 
 
-def _mark(row: Row) -> bytes:
-    return blake2b(row_id(row).encode(), digest_size=_MARK_BYTES).digest()
+def _marks(rows: Sequence[Row]) -> list[bytes]:
+    return [blake2b(row_id(row).encode(), digest_size=_MARK_BYTES).digest() for row in rows]

@@ -17,7 +17,7 @@ from google.protobuf.descriptor import Descriptor
 
 from gateway.upstream.codec import ECHOES, Codecs, Report
 from gateway.upstream.error_in_success import MEMBERS, tells_no_error
-from gateway.upstream.typed_fill import Fill, Filled, Told, members_from
+from gateway.upstream.typed_fill import Fill, Filled, Told, fill_plainly
 from gateway.upstream.typed_shape import Shape, shape_of
 from gateway.upstream.values import Json, ProtocolError
 
@@ -34,14 +34,14 @@ class TypedReader:
         self._in_vain = 0
         """How many answers since then could neither be read nor be learnt from."""
         self._decode: Callable[[bytes], msgspec.Struct]
-        self._fill: Fill = _members
+        self._fill: Fill = fill_plainly
         self._compile()
 
     def read(self, body: bytes, report: Report) -> Filled | None:
         """Constructor arguments of the response; None: the plan has to read it."""
         told: list[Told] = []
         try:
-            found: Filled = self._fill(self._decode(body), told)
+            (found,) = self._fill((self._decode(body),), told)
         except (msgspec.MsgspecError, ProtocolError, RecursionError, UnicodeError):
             return None
         for what in told:
@@ -62,13 +62,8 @@ class TypedReader:
         if self._shape.closed:
             self._decode = _nothing
             return
-        made, fill = self._shape.compiled()
-        self._fill = fill or _members
+        made, self._fill = self._shape.compiled()
         self._decode = msgspec.json.Decoder(made).decode
-
-
-def _members(struct: msgspec.Struct, _told: list[Told]) -> Filled:
-    return members_from(struct)
 
 
 def _nothing(_body: bytes) -> msgspec.Struct:

@@ -1,7 +1,8 @@
 """From the structs of typed_shape.py to arguments of protobuf's constructors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +15,11 @@ Filled = dict[str, Json]
 """Constructor arguments of a message."""
 Told = tuple[str, str, str]
 """What a Report is told."""
-Fill = Callable[[Any, list[Told]], Json]
-"""From what was decoded to what the constructor takes, and what there is to report of it. Raises
-ProtocolError.
+Fill = Callable[[Sequence[Any], list[Told]], list[Filled]]
+"""From structs of one type to what the constructor takes of each, and what there is to report of
+them. Raises ProtocolError.
 """
-Part = tuple[str, bool, Fill | None]
+Part = tuple[str, bool, Fill]
 """A member that holds structs: its name, whether there are many, and what fills one."""
 
 
@@ -61,36 +62,41 @@ class Rest:
             raise ProtocolError("leaves something to the message that holds it")
 
 
-def filler(parts: list[Part], times: list[str], rest: Rest | None) -> Fill | None:
-    """None: a struct's members are what the constructor takes.
+def fill_plainly(structs: Sequence[Any], _told: list[Told]) -> list[Filled]:
+    """Where a struct's members are what the constructor takes."""
+    return [members_from(each) for each in structs]
 
-    `times`: names of members that hold one.
+
+def filler(parts: list[Part], times: list[str], rest: Rest | None) -> Fill:
+    """`times`: names of members that hold one.
+
+    All structs of a type are filled at once: a call for each of them would cost more than what it
+    does.
     """
-    one = tuple((name, fill) for name, many, fill in parts if not many)
-    several = tuple((name, fill) for name, many, fill in parts if many)
     if not parts and not times and rest is None:
-        return None
+        return fill_plainly
 
-    def fill_from(struct: Any, told: list[Told]) -> Filled:  # noqa: ANN401 - any struct
-        found = members_from(struct)
+    def fill_all(structs: Sequence[Any], told: list[Told]) -> list[Filled]:
+        found = [members_from(each) for each in structs]
         for name in times:
-            value = found[name]
-            if value is not None:
-                found[name] = values.read_timestamp(value)
-        for name, fill in one:
-            value = found[name]
-            if value is not None:
-                found[name] = members_from(value) if fill is None else fill(value, told)
-        for name, fill in several:
-            value = found[name]
-            if value is not None:
-                found[name] = (
-                    [members_from(each) for each in value]
-                    if fill is None
-                    else [fill(each, told) for each in value]
-                )
+            for each in found:
+                if (value := each[name]) is not None:
+                    each[name] = values.read_timestamp(value)
+        if parts:
+            _fill_parts(parts, found, told)
         if rest is not None:
-            rest.take(found, told)
+            for each in found:
+                rest.take(each, told)
         return found
 
-    return fill_from
+    return fill_all
+
+
+def _fill_parts(parts: list[Part], found: list[Filled], told: list[Told]) -> None:
+    for name, many, fill in parts:
+        there = [each for each in found if each[name] is not None]
+        held = [each[name] for each in there]
+        inside = list(chain.from_iterable(held)) if many else held
+        filled = iter(map(members_from, inside) if fill is fill_plainly else fill(inside, told))
+        for each in there:
+            each[name] = list(islice(filled, len(each[name]))) if many else next(filled)

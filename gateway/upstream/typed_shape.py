@@ -121,8 +121,8 @@ class Shape:
         else:
             self.closed = True
 
-    def compiled(self) -> tuple[type[msgspec.Struct], Fill | None]:
-        """The struct type, and what makes constructor arguments of one."""
+    def compiled(self) -> tuple[type[msgspec.Struct], Fill]:
+        """The struct type, and what makes constructor arguments of several."""
         fields: list[tuple[str, Any, Any]] = []
         keys: dict[str, str] = {}
         parts: list[Part] = []
