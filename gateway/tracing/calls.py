@@ -17,6 +17,7 @@ from opentelemetry.semconv._incubating.attributes.rpc_attributes import (
 )
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id
+from opentelemetry.trace import get_current_span as span_in
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.rpc.call import Call, CallMeter, Context
@@ -98,18 +99,16 @@ class TracedCalls:
         """NOT_RECORDED, or one that is. Tells the call its trace."""
         metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # its stub says less
         told = next((value for key, value in metadata if key == _TRACEPARENT), None)
-        if told is None:
-            if not self._spans.begins():
-                return NOT_RECORDED
-            parent = _NOTHING
-        elif self._spans.follows_callers and (theirs := _UNSAMPLED.fullmatch(told)):
-            _tell(call, theirs[1])
+        if told is not None and self._spans.follows_callers and (no := _UNSAMPLED.fullmatch(told)):
+            _tell(call, no[1])
             return NOT_RECORDED
-        else:
-            parent = _PROPAGATOR.extract(metadata, _NOTHING, _METADATA)
+        parent = _NOTHING if told is None else _PROPAGATOR.extract(metadata, _NOTHING, _METADATA)
+        theirs = told is not None and span_in(parent).get_span_context().is_valid
+        if not theirs and not self._spans.begins():
+            return NOT_RECORDED
         span = self._spans.tracer.start_span(name, parent, SpanKind.SERVER, record_exception=False)
         recorded = span.is_recording()
-        if recorded or told is not None:
+        if recorded or theirs:
             _tell(call, format_trace_id(span.get_span_context().trace_id))
         return span if recorded else NOT_RECORDED
 

@@ -13,14 +13,17 @@ from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from pydantic import ValidationError
 
+from emulator.server import running_emulator
 from emulator.settings import PAYMENTS_PROJECT_ID
+from gateway.app import open_app
 from gateway.audit.otlp import _record as as_otlp
 from gateway.tracing.settings import TracingSettings
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, arrived, caller, order, until
+from tests.functional.calls import BINDINGS, Caller, arrived, caller, order, until
 from tests.functional.collector import collecting, values
-from tests.harness import config_for, running_gateway
+from tests.functional.test_credentials import with_password
+from tests.harness import World, config_for, running_gateway
 from tests.metrics.scrape import OPEN_METRICS, scrape
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -254,6 +257,28 @@ async def test_a_broken_parent_begins_a_trace(collector, parent):
             await caller(world, "payments", ("traceparent", parent)).ok(LIST)
     (span,) = await came(collector, server_name(LIST))
     assert span.parent_span_id == b""
+
+
+async def test_a_broken_parent_is_recorded_no_more_often_than_none(collector):
+    sections = {"tracing": tracing(collector, sample_ratio=0)}
+    async with running_gateway(sections=sections) as world:
+        await caller(world, "payments", ("traceparent", SAMPLED.upper())).ok(LIST)
+        await caller(world, "payments", ("traceparent", SAMPLED)).ok("PolicyService/ListPolicies")
+    await came(collector, server_name("PolicyService/ListPolicies"))
+    assert not collector.named(server_name(LIST))
+    assert not collector.named(client_name(LIST))
+
+
+async def test_a_token_of_iam_is_asked_for_in_the_trace_of_a_call(collector):
+    async with (
+        running_emulator() as cloud,
+        open_app(with_password(config_for(cloud.base_url, {"tracing": tracing(collector)}))) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
+        await Caller(channel, World.metadata()).ok(LIST)
+    call, asked = await came(collector, server_name(LIST), "POST /v3/auth/tokens")
+    assert (asked.trace_id, asked.parent_span_id) == (call.trace_id, call.span_id)
+    assert values(asked.attributes)["http.response.status_code"] == 201
 
 
 # The collector
