@@ -68,8 +68,10 @@ class Delivery:
                 except Exception:
                     log.exception("the delivery of events failed; it goes on", sink=self.sink.name)
                     await self.clock.sleep(_LOOK_S)
+                # `wait_for` of Python 3.11 may lose a cancellation that comes with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stirred.wait(), self._next_look_s())
+                    async with asyncio.timeout(self._next_look_s()):
+                        await stirred.wait()
         finally:
             await self.webhook.aclose()
 

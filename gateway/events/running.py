@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd
@@ -67,9 +67,7 @@ class Events:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
 
     def _deliveries(self) -> list[Delivery]:
         allowed = [ipaddress.ip_network(each) for each in self._settings.allowed_networks]
@@ -81,3 +79,11 @@ class Events:
 
     async def _task_ended(self, end: TaskEnd) -> None:
         await self.outbox.put(task_ended(end, self._settings.source, self._clock.time()))
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels again what is not over: a library may lose it while it connects."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=1)
