@@ -45,6 +45,7 @@ from gateway.rpc.handlers.handles import by_rpc, rpcs
 from gateway.rpc.handlers.quota import QuotaHandlers
 from gateway.rpc.handlers.tasks import TaskHandlers
 from gateway.rpc.handlers.watch import WatchHandlers
+from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
@@ -232,7 +233,7 @@ def _serving(
     config: Config, way: _Way, quota: Quota, recorder: Recorder, meter: CallMeter
 ) -> Serving:
     message_timeout_s = config.server.limits.message_timeout_s
-    return Serving(way.current, quota.admission, recorder, meter, message_timeout_s)
+    return Serving(way.current, quota.admission, recorder, meter, InFlight(), message_timeout_s)
 
 
 def _servers(
@@ -253,7 +254,7 @@ def _servers(
     )
     forward = Forward(way.catalog, way.client, quota.changes, watched.enricher, watched.hub)
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
-    return Servers(config.server, served, way.catalog.services())
+    return Servers(config.server, served, way.catalog.services(), serving.in_flight)
 
 
 async def _serve(

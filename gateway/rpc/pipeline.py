@@ -20,7 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Token
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import grpc
 import structlog
@@ -37,10 +37,14 @@ from gateway.rpc import identity
 from gateway.rpc.arrival import arrived
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter, Context
+from gateway.rpc.in_flight import InFlight
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
 from gateway.tenants import Current, Principal, Seat, Snapshot
 from gateway.upstream.declaration import Binding
+
+_STATUS_S: Final = 1.0
+"""How long the handler of a stream waits until its status is taken."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,6 +57,7 @@ class Serving:
     admission: Admission
     recorder: Recorder
     meter: CallMeter
+    in_flight: InFlight
     message_s: float
     """What a request may take to arrive."""
 
@@ -68,6 +73,7 @@ def served(
     async def serve(_requests: object, context: Context) -> bytes | None:
         answer: bytes | None = None
         call = Call(binding, context.time_remaining(), serving.current.snapshot)
+        serving.in_flight.begin()
         serving.meter.started(call, context)
         logging = _logged_as(call)
         trail = audited(call, serving.recorder, context)
@@ -97,6 +103,7 @@ def served(
             serving.meter.ended(call)
             _write_line(call)
             telemetry.CALL_FIELDS.reset(logging)
+            serving.in_flight.end()
         return answer
 
     return serve
@@ -158,9 +165,12 @@ async def _abort(call: Call, context: Context, error: GatewayError) -> None:
     if wait_ms := pushback(error, context.time_remaining()):
         trailers.append(("grpc-retry-pushback-ms", wait_ms))
     try:
-        await context.abort(status.code, status.details, tuple(trailers))
-    except grpc.aio.InternalError:
-        # The caller of a stream has gone, while what it had not read still stood before the status.
+        # A status waits behind what the caller of a stream has not read. gRPC keeps it for a caller
+        # that reads on; we do not.
+        async with asyncio.timeout(_STATUS_S if call.messages else None):
+            await context.abort(status.code, status.details, tuple(trailers))
+    except (grpc.aio.InternalError, TimeoutError):
+        # Gone is also who leaves while the status waits.
         raise asyncio.CancelledError from None
 
 

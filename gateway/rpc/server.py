@@ -14,6 +14,7 @@ from grpc_channelz.v1 import channelz
 
 from gateway.regular_file import read_file
 from gateway.rpc.health import Health
+from gateway.rpc.in_flight import InFlight
 from gateway.rpc.reflection import add_reflection
 from gateway.rpc.settings import ServerSettings, TlsSettings
 
@@ -25,6 +26,8 @@ Half of that, since the way may bring two pings close together.
 """
 _STREAMS_S: Final = 2.0
 """What streams get to be ended in order, before new calls are refused."""
+_READ_S: Final = 5.0
+"""What callers get to read the last answers once all calls are carried out."""
 _LAST_WORDS_S: Final = 0.5
 """What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them
 without a word.
@@ -53,8 +56,11 @@ class Servers:
         settings: ServerSettings,
         handlers: Sequence[grpc.GenericRpcHandler],
         service_names: Iterable[str],
+        in_flight: InFlight,
     ) -> None:
+        """`in_flight`: the calls that `handlers` carry out."""
         self._settings = settings
+        self.in_flight = in_flight
         self._services = grpc.aio.server(options=_options(settings))
         self._services.add_generic_rpc_handlers(tuple(handlers))
         names = tuple(service_names)
@@ -99,10 +105,26 @@ class Servers:
             timer.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls and cuts the rest after the grace."""
-        await self._services.stop(grace_s)
+        """Refuses new calls and cuts the rest after the grace, or once all are carried out and what
+        is left is not read.
+        """
+        stopped = asyncio.create_task(self._services.stop(grace_s))
+        unread = asyncio.create_task(self._only_unread())
+        await asyncio.wait({stopped, unread}, return_when=asyncio.FIRST_COMPLETED)
+        unread.cancel()
+        if not stopped.done():
+            await self._services.stop(None)
+        await stopped
         self.health.end()
         await asyncio.to_thread(self._health_server.stop(0).wait)
+
+    async def _only_unread(self) -> None:
+        """Returns once all calls are carried out, and their callers have had time to read."""
+        while True:
+            await self.in_flight.none()
+            await asyncio.sleep(_READ_S)
+            if not self.in_flight.number:
+                return
 
     def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
         try:

@@ -38,6 +38,8 @@ class Hub:
         self.tokens = tokens
         self.settings = tracker.settings
         self.clock = tracker.clock
+        self.stall_s = self.settings.stall_s
+        """How long a caller may read nothing."""
         self.ending = False
         """Whether everybody is to leave."""
         self.tracker = tracker
@@ -125,10 +127,15 @@ class Hub:
     async def end(self, within_s: float) -> None:
         """Has every stream and wait ended by itself; returns when they are, or when the time is
         up.
+
+        Callers that do not read are not waited for longer than that.
         """
         self.ending = True
+        self.stall_s = min(self.stall_s, within_s / 2)
         for queue in self.queues:
             queue.wake.set()
+            if queue.writing is not None:
+                queue.writing.reschedule(asyncio.get_running_loop().time() + self.stall_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._empty.wait()

@@ -35,10 +35,13 @@ class StreamCounts:
 
 
 class SendQueue:
-    """`wake` is set whenever there may be something to do for the stream."""
+    """`wake` is set whenever there may be something to do for the stream; `writing` bounds the
+    message that is being written.
+    """
 
     def __init__(self, counts: StreamCounts | None = None) -> None:
         self.wake = asyncio.Event()
+        self.writing: asyncio.Timeout | None = None
         self._pending: dict[str, Pending] = {}
         self._counts = counts or StreamCounts()
 

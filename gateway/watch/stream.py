@@ -372,7 +372,7 @@ class Watch:
         self._sequence += 1
         own = _Event(resume_token=self._token, sequence=self._sequence).SerializeToString()
         try:
-            async with asyncio.timeout(self._hub.settings.stall_s):
+            async with asyncio.timeout(self._hub.stall_s) as self._queue.writing:
                 await self._terms.write(shared + own)
             self._hub.counts.sent += 1
         except TimeoutError:
@@ -382,6 +382,8 @@ class Watch:
                 " resume with the last token."
             )
             raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
+        finally:
+            self._queue.writing = None
 
 
 def _name(reason: task_pb2.StreamEndReason.ValueType) -> str:
