@@ -1,8 +1,9 @@
 """Taking over a changed configuration while calls go on.
 
 Everything is read and checked first; then one assignment makes it the configuration of all calls
-that begin from then on. A configuration with any mistake is not taken over, not even in part: the
-old one goes on, and the log names every mistake.
+that begin from then on. A configuration with any mistake is not taken over: the old one goes on,
+and the log names every mistake. Only files of tenants are apart from each other: where a mistake is
+in one of them, that tenant stays as it was, and the others are taken over.
 """
 
 import asyncio
@@ -18,13 +19,14 @@ from gateway.background import in_background
 from gateway.config import Config, ConfigError
 from gateway.config.watching import DirectoryWatch
 from gateway.snapshots import Snapshots, key_files
-from gateway.tenants import Current
+from gateway.tenants import Current, Snapshot
 from gateway.tenants.keys import FileKeys
 
 _GIVE_UP_S: Final = 30.0
 _HANGING: Final = 4
 """How many reads that do not end are left behind before no other one is begun."""
 _KEPT: Final = "configuration not taken over, the old one stays"
+_PARTLY: Final = "files of tenants not taken over, what they said before stays"
 _LIVE: Final = frozenset(
     {
         "tenants",
@@ -40,6 +42,8 @@ _LIVE: Final = frozenset(
 
 Read = tuple[Config, Mapping[str, FileKeys]]
 """A configuration, and what the files of keys hold that it names."""
+_Found = tuple[Read, ConfigError | None]
+"""And what is wrong with it, where it is without files of tenants that have mistakes."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,11 +75,11 @@ class Reloader:
         self._taken = taken
         self._asked = asyncio.Event()
         self.refused = False
-        """Whether the last reload was, so that an older configuration is in use."""
+        """Whether the last reload was, so that an older configuration is in use, all or in part."""
         self._told = False
         """Somebody has asked, and not only a watch."""
         self._last = first
-        self._hanging: set[asyncio.Future[Read]] = set()
+        self._hanging: set[asyncio.Future[_Found]] = set()
         self._in_use = _directories(config.tenants_dir)
         self._watches: dict[Path, DirectoryWatch] = {}
 
@@ -112,8 +116,8 @@ class Reloader:
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
-            config, keys = await self._read_in_time()
-            snapshot = self._snapshots.build(config, keys)
+            read, faulty = await self._read_in_time()
+            snapshot = self._snapshots.build(*read)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
             log.error(_KEPT, active=before.version, problems=problems)  # noqa: TRY400 - the problems say more than a traceback
@@ -124,23 +128,35 @@ class Reloader:
         except Exception:
             log.exception(_KEPT, active=before.version)
         else:
-            self._current.snapshot = snapshot
-            self._taken(config)
-            self._in_use = _directories(config.tenants_dir)
-            self._follow(self._in_use)
-            told = told or self._last != (config, keys)
-            self._last = config, keys
-            (log.info if told else log.debug)(
-                "configuration active",
-                version=snapshot.version,
-                before=before.version,
-                tenants=snapshot.tenants,
-            )
-            if told and (late := sorted(_changed(self._started_with, config))):
-                log.warning("settings that were changed need a restart", keys=late)
-        self.refused = self._current.snapshot is before
+            self._take(read, faulty, snapshot, told=told)
+        if self._current.snapshot is before:
+            self.refused = True
 
-    async def _read_in_time(self) -> Read:
+    def _take(
+        self, read: Read, faulty: ConfigError | None, snapshot: Snapshot, *, told: bool
+    ) -> None:
+        """`faulty`: what is wrong with files that were left as they were."""
+        (config, _), before = read, self._current.snapshot
+        if faulty is not None:
+            problems = [str(problem) for problem in faulty.problems]
+            log.error(_PARTLY, active=snapshot.version, problems=problems)
+        self._current.snapshot = snapshot
+        self._taken(config)
+        self._in_use = _directories(config.tenants_dir)
+        self._follow(self._in_use)
+        told = told or self._last != read
+        self._last = read
+        (log.info if told else log.debug)(
+            "configuration active",
+            version=snapshot.version,
+            before=before.version,
+            tenants=snapshot.tenants,
+        )
+        if told and (late := sorted(_changed(self._started_with, config))):
+            log.warning("settings that were changed need a restart", keys=late)
+        self.refused = faulty is not None
+
+    async def _read_in_time(self) -> _Found:
         """Raises _GivenUp where it does not end: then its thread is left behind, and what it still
         finds counts for nothing.
         """
@@ -159,7 +175,7 @@ class Reloader:
             )
         return await reading
 
-    def _freed(self, reading: "asyncio.Future[Read]") -> None:
+    def _freed(self, reading: "asyncio.Future[_Found]") -> None:
         """A read that was given up has ended: what it found is old, so everything is read again."""
         self._hanging.discard(reading)
         # With the process all of them are cancelled. An error of one is nobody's any more.
@@ -167,9 +183,17 @@ class Reloader:
             reading.exception()
             self.ask()
 
-    def _read(self) -> Read:
-        config = self._load()
-        return config, key_files(config)
+    def _read(self) -> _Found:
+        last, _ = self._last
+        faulty = None
+        try:
+            config = self._load()
+        except ConfigError as report:
+            usable = report.usable(last.files)
+            if usable is None or usable == last:
+                raise
+            config, faulty = usable, report
+        return (config, key_files(config)), faulty
 
     def _follow(self, directories: set[Path]) -> None:
         """Watches these, and no others any more."""

@@ -5,10 +5,12 @@ the command line.
 do. Each part's settings stand next to the code that uses them.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from gateway.admin.settings import AdminSettings
 from gateway.audit.settings import AuditSettings
@@ -16,6 +18,7 @@ from gateway.changes.settings import TaskSettings
 from gateway.config.checks import cross_checks
 from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
 from gateway.config.masking import Masking
+from gateway.config.partial import usable_parts
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
@@ -124,6 +127,17 @@ class Config(BaseModel):
         ),
     )
 
+    _files: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, Any]:
+        """What the files of `tenants_dir` held, by name."""
+        return self._files
+
+    def keep(self, files: dict[str, Any]) -> None:
+        """Notes what they held."""
+        self._files = files
+
     def all_limits(self) -> list[Limit]:
         """The gateway's own, then those of `limits`, then those of each tenant; each takes the
         place of those before it.
@@ -164,8 +178,21 @@ def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
         # An unreadable file makes every required key "missing": only the cause is worth reading.
         directory = layers.at((KEY,))
         told = map(masking(layers).problem, [p for p in problems if not p.path] or problems)
-        raise ConfigError(told, Path(directory) if isinstance(directory, str) else None)
+        raise ConfigError(
+            told,
+            Path(directory) if isinstance(directory, str) else None,
+            lambda before: _usable(usable_parts(layers, problems, before), environ),
+        )
+    config.keep(layers.held())
     return config
+
+
+def _usable(parts: Iterable[Layers], environ: Mapping[str, str]) -> Config | None:
+    """The first part that has no mistake."""
+    for part in parts:
+        with contextlib.suppress(ConfigError):
+            return validated(part, environ)
+    return None
 
 
 def masking(layers: Layers) -> Masking:

@@ -53,6 +53,12 @@ class Layers:
     data: dict[str, Any] = field(default_factory=dict)
     sources: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    files: dict[str, int | None] = field(default_factory=dict)
+    """The files of tenants by name, with the place of each in `tenants`; None: it has none."""
+
+    def held(self) -> dict[str, Any]:
+        """What the files of tenants hold, by name."""
+        return {name: self.data["tenants"][at] for name, at in self.files.items() if at is not None}
 
     def source(self, path: KeyPath) -> str:
         """Where the value at `path`, or what is nearest around it, comes from; empty: default."""
@@ -168,6 +174,7 @@ def _read_tenants(layers: Layers) -> None:
 
     def read(paths: list[Path]) -> list[Any]:
         entries: list[Any] = []
+        layers.files.clear()
         for path in paths:
             entry = _read_mapping(
                 path,
@@ -176,14 +183,17 @@ def _read_tenants(layers: Layers) -> None:
                 "a mapping that describes one tenant",
                 layers,
             )
+            layers.files[path.name] = None if entry is None else len(entries)
             if entry is not None:
                 entries.append(entry)
         return entries
 
     layers.sources["tenants",] = place
-    layers.data["tenants"] = tenant_files.read_tenants(
-        Path(directory), place, read, layers.problems
-    )
+    entries = tenant_files.read_tenants(Path(directory), place, read, layers.problems)
+    layers.data["tenants"] = entries
+    if not entries:
+        # Also where the directory as a whole cannot be read.
+        layers.files.clear()
 
 
 def _read_mapping(

@@ -1,9 +1,13 @@
 """What is wrong with a configuration, in sentences that say what to do."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.config import Config
 
 KeyPath = tuple[str | int, ...]
 
@@ -29,15 +33,24 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used.
+    """A configuration that cannot be used as it is.
 
     `problems` holds every mistake found; the text has one line for each. `tenants_dir`: what it
     names.
     """
 
-    def __init__(self, problems: Iterable[Problem], tenants_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        problems: Iterable[Problem],
+        tenants_dir: Path | None = None,
+        usable: "Callable[[Mapping[str, Any]], Config | None]" = lambda _: None,
+    ) -> None:
+        """`usable`: what can be used of it all the same, where files of tenants are at fault, from
+        what they held before; None: nothing.
+        """
         self.problems = tuple(problems)
         self.tenants_dir = tenants_dir
+        self.usable = usable
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n  ".join([f"{count} in the configuration:", *map(str, self.problems)]))
 

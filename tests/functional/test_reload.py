@@ -243,6 +243,34 @@ async def test_broken_files_under_load_change_nothing_and_are_all_named(site: Si
     assert not site.events("unexpected error")
 
 
+BOMB = "x0: &x0 [1]\n" + "".join(f"x{n}: &x{n} [{f'*x{n - 1}, ' * 9}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize("text", ["id: [", BOMB, tenant("b", "../p", "key-b"), tenant("a", SECOND)])
+async def test_a_broken_file_holds_up_no_other_one(site: Site, text: str) -> None:
+    """Its tenant stays as it was, others change, and one whose file is gone is not served."""
+    assert site.app.reloader is not None
+    site.write(b=tenant("b", SECOND, "key-b"), c=tenant("c", "f" * 32, "key-c"))
+    await site.app.reloader.reload()
+    await site.caller("key-b").ok(RPC)
+    assert not site.app.reloader.refused
+    site.write(b=text, a=tenant("a", FIRST, "key-a", "new"), d=text)
+    (site.folder / "tenants" / "c.yaml").unlink()
+    await site.app.reloader.reload()
+    assert await refused(site.caller("key-c"))
+    assert await refused(site.caller("shared"))
+    await site.caller("new").ok(RPC)
+    await site.caller("key-b").ok(RPC)
+    told = site.events("files of tenants not taken over, what they said before stays")[-1]
+    assert any("b.yaml" in problem for problem in told["problems"])
+    assert site.app.reloader.refused
+    (site.folder / "tenants" / "d.yaml").unlink()
+    (site.folder / "tenants" / "b.yaml").unlink()
+    await site.app.reloader.reload()
+    assert await refused(site.caller("key-b"))
+    assert not site.app.reloader.refused
+
+
 async def test_what_needs_a_restart_is_said(site: Site) -> None:
     path = site.folder / "gateway.yaml"
     path.write_text(path.read_text().replace('"drain_delay_s": 0', '"drain_delay_s": 1'))
