@@ -254,7 +254,8 @@ def _servers(
     )
     forward = Forward(way.catalog, way.client, quota.changes, watched.enricher, watched.hub)
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
-    return Servers(config.server, served, way.catalog.services(), serving.in_flight)
+    upstream = config.upstream.transport.max_connections * len(config.upstream.regions)
+    return Servers(config.server, served, way.catalog.services(), serving.in_flight, upstream)
 
 
 async def _serve(

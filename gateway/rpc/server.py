@@ -13,6 +13,7 @@ import grpc
 from grpc_channelz.v1 import channelz
 
 from gateway.regular_file import read_file
+from gateway.rpc.descriptors import connections
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.reflection import add_reflection
@@ -57,11 +58,14 @@ class Servers:
         handlers: Sequence[grpc.GenericRpcHandler],
         service_names: Iterable[str],
         in_flight: InFlight,
+        upstream: int,
     ) -> None:
-        """`in_flight`: the calls that `handlers` carry out."""
+        """`in_flight`: the calls that `handlers` carry out. `upstream`: how many connections there
+        may be to the cloud.
+        """
         self._settings = settings
         self.in_flight = in_flight
-        self._services = grpc.aio.server(options=_options(settings))
+        self._services = grpc.aio.server(options=_options(settings, upstream))
         self._services.add_generic_rpc_handlers(tuple(handlers))
         names = tuple(service_names)
         if settings.reflection:
@@ -146,7 +150,7 @@ def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
 
 
-def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+def _options(settings: ServerSettings, upstream: int) -> list[tuple[str, int]]:
     limits = settings.limits
     return [
         # Two processes on one port would be a mistake that nobody sees.
@@ -160,7 +164,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         # bound it.
         ("grpc.server.max_pending_requests", limits.max_pending_requests),
         ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_pending_requests),
-        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        (
+            "grpc.max_allowed_incoming_connections",
+            connections(limits.max_connections, upstream),
+        ),
         ("grpc.server_handshake_timeout_ms", round(limits.handshake_timeout_s * 1000)),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.max_connection_age_grace_s * 1000)),
