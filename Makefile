@@ -106,7 +106,7 @@ test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go
 	@$(BIN)/python -m pytest sdks
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create or tracing
+bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy or tracing
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 .PHONY: clean

@@ -59,7 +59,7 @@ def _pinned(core: int) -> Iterator[None]:
 @contextmanager
 def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
     """Runs `python -m benchmarks.<name>`, which prints its address."""
-    with _running(
+    with running(
         [sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdout=subprocess.PIPE
     ) as (process, begun):
         assert process.stdout is not None
@@ -88,7 +88,7 @@ class Servant:
 def servant(name: str, *arguments: str, core: int) -> Iterator[Servant]:
     """Runs `python -m benchmarks.<name>`, which takes orders."""
     pipe = subprocess.PIPE
-    with _running(
+    with running(
         [sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdin=pipe, stdout=pipe
     ) as (process, _):
         assert process.stdin is not None
@@ -119,7 +119,7 @@ def gateway(
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
     with (
         log.open("wb") as stream,
-        _running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun),
+        running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun),
     ):
         yield Server(_address_in(log, process), process.pid, begun)
 
@@ -139,7 +139,7 @@ def valkey(directory: Path) -> Iterator[str]:
         "--dir",
         str(directory),
     ]
-    with _running(command, LOAD_CORE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    with running(command, LOAD_CORE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         ends_at = time.monotonic() + _START_S
         while not socket.exists():
             if time.monotonic() > ends_at:
@@ -196,7 +196,7 @@ def load(
 
 
 @contextmanager
-def _running(
+def running(
     command: Sequence[str],
     core: int,
     **options: Any,  # noqa: ANN401 - any message or value

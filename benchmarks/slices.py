@@ -15,12 +15,12 @@ from typing import Final
 
 import msgspec
 
-from benchmarks import processes
+from benchmarks import envoy, processes
 from benchmarks.load import Sample
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
 
 ECHO: Final = "echo"
-PLAIN, EVERYTHING = "gateway", "everything on"
+PLAIN, EVERYTHING, ENVOY = "gateway", "everything on", "envoy"
 UNRECORDED, RECORDED = "traced, none recorded", "traced, all recorded"
 _SETTLE_S: Final = 0.1
 _MEASURE_S: Final = 0.3
@@ -51,6 +51,10 @@ ROWS: Final = {
     "create": (
         Slice(PLAIN, "create:8", "get:8", 6.5),
         Slice(EVERYTHING, "create:8", "get:8", 11.0),
+    ),
+    "envoy": (
+        Slice(PLAIN, "get:8", "get:8", 2.4, against=ENVOY),
+        Slice(PLAIN, "list:8", "list:8", 1.5, against=ENVOY),
     ),
     "tracing": (
         Slice(UNRECORDED, "get:8", "get:8", 1.05, against=PLAIN),
@@ -111,6 +115,8 @@ def _servers(stack: ExitStack, subjects: set[str]) -> dict[str, Server]:
         servers[PLAIN] = stack.enter_context(
             processes.gateway(directory, stub.address, "httptools")
         )
+    if ENVOY in subjects:
+        servers[ENVOY] = stack.enter_context(envoy.transcoder(directory, stub.address))
     if EVERYTHING in subjects:
         servers[EVERYTHING] = stack.enter_context(processes.everything(directory, stub.address))
     for name, ratio in ((UNRECORDED, 0.0), (RECORDED, 1.0)):

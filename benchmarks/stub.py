@@ -24,6 +24,9 @@ from benchmarks.runtime import run
 from gateway.operations import load_catalog
 
 _END = b"\r\n\r\n"
+_NO_CHUNKS = b"0\r\n\r\n"
+"""The body that Envoy sends with a GET."""
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -44,7 +47,8 @@ class Upstream(asyncio.Protocol):
         while (end := self._rest.find(_END)) >= 0:
             head = self._rest[:end]
             length = _LENGTH.search(head)
-            whole = end + len(_END) + (int(length[1]) if length else 0)
+            body = int(length[1]) if length else len(_NO_CHUNKS) if _CHUNKED.search(head) else 0
+            whole = end + len(_END) + body
             if len(self._rest) < whole:
                 return
             self._rest = self._rest[whole:]
