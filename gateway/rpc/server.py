@@ -83,7 +83,12 @@ class Servers:
         """Listens and serves. Raises AddressInUse."""
         self.address = self._bind(self._services, self._settings.listen, self._settings.tls)
         self.health_address = self._bind(self._health_server, self._settings.health_listen, None)
-        await self._services.start()
+        # gRPC cannot stop what has only half started.
+        starting = asyncio.ensure_future(self._services.start())
+        try:
+            await asyncio.shield(starting)
+        finally:
+            await starting
         self._health_server.start()
         self.health.start()
 

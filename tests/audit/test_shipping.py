@@ -232,7 +232,8 @@ async def test_a_collector_that_hangs_delays_no_end(tmp_path, collectors):
     collector.goes_on.set()
     async with open_audit(settings(tmp_path, **otlp(collector))):
         pass
-    assert collector.lines == lines_of(tmp_path / "log")
+    # What hung may arrive after all, beside what is sent again.
+    assert list(dict.fromkeys(collector.lines)) == lines_of(tmp_path / "log")
 
 
 async def test_segments_that_were_not_sent_outlive_the_retention(tmp_path, collectors):

@@ -310,7 +310,7 @@ def test_a_next_segment_that_says_nothing_yet_does_not_end_the_one_before(tmp_pa
         return known
 
     left = Backlog(tmp_path, WRITER, lambda: 0)
-    left._durable = durable
+    left.durable = durable
     assert len(left.take()) == 2
     coming.unlink()
     assert len(left.take()) == 1
