@@ -22,6 +22,7 @@ class SinkCounts:
     delivered: int = 0
     failed: int = 0
     given_up: int = 0
+    given_up_at: float = 0.0
     waiting: int = 0
     dead: int = 0
 
@@ -64,5 +65,7 @@ class Outbox:
         dead = DeadLetter(letter, self.clock.time(), why).packed()
         await self.queues.put(dead_queue_of(sink.name), queued.key, dead, self.settings.max_dead)
         await self.queues.remove(queue_of(sink.name), [queued.key])
-        self.counts[sink.name].given_up += 1
+        counts = self.counts[sink.name]
+        counts.given_up += 1
+        counts.given_up_at = self.clock.time()
         log.error("an event was given up", sink=sink.name, event_id=queued.key, why=why)

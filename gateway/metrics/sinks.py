@@ -28,6 +28,12 @@ GIVEN_UP: Final = Family(
     "Events that became dead letters by this process: too old, or too many in the queue.",
     ("sink",),
 )
+LAST_GIVEN_UP: Final = Family(
+    "cbr_events_last_given_up_timestamp_seconds",
+    "gauge",
+    "When this process last made a dead letter of an event; 0 if it has made none.",
+    ("sink",),
+)
 DEAD: Final = Family(
     "cbr_dead_events",
     "gauge",
@@ -35,7 +41,7 @@ DEAD: Final = Family(
     " them.",
     ("sink",),
 )
-FAMILIES: Final = (DELIVERIES, WAITING, GIVEN_UP, DEAD)
+FAMILIES: Final = (DELIVERIES, WAITING, GIVEN_UP, LAST_GIVEN_UP, DEAD)
 
 
 class SinkMetrics:
@@ -53,4 +59,5 @@ def _read(sinks: Mapping[str, SinkCounts]) -> Iterable[Metric]:
     )
     yield WAITING.gauge(((sink,), each.waiting) for sink, each in sinks.items())
     yield GIVEN_UP.total(((sink,), each.given_up) for sink, each in sinks.items())
+    yield LAST_GIVEN_UP.gauge(((sink,), each.given_up_at) for sink, each in sinks.items())
     yield DEAD.gauge(((sink,), each.dead) for sink, each in sinks.items())

@@ -1,9 +1,10 @@
 """Work that goes on after the answer: streams, and how well the tasks of each project are known."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from itertools import product
-from typing import Final
+from typing import Final, TypeAlias
 
 from prometheus_client.core import Metric
 
@@ -43,12 +44,20 @@ TASK_ENDS: Final = Family(
     " does not know it any more) or `other`. Twice only after a crash at that moment.",
     ("project", "type", "status"),
 )
-FAMILIES: Final = (TASK_ENDS, STREAMS, EVENTS, COALESCED, CUTS, LAG, OPEN_TASKS)
+LAST_END: Final = Family(
+    "cbr_task_last_end_timestamp_seconds",
+    "gauge",
+    "When this process last told such an end; 0 if it has told none. Of an end while no gateway"
+    " ran, when it was found out.",
+    ("project", "type", "status"),
+)
+FAMILIES: Final = (TASK_ENDS, LAST_END, STREAMS, EVENTS, COALESCED, CUTS, LAG, OPEN_TASKS)
 
 
 _TYPES: Final = ("backup", "copy", "replication", "restore")
 _STATUSES: Final = ("succeeded", "failed", "timed_out", "skipped", "partly_failed")
 """What has a series from the start, so that the first one ever is an increase."""
+_End: TypeAlias = tuple[str, str, str]
 
 
 class WorkMetrics:
@@ -56,18 +65,25 @@ class WorkMetrics:
 
     def __init__(self, readings: Readings, projects: Labels) -> None:
         self._projects = projects
-        self._ends: Counter[tuple[str, str, str]] = Counter()
+        self._ends: Counter[_End] = Counter()
+        self._last_ends: dict[_End, float] = {}
         readings.add(self._read_ends)
 
     def task_ended(self, project: str, kind: str, status: str) -> None:
-        self._ends[project, kind.lower(), status] += 1
+        end = project, kind.lower(), status
+        self._ends[end] += 1
+        self._last_ends[end] = time.time()
 
     def _read_ends(self) -> Iterable[Metric]:
-        every = product([*self._projects.names, OTHER], _TYPES, _STATUSES)
-        ends = Counter(dict.fromkeys(every, 0))
+        every = list(product([*self._projects.names, OTHER], _TYPES, _STATUSES))
+        ends, last = Counter(dict.fromkeys(every, 0)), dict.fromkeys(every, 0.0)
         for (project, kind, status), count in list(self._ends.items()):
             ends[self._projects.of(project), kind, status] += count
+        for (project, kind, status), at in list(self._last_ends.items()):
+            shown = self._projects.of(project), kind, status
+            last[shown] = max(at, last.get(shown, 0.0))
         yield TASK_ENDS.total(list(ends.items()))
+        yield LAST_END.gauge(list(last.items()))
 
     def look_at(self, hub: Hub, readings: Readings) -> None:
         readings.add(lambda: self._read(hub))

@@ -1,8 +1,15 @@
 """Work that goes on by itself: what metrics tell of it while nobody watches."""
 
+import time
+
+import grpc
+
+from emulator.server import running_emulator
+from gateway.app import open_app
+from gateway.state import StoreSettings
 from gateway.metrics.work import _STATUSES, _TYPES
-from tests.functional.calls import caller
-from tests.harness import TENANTS, running_gateway
+from tests.functional.calls import caller, until
+from tests.harness import TENANTS, World, config_for, running_gateway
 from tests.metrics.scrape import scrape
 from tests.metrics.until import until_true
 from tests.watch.streams import STILL, end_task, start_task
@@ -36,6 +43,7 @@ async def test_every_task_that_matters_has_its_series_before_it_ends():
                 for status in _STATUSES:
                     labels = {"project": project, "type": kind, "status": status}
                     assert found.value("cbr_task_ends_total", **labels) == 0
+                    assert found.value("cbr_task_last_end_timestamp_seconds", **labels) == 0
 
 
 async def test_work_that_nobody_watches_and_no_caller_began_is_counted_when_it_ends():
@@ -57,6 +65,39 @@ async def test_work_that_nobody_watches_and_no_caller_began_is_counted_when_it_e
         for task, status in zip(tasks, ("success", "failed", "timeout"), strict=True):
             end_task(world, task, status)
         await until_true(counted)
+
+
+def is_open(tracker, task_id):
+    """Whether it is kept that the task has not ended."""
+    ends = tracker._ends.get(PROJECT)
+    return ends is not None and ends._cursor is not None and task_id in ends._cursor.opened
+
+
+async def test_an_end_while_no_gateway_ran_shows_when_it_was_found_out(tmp_path):
+    """As many as the life before counted: an increase would show nothing."""
+    failed = {"project": PROJECT, "type": "backup", "status": "failed"}
+    state = StoreSettings(path=tmp_path / "state.db")
+
+    async def last_of(world, count):
+        async def counted():
+            return (await scrape(world)).value("cbr_task_ends_total", **failed) == count
+
+        await until_true(counted)
+        return (await scrape(world)).value("cbr_task_last_end_timestamp_seconds", **failed)
+
+    async with running_emulator(pace=STILL) as cloud:
+        config = config_for(cloud.base_url, ALWAYS).model_copy(update={"state": state})
+        async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
+            world = World(app, cloud, channel)
+            task, other = start_task(world), start_task(world)
+            await until(lambda: is_open(app.submissions.tracker, task.id))
+            end_task(world, task, "failed")
+            first = await last_of(world, 1)
+        end_task(world, other, "failed")
+        between = time.time()
+        async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
+            second = await last_of(World(app, cloud, channel), 1)
+    assert 0 < first <= between <= second
 
 
 async def test_vaults_are_shown_with_their_last_backup():
