@@ -146,7 +146,7 @@ class AuditSettings(BaseModel):
         ),
     )
     anchor_s: float = Field(
-        default=10, gt=0, description="Time between two anchors, if anything was recorded."
+        default=10, gt=0, le=3600, description="Time between two anchors, if anything was recorded."
     )
     reads: Literal["continue", "refuse"] = Field(
         default="continue",

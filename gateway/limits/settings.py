@@ -153,6 +153,7 @@ class QuotaSettings(BaseModel):
     sweep_s: float = Field(
         default=30,
         gt=0,
+        le=3600,
         description=(
             "Time between two looks for reservations that ran out and outcomes that can be settled."
         ),
@@ -160,6 +161,7 @@ class QuotaSettings(BaseModel):
     recount_s: float = Field(
         default=300,
         gt=0,
+        le=3600,
         description="Time between two recounts of vaults, policies and capacity from CBR.",
     )
     assumed_vaults: int = Field(

@@ -84,7 +84,7 @@ class Metrics:
         self.upstream = UpstreamMetrics(self._readings)
         self.records = RecordMetrics(self._readings)
         self.work = WorkMetrics(self._readings, self._projects)
-        self.vaults = VaultMetrics(self._readings, settings.max_vaults)
+        self.vaults = VaultMetrics(self._readings, settings.max_vaults, self._projects)
         self.sinks = SinkMetrics()
         self.process = ProcessMetrics(self.registry)
 
@@ -113,6 +113,7 @@ class Metrics:
             asyncio.create_task(self.process.watch_loop()),
         ]
         if self._settings.max_vaults:
+            self.vaults.expect(parts.projects())
             tasks.append(asyncio.create_task(self._vaults(parts)))
         try:
             yield
@@ -130,10 +131,8 @@ class Metrics:
         """Not at once: a gateway that starts has more urgent things to ask of CBR."""
         await parts.clock.sleep(min(_FIRST_VAULTS_S, self._settings.vaults_s))
         while True:
-            served = parts.projects()
-            projects = [name for name in self._projects.names if name in served]
             try:
-                await self.vaults.sample(parts.reader, projects)
+                await self.vaults.sample(parts.reader, list(parts.projects()))
             except Exception:
                 log.exception("vaults cannot be read for the metrics; the next try follows")
             await parts.clock.sleep(self._settings.vaults_s)

@@ -33,6 +33,7 @@ class MetricsSettings(BaseModel):
     vaults_s: float = Field(
         default=300,
         gt=0,
+        le=1800,
         description="Time between two readings of vaults and policies from CBR.",
     )
     max_limits: int = Field(
@@ -44,5 +45,6 @@ class MetricsSettings(BaseModel):
     sample_s: float = Field(
         default=15,
         gt=0,
+        le=300,
         description="Time between two readings of what only the store knows.",
     )

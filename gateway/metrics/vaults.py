@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 
 from gateway.errors import GatewayError
 from gateway.metrics.family import Family
+from gateway.metrics.labels import OTHER, Labels
 from gateway.metrics.readings import Readings
 from gateway.upstream.reader import UpstreamReader
 
@@ -44,11 +45,15 @@ RESOURCES: Final = Family(
 READ: Final = Family(
     "cbr_vaults_read_timestamp_seconds",
     "gauge",
-    "When the vaults of the project were last read; what is shown of them is as old.",
+    "When the vaults of the project were last read, or from when on they were to be read; what is"
+    " shown of them is as old. `other`: of that read longest ago.",
     ("project",),
 )
 LEFT_OUT: Final = Family(
-    "cbr_vaults_left_out", "gauge", "How many vaults `metrics.max_vaults` leaves out."
+    "cbr_vaults_left_out",
+    "gauge",
+    "How many vaults `metrics.max_vaults` leaves out, and all of projects that"
+    " `metrics.max_projects` leaves out.",
 )
 FAMILIES: Final = (LAST_SUCCESS, CREATED, SCHEDULED, SIZE, USED, RESOURCES, READ, LEFT_OUT)
 
@@ -62,18 +67,21 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Project:
-    """As it was read."""
+    """As it was read. `left_out`: how many vaults a project without a label has."""
 
-    vaults: Sequence[types_pb2.Vault]
-    scheduled: frozenset[str]
     read_at: float
+    vaults: Sequence[types_pb2.Vault] = ()
+    scheduled: frozenset[str] = frozenset()
+    left_out: int = 0
 
 
 class VaultMetrics:
     """Reads vaults now and then, and hears of backups that succeeded."""
 
-    def __init__(self, readings: Readings, most: int) -> None:
+    def __init__(self, readings: Readings, most: int, labels: Labels) -> None:
         self._most = most
+        self._labels = labels
+        self._since: dict[str, float] = {}
         self._projects: dict[str, _Project] = {}
         self._successes: dict[tuple[str, str], float] = {}
         readings.add(self._read)
@@ -86,19 +94,28 @@ class VaultMetrics:
         ended = task.end_time.seconds or task.update_time.seconds
         self._successes[key] = max(float(ended), self._successes.get(key, 0.0))
 
+    def expect(self, projects: Iterable[str]) -> None:
+        """These are to be read from now on: one that never is looks older and older."""
+        now = time.time()
+        self._since = {name: self._since.get(name, now) for name in projects}
+
     async def sample(self, reader: UpstreamReader, projects: Sequence[str]) -> None:
         """Asks CBR. What cannot be read stays as it was."""
+        self.expect(projects)
         for project in projects:
             try:
                 await self._sample(reader, project)
             except (GatewayError, KeyError) as problem:
-                log.info("vaults cannot be read", project=project, cause=str(problem))
+                log.warning("vaults cannot be read", project=project, cause=str(problem))
         self._projects = {name: self._projects[name] for name in projects if name in self._projects}
         kept = {(name, vault.id) for name, each in self._projects.items() for vault in each.vaults}
         self._successes = {key: at for key, at in self._successes.items() if key in kept}
 
     async def _sample(self, reader: UpstreamReader, project: str) -> None:
         vaults = await reader.rows(vault_pb2.ListVaultsRequest(), types_pb2.Vault, project)
+        if self._labels.of(project) == OTHER:
+            self._projects[project] = _Project(time.time(), left_out=len(vaults))
+            return
         policies = await reader.rows(policy_pb2.ListPoliciesRequest(), policy_pb2.Policy, project)
         if project not in self._projects:
             asked = task_pb2.ListTasksRequest(
@@ -113,7 +130,7 @@ class VaultMetrics:
             if policy.enabled and policy.operation_type == types_pb2.POLICY_OPERATION_TYPE_BACKUP
             for vault in policy.associated_vaults
         )
-        self._projects[project] = _Project(vaults, scheduled, time.time())
+        self._projects[project] = _Project(time.time(), vaults, scheduled)
 
     def _shown(self) -> Iterator[tuple[tuple[str, str], types_pb2.Vault, bool]]:
         for project, each in list(self._projects.items()):
@@ -129,6 +146,11 @@ class VaultMetrics:
         yield SIZE.gauge((key, vault.billing.size_gib * _GIB) for key, vault, _ in shown)
         yield USED.gauge((key, vault.billing.used_mib * _MIB) for key, vault, _ in shown)
         yield RESOURCES.gauge((key, len(vault.resources)) for key, vault, _ in shown)
-        projects = list(self._projects.items())
-        yield READ.gauge(((name,), each.read_at) for name, each in projects)
-        yield LEFT_OUT.one(len(everything) - len(shown))
+        projects = dict(self._projects)
+        read: dict[str, float] = {}
+        for name, since in self._since.items():
+            label, at = self._labels.of(name), projects[name].read_at if name in projects else since
+            read[label] = min(at, read.get(label, at))
+        yield READ.gauge(((label,), at) for label, at in read.items())
+        unlabelled = sum(each.left_out for each in projects.values())
+        yield LEFT_OUT.one(len(everything) - len(shown) + unlabelled)

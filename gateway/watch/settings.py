@@ -20,6 +20,7 @@ class WatchSettings(BaseModel):
     busy_s: float = Field(
         default=5,
         gt=0,
+        le=3600,
         description=(
             "Time between two polls of a project while one of its tasks is open and somebody waits"
             " for it: a stream, a call, or a slot of a limit of concurrency."
@@ -28,11 +29,13 @@ class WatchSettings(BaseModel):
     idle_s: float = Field(
         default=30,
         gt=0,
+        le=3600,
         description="The same in all other cases. For so long after a change it counts as busy.",
     )
     backoff_s: float = Field(
         default=300,
         gt=0,
+        le=3600,
         description="The longest time between two polls while CBR does not answer or throttles.",
     )
     linger_s: float = Field(
@@ -65,11 +68,13 @@ class WatchSettings(BaseModel):
     recheck_s: float = Field(
         default=300,
         gt=0,
+        le=3600,
         description="Time between two checks that the caller of a stream may still watch.",
     )
     stall_s: float = Field(
         default=60,
         gt=0,
+        le=3600,
         description="How long a caller may read nothing although something waits for it.",
     )
 

@@ -3,12 +3,13 @@
 import time
 
 import grpc
+import structlog
 
 from emulator.server import running_emulator
 from gateway.app import open_app
-from gateway.state import StoreSettings
 from gateway.metrics.work import _STATUSES, _TYPES
-from tests.functional.calls import caller, until
+from gateway.state import StoreSettings
+from tests.functional.calls import caller, order, until
 from tests.harness import TENANTS, World, config_for, running_gateway
 from tests.metrics.scrape import scrape
 from tests.metrics.until import until_true
@@ -149,3 +150,50 @@ async def test_vaults_are_shown_with_their_last_backup():
             "resources": 0,
             LAST: 0,
         }
+
+
+async def test_vaults_that_were_never_read_look_as_old_as_the_start():
+    """From the first scrape on, long before they are to be read."""
+    began = time.time()
+    async with running_gateway(sections=ALWAYS) as world:
+        found = await scrape(world)
+    for project, _ in TENANTS.values():
+        at = found.value("cbr_vaults_read_timestamp_seconds", project=project)
+        assert began - 1 <= at <= time.time()
+
+
+async def test_vaults_that_cannot_be_read_are_a_warning_and_look_older():
+    sections = ALWAYS | {"metrics": {"vaults_s": 0.1}}
+    with structlog.testing.capture_logs() as said:
+        async with running_gateway(sections=sections) as world:
+            order(world, "status", "VaultService/ListVaults", status=403, times=None)
+            warned = [("vaults cannot be read", "warning", PROJECT)] * 2
+
+            def told():
+                found = [(each["event"], each["log_level"], each.get("project")) for each in said]
+                return [each for each in found if each in warned]
+
+            await until(lambda: len(told()) >= 2)
+            read = (await scrape(world)).value("cbr_vaults_read_timestamp_seconds", project=PROJECT)
+            before = len(told())
+            await until(lambda: len(told()) > before)
+            again = await scrape(world)
+            assert read
+            assert again.value("cbr_vaults_read_timestamp_seconds", project=PROJECT) == read
+
+
+async def test_vaults_of_projects_without_a_label_are_counted_as_left_out():
+    sections = ALWAYS | {"metrics": {"vaults_s": 0.1, "max_projects": 0}}
+    async with running_gateway(sections=sections) as world:
+
+        async def left_out():
+            return (await scrape(world)).value("cbr_vaults_left_out")
+
+        assert await left_out() == 0
+        spec = {"name": "empty", "billing": BILLING}
+        await caller(world).ok("VaultService/CreateVault", {"vault": spec})
+        await until_true(left_out)
+        found = await scrape(world)
+    assert found.value("cbr_vaults_left_out") == 1
+    assert found.value("cbr_vaults_read_timestamp_seconds", project="other")
+    assert "cbr_vault_size_bytes" not in found.names()
