@@ -191,6 +191,14 @@ MISTAKES = {
         "admin:\n  listen: 50053",
         "admin.listen (gateway.yaml:2): must be text. Put quotes around it",
     ),
+    "polls that never come": (
+        "watch: {idle_s: 1.0e+9}",
+        "watch.idle_s (gateway.yaml:1): must be at most 3600.0",
+    ),
+    "vaults that are read too rarely for the alert on it": (
+        "metrics: {vaults_s: 3600}",
+        "metrics.vaults_s (gateway.yaml:1): must be at most 1800.0",
+    ),
     "labels beyond the cap": (
         "metrics:\n  max_tenants: 0\n  tenants: [acme]",
         (
