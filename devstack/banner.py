@@ -17,7 +17,7 @@ _TEXT: Final = """\
 {rule}
   gRPC      {address}   plain text, reflection on
   health    {health}
-  admin     http://{admin}   /metrics, /livez, /readyz, /version
+  admin     http://{admin}   /metrics, /livez, /readyz, /version{admin_note}
   emulator  {emulator}   the cloud's REST API; control under /_emulator
 
   API keys, as metadata `authorization: Bearer KEY`:
@@ -68,8 +68,13 @@ def banner(
     at: Addresses,
     tenants: Sequence[DevTenant],
     audit: Path | None = None,
+    *,
+    usual_admin: bool = True,
 ) -> str:
-    """The text, without a line feed at its end. The first call is that of the first tenant."""
+    """The text, without a line feed at its end. The first call is that of the first tenant.
+
+    `usual_admin`: False where another process has the usual address of the admin port.
+    """
     table = "\n".join(
         f"    {each.api_key:<20}  project {each.project_id} in"
         f" {each.region}{', administrator' * each.administrator}"
@@ -88,6 +93,7 @@ def banner(
         address=at.address,
         health=at.health,
         admin=at.admin,
+        admin_note="" if usual_admin else "; a free port, since 50053 is taken",
         emulator=at.emulator,
         keys=table,
         key=tenants[0].api_key,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.signals import Signals
 
 LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774"
+ADMIN_LISTEN = "127.0.0.1:50053"
 
 
 def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
@@ -103,6 +104,12 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     help="Address of the health service.",
 )
 @click.option(
+    "--admin-listen",
+    envvar="CBR_GATEWAY_ADMIN__LISTEN",
+    show_envvar=True,
+    help=f"Address of the admin port.  [default: {ADMIN_LISTEN}, or a free port if that is taken]",
+)
+@click.option(
     "--emulator-listen",
     default=EMULATOR_LISTEN,
     show_default=True,
@@ -137,6 +144,7 @@ def dev(
     *,
     listen: str,
     health_listen: str,
+    admin_listen: str | None,
     emulator_listen: str,
     task_seconds: float,
     log_level: str,
@@ -148,10 +156,16 @@ def dev(
         "--emulator-listen": emulator_listen,
         "--listen": listen,
         "--health-listen": health_listen,
+        "--admin-listen": admin_listen or ADMIN_LISTEN,
     }
     for flag, address in flags.items():
         _checked(flag, address, allow_remote=allow_remote)
-    if taken := list(_taken(flags.values())):
+    taken = list(_taken(flags.values()))
+    if admin_listen is None and ADMIN_LISTEN in taken:
+        # No call needs it: only who asks for an address is refused.
+        del flags["--admin-listen"]
+        taken = list(_taken(flags.values()))
+    if taken:
         raise _refusal(flags, taken)
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -175,6 +189,7 @@ def _run(
                 flags["--listen"],
                 flags["--health-listen"],
                 flags["--emulator-listen"],
+                admin_listen=flags.get("--admin-listen"),
                 task_s=task_s,
                 log_level=log_level,
                 audit=audit,

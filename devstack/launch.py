@@ -34,7 +34,7 @@ def launched(*options: str) -> Iterator[Launched]:
     """
     free = [
         part
-        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
         for part in (flag, "127.0.0.1:0")
     ]
     command = [sys.executable, "-m", "gateway", "dev", *free, *options]

@@ -28,14 +28,13 @@ _ENVIRON: Final = {
     "TOKENS": "as public as everything here",
 }
 _DRAIN_GRACE_S: Final = 1
-_ADMIN_LISTEN: Final = "127.0.0.1:0"
-"""A free port: it is printed."""
+_FREE_PORT: Final = "127.0.0.1:0"
 _POLL_S: Final = 0.2
 """Emulated work is done in seconds."""
 
 
 class AddressTaken(Exception):  # noqa: N818 - says what is the case
-    """One of the three addresses cannot be listened on."""
+    """One of the addresses cannot be listened on."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -43,7 +42,13 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
 
 
 def configuration(
-    endpoint: str, listen: str, health_listen: str, log_level: str, audit: Path | None
+    endpoint: str,
+    listen: str,
+    health_listen: str,
+    log_level: str,
+    audit: Path | None,
+    *,
+    admin_listen: str = _FREE_PORT,
 ) -> Config:
     """A gateway whose regions are all at `endpoint`.
 
@@ -57,7 +62,7 @@ def configuration(
             "drain_delay_s": 0,
             "drain_grace_s": _DRAIN_GRACE_S,
         },
-        "admin": {"listen": _ADMIN_LISTEN},
+        "admin": {"listen": admin_listen},
         "upstream": {
             "regions": {
                 region: {"endpoint": endpoint, "iam_endpoint": endpoint}
@@ -130,12 +135,13 @@ async def run_stack(
     health_listen: str,
     emulator_listen: str,
     *,
+    admin_listen: str | None,
     task_s: float,
     log_level: str,
     audit: Path | None,
     signals: Signals | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serves until SIGTERM or SIGINT. `admin_listen`: None where the usual address is taken.
 
     Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for `audit`.
     """
@@ -150,15 +156,17 @@ async def run_stack(
             raise AddressTaken(emulator_listen) from error
 
         def ready(app: App) -> None:
-            click.echo(
-                banner(
-                    Addresses(app.address, app.health_address, app.admin_address, cloud.base_url),
-                    TENANTS,
-                    audit,
-                )
-            )
+            at = Addresses(app.address, app.health_address, app.admin_address, cloud.base_url)
+            click.echo(banner(at, TENANTS, audit, usual_admin=admin_listen is not None))
 
-        config = configuration(cloud.base_url, listen, health_listen, log_level, audit)
+        config = configuration(
+            cloud.base_url,
+            listen,
+            health_listen,
+            log_level,
+            audit,
+            admin_listen=admin_listen or _FREE_PORT,
+        )
         try:
             await serve(config, ready, signals=signals)
         except AddressInUse as error:

@@ -105,6 +105,11 @@ class GatewayError(Exception):
         if self.code < 0:
             self.code = REASONS[self.reason].code
 
+    @property
+    def expected(self) -> bool:
+        """The process ends, as it was told to: nothing to warn of."""
+        return self.reason == errors_pb2.ERROR_REASON_SHUTTING_DOWN
+
     def __str__(self) -> str:
         return f"{reason_name(self.reason)}: {self.message}"
 

@@ -108,7 +108,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
         raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(
         "OK: every credential is accepted, and vaults, policies and tasks can be listed in"
-        f" {len(places(config))} projects"
+        f" {_counted(len(places(config)), 'project')}"
     )
 
 

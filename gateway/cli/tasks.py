@@ -24,6 +24,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NOT_ALL_SUCCEEDED: Final = 1
 _NO_ANSWER: Final = 3
 _KEY_VARIABLE: Final = "CBR_API_KEY"
+_PLAIN: Final = "The call used TLS: for a gateway that takes plain text, add --plaintext."
+_TLS: Final = "The call used plain text: for a gateway that wants TLS, leave out --plaintext."
 
 
 @click.group()
@@ -111,7 +113,13 @@ def watch(
     )
     wanted = task_pb2.WatchTasksRequest(filter=chosen, end_when_all_terminal=True)
     with _channel(**reaching) as channel:
-        _show(channel, wanted, reconnect_timeout_s, as_json=as_json)
+        _show(
+            channel,
+            wanted,
+            reconnect_timeout_s,
+            as_json=as_json,
+            plaintext=reaching["plaintext"],
+        )
 
 
 def _show(
@@ -120,6 +128,7 @@ def _show(
     reconnect_timeout_s: float,
     *,
     as_json: bool,
+    plaintext: bool,
 ) -> None:
     """Shows all events, and what came of them. Ends with the exit code for it."""
     from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
@@ -139,7 +148,7 @@ def _show(
                 else:
                     view.show(event)
     except CallError as error:
-        raise _refusal(error) from error
+        raise _refusal(error, plaintext=plaintext) from error
     if not as_json:
         click.echo(tally.summary())
     if not tally.all_succeeded:
@@ -196,14 +205,13 @@ def _print_json(event: "WatchTasksResponse") -> None:
     click.echo(json.dumps(json_format.MessageToDict(event, preserving_proto_field_name=True)))
 
 
-def _refusal(error: "CallError") -> click.ClickException:
+def _refusal(error: "CallError", *, plaintext: bool) -> click.ClickException:
     import grpc
 
-    return (
-        click.UsageError(str(error))
-        if error.code() is grpc.StatusCode.INVALID_ARGUMENT
-        else _Refused(str(error))
-    )
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        return click.UsageError(str(error))
+    unreached = error.code() is grpc.StatusCode.UNAVAILABLE and not error.reason_name
+    return _Refused(f"{error}\n{_TLS if plaintext else _PLAIN}" if unreached else str(error))
 
 
 class _Refused(click.ClickException):

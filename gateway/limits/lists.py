@@ -73,7 +73,8 @@ class Lists:
             return None
 
     def _note_problem(self, parts: Sequence[str], project: str, error: GatewayError) -> None:
-        log.warning("a project cannot be counted now", project=project, error=str(error))
+        if not error.expected:
+            log.warning("a project cannot be counted now", project=project, error=str(error))
         for part in parts:
             before = self.problems.get(part)
             self.problems[part] = Problem(

@@ -105,8 +105,11 @@ class VaultMetrics:
         for project in projects:
             try:
                 await self._sample(reader, project)
-            except (GatewayError, KeyError) as problem:
-                log.warning("vaults cannot be read", project=project, cause=str(problem))
+            except KeyError:
+                continue  # It was taken out of the configuration just now.
+            except GatewayError as problem:
+                if not problem.expected:
+                    log.warning("vaults cannot be read", project=project, cause=str(problem))
         self._projects = {name: self._projects[name] for name in projects if name in self._projects}
         kept = {(name, vault.id) for name, each in self._projects.items() for vault in each.vaults}
         self._successes = {key: at for key, at in self._successes.items() if key in kept}

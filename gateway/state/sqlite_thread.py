@@ -19,6 +19,10 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 _GROUP: Final = 64
+_HELD: Final = (
+    ". Another process has it, such as another gateway: end that one, or give state.path a file of"
+    " its own; replicas share a Valkey (state.kind)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class SqlThread:
         try:
             await asyncio.wrap_future(self._opened)
         except sqlite3.Error as error:
-            raise StoreDown(f"the file {self._path} cannot be used as a store: {error}") from error
+            held = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
+            why = f"{error}{_HELD}" if held else str(error)
+            raise StoreDown(f"the file {self._path} cannot be used as a store: {why}") from error
 
     async def run(self, work: Work[T]) -> T:
         """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job

@@ -324,7 +324,7 @@ class Poller:
 
     def _failed(self, failure: GatewayError) -> None:
         """Nothing was read."""
-        if self.failure is None:
+        if self.failure is None and not failure.expected:
             log.warning("tasks cannot be read", project=self.project, error=str(failure))
         self.failure = failure
         self.outages += 1

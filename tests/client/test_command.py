@@ -37,9 +37,9 @@ async def stage():
         yield player, gateway.address
 
 
-async def command(address, *options, key="a-key"):
+async def command(address, *options, key="a-key", how=("--plaintext",)):
     """Exit code, standard output and standard error."""
-    arguments = ("-m", "gateway", "tasks", "watch", "--address", address, "--plaintext", *options)
+    arguments = ("-m", "gateway", "tasks", "watch", "--address", address, *how, *options)
     path = os.pathsep.join(str(ROOT / part) for part in ("generated/python", "clients/python", "."))
     environ = os.environ | {"PYTHONPATH": path, "CBR_API_KEY": key}
     pipe = asyncio.subprocess.PIPE
@@ -158,3 +158,10 @@ def test_draws_a_bar_for_each_task_and_takes_nothing_for_markup():
     assert "c is not known." in out.getvalue()
     assert "s: CBR left out server (being backed up)." in out.getvalue()
     assert "100%" in out.getvalue()
+
+
+async def test_tls_against_a_port_of_plain_text_says_what_to_add(stage):
+    _, address = stage
+    code, _, err = await command(address, "--reconnect-timeout", "0.1", how=())
+    assert code == 3
+    assert "for a gateway that takes plain text, add --plaintext" in err

@@ -19,6 +19,7 @@ import grpc
 import pytest
 from cbrgateway.v1.vault_pb2 import ListVaultsRequest
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from click.testing import CliRunner
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -26,6 +27,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from devstack.banner import Addresses, banner
+from devstack.dev import dev as dev_command
 from devstack.launch import Launched, launched
 from devstack.stack import configuration
 from devstack.tenants import PAYMENTS, TENANTS
@@ -109,7 +111,7 @@ def test_an_audit_log_is_kept_where_one_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     free = [
         part
-        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
         for part in (flag, "127.0.0.1:0")
     ]
     refused = run_gateway("dev", "--audit", str(tmp_path / "file" / "log"), *free)
@@ -177,7 +179,7 @@ def on_a_terminal() -> Iterator[tuple[int, subprocess.Popen[str]]]:
     ours, its = pty.openpty()
     free = (
         part
-        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
         for part in (flag, "127.0.0.1:0")
     )
     command = [sys.executable, "-m", "gateway", "dev", *free]
@@ -205,13 +207,16 @@ def test_a_hangup_ends_it_only_if_its_terminal_is_gone() -> None:
         assert dev.wait(60) == 0
 
 
-@pytest.mark.parametrize("flag", ["--listen", "--health-listen", "--emulator-listen"])
+@pytest.mark.parametrize(
+    "flag", ["--listen", "--health-listen", "--admin-listen", "--emulator-listen"]
+)
 def test_a_taken_port_is_one_clear_line(flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         flags = {
             "--listen": "127.0.0.1:0",
             "--health-listen": "127.0.0.1:0",
+            "--admin-listen": "127.0.0.1:0",
             "--emulator-listen": "127.0.0.1:0",
             flag: address,
         }
@@ -222,6 +227,32 @@ def test_a_taken_port_is_one_clear_line(flag: str) -> None:
         f" Choose another one with {flag}"
     )
     assert done.stderr == f"Error: {text}\n"
+
+
+def test_the_admin_port_is_the_usual_one_or_if_that_is_taken_a_free_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(
+        "devstack.dev._run", lambda flags, **_: asked.append(flags.get("--admin-listen"))
+    )
+    usual = f"127.0.0.1:{free_port()}"
+    monkeypatch.setattr("devstack.dev.ADMIN_LISTEN", usual)
+    free = [
+        part
+        for flag in ("--listen", "--health-listen", "--emulator-listen")
+        for part in (flag, "127.0.0.1:0")
+    ]
+    assert CliRunner().invoke(dev_command, free, obj=None).exit_code == 0
+    with socket.create_server(("127.0.0.1", int(usual.rpartition(":")[2]))):
+        assert CliRunner().invoke(dev_command, free, obj=None).exit_code == 0
+        done = CliRunner().invoke(dev_command, [*free, "--admin-listen", usual], obj=None)
+    assert f"cannot listen on {usual}" in done.output
+    assert asked == [usual, None]
+    at = Addresses("a:1", "b:2", "d:4", "http://c:3")
+    assert "http://d:4   /metrics, /livez, /readyz, /version\n" in banner(at, TENANTS)
+    note = "/version; a free port, since 50053 is taken\n"
+    assert note in banner(at, TENANTS, usual_admin=False)
 
 
 def test_all_taken_ports_are_named_at_once() -> None:

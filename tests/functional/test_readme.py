@@ -117,6 +117,7 @@ def addresses() -> Iterator[dict[str, str]]:
     """Address in the documents -> address of a gateway that runs now."""
     real = [f"127.0.0.1:{free_port()}" for _ in _ADDRESSES]
     flags = ["--listen", real[0], "--health-listen", real[1], "--emulator-listen", real[2]]
+    flags += ["--admin-listen", "127.0.0.1:0"]
     process = subprocess.Popen(
         [executable("cbr-gateway"), "dev", *flags],
         stdout=subprocess.PIPE,

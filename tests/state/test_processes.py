@@ -51,7 +51,9 @@ async def test_a_file_belongs_to_one_process(tmp_path):
     async with open_store(settings, SystemClock()):
         with begin_many(settings, 1, 1, "other") as other:
             assert other.wait(timeout=60) != 0
-        with pytest.raises(StoreDown, match="locked"):
+        with pytest.raises(
+            StoreDown, match=r"locked\. Another process has it, such as another gateway"
+        ):
             async with open_store(settings, SystemClock()):
                 pass
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+import structlog
 
 from gateway.telemetry import CALL_FIELDS
 from gateway.watch.poller import Poller
@@ -284,3 +285,15 @@ async def test_a_task_that_is_listed_late_is_told_however_many_newer_ones_there_
         late.created_at -= 30
         end_task(world, late, "failed")
         assert (await seen.until("terminal")).task.id == late.id
+
+
+async def test_an_ordinary_stop_is_no_warning():
+    """A poll, a count and a reading of vaults are under way when the gateway is told to end."""
+    sections = {"watch": FAST | {"follow": "always"}, "metrics": {"vaults_s": 0.1}}
+    sections |= {"admin": {"listen": "127.0.0.1:0"}}
+    with structlog.testing.capture_logs() as said:
+        async with running_gateway(sections=sections, pace=STILL) as world:
+            order(world, "delay", seconds=5, times=None)
+            before = len(arrived(world))
+            await until(lambda: len(arrived(world)) > before + 2)
+    assert not [each for each in said if each["log_level"] == "warning"]
