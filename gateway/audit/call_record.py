@@ -142,6 +142,7 @@ class Activity:
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
     fate: str = ""
     stream: ocsf.Stream | None = None
+    left_out: ocsf.LeftOut | None = None
 
     def body(self, event: Event) -> bytes:
         """The record as JSON, without what the chain adds."""
@@ -224,6 +225,7 @@ class Activity:
             fate=self.fate,
             upstream=self._upstream(),
             stream=self.stream,
+            skipped_resources=self.left_out,
         )
 
     def _upstream(self) -> ocsf.Upstream | None:

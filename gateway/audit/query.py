@@ -64,12 +64,17 @@ class _Task(Struct, frozen=True):
     outcome: str = ""
 
 
+class _LeftOut(Struct, frozen=True):
+    count: int
+
+
 class _Kind(Struct, frozen=True):
     stage: str
     event: str
     fate: str = ""
     replayed: bool = False
     task: _Task = _Task()
+    skipped_resources: _LeftOut | None = None
 
 
 class _Presentable(Struct, frozen=True):
@@ -268,6 +273,11 @@ def _complete(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
+def _left_out(skipped: dict[str, Any]) -> str:
+    nothing = ", nothing was started" if skipped.get("all") else ""
+    return f"left out by CBR: {skipped['count']}{nothing}" if skipped else ""
+
+
 def as_text(row: Row) -> str:
     """One line for a person."""
     unmapped, response = row["unmapped"], row["api"].get("response", {})
@@ -283,6 +293,7 @@ def as_text(row: Row) -> str:
         unmapped.get("fate", ""),
         "replayed" if unmapped.get("replayed") else "",
         "caught up" if unmapped.get("task", {}).get("caught_up") else "",
+        _left_out(unmapped.get("skipped_resources", {})),
         row.get("status_detail", ""),
     )
     end = " ".join(part for part in ended if part)

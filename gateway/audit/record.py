@@ -223,6 +223,17 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     caught_up: bool = False
 
 
+class LeftOut(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The resources that CBR left out of a change: how many, and the ids of the first of them.
+
+    `all`: nothing was started.
+    """
+
+    count: int
+    uids: tuple[str, ...]
+    all: bool = False
+
+
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
 
@@ -241,6 +252,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     upstream: Upstream | None = None
     stream: Stream | None = None
     task: Task | None = None
+    skipped_resources: LeftOut | None = None
     segment: Segment | None = None
     anchor: Anchor | None = None
     torn_bytes: int = 0

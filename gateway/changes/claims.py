@@ -14,15 +14,15 @@ import msgspec
 import structlog
 from cbrgateway.v1 import errors_pb2
 
-from gateway.changes.correlation import Claim, Hits, hits
+from gateway.changes.correlation import ALWAYS, Claim, Hits, hits
 from gateway.changes.matching import Index, keys_of
 from gateway.changes.record import Note, OperationDetail, claim
 from gateway.changes.search import listed_since, search_of
 from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationStore, OperationView, State
 from gateway.upstream.reader import UpstreamReader
-from gateway.upstream.remote_clock import RemoteClock
-from gateway.upstream.task_search import Search, Task
+from gateway.upstream.remote_clock import RemoteClock, latest
+from gateway.upstream.task_search import Search, Task, subjects_of
 
 _BEFORE_S: Final = 120.0
 """Tasks that began up to this long before a change tell how late CBR lists them."""
@@ -53,6 +53,24 @@ class Entry:
         """Whether its tasks are to be found out."""
         return self.op.state is State.COMMITTED and not (
             self.note is not None and self.note.found_at
+        )
+
+    def may_have_left_out(self, task: Task, clock: RemoteClock) -> bool:
+        """Whether the task can stand for a resource that CBR left out of the change.
+
+        It names no checkpoint: what ties them is that the answer names the resource, and that CBR
+        made the task between the request and the answer.
+        """
+        began = self.claim(clock).began
+        if not self.search.leaves_out(task) or not ALWAYS < began <= latest(task.create_time):
+            return False
+        about = subjects_of(task)
+        if self.op.state in OPEN:
+            return not self.search.subjects or not about.isdisjoint(self.search.subjects)
+        return (
+            self.note is not None
+            and task.create_time.seconds <= self.note.answered
+            and any(each.id in about for each in self.note.skipped)
         )
 
     @property
@@ -129,13 +147,10 @@ class Claims:
             if op_id != own.id and each.op.created_at >= own.created_at - self.reach_s:
                 yield each.claim(clock)
 
-    def sought(self, project: str, task: Task) -> Iterator[Entry]:
-        """Changes that may have started the task and whose tasks or outcome are not known yet."""
+    def near(self, project: str, task: Task) -> list[Entry]:
+        """Changes that the task may have to do with."""
         known = self._projects[project]
-        for op_id in known.index.of((task,)):
-            each = known.entries[op_id]
-            if each.sought or each.op.state in OPEN:
-                yield each
+        return [known.entries[op_id] for op_id in known.index.of((task,))]
 
     async def probe(self, op: OperationView, trace: OperationDetail) -> tuple[list[Task], Hits]:
         """The tasks of a project since a while before a change of which no more is known, and those
@@ -177,10 +192,9 @@ class Claims:
         if op.state in OPEN or op.state is State.COMMITTED:
             known.index.put(
                 op.id,
-                keys_of(
-                    search,
-                    note.task_ids if note is not None and op.state is State.COMMITTED else (),
-                ),
+                keys_of(search, note.task_ids, (each.id for each in note.skipped))
+                if note is not None and op.state is State.COMMITTED
+                else keys_of(search),
             )
         else:
             known.index.drop(op.id)

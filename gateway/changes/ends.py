@@ -15,7 +15,7 @@ import structlog
 from cbrgateway.v1 import policy_pb2, task_pb2
 
 from gateway.changes.followed import Followed
-from gateway.changes.record import OperationDetail
+from gateway.changes.record import Note, OperationDetail
 from gateway.changes.submissions import Submissions
 from gateway.changes.task_facts import Facts, facts_of
 from gateway.errors import GatewayError
@@ -103,10 +103,12 @@ class TaskEnds:
     async def _described(self, ended: EndedTask, submission: str) -> TaskEnd:
         task, project = ended.task, ended.project
         op = await self.submissions.operations.get(submission) if submission else None
+        note = Note.of(op.note) if op is not None else None
+        checkpoint_id = note.search.checkpoint_id if note is not None else ""
         return TaskEnd(
             project=project,
             task=task,
-            facts=facts_of(task, gone=ended.gone),
+            facts=facts_of(task, gone=ended.gone, checkpoint_id=checkpoint_id),
             caught_up=ended.caught_up,
             submission=submission,
             rpc=op.rpc if op is not None else "",

@@ -12,9 +12,14 @@ from gateway.upstream.task_search import Search, Task, subjects_of
 Key: TypeAlias = tuple[str | int, ...]
 
 
-def keys_of(search: Search, task_ids: Iterable[str] = ()) -> frozenset[Key]:
-    """Where a change is filed. `task_ids`: tasks that were found to be its own."""
+def keys_of(
+    search: Search, task_ids: Iterable[str] = (), left_out: Iterable[str] = ()
+) -> frozenset[Key]:
+    """Where a change is filed. `task_ids`: tasks that were found to be its own; `left_out`: ids of
+    resources that CBR left out of it.
+    """
     keys: set[Key] = {("task", task_id) for task_id in (*search.named, *task_ids)}
+    keys.update(("subject", kind, each) for kind in search.kinds for each in left_out)
     if search.named:
         return frozenset(keys)
     if search.checkpoint_id:

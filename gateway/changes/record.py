@@ -65,7 +65,8 @@ class Note(msgspec.Struct, frozen=True):
     whether it was.
 
     `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `over`: all have
-    ended and the slots of the work are free; for work that takes slots only.
+    ended and the slots of the work are free; for work that takes slots only. `answered`: a moment
+    after CBR's answer, by CBR's clock; 0: not known.
     """
 
     state: int
@@ -76,6 +77,7 @@ class Note(msgspec.Struct, frozen=True):
     found_at: float = 0.0
     over: bool = False
     why: str = ""
+    answered: float = 0.0
 
     @classmethod
     def of(cls, note: bytes) -> "Note | None":

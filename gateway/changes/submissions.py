@@ -25,7 +25,16 @@ from gateway.changes.search import age_s, found_at, search_of
 from gateway.changes.seeking import Seeker
 from gateway.changes.settings import TaskSettings
 from gateway.clock import Clock
-from gateway.state import Heartbeat, Leases, Operation, OperationStore, OperationView, StoreDown
+from gateway.state import (
+    OPEN,
+    Heartbeat,
+    Leases,
+    Operation,
+    OperationStore,
+    OperationView,
+    State,
+    StoreDown,
+)
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
 from gateway.watch.row import changed_us
@@ -92,10 +101,19 @@ class Submissions:
         clock = self.reader.clock(project)
         now = clock.now()
         now_s = self.clock.time() if now is None else now.earliest
-        if now_s - changed_us(task) / 1e6 > self.settings.settle_s:
-            return ""
-        sought = self.claims.sought(project, task)
-        return None if any(each.claim(clock).may_own(task) for each in sought) else ""
+        near = self.claims.near(project, task)
+        left_out = [each for each in near if each.may_have_left_out(task, clock)]
+        if now_s - changed_us(task) / 1e6 <= self.settings.settle_s:
+            may_own = (
+                each.claim(clock).may_own(task)
+                for each in near
+                if each.sought or each.op.state in OPEN
+            )
+            if any(may_own) or any(each.op.state in OPEN for each in left_out):
+                return None
+        # Two calls at once that left out the same cannot be told apart.
+        sure = [each.op.id for each in left_out if each.op.state is State.COMMITTED]
+        return sure[0] if len(sure) == 1 else ""
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells `listener` of each submission that is new or changes, those of other replicas some
@@ -115,7 +133,16 @@ class Submissions:
         search, skipped = search_of(self.reader, op.rpc, trace, answer), skipped_in(answer)
         known = correlation.at_once(search, skipped)
         known_at = found_at(self.reader, trace.project) if known.final else 0.0
-        note = Note(known.state, search, known.task_ids, skipped, upstream_request_id, known_at)
+        now = self.reader.clock(trace.project).now()
+        note = Note(
+            state=known.state,
+            search=search,
+            task_ids=known.task_ids,
+            skipped=skipped,
+            upstream_request_id=upstream_request_id,
+            found_at=known_at,
+            answered=now.latest if now is not None else 0.0,
+        )
         answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
         return note.packed()
 

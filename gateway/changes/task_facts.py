@@ -31,8 +31,9 @@ class Facts:
     resources: tuple[tuple[str, str], ...] = ()
 
 
-def facts_of(task: task_pb2.Task, *, gone: bool) -> Facts:
-    resources = tuple(dict.fromkeys(_resources(task)))[:_MAX_RESOURCES]
+def facts_of(task: task_pb2.Task, *, gone: bool, checkpoint_id: str = "") -> Facts:
+    """`checkpoint_id`: that of the change which started it, for a task that names none."""
+    resources = tuple(dict.fromkeys(_resources(task, checkpoint_id)))[:_MAX_RESOURCES]
     if gone:
         text = "CBR does not know the task any more."
         return Facts("gone", text=text, resources=resources)
@@ -65,13 +66,13 @@ def _failures(task: task_pb2.Task) -> tuple[int, int]:
     )
 
 
-def _resources(task: task_pb2.Task) -> Iterator[tuple[str, str]]:
+def _resources(task: task_pb2.Task, checkpoint_id: str) -> Iterator[tuple[str, str]]:
     details = task.details
     kind = _KINDS.get(details.resource.type, "resource")
     found = [
         ("vault", task.vault_id),
         ("policy", task.policy_id),
-        ("checkpoint", task.checkpoint_id),
+        ("checkpoint", task.checkpoint_id or checkpoint_id),
         ("backup", details.backup.backup_id),
         ("backup", details.delete.backup_id),
         ("backup", details.restore.backup_id),

@@ -43,6 +43,7 @@ def _backing_up(
         countable=bool(backed_up),
         vault_id=wanted.vault_id,
         checkpoint_id=answer.checkpoint.id,
+        policy_id=parameters.policy_id,
     )
 
 

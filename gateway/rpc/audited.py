@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import grpc
 import structlog
-from cbrgateway.v1 import errors_pb2, options_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2, types_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
@@ -25,7 +25,7 @@ from gateway.audit.call_record import FLOOR, Activity, Caller, Declared, Level, 
 from gateway.audit.events import Event
 from gateway.audit.intents import PENDING
 from gateway.audit.log import Audit
-from gateway.audit.record import Stream
+from gateway.audit.record import LeftOut, Stream
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
@@ -246,6 +246,7 @@ class Trail:
             duration_ms=round((time.monotonic() - call.started) * 1000),
             upstream=call.upstream,
             stream=Stream(messages=call.messages) if call.messages is not None else None,
+            left_out=_left_out(call.response),
             fate=self.result or (PENDING if self.intended and code is not None else ""),
         )
 
@@ -292,6 +293,22 @@ class Trail:
         if shown is None:
             shown = next(iter(self.context.auth_context().get(CERTIFICATE, ())), None)
         return self.recorder.audit.redactor.hashed(shown) if shown is not None else ""
+
+
+def _left_out(
+    response: Any,  # noqa: ANN401 - any message, or None
+) -> LeftOut | None:
+    """What CBR left out of the work that a call was to start."""
+    if response is None or "submission" not in response.DESCRIPTOR.fields_by_name:
+        return None
+    submission = response.submission
+    if not (skipped := submission.skipped_resources):
+        return None
+    return LeftOut(
+        count=len(skipped),
+        uids=tuple(each.id for each in skipped[:_MAX_RESOURCES]),
+        all=submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED,
+    )
 
 
 def _resources(call: Call) -> tuple[tuple[str, str], ...]:

@@ -54,6 +54,19 @@ class Search(msgspec.Struct, frozen=True):
             and (not self.subjects or not subjects_of(task).isdisjoint(self.subjects))
         )
 
+    def leaves_out(self, task: Task) -> bool:
+        """Whether a task can stand for a resource that CBR left out; it belongs to no
+        checkpoint.
+        """
+        return (
+            task.type == task_pb2.TASK_TYPE_BACKUP
+            and task.type in self.kinds
+            and task.status == task_pb2.TASK_STATUS_SKIPPED
+            and not task.checkpoint_id
+            and task.policy_id == self.policy_id
+            and self.vault_id in {"", task.vault_id}
+        )
+
 
 _SUBJECTS: Final[Mapping[int, Callable[[Task], Iterable[str]]]] = {
     task_pb2.TASK_TYPE_BACKUP: lambda task: (task.details.resource.id,),

@@ -153,3 +153,38 @@ def test_work_is_searched_by_when_it_ended(tmp_path):
     assert [line.split()[1] for line in shown.output.splitlines()] == ["TASK_ENDED"]
     wrong = CliRunner().invoke(main, ["audit", "query", str(tmp_path), "--outcome", "bad"])
     assert (wrong.exit_code, "is no outcome. Write one of succeeded" in wrong.output) == (2, True)
+
+
+async def test_what_cbr_left_out_of_a_backup_is_tied_to_the_call(tmp_path, capsys):
+    sections = {"watch": FAST, "tasks": {"settle_s": 5}}
+    async with audited_gateway(tmp_path, sections=sections, pace=STILL) as world:
+        payments = caller(world)
+        held = await stage.vault(payments, 2)
+        first = held.resources[0]
+        busy = {"resource_details": [{"id": first.id, "type": first.type}]}
+        spec = {"vault_id": held.id, "parameters": busy}
+        await payments.ok("CheckpointService/CreateCheckpoint", {"checkpoint": spec})
+        some = await payments.ok(
+            "CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": held.id}}
+        )
+        await until(lambda: ends(tmp_path))
+    uid, log = some.submission.id, tmp_path / "log"
+    (row,) = ends(tmp_path)
+    assert (row["metadata"]["correlation_uid"], row["unmapped"]["task"]["submission"]) == (uid, uid)
+    assert row["actor"]["user"]["name"] == "test"
+    assert row["api"]["operation"] == "CheckpointService/CreateCheckpoint"
+    about = {(each["type"], each["uid"]) for each in row["resources"]}
+    assert about >= {("checkpoint", some.checkpoint.id), ("server", first.id)}
+    by_call = found(log, "--call", uid)
+    events = [line.split()[1] for line in by_call]
+    assert events == ["CHANGE_INTENDED", "CHANGE_ENDED", "TASK_ENDED"]
+    assert "left out by CBR: 1" in by_call[1]
+    (line,) = found(log, "--call", uid, "--principal", "test", "--outcome", "skipped")
+    assert "TASK_ENDED" in line
+    (ended,) = [
+        each for each in records(tmp_path, uid=uid) if each["unmapped"]["event"] == "CHANGE_ENDED"
+    ]
+    assert ended["unmapped"]["skipped_resources"] == {"count": 1, "uids": [first.id]}
+    said = capsys.readouterr().out
+    (warning,) = [each for each in said.splitlines() if "a task did not succeed" in each]
+    assert uid in warning

@@ -144,3 +144,17 @@ def test_resources_that_were_skipped_have_no_task(skipped, asked, wanted):
     assert (search.subjects, search.checkpoint_id) == (wanted, "c")
     state = at_once(search, [types_pb2.SkippedResource(id=each) for each in skipped]).state
     assert state == (CORRELATING if wanted else NOT_STARTED)
+
+
+def test_a_task_of_a_resource_that_was_left_out_is_told_from_other_backups():
+    search = checkpoint("r1", asked=("r1", "r2"))
+    skipped = {"type": "TASK_TYPE_BACKUP", "status": "TASK_STATUS_SKIPPED", "vault_id": "v"}
+    assert search.leaves_out(task_pb2.Task(**skipped))
+    for other in (
+        {"status": "TASK_STATUS_FAILED"},
+        {"type": "TASK_TYPE_DELETE"},
+        {"vault_id": "w"},
+        {"policy_id": "p"},
+        {"checkpoint_id": "c"},
+    ):
+        assert not search.leaves_out(task_pb2.Task(**skipped | other)), other
