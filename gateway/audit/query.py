@@ -100,15 +100,15 @@ _row_of: Final = msgspec.json.Decoder(Row)
 class Query:
     """What is wanted; an empty member matches everything.
 
-    `operation` matches a part of it; `since` and `until` are milliseconds since 1970, of the end
-    where a record tells one; `parents`: ids of the vaults that `resource` was in, so that it
-    was deleted with them.
+    `operation` matches a part of it; `outcomes`: any of these; `since` and `until` are milliseconds
+    since 1970: the record was written, or the work that it tells of ended, in between; `parents`:
+    ids of the vaults that `resource` was in, so that it was deleted with them.
     """
 
     tenant: str = ""
     principal: str = ""
     operation: str = ""
-    outcome: str = ""
+    outcomes: tuple[str, ...] = ()
     resource: str = ""
     uid: str = ""
     since: int = 0
@@ -119,18 +119,19 @@ class Query:
 
     def matches(self, row: Row) -> bool:
         marks = row["metadata"]
-        moment = row.get("end_time") or row["time"]
         return (
-            moment >= self.since
-            and (not self.until or moment < self.until)
+            (self._spans(row["time"]) or self._spans(row.get("end_time") or row["time"]))
             and self.principal in {"", row["actor"].get("user", {}).get("name")}
-            and self.outcome in {"", outcome(row)}
+            and (not self.outcomes or outcome(row) in self.outcomes)
             and (self.own or row["unmapped"]["stage"] != "LOG")
             and self.tenant in {"", marks.get("tenant_uid")}
             and self.operation.lower() in row["api"]["operation"].lower()
             and self.uid in {"", marks.get("correlation_uid")}
             and (not self.resource or self._concerns(row))
         )
+
+    def _spans(self, moment: int) -> bool:
+        return moment >= self.since and (not self.until or moment < self.until)
 
     def _concerns(self, row: Row) -> bool:
         named = {each["uid"] for each in row.get("resources", ())}
@@ -156,12 +157,18 @@ def _deletes(row: Row) -> bool:
     return bool(task.get("type") == "VAULT_DELETE" or row["api"]["operation"] == _DELETION)
 
 
-def rows(directory: Path, query: Query, unreadable: Unreadable = raised) -> Iterator[Row]:
+def rows(
+    directory: Path,
+    query: Query,
+    unreadable: Unreadable = raised,
+    count: Callable[[], object] = lambda: None,
+) -> Iterator[Row]:
     """All that match, by time; records of one writer stay in their order.
 
-    Holds one segment of each writer at a time.
+    Holds one segment of each writer at a time. `count` hears of each record that is read.
     """
     for row in _by_time(directory, unreadable):
+        count()
         if query.matches(row):
             yield row
 

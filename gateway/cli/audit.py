@@ -3,11 +3,13 @@
 None of them needs a gateway, or a configuration.
 """
 
+import itertools
 import json
 import re
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,48 +31,49 @@ _json_lines = click.option(
 )
 
 
+def _given(_context: click.Context, option: click.Parameter, value: str) -> str:
+    """An empty variable of a script must not widen a search. Raises BadParameter."""
+    if value == "":
+        raise click.BadParameter("it is empty. Give a value, or leave the option out", param=option)
+    return value or ""
+
+
+_filter = partial(click.option, callback=_given)
 _FILTERS: Final = (
-    click.option("--tenant", default="", help="Records of this tenant."),
-    click.option(
+    _filter("--tenant", help="Records of this tenant."),
+    _filter(
         "--operation",
-        default="",
         metavar="TEXT",
         help="Records of RPCs whose name holds the text, such as DeleteVault.",
     ),
-    click.option(
-        "--principal", default="", metavar="NAME", help="Records of this caller, and of its work."
-    ),
+    _filter("--principal", metavar="NAME", help="Records of this caller, and of its work."),
     click.option(
         "--outcome",
-        default="",
+        "outcomes",
+        multiple=True,
         metavar="WORD",
         help="Records of what ended so: succeeded, failed, timed_out, partly_failed, skipped,"
-        " gone, refused, pending or unknown.",
+        " gone, other, refused, pending or unknown; may be given several times.",
     ),
-    click.option(
+    _filter(
         "--resource",
-        default="",
         metavar="ID",
         help="Records about the object of this id, and about the deletion of the vault that it"
         " was in.",
     ),
-    click.option(
+    _filter(
         "--call",
         "uid",
-        default="",
         metavar="ID",
         help="All records of one call: the id in its trailer x-request-id.",
     ),
-    click.option(
+    _filter(
         "--since",
-        default="",
         metavar="TIME",
-        help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d; of"
-        " work: by when it ended.",
+        help="Records since a time, such as 2026-11-23T08:00Z, or of the last 90m, 12h, 7d: of what"
+        " was written down, or of work that ended, since then.",
     ),
-    click.option(
-        "--until", default="", metavar="TIME", help="Records before a time, written as for --since."
-    ),
+    _filter("--until", metavar="TIME", help="Records before a time, written as for --since."),
     click.option("--own", is_flag=True, help="Also the records in which the log speaks of itself."),
 )
 
@@ -165,6 +168,8 @@ def tail(*, directory: Path, lines: int, follow: bool, as_json: bool, **wanted: 
     from gateway.audit import query as records
 
     with _unreadable() as unreadable:
+        if not follow:
+            _holding_a_log(directory)
         wish = records.completed(directory, _wish(**wanted))
         news = records.follow(directory, wish) if follow else ()
         last = records.last_rows(directory, lines, unreadable, wish) if lines else ()
@@ -180,9 +185,13 @@ def query(*, directory: Path, as_json: bool, **wanted: Any) -> None:  # noqa: AN
     """Search the records; every option narrows the search."""
     from gateway.audit import query as records
 
+    read = itertools.count()
     with _unreadable() as unreadable:
+        _holding_a_log(directory)
         wish = records.completed(directory, _wish(**wanted))
-        _show(records.rows(directory, wish, unreadable), as_json=as_json)
+        found = records.rows(directory, wish, unreadable, lambda: next(read))
+        if not _show(found, as_json=as_json):
+            click.echo(f"no record matches ({next(read)} read)", err=True)
 
 
 @audit.command()
@@ -267,24 +276,39 @@ def _unreadable() -> "Iterator[Unreadable]":
         raise click.exceptions.Exit(1)
 
 
-def _wish(*, since: str, until: str, outcome: str, **wanted: Any) -> "Query":  # noqa: ANN401 - as click gives them
+def _holding_a_log(directory: Path) -> None:
+    """Raises ClickException."""
+    from gateway.audit.segments import segments
+
+    if not segments(directory):
+        raise click.ClickException(f"{directory} holds no log")
+
+
+def _wish(*, since: str, until: str, outcomes: tuple[str, ...], **wanted: Any) -> "Query":  # noqa: ANN401 - as click gives them
     """Raises BadParameter."""
     from gateway.audit.query import OUTCOMES, Query
 
-    if outcome not in {"", *OUTCOMES}:
+    if wrong := set(outcomes) - set(OUTCOMES):
         raise click.BadParameter(
-            f"{outcome!r} is no outcome. Write one of {', '.join(OUTCOMES)}",
+            f"{min(wrong)!r} is no outcome. Write one of {', '.join(OUTCOMES)}",
             param_hint="--outcome",
         )
     since_ms, until_ms = _moment(since, "--since"), _moment(until, "--until")
-    return Query(outcome=outcome, since=since_ms, until=until_ms, **wanted)
+    if until_ms and since_ms >= until_ms:
+        raise click.BadParameter(
+            "it is not before --until, so that nothing lies between", param_hint="--since"
+        )
+    return Query(outcomes=outcomes, since=since_ms, until=until_ms, **wanted)
 
 
-def _show(rows: "Iterable[Row]", *, as_json: bool) -> None:
+def _show(rows: "Iterable[Row]", *, as_json: bool) -> int:
+    """How many were shown."""
     from gateway.audit.query import as_text
 
-    for row in rows:
+    shown = 0
+    for shown, row in enumerate(rows, 1):  # noqa: B007 - how many is what is asked for
         click.echo(json.dumps(row, ensure_ascii=True) if as_json else as_text(row))
+    return shown
 
 
 def _moment(text: str, option: str) -> int:

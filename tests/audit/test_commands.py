@@ -206,7 +206,7 @@ def test_a_search_narrows(log):
         ("--resource", "x"),
         ("--since", "2999-01-01T00:00Z"),
     ):
-        assert run("query", log, *nothing).output == ""
+        assert run("query", log, *nothing).stdout == ""
     wrong = run("query", log, "--since", "yesterday")
     assert wrong.exit_code == 2
     assert "is no time" in wrong.output
@@ -228,3 +228,25 @@ def test_a_name_cannot_play_with_the_terminal(tmp_path):
         "unmapped": {"event": "E"},
     }
     assert as_text(row).isprintable()
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--tenant", "--operation", "--principal", "--outcome", "--resource", "--call", "--since"],
+)
+def test_an_empty_filter_is_refused(log, option):
+    for command in ("query", "tail"):
+        done = run(command, log, option, "")
+        assert (done.exit_code, option in done.stderr, done.stdout) == (2, True, "")
+
+
+def test_a_search_that_finds_nothing_says_so(log, tmp_path):
+    done = run("query", log, "--tenant", "nobody")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == "no record matches (11 read)\n"
+    backwards = run("query", log, "--since", "1h", "--until", "2h")
+    assert (backwards.exit_code, "not before --until" in backwards.stderr) == (2, True)
+    (empty := tmp_path / "empty").mkdir()
+    for command in ("query", "tail"):
+        done = run(command, empty)
+        assert (done.exit_code, "holds no log" in done.stderr) == (1, True)

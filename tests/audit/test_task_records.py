@@ -39,7 +39,7 @@ def ends(tmp_path):
 def found(log, *options):
     done = CliRunner().invoke(main, ["audit", "query", str(log), *options])
     assert done.exit_code == 0, done.output
-    return done.output.splitlines()
+    return done.stdout.splitlines()
 
 
 async def scheduled(world):
@@ -136,14 +136,18 @@ def test_each_outcome_has_its_status_and_its_severity_also_at_the_collector(
     assert f" {outcome} " in as_text(row)
 
 
-def test_work_is_searched_by_when_it_ended(tmp_path):
+def test_work_is_searched_by_when_it_ended_and_when_it_was_written_down(tmp_path):
     log = sink(tmp_path)
     log.append([Entry(ENDED.body())])
     log.close()
     for options, count in (
         (("--since", "2023-11-14T22:13:20Z", "--until", "2023-11-14T22:13:21Z"), 1),
-        (("--since", "1h"), 0),
+        # It ended long ago, and was written down now, as after an outage.
+        (("--since", "1h"), 1),
+        (("--since", "1h", "--outcome", "skipped", "--outcome", "failed"), 1),
+        (("--since", "1h", "--outcome", "failed", "--outcome", "skipped"), 1),
         (("--until", "2023-11-14T22:13:20Z"), 0),
+        (("--since", "2023-11-15T00:00Z", "--until", "2023-11-16T00:00Z"), 0),
     ):
         assert len(found(tmp_path, *options)) == count, options
     log = sink(tmp_path, writer="there")
