@@ -210,7 +210,8 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     whose run did.
 
     `outcome`: succeeded, failed, timed_out, skipped, partly_failed, gone or other; `code`: CBR's,
-    of why; `caught_up`: it ended while no gateway polled its project.
+    of why; `caught_up`: told by the first poll of its project after a pause of more than three
+    times `watch.idle_s`.
     """
 
     uid: str

@@ -10,8 +10,8 @@ from gateway.audit import record as ocsf
 from gateway.audit.chain import ascii_json
 from gateway.audit.events import API_VERSION, CLOUD, SELF, TASK_ENDED, metadata
 
-_OPERATION: Final = "TaskService/GetTask"
-"""What shows a task that no call of this gateway has started."""
+_OPERATION: Final = "Task/Ended"
+"""Of a task that no call of this gateway has started: no RPC."""
 
 
 _OUTCOMES: Final = {

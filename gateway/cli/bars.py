@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from gateway.cli.progress import DONE_PERCENT, note_in, percent, state, task_in, title
+from gateway.cli.progress import DONE_PERCENT, Notes, percent, state, task_in, title
 
 
 class Bars:
@@ -30,6 +30,7 @@ class Bars:
         )
         self._progress = Progress(*columns, console=console)
         self._bars: dict[str, TaskID] = {}
+        self._notes = Notes()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -46,7 +47,7 @@ class Bars:
     def show(self, event: task_pb2.WatchTasksResponse) -> None:
         task = task_in(event)
         if task is None:
-            if note := note_in(event):
+            if note := self._notes.new_in(event):
                 self._progress.console.print(note, markup=False, highlight=False, soft_wrap=True)
             return
         if task.id not in self._bars:

@@ -30,8 +30,25 @@ def task_in(event: task_pb2.WatchTasksResponse) -> task_pb2.Task | None:
     return None
 
 
-def note_in(event: task_pb2.WatchTasksResponse) -> str:
-    """What people should know beside the tasks. Empty: nothing."""
+class Notes:
+    """What people should know beside the tasks; each sentence about a submission once, however
+    often the stream tells of it.
+    """
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def new_in(self, event: task_pb2.WatchTasksResponse) -> str:
+        """Empty: nothing."""
+        if not event.HasField("submission"):
+            return _note_in(event)
+        name = event.submission.id
+        news = [each for each in _notes_on(event.submission) if (name, each) not in self._said]
+        self._said |= {(name, each) for each in news}
+        return f"{name}: {' '.join(news)}" if news else ""
+
+
+def _note_in(event: task_pb2.WatchTasksResponse) -> str:
     match event.WhichOneof("event"):
         case "gap":
             return f"Something may have been missed: {event.gap.reason}"
@@ -44,8 +61,6 @@ def note_in(event: task_pb2.WatchTasksResponse) -> str:
                 if status.healthy
                 else f"{name} cannot be read: {status.failure.message}"
             )
-        case "submission":
-            return _note_on(event.submission)
     return ""
 
 
@@ -62,7 +77,7 @@ def _note_on_removal(removed: task_pb2.TaskRemoval) -> str:
     )
 
 
-def _note_on(submission: types_pb2.Submission) -> str:
+def _notes_on(submission: types_pb2.Submission) -> list[str]:
     notes = []
     if submission.state == types_pb2.SUBMISSION_STATE_AMBIGUOUS:
         notes.append("more tasks fit than it can have started; all of them are shown.")
@@ -75,12 +90,17 @@ def _note_on(submission: types_pb2.Submission) -> str:
         for each in submission.skipped_resources
     ):
         notes.append(f"CBR left out {left_out}.")
-    return f"{submission.id}: {' '.join(notes)}" if notes else ""
+    return notes
 
 
 def state(task: task_pb2.Task) -> str:
-    """The state in words, with the reason of a failure."""
-    return f"{_word(task)}: {task.error_info.message}" if task.error_info.message else _word(task)
+    """The state in words, with why a task failed: as the audit log and the gateway's own log say
+    it, and CBR's words beside it.
+    """
+    ours, theirs = task.failure.message, task.error_info.message
+    if ours and theirs:
+        ours = f"{ours} CBR: {theirs}"
+    return f"{_word(task)}: {ours or theirs}" if ours or theirs else _word(task)
 
 
 def _word(task: task_pb2.Task) -> str:
@@ -141,6 +161,9 @@ class Tally:
 class Lines:
     """A line for each change, for pipes and logs."""
 
+    def __init__(self) -> None:
+        self._notes = Notes()
+
     def __enter__(self) -> Self:
         return self
 
@@ -157,6 +180,6 @@ class Lines:
         if text := (
             f"{task.id}  {title(task)}: {percent(task)} %, {state(task)}"
             if task
-            else note_in(event)
+            else self._notes.new_in(event)
         ):
             click.echo(text)

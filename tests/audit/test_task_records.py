@@ -65,6 +65,7 @@ async def test_a_failed_scheduled_backup_that_nobody_watches_is_told_everywhere(
         "BackupService.7102: The task failed in CBR: server is stopped. Started by policy nightly."
     )
     assert row["message"] == "TASK_ENDED BACKUP failed, started by policy nightly"
+    assert row["api"]["operation"] == "Task/Ended"
     assert row["metadata"]["tenant_uid"] == "payments"
     assert row["cloud"]["project_uid"] == task.project_id
     assert {(each["type"], each["uid"]) for each in row["resources"]} >= {

@@ -165,3 +165,22 @@ async def test_tls_against_a_port_of_plain_text_says_what_to_add(stage):
     code, _, err = await command(address, "--reconnect-timeout", "0.1", how=())
     assert code == 3
     assert "for a gateway that takes plain text, add --plaintext" in err
+
+
+async def test_why_a_task_failed_is_said_in_our_words_and_what_was_left_out_once(stage):
+    player, address = stage
+    failed = task_pb2.WatchTasksResponse(
+        terminal={
+            "task": {
+                "id": "f",
+                "status": "TASK_STATUS_FAILED",
+                "error_info": {"code": "BackupService.7102", "message": "stopped by task_failed"},
+                "failure": {"message": "The task failed in CBR: server is stopped."},
+            }
+        }
+    )
+    player.scripts[:] = [(LEFT_OUT, LEFT_OUT, failed, DONE)]
+    _, out, _ = await command(address)
+    said = "failed: The task failed in CBR: server is stopped. CBR: stopped by task_failed"
+    assert out.count(said) == 1
+    assert out.count("CBR left out server (being backed up).") == 1

@@ -65,14 +65,13 @@ def free_server(channel: grpc.Channel) -> protectability_pb2.Protectable:
 
 def follow(channel: grpc.Channel, submission: types_pb2.Submission) -> None:
     """Prints the progress of the work that a call has started, until all of it has ended."""
+    for left_out in submission.skipped_resources:
+        print("skipped by CBR:", left_out.id, left_out.code, left_out.reason)
     wanted = task_pb2.WatchTasksRequest(
         filter=task_pb2.TaskFilter(submission_ids=[submission.id]), end_when_all_terminal=True
     )
     for event in watch_tasks(TaskServiceStub(channel), wanted):
         match event.WhichOneof("event"):
-            case "submission":
-                for left_out in event.submission.skipped_resources:
-                    print("skipped by CBR:", left_out.id, left_out.code, left_out.reason)
             case "update":
                 print(" ", f"{event.update.task.details.common.progress_percent} %")
             case "terminal":
