@@ -296,4 +296,8 @@ async def test_an_ordinary_stop_is_no_warning():
             order(world, "delay", seconds=5, times=None)
             before = len(arrived(world))
             await until(lambda: len(arrived(world)) > before + 2)
+            app = world.app
+            app.client.release()
+            pollers = app.submissions.tracker.pollers()
+            await until(lambda: any(poller.failure is not None for poller in pollers))
     assert not [each for each in said if each["log_level"] == "warning"]
