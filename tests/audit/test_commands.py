@@ -160,7 +160,7 @@ def test_the_anchors_of_the_store_are_shown_for_verification(tmp_path, monkeypat
             return await asyncio.to_thread(run, "anchors", "--config", EXAMPLE)
 
     assert (
-        "locked. A store in a file can be read while its gateway does not run"
+        "A store in a file can be read while its gateway does not run"
         in asyncio.run(audit()).output
     )
     shown = run("anchors", "--config", EXAMPLE)

@@ -1,5 +1,6 @@
 """How the end of work at CBR is recorded, found again, and told to a collector and in the log."""
 
+import asyncio
 import dataclasses
 import json
 
@@ -193,3 +194,23 @@ async def test_what_cbr_left_out_of_a_backup_is_tied_to_the_call(tmp_path, capsy
     said = capsys.readouterr().out
     (warning,) = [each for each in said.splitlines() if "a task did not succeed" in each]
     assert uid in warning
+
+
+async def test_what_two_calls_at_once_left_out_is_tied_to_neither_and_nothing_started_is_said(
+    tmp_path,
+):
+    sections = {"watch": FAST, "tasks": {"settle_s": 5}}
+    async with audited_gateway(tmp_path, sections=sections, pace=STILL) as world:
+        payments = caller(world)
+        held = await stage.vault(payments, 1)
+        wish = {"checkpoint": {"vault_id": held.id}}
+        await payments.ok("CheckpointService/CreateCheckpoint", wish)
+        calls = [payments.ok("CheckpointService/CreateCheckpoint", wish) for _ in range(2)]
+        both = [each.submission.id for each in await asyncio.gather(*calls)]
+        await until(lambda: len(ends(tmp_path)) == 2)
+    assert all("correlation_uid" not in row["metadata"] for row in ends(tmp_path))
+    for uid in both:
+        ended = records(tmp_path, uid=uid)[-1]
+        left_out = {"count": 1, "uids": [held.resources[0].id], "all": True}
+        assert ended["unmapped"]["skipped_resources"] == left_out
+        assert "left out by CBR: 1, nothing was started" in as_text(ended)
