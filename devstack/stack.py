@@ -69,16 +69,8 @@ def configuration(
                 for region in {tenant.region for tenant in TENANTS}
             },
             "credentials": {
-                "main": {
-                    "kind": "access_key",
-                    "access_key": {"env": "AK"},
-                    "secret_key": {"env": "SK"},
-                },
-                "second": {
-                    "kind": "access_key",
-                    "access_key": {"env": "AK2"},
-                    "secret_key": {"env": "SK2"},
-                },
+                "main": _access_key("AK", "SK"),
+                "second": _access_key("AK2", "SK2"),
             },
         },
         "tenants": [_entry(tenant) for tenant in TENANTS],
@@ -88,6 +80,10 @@ def configuration(
         "audit": {} if audit is None else _audit(audit),
     }
     return Config.model_validate(data, context={"environ": _ENVIRON})
+
+
+def _access_key(public: str, secret: str) -> dict[str, Any]:
+    return {"kind": "access_key", "access_key": {"env": public}, "secret_key": {"env": secret}}
 
 
 def _entry(tenant: DevTenant) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Quota:
         client: Client,
         *,
         on_end: Callable[[str, ChangeResult], None],
-        on_mark_removal: Callable[[str, str, str], None],
+        on_mark_removal: Callable[[str, str, str, str], None],
     ) -> None:
         self._config, self._store, self._client = config, store, client
         self._reader, self._clock = submissions.reader, submissions.clock

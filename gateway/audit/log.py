@@ -166,14 +166,17 @@ class Audit:
     # Streams and tasks
     # ----------------------------------------------------------------------------------------------
 
-    def mark_removed(self, vault_id: str, uid: str, tenant: str) -> None:
-        """The gateway's own tag of a change is about to be taken off a vault, for a tenant."""
+    def mark_removed(self, operation: str, vault_id: str, uid: str, tenant: str) -> None:
+        """The gateway's own tag of a change is about to be taken off a vault, for a tenant.
+
+        `operation`: the RPC that would do so for a caller.
+        """
         self._own(
             own_record(
                 events.MARK_REMOVED,
                 subject=uid,
                 tenant=tenant,
-                operation="VaultService/DeleteVaultTag",
+                operation=operation,
                 resources=(Resource(type="vault", uid=vault_id),),
             )
         )

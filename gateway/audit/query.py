@@ -27,7 +27,6 @@ OUTCOMES: Final = (
     *("succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"),
     *("refused", "pending", "unknown"),
 )
-_DELETION: Final = "VaultService/DeleteVault"
 _Dated = tuple[int, Row]
 """A record and the latest time, in milliseconds, that its writer had written up to it."""
 
@@ -116,6 +115,8 @@ class Query:
     own: bool = False
     """Also the records in which the log speaks of itself."""
     parents: frozenset[str] = frozenset()
+    deletion: str = ""
+    """The RPC that deletes a vault with all that is in it."""
 
     def matches(self, row: Row) -> bool:
         marks = row["metadata"]
@@ -135,8 +136,13 @@ class Query:
 
     def _concerns(self, row: Row) -> bool:
         named = {each["uid"] for each in row.get("resources", ())}
-        with_parent = _deletes(row) and not self.parents.isdisjoint(named)
+        with_parent = self._deletes(row) and not self.parents.isdisjoint(named)
         return self.resource in named or with_parent
+
+    def _deletes(self, row: Row) -> bool:
+        """Whether it is about the deletion of a vault with all that is in it."""
+        task, operation = row["unmapped"].get("task", {}), row["api"]["operation"]
+        return bool(task.get("type") == "VAULT_DELETE" or operation == self.deletion)
 
 
 def outcome(row: Row) -> str:
@@ -149,12 +155,6 @@ def outcome(row: Row) -> str:
     if "fate" in kind:
         return _FATES.get(kind["fate"], "unknown")
     return _STATUSES.get(row.get("status_id", 0), "") if kind.get("stage") in _ENDS else ""
-
-
-def _deletes(row: Row) -> bool:
-    """Whether it is about the deletion of a vault with all that is in it."""
-    task = row["unmapped"].get("task", {})
-    return bool(task.get("type") == "VAULT_DELETE" or row["api"]["operation"] == _DELETION)
 
 
 def rows(

@@ -27,14 +27,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Room:
     """One per process.
 
-    `on_removal` is told of each, before it is sent: the vault's id, the operation that the tag is
-    of, and the tenant that needs the place.
+    `on_removal` is told of each, before it is sent: the RPC, the vault's id, the operation that the
+    tag is of, and the tenant that needs the place.
     """
 
     operations: OperationStore
     reader: UpstreamReader
     client: Client
-    on_removal: Callable[[str, str, str], None]
+    on_removal: Callable[[str, str, str, str], None]
 
     async def make(self, request: Message, project: str, account: Account, left_s: float) -> None:
         """Before tags are added. Whatever fails here costs nothing but the place."""
@@ -52,9 +52,9 @@ class Room:
             ):
                 return
             (mark,) = (tag.value for tag in seen.vault.tags if tag.key == MARKER)
-            self.on_removal(vault_id, mark, account.tenant)
             delete = vault_pb2.DeleteVaultTagRequest(vault_id=vault_id, key=MARKER)
             binding = self.reader.catalog.asked_by(delete)
+            self.on_removal(binding.rpc, vault_id, mark, account.tenant)
             await self.client.change(binding, delete, account, left_s)
         except (GatewayError, StoreDown, KeyError) as error:
             log.warning(

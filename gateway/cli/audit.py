@@ -287,6 +287,7 @@ def _holding_a_log(directory: Path) -> None:
 def _wish(*, since: str, until: str, outcomes: tuple[str, ...], **wanted: Any) -> "Query":  # noqa: ANN401 - as click gives them
     """Raises BadParameter."""
     from gateway.audit.query import OUTCOMES, Query
+    from gateway.operations.vault import DELETE_VAULT
 
     if wrong := set(outcomes) - set(OUTCOMES):
         raise click.BadParameter(
@@ -298,7 +299,9 @@ def _wish(*, since: str, until: str, outcomes: tuple[str, ...], **wanted: Any) -
         raise click.BadParameter(
             "it is not before --until, so that nothing lies between", param_hint="--since"
         )
-    return Query(outcomes=outcomes, since=since_ms, until=until_ms, **wanted)
+    return Query(
+        outcomes=outcomes, since=since_ms, until=until_ms, deletion=DELETE_VAULT.rpc, **wanted
+    )
 
 
 def _show(rows: "Iterable[Row]", *, as_json: bool) -> int:

@@ -9,8 +9,11 @@ from tests.functional.calls import until
 from tests.quota.processes import Process
 from tests.watch.streams import STILL, end_task, start_task
 
+PLACES = {"before_event": 1, "after_event": 2}
+"""Where it is killed, and how often the receiver hears of the event then."""
 
-@pytest.mark.parametrize(("place", "times"), [("before_event", 1), ("after_event", 2)])
+
+@pytest.mark.parametrize(("place", "times"), PLACES.items())
 async def test_an_end_is_told_after_kill_9(tmp_path, place, times):
     """`times`: how often the receiver sees it, since its answer may have come too late."""
     async with receiving(tmp_path) as receiver, running_emulator(pace=STILL) as cloud:
