@@ -2,7 +2,7 @@
 same key.
 
 A seal is made for one purpose. What was signed for another one, such as a page token shown as a
-resume token, is not believed.
+resume token, is not accepted.
 """
 
 import base64

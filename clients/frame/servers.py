@@ -58,30 +58,12 @@ class Servers:
     def start(self) -> None:
         port = self.emulator.rpartition(":")[2]
         self._run("emulator", "emulator", "--port", port, "--duration", "2")
-        self._run(
-            "gateway",
-            "gateway",
-            "serve",
-            "--config",
-            str(self.folder / "gateway.yaml"),
-            "--log-level",
-            "warning",
-        )
-        self._wait_until_it_serves()
+        self._serve()
 
     def restart(self) -> None:
         """Ends the gateway as an operator would, and starts it again at the same address."""
         self._end("gateway")
-        self._run(
-            "gateway",
-            "gateway",
-            "serve",
-            "--config",
-            str(self.folder / "gateway.yaml"),
-            "--log-level",
-            "warning",
-        )
-        self._wait_until_it_serves()
+        self._serve()
 
     def stop(self) -> None:
         for name in list(self.processes):
@@ -98,6 +80,18 @@ class Servers:
             "CBR_TEST_LIMITED_KEY": LIMITED_KEY,
             "CBR_TEST_TOKEN": (self.folder / "token").read_text(encoding="utf-8"),
         }
+
+    def _serve(self) -> None:
+        self._run(
+            "gateway",
+            "gateway",
+            "serve",
+            "--config",
+            str(self.folder / "gateway.yaml"),
+            "--log-level",
+            "warning",
+        )
+        self._wait_until_it_serves()
 
     def _run(self, name: str, *arguments: str) -> None:
         path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))

@@ -6,16 +6,17 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.audit.chain import MIN_KEY_CHARS
+from gateway.collector import check_authorities, collector, no_collector
 from gateway.secret import SecretReference
 
 Word = Literal["none", "metadata", "request", "request_response"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HEADER: Final = re.compile(r"[a-z0-9_.-]+")
+_COLLECTOR_PORT: Final = 4317
 _DAY_S: Final = 86_400.0
 _SHORTEST_SEGMENT_S: Final = 60.0
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -30,25 +31,8 @@ def _network(text: str) -> str:
 
 
 def _collector(text: str) -> str:
-    where = urlsplit(text)
-    try:
-        _ = where.port
-    except ValueError as error:
-        raise ValueError(
-            "is no address of a collector: its port is no number. Write it as"
-            " https://collector.example.com:4317"
-        ) from error
-    if (
-        where.scheme not in {"http", "https"}
-        or not where.hostname
-        or where.path.strip("/")
-        or where.query
-        or where.username
-    ):
-        raise ValueError(
-            "is no address of a collector. Write it as https://collector.example.com:4317, or"
-            " http:// for plain text"
-        )
+    if collector(text, _COLLECTOR_PORT).path.strip("/"):
+        raise no_collector(_COLLECTOR_PORT)
     return text
 
 
@@ -89,10 +73,7 @@ class OtlpSettings(BaseModel):
                 "needs the package opentelemetry-proto. Install the extra: pip install"
                 " 'cbr-gateway[otlp]'"
             )
-        if self.ca_file is not None and not self.endpoint.startswith("https"):
-            raise ValueError(
-                "has a ca_file and an endpoint in plain text. Begin the endpoint with https://"
-            )
+        check_authorities(self.endpoint, self.ca_file)
         return self
 
 

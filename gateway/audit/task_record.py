@@ -23,7 +23,7 @@ _OUTCOMES: Final = {
     "gone": (0, "Unknown", 3),
     "other": (0, "Unknown", 3),
 }
-"""OCSF's status_id, its caption, and severity_id: a backup that is believed to exist and does not
+"""OCSF's status_id, its caption, and severity_id: a backup that is taken to exist and does not
 is at least medium.
 """
 

@@ -286,7 +286,7 @@ class Trail:
         )
 
     def _credential(self, metadata: Metadata) -> str:
-        """A keyed hash of what the caller showed, believed or not, so that its calls can be found
+        """A keyed hash of what the caller showed, accepted or not, so that its calls can be found
         together.
         """
         shown = next((value for name, value in metadata if name == AUTHORIZATION), None)

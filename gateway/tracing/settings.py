@@ -3,37 +3,21 @@
 import re
 from importlib.util import find_spec
 from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.collector import check_authorities, collector, no_collector
 from gateway.rpc.settings import ReadableFile
 from gateway.secret import SecretReference
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
+_PORT: Final = 4318
 _LIBRARIES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 def _collector(text: str) -> str:
-    where = urlsplit(text)
-    try:
-        _ = where.port
-    except ValueError as error:
-        raise ValueError(
-            "is no address of a collector: its port is no number. Write it as"
-            " https://collector.example.com:4318"
-        ) from error
-    if (
-        where.scheme not in {"http", "https"}
-        or not where.hostname
-        or where.query
-        or where.fragment
-        or where.username
-    ):
-        raise ValueError(
-            "is no address of a collector. Write it as https://collector.example.com:4318, or"
-            " http:// for plain text"
-        )
+    if collector(text, _PORT).fragment:
+        raise no_collector(_PORT)
     return text
 
 
@@ -94,8 +78,5 @@ class TracingSettings(BaseModel):
             raise ValueError(
                 "needs the OpenTelemetry SDK. Install the extra: pip install 'cbr-gateway[otel]'"
             )
-        if self.ca_file is not None and not self.endpoint.startswith("https"):
-            raise ValueError(
-                "has a ca_file and an endpoint in plain text. Begin the endpoint with https://"
-            )
+        check_authorities(self.endpoint, self.ca_file)
         return self

@@ -65,7 +65,7 @@ class AccessKeyAuth:
     """Signs with an access key, by the cloud's clock where ours is off.
 
     The cloud refuses signatures 15 minutes off. The offset is learnt from the Date of answers: one
-    over 30 s is applied, one over 60 s is also worth a warning, one over 24 h is not believed.
+    over 30 s is applied, one over 60 s is also worth a warning, one over 24 h is ignored.
     Generations count the offsets that were learnt.
 
     `scope`: region and service, such as `eu-de/cbr`, where the cloud wants a key that is derived
