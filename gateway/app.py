@@ -40,10 +40,12 @@ from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import CallMeter
 from gateway.rpc.dispatch import Custom, handlers
 from gateway.rpc.forward import Forward
+from gateway.rpc.handlers.access import AccessHandlers
 from gateway.rpc.handlers.clouds import CloudHandlers
 from gateway.rpc.handlers.handles import by_rpc, rpcs
 from gateway.rpc.handlers.quota import QuotaHandlers
 from gateway.rpc.handlers.tasks import TaskHandlers
+from gateway.rpc.handlers.usages import Usages
 from gateway.rpc.handlers.watch import WatchHandlers
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
@@ -240,9 +242,12 @@ def _servers(
     config: Config, way: _Way, quota: Quota, watched: _Watched, serving: Serving
 ) -> Servers:
     records = SubmissionRecords(quota.submissions.operations, way.catalog)
+    usages = Usages(quota.pricer, way.clock)
     own = (
-        QuotaHandlers(
+        AccessHandlers(way.catalog, usages).by_rpc()
+        | QuotaHandlers(
             pricer=quota.pricer,
+            usages=usages,
             operations=quota.changes.operations,
             outcomes=quota.outcomes,
             tokens=way.tokens,
@@ -381,7 +386,7 @@ def _catalog() -> Catalog:
     """
     codes()
     validation.prepare()
-    own = rpcs(CloudHandlers, QuotaHandlers, TaskHandlers, WatchHandlers)
+    own = rpcs(AccessHandlers, CloudHandlers, QuotaHandlers, TaskHandlers, WatchHandlers)
     return load_catalog(own, on_drift=Drift())
 
 

@@ -108,11 +108,19 @@ def choose_project(principal: Principal, binding: Binding, metadata: Metadata) -
     Raises ADMINISTRATOR_ONLY, PERMISSION_MISSING, PROJECT_DENIED or METADATA_INVALID.
     """
     principal.grant.check(binding)
-    project = principal.tenant.project(single(metadata, PROJECT))
+    return project_of(principal, single(metadata, PROJECT), PROJECT)
+
+
+def project_of(principal: Principal, named: str | None, where: str) -> Project:
+    """One of the tenant's projects; its default one for None. `where`: it is named.
+
+    Raises PROJECT_DENIED.
+    """
+    project = principal.tenant.project(named)
     if project is None:
         raise GatewayError(
             errors_pb2.ERROR_REASON_PROJECT_DENIED,
-            f"The project in {PROJECT} is not one of this tenant's; use one that is, or leave the"
-            " entry out for the default one.",
+            f"The project in {where} is not one of this tenant's; use one that is, or leave it"
+            " out for the default one.",
         )
     return project

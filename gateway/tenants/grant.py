@@ -5,10 +5,12 @@ viewer          the RPCs that change nothing, in the tenant's projects
 operator        every RPC in the tenant's projects
 administrator   every RPC, those whose objects belong to no tenant too
 permissions     the RPCs whose declared action is listed, wherever they are
+
+Beside these, everybody may ask about itself: AccessService.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from cbrgateway.v1 import errors_pb2
 
@@ -16,6 +18,8 @@ from gateway.errors import GatewayError
 from gateway.upstream.declaration import Binding
 
 Role = Literal["viewer", "operator", "administrator"]
+EVERYBODYS: Final = frozenset({"cbrgateway:caller:get", "cbrgateway:caller:test"})
+"""Actions that need no permission: they tell a caller about itself alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Grant:
     permissions: frozenset[str] = frozenset()
 
     def allows(self, binding: Binding) -> bool:
+        if binding.permission in EVERYBODYS:
+            return True
         match self.role:
             case "administrator":
                 return True

@@ -9,13 +9,12 @@ import msgspec
 from cbrgateway.v1 import feature_pb2, types_pb2
 from google.protobuf.message import Message
 
-from gateway.errors import GatewayError
 from gateway.rpc.call import Call
 from gateway.rpc.handlers.handles import handles
+from gateway.rpc.permitted import refusal
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
-from gateway.upstream.ownership import check_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,8 @@ class CloudHandlers:
 
 
 def _support(binding: Binding, call: Call, account: Account) -> feature_pb2.RpcSupport:
-    """Whether the caller could make the call, by the very checks that a call meets, in their
-    order.
-    """
+    assert call.principal is not None
     support = feature_pb2.RpcSupport(rpc=binding.rpc, operation=binding.operation, available=True)
-    try:
-        assert call.principal is not None
-        call.principal.grant.check(binding)
-        account.flavor.check(binding)
-        if binding.operation:
-            check_reach(binding, account)
-    except GatewayError as error:
+    if error := refusal(binding, call.principal, account):
         support.available, support.reason, support.message = False, error.reason, error.message
     return support

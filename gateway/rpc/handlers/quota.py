@@ -5,7 +5,7 @@ Limits that are shared between tenants are shown to administrators only: their u
 tenant about the others.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,14 @@ from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
 from gateway.limits import deltas, refusals
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, day_of
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit
 from gateway.limits.pricing import Pricer
-from gateway.limits.recount import Recounter
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
+from gateway.rpc.handlers.usages import Usages, administers, shown, usage_of
 from gateway.state import OPEN, Charge, OperationStore, OperationView, State, Usage
 from gateway.state.parts import in_parts
 from gateway.upstream.amounts import Metric
@@ -72,26 +72,6 @@ def _entry(limit: quota_pb2.Limit) -> LimitEntry:
         ) from None
 
 
-def _shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:
-    shown = quota_pb2.Limit(
-        name=limit.name,
-        metric=quota_pb2.QuotaMetric.Value(f"QUOTA_METRIC_{limit.metric.upper()}"),
-        level=quota_pb2.QuotaLevel.Value(f"QUOTA_LEVEL_{limit.level.upper()}"),
-        subject=limit.subject,
-        shadow=limit.shadow,
-        set_while_running=set_while_running,
-    )
-    if limit.kind is Kind.RATE:
-        shown.per_second, shown.burst = limit.per_second, limit.burst
-        if limit.method_class:
-            shown.method_class = quota_pb2.MethodClass.Value(
-                f"METHOD_CLASS_{limit.method_class.upper()}"
-            )
-    else:
-        shown.value = limit.value
-    return shown
-
-
 def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
     return [
         quota_pb2.FieldWarning(field=v.subject, description=v.description, rule=v.rule)
@@ -104,6 +84,7 @@ class QuotaHandlers:
     """The handlers, by RPC."""
 
     pricer: Pricer
+    usages: Usages
     operations: OperationStore
     outcomes: OutcomeSearch
     tokens: PageTokens
@@ -118,44 +99,23 @@ class QuotaHandlers:
     @handles(quota_pb2.ListLimitsRequest)
     async def list_limits(self, call: Call, request: quota_pb2.ListLimitsRequest) -> Message:
         scope, overrides = call.quota_scope, self.pricer.overrides
-        everything = _administers(call)
+        everything = administers(call)
         seen = [
             limit
             for limit in overrides.limits
             if everything
             or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
         ]
-        shown = [
-            _shown(limit, set_while_running=limit.name in overrides.set_while_running)
+        listed = [
+            shown(limit, set_while_running=limit.name in overrides.set_while_running)
             for limit in sorted(seen, key=lambda limit: limit.name)
         ]
-        return self._page(call, request, quota_pb2.ListLimitsResponse(limits=shown))
+        return self._page(call, request, quota_pb2.ListLimitsResponse(limits=listed))
 
     @handles(quota_pb2.ListUsagesRequest)
     async def list_usages(self, call: Call, request: quota_pb2.ListUsagesRequest) -> Message:
-        day, _ = day_of(self.clock.time())
-        keys: dict[str, Applied] = {}
-        for metric in Metric:
-            for applied in self._visible(metric, call):
-                if (
-                    applied.limit.kind in {Kind.STOCK, Kind.VOLUME}
-                    and metric is not Metric.MEMBERS_PER_BACKUP
-                ):
-                    keys[applied.key(day if applied.limit.kind is Kind.VOLUME else "")] = applied
-        found = await self.pricer.counters.usage(list(keys))
-        usages = [
-            _counted(_usage(key, applied.limit, found[key]), self.pricer.recounter)
-            for key, applied in sorted(keys.items())
-        ]
+        usages = await self.usages.of(call.quota_scope, shared=administers(call))
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
-
-    def _visible(self, metric: Metric, call: Call) -> Sequence[Applied]:
-        found = self.pricer.overrides.limits.applied(metric, call.quota_scope)
-        return [
-            applied
-            for applied in found
-            if _administers(call) or applied.limit.level in PRIVATE_LEVELS
-        ]
 
     @handles(quota_pb2.CheckQuotaRequest)
     async def check_quota(self, call: Call, request: quota_pb2.CheckQuotaRequest) -> Message:
@@ -201,7 +161,7 @@ class QuotaHandlers:
         )
 
     async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
-        tenant = None if _administers(call) else call.quota_scope.tenant
+        tenant = None if administers(call) else call.quota_scope.tenant
         async for op in in_parts(self.operations.opened, after, most):
             if tenant in {None, op.tenant}:
                 yield op.position, _reservation(op)
@@ -210,7 +170,7 @@ class QuotaHandlers:
     async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Message:
         limit = _entry(request.limit).limit()
         await self.pricer.overrides.put(limit)
-        return quota_pb2.SetLimitResponse(limit=_shown(limit, set_while_running=True))
+        return quota_pb2.SetLimitResponse(limit=shown(limit, set_while_running=True))
 
     @handles(quota_pb2.DeleteLimitRequest)
     async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Message:
@@ -260,22 +220,18 @@ def _reservation(op: OperationView) -> quota_pb2.Reservation:
     )
 
 
-def _administers(call: Call) -> bool:
-    return call.principal is not None and call.principal.grant.role == "administrator"
-
-
 def _public(applied: Applied, call: Call) -> Limit:
     """The limit without the name of a shared credential."""
     limit = applied.limit
-    if _administers(call) or limit.level in PRIVATE_LEVELS:
+    if administers(call) or limit.level in PRIVATE_LEVELS:
         return limit
     return Limit(limit.metric, limit.level, "", limit.value, shadow=limit.shadow)
 
 
 def _verdict(call: Call, charge: Charge, applied: Applied, used: Usage) -> quota_pb2.QuotaVerdict:
     """Whether a limit lets a charge pass; who may not know how much is used is told none of it."""
-    shows = _administers(call) or applied.limit.level in PRIVATE_LEVELS
-    usage = _usage(
+    shows = administers(call) or applied.limit.level in PRIVATE_LEVELS
+    usage = usage_of(
         charge.key if shows else f"{applied.limit.metric}:{applied.limit.level}",
         _public(applied, call),
         used if shows else Usage(),
@@ -285,43 +241,6 @@ def _verdict(call: Call, charge: Charge, applied: Applied, used: Usage) -> quota
         or used.committed + used.reserved + charge.amount <= applied.limit.value
     )
     return quota_pb2.QuotaVerdict(usage=usage, asked=charge.amount, allowed=allowed)
-
-
-def _usage(key: str, limit: Limit, found: Usage) -> quota_pb2.QuotaUsage:
-    usage = quota_pb2.QuotaUsage(
-        name=key,
-        limit=_shown(limit),
-        used=found.committed,
-        reserved=found.reserved,
-        uncertain=found.uncertain,
-    )
-    if found.counted_at is not None:
-        usage.count_time.CopyFrom(moment(found.counted_at))
-    return usage
-
-
-def _counted(usage: quota_pb2.QuotaUsage, recounter: Recounter) -> quota_pb2.QuotaUsage:
-    """With how well it is known how much there is."""
-    if usage.name not in recounter.counts.totals:
-        return usage
-    standing = recounter.standing(usage.name)
-    usage.count_state = quota_pb2.COUNT_STATE_COUNTED
-    if standing.growth_at is not None:
-        usage.count_state = quota_pb2.COUNT_STATE_WAITING
-        usage.growth_time.CopyFrom(moment(standing.growth_at))
-    elif standing.counting:
-        usage.count_state = quota_pb2.COUNT_STATE_COUNTING
-    elif standing.problems:
-        usage.count_state = quota_pb2.COUNT_STATE_PARTIAL
-    for problem, counted_before in standing.problems:
-        known = {
-            "project": problem.project,
-            "reason": problem.reason,
-            "message": problem.message,
-            "counted_before": counted_before,
-        }
-        usage.count_problems.add(**known, start_time=moment(problem.since))
-    return usage
 
 
 def _not_found(kind: str, name: str, text: str) -> GatewayError:

@@ -5,7 +5,7 @@ import pytest
 from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
 from gateway.tenants import Grant
-from gateway.tenants.grant import whole_kind
+from gateway.tenants.grant import EVERYBODYS, whole_kind
 
 CATALOG = load_catalog()
 OUTSIDE = {
@@ -30,7 +30,7 @@ OUTSIDE |= {
     )
 }
 OUTSIDE |= {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}
-READ_VERBS = ("Get", "List", "Query", "Check", "Watch", "Wait")
+READ_VERBS = ("Get", "List", "Query", "Check", "Watch", "Wait", "Test")
 EXPECTED = {
     "viewer": lambda rpc: rpc not in OUTSIDE and rpc.partition("/")[2].startswith(READ_VERBS),
     "operator": lambda rpc: rpc not in OUTSIDE,
@@ -72,11 +72,15 @@ def test_a_permission_opens_the_rpcs_that_declare_it_and_no_other(rpc):
     )
     prefix = permission.rpartition(":")[0]
     for binding in CATALOG:
-        assert one.allows(binding) == (binding.permission == permission)
-        assert kind.allows(binding) == (binding.permission.rpartition(":")[0] == prefix)
+        for_all = binding.permission in EVERYBODYS
+        assert one.allows(binding) == (for_all or binding.permission == permission)
+        kin = binding.permission.rpartition(":")[0] == prefix
+        assert kind.allows(binding) == (for_all or kin)
 
 
-def test_no_permission_opens_nothing():
+def test_no_permission_opens_nothing_but_questions_about_oneself():
     assert {refusal(Grant(), binding) for binding in CATALOG} == {
-        ("PERMISSION_MISSING", binding.permission) for binding in CATALOG
-    }
+        ("PERMISSION_MISSING", binding.permission)
+        for binding in CATALOG
+        if binding.permission not in EVERYBODYS
+    } | {None}
