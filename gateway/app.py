@@ -339,7 +339,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events
         shares=way.shares,
         snapshots=way.snapshots,
         overrides=quota.pricer.overrides,
-        sinks=events.outbox.counts,
+        sinks=events.pending.counts,
         scopes=lambda: quota.scopes,
         reloader=app.reloader,
         clock=way.clock,

@@ -15,7 +15,7 @@ from gateway.changes.ends import TaskEnd
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.certificates import expiries
-from gateway.events.outbox import SinkCounts
+from gateway.events.sink_queues import SinkCounts
 from gateway.limits.limits import Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.metrics.metrics import Metrics, Parts

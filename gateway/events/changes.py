@@ -14,7 +14,7 @@ import structlog
 
 from gateway.changes.record import OperationDetail
 from gateway.clock import Clock
-from gateway.events.outbox import Outbox
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.types import (
     ChangeDoubtful,
     ChangeRefused,
@@ -54,7 +54,7 @@ class _Window:
 class ChangeEvents:
     """One per process. `source`: of the events."""
 
-    outbox: Outbox
+    pending: SinkQueues
     operations: OperationStore
     source: str
     clock: Clock
@@ -142,7 +142,7 @@ class ChangeEvents:
     async def _put(self, due: Event | str) -> None:
         event = await self._doubtful(due) if isinstance(due, str) else due
         if event is not None:
-            await self.outbox.put(event)
+            await self.pending.put(event)
 
     async def _doubtful(self, op_id: str) -> ChangeDoubtful | None:
         op = await self.operations.get(op_id)

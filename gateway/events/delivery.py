@@ -16,7 +16,7 @@ import structlog
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.events.letters import Letter, dead_queue_of, queue_of, read
-from gateway.events.outbox import Outbox
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import SinkSettings
 from gateway.events.webhook import Webhook
 from gateway.state import Leased, Leases, Queued, Slot, StoreDown
@@ -45,7 +45,7 @@ class Delivery:
     """One per sink and process. `owner` names the process."""
 
     sink: SinkSettings
-    outbox: Outbox
+    pending: SinkQueues
     webhook: Webhook
     leases: Leases
     owner: str
@@ -57,7 +57,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Until cancelled."""
-        stirred = self.outbox.stirred[self.sink.name]
+        stirred = self.pending.stirred[self.sink.name]
         try:
             while True:
                 stirred.clear()
@@ -83,7 +83,7 @@ class Delivery:
 
     async def _turn(self) -> None:
         """Delivers what is due, if it is this replica's turn."""
-        counts, queues = self.outbox.counts[self.sink.name], self.outbox.queues
+        counts, queues = self.pending.counts[self.sink.name], self.pending.queues
         counts.waiting = await queues.length(queue_of(self.sink.name))
         counts.dead = await queues.length(dead_queue_of(self.sink.name))
         if not counts.waiting or self.clock.monotonic() < self._rest_until:
@@ -105,11 +105,11 @@ class Delivery:
         """Goes through the queue once. An event waits while an earlier one of its subject does."""
         waiting: set[str] = set()
         after = 0
-        while page := await self.outbox.queues.read(queue_of(self.sink.name), after, _PAGE):
+        while page := await self.pending.queues.read(queue_of(self.sink.name), after, _PAGE):
             for queued in page:
                 letter = read(queued.value, Letter)
                 if letter is None:
-                    await self.outbox.give_up(self.sink, queued, "")
+                    await self.pending.give_up(self.sink, queued, "")
                 elif letter.subject in waiting or self._waits(letter.subject):
                     waiting.add(letter.subject)
                 elif not await self._mine():
@@ -137,18 +137,18 @@ class Delivery:
         """Whether the event is done with: delivered, or given up."""
         failpoint.reach("before_event")
         why = await self.webhook.post(queued.key, letter.body)
-        counts = self.outbox.counts[self.sink.name]
+        counts = self.pending.counts[self.sink.name]
         if not why:
             failpoint.reach("after_event")
-            await self.outbox.queues.remove(queue_of(self.sink.name), [queued.key])
+            await self.pending.queues.remove(queue_of(self.sink.name), [queued.key])
             counts.delivered += 1
             self._in_a_row = 0
             self._held.pop(letter.subject, None)
             return True
         counts.failed += 1
         self._in_a_row += 1
-        if self.clock.time() - letter.put_at >= self.outbox.settings.give_up_s:
-            await self.outbox.give_up(self.sink, queued, why)
+        if self.clock.time() - letter.put_at >= self.pending.settings.give_up_s:
+            await self.pending.give_up(self.sink, queued, why)
             self._held.pop(letter.subject, None)
             return True
         held = self._held.setdefault(letter.subject, _Held())
@@ -171,5 +171,5 @@ class Delivery:
 
     def _pause(self, failures: int, longest_s: float) -> float:
         """With jitter, so that replicas and sinks do not keep step."""
-        whole = min(longest_s, self.outbox.settings.retry_s * 2.0 ** min(failures, 20))
+        whole = min(longest_s, self.pending.settings.retry_s * 2.0 ** min(failures, 20))
         return whole * random.uniform(0.75, 1.0)  # noqa: S311 - spreads load

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.events.changes import ChangeEvents, Meters
 from gateway.events.delivery import Delivery
 from gateway.events.limits import LimitEvents
-from gateway.events.outbox import Outbox
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import EventSettings
 from gateway.events.tasks import task_ended
 from gateway.events.webhook import Webhook
@@ -31,8 +31,8 @@ class Events:
         self._settings, self._store, self._clock = settings, store, clock
         self._owner = uuid.uuid4().hex
         self._on = bool(settings.sinks)
-        self.outbox = Outbox(settings, store.queues, clock)
-        self._changes = ChangeEvents(self.outbox, store.operations, settings.source, clock)
+        self.pending = SinkQueues(settings, store.queues, clock)
+        self._changes = ChangeEvents(self.pending, store.operations, settings.source, clock)
 
     def listeners(self) -> list[Listener]:
         """Of ends of tasks."""
@@ -54,7 +54,7 @@ class Events:
         tasks: list[asyncio.Task[None]] = []
         if self._on:
             limits = LimitEvents(
-                self.outbox,
+                self.pending,
                 self._store.counters,
                 self._store.leases,
                 self._owner,
@@ -73,12 +73,12 @@ class Events:
         allowed = [ipaddress.ip_network(each) for each in self._settings.allowed_networks]
         leases, owner, clock = self._store.leases, self._owner, self._clock
         return [
-            Delivery(sink, self.outbox, Webhook(sink, allowed, clock), leases, owner, clock)
+            Delivery(sink, self.pending, Webhook(sink, allowed, clock), leases, owner, clock)
             for sink in self._settings.sinks
         ]
 
     async def _task_ended(self, end: TaskEnd) -> None:
-        await self.outbox.put(task_ended(end, self._settings.source, self._clock.time()))
+        await self.pending.put(task_ended(end, self._settings.source, self._clock.time()))
 
 
 async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.audit.log import Audit
 from gateway.clock import Clock
-from gateway.events.outbox import SinkCounts
+from gateway.events.sink_queues import SinkCounts
 from gateway.limits.limits import Limits, Scope
 from gateway.metrics import limits, process, records, server, sinks, upstream, vaults, work
 from gateway.metrics.labels import Labels

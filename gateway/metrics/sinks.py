@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from gateway.events.outbox import SinkCounts
+from gateway.events.sink_queues import SinkCounts
 from gateway.metrics.family import Family
 from gateway.metrics.readings import Readings
 
@@ -45,7 +45,7 @@ FAMILIES: Final = (DELIVERIES, WAITING, GIVEN_UP, LAST_GIVEN_UP, DEAD)
 
 
 class SinkMetrics:
-    """Looks at what the outbox counts of each sink."""
+    """Looks at what is counted of each sink."""
 
     def look_at(self, sinks: Mapping[str, SinkCounts], readings: Readings) -> None:
         readings.add(lambda: _read(sinks))

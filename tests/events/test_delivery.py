@@ -30,8 +30,8 @@ class Bench:
     """Events between a store and a receiver, without a gateway."""
 
     def __init__(self, events, store):
-        self.events, self.store, self.outbox = events, store, events.outbox
-        self.counts = events.outbox.counts["ops"]
+        self.events, self.store, self.pending = events, store, events.pending
+        self.counts = events.pending.counts["ops"]
 
     def waiting(self):
         return self.store.queues.length("events:ops")
@@ -76,8 +76,8 @@ async def test_an_event_that_is_put_again_is_told_once(receiver):
     receiver.delay_s = 0.2
     async with bench(settings(receiver)) as one:
         for _ in range(3):
-            await one.outbox.put(event(1))
-        await one.outbox.put(event(2))
+            await one.pending.put(event(1))
+        await one.pending.put(event(2))
         await until(lambda: "task-2" in receiver.ids())
     assert receiver.ids() == ["task-1", "task-2"]
 
@@ -86,7 +86,7 @@ async def test_a_receiver_that_was_killed_gets_everything_when_it_is_back(receiv
     await receiver.kill()
     async with bench(settings(receiver)) as one:
         for n in range(20):
-            await one.outbox.put(event(n, f"s{n % 3}"))
+            await one.pending.put(event(n, f"s{n % 3}"))
         await until(lambda: one.counts.failed >= 3)
         await receiver.start()
         await until(lambda: len(receiver.got) == 20)
@@ -102,7 +102,7 @@ async def test_what_it_answers_badly_holds_up_only_its_subject(receiver):
     receiver.answer = lambda told: 500 if told["id"] in refused else None
     async with bench(settings(receiver)) as one:
         for n, subject in enumerate(("a", "b", "b", "c", "b", "d")):
-            await one.outbox.put(event(n, subject))
+            await one.pending.put(event(n, subject))
         await until(lambda: {"task-0", "task-3", "task-5"} <= set(receiver.ids()))
         await until(lambda: receiver.seen["task-1"] >= 3)
         assert not {"task-2", "task-4"} & set(receiver.seen)
@@ -123,7 +123,7 @@ async def test_a_slow_receiver_is_tried_again_and_slows_nobody(receiver, tmp_pat
         sinks = receiver.sink(timeout_s=0.2), other.sink(name="other")
         async with bench(settings(receiver, *sinks)) as one:
             for n in range(5):
-                await one.outbox.put(event(n))
+                await one.pending.put(event(n))
             await until(lambda: len(other.got) == 5)
             await until(lambda: one.counts.failed >= 2)
             receiver.delay_s = 0
@@ -133,7 +133,7 @@ async def test_a_slow_receiver_is_tried_again_and_slows_nobody(receiver, tmp_pat
 async def test_a_redirect_is_not_followed(receiver):
     receiver.status, receiver.headers = 307, b"location: https://127.0.0.1:1/else\r\n"
     async with bench(settings(receiver)) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: one.counts.failed >= 2)
         assert one.counts.delivered == 0
         receiver.status = 200
@@ -143,7 +143,7 @@ async def test_a_redirect_is_not_followed(receiver):
 async def test_two_keys_sign_while_they_change(receiver):
     both = receiver.sink(keys=[{"env": "OTHER_KEY"}, {"env": "HOOK_KEY"}])
     async with bench(settings(receiver, both)) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: receiver.got)
     body, headers = receiver.bodies[0]
     for key in (KEY, OTHER_KEY):
@@ -178,7 +178,7 @@ async def test_what_nobody_takes_becomes_a_dead_letter_after_its_time(receiver):
     receiver.status, clock = 500, SteppedClock()
     known = settings(receiver, give_up_s=86_400)
     async with bench(known, clock) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: one.counts.failed >= 1)
         assert await one.dead() == 0
         clock.advance(86_400)
@@ -191,7 +191,7 @@ async def test_of_too_many_the_oldest_become_dead_letters(receiver):
     known = settings(receiver, max_queued=100, max_dead=5)
     async with bench(known) as one:
         for n in range(110):
-            await one.outbox.put(event(n))
+            await one.pending.put(event(n))
         assert (await one.waiting(), await one.dead()) == (100, 5)
         found = [each async for each in dead_letters(one.store.queues, ["ops"])]
         assert [event_id for _, event_id, _ in found] == [f"task-{n}" for n in range(5, 10)]
@@ -201,7 +201,7 @@ async def test_of_too_many_the_oldest_become_dead_letters(receiver):
 async def test_an_address_that_is_not_public_gets_nothing(receiver):
     known = settings(receiver, allowed_networks=["10.0.0.0/8"])
     async with bench(known) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: one.counts.failed >= 2)
         assert not receiver.seen
         assert not receiver._open
@@ -209,7 +209,7 @@ async def test_an_address_that_is_not_public_gets_nothing(receiver):
 
 async def test_a_certificate_that_is_not_trusted_gets_nothing(receiver):
     async with bench(settings(receiver, receiver.sink(ca_file=None))) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: one.counts.failed >= 2)
         assert not receiver.seen
 
@@ -217,7 +217,7 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(receiver):
 async def test_an_answer_is_never_logged(receiver, capfd):
     receiver.status, receiver.headers = 500, b"x-canary: canary-in-answer\r\n"
     async with bench(settings(receiver)) as one:
-        await one.outbox.put(event(1))
+        await one.pending.put(event(1))
         await until(lambda: one.counts.failed >= 2)
     out, err = capfd.readouterr()
     assert "canary-in-answer" not in out + err
@@ -232,6 +232,6 @@ async def test_one_of_two_processes_delivers(receiver, tmp_path):
         nothing = lambda: (Limits(), ())  # noqa: E731
         async with pair[0].running(nothing), pair[1].running(nothing):
             for n in range(40):
-                await pair[n % 2].outbox.put(event(n, f"s{n % 4}"))
+                await pair[n % 2].pending.put(event(n, f"s{n % 4}"))
             await until(lambda: len(set(receiver.ids())) == 40)
     assert max(receiver.seen.values()) == 1

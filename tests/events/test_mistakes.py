@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gateway.cli.main import main
 from gateway.clock import SystemClock
 from gateway.config import ConfigError, load
-from gateway.events.outbox import Outbox
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import EventSettings
 from gateway.state import StoreSettings, open_store
 from tests.events.receiver import KEY, OTHER_KEY
@@ -115,11 +115,11 @@ def test_the_configuration_is_printed_without_keys(tmp_path):
 async def _given_up(path, count):
     known = EventSettings.model_validate({"sinks": [GOOD]}, context={"environ": ENVIRON})
     async with open_store(StoreSettings(path=path), SystemClock()) as store:
-        outbox = Outbox(known, store.queues, SystemClock())
+        pending = SinkQueues(known, store.queues, SystemClock())
         for n in range(count):
-            await outbox.put(event(n))
+            await pending.put(event(n))
         for each in await store.queues.read("events:ops", 0, 100):
-            await outbox.give_up(outbox.settings.sinks[0], each, "it answered with status 500")
+            await pending.give_up(pending.settings.sinks[0], each, "it answered with status 500")
 
 
 def test_dead_letters_are_listed_and_sent_again(tmp_path):

@@ -37,7 +37,7 @@ async def test_what_any_replica_puts_is_delivered_once_and_in_order(receiver, tm
         shared = settings_for("valkey", tmp_path, valkey)
         async with replica(receiver, shared) as one, replica(receiver, shared) as two:
             for n in range(30):
-                await (one, two)[n % 2].outbox.put(event(n, f"s{n % 3}"))
+                await (one, two)[n % 2].pending.put(event(n, f"s{n % 3}"))
             await until(lambda: len(receiver.got) == 30)
             await until(lambda: sum(delivered(one, two)) == 30)
     assert set(receiver.seen.values()) == {1}
@@ -52,8 +52,8 @@ async def test_another_replica_goes_on_where_one_has_ended(receiver, tmp_path):
         shared = settings_for("valkey", tmp_path, valkey)
         async with replica(receiver, shared) as one:
             for n in range(10):
-                await one.outbox.put(event(n))
-            await until(lambda: one.outbox.counts["ops"].failed >= 2)
+                await one.pending.put(event(n))
+            await until(lambda: one.pending.counts["ops"].failed >= 2)
         receiver.status = 204
         async with replica(receiver, shared) as two:
             await until(lambda: len(receiver.got) == 10)
@@ -66,8 +66,8 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(receiver, tmp_path
         async with replica(receiver, shared) as one:
             receiver.status = 500
             for n in range(5):
-                await one.outbox.put(event(n))
-            await until(lambda: one.outbox.counts["ops"].failed >= 1)
+                await one.pending.put(event(n))
+            await until(lambda: one.pending.counts["ops"].failed >= 1)
             valkey.signal(signal.SIGSTOP)
             receiver.status = 204
             # What it takes meanwhile cannot be noted, and so comes again.
@@ -77,4 +77,4 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(receiver, tmp_path
 
 
 def delivered(*replicas):
-    return [each.outbox.counts["ops"].delivered for each in replicas]
+    return [each.pending.counts["ops"].delivered for each in replicas]

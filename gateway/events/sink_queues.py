@@ -28,7 +28,7 @@ class SinkCounts:
 
 
 @dataclass(slots=True)
-class Outbox:
+class SinkQueues:
     """One per process. `stirred`: by sink, that something was put into its queue."""
 
     settings: EventSettings
