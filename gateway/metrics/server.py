@@ -42,13 +42,19 @@ ERRORS: Final = Family(
     "Calls that failed, by the reason that callers are told (docs/errors.md).",
     ("reason",),
 )
+LAST_ERROR: Final = Family(
+    "cbr_call_last_error_timestamp_seconds",
+    "gauge",
+    "When a call at this process last failed for that reason; 0 if none has.",
+    ("reason",),
+)
 TENANT_CALLS: Final = Family(
     "cbr_tenant_calls_total",
     "counter",
     "Calls that have ended, by tenant; `unknown`: nobody knows who called.",
     ("tenant", "grpc_code"),
 )
-FAMILIES: Final = (STARTED, HANDLED, HANDLING, IN_FLIGHT, ERRORS, TENANT_CALLS)
+FAMILIES: Final = (STARTED, HANDLED, HANDLING, IN_FLIGHT, ERRORS, LAST_ERROR, TENANT_CALLS)
 
 _UNKNOWN: Final = "unknown"
 _OK: Final = "OK"
@@ -74,6 +80,7 @@ class ServerMetrics:
         self._tenants, self._refused = tenants, refused
         self._rpcs: dict[str, _Rpc] = {}
         self._errors = Counter(dict.fromkeys(map(reason_name, REASONS), 0))
+        self._last_errors = dict.fromkeys(self._errors, 0.0)
         self._of_tenants: Counter[tuple[str, str]] = Counter()
         self._in_flight = 0
         readings.add(self._read)
@@ -91,7 +98,7 @@ class ServerMetrics:
         tenant = call.principal.tenant.id if call.principal is not None else ""
         self._of_tenants[tenant, call.outcome] += 1
         if call.reason:
-            self._errors[call.reason] += 1
+            self._failed(call.reason)
             self._refused(call.violations)
 
     def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None:  # noqa: ARG002 - as above
@@ -99,7 +106,11 @@ class ServerMetrics:
         rpc = self._rpcs.setdefault(_UNKNOWN, _Rpc(("unary", _UNKNOWN, _UNKNOWN)))
         rpc.started += 1
         rpc.handled[outcome] += 1
+        self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
         self._errors[reason] += 1
+        self._last_errors[reason] = time.time()
 
     def _rpc(self, binding: Binding) -> _Rpc:
         service, method = binding.descriptor.containing_service.full_name, binding.descriptor.name
@@ -118,6 +129,7 @@ class ServerMetrics:
         yield HANDLING.histogram((rpc.labels, rpc.durations) for rpc in rpcs)
         yield IN_FLIGHT.one(self._in_flight)
         yield ERRORS.total(((reason,), count) for reason, count in self._errors.items())
+        yield LAST_ERROR.gauge(((reason,), at) for reason, at in self._last_errors.items())
         of_tenants: Counter[tuple[str, str]] = Counter()
         for (tenant, outcome), count in list(self._of_tenants.items()):
             label = self._tenants.of(tenant) if tenant else _UNKNOWN

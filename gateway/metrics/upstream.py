@@ -1,5 +1,6 @@
 """Calls to CBR and IAM: every attempt, and what stands between them and the next one."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -43,6 +44,12 @@ CHANGES: Final = Family(
     " knows; it may be settled later).",
     ("result",),
 )
+LAST_CHANGE: Final = Family(
+    "cbr_change_last_end_timestamp_seconds",
+    "gauge",
+    "When a change of this process last ended so; 0 if none has.",
+    ("result",),
+)
 BREAKER: Final = Family(
     "cbr_breaker_open",
     "gauge",
@@ -81,7 +88,19 @@ MOST: Final = Family(
     "cbr_upstream_connections_limit", "gauge", "How many connections a host may have."
 )
 FAMILIES: Final = (
-    *(ATTEMPTS, ATTEMPT, CHANGES, BREAKER, NARROW, BUDGET, TOKEN_AGE, CONNECTIONS, WAITING, MOST),
+    *(
+        ATTEMPTS,
+        ATTEMPT,
+        CHANGES,
+        LAST_CHANGE,
+        BREAKER,
+        NARROW,
+        BUDGET,
+        TOKEN_AGE,
+        CONNECTIONS,
+        WAITING,
+        MOST,
+    ),
 )
 
 _NARROW_LEVELS: Final = (Level.PROJECT, Level.OPERATION, Level.OBJECT)
@@ -113,6 +132,7 @@ class UpstreamMetrics:
     def __init__(self, readings: Readings) -> None:
         self._operations: dict[tuple[str, str], _Operation] = {}
         self._changes = Counter(dict.fromkeys((each.name for each in ChangeResult), 0))
+        self._last_changes = dict.fromkeys(self._changes, 0.0)
         readings.add(self._read)
 
     def attempted(
@@ -137,6 +157,7 @@ class UpstreamMetrics:
 
     def changed(self, result: ChangeResult) -> None:
         self._changes[result.name] += 1
+        self._last_changes[result.name] = time.time()
 
     def look_at(self, parts: UpstreamParts, readings: Readings) -> None:
         readings.add(lambda: _breakers(parts.breakers))
@@ -153,6 +174,7 @@ class UpstreamMetrics:
             ((host_of(at), operation), each.durations) for (at, operation), each in operations
         )
         yield CHANGES.total(((name.lower(),), count) for name, count in self._changes.items())
+        yield LAST_CHANGE.gauge(((name.lower(),), at) for name, at in self._last_changes.items())
 
 
 def _breakers(breakers: Breakers) -> Iterable[Metric]:

@@ -87,8 +87,10 @@ async def test_every_reason_is_there_before_it_was_ever_given(world):
     found = await scrape(world)
     for reason in map(reason_name, REASONS):
         assert found.value("cbr_call_errors_total", reason=reason) == 0
+        assert found.value("cbr_call_last_error_timestamp_seconds", reason=reason) == 0
     for result in ("done", "nothing", "unknown"):
         assert found.value("cbr_changes_total", result=result) == 0
+        assert found.value("cbr_change_last_end_timestamp_seconds", result=result) == 0
 
 
 async def test_switched_off_there_is_no_page_and_calls_go_on():
@@ -183,7 +185,9 @@ async def test_a_change_that_nobody_knows_of_is_counted(world):
     assert failed.reason == "OUTCOME_UNKNOWN"
     found = await scrape(world)
     assert found.value("cbr_changes_total", result="unknown") == 1
+    assert found.value("cbr_change_last_end_timestamp_seconds", result="unknown") > 1e9
     assert found.value("cbr_call_errors_total", reason="OUTCOME_UNKNOWN") == 1
+    assert found.value("cbr_call_last_error_timestamp_seconds", reason="OUTCOME_UNKNOWN") > 1e9
 
     async def noticed():
         return (await scrape(world)).value("cbr_ledger_operations", state="UNKNOWN") == 1

@@ -20,7 +20,7 @@ from tests.metrics.until import until_true
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
-TESTS = DEPLOY / "prometheus" / "alerts.test.yaml"
+TESTS = sorted((DEPLOY / "prometheus").glob("*.test.yaml"))
 DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
 _NAME = re.compile(r"\b(?:cbr|grpc|process)_\w+")
@@ -41,7 +41,11 @@ def tool(name):
 
 def promtool(*arguments):
     done = subprocess.run(
-        [tool("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False
+        [tool("promtool"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"GOGC": "800"},  # Collecting garbage is most of what it does.
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -71,10 +75,11 @@ def test_the_rules_are_rules():
 
 
 def test_each_alert_fires_when_it_should_and_not_before():
-    promtool("test", "rules", TESTS)
+    promtool("test", "rules", *TESTS)
     cases = [
         case
-        for test in yaml.safe_load(TESTS.read_text())["tests"]
+        for file in TESTS
+        for test in yaml.safe_load(file.read_text())["tests"]
         for case in test["alert_rule_test"]
     ]
     names = {rule["alert"] for rule in rules()}
