@@ -16,8 +16,8 @@ import structlog
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.events.letters import Letter, dead_queue_of, queue_of, read
-from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import SinkSettings
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.webhook import Webhook
 from gateway.state import Leased, Leases, Queued, Slot, StoreDown
 

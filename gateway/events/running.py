@@ -12,8 +12,8 @@ from gateway.clock import Clock
 from gateway.events.changes import ChangeEvents, Meters
 from gateway.events.delivery import Delivery
 from gateway.events.limits import LimitEvents
-from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import EventSettings
+from gateway.events.sink_queues import SinkQueues
 from gateway.events.tasks import task_ended
 from gateway.events.webhook import Webhook
 from gateway.limits.limits import Limits, Scope

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from gateway.cli.main import main
 from gateway.clock import SystemClock
 from gateway.config import ConfigError, load
-from gateway.events.sink_queues import SinkQueues
 from gateway.events.settings import EventSettings
+from gateway.events.sink_queues import SinkQueues
 from gateway.state import StoreSettings, open_store
 from tests.events.receiver import KEY, OTHER_KEY
 from tests.events.test_delivery import event
