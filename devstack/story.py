@@ -233,7 +233,7 @@ class Story:
         )
         self._watch("delete the backup", self.owner, deleted.submission)
         started = [
-            caller.vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id))
+            caller.vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True))
             for caller, vault in self._vaults
         ]
         for (caller, vault), answer in zip(self._vaults, started, strict=True):

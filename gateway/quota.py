@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gateway.changes.freed import Freed
+from gateway.changes.guards import Guards
 from gateway.changes.ledger import Ledger
 from gateway.changes.named_tasks import NamedTasks
 from gateway.changes.outcome_search import OutcomeSearch
@@ -127,6 +128,7 @@ class Quota:
             client=self._client,
             clock=self._clock,
             room=room,
+            guards=Guards(self._reader),
         )
 
     def _planner(self) -> Planner:

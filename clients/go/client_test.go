@@ -312,7 +312,7 @@ func TestWatch(t *testing.T) {
 	if len(ends) != 1 || ends[0] != cbr.TaskStatus_TASK_STATUS_SUCCEEDED {
 		t.Error(ends)
 	}
-	if _, err = vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: vault.Vault.Id}); err != nil {
+	if _, err = vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: vault.Vault.Id, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	passed(t, "watch")

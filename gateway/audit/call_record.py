@@ -18,6 +18,7 @@ from gateway.audit.chain import ascii_json
 from gateway.audit.events import API_VERSION, CLOUD, INFORMATIONAL, Event, metadata
 from gateway.audit.settings import LevelRule
 from gateway.errors import UpstreamFacts
+from gateway.upstream.losses import Loss
 
 _LOW: Final = 2
 _MEDIUM: Final = 3
@@ -143,6 +144,7 @@ class Activity:
     fate: str = ""
     stream: ocsf.Stream | None = None
     left_out: ocsf.LeftOut | None = None
+    losses: tuple[Loss, ...] = ()
 
     def body(self, event: Event) -> bytes:
         """The record as JSON, without what the chain adds."""
@@ -226,6 +228,7 @@ class Activity:
             upstream=self._upstream(),
             stream=self.stream,
             skipped_resources=self.left_out,
+            losses=tuple(ocsf.Lost.of(each) for each in self.losses),
         )
 
     def _upstream(self) -> ocsf.Upstream | None:

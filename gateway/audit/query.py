@@ -67,6 +67,12 @@ class _LeftOut(Struct, frozen=True):
     count: int
 
 
+class _Lost(Struct, frozen=True):
+    type: str
+    count: int
+    uids: tuple[str, ...] = ()
+
+
 class _Kind(Struct, frozen=True):
     stage: str
     event: str
@@ -74,6 +80,7 @@ class _Kind(Struct, frozen=True):
     replayed: bool = False
     task: _Task = _Task()
     skipped_resources: _LeftOut | None = None
+    losses: tuple[_Lost, ...] = ()
 
 
 class _Presentable(Struct, frozen=True):
@@ -136,6 +143,9 @@ class Query:
 
     def _concerns(self, row: Row) -> bool:
         named = {each["uid"] for each in row.get("resources", ())}
+        lost = row["unmapped"].get("losses", ())
+        if any(self.resource in each.get("uids", ()) for each in lost):
+            return True
         with_parent = self._deletes(row) and not self.parents.isdisjoint(named)
         return self.resource in named or with_parent
 
@@ -301,6 +311,7 @@ def as_text(row: Row) -> str:
         "replayed" if unmapped.get("replayed") else "",
         "caught up" if unmapped.get("task", {}).get("caught_up") else "",
         _left_out(unmapped.get("skipped_resources", {})),
+        *(f"with {each['count']} {each['type']}s" for each in unmapped.get("losses", ())),
         row.get("status_detail", ""),
     )
     end = " ".join(part for part in ended if part)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal, TypedDict
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.upstream.losses import Loss
+
 OCSF_VERSION: Final = "1.5.0"
 _CLASS: Final = 6003
 
@@ -235,6 +237,33 @@ class LeftOut(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     all: bool = False
 
 
+class Lost(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a change destroys beside the object that it names: `backup`, or `vault` of those that
+    lose a policy; how many, and the ids of the first 1000.
+
+    `newest_uid` and `newest_time`, in milliseconds since 1970: of the newest. `unknown`: CBR could
+    not be asked.
+    """
+
+    type: str
+    count: int
+    uids: tuple[str, ...] = ()
+    newest_uid: str = ""
+    newest_time: int = 0
+    unknown: bool = False
+
+    @classmethod
+    def of(cls, loss: Loss) -> "Lost":
+        return cls(
+            type=loss.kind,
+            count=loss.count,
+            uids=loss.ids,
+            newest_uid=loss.newest_id,
+            newest_time=round(loss.newest_at * 1000),
+            unknown=loss.unknown,
+        )
+
+
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
 
@@ -254,6 +283,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     stream: Stream | None = None
     task: Task | None = None
     skipped_resources: LeftOut | None = None
+    losses: tuple[Lost, ...] = ()
     segment: Segment | None = None
     anchor: Anchor | None = None
     torn_bytes: int = 0

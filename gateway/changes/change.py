@@ -6,12 +6,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from gateway.changes.guard_settings import GuardSettings
 from gateway.errors import UpstreamFacts
 from gateway.limits.limits import Scope
 from gateway.limits.slots import ConcurrencySlots
 from gateway.upstream.account import Account
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
+from gateway.upstream.losses import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Change:
     on_left: Callable[[UpstreamFacts], None]
     observers: Sequence[ChangeObserver] = ()
     """Who else must hear of it, before the store does."""
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    losses: list[Loss] = field(default_factory=list)
+    """What it destroys beside its object, filled in right before it is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from gateway.changes.record import Note, OperationDetail
 from gateway.changes.submissions import Submissions
 from gateway.changes.task_facts import Facts, facts_of
 from gateway.errors import GatewayError
+from gateway.upstream.losses import Loss
 from gateway.watch.ends import EndedTask
 from gateway.watch.tracker import TaskTracker
 
@@ -34,7 +35,7 @@ class TaskEnd:
 
     `submission`, `rpc` and `principal`: the change that started it, empty where none of this
     gateway did. `policy`: the name of the policy whose run did, or else its id. `caught_up`: it
-    ended while no gateway polled.
+    ended while no gateway polled. `losses`: what that change destroys beside its object.
     """
 
     project: str
@@ -46,6 +47,7 @@ class TaskEnd:
     tenant: str = ""
     principal: str = ""
     policy: str = ""
+    losses: tuple[Loss, ...] = ()
 
     @property
     def type(self) -> str:
@@ -115,6 +117,7 @@ class TaskEnds:
             tenant=op.tenant if op is not None else self.tenant_of(project),
             principal=OperationDetail.of(op.detail).principal if op is not None else "",
             policy=await self._policy(project, task.policy_id) if task.policy_id else "",
+            losses=note.losses if note is not None else (),
         )
 
     async def _policy(self, project: str, policy_id: str) -> str:

@@ -2,7 +2,7 @@
 about the work that it started.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from cbrgateway.v1 import types_pb2
@@ -19,8 +19,12 @@ from gateway.changes.correlation import (
 from gateway.clock import moment
 from gateway.state import OPEN, OperationView, State
 from gateway.upstream.catalog import Catalog
+from gateway.upstream.losses import Loss
 from gateway.upstream.remote_clock import RemoteClock, Span
 from gateway.upstream.task_search import Search
+
+MAX_LOST_IDS: Final = 100
+"""Of what a change destroys, which a submission and an answer hold."""
 
 
 class OperationDetail(msgspec.Struct, frozen=True):
@@ -66,7 +70,7 @@ class Note(msgspec.Struct, frozen=True):
 
     `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `over`: all have
     ended and the slots of the work are free; for work that takes slots only. `answered`: a moment
-    after CBR's answer, by CBR's clock; 0: not known.
+    after CBR's answer, by CBR's clock; 0: not known. `losses`: what it destroys beside its object.
     """
 
     state: int
@@ -78,6 +82,7 @@ class Note(msgspec.Struct, frozen=True):
     over: bool = False
     why: str = ""
     answered: float = 0.0
+    losses: tuple[Loss, ...] = ()
 
     @classmethod
     def of(cls, note: bytes) -> "Note | None":
@@ -144,6 +149,19 @@ def shown(
         ],
         accept_time=moment(accepted),
         state_reason=note.why,
+        losses=[loss_shown(each) for each in note.losses],
+    )
+
+
+def loss_shown(loss: Loss) -> types_pb2.Loss:
+    """What a change destroys, as callers see it."""
+    return types_pb2.Loss(
+        kind=loss.kind,
+        count=loss.count,
+        ids=loss.first(MAX_LOST_IDS).ids,
+        newest_id=loss.newest_id,
+        newest_time=moment(loss.newest_at) if loss.newest_at else None,
+        unknown=loss.unknown,
     )
 
 

@@ -73,7 +73,7 @@ class Settling:
         if result is not ChangeResult.DONE or message is None:
             return Ending(result)
         note = (
-            self.submissions.carried_out(operation, message, facts.request_id)
+            self.submissions.carried_out(operation, message, facts.request_id, change.losses)
             if change.binding.asynchronous
             else b""
         )

@@ -20,7 +20,14 @@ from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
 from gateway.changes.holding import Holdings
 from gateway.changes.owners import TaskOwners
-from gateway.changes.record import Note, OperationDetail, shown, skipped_in, submission
+from gateway.changes.record import (
+    MAX_LOST_IDS,
+    Note,
+    OperationDetail,
+    shown,
+    skipped_in,
+    submission,
+)
 from gateway.changes.search import age_s, found_at, search_of
 from gateway.changes.seeking import Seeker
 from gateway.changes.settings import TaskSettings
@@ -35,6 +42,7 @@ from gateway.state import (
     State,
     StoreDown,
 )
+from gateway.upstream.losses import Loss
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.task_search import Task
 from gateway.watch.row import changed_us
@@ -127,6 +135,7 @@ class Submissions:
         op: Operation | OperationView,
         answer: Any,  # noqa: ANN401 - any message
         upstream_request_id: str = "",
+        losses: Sequence[Loss] = (),
     ) -> bytes:
         """Puts the submission into the answer of a change; the note to store with its operation."""
         trace = OperationDetail.of(op.detail)
@@ -142,6 +151,7 @@ class Submissions:
             upstream_request_id=upstream_request_id,
             found_at=known_at,
             answered=now.latest if now is not None else 0.0,
+            losses=tuple(each.first(MAX_LOST_IDS) for each in losses),
         )
         answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
         return note.packed()

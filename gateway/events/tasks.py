@@ -3,7 +3,8 @@
 from typing import cast
 
 from gateway.changes.ends import TaskEnd
-from gateway.events.types import Resource, TaskData, TaskEnded, TaskOutcome, moment
+from gateway.events.types import Lost, Resource, TaskData, TaskEnded, TaskOutcome, moment
+from gateway.upstream.losses import Loss
 
 
 def task_ended(end: TaskEnd, source: str, now: float) -> TaskEnded:
@@ -31,5 +32,16 @@ def task_ended(end: TaskEnd, source: str, now: float) -> TaskEnded:
             policy=end.policy,
             caught_up=end.caught_up,
             resources=tuple(Resource(kind, uid) for kind, uid in facts.resources),
+            losses=tuple(_lost(each) for each in end.losses),
         ),
+    )
+
+
+def _lost(loss: Loss) -> Lost:
+    return Lost(
+        type=loss.kind,
+        count=loss.count,
+        ids=loss.ids,
+        newest_id=loss.newest_id,
+        newest_time=moment(loss.newest_at) if loss.newest_at else None,
     )

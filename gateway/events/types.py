@@ -43,12 +43,25 @@ class Resource(msgspec.Struct, frozen=True):
     id: str
 
 
+class Lost(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a change destroys beside its object. `type`: backup, or vault of those that lose a
+    policy; `ids`: of the first 100.
+    """
+
+    type: str
+    count: int
+    ids: tuple[str, ...] = ()
+    newest_id: str = ""
+    newest_time: dt.datetime | None = None
+
+
 class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How work at CBR ended.
 
     `reason` and `text`: why it did not succeed, in the gateway's words; `code`: CBR's.
     `submission`, `operation` and `principal`: the change that started it, if a call of this gateway
     did; `policy`: the policy whose run did. `caught_up`: it ended while no gateway looked.
+    `losses`: what that change destroys beside its object.
     """
 
     outcome: TaskOutcome
@@ -65,6 +78,7 @@ class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     policy: str = ""
     caught_up: bool = False
     resources: tuple[Resource, ...] = ()
+    losses: tuple[Lost, ...] = ()
 
 
 class RefusedData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

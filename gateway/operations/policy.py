@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from cbrgateway.v1 import policy_pb2
+from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
 
 from gateway.errors import field_invalid
 from gateway.operations.growth import one
 from gateway.operations.reads import POLICY
 from gateway.upstream.amounts import Metric
 from gateway.upstream.lookup import POLICY_MARK
+from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.traits import Creation, ObjectRead, Traits
 
 
@@ -56,5 +57,11 @@ LIST_POLICIES: Final = Traits[policy_pb2.ListPoliciesRequest, policy_pb2.ListPol
 DELETE_POLICY: Final = Traits[policy_pb2.DeletePolicyRequest, policy_pb2.DeletePolicyResponse](
     rpc="PolicyService/DeletePolicy",
     deltas=one(Metric.POLICIES, -1),
+    losing=Losing[policy_pb2.DeletePolicyRequest, types_pb2.Vault](
+        guard=Guard.DELETE_POLICY,
+        kind="vault",
+        row=types_pb2.Vault,
+        listed=lambda request: vault_pb2.ListVaultsRequest(policy_id=request.policy_id),
+    ),
     gone=ObjectRead(POLICY, lambda request: request.policy_id),
 )

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
 from gateway.operations.reads import VAULT
 from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
+from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.marker import MARKER
 from gateway.upstream.read_back import within
 from gateway.upstream.task_search import Search, Task
@@ -112,6 +113,13 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     deltas=_removed,
     read_first=ReadFirst(
         shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})
+    ),
+    losing=Losing[vault_pb2.DeleteVaultRequest, backup_pb2.Backup](
+        guard=Guard.DELETE_VAULT,
+        kind="backup",
+        row=backup_pb2.Backup,
+        listed=lambda request: backup_pb2.ListBackupsRequest(vault_id=request.vault_id),
+        made=lambda backup: backup.create_time,
     ),
     gone=_DELETED_VAULT,
     search=lambda request, _answer: Search((task_pb2.TASK_TYPE_VAULT_DELETE,), (request.vault_id,)),

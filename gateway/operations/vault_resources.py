@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cbrgateway.v1 import task_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
+from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.read_back import cannot_tell, within
 from gateway.upstream.task_search import Search, Task, subjects_of
 from gateway.upstream.traits import Fields, ReadBack, Traits
@@ -90,6 +91,14 @@ REMOVE_VAULT_RESOURCES: Final = Traits[
     vault_pb2.RemoveVaultResourcesRequest, vault_pb2.RemoveVaultResourcesResponse
 ](
     rpc="VaultService/RemoveVaultResources",
+    losing=Losing[vault_pb2.RemoveVaultResourcesRequest, backup_pb2.Backup](
+        guard=Guard.REMOVE_VAULT_RESOURCES,
+        kind="backup",
+        row=backup_pb2.Backup,
+        listed=lambda request: backup_pb2.ListBackupsRequest(vault_id=request.vault_id),
+        lost=lambda request, backup: backup.resource_id in request.resource_ids,
+        made=lambda backup: backup.create_time,
+    ),
     read_back=_removed,
     search=lambda request, _answer: Search(
         (task_pb2.TASK_TYPE_REMOVE_RESOURCE,),

@@ -247,6 +247,7 @@ class Trail:
             upstream=call.upstream,
             stream=Stream(messages=call.messages) if call.messages is not None else None,
             left_out=_left_out(call.response),
+            losses=tuple(call.losses),
             fate=self.result or (PENDING if self.intended and code is not None else ""),
         )
 

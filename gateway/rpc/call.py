@@ -16,6 +16,7 @@ from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.account import Account
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
+from gateway.upstream.losses import Loss
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -62,6 +63,8 @@ class Call:
     """To be told when the stream was opened, and after each message."""
     observers: tuple[ChangeObserver, ...] = ()
     """Who must hear of the change, if the call is one."""
+    losses: list[Loss] = field(default_factory=list)
+    """What the change destroys beside its object."""
 
     def note_upstream(self, facts: UpstreamFacts) -> None:
         """Keeps what is known of the calls to CBR, for the call's line in the log."""

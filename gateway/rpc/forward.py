@@ -48,6 +48,7 @@ class Forward:
             self.enricher.add_to_answer(call.project.key, reply.message)
             return seen.finished(reply.message)
         assert call.slots is not None
+        assert call.principal is not None
         if views.only_a_mark(request):
             return await self._nothing(call, request, account)
         request = unmarked.unmarked(request)
@@ -61,6 +62,8 @@ class Forward:
             slots=call.slots,
             on_left=call.note_upstream,
             observers=call.observers,
+            guards=call.principal.tenant.guards,
+            losses=call.losses,
         )
         try:
             answer = await self.changes.run(change)

@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.changes.guard_settings import GuardSettings
 from gateway.limits.limits import Level, Limit
 from gateway.limits.settings import TenantLimit
 from gateway.tenants.identifiers import EnterpriseProject, Identifier, Sha256
@@ -93,6 +94,11 @@ class Tenant(BaseModel):
             "Limits of the tenant's use, in the place of those of `limits` for the same metric and"
             " level."
         ),
+    )
+
+    guards: GuardSettings = Field(
+        default_factory=GuardSettings,
+        description="What keeps the tenant's callers from destroying what they may still need.",
     )
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ Changes to one object take turns.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -67,6 +67,7 @@ class ChangeTasks:
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
         observers: Sequence[ChangeObserver] = (),
         recognised: bool = False,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """Carries out a change.
 
@@ -74,14 +75,15 @@ class ChangeTasks:
 
         `on_left` is told what is known when the caller leaves before there is an answer.
         `observers` hear of the change, in their order; the `on_end` of each is called exactly once,
-        whatever happens. `recognised`: a repeat of the call would be recognised as one.
+        whatever happens. `recognised`: a repeat of the call would be recognised as one. `check`: is
+        asked once the change has its turn, before anything is sent, and may raise GatewayError.
         """
         now = self._factory.clock.monotonic()
         start_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
         end_by = Deadline.begin(now, None, OPERATION_CAP_S)
         try:
             call = self._call(binding, request, account, end_by)
-            call.observers, call.recognised = observers, recognised
+            call.observers, call.recognised, call.check = observers, recognised, check
             wait = self._waits.begin(lambda: shutting_down(call))
         except GatewayError:
             for observer in observers:
@@ -164,6 +166,8 @@ class ChangeTasks:
             call.state = SendState.QUEUED
             async with self._locks.held(call.project_id, thing, whole_project=whole_project):
                 call.state = SendState.PREPARING
+                if call.check is not None:
+                    await call.check()
                 if replaced.asks(call.message):
                     call.request = await self._completed(call, account, start_by)
                 return await attempts.carry_out(call, start_by, end_by)

@@ -32,6 +32,7 @@ GATEWAY_FIELDS: Final = frozenset(
     {
         *(
             "request_id",
+            "force",
             "page_size",
             "page_token",
             "next_page_token",

@@ -54,6 +54,24 @@ def _amounts(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]
         yield "is a DELETE with deltas and needs gone, the read that shows when they are given back"
 
 
+def _losing(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
+    losing = traits.losing
+    if (losing is not None) != ("force" in d.request.fields_by_name):
+        yield (
+            "needs both the trait losing, which tells what it destroys, and the request field"
+            " force, without which it is refused"
+        )
+    if losing is None:
+        return
+    rows = {
+        answer.fields_by_name[rows_field(answer)].message_type
+        for each in all_.values()
+        if each.option.paging and (answer := each.method.output_type)
+    }
+    if losing.row.DESCRIPTOR not in rows:
+        yield f"the trait losing has rows of {losing.row.DESCRIPTOR.name}, which no list holds"
+
+
 def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if traits.read_back is not None and not d.option.read_back:
         yield "has the trait read_back and does not declare read_back, the RPC to read"
@@ -126,6 +144,7 @@ TRAIT_RULES: Final[tuple[TraitRule, ...]] = (
     _changes_only,
     _object_reads,
     _amounts,
+    _losing,
     _checks,
     _tasks,
     _created,

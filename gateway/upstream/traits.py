@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
+from gateway.upstream.losses import AnyLosing
 from gateway.upstream.task_search import Search, Task
 from gateway.upstream.values import Json
 
@@ -136,6 +137,7 @@ class Traits(Generic[Request, Response]):
     shares      with whom a backup is shared
     expands     whether the vault would grow by itself, so that no limit on capacity could hold
     created_id  from the response to the id of what was created
+    losing      what it destroys beside the object that it names
     gone        the read that no longer shows an object once the change has deleted it
     read_back   from what was read after the change to its response; None: the change is not in
                 force. For what read_back.py cannot tell by itself
@@ -166,6 +168,7 @@ class Traits(Generic[Request, Response]):
     shares: Callable[[Request], Sharing] | None = None
     expands: Callable[[Request], bool] | None = None
     created_id: Callable[[Response], str] | None = None
+    losing: AnyLosing | None = None
     gone: ObjectRead[Request, Any] | None = None
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
     search: Callable[[Request, Response | None], Search] | None = None

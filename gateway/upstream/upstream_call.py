@@ -70,6 +70,8 @@ class UpstreamCall:
     recognised: bool = False
     """Whether a repeat of the call would be recognised as one."""
     on_bad_row: OnBadRow | None = None
+    check: Callable[[], Awaitable[None]] | None = None
+    """Of a change: asked before anything is sent; may raise GatewayError."""
     state: SendState = SendState.NEW
     result: ChangeResult | None = None
     """What became of the change, from when its observers are told."""

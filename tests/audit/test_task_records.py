@@ -90,7 +90,9 @@ async def test_the_end_of_work_is_found_by_who_asked_for_it_and_how_it_ended(tmp
     async with audited_gateway(tmp_path, sections=sections, pace=pace) as world:
         backup = await stage.backup(caller(world))
         await until(lambda: ends(tmp_path))
-        await caller(world).ok("VaultService/DeleteVault", {"vault_id": backup.vault_id})
+        await caller(world).ok(
+            "VaultService/DeleteVault", {"vault_id": backup.vault_id, "force": True}
+        )
         await until(lambda: len(ends(tmp_path)) == 2)
     log = tmp_path / "log"
     assert len(found(log, "--principal", "test", "--operation", "CreateCheckpoint")) == 3

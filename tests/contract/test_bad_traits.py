@@ -33,6 +33,14 @@ BAD = {
         DELETE_VAULT,
         {"gone": ObjectRead(Read(text_of, vault_pb2.UpdateVaultResponse), text_of)},
     ),
+    f"{DELETE_VAULT}: needs both the trait losing, which tells what it destroys, and the request field force, without which it is refused": (
+        DELETE_VAULT,
+        {"losing": None},
+    ),
+    f"{DELETE_VAULT}: the trait losing has rows of SystemTag, which no list holds": (
+        DELETE_VAULT,
+        {"losing": dataclasses.replace(OWN[DELETE_VAULT].losing, row=types_pb2.SystemTag)},
+    ),
     f"{UPDATE_VAULT}: the trait read_first reads a Vault, which no RPC without side effects answers": (
         UPDATE_VAULT,
         {

@@ -199,7 +199,7 @@ async def test_a_part_of_an_answer_is_no_answer(lied_to, rpc, fields, answer):
 )
 async def test_nothing_is_enough_for_a_change_that_promises_nothing(lied_to, nothing):
     upstream, anyone = lied_to(body(nothing))
-    await anyone.ok("PolicyService/DeletePolicy", {"policy_id": "p"})
+    await anyone.ok("AgentService/UnregisterAgent", {"agent_id": "a"})
     assert len(upstream.requests) == 1
 
 

@@ -103,6 +103,7 @@ void Tell(const Channel& channel) {
 
   cbr::DeleteVaultRequest clean_up;
   clean_up.set_vault_id(vault.id());
+  clean_up.set_force(true);
   Finish(channel, "deletion", Call(*vaults, &cbr::VaultService::Stub::DeleteVault, clean_up).submission());
 }
 

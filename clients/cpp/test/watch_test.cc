@@ -73,6 +73,7 @@ TEST(Watch, GoesOnThroughARestart) {
   EXPECT_TRUE(watch.Finish().ok()) << watch.Finish().error_message();
   EXPECT_EQ(ends, std::vector{v1::TASK_STATUS_SUCCEEDED});
   v1::DeleteVaultRequest same;
+  same.set_force(true);
   same.set_vault_id(vault.id());
   Call(*vaults, &VaultService::Stub::DeleteVault, same);
   Passed("watch");

@@ -94,7 +94,7 @@ func (s story) tell(ctx context.Context) error {
 	if err = s.finish(ctx, "restore", restored.Submission); err != nil {
 		return err
 	}
-	deleted, err := s.vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: id})
+	deleted, err := s.vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: id, Force: true})
 	if err != nil {
 		return err
 	}

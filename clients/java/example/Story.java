@@ -72,7 +72,7 @@ public final class Story {
 
     var restore = RestoreSpec.newBuilder().setServerId(server.getId());
     finish("restore", backups.restoreBackup(RestoreBackupRequest.newBuilder().setBackupId(backup).setRestore(restore).build()).getSubmission());
-    finish("deletion", vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).build()).getSubmission());
+    finish("deletion", vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).setForce(true).build()).getSubmission());
   }
 
   private Protectable freeServer() {

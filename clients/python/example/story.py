@@ -50,7 +50,8 @@ def tell(channel: grpc.Channel) -> None:
         backup_id=backup.id, restore=backup_pb2.RestoreSpec(server_id=server.id)
     )
     follow(channel, backups.RestoreBackup(restore).submission)
-    follow(channel, vaults.DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id)).submission)
+    clean_up = vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True)
+    follow(channel, vaults.DeleteVault(clean_up).submission)
 
 
 def free_server(channel: grpc.Channel) -> protectability_pb2.Protectable:

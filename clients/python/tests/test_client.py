@@ -294,7 +294,9 @@ def test_watch(passed):
             if event.WhichOneof("event") == "terminal":
                 ends.append(event.terminal.task.status)
         assert ends == [task_pb2.TASK_STATUS_SUCCEEDED]
-        VaultServiceStub(channel).DeleteVault(vault_pb2.DeleteVaultRequest(vault_id=vault.id))
+        VaultServiceStub(channel).DeleteVault(
+            vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True)
+        )
     passed()
 
 

@@ -25,7 +25,7 @@ class Story
 
     restore = RestoreBackupRequest.new(backup_id: backup.id, restore: RestoreSpec.new(server_id: server.id))
     follow "restore", @backups.restore_backup(restore).submission
-    follow "deletion", @vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id)).submission
+    follow "deletion", @vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id, force: true)).submission
   end
 
   private

@@ -89,7 +89,7 @@ class ClientTest < Minitest::Test
       event.terminal&.task&.status
     end
     assert_equal [:TASK_STATUS_SUCCEEDED], ends
-    vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id))
+    vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id, force: true))
     passed "watch"
   end
 

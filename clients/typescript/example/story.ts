@@ -39,7 +39,7 @@ async function tell(gateway: Gateway): Promise<void> {
   console.log(`backup ${backupId}`);
 
   await finish(gateway, "restore", (await gateway.client(BackupService).restoreBackup({ backupId, restore: { serverId: server.id } })).submission);
-  await finish(gateway, "deletion", (await vaults.deleteVault({ vaultId })).submission);
+  await finish(gateway, "deletion", (await vaults.deleteVault({ vaultId, force: true })).submission);
 }
 
 /** Follows what a call has started to its end. */

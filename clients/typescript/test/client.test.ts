@@ -193,7 +193,7 @@ check("watch", async (gateway) => {
     if (event.case === "terminal") ends.push(event.value.task?.status);
   }
   assert.deepEqual(ends, [TaskStatus.SUCCEEDED]);
-  await vaults.deleteVault({ vaultId });
+  await vaults.deleteVault({ vaultId, force: true });
 });
 
 /** An event in words: its kind, and the revision of its task. */

@@ -61,7 +61,7 @@ async fn tell(connection: Connection) -> Result<(), Error> {
     let restored = backups.restore_backup(request).await?.into_inner();
     finish(&connection, "restore", restored.submission).await?;
 
-    let request = v1::DeleteVaultRequest { vault_id, ..Default::default() };
+    let request = v1::DeleteVaultRequest { vault_id, force: true, ..Default::default() };
     let deleted = vaults.delete_vault(request).await?.into_inner();
     finish(&connection, "deletion", deleted.submission).await
 }

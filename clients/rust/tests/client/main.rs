@@ -195,7 +195,7 @@ async fn watch() -> Result<(), Error> {
         }
     }
     assert_eq!(ends, [v1::TaskStatus::Succeeded]);
-    vaults.delete_vault(v1::DeleteVaultRequest { vault_id, ..Default::default() }).await?;
+    vaults.delete_vault(v1::DeleteVaultRequest { vault_id, force: true, ..Default::default() }).await?;
     passed("watch");
     Ok(())
 }

@@ -146,6 +146,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. An order was refused by the vendor's billing system.
     What to do: settle the order in the vendor's console; `upstreamCode` is the billing system's. The gateway never repeats an order.
     """
+    ERROR_REASON_VAULT_NOT_EMPTY: _ErrorReason.ValueType  # 100
+    """FAILED_PRECONDITION. The vault holds backups, which would be deleted with it, and a guard of the gateway keeps a call from that (`guards.delete_vault` of the
+    tenant). Metadata: `guard` (force or refuse), `backups` (how many), `newestBackup` and `newestTime`. Nothing was sent.
+    What to do: look at what the vault holds (ListBackups with `vault_id`). With the guard `force`, call again with `force` set to delete them, too; with
+    `refuse`, or while the newest backup is too young, delete the backups first, or have the gateway's operator change the guard.
+    """
+    ERROR_REASON_RESOURCE_HAS_BACKUPS: _ErrorReason.ValueType  # 101
+    """FAILED_PRECONDITION. Resources to be removed from a vault have backups in it, which would be deleted, and a guard of the gateway keeps a call from that
+    (`guards.remove_vault_resources` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+    What to do: as for VAULT_NOT_EMPTY; to keep the backups and end automatic ones, use SetVaultResources.
+    """
+    ERROR_REASON_POLICY_IN_USE: _ErrorReason.ValueType  # 102
+    """FAILED_PRECONDITION. The policy works on vaults, which would be backed up or replicated by it no more, and a guard of the gateway keeps a call from that
+    (`guards.delete_policy` of the tenant). Metadata: `guard` (force or refuse) and `vaults` (how many). Nothing was sent.
+    What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
+    """
     ERROR_REASON_VAULT_EXISTS: _ErrorReason.ValueType  # 30
     """ALREADY_EXISTS. CBR reports that the vault exists already.
     What to do: list vaults; an earlier attempt of the same create may have succeeded.
@@ -409,6 +425,22 @@ What to do: choose another target; repeating the call cannot help.
 ERROR_REASON_ORDER_REFUSED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION. An order was refused by the vendor's billing system.
 What to do: settle the order in the vendor's console; `upstreamCode` is the billing system's. The gateway never repeats an order.
+"""
+ERROR_REASON_VAULT_NOT_EMPTY: ErrorReason.ValueType  # 100
+"""FAILED_PRECONDITION. The vault holds backups, which would be deleted with it, and a guard of the gateway keeps a call from that (`guards.delete_vault` of the
+tenant). Metadata: `guard` (force or refuse), `backups` (how many), `newestBackup` and `newestTime`. Nothing was sent.
+What to do: look at what the vault holds (ListBackups with `vault_id`). With the guard `force`, call again with `force` set to delete them, too; with
+`refuse`, or while the newest backup is too young, delete the backups first, or have the gateway's operator change the guard.
+"""
+ERROR_REASON_RESOURCE_HAS_BACKUPS: ErrorReason.ValueType  # 101
+"""FAILED_PRECONDITION. Resources to be removed from a vault have backups in it, which would be deleted, and a guard of the gateway keeps a call from that
+(`guards.remove_vault_resources` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+What to do: as for VAULT_NOT_EMPTY; to keep the backups and end automatic ones, use SetVaultResources.
+"""
+ERROR_REASON_POLICY_IN_USE: ErrorReason.ValueType  # 102
+"""FAILED_PRECONDITION. The policy works on vaults, which would be backed up or replicated by it no more, and a guard of the gateway keeps a call from that
+(`guards.delete_policy` of the tenant). Metadata: `guard` (force or refuse) and `vaults` (how many). Nothing was sent.
+What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
 """
 ERROR_REASON_VAULT_EXISTS: ErrorReason.ValueType  # 30
 """ALREADY_EXISTS. CBR reports that the vault exists already.

@@ -104,7 +104,7 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeletePolicy(self, request, context):
-        """Deletes a policy. Errors: POLICY_NOT_FOUND.
+        """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class PolicyServiceStub:
     policy is associated with a vault.
     """
     DeletePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]
-    """Deletes a policy. Errors: POLICY_NOT_FOUND."""
+    """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -76,7 +76,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     policy is associated with a vault.
     """
     DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]  # type: ignore[assignment]
-    """Deletes a policy. Errors: POLICY_NOT_FOUND."""
+    """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Policies: schedules that back up the resources of vaults, or replicate their backups to another region. AssociateVaultPolicy of VaultService puts them to work.
@@ -128,6 +128,6 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.DeletePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.DeletePolicyResponse, _abc.Awaitable[_policy_pb2.DeletePolicyResponse]]:
-        """Deletes a policy. Errors: POLICY_NOT_FOUND."""
+        """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

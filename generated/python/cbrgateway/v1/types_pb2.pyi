@@ -1345,6 +1345,7 @@ class Submission(_message.Message):
     SKIPPED_RESOURCES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     STATE_REASON_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id, set by the gateway; the `x-request-id` of the call."""
     rpc: _builtins.str
@@ -1369,6 +1370,10 @@ class Submission(_message.Message):
     def accept_time(self) -> _timestamp_pb2.Timestamp:
         """When the gateway took the change on."""
 
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Loss]:
+        """What the change destroys beside the object that it names."""
+
     def __init__(
         self,
         *,
@@ -1381,14 +1386,61 @@ class Submission(_message.Message):
         skipped_resources: _abc.Iterable[Global___SkippedResource] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         state_reason: _builtins.str = ...,
+        losses: _abc.Iterable[Global___Loss] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "id", b"id", "request_id", b"request_id", "rpc", b"rpc", "skipped_resources", b"skipped_resources", "state", b"state", "state_reason", b"state_reason", "task_ids", b"task_ids", "upstream_request_id", b"upstream_request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "id", b"id", "losses", b"losses", "request_id", b"request_id", "rpc", b"rpc", "skipped_resources", b"skipped_resources", "state", b"state", "state_reason", b"state_reason", "task_ids", b"task_ids", "upstream_request_id", b"upstream_request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Submission: _TypeAlias = Submission  # noqa: Y015
+
+@_typing.final
+class Loss(_message.Message):
+    """What a change destroys, or leaves without what worked on it, beside the object that it names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    NEWEST_ID_FIELD_NUMBER: _builtins.int
+    NEWEST_TIME_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What is lost: `backup`, which is deleted; or `vault`, which loses its policy."""
+    count: _builtins.int
+    """How many."""
+    newest_id: _builtins.str
+    """Id of the newest, where CBR tells when they were made."""
+    unknown: _builtins.bool
+    """True: CBR could not be asked for them, so that `count` says nothing."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids, at most 100."""
+
+    @_builtins.property
+    def newest_time(self) -> _timestamp_pb2.Timestamp:
+        """When the newest was made."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        count: _builtins.int = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        newest_id: _builtins.str = ...,
+        newest_time: _timestamp_pb2.Timestamp | None = ...,
+        unknown: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_time", b"newest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ids", b"ids", "kind", b"kind", "newest_id", b"newest_id", "newest_time", b"newest_time", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Loss: _TypeAlias = Loss  # noqa: Y015
 
 @_typing.final
 class SkippedResource(_message.Message):

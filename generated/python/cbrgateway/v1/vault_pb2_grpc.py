@@ -193,7 +193,7 @@ class VaultServiceServicer:
 
     def DeleteVault(self, request, context):
         """Deletes a vault with all its backups. The work goes on after the call has answered: a task of type VAULT_DELETE, and the vault shows DELETING until it is
-        gone. Errors: VAULT_NOT_FOUND, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
+        gone. Errors: VAULT_NOT_FOUND, VAULT_NOT_EMPTY without `force`, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +208,7 @@ class VaultServiceServicer:
 
     def RemoveVaultResources(self, request, context):
         """Removes resources from a vault and deletes their backups in it. The work goes on after the call has answered: a task of type REMOVE_RESOURCE.
-        Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
+        Errors: VAULT_NOT_FOUND, RESOURCE_HAS_BACKUPS without `force`, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

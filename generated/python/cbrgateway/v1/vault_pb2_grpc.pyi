@@ -49,13 +49,13 @@ class VaultServiceStub:
     """Changes a vault. Only the fields that are set change. Errors: VAULT_NOT_FOUND, VAULT_LOCKED, FIELD_INVALID when the new size is below the use."""
     DeleteVault: _grpc.UnaryUnaryMultiCallable[_vault_pb2.DeleteVaultRequest, _vault_pb2.DeleteVaultResponse]
     """Deletes a vault with all its backups. The work goes on after the call has answered: a task of type VAULT_DELETE, and the vault shows DELETING until it is
-    gone. Errors: VAULT_NOT_FOUND, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
+    gone. Errors: VAULT_NOT_FOUND, VAULT_NOT_EMPTY without `force`, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
     """
     AddVaultResources: _grpc.UnaryUnaryMultiCallable[_vault_pb2.AddVaultResourcesRequest, _vault_pb2.AddVaultResourcesResponse]
     """Binds resources to a vault. Effective at once. Errors: VAULT_NOT_FOUND, RESOURCE_IN_OTHER_VAULT, COMBINATION_INVALID, UPSTREAM_LIMIT, RESOURCE_NOT_FOUND."""
     RemoveVaultResources: _grpc.UnaryUnaryMultiCallable[_vault_pb2.RemoveVaultResourcesRequest, _vault_pb2.RemoveVaultResourcesResponse]
     """Removes resources from a vault and deletes their backups in it. The work goes on after the call has answered: a task of type REMOVE_RESOURCE.
-    Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
+    Errors: VAULT_NOT_FOUND, RESOURCE_HAS_BACKUPS without `force`, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
     """
     SetVaultResources: _grpc.UnaryUnaryMultiCallable[_vault_pb2.SetVaultResourcesRequest, _vault_pb2.SetVaultResourcesResponse]
     """Suspends or resumes automatic backups of resources in a vault. Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND."""
@@ -121,13 +121,13 @@ class VaultServiceAsyncStub(VaultServiceStub):
     """Changes a vault. Only the fields that are set change. Errors: VAULT_NOT_FOUND, VAULT_LOCKED, FIELD_INVALID when the new size is below the use."""
     DeleteVault: _aio.UnaryUnaryMultiCallable[_vault_pb2.DeleteVaultRequest, _vault_pb2.DeleteVaultResponse]  # type: ignore[assignment]
     """Deletes a vault with all its backups. The work goes on after the call has answered: a task of type VAULT_DELETE, and the vault shows DELETING until it is
-    gone. Errors: VAULT_NOT_FOUND, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
+    gone. Errors: VAULT_NOT_FOUND, VAULT_NOT_EMPTY without `force`, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
     """
     AddVaultResources: _aio.UnaryUnaryMultiCallable[_vault_pb2.AddVaultResourcesRequest, _vault_pb2.AddVaultResourcesResponse]  # type: ignore[assignment]
     """Binds resources to a vault. Effective at once. Errors: VAULT_NOT_FOUND, RESOURCE_IN_OTHER_VAULT, COMBINATION_INVALID, UPSTREAM_LIMIT, RESOURCE_NOT_FOUND."""
     RemoveVaultResources: _aio.UnaryUnaryMultiCallable[_vault_pb2.RemoveVaultResourcesRequest, _vault_pb2.RemoveVaultResourcesResponse]  # type: ignore[assignment]
     """Removes resources from a vault and deletes their backups in it. The work goes on after the call has answered: a task of type REMOVE_RESOURCE.
-    Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
+    Errors: VAULT_NOT_FOUND, RESOURCE_HAS_BACKUPS without `force`, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
     """
     SetVaultResources: _aio.UnaryUnaryMultiCallable[_vault_pb2.SetVaultResourcesRequest, _vault_pb2.SetVaultResourcesResponse]  # type: ignore[assignment]
     """Suspends or resumes automatic backups of resources in a vault. Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND."""
@@ -220,7 +220,7 @@ class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vault_pb2.DeleteVaultResponse, _abc.Awaitable[_vault_pb2.DeleteVaultResponse]]:
         """Deletes a vault with all its backups. The work goes on after the call has answered: a task of type VAULT_DELETE, and the vault shows DELETING until it is
-        gone. Errors: VAULT_NOT_FOUND, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
+        gone. Errors: VAULT_NOT_FOUND, VAULT_NOT_EMPTY without `force`, RESOURCE_BUSY while a task runs in the vault, RESOURCE_IN_USE.
         """
 
     @_abc_1.abstractmethod
@@ -238,7 +238,7 @@ class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vault_pb2.RemoveVaultResourcesResponse, _abc.Awaitable[_vault_pb2.RemoveVaultResourcesResponse]]:
         """Removes resources from a vault and deletes their backups in it. The work goes on after the call has answered: a task of type REMOVE_RESOURCE.
-        Errors: VAULT_NOT_FOUND, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
+        Errors: VAULT_NOT_FOUND, RESOURCE_HAS_BACKUPS without `force`, RESOURCE_NOT_FOUND, RESOURCE_BUSY.
         """
 
     @_abc_1.abstractmethod

@@ -44,7 +44,7 @@ class TaskWatchTest {
             }
             return !event.hasTerminal() || ends.add(event.getTerminal().getTask().getStatus());
           });
-      vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).build());
+      vaults.deleteVault(DeleteVaultRequest.newBuilder().setVaultId(vault).setForce(true).build());
     }
     assertEquals(List.of(TaskStatus.TASK_STATUS_SUCCEEDED), ends);
     Stage.passed("watch");

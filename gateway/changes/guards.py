@@ -1,0 +1,169 @@
+"""Keeps a tenant from destroying what it may still need: before a change is sent CBR is asked for
+what would go with it, and the tenant's guards say whether it may.
+
+What goes with it is noted with the change, also where no guard is against it: for the audit log,
+the events and the submission. Where CBR cannot be asked, a change that a guard would have to decide
+on is not sent; any other goes on, and what it destroys is noted as unknown.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import Message
+
+from gateway.changes.change import Change
+from gateway.changes.guard_settings import GuardSettings
+from gateway.clock import moment
+from gateway.errors import GatewayError, Resource, Violation
+from gateway.reasons import Reason, reason_name
+from gateway.upstream.losses import AnyLosing, Guard, Loss
+from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.rows import row_id
+
+_MAX_IDS: Final = 1000
+_NOTING_S: Final = 2.0
+"""How long a change waits for what is only noted."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a refusal says.
+
+    `about`: kind of the object that the change names; `text`: to be filled with what would be lost
+    and how new it is; `instead`: what to do first.
+    """
+
+    reason: Reason
+    about: str
+    text: str
+    instead: str
+
+
+_TOLD: Final = {
+    Guard.DELETE_VAULT: _Told(
+        errors_pb2.ERROR_REASON_VAULT_NOT_EMPTY,
+        "vault",
+        "The vault holds {found}{newest}, which would be deleted with it.",
+        "delete the backups first",
+    ),
+    Guard.REMOVE_VAULT_RESOURCES: _Told(
+        errors_pb2.ERROR_REASON_RESOURCE_HAS_BACKUPS,
+        "vault",
+        "The resources have {found} in the vault{newest}, which would be deleted with them.",
+        "delete the backups first",
+    ),
+    Guard.DELETE_POLICY: _Told(
+        errors_pb2.ERROR_REASON_POLICY_IN_USE,
+        "policy",
+        "The policy works on {found}, which would lose it.",
+        "dissociate the policy first",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """One per process."""
+
+    reader: UpstreamReader
+
+    async def check(self, change: Change) -> None:
+        """Notes what the change destroys. Raises GatewayError where a guard is against it."""
+        losing = change.binding.traits.losing
+        if losing is None:
+            return
+        settings = change.guards
+        mode, forced = settings.mode(losing.guard), bool(change.request.force)
+        young_s = settings.min_age_of_last_backup_s if losing.made is not None else 0
+        asks = mode == "refuse" or (mode == "force" and (not forced or young_s > 0))
+        try:
+            async with asyncio.timeout(None if asks else _NOTING_S):
+                loss = await self._loss(losing, change.request, change.scope.project)
+        except (GatewayError, TimeoutError) as error:
+            if asks and isinstance(error, GatewayError):
+                raise _unseen(error, losing.guard) from None
+            loss = Loss(losing.kind, unknown=True)
+            log.warning("cannot see what a change destroys", error=str(error))
+        if loss.count or loss.unknown:
+            change.losses.append(loss)
+        if not loss.count or not asks:
+            return
+        if mode == "refuse" or not forced:
+            raise _refused(losing, change.request, loss, settings)
+        age_s = self._age_s(change.scope.project, loss)
+        if age_s < young_s:
+            raise _refused(losing, change.request, loss, settings, age_s)
+
+    async def _loss(self, losing: AnyLosing, request: Message, project: str) -> Loss:
+        rows = await self.reader.rows(losing.listed(request), losing.row, project)
+        lost = [row for row in rows if losing.lost(request, row)]
+        ids = tuple(str(row_id(row)) for row in lost[:_MAX_IDS])
+        if losing.made is None or not lost:
+            return Loss(losing.kind, len(lost), ids)
+        made = losing.made
+        newest = max(lost, key=lambda row: made(row).ToNanoseconds())
+        return Loss(
+            losing.kind, len(lost), ids, str(row_id(newest)), made(newest).ToNanoseconds() / 1e9
+        )
+
+    def _age_s(self, project: str, loss: Loss) -> float:
+        """Of the newest, at least; by CBR's clock, which the list has just shown."""
+        now = self.reader.clock(project).now()
+        return now.earliest - loss.newest_at if now is not None and loss.newest_at else 0.0
+
+
+def _unseen(error: GatewayError, guard: Guard) -> GatewayError:
+    """The failed read, as the one that asked for the change has to hear of it."""
+    error.message = (
+        f"The guard {guard} cannot see what the change would destroy, so that nothing of it was"
+        f" sent. {error.message}"
+    )
+    return error
+
+
+def _refused(
+    losing: AnyLosing,
+    request: Message,
+    loss: Loss,
+    settings: GuardSettings,
+    age_s: float | None = None,
+) -> GatewayError:
+    """`age_s`: of the newest, where the guard is against it only for that."""
+    told, found = _TOLD[losing.guard], f"{loss.count} {losing.kind}{'s' if loss.count > 1 else ''}"
+    metadata, newest = (
+        {"guard": settings.mode(losing.guard), f"{losing.kind}s": str(loss.count)},
+        "",
+    )
+    if loss.newest_at:
+        at = moment(loss.newest_at).ToJsonString()
+        newest = f", the newest of {at}"
+        metadata |= {"newestBackup": loss.newest_id, "newestTime": at}
+    name = str(getattr(request, f"{told.about}_id"))
+    text = told.text.format(found=found, newest=newest)
+    return GatewayError(
+        told.reason,
+        f"{text} Nothing was sent; {_advice(told, losing.guard, settings, age_s)}.",
+        violations=(Violation(f"{told.about} {name}", found + newest, reason_name(told.reason)),),
+        resource=Resource(told.about, name),
+        metadata=metadata,
+    )
+
+
+def _advice(told: _Told, guard: Guard, settings: GuardSettings, age_s: float | None) -> str:
+    if age_s is not None:
+        return (
+            f"the newest is {age_s:.0f} s old, and younger than"
+            f" {settings.min_age_of_last_backup_s:g} s (guards.min_age_of_last_backup_s) `force`"
+            f" does not help: {told.instead}"
+        )
+    if settings.mode(guard) == "refuse":
+        return (
+            f"the guard {guard} of this tenant lets no call do so: {told.instead}, or have the"
+            " gateway's operator change the guard"
+        )
+    return f"set `force` if that is what you want, or {told.instead}"

@@ -1,0 +1,59 @@
+"""What a change destroys, or leaves without what worked on it, beside the object that it names."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+Request = TypeVar("Request", bound=Message)
+Row = TypeVar("Row", bound=Message)
+
+
+class Guard(StrEnum):
+    """What keeps a change from it, as the configuration calls it (changes/guards.py)."""
+
+    DELETE_VAULT = "delete_vault"
+    REMOVE_VAULT_RESOURCES = "remove_vault_resources"
+    DELETE_POLICY = "delete_policy"
+
+
+class Loss(msgspec.Struct, frozen=True, gc=False):
+    """What is lost of one kind.
+
+    `kind`: backup or vault. `ids`: of the first of them. `newest_id` and `newest_at`: in seconds
+    since 1970; empty and 0 where nothing tells when they were made. `unknown`: CBR could not be
+    asked, so that `count` says nothing.
+    """
+
+    kind: str
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    newest_id: str = ""
+    newest_at: float = 0.0
+    unknown: bool = False
+
+    def first(self, most: int) -> "Loss":
+        """The same, with no more ids than that."""
+        return msgspec.structs.replace(self, ids=self.ids[:most])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losing(Generic[Request, Row]):
+    """How to see what a change would destroy: the rows of a list for which `lost` holds.
+
+    `made`: when a row was made; None: nothing tells.
+    """
+
+    guard: Guard
+    kind: str
+    row: type[Row]
+    listed: Callable[[Request], Message]
+    lost: Callable[[Request, Row], bool] = lambda _request, _row: True
+    made: Callable[[Row], Timestamp] | None = None
+
+
+AnyLosing: TypeAlias = Losing[Any, Any]
