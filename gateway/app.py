@@ -51,6 +51,8 @@ from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
 from gateway.rpc.server import Servers
 from gateway.rpc.status import to_status
+from gateway.schedules.missed import MissedRun
+from gateway.schedules.watching import OnMissed, ScheduleWatch
 from gateway.snapshots import Snapshots, key_files
 from gateway.state import Heartbeat, Life, OperationStore, State, Store, StoreDown, open_store
 from gateway.tenants import Current
@@ -171,6 +173,8 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         serving = _serving(config, way, quota, recorder, events.meter(observed.calls))
         servers = _servers(config, way, quota, watched, serving)
         await _serve(stack, way, quota, watched, servers)
+        schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
+        await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
         app = _app(way, store, quota, watched, servers=servers, reloader=reloader)
         looked_at = _observables(app, way, audit, quota, events)
@@ -344,6 +348,30 @@ def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events
         reloader=app.reloader,
         clock=way.clock,
         reader=way.reader,
+    )
+
+
+def _telling(quota: Quota, events: Events, observed: Observed) -> OnMissed:
+    """Has a run told that did not come; counted last, as ends are."""
+
+    async def tell(run: MissedRun) -> None:
+        await events.schedule_missed(run, quota.tenant_of(run.project))
+        observed.schedule_missed(run)
+
+    return tell
+
+
+def _schedules(
+    config: Config, store: Store, way: _Way, quota: Quota, on_missed: OnMissed
+) -> ScheduleWatch:
+    return ScheduleWatch(
+        config.schedules,
+        quota.submissions.tracker,
+        store.cursors,
+        store.leases,
+        way.clock,
+        lambda: set(way.current.snapshot.accounts),
+        on_missed,
     )
 
 

@@ -24,6 +24,7 @@ from gateway.metrics.upstream import UpstreamParts
 from gateway.reload import Reloader
 from gateway.rpc.call import CallMeter, NoCallMeter
 from gateway.rpc.server import Servers
+from gateway.schedules.missed import MissedRun
 from gateway.snapshots import Snapshots
 from gateway.state import Store
 from gateway.tenants import Current
@@ -93,6 +94,10 @@ class Observed:
             self._metrics.work.task_ended(end.project, end.type, end.facts.outcome)
             if (end.type, end.facts.outcome) == ("BACKUP", "succeeded"):
                 self._metrics.vaults.succeeded(end.project, end.task)
+
+    def schedule_missed(self, run: MissedRun) -> None:
+        if self._metrics:
+            self._metrics.work.schedule_missed(run.project)
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants and projects."""

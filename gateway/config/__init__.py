@@ -28,6 +28,7 @@ from gateway.limits.limits import STANDING, Limit
 from gateway.limits.settings import LimitEntry, QuotaSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.rpc.settings import ServerSettings
+from gateway.schedules.settings import ScheduleSettings
 from gateway.secret import SecretReference
 from gateway.state import StoreSettings
 from gateway.telemetry import LogSettings
@@ -110,6 +111,10 @@ class Config(BaseModel):
     watch: WatchSettings = Field(
         default_factory=WatchSettings,
         description="Streams of WatchTasks, and the polling of CBR behind them.",
+    )
+    schedules: ScheduleSettings = Field(
+        default_factory=ScheduleSettings,
+        description="Runs of backup policies that do not come.",
     )
     audit: AuditSettings = Field(
         default_factory=AuditSettings, description="The audit log: who did what, provably."

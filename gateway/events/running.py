@@ -12,12 +12,14 @@ from gateway.clock import Clock
 from gateway.events.changes import ChangeEvents, Meters
 from gateway.events.delivery import Delivery
 from gateway.events.limits import LimitEvents
+from gateway.events.schedules import schedule_missed
 from gateway.events.settings import EventSettings
 from gateway.events.sink_queues import SinkQueues
 from gateway.events.tasks import task_ended
 from gateway.events.webhook import Webhook
 from gateway.limits.limits import Limits, Scope
 from gateway.rpc.call import CallMeter
+from gateway.schedules.missed import MissedRun
 from gateway.state import Store
 from gateway.upstream.change_observer import ChangeResult
 
@@ -46,6 +48,11 @@ class Events:
         """Hears of the end of every change."""
         if self._on:
             self._changes.settled(op_id, result)
+
+    async def schedule_missed(self, run: MissedRun, tenant: str) -> None:
+        """Hears of runs of policies that did not come. `tenant`: whose project it is."""
+        if self._on:
+            await self.pending.put(schedule_missed(run, self._settings.source, tenant))
 
     @contextlib.asynccontextmanager
     async def running(self, in_force: InForce) -> AsyncIterator[None]:

@@ -62,7 +62,7 @@ class SinkSettings(BaseModel):
         default=(),
         description=(
             "Events with these outcomes: of tasks succeeded, failed, timed_out, partly_failed,"
-            " skipped, gone or other; refused, unknown, reached. Empty: with all."
+            " skipped, gone or other; refused, unknown, reached, missed. Empty: with all."
         ),
     )
 

@@ -17,6 +17,7 @@ TypeName = Literal[
     "com.cbrgateway.change.refused.v1",
     "com.cbrgateway.change.doubtful.v1",
     "com.cbrgateway.limit.reached.v1",
+    "com.cbrgateway.schedule.missed.v1",
 ]
 TaskOutcome = Literal[
     "succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"
@@ -32,6 +33,7 @@ Outcome = Literal[
     "refused",
     "unknown",
     "reached",
+    "missed",
 ]
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -132,6 +134,20 @@ class LimitData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tenant: str = ""
 
 
+class ScheduleData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A run of a backup policy that did not come. `due`: its time; `vaults`: those that were not
+    backed up.
+    """
+
+    outcome: Literal["missed"]
+    policy: str
+    policy_name: str
+    due: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    project: str
+    tenant: str = ""
+    vaults: tuple[str, ...] = ()
+
+
 class _Envelope(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every event has. `source` and `id` together are unique: an event that comes twice has
     the same ones.
@@ -169,7 +185,13 @@ class LimitReached(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.lim
     data: LimitData
 
 
-Event: TypeAlias = TaskEnded | ChangeRefused | ChangeDoubtful | LimitReached
+class ScheduleMissed(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.schedule.missed.v1"):
+    """A policy has not backed vaults up at its time, nor for a while after it."""
+
+    data: ScheduleData
+
+
+Event: TypeAlias = TaskEnded | ChangeRefused | ChangeDoubtful | LimitReached | ScheduleMissed
 
 
 def type_of(event: Event) -> str:

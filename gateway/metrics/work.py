@@ -51,7 +51,30 @@ LAST_END: Final = Family(
     " ran, when it was found out.",
     ("project", "type", "status"),
 )
-FAMILIES: Final = (TASK_ENDS, LAST_END, STREAMS, EVENTS, COALESCED, CUTS, LAG, OPEN_TASKS)
+MISSED: Final = Family(
+    "cbr_schedule_runs_missed_total",
+    "counter",
+    "Runs of backup policies that did not come in their time, each told by one of the replicas.",
+    ("project",),
+)
+LAST_MISSED: Final = Family(
+    "cbr_schedule_last_missed_timestamp_seconds",
+    "gauge",
+    "When this process last told such a run; 0 if it has told none.",
+    ("project",),
+)
+FAMILIES: Final = (
+    TASK_ENDS,
+    LAST_END,
+    MISSED,
+    LAST_MISSED,
+    STREAMS,
+    EVENTS,
+    COALESCED,
+    CUTS,
+    LAG,
+    OPEN_TASKS,
+)
 
 
 _TYPES: Final = ("backup", "copy", "replication", "restore")
@@ -61,18 +84,36 @@ _End: TypeAlias = tuple[str, str, str]
 
 
 class WorkMetrics:
-    """Hears of the ends of tasks, and looks at the hub."""
+    """Hears of the ends of tasks and of missed runs, and looks at the hub."""
 
     def __init__(self, readings: Readings, projects: Labels) -> None:
         self._projects = projects
         self._ends: Counter[_End] = Counter()
         self._last_ends: dict[_End, float] = {}
+        self._missed: Counter[str] = Counter()
+        self._last_missed: dict[str, float] = {}
         readings.add(self._read_ends)
+        readings.add(self._read_missed)
 
     def task_ended(self, project: str, kind: str, status: str) -> None:
         end = project, kind.lower(), status
         self._ends[end] += 1
         self._last_ends[end] = time.time()
+
+    def schedule_missed(self, project: str) -> None:
+        self._missed[project] += 1
+        self._last_missed[project] = time.time()
+
+    def _read_missed(self) -> Iterable[Metric]:
+        every = [*self._projects.names, OTHER]
+        missed, last = Counter(dict.fromkeys(every, 0)), dict.fromkeys(every, 0.0)
+        for project, count in list(self._missed.items()):
+            missed[self._projects.of(project)] += count
+        for project, at in list(self._last_missed.items()):
+            shown = self._projects.of(project)
+            last[shown] = max(at, last.get(shown, 0.0))
+        yield MISSED.total(((project,), count) for project, count in missed.items())
+        yield LAST_MISSED.gauge(((project,), at) for project, at in last.items())
 
     def _read_ends(self) -> Iterable[Metric]:
         every = list(product([*self._projects.names, OTHER], _TYPES, _STATUSES))

@@ -1,5 +1,5 @@
 """Words under keys: limits that were set while running, where the audit logs stand, and how far
-ends of tasks were told.
+ends of tasks and missed runs were told.
 """
 
 from collections.abc import Mapping

@@ -31,7 +31,7 @@ class Store:
     anchors: KeyValue
     """Where the audit logs stand, by writer."""
     cursors: SingleKeyValue
-    """How far ends of tasks were told, by project."""
+    """How far ends of tasks and missed runs were told, by project."""
     queues: Queues
     """Events on their way to sinks, and those that were given up."""
     life: Life

@@ -1,0 +1,1 @@
+"""Runs of backup policies that did not come."""
