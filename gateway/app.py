@@ -38,6 +38,7 @@ from gateway.reload import Read, Reloader
 from gateway.rpc import validation
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import CallMeter
+from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.dispatch import Custom, handlers
 from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.access import AccessHandlers
@@ -93,6 +94,7 @@ class App:
     ends: TaskEnds
     hub: Hub
     servers: Servers
+    concurrency: Concurrency
     current: Current
     reloader: Reloader | None
     admin_address: str = ""
@@ -169,14 +171,14 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         watched = _watched(config, way, quota, enricher, listeners)
         await stack.enter_async_context(events.running(quota.in_force))
         stack.callback(submissions.subscribe(watched.hub.hear))
-        recorder = Recorder.of(audit, config.audit.networks, way.catalog)
-        serving = _serving(config, way, quota, recorder, events.meter(observed.calls))
+        serving = _serving(config, way, quota, audit, events.meter(observed.calls))
+        stack.callback(serving.concurrency.close)
         servers = _servers(config, way, quota, watched, serving)
         await _serve(stack, way, quota, watched, servers)
         schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
         await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
-        app = _app(way, store, quota, watched, servers=servers, reloader=reloader)
+        app = _app(way, store, quota, watched, serving, servers=servers, reloader=reloader)
         looked_at = _observables(app, way, audit, quota, events)
         address = await stack.enter_async_context(observed.port(looked_at))
         yield replace(app, admin_address=address)
@@ -235,11 +237,11 @@ def _watched(
     return _Watched(enricher, ends, Hub(tracker, resumes))
 
 
-def _serving(
-    config: Config, way: _Way, quota: Quota, recorder: Recorder, meter: CallMeter
-) -> Serving:
-    message_timeout_s = config.server.limits.message_timeout_s
-    return Serving(way.current, quota.admission, recorder, meter, InFlight(), message_timeout_s)
+def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallMeter) -> Serving:
+    recorder = Recorder.of(audit, config.audit.networks, way.catalog)
+    room = Concurrency(config.server.overload, way.clock)
+    message_s = config.server.limits.message_timeout_s
+    return Serving(way.current, quota.admission, recorder, meter, InFlight(), room, message_s)
 
 
 def _servers(
@@ -313,6 +315,7 @@ def _app(
     store: Store,
     quota: Quota,
     watched: _Watched,
+    serving: Serving,
     *,
     servers: Servers,
     reloader: Reloader | None,
@@ -326,6 +329,7 @@ def _app(
         ends=watched.ends,
         hub=watched.hub,
         servers=servers,
+        concurrency=serving.concurrency,
         current=way.current,
         reloader=reloader,
     )
@@ -334,6 +338,7 @@ def _app(
 def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events) -> Observables:
     return Observables(
         servers=app.servers,
+        calls=app.concurrency,
         current=app.current,
         store=app.store,
         audit=audit,

@@ -23,6 +23,7 @@ from gateway.metrics.process import ProcessParts
 from gateway.metrics.upstream import UpstreamParts
 from gateway.reload import Reloader
 from gateway.rpc.call import CallMeter, NoCallMeter
+from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.server import Servers
 from gateway.schedules.missed import MissedRun
 from gateway.snapshots import Snapshots
@@ -45,6 +46,7 @@ class Observables:
     """The parts of a running gateway that are looked at. `scopes`: whose use limits count."""
 
     servers: Servers
+    calls: Concurrency
     current: Current
     store: Store
     audit: Audit
@@ -132,6 +134,7 @@ class Observed:
         files = config.server.tls, config.upstream.transport, *others
         budgets = parts.client.factory.budgets
         return Parts(
+            parts.calls,
             parts.store,
             parts.audit,
             parts.hub,

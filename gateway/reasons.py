@@ -21,7 +21,9 @@ _REFUSALS: Final[Mapping[int, frozenset[options_pb2.Refusal.ValueType]]] = {
     code_pb2.PERMISSION_DENIED: frozenset(
         {options_pb2.REFUSAL_ACCESS, options_pb2.REFUSAL_UPSTREAM}
     ),
-    code_pb2.RESOURCE_EXHAUSTED: frozenset({options_pb2.REFUSAL_LIMIT}),
+    code_pb2.RESOURCE_EXHAUSTED: frozenset(
+        {options_pb2.REFUSAL_LIMIT, options_pb2.REFUSAL_OVERLOAD}
+    ),
 }
 """Who may refuse with a code; with every other one nobody does."""
 _REPEATED: Final = frozenset({code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED})

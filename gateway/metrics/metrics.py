@@ -15,9 +15,20 @@ from gateway.audit.log import Audit
 from gateway.clock import Clock
 from gateway.events.sink_queues import SinkCounts
 from gateway.limits.limits import Limits, Scope
-from gateway.metrics import limits, process, records, server, sinks, upstream, vaults, work
+from gateway.metrics import (
+    limits,
+    overload,
+    process,
+    records,
+    server,
+    sinks,
+    upstream,
+    vaults,
+    work,
+)
 from gateway.metrics.labels import Labels
 from gateway.metrics.limits import LimitMetrics
+from gateway.metrics.overload import OverloadMetrics
 from gateway.metrics.process import ProcessMetrics, ProcessParts
 from gateway.metrics.readings import Readings
 from gateway.metrics.records import RecordMetrics
@@ -27,12 +38,14 @@ from gateway.metrics.sinks import SinkMetrics
 from gateway.metrics.upstream import UpstreamMetrics, UpstreamParts
 from gateway.metrics.vaults import VaultMetrics
 from gateway.metrics.work import WorkMetrics
+from gateway.rpc.concurrency import Concurrency
 from gateway.state import Store
 from gateway.upstream.reader import UpstreamReader
 from gateway.watch.hub import Hub
 
 FAMILIES: Final = (
     *server.FAMILIES,
+    *overload.FAMILIES,
     *upstream.FAMILIES,
     *limits.FAMILIES,
     *records.FAMILIES,
@@ -52,6 +65,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Parts:
     """What is looked at while the gateway runs. `limits`: those in force, and whose they are."""
 
+    calls: Concurrency
     store: Store
     audit: Audit
     hub: Hub
@@ -81,6 +95,7 @@ class Metrics:
         self.limits = LimitMetrics(self._readings, settings.max_limits)
         refused = self.limits.refused
         self.server = ServerMetrics(self._readings, self._tenants, refused)
+        self.overload = OverloadMetrics(self._tenants)
         self.upstream = UpstreamMetrics(self._readings)
         self.records = RecordMetrics(self._readings)
         self.work = WorkMetrics(self._readings, self._projects)
@@ -102,6 +117,7 @@ class Metrics:
     @contextlib.asynccontextmanager
     async def running(self, parts: Parts) -> AsyncIterator[None]:
         """Looks at the parts until left."""
+        self.overload.look_at(parts.calls, self._readings)
         self.upstream.look_at(parts.upstream, self._readings)
         self.records.look_at(parts.audit, self._readings)
         self.work.look_at(parts.hub, self._readings)

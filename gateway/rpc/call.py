@@ -46,6 +46,8 @@ class Call:
     """Whose limits count."""
     scope: str = field(init=False)
     """Names the tenant and project, for page tokens."""
+    place: str = ""
+    """The tenant that holds a place for it among the calls that are carried out; empty: none."""
     slots: ConcurrencySlots | None = None
     """What the call occupies under limits of concurrency."""
     trailers: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ From the outside to the inside:
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no
                 text
     identified  who calls, and for which project
+    in turn     there is room for the call, which is held until it ends; a stream, until it begins
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
                 ends
     read        its request, which has so much time to arrive
@@ -24,7 +25,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 import structlog
-from cbrgateway.v1 import errors_pb2
+from cbrgateway.v1 import errors_pb2, options_pb2
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
@@ -32,11 +33,13 @@ from gateway import telemetry
 from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.limits.admission import Admission
+from gateway.limits.limits import COST, method_class
 from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.arrival import arrived
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter, Context
+from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
@@ -58,6 +61,7 @@ class Serving:
     recorder: Recorder
     meter: CallMeter
     in_flight: InFlight
+    concurrency: Concurrency
     message_s: float
     """What a request may take to arrive."""
 
@@ -69,9 +73,12 @@ def served(
     opened: Callable[[Call, Context], object] | None = None,
 ) -> Callable[[object, Context], Awaitable[bytes | None]]:
     """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
+    room, cost = serving.concurrency, COST[method_class(binding)]
+    lasts = binding.concurrency == options_pb2.CONCURRENCY_STREAMS
+    # What is answered from memory alone costs less than to wait for it.
+    waits = lasts or not (binding.custom and binding.reads)
 
     async def serve(_requests: object, context: Context) -> bytes | None:
-        answer: bytes | None = None
         call = Call(binding, context.time_remaining(), serving.current.snapshot)
         serving.in_flight.begin()
         serving.meter.started(call, context)
@@ -81,30 +88,34 @@ def served(
             _named(call, context)
             await identified(call, context)
             serving.recorder.audit.guard(reads=binding.reads)
+            if waits and not room.take(call):
+                await room.wait(call, cost)
             entry = await serving.admission.enter(call.quota_scope, binding, call.id)
             try:
                 call.slots = entry.slots
                 call.trailers.update(entry.trailers)
                 call.request = parse(binding, await arrived(context, serving.message_s))
+                if lasts:
+                    room.leave(call)
                 if opened is None:
                     call.response = await handle(call, call.request)
-                    answer = call.response.SerializeToString()
                 else:
                     await handle(call, call.request, opened(call, context))
             finally:
                 if entry.slots.taken:
                     await entry.slots.leave()
             context.set_trailing_metadata(tuple(call.trailers.items()))
+            return call.response.SerializeToString() if call.response is not None else None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes a status
             await _failed(call, context, error)
         finally:
+            room.leave(call)
             if trail is not None:
                 trail.finish()
             serving.meter.ended(call)
             _write_line(call)
             telemetry.CALL_FIELDS.reset(logging)
             serving.in_flight.end()
-        return answer
 
     return serve
 

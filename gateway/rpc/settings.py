@@ -152,6 +152,44 @@ class ServerLimits(BaseModel):
     )
 
 
+class OverloadSettings(BaseModel):
+    """How many calls are carried out at once, and what becomes of more. Streams and waits count
+    only until they have begun.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    min_calls: int = Field(
+        default=32,
+        ge=1,
+        description="Calls that are carried out at once however busy the event loop is.",
+    )
+    max_calls: int = Field(
+        default=1024,
+        ge=1,
+        description=(
+            "The same while the event loop has time; between the two as many as leave it time."
+            " Each tenant always has its equal part."
+        ),
+    )
+    max_waiting: int = Field(
+        default=512,
+        ge=0,
+        description=(
+            "Further calls that wait for their turn; one more, and the oldest of the tenant with"
+            " most of them is refused as OVERLOADED."
+        ),
+    )
+    max_wait_s: float = Field(
+        default=0.15,
+        gt=0,
+        description=(
+            "Time that a call waits before it is refused as OVERLOADED; in the first second of a"
+            " burst it waits up to a second."
+        ),
+    )
+
+
 class ServerSettings(BaseModel):
     """Where the server listens and how it ends."""
 
@@ -196,4 +234,8 @@ class ServerSettings(BaseModel):
     )
     limits: ServerLimits = Field(
         default_factory=ServerLimits, description="Bounds against overload and abuse."
+    )
+    overload: OverloadSettings = Field(
+        default_factory=OverloadSettings,
+        description="Calls that are carried out at once, and those that wait.",
     )

@@ -88,6 +88,15 @@ class Tenant(BaseModel):
     principals: tuple[PrincipalSettings, ...] = Field(
         default=(), description="Callers with a role or permissions of their own."
     )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description=(
+            "How many turns the tenant has for one of others while calls wait, since there are more"
+            " than the gateway can carry out."
+        ),
+    )
     limits: tuple[TenantLimit, ...] = Field(
         default=(),
         description=(

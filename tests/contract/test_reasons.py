@@ -44,11 +44,15 @@ def declaring(change):
         ({"pushback": True}, MISSING),
         (
             {"code": code_pb2.RESOURCE_EXHAUSTED},
-            NEEDS_ACCESS.format("RESOURCE_EXHAUSTED", "REFUSAL_UNSPECIFIED", "REFUSAL_LIMIT"),
+            NEEDS_ACCESS.format(
+                "RESOURCE_EXHAUSTED", "REFUSAL_UNSPECIFIED", "REFUSAL_LIMIT or REFUSAL_OVERLOAD"
+            ),
         ),
         (
             {"code": code_pb2.RESOURCE_EXHAUSTED, "refusal": options_pb2.REFUSAL_ACCESS},
-            NEEDS_ACCESS.format("RESOURCE_EXHAUSTED", "REFUSAL_ACCESS", "REFUSAL_LIMIT"),
+            NEEDS_ACCESS.format(
+                "RESOURCE_EXHAUSTED", "REFUSAL_ACCESS", "REFUSAL_LIMIT or REFUSAL_OVERLOAD"
+            ),
         ),
         (
             {"code": code_pb2.PERMISSION_DENIED},

@@ -276,6 +276,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
     What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
     """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
+    """RESOURCE_EXHAUSTED. This process of the gateway has more calls than it can carry out: the call waited for its turn in vain, or too many waited before it.
+    Each tenant has its own turn, so this hits first who calls most. Nothing was read of the request, and nothing was sent.
+    What to do: repeat after RetryInfo's delay; if it lasts, call less often, or ask the gateway's operator for more replicas.
+    """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 62
     """UNAVAILABLE. The gateway is shutting down; the call was a read, or nothing of it was carried out.
     What to do: repeat; another replica, or the restarted process, answers.
@@ -555,6 +560,11 @@ What to do: for a change, read the object before repeating; report it to the gat
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 60
 """DEADLINE_EXCEEDED. The caller's deadline leaves no time for an attempt, or ended during a read.
 What to do: give calls more time, never less than 400 ms; the gateway itself allows reads 10 s and changes 30 s.
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
+"""RESOURCE_EXHAUSTED. This process of the gateway has more calls than it can carry out: the call waited for its turn in vain, or too many waited before it.
+Each tenant has its own turn, so this hits first who calls most. Nothing was read of the request, and nothing was sent.
+What to do: repeat after RetryInfo's delay; if it lasts, call less often, or ask the gateway's operator for more replicas.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 62
 """UNAVAILABLE. The gateway is shutting down; the call was a read, or nothing of it was carried out.

@@ -311,6 +311,8 @@ class _RefusalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal.Value
     """A limit of this gateway: the quota is `refused`."""
     REFUSAL_UPSTREAM: _Refusal.ValueType  # 3
     """CBR, to which the gateway's own credential is not enough."""
+    REFUSAL_OVERLOAD: _Refusal.ValueType  # 4
+    """This process of the gateway, which has more to do than it can."""
 
 class Refusal(_Refusal, metaclass=_RefusalEnumTypeWrapper):
     """Who refuses a call, and so what the audit log says of it."""
@@ -323,6 +325,8 @@ REFUSAL_LIMIT: Refusal.ValueType  # 2
 """A limit of this gateway: the quota is `refused`."""
 REFUSAL_UPSTREAM: Refusal.ValueType  # 3
 """CBR, to which the gateway's own credential is not enough."""
+REFUSAL_OVERLOAD: Refusal.ValueType  # 4
+"""This process of the gateway, which has more to do than it can."""
 Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
 
 @_typing.final
