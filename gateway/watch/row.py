@@ -2,6 +2,7 @@
 a state the same number.
 """
 
+import hashlib
 from typing import Final
 
 from cbrgateway.v1 import task_pb2
@@ -19,6 +20,7 @@ _RANK_SHIFT: Final = 59
 _MOMENT_SHIFT: Final = 7
 _MOMENT_BITS: Final = _RANK_SHIFT - _MOMENT_SHIFT
 _WAITING, _AT_WORK, _ENDED = range(3)
+DIGEST_BYTES: Final = 6
 
 
 def is_final(task: task_pb2.Task) -> bool:
@@ -52,6 +54,11 @@ def changed_us(task: task_pb2.Task) -> int:
     return max(_micros(task.update_time), _micros(task.end_time), _micros(task.create_time))
 
 
+def digest_of(text: bytes) -> bytes:
+    """What resume tokens hold of what they do not spell out."""
+    return hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
+
+
 def _micros(moment: Timestamp) -> int:
     return moment.seconds * 1_000_000 + moment.nanos // 1000
 
@@ -68,6 +75,7 @@ class Row:
 
     __slots__ = (
         "_change",
+        "_digest",
         "_observed",
         "_snapshot",
         "changed_us",
@@ -89,6 +97,14 @@ class Row:
         self._observed = observed
         self._snapshot: bytes | None = None
         self._change: bytes | None = None
+        self._digest: bytes | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """Of the task in this state."""
+        if self._digest is None:
+            self._digest = digest_of(f"{self.id}/{self.revision}".encode())
+        return self._digest
 
     def touch(self) -> None:
         """What the gateway adds to the task has changed."""

@@ -4,9 +4,14 @@ state waits.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from gateway.watch.row import Row
+
+Token: TypeAlias = str | Callable[[], str]
+"""A resume token, or what makes it once it is needed."""
 
 
 @dataclass(slots=True)
@@ -18,7 +23,7 @@ class Pending:
     """
 
     item: Row | bytes
-    before: str
+    before: Token
     coalesced: int = 0
 
     def encoded(self) -> bytes:
@@ -48,7 +53,7 @@ class SendQueue:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def put(self, key: str, item: Row | bytes, before: str) -> None:
+    def put(self, key: str, item: Row | bytes, before: Token) -> None:
         """Adds an event, or lets it take the place of the one that waits under the same key."""
         waiting = self._pending.get(key)
         if waiting is None:
@@ -67,4 +72,5 @@ class SendQueue:
             return None
         first = self._pending.pop(next(iter(self._pending)))
         following = next(iter(self._pending.values()), None)
-        return first.encoded(), now if following is None else following.before
+        token = now if following is None else following.before
+        return first.encoded(), token if isinstance(token, str) else token()

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,11 +25,11 @@ from google.rpc import status_pb2
 
 from gateway.clock import moment
 from gateway.errors import GatewayError
+from gateway.watch.backlog import Backlog, Statement
 from gateway.watch.hub import Hub
-from gateway.watch.resume import Cursor, expired
-from gateway.watch.row import Row
+from gateway.watch.resume import Cursor, by_age, expired
 from gateway.watch.send_queue import SendQueue
-from gateway.watch.subscription import Subscription, removal, told
+from gateway.watch.subscription import Subscription, removal
 from gateway.watch.table import NEVER
 
 _RETRY_SPREAD_S: Final = 5.0
@@ -214,28 +214,33 @@ class Watch:
         ), ids | set(self._cursor.open_tasks())
 
     def _begin(self) -> None:
-        for submission_id, submission in self._subscription.submissions.items():
-            if submission is not None:
-                self._queue.put(
-                    f"submission {submission_id}",
-                    told(submission, moment(self._clock.time())),
-                    self._token,
-                )
-            elif self._cursor is None:
-                removed = task_pb2.TaskRemoval(
-                    submission_id=submission_id, reason=task_pb2.TASK_REMOVAL_REASON_NOT_FOUND
-                )
-                self._queue.put(
-                    f"removed {submission_id}",
-                    removal(removed, moment(self._clock.time())),
-                    self._token,
-                )
         if self._cursor is None:
+            self._put(self._subscription.told_submissions())
+            self._put(self._unknown_submissions())
             self._put_snapshot()
+            self._put(self._subscription.told_unreadable(self._unreadable()))
         else:
-            self._put_changes(self._cursor)
-        self._put_unreadable()
+            self._backlog(self._cursor).put_into(self._queue)
         self._subscription.begin(self._queue, self._reach()[1])
+
+    def _put(self, statements: Iterable[Statement]) -> None:
+        for each in statements:
+            self._queue.put(each.key, each.event, self._token)
+
+    def _removed(
+        self, reason: task_pb2.TaskRemovalReason.ValueType, *, task_id: str = "", name: str = ""
+    ) -> Statement:
+        """`name`: of a submission."""
+        gone = task_pb2.TaskRemoval(task_id=task_id, submission_id=name, reason=reason)
+        event = removal(gone, moment(self._clock.time()))
+        return Statement(f"removed {task_id or name}", event, gone=task_id)
+
+    def _unknown_submissions(self) -> list[Statement]:
+        return [
+            self._removed(task_pb2.TASK_REMOVAL_REASON_NOT_FOUND, name=name)
+            for name, each in self._subscription.submissions.items()
+            if each is None
+        ]
 
     def _put_snapshot(self) -> None:
         """The open tasks as they are.
@@ -249,7 +254,7 @@ class Watch:
                 if self._subscription.selection.by_id
                 else self._subscription.open_rows()
             ),
-            key=_by_age,
+            key=by_age,
         ):
             if not self._subscription.selection.shows(row.task):
                 continue
@@ -258,60 +263,33 @@ class Watch:
             elif self._snapshot:
                 self._queue.put(f"snapshot {row.id}", row.snapshot(), self._token)
                 count += 1
-        for task_id in sorted(
-            self._subscription.selection.ids & self._subscription.poller.table.unknown
-        ):
-            self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_NOT_FOUND)
+        unknown = self._subscription.selection.ids & self._subscription.poller.table.unknown
+        self._put(
+            self._removed(task_pb2.TASK_REMOVAL_REASON_NOT_FOUND, task_id=task_id)
+            for task_id in sorted(unknown)
+        )
         event = _Event(
             snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count),
             observe_time=moment(self._clock.time()),
         )
         self._queue.put("snapshot", event.SerializeToString(), self._token)
 
-    def _put_unreadable(self) -> None:
+    def _unreadable(self) -> list[str]:
         """Those of which nothing else can be told, so that nobody waits for them in silence."""
-        for task_id in dict.fromkeys(
-            (*self._reach()[1], *(name for name, _ in self._subscription.unreadable()))
-        ):
-            if task_id in self._subscription.poller.unreadable:
-                key, event = self._subscription.readability(task_id)
-                self._queue.put(key, event, self._token)
+        asked = (*self._reach()[1], *(name for name, _ in self._subscription.unreadable()))
+        known = self._subscription.poller.unreadable
+        return [task_id for task_id in dict.fromkeys(asked) if task_id in known]
 
-    def _put_changes(self, cursor: Cursor) -> None:
+    def _backlog(self, cursor: Cursor) -> Backlog:
         """What the stream has not told before it broke."""
-        opened, table = cursor.open_tasks(), self._subscription.poller.table
-        for row in sorted(self._subscription.rows(), key=lambda row: row.changed_us):
-            known = opened.get(row.id)
-            if self._is_untold(row, known, cursor) and (
-                known or self._subscription.selection.shows(row.task)
-            ):
-                self._queue.put(row.id, row, self._token)
-        for task_id in opened.keys() & table.unknown:
-            self._put_removal(task_id, task_pb2.TASK_REMOVAL_REASON_GONE)
-
-    def _is_untold(self, row: Row, known: int | None, cursor: Cursor) -> bool:
-        """`known`: the revision of a task that was open; None: the token does not name it, so it
-        had ended, or is newer, or did not fit.
-        """
-        if known is not None:
-            return row.revision > known
-        if not row.final:
-            return True
-        if self._subscription.selection.submission_ids:
-            # It may have become known late that the task belongs to the submission.
-            return not cursor.has_told(row)
-        return row.changed_us >= cursor.newest_us - self._hub.tokens.lag_us and not cursor.has_told(
-            row
-        )
-
-    def _put_removal(self, task_id: str, reason: task_pb2.TaskRemovalReason.ValueType) -> None:
-        self._queue.put(
-            f"removed {task_id}",
-            removal(
-                task_pb2.TaskRemoval(task_id=task_id, reason=reason), moment(self._clock.time())
-            ),
-            self._token,
-        )
+        subscription, table = self._subscription, self._subscription.poller.table
+        statements = [
+            self._removed(task_pb2.TASK_REMOVAL_REASON_GONE, task_id=task_id)
+            for task_id in sorted(cursor.open_tasks().keys() & table.unknown)
+        ]
+        statements += subscription.told_submissions()
+        statements += subscription.told_unreadable(self._unreadable())
+        return Backlog(cursor, subscription.selection, table, self._hub.tokens, statements)
 
     async def _gap(self, cursor: Cursor) -> None:
         if self._terms.fails_on_gap:
@@ -388,10 +366,6 @@ class Watch:
 
 def _name(reason: task_pb2.StreamEndReason.ValueType) -> str:
     return task_pb2.StreamEndReason.Name(reason).removeprefix("STREAM_END_REASON_")
-
-
-def _by_age(row: Row) -> tuple[int, str]:
-    return row.created_us, row.id
 
 
 def ends_at(now: float, time_left_s: float | None) -> float:

@@ -7,9 +7,10 @@ from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.errors import GatewayError
+from gateway.watch.backlog import Statement
 from gateway.watch.poller import Poller
 from gateway.watch.resume import ResumeTokens
-from gateway.watch.row import Row
+from gateway.watch.row import Row, digest_of
 from gateway.watch.selection import Selection
 from gateway.watch.send_queue import SendQueue
 from gateway.watch.table import NEVER, Change, News
@@ -44,7 +45,9 @@ class Subscription:
     def token(self) -> str:
         """The token of a stream that has told everything up to the last poll."""
         if self._stale:
-            self._token = self._tokens.make(self.owner, self.selection, self.poller.table)
+            unread = self.told_unreadable(task_id for task_id, _ in self.unreadable())
+            said = [each.digest for each in (*self.told_submissions(), *unread)]
+            self._token = self._tokens.make(self.owner, self.selection, self.poller.table, said)
             self._stale = False
         return self._token
 
@@ -79,6 +82,23 @@ class Subscription:
             for task_id, each in self.poller.unreadable.items()
             if self._follows(task_id, rows.get(task_id))
         ]
+
+    def told_submissions(self) -> list[Statement]:
+        """What there is to tell of each that there is."""
+        return [
+            Statement(
+                f"submission {name}",
+                told(each, self.poller.now()),
+                digest_of(each.SerializeToString(deterministic=True)),
+            )
+            for name, each in self.submissions.items()
+            if each is not None
+        ]
+
+    def told_unreadable(self, ids: Iterable[str]) -> list[Statement]:
+        """The same of tasks that cannot be read."""
+        events = map(self.readability, ids)
+        return [Statement(key, event, digest_of(key.encode())) for key, event in events]
 
     def unresolved(self) -> bool:
         """Whether a submission may still get tasks."""

@@ -118,6 +118,14 @@ class Listener:
                 await self._news.wait()
         return self.of(kind)[count - 1]
 
+    async def read(self, count: int, within_s: float = 60) -> None:
+        """Until so many events have come."""
+        async with asyncio.timeout(within_s):
+            while len(self.events) < count:
+                assert not self.reading.done(), f"the stream ended with {self.failure}"
+                self._news.clear()
+                await self._news.wait()
+
     async def ended(self, within_s: float = 60) -> "Listener":
         async with asyncio.timeout(within_s):
             await self.reading
