@@ -1,5 +1,5 @@
-"""A watcher that is cut every few events gets to the end of what it has missed, whichever process it
-goes on with.
+"""A watcher that is cut every few events gets to the end of what it has missed, whichever process
+it goes on with.
 """
 
 from collections.abc import AsyncIterator
