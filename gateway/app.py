@@ -33,6 +33,7 @@ from gateway.errors import GatewayError
 from gateway.events.running import Events
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
+from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
 from gateway.rpc import validation
@@ -263,7 +264,9 @@ def _servers(
         | by_rpc(WatchHandlers(watched.hub, records))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
-    forward = Forward(way.catalog, way.client, quota.changes, watched.enricher, watched.hub)
+    forward = Forward(
+        way.catalog, way.client, quota.changes, watched.enricher, watched.hub, queried(way.catalog)
+    )
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
     upstream = config.upstream.transport.max_connections * len(config.upstream.regions)
     return Servers(config.server, served, way.catalog.services(), serving.in_flight, upstream)

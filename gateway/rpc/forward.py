@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from gateway.changes import unmarked, views
 from gateway.changes.change import Change
 from gateway.changes.runner import ChangeRunner
+from gateway.query.query import query_of
 from gateway.rpc.call import Call
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
@@ -21,18 +22,23 @@ from gateway.watch.hub import Hub
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One per process; `carry_out` is the handler."""
+    """One per process; `carry_out` is the handler. `queried`: the lists that can be filtered."""
 
     catalog: Catalog
     client: Client
     changes: ChangeRunner
     enricher: TaskEnricher
     hub: Hub
+    queried: frozenset[str]
 
     async def carry_out(self, call: Call, request: Message) -> Message:
         assert call.project is not None
         account = call.account
         if call.binding.reads:
+            if call.binding.rpc in self.queried and (
+                request.filter or request.order_by or request.HasField("read_mask")  # type: ignore[attr-defined]
+            ):
+                return await self._queried(call, request)
             seen = views.view(request)
             reply = await self.client.read(
                 call.binding,
@@ -75,6 +81,26 @@ class Forward:
             call.trailers["replayed"] = "true"
         unmarked.clear(answer.message)
         return answer.message
+
+    async def _queried(self, call: Call, request: Message) -> Message:
+        """A list with a filter, an order or a mask."""
+        assert call.project is not None
+        query = query_of(call.binding, unmarked.unmarked(request))
+        reply = await self.client.read(
+            call.binding,
+            query.request,
+            call.account,
+            call.scope,
+            call.time_left_s,
+            on_left=call.note_upstream,
+            clear=unmarked.clear,
+            keep=query.keep,
+            sort=query.sort,
+        )
+        call.upstream = reply.upstream
+        self.enricher.add_to_answer(call.project.key, reply.message)
+        query.finish(reply.message)
+        return reply.message
 
     async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is

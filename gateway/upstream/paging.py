@@ -61,13 +61,20 @@ class Page:
         return self._filled(reader.last, found, found.total)
 
     async def sifted(
-        self, read: ReadOne, keep: Callable[[Any], bool], on_bad_row: OnBadRow | None = None
+        self,
+        read: ReadOne,
+        keep: Callable[[Any], bool],
+        on_bad_row: OnBadRow | None = None,
+        sort: Callable[[list[Any]], list[Any]] | None = None,
     ) -> Message:
         """Cut out of those rows of the whole list that are to be kept; of one that cannot be read
-        nobody knows whether it is.
+        nobody knows whether it is. `sort`: puts the others in order, and before those.
         """
         reader = _Reader(self.binding, read, self.fit, on_bad_row)
         rows = [row for row in await reader.all() if isinstance(row, UnreadableRow) or keep(row)]
+        if sort is not None:
+            bad = [row for row in rows if isinstance(row, UnreadableRow)]
+            rows = [*sort(list(readable(rows))), *bad]
         return self._filled(reader.last, rest(rows, self.place, self.size), len(readable(rows)))
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response

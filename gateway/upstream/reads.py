@@ -138,15 +138,16 @@ class Reads:
         on_left: Callable[[UpstreamFacts], None] = lambda _facts: None,
         clear: Callable[[Message], None] | None = None,
         keep: Callable[[Any], bool] | None = None,
+        sort: Callable[[list[Any]], list[Any]] | None = None,
         on_bad_row: OnBadRow | None = None,
     ) -> Reply:
         """What a read answers, cut to a page where it is a list.
 
         `scope` names the caller in page tokens; `time_left_s` is the caller's deadline. Raises
         GatewayError. `on_left` is told what is known when the caller leaves before there is an
-        answer. `clear` is done to what CBR answers before it is cut to a page; with `keep` a list
-        is read whole, and cut of the rows that it wants. `on_bad_row`: hears of each row of a list
-        that cannot be understood, which is then left out and counted.
+        answer. `clear` is done to what CBR answers before it is cut to a page; with `keep` or
+        `sort` a list is read whole, and cut of the rows that they want, in order. `on_bad_row`:
+        hears of each row of a list that cannot be understood, which is then left out and counted.
         """
         deadline = Deadline.begin(self._factory.clock.monotonic(), time_left_s, READ_CAP_S)
         bounded = self._ownership.bounded(binding, request, account)
@@ -160,8 +161,9 @@ class Reads:
                 await self._ownership.check(binding, bounded, account, deadline)
                 if page is None:
                     message = await calls.read({}, on_bad_row)
-                elif (sieve := self._ownership.sieve(binding, account, keep)) is not None:
-                    message = await page.sifted(calls.read, sieve, on_bad_row)
+                elif (sieve := self._ownership.sieve(binding, account, keep)) is not None or sort:
+                    wanted = sieve or (lambda _row: True)
+                    message = await page.sifted(calls.read, wanted, on_bad_row, sort)
                 else:
                     message = await page.fetch(calls.read, on_bad_row)
         except asyncio.CancelledError:

@@ -19,6 +19,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from gateway.upstream import codec
 from gateway.upstream.declaration import IN_BODY, Declaration, Rule
 from gateway.upstream.id_fields import no_object, refers
+from gateway.upstream.query_rules import queries
 
 _PLAIN: Final = frozenset({"google.protobuf.Timestamp", "google.type.Date"})
 _ID: Final = re.compile(r"(^|_)ids?$")
@@ -283,6 +284,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _query,
     _request_id,
     _lists,
+    queries,
     _promised,
     _messages,
     _directions,

@@ -6,6 +6,7 @@ isort:skip_file
 from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -669,6 +670,9 @@ class ListBackupsRequest(_message.Message):
     USED_PERCENT_FIELD_NUMBER: _builtins.int
     SHOW_REPLICATION_FIELD_NUMBER: _builtins.int
     INCREMENTAL_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
@@ -709,6 +713,12 @@ class ListBackupsRequest(_message.Message):
     """Whether `replication_records` are filled. CBR's default is false."""
     incremental: _builtins.bool
     """True: only incremental backups; false: only full ones."""
+    filter: _builtins.str
+    """Which rows: comparisons of their fields, joined by AND, OR, NOT and parentheses, such as `status = AVAILABLE AND expire_time < 2026-02-01`.
+    docs/filters.md.
+    """
+    order_by: _builtins.str
+    """Order of the rows: fields, each with ` desc` for falling ones, separated by commas, such as `create_time desc`. docs/filters.md."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Backups created up to this moment. Fractions of a second are cut off."""
@@ -720,6 +730,10 @@ class ListBackupsRequest(_message.Message):
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___BackupStatus.ValueType]:
         """States, any of which matches."""
+
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the rows that are wanted. Unset, or `*`: all."""
 
     def __init__(
         self,
@@ -746,10 +760,13 @@ class ListBackupsRequest(_message.Message):
         used_percent: _builtins.int | None = ...,
         show_replication: _builtins.bool | None = ...,
         incremental: _builtins.bool | None = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dec", b"_dec", "_incremental", b"_incremental", "_show_replication", b"_show_replication", "_used_percent", b"_used_percent", "dec", b"dec", "end_time", b"end_time", "incremental", b"incremental", "show_replication", b"show_replication", "start_time", b"start_time", "used_percent", b"used_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dec", b"_dec", "_incremental", b"_incremental", "_show_replication", b"_show_replication", "_used_percent", b"_used_percent", "dec", b"dec", "end_time", b"end_time", "incremental", b"incremental", "read_mask", b"read_mask", "show_replication", b"show_replication", "start_time", b"start_time", "used_percent", b"used_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dec", b"_dec", "_incremental", b"_incremental", "_show_replication", b"_show_replication", "_used_percent", b"_used_percent", "checkpoint_id", b"checkpoint_id", "dec", b"dec", "end_time", b"end_time", "enterprise_project_id", b"enterprise_project_id", "image_type", b"image_type", "incremental", b"incremental", "member_status", b"member_status", "name", b"name", "own_type", b"own_type", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "resource_az", b"resource_az", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "show_replication", b"show_replication", "sort", b"sort", "start_time", b"start_time", "statuses", b"statuses", "used_percent", b"used_percent", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dec", b"_dec", "_incremental", b"_incremental", "_show_replication", b"_show_replication", "_used_percent", b"_used_percent", "checkpoint_id", b"checkpoint_id", "dec", b"dec", "end_time", b"end_time", "enterprise_project_id", b"enterprise_project_id", "filter", b"filter", "image_type", b"image_type", "incremental", b"incremental", "member_status", b"member_status", "name", b"name", "order_by", b"order_by", "own_type", b"own_type", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "read_mask", b"read_mask", "resource_az", b"resource_az", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "show_replication", b"show_replication", "sort", b"sort", "start_time", b"start_time", "statuses", b"statuses", "used_percent", b"used_percent", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dec: _TypeAlias = _typing.Literal["dec"]  # noqa: Y015
     _WhichOneofArgType__dec: _TypeAlias = _typing.Literal["_dec", b"_dec"]  # noqa: Y015

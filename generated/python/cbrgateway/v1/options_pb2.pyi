@@ -495,6 +495,8 @@ REQUIRED_FIELD_NUMBER: _builtins.int
 EMPTY_FIELD_NUMBER: _builtins.int
 ANSWER_ONLY_FIELD_NUMBER: _builtins.int
 UNSURE_FIELD_NUMBER: _builtins.int
+FILTERS_FIELD_NUMBER: _builtins.int
+SORTS_FIELD_NUMBER: _builtins.int
 WIRE_FIELD_NUMBER: _builtins.int
 FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
@@ -527,6 +529,12 @@ unsure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, 
 """Ids of those of the field's rules (buf.validate) for which sources disagree or which none confirms, such as `repeated.max_items`. What breaks one is not
 refused, since CBR may take it: CheckQuota warns. The evidence of every rule is in tests/census/fields/rules.toml.
 """
+filters: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""Of a field of a list's request: the comparison of rows that CBR makes with it, such as `vault_id =`. What a caller's `filter` compares so is sent as this
+field. CBR may show more rows than compare, but for ids and words of enums.
+"""
+sorts: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+"""Of a list's field `sort`: the keys that CBR puts rows in order by."""
 wire: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The vendor's word where it is not the value's name in lower case without the enum's prefix."""
 failure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Failure]

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from cbrgateway.v1 import options_pb2 as cbrgateway_dot_v1_dot_options__pb2
 from cbrgateway.v1 import types_pb2 as cbrgateway_dot_v1_dot_types__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"cbrgateway/v1/protectability.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xea\x01\n\x17ListProtectablesRequest\x12G\n\x10protectable_type\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.ProtectableTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x1f\n\x0binstance_id\x18\x06 \x01(\tB\n\x8a\x80\x19\x02id\xb8\x80\x19\x08\x12\x17\n\tserver_id\x18\x07 \x01(\tB\x04\xb8\x80\x19\x08\"\xb4\x01\n\x18ListProtectablesResponse\x12\x33\n\tinstances\x18\x01 \x03(\x0b\x32\x1a.cbrgateway.v1.ProtectableB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\xca\x02\n\x0bProtectable\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1a\n\x08size_gib\x18\x04 \x01(\x05\x42\x08\x8a\x80\x19\x04size\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x35\n\x0bprotectable\x18\x06 \x01(\x0b\x32 .cbrgateway.v1.ProtectableResult\x12\'\n\x06\x64\x65tail\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x08\x63hildren\x18\x08 \x03(\x0b\x32\x1a.cbrgateway.v1.Protectable\x12\x10\n\x08vault_id\x18\t \x01(\t\x12\x12\n\nvault_name\x18\n \x01(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"w\n\x11ProtectableResult\x12\x0e\n\x06result\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12#\n\x05vault\x18\x05 \x01(\x0b\x32\x14.cbrgateway.v1.Vault\"\x81\x01\n\x15GetProtectableRequest\x12G\n\x10protectable_type\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.ProtectableTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x1f\n\x0binstance_id\x18\x02 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x08\"L\n\x16GetProtectableResponse\x12\x32\n\x08instance\x18\x01 \x01(\x0b\x32\x1a.cbrgateway.v1.ProtectableB\x04\xc8\x80\x19\x01\"#\n!GetReplicationCapabilitiesRequest\"]\n\"GetReplicationCapabilitiesResponse\x12\x37\n\x07regions\x18\x01 \x03(\x0b\x32 .cbrgateway.v1.ReplicationRegionB\x04\xc8\x80\x19\x01\"x\n\x11ReplicationRegion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12 \n\x18replication_destinations\x18\x02 \x03(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x12\x43heckAgentsRequest\x12L\n\tresources\x18\x01 \x03(\x0b\x32\x1f.cbrgateway.v1.AgentCheckTargetB\x18\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x0c\x61gent_status\"i\n\x10\x41gentCheckTarget\x12\x1f\n\x0bresource_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x08\x12\x15\n\rresource_name\x18\x02 \x01(\t\x12\x1d\n\rresource_type\x18\x03 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\"^\n\x13\x43heckAgentsResponse\x12G\n\x0e\x61gent_statuses\x18\x01 \x03(\x0b\x32\x19.cbrgateway.v1.AgentCheckB\x14\x8a\x80\x19\x0c\x61gent_status\xc8\x80\x19\x01\"\xc7\x01\n\nAgentCheck\x12\x19\n\x0bresource_id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x11\n\tinstalled\x18\x02 \x01(\x08\x12\x13\n\x06is_old\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x11\n\x04\x63ode\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.StructB\t\n\x07_is_oldB\x07\n\x05_code*\xe6\x01\n\x0fProtectableType\x12 \n\x1cPROTECTABLE_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROTECTABLE_TYPE_OTHER\x10\x01\x12\x1b\n\x17PROTECTABLE_TYPE_SERVER\x10\x02\x12\x19\n\x15PROTECTABLE_TYPE_DISK\x10\x03\x12\x1a\n\x16PROTECTABLE_TYPE_TURBO\x10\x04\x12\x1e\n\x1aPROTECTABLE_TYPE_WORKSPACE\x10\x05\x12!\n\x1dPROTECTABLE_TYPE_WORKSPACE_V2\x10\x06\x32\xf7\x06\n\x15ProtectabilityService\x12\xdb\x01\n\x10ListProtectables\x12&.cbrgateway.v1.ListProtectablesRequest\x1a\'.cbrgateway.v1.ListProtectablesResponse\"v\x90\x02\x01\x8a\x80\x19o\n:/v3/{project_id}/protectables/{protectable_type}/instances*\x0fListProtectable2\x1b\x63\x62r:vaults:listProtectables8\x02\x80\x01\x32\x12\xdd\x01\n\x0eGetProtectable\x12$.cbrgateway.v1.GetProtectableRequest\x1a%.cbrgateway.v1.GetProtectableResponse\"~\x90\x02\x01\x8a\x80\x19w\nH/v3/{project_id}/protectables/{protectable_type}/instances/{instance_id}*\x0fShowProtectable2\x1a\x63\x62r:vaults:getProtectables\x12\xfd\x01\n\x1aGetReplicationCapabilities\x12\x30.cbrgateway.v1.GetReplicationCapabilitiesRequest\x1a\x31.cbrgateway.v1.GetReplicationCapabilitiesResponse\"z\x90\x02\x01\x8a\x80\x19s\n)/v3/{project_id}/replication-capabilities*\x1bShowReplicationCapabilities2&cbr:backups:queryReplicationCapability\x90\x01\x01\x12\x9f\x01\n\x0b\x43heckAgents\x12!.cbrgateway.v1.CheckAgentsRequest\x1a\".cbrgateway.v1.CheckAgentsResponse\"I\x90\x02\x01\x8a\x80\x19\x42\x12\x1c/v3/{project_id}/agent/check*\nCheckAgent2\x16\x63\x62r:backups:checkAgentB\xc7\x01\n\x11\x63om.cbrgateway.v1B\x13ProtectabilityProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"cbrgateway/v1/protectability.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xf1\x02\n\x17ListProtectablesRequest\x12G\n\x10protectable_type\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.ProtectableTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x04name\x18\x04 \x01(\tB\n\xc2\x81\x19\x06name =\x12\x1c\n\x06status\x18\x05 \x01(\tB\x0c\xc2\x81\x19\x08status =\x12\'\n\x0binstance_id\x18\x06 \x01(\tB\x12\x8a\x80\x19\x02id\xb8\x80\x19\x08\xc2\x81\x19\x04id =\x12\x17\n\tserver_id\x18\x07 \x01(\tB\x04\xb8\x80\x19\x08\x12\x18\n\x06\x66ilter\x18\x65 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x66 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12-\n\tread_mask\x18g \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\xb4\x01\n\x18ListProtectablesResponse\x12\x33\n\tinstances\x18\x01 \x03(\x0b\x32\x1a.cbrgateway.v1.ProtectableB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\xca\x02\n\x0bProtectable\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1a\n\x08size_gib\x18\x04 \x01(\x05\x42\x08\x8a\x80\x19\x04size\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x35\n\x0bprotectable\x18\x06 \x01(\x0b\x32 .cbrgateway.v1.ProtectableResult\x12\'\n\x06\x64\x65tail\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x08\x63hildren\x18\x08 \x03(\x0b\x32\x1a.cbrgateway.v1.Protectable\x12\x10\n\x08vault_id\x18\t \x01(\t\x12\x12\n\nvault_name\x18\n \x01(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"w\n\x11ProtectableResult\x12\x0e\n\x06result\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12#\n\x05vault\x18\x05 \x01(\x0b\x32\x14.cbrgateway.v1.Vault\"\x81\x01\n\x15GetProtectableRequest\x12G\n\x10protectable_type\x18\x01 \x01(\x0e\x32\x1e.cbrgateway.v1.ProtectableTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12\x1f\n\x0binstance_id\x18\x02 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x08\"L\n\x16GetProtectableResponse\x12\x32\n\x08instance\x18\x01 \x01(\x0b\x32\x1a.cbrgateway.v1.ProtectableB\x04\xc8\x80\x19\x01\"#\n!GetReplicationCapabilitiesRequest\"]\n\"GetReplicationCapabilitiesResponse\x12\x37\n\x07regions\x18\x01 \x03(\x0b\x32 .cbrgateway.v1.ReplicationRegionB\x04\xc8\x80\x19\x01\"x\n\x11ReplicationRegion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12 \n\x18replication_destinations\x18\x02 \x03(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x12\x43heckAgentsRequest\x12L\n\tresources\x18\x01 \x03(\x0b\x32\x1f.cbrgateway.v1.AgentCheckTargetB\x18\xbaH\x05\x92\x01\x02\x08\x01\x8a\x80\x19\x0c\x61gent_status\"i\n\x10\x41gentCheckTarget\x12\x1f\n\x0bresource_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x08\x12\x15\n\rresource_name\x18\x02 \x01(\t\x12\x1d\n\rresource_type\x18\x03 \x01(\tB\x06\xbaH\x03\xc8\x01\x01\"^\n\x13\x43heckAgentsResponse\x12G\n\x0e\x61gent_statuses\x18\x01 \x03(\x0b\x32\x19.cbrgateway.v1.AgentCheckB\x14\x8a\x80\x19\x0c\x61gent_status\xc8\x80\x19\x01\"\xc7\x01\n\nAgentCheck\x12\x19\n\x0bresource_id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x11\n\tinstalled\x18\x02 \x01(\x08\x12\x13\n\x06is_old\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x11\n\x04\x63ode\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.StructB\t\n\x07_is_oldB\x07\n\x05_code*\xe6\x01\n\x0fProtectableType\x12 \n\x1cPROTECTABLE_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROTECTABLE_TYPE_OTHER\x10\x01\x12\x1b\n\x17PROTECTABLE_TYPE_SERVER\x10\x02\x12\x19\n\x15PROTECTABLE_TYPE_DISK\x10\x03\x12\x1a\n\x16PROTECTABLE_TYPE_TURBO\x10\x04\x12\x1e\n\x1aPROTECTABLE_TYPE_WORKSPACE\x10\x05\x12!\n\x1dPROTECTABLE_TYPE_WORKSPACE_V2\x10\x06\x32\xf7\x06\n\x15ProtectabilityService\x12\xdb\x01\n\x10ListProtectables\x12&.cbrgateway.v1.ListProtectablesRequest\x1a\'.cbrgateway.v1.ListProtectablesResponse\"v\x90\x02\x01\x8a\x80\x19o\n:/v3/{project_id}/protectables/{protectable_type}/instances*\x0fListProtectable2\x1b\x63\x62r:vaults:listProtectables8\x02\x80\x01\x32\x12\xdd\x01\n\x0eGetProtectable\x12$.cbrgateway.v1.GetProtectableRequest\x1a%.cbrgateway.v1.GetProtectableResponse\"~\x90\x02\x01\x8a\x80\x19w\nH/v3/{project_id}/protectables/{protectable_type}/instances/{instance_id}*\x0fShowProtectable2\x1a\x63\x62r:vaults:getProtectables\x12\xfd\x01\n\x1aGetReplicationCapabilities\x12\x30.cbrgateway.v1.GetReplicationCapabilitiesRequest\x1a\x31.cbrgateway.v1.GetReplicationCapabilitiesResponse\"z\x90\x02\x01\x8a\x80\x19s\n)/v3/{project_id}/replication-capabilities*\x1bShowReplicationCapabilities2&cbr:backups:queryReplicationCapability\x90\x01\x01\x12\x9f\x01\n\x0b\x43heckAgents\x12!.cbrgateway.v1.CheckAgentsRequest\x1a\".cbrgateway.v1.CheckAgentsResponse\"I\x90\x02\x01\x8a\x80\x19\x42\x12\x1c/v3/{project_id}/agent/check*\nCheckAgent2\x16\x63\x62r:backups:checkAgentB\xc7\x01\n\x11\x63om.cbrgateway.v1B\x13ProtectabilityProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +41,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['protectable_type']._serialized_options = b'\272H\n\202\001\004\020\001 \001\310\001\001'
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['name']._serialized_options = b'\302\201\031\006name ='
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['status']._loaded_options = None
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['status']._serialized_options = b'\302\201\031\010status ='
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['instance_id']._loaded_options = None
-  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['instance_id']._serialized_options = b'\212\200\031\002id\270\200\031\010'
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['instance_id']._serialized_options = b'\212\200\031\002id\270\200\031\010\302\201\031\004id ='
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['server_id']._loaded_options = None
   _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['server_id']._serialized_options = b'\270\200\031\010'
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTPROTECTABLESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_LISTPROTECTABLESRESPONSE'].fields_by_name['instances']._loaded_options = None
   _globals['_LISTPROTECTABLESRESPONSE'].fields_by_name['instances']._serialized_options = b'\310\200\031\001'
   _globals['_LISTPROTECTABLESRESPONSE'].fields_by_name['total_size']._loaded_options = None
@@ -80,34 +89,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROTECTABILITYSERVICE'].methods_by_name['GetReplicationCapabilities']._serialized_options = b'\220\002\001\212\200\031s\n)/v3/{project_id}/replication-capabilities*\033ShowReplicationCapabilities2&cbr:backups:queryReplicationCapability\220\001\001'
   _globals['_PROTECTABILITYSERVICE'].methods_by_name['CheckAgents']._loaded_options = None
   _globals['_PROTECTABILITYSERVICE'].methods_by_name['CheckAgents']._serialized_options = b'\220\002\001\212\200\031B\022\034/v3/{project_id}/agent/check*\nCheckAgent2\026cbr:backups:checkAgent'
-  _globals['_PROTECTABLETYPE']._serialized_start=2012
-  _globals['_PROTECTABLETYPE']._serialized_end=2242
-  _globals['_LISTPROTECTABLESREQUEST']._serialized_start=169
-  _globals['_LISTPROTECTABLESREQUEST']._serialized_end=403
-  _globals['_LISTPROTECTABLESRESPONSE']._serialized_start=406
-  _globals['_LISTPROTECTABLESRESPONSE']._serialized_end=586
-  _globals['_PROTECTABLE']._serialized_start=589
-  _globals['_PROTECTABLE']._serialized_end=919
-  _globals['_PROTECTABLERESULT']._serialized_start=921
-  _globals['_PROTECTABLERESULT']._serialized_end=1040
-  _globals['_GETPROTECTABLEREQUEST']._serialized_start=1043
-  _globals['_GETPROTECTABLEREQUEST']._serialized_end=1172
-  _globals['_GETPROTECTABLERESPONSE']._serialized_start=1174
-  _globals['_GETPROTECTABLERESPONSE']._serialized_end=1250
-  _globals['_GETREPLICATIONCAPABILITIESREQUEST']._serialized_start=1252
-  _globals['_GETREPLICATIONCAPABILITIESREQUEST']._serialized_end=1287
-  _globals['_GETREPLICATIONCAPABILITIESRESPONSE']._serialized_start=1289
-  _globals['_GETREPLICATIONCAPABILITIESRESPONSE']._serialized_end=1382
-  _globals['_REPLICATIONREGION']._serialized_start=1384
-  _globals['_REPLICATIONREGION']._serialized_end=1504
-  _globals['_CHECKAGENTSREQUEST']._serialized_start=1506
-  _globals['_CHECKAGENTSREQUEST']._serialized_end=1604
-  _globals['_AGENTCHECKTARGET']._serialized_start=1606
-  _globals['_AGENTCHECKTARGET']._serialized_end=1711
-  _globals['_CHECKAGENTSRESPONSE']._serialized_start=1713
-  _globals['_CHECKAGENTSRESPONSE']._serialized_end=1807
-  _globals['_AGENTCHECK']._serialized_start=1810
-  _globals['_AGENTCHECK']._serialized_end=2009
-  _globals['_PROTECTABILITYSERVICE']._serialized_start=2245
-  _globals['_PROTECTABILITYSERVICE']._serialized_end=3132
+  _globals['_PROTECTABLETYPE']._serialized_start=2181
+  _globals['_PROTECTABLETYPE']._serialized_end=2411
+  _globals['_LISTPROTECTABLESREQUEST']._serialized_start=203
+  _globals['_LISTPROTECTABLESREQUEST']._serialized_end=572
+  _globals['_LISTPROTECTABLESRESPONSE']._serialized_start=575
+  _globals['_LISTPROTECTABLESRESPONSE']._serialized_end=755
+  _globals['_PROTECTABLE']._serialized_start=758
+  _globals['_PROTECTABLE']._serialized_end=1088
+  _globals['_PROTECTABLERESULT']._serialized_start=1090
+  _globals['_PROTECTABLERESULT']._serialized_end=1209
+  _globals['_GETPROTECTABLEREQUEST']._serialized_start=1212
+  _globals['_GETPROTECTABLEREQUEST']._serialized_end=1341
+  _globals['_GETPROTECTABLERESPONSE']._serialized_start=1343
+  _globals['_GETPROTECTABLERESPONSE']._serialized_end=1419
+  _globals['_GETREPLICATIONCAPABILITIESREQUEST']._serialized_start=1421
+  _globals['_GETREPLICATIONCAPABILITIESREQUEST']._serialized_end=1456
+  _globals['_GETREPLICATIONCAPABILITIESRESPONSE']._serialized_start=1458
+  _globals['_GETREPLICATIONCAPABILITIESRESPONSE']._serialized_end=1551
+  _globals['_REPLICATIONREGION']._serialized_start=1553
+  _globals['_REPLICATIONREGION']._serialized_end=1673
+  _globals['_CHECKAGENTSREQUEST']._serialized_start=1675
+  _globals['_CHECKAGENTSREQUEST']._serialized_end=1773
+  _globals['_AGENTCHECKTARGET']._serialized_start=1775
+  _globals['_AGENTCHECKTARGET']._serialized_end=1880
+  _globals['_CHECKAGENTSRESPONSE']._serialized_start=1882
+  _globals['_CHECKAGENTSRESPONSE']._serialized_end=1976
+  _globals['_AGENTCHECK']._serialized_start=1979
+  _globals['_AGENTCHECK']._serialized_end=2178
+  _globals['_PROTECTABILITYSERVICE']._serialized_start=2414
+  _globals['_PROTECTABILITYSERVICE']._serialized_end=3301
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
@@ -74,6 +75,9 @@ class ListProtectablesRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     SERVER_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     protectable_type: Global___ProtectableType.ValueType
     """Type of the resources."""
     page_size: _builtins.int
@@ -88,6 +92,16 @@ class ListProtectablesRequest(_message.Message):
     """Id of the resource."""
     server_id: _builtins.str
     """Id of a server."""
+    filter: _builtins.str
+    """Which rows: comparisons of their fields, joined by AND, OR, NOT and parentheses, such as `protectable.result = true AND size_gib > 100`.
+    docs/filters.md.
+    """
+    order_by: _builtins.str
+    """Order of the rows: fields, each with ` desc` for falling ones, separated by commas, such as `name`. docs/filters.md."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the rows that are wanted. Unset, or `*`: all."""
+
     def __init__(
         self,
         *,
@@ -98,10 +112,13 @@ class ListProtectablesRequest(_message.Message):
         status: _builtins.str = ...,
         instance_id: _builtins.str = ...,
         server_id: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "protectable_type", b"protectable_type", "server_id", b"server_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "instance_id", b"instance_id", "name", b"name", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "protectable_type", b"protectable_type", "read_mask", b"read_mask", "server_id", b"server_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -243,6 +244,9 @@ class ListTasksRequest(_message.Message):
     VAULT_ID_FIELD_NUMBER: _builtins.int
     VAULT_NAME_FIELD_NUMBER: _builtins.int
     ENTERPRISE_PROJECT_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
@@ -263,6 +267,12 @@ class ListTasksRequest(_message.Message):
     """Name of the vault."""
     enterprise_project_id: _builtins.str
     """Enterprise project."""
+    filter: _builtins.str
+    """Which rows: comparisons of their fields, joined by AND, OR, NOT and parentheses, such as `status = FAILED AND type = BACKUP`.
+    docs/filters.md.
+    """
+    order_by: _builtins.str
+    """Order of the rows: fields, each with ` desc` for falling ones, separated by commas, such as `create_time desc`. docs/filters.md."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Tasks from this moment on. Fractions of a second are cut off."""
@@ -270,6 +280,10 @@ class ListTasksRequest(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Tasks up to this moment. Fractions of a second are cut off."""
+
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the rows that are wanted. Unset, or `*`: all."""
 
     def __init__(
         self,
@@ -286,10 +300,13 @@ class ListTasksRequest(_message.Message):
         vault_id: _builtins.str = ...,
         vault_name: _builtins.str = ...,
         enterprise_project_id: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "read_mask", b"read_mask", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "enterprise_project_id", b"enterprise_project_id", "page_size", b"page_size", "page_token", b"page_token", "provider_id", b"provider_id", "resource_id", b"resource_id", "resource_name", b"resource_name", "start_time", b"start_time", "status", b"status", "type", b"type", "vault_id", b"vault_id", "vault_name", b"vault_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "enterprise_project_id", b"enterprise_project_id", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "provider_id", b"provider_id", "read_mask", b"read_mask", "resource_id", b"resource_id", "resource_name", b"resource_name", "start_time", b"start_time", "status", b"status", "type", b"type", "vault_id", b"vault_id", "vault_name", b"vault_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ isort:skip_file
 from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
@@ -458,6 +459,9 @@ class ListVaultsRequest(_message.Message):
     POLICY_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     RESOURCE_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
@@ -476,6 +480,12 @@ class ListVaultsRequest(_message.Message):
     """Id of an associated policy."""
     status: _types_pb2.VaultStatus.ValueType
     """State of the vault."""
+    filter: _builtins.str
+    """Which rows: comparisons of their fields, joined by AND, OR, NOT and parentheses, such as `billing.status = ERROR OR billing.used_mib > 1000`.
+    docs/filters.md.
+    """
+    order_by: _builtins.str
+    """Order of the rows: fields, each with ` desc` for falling ones, separated by commas, such as `billing.used_mib desc, name`. docs/filters.md."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of vaults."""
@@ -483,6 +493,10 @@ class ListVaultsRequest(_message.Message):
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of bound resources."""
+
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the rows that are wanted. Unset, or `*`: all."""
 
     def __init__(
         self,
@@ -498,10 +512,13 @@ class ListVaultsRequest(_message.Message):
         policy_id: _builtins.str = ...,
         status: _types_pb2.VaultStatus.ValueType = ...,
         resource_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud_type", b"cloud_type", "enterprise_project_id", b"enterprise_project_id", "ids", b"ids", "name", b"name", "object_type", b"object_type", "page_size", b"page_size", "page_token", b"page_token", "policy_id", b"policy_id", "protect_type", b"protect_type", "resource_ids", b"resource_ids", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud_type", b"cloud_type", "enterprise_project_id", b"enterprise_project_id", "filter", b"filter", "ids", b"ids", "name", b"name", "object_type", b"object_type", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "policy_id", b"policy_id", "protect_type", b"protect_type", "read_mask", b"read_mask", "resource_ids", b"resource_ids", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
