@@ -7,7 +7,6 @@ for a Secret is `Secret(***)`. A line of plain values in printable ASCII, as mos
 of this and is encoded by the fast one. Records of libraries that use `logging` take the same way.
 """
 
-import contextlib
 import json
 import logging
 import re
@@ -74,12 +73,16 @@ class _Steady:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
+        try:
             self._stream.write(text)
+        except OSError:
+            return
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             self._stream.flush()
+        except OSError:
+            return
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -102,10 +105,12 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
+    # One for all lines: to make one for each takes as long as to write it.
+    lines = structlog.WriteLogger(cast("TextIO", _Steady(out)))
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Steady(out))),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     _capture_logging(out, level, shared, render)

@@ -44,6 +44,11 @@ def unmarked(message: Request) -> Request:
     return copy
 
 
+def may_hold_mark(message: Message) -> bool:
+    """Whether messages of its type have a place for one."""
+    return bool(_plan(cast("Descriptor", message.DESCRIPTOR)))
+
+
 def clear(message: Message) -> None:
     """Takes the marks out of a message."""
     _clear_each((message,), cast("Descriptor", message.DESCRIPTOR))

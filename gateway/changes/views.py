@@ -9,7 +9,7 @@ from typing import Any
 from cbrgateway.v1 import errors_pb2, vault_pb2
 from google.protobuf.message import Message
 
-from gateway.changes.unmarked import unmarked
+from gateway.changes.unmarked import may_hold_mark, unmarked
 from gateway.errors import GatewayError
 from gateway.upstream.marker import MARKER
 
@@ -63,7 +63,7 @@ class View:
 
 def view(request: Message) -> View:
     """How a read is carried out so that marks have no effect."""
-    plain = unmarked(request)
+    plain = unmarked(request) if may_hold_mark(request) else request
     if not (isinstance(plain, vault_pb2.QueryVaultsByTagRequest) and plain.without_any_tag):
         return View(plain)
     # A vault whose only tag is a mark has none for callers, which CBR cannot know.

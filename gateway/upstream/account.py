@@ -1,6 +1,6 @@
 """What a tenant may use of CBR: a project, or the part of one that is in an enterprise project."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.upstream.auth import Authenticator
 from gateway.upstream.flavors import HUAWEI, Flavor
@@ -22,6 +22,12 @@ class Account:
     region: str = ""
     flavor: Flavor = HUAWEI
     """The cloud that the region belongs to."""
+    some_shared: bool = field(init=False)
+    """Whether this project, or another of the tenant's, is shared."""
+
+    def __post_init__(self) -> None:
+        some = any(each.enterprise_project_id for each in (self, *self.others))
+        object.__setattr__(self, "some_shared", some)
 
     def of_tenant(self, project_id: str) -> "Account | None":
         """The account of one of the tenant's projects; None for all others."""

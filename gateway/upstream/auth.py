@@ -129,5 +129,7 @@ def _date(second: int) -> str:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     """Decoded names and values. A plus sign stays one: what we send writes blanks as %20."""
+    if not query:
+        return []
     parts = (pair.partition("=") for pair in query.split("&") if pair)
     return [(unquote(name), unquote(value)) for name, _, value in parts]

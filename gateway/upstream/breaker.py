@@ -87,26 +87,36 @@ class Window:
 
     def __init__(self) -> None:
         self._buckets: deque[_Bucket] = deque()
+        self._newest: _Bucket | None = None
         self._calls = 0
         self._failures = 0
 
     def count(self, now: float, *, failed: bool) -> bool:
         """Counts one call. True when half of at least 20 calls have failed."""
-        if not self._buckets or now - self._buckets[-1].begun >= _BUCKET_S:
-            self._buckets.append(_Bucket(now))
-            while now - self._buckets[0].begun > _WINDOW_S:
-                old = self._buckets.popleft()
-                self._calls -= old.calls
-                self._failures -= old.failures
-        newest = self._buckets[-1]
+        newest = self._newest
+        if newest is None or now - newest.begun >= _BUCKET_S:
+            newest = self._begin(now)
         newest.calls += 1
-        newest.failures += failed
         self._calls += 1
-        self._failures += failed
+        if failed:
+            newest.failures += 1
+            self._failures += 1
+        elif not self._failures:
+            return False
         return self._calls >= _MIN_CALLS and self._failures >= _FAILED_SHARE * self._calls
+
+    def _begin(self, now: float) -> _Bucket:
+        self._newest = newest = _Bucket(now)
+        self._buckets.append(newest)
+        while now - self._buckets[0].begun > _WINDOW_S:
+            old = self._buckets.popleft()
+            self._calls -= old.calls
+            self._failures -= old.failures
+        return newest
 
     def clear(self) -> None:
         self._buckets.clear()
+        self._newest = None
         self._calls = self._failures = 0
 
 

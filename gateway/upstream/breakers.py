@@ -46,8 +46,9 @@ class Passage(msgspec.Struct, eq=False):
     host: Breaker
     permit: Permit
     groups: list[tuple[Group, Permit]]
-    leaf: Callable[[], Breaker]
+    leaf: Callable[[Target, Traffic], Breaker]
     """Makes the narrowest breaker, for the first failure."""
+    traffic: Traffic
     leaf_permit: Permit | None = None
     """None where there is no such breaker yet."""
 
@@ -56,9 +57,10 @@ class Passage(msgspec.Struct, eq=False):
         for group, permit in self.groups:
             group.settle(permit, self.target, verdict)
         if self.leaf_permit is None and verdict is Verdict.FAILURE:
-            self.leaf_permit = self.leaf().acquire()
+            self.leaf_permit = self.leaf(self.target, self.traffic).acquire()
         if self.leaf_permit is not None:
-            self.leaf().settle(self.leaf_permit, _OF_LEAF.get(verdict, verdict))
+            leaf = self.leaf(self.target, self.traffic)
+            leaf.settle(self.leaf_permit, _OF_LEAF.get(verdict, verdict))
 
 
 class Breakers:
@@ -77,7 +79,7 @@ class Breakers:
         permit = host.acquire()
         if permit is None:
             return Held(Level.HOST, host.retry_after_s())
-        passage = Passage(target, host, permit, [], lambda: self._leaf(target, traffic))
+        passage = Passage(target, host, permit, [], self._leaf, traffic)
         for group in self._groups(target, traffic):
             permit = group.acquire(target, traffic)
             if permit is None:
@@ -135,18 +137,17 @@ class Breakers:
             endpoint = self._endpoints[target.endpoint] = self._group(
                 kind, f"endpoint {target.endpoint}"
             )
-        where = f"project {target.project} of tenant {target.tenant}"
-        project = self._kept(
-            (target.endpoint, target.tenant, target.project), lambda: self._group(PROJECT, where)
-        )
+        project = self._kept(target[:3], self._project, target)
         if not target.object:
             return endpoint, project
-        key = (target.endpoint, target.tenant, target.project, target.operation)
-        return (
-            endpoint,
-            project,
-            self._kept(key, lambda: self._group(OPERATION, f"{target.operation} in {where}")),
-        )
+        return endpoint, project, self._kept(target[:4], self._operation, target)
+
+    def _project(self, target: Target) -> Group:
+        return self._group(PROJECT, f"project {target.project} of tenant {target.tenant}")
+
+    def _operation(self, target: Target) -> Group:
+        where = f"project {target.project} of tenant {target.tenant}"
+        return self._group(OPERATION, f"{target.operation} in {where}")
 
     def _group(self, kind: Kind, name: str) -> Group:
         return Group(kind, name, self._clock, self._random)
@@ -157,14 +158,16 @@ class Breakers:
             f" {target.tenant}"
         )
         at_once = 1 if traffic is Traffic.WRITE else 3
-        return self._kept(target, lambda: Breaker(name, self._clock, self._random, at_once=at_once))
+        return self._kept(
+            target, lambda _: Breaker(name, self._clock, self._random, at_once=at_once), target
+        )
 
-    def _kept(self, key: Hashable, make: Callable[[], _Narrow]) -> _Narrow:
+    def _kept(self, key: Hashable, make: Callable[[Target], _Narrow], target: Target) -> _Narrow:
         found = self._narrow.get(key)
         if found is not None:
             self._narrow.move_to_end(key)
             return found  # type: ignore[return-value]
-        made = self._narrow[key] = make()
+        made = self._narrow[key] = make(target)
         if len(self._narrow) > _MAX_NARROW:
             self._narrow.popitem(last=False)
         return made

@@ -109,12 +109,12 @@ class Group:
 
     def acquire(self, target: Target, traffic: Traffic) -> Permit | None:
         """Leave for one call, or None while it has to wait."""
-        now = self._clock.monotonic()
-        reads_lately = now - self._read_at < Pause.MEAN_S
+        now, read_at = self._clock.monotonic(), self._read_at
         if traffic is not Traffic.WRITE:
             self._read_at = now
         if not self._open or self.kind.member(target) in self._well:
             return self._epoch
+        reads_lately = now - read_at < Pause.MEAN_S
         # A change that is tried could end in doubt, so where calls have failed only reads are
         # tried, if there are any.
         failed = target in self._not_before or (target.tenant, True) in self._next_try
@@ -132,7 +132,8 @@ class Group:
         """
         if permit != self._epoch:
             return
-        self._trying.discard(target)
+        if self._trying:
+            self._trying.discard(target)
         if verdict is Verdict.SUCCESS or verdict is Verdict.FAILURE:
             report = self._prove if self._open else self._count
             report(target, failed=verdict is Verdict.FAILURE)
@@ -142,7 +143,8 @@ class Group:
         if failed:
             _note(self._failed_at, target, now)
         else:
-            self._failed_at.pop(target, None)
+            if self._failed_at:
+                self._failed_at.pop(target, None)
             _note(self._well_at, self.kind.member(target), now)
         if self._window.count(now, failed=failed) and failed and (failing := self._failing(now)):
             self._open_for(failing, now)

@@ -147,8 +147,19 @@ def _is_origin(text: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _is_header_name(text: str) -> bool:
-    return _HEADER_NAME.fullmatch(text) is not None
+def _are_header_names(texts: tuple[str, ...]) -> bool:
+    return all(map(_HEADER_NAME.fullmatch, texts))
+
+
+@lru_cache(maxsize=256)
+def _split(url: str) -> tuple[str, str]:
+    """A request is split twice on its way: for its signature, and to be written."""
+    # The first one behind `https://`.
+    cut = url.find("/", 8)
+    origin, target = url[:cut], url[cut:]
+    if cut < 0 or not _is_origin(origin) or not _TARGET.fullmatch(target):
+        raise ValueError("the URL is not an absolute http or https URL of printable ASCII")
+    return origin, target
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
@@ -171,20 +182,14 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
 
         ValueError for anything else, a fragment too.
         """
-        # The first one behind `https://`.
-        cut = self.url.find("/", 8)
-        origin, target = self.url[:cut], self.url[cut:]
-        if cut < 0 or not _is_origin(origin) or not _TARGET.fullmatch(target):
-            raise ValueError("the URL is not an absolute http or https URL of printable ASCII")
-        return origin, target
+        return _split(self.url)
 
     def check_headers(self) -> None:
         """ValueError for a header that would not reach the wire as exactly one header line."""
-        for name, value in self.headers.items():
-            if not _is_header_name(name) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(
-                    "a header's name or value holds characters that HTTP does not allow"
-                )
+        # What a value may hold does not depend on its place in it, so all are looked at as one.
+        values = "".join(self.headers.values())
+        if not _are_header_names(tuple(self.headers)) or not _HEADER_VALUE.fullmatch(values):
+            raise ValueError("a header's name or value holds characters that HTTP does not allow")
 
 
 class HttpResponse(msgspec.Struct, frozen=True, gc=False):

@@ -40,7 +40,12 @@ class IdField:
 
     def ids(self, request: Message) -> Iterator[Id]:
         """The ids that are set."""
-        yield from _ids(request, self.names, "")
+        if self.many or len(self.names) > 1:
+            return _ids(request, self.names, "")
+        # Most are the request's own.
+        name = self.names[0]
+        value = getattr(request, name)
+        return iter((Id(name, value, request),) if value else ())
 
     def put(self, request: Message, value: str) -> None:
         """Sets the id of a field that holds one."""

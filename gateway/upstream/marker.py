@@ -8,6 +8,14 @@ from gateway.upstream.declaration import Binding
 
 MARKER: Final = "gw-op"
 """Tag that the gateway sets on vaults that it creates; callers must not."""
+_LETTERS: Final = MARKER.encode()
+
+
+def surely_absent(body: bytes) -> bool:
+    """Whether a JSON text holds no mark: neither its letters, nor a backslash, by which they could
+    be written in another way. Not sure of an empty text, which is that of an answer nobody kept.
+    """
+    return bool(body) and b"\\" not in body and _LETTERS not in body
 
 
 def description(op_id: str) -> str:

@@ -66,9 +66,9 @@ class Ownership:
 
         Raises one of the NOT_FOUND reasons, the same for what is foreign and what does not exist.
         """
-        shared = bool(account.enterprise_project_id)
-        if not shared and not any(other.enterprise_project_id for other in account.others):
+        if not account.some_shared:
             return
+        shared = bool(account.enterprise_project_id)
         wanted: dict[int, list[Id]] = {}
         for field in binding.id_fields:
             # The other ids of a list are filters, and the list itself is bounded.

@@ -11,7 +11,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts
-from gateway.upstream import attempts, paging, read_back
+from gateway.upstream import attempts, marker, paging, read_back
 from gateway.upstream.account import Account
 from gateway.upstream.call_factory import CallFactory
 from gateway.upstream.catalog import Catalog
@@ -60,7 +60,8 @@ class _Calls:
         self._first = False
         self.call.on_bad_row = on_bad_row
         message = await attempts.carry_out(self.call, self._deadline, self._deadline)
-        if self._clear is not None:
+        # What was read the fast way is still there as it came, and mostly has no mark.
+        if self._clear is not None and not marker.surely_absent(self.call.last.body):
             self._clear(message)
         return message
 
@@ -151,10 +152,10 @@ class Reads:
         """
         deadline = Deadline.begin(self._factory.clock.monotonic(), time_left_s, READ_CAP_S)
         bounded = self._ownership.bounded(binding, request, account)
-        fit = self._factory.page_fit(binding, account)
-        page = (
-            paging.plan_page(binding, bounded, self._tokens, scope, fit) if binding.paging else None
-        )
+        page = None
+        if binding.paging:
+            fit = self._factory.page_fit(binding, account)
+            page = paging.plan_page(binding, bounded, self._tokens, scope, fit)
         calls = _Calls(self._factory, binding, bounded, account, deadline, clear=clear)
         try:
             with self._waits.begin(lambda: shutting_down(calls.call)):

@@ -27,12 +27,10 @@ def http_request(
 
 def objects_of(binding: Binding, request: Message) -> str:
     """The ids in the path of the call; where it has none, the first id that the request names."""
-    ids = [
-        (field.in_path, each.value) for field in binding.id_fields for each in field.ids(request)
-    ]
-    return "/".join(value for in_path, value in ids if in_path) or next(
-        (value for _, value in ids), ""
-    )
+    fields = binding.id_fields
+    return "/".join(
+        [each.value for field in fields if field.in_path for each in field.ids(request)]
+    ) or next((each.value for field in fields for each in field.ids(request)), "")
 
 
 def changed_object(binding: Binding, request: Message) -> str:

@@ -49,8 +49,7 @@ class Route:
     meter: UpstreamMeter
 
 
-@dataclass(slots=True)
-class UpstreamCall:
+class UpstreamCall(msgspec.Struct, eq=False):
     """One call.
 
     It tells at any moment where it stands, also to those who stopped waiting for it.

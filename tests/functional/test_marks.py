@@ -14,7 +14,7 @@ from emulator.routes import tags as emulated_tags
 from emulator.transitions import Mode, Pace
 from gateway.changes import unmarked
 from gateway.operations import load_catalog
-from gateway.upstream import strict_json
+from gateway.upstream import marker, strict_json
 from tests.functional import stage
 from tests.functional.calls import caller, failure_of
 from tests.harness import running_gateway
@@ -44,6 +44,19 @@ def world(marking_world):
 @pytest.fixture
 def payments(world):
     return caller(world)
+
+
+@pytest.mark.parametrize(
+    ("body", "absent"),
+    [
+        (b"", False),
+        (b'{"tags": [{"key": "gw-op"}]}', False),
+        (b'{"tags": [{"key": "gw\\u002dop"}]}', False),
+        (b'{"tags": [{"key": "team"}]}', True),
+    ],
+)
+def test_answers_are_looked_through_unless_they_surely_hold_no_mark(body, absent):
+    assert marker.surely_absent(body) is absent
 
 
 def tags_of(world, vault_id):
