@@ -31,6 +31,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.events.running import Events
+from gateway.limits.slots import SlotRenewals
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
 from gateway.query.query import queried
@@ -91,6 +92,7 @@ class App:
     client: Client
     store: Store
     recovery: Recovery
+    slots: SlotRenewals
     submissions: Submissions
     ends: TaskEnds
     hub: Hub
@@ -164,6 +166,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
             on_end=_settling(audit, events),
             on_mark_removal=audit.mark_removed,
         )
+        await stack.enter_async_context(quota.renewals.running())
         await quota.recovery.start()
         await _settle(audit, store.operations)
         # Counted last: what one before it fails to keep is told again.
@@ -328,6 +331,7 @@ def _app(
         client=way.client,
         store=store,
         recovery=quota.recovery,
+        slots=quota.renewals,
         submissions=quota.submissions,
         ends=watched.ends,
         hub=watched.hub,

@@ -22,6 +22,7 @@ from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.pricing import Pricer
 from gateway.limits.recount import Recounter
+from gateway.limits.slots import SlotRenewals
 from gateway.limits.store_life import StoreLife
 from gateway.state import Store
 from gateway.upstream.change_observer import ChangeResult
@@ -56,7 +57,8 @@ class Quota:
         self._recounter = self._recounting()
         self._overrides.subscribe(self._recounter.forget)
         self._tasks = NamedTasks()
-        self.admission = Admission(store.rates, store.leases, self._overrides, self._clock)
+        self.renewals = SlotRenewals(store.leases, self._clock)
+        self.admission = Admission(store.rates, store.leases, self._overrides, self.renewals)
         self.pricer = Pricer(
             self._overrides, store.counters, self._recounter, self._reader, self._clock
         )

@@ -9,11 +9,10 @@ import msgspec
 import structlog
 
 from gateway import failpoint
-from gateway.clock import Clock
 from gateway.limits import refusals
 from gateway.limits.limits import COST, Applied, Scope, method_class
 from gateway.limits.overrides import LimitOverrides
-from gateway.limits.slots import LEASE_S, ConcurrencySlots
+from gateway.limits.slots import LEASE_S, ConcurrencySlots, SlotRenewals
 from gateway.state import Leases, RateLimiter, Refused, StoreDown
 from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
@@ -35,7 +34,7 @@ class Admission:
     rates: RateLimiter
     leases: Leases
     overrides: LimitOverrides
-    clock: Clock
+    renewals: SlotRenewals
 
     async def enter(self, scope: Scope, binding: Binding, holder: str) -> Entry:
         """Lets a call in, which leaves its slots at its end.
@@ -52,7 +51,7 @@ class Admission:
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
         lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
-        held = ConcurrencySlots(self.leases, self.clock, holder, [a.key() for a in slots], lasting)
+        held = ConcurrencySlots(self.renewals, holder, [a.key() for a in slots], lasting)
         return Entry(trailers, held)
 
     async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:

@@ -193,13 +193,16 @@ class SqliteWords:
 
 
 class SqliteLife:
-    """A Life: of a file, which only this process could have emptied."""
+    """A Life: of a file, which only this process could have emptied; so it is asked for once."""
 
     def __init__(self, database: SqlThread | SqlHere) -> None:
         self._database = database
+        self._epoch = ""
 
     async def epoch(self) -> str:
-        return await self._database.run(lambda db: str(_meta(db, "epoch")))
+        if not self._epoch:
+            self._epoch = await self._database.run(lambda db: str(_meta(db, "epoch")))
+        return self._epoch
 
     async def age_s(self) -> float:
         return math.inf

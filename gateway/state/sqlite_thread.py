@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from gateway.state.errors import StoreDown
-from gateway.state.timeouts import answer_of
+from gateway.state.timeouts import set_in_time
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -25,10 +25,21 @@ _HELD: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
+    """`answer` is done early where nobody waits for it any more."""
+
     work: Work[Any]
-    done: concurrent.futures.Future[Any]
+    answer: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a job ended."""
+
+    job: _Job
+    result: Any = None
+    error: Exception | None = None
 
 
 class SqlThread:
@@ -58,10 +69,10 @@ class SqlThread:
         """
         if not self._thread.is_alive():
             raise StoreDown("the store is closed")
-        done: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._jobs.put(_Job(work, done))
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, answer))
         try:
-            return await answer_of(asyncio.wrap_future(done), self._timeout_s)
+            return await set_in_time(answer, self._timeout_s)
         except TimeoutError as error:
             raise StoreDown(f"the store did not answer within {self._timeout_s} s") from error
         except sqlite3.Error as error:
@@ -81,11 +92,10 @@ class SqlThread:
             return
         self._opened.set_result(None)
         while group := self._next_group():
-            _run_group(db, group)
+            _tell(_run_group(db, group))
         db.close()
         while job := self._left_over():
-            if job.done.set_running_or_notify_cancel():
-                job.done.set_exception(StoreDown("the store is closed"))
+            _tell([_Ended(job, error=StoreDown("the store is closed"))])
 
     def _next_group(self) -> list[_Job]:
         """Waits for a job and takes what else is there; empty at the end."""
@@ -108,23 +118,19 @@ class SqlThread:
         return None
 
 
-def _run_group(db: sqlite3.Connection, group: list[_Job]) -> None:
+def _run_group(db: sqlite3.Connection, group: list[_Job]) -> list[_Ended]:
     try:
         db.execute("BEGIN IMMEDIATE")
-        answers = [_run_one(db, job) for job in group if job.done.set_running_or_notify_cancel()]
+        ended = [_run_one(db, job) for job in group if not job.answer.done()]
         db.execute("COMMIT")
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):
             db.execute("ROLLBACK")
-        for job in group:
-            if not job.done.cancelled():
-                _fail(job, error)
-        return
-    for answer in answers:
-        answer()
+        return [_Ended(job, error=error) for job in group]
+    return ended
 
 
-def _run_one(db: sqlite3.Connection, job: _Job) -> Callable[[], None]:
+def _run_one(db: sqlite3.Connection, job: _Job) -> _Ended:
     """Within a savepoint, so that a job that fails leaves nothing to the others; errors of the
     database end the whole group.
     """
@@ -135,15 +141,26 @@ def _run_one(db: sqlite3.Connection, job: _Job) -> Callable[[], None]:
         raise
     except Exception as error:  # noqa: BLE001 - handed to who asked
         db.execute("ROLLBACK TO job")
-        failure = error
-        return lambda: job.done.set_exception(failure)
+        return _Ended(job, error=error)
     finally:
         if db.in_transaction:
             db.execute("RELEASE job")
-    return lambda: job.done.set_result(result)
+    return _Ended(job, result)
 
 
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.done.running() and not job.done.set_running_or_notify_cancel():
-        return
-    job.done.set_exception(error)
+def _tell(group: list[_Ended]) -> None:
+    """Wakes the event loop once for all who wait."""
+    if group:
+        # Nobody waits any more in a loop that is closed.
+        with contextlib.suppress(RuntimeError):
+            group[0].job.answer.get_loop().call_soon_threadsafe(_answer, group)
+
+
+def _answer(group: list[_Ended]) -> None:
+    for each in group:
+        if each.job.answer.done():
+            continue
+        if each.error is None:
+            each.job.answer.set_result(each.result)
+        else:
+            each.job.answer.set_exception(each.error)

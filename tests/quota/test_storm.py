@@ -80,7 +80,6 @@ def held(world):
     """What calls and changes hold in this process, by kind."""
     gc.collect()
     client, ledger = world.app.client, world.app.recovery.ledger
-    tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
     return {
         "changes": len(client._changes._running) + len(client._changes._late),
         "turns": len(client._changes._locks._locks),
@@ -88,7 +87,7 @@ def held(world):
         "connections": sum(used + waiting for _, used, waiting in client.factory._shares.use()),
         "budgets": sum(budget.calls for budget in client.factory.budgets._few.values()),
         "ledger": len(ledger.under_way) + len(ledger.owed),
-        "slots": tasks.count("ConcurrencySlots._beat"),
+        "slots": world.app.slots.held(),
     }
 
 
