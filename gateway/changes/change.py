@@ -1,6 +1,6 @@
 """A change that a caller asks for, and its answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Change:
     guards: GuardSettings = field(default_factory=GuardSettings)
     losses: list[Loss] = field(default_factory=list)
     """What it destroys beside its object, filled in right before it is sent."""
+    instead: "Callable[[], Awaitable[Answer]] | None" = None
+    """What is done where nothing of it is left for CBR."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,9 @@ def _added(request: Message) -> tuple[str, set[str]]:
     """The vault that gets tags, and their keys."""
     match request:
         case vault_pb2.CreateVaultTagRequest():
-            return request.vault_id, {request.tag.key}
+            return request.vault_id, {request.tag.key} - {MARKER}
         case vault_pb2.BatchUpdateVaultTagsRequest() if (
             request.action == vault_pb2.TAG_ACTION_CREATE
         ):
-            return request.vault_id, {tag.key for tag in request.tags}
+            return request.vault_id, {tag.key for tag in request.tags} - {MARKER}
     return "", set()

@@ -10,6 +10,7 @@ send      the operation is SENT before the first byte goes to CBR, and from here
           ends the reservation: commit, release or unknown (settling.py)
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,6 +156,8 @@ class ChangeRunner:
     async def _send(
         self, change: Change, request: Message, deadline: Deadline, observer: ChangeObserver | None
     ) -> Answer:
+        if change.instead is not None:
+            return await _done_without_cbr(change.instead, observer)
         # What a reservation took is no longer there for the call; the reply's own reserve is taken
         # off once, inside.
         left_s = deadline.ends_at - self.clock.monotonic()
@@ -169,3 +172,17 @@ class ChangeRunner:
             check=(lambda: self.guards.check(change)) if change.binding.traits.losing else None,
         )
         return Answer(reply.message, reply.upstream)
+
+
+async def _done_without_cbr(
+    do: Callable[[], Awaitable[Answer]], observer: ChangeObserver | None
+) -> Answer:
+    """A change of which nothing is left for CBR: recorded as any other, but never as sent."""
+    result, message = ChangeResult.NOTHING, None
+    try:
+        answer = await do()
+        result, message = ChangeResult.DONE, answer.message
+    finally:
+        if observer is not None:
+            await observer.on_end(result, message, UpstreamFacts())
+    return answer

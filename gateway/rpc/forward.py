@@ -3,12 +3,13 @@ ledger.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from cbrgateway.v1 import vault_pb2
 from google.protobuf.message import Message
 
 from gateway.changes import unmarked, views
-from gateway.changes.change import Change
+from gateway.changes.change import Answer, Change
 from gateway.changes.runner import ChangeRunner
 from gateway.query.query import query_of
 from gateway.rpc.call import Call
@@ -55,13 +56,11 @@ class Forward:
             return seen.finished(reply.message)
         assert call.slots is not None
         assert call.principal is not None
-        if views.only_a_mark(request):
-            return await self._nothing(call, request, account)
-        request = unmarked.unmarked(request)
+        nothing_left = views.only_a_mark(request)
         change = Change(
             id=call.id,
             binding=call.binding,
-            request=request,
+            request=request if nothing_left else unmarked.unmarked(request),
             scope=call.quota_scope,
             account=account,
             time_left_s=call.time_left_s,
@@ -70,6 +69,7 @@ class Forward:
             observers=call.observers,
             guards=call.principal.tenant.guards,
             losses=call.losses,
+            instead=partial(self._nothing, call, request, account) if nothing_left else None,
         )
         try:
             answer = await self.changes.run(change)
@@ -102,7 +102,7 @@ class Forward:
         query.finish(reply.message)
         return reply.message
 
-    async def _nothing(self, call: Call, request: Message, account: Account) -> Message:
+    async def _nothing(self, call: Call, request: Message, account: Account) -> Answer:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is
         looked up all the same.
         """
@@ -116,4 +116,4 @@ class Forward:
             on_left=call.note_upstream,
         )
         call.upstream = reply.upstream
-        return views.answer_to(request, call.binding.response_type())
+        return Answer(views.answer_to(request, call.binding.response_type()), reply.upstream)

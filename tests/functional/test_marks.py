@@ -393,6 +393,37 @@ async def test_the_key_on_a_vault_that_is_not_there(payments, rpc):
     ).reason == "VAULT_NOT_FOUND"
 
 
+REPEATED = {
+    "VaultService/CreateVaultTag": ({"tag": OWN}, {"tag": TEAM}),
+    "VaultService/BatchUpdateVaultTags": (
+        {"action": "TAG_ACTION_DELETE", "tags": [OWN]},
+        {"action": "TAG_ACTION_DELETE", "tags": [TEAM]},
+    ),
+}
+
+
+@pytest.mark.parametrize("rpc", REPEATED)
+async def test_a_change_of_the_key_alone_is_recorded_under_its_request_id(world, payments, rpc):
+    held = await made(payments, "team")
+    first, other = (ON | {"vault_id": held.id, "request_id": "r"} | each for each in REPEATED[rpc])
+    for replayed in (None, "true"):
+        call = payments.start(rpc, first)
+        await call
+        assert dict(await call.trailing_metadata()).get("replayed") == replayed
+    assert (await payments.fails(rpc, other)).reason == "IDEMPOTENCY_MISMATCH"
+    assert tags_of(world, held.id) == {"team", "gw-op"}
+
+
+async def test_a_deletion_of_the_key_that_is_refused_leaves_its_request_id_free(world, payments):
+    held = await made(payments, "team")
+    asked = {"vault_id": held.id, "request_id": "r"}
+    for _ in range(2):
+        refused = await payments.fails("VaultService/DeleteVaultTag", asked | {"key": "gw-op"})
+        assert refused.reason == "TAG_NOT_FOUND"
+    await payments.ok("VaultService/DeleteVaultTag", asked | {"key": "team"})
+    assert tags_of(world, held.id) == {"gw-op"}
+
+
 # Room
 # --------------------------------------------------------------------------------------------------
 
