@@ -74,6 +74,8 @@ class Reloader:
         self._current = current
         self._taken = taken
         self._asked = asyncio.Event()
+        self._one_by_one = asyncio.Lock()
+        """So that what was read earlier is never taken over later."""
         self.refused = False
         """Whether the last reload was, so that an older configuration is in use, all or in part."""
         self._told = False
@@ -113,6 +115,10 @@ class Reloader:
 
         Never raises. `told`: an answer is expected, even if nothing has changed.
         """
+        async with self._one_by_one:
+            await self._reload(told=told)
+
+    async def _reload(self, *, told: bool) -> None:
         before = self._current.snapshot
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
