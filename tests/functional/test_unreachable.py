@@ -13,7 +13,6 @@ import grpc
 import pytest
 
 from emulator import settings as emulated
-from emulator.server import running_emulator
 from gateway.app import open_app
 from gateway.upstream.settings import PasswordSettings
 from tests.functional import stage
@@ -56,8 +55,16 @@ async def never_answers() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def plain() -> AsyncIterator[str]:
-    async with running_emulator() as emulator:
-        yield emulator.base_url.removeprefix("http://")
+    """It waits for the client to close: a server that closes first may reset the connection, and
+    the client then never sees the answer.
+    """
+
+    async def refuses(connection: Any) -> None:
+        await connection.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        await connection.until_closed()
+
+    async with raw_server(refuses) as server:
+        yield f"127.0.0.1:{server.port}"
 
 
 @contextlib.asynccontextmanager
