@@ -22,6 +22,8 @@ from tests.unit.upstream.raw_server import raw_server
 
 LIST, CREATE = "VaultService/ListVaults", "VaultService/CreateVault"
 CONNECT_S = 0.5
+PATIENT_S = 60.0
+"""Where something else than time ends the attempt, so that a busy machine changes nothing."""
 SOON_S = 4.5
 """Far more than the connect timeout, for machines that are busy; less than an attempt without that
 timeout takes.
@@ -86,11 +88,11 @@ async def nameless() -> AsyncIterator[str]:
 
 
 WAYS = {
-    "SYN dropped": (dropping, "no connection came about in time"),
-    "accepts, never answers TLS": (never_answers, "no connection came about in time"),
-    "plain HTTP where TLS is expected": (plain, "it does not speak TLS on this port"),
-    "nobody listens": (nobody, "it refuses connections"),
-    "no such name": (nameless, "its name cannot be resolved"),
+    "SYN dropped": (dropping, "no connection came about in time", CONNECT_S),
+    "accepts, never answers TLS": (never_answers, "no connection came about in time", CONNECT_S),
+    "plain HTTP where TLS is expected": (plain, "it does not speak TLS on this port", PATIENT_S),
+    "nobody listens": (nobody, "it refuses connections", PATIENT_S),
+    "no such name": (nameless, "its name cannot be resolved", PATIENT_S),
 }
 
 
@@ -118,13 +120,15 @@ def _no_name_server(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def gateway(library: str, cbr: str, iam: str | None = None) -> AsyncIterator[Caller]:
+async def gateway(
+    library: str, cbr: str, iam: str | None = None, connect_s: float = CONNECT_S
+) -> AsyncIterator[Caller]:
     """A caller of a gateway that is to reach CBR at `cbr`; with `iam` it signs in there, with a
     password.
     """
     config = config_for(cbr)
     transport = config.upstream.transport.model_copy(
-        update={"transport": library, "connect_timeout_s": CONNECT_S}
+        update={"transport": library, "connect_timeout_s": connect_s}
     )
     changed: dict[str, Any] = {"transport": transport}
     if iam is not None:
@@ -152,8 +156,11 @@ async def soon(caller: Caller, rpc: str, fields: dict[str, Any]) -> Failure:
 
 
 async def test_cbr_is_told_to_be_unreachable_and_why(library, way):
-    host, problem = way
-    async with host() as address, gateway(library, f"https://{address}") as caller:
+    host, problem, connect_s = way
+    async with (
+        host() as address,
+        gateway(library, f"https://{address}", connect_s=connect_s) as caller,
+    ):
         read, change = (
             await soon(caller, LIST, {}),
             await soon(caller, CREATE, stage.vault_request()),
@@ -171,10 +178,10 @@ async def test_cbr_is_told_to_be_unreachable_and_why(library, way):
 
 
 async def test_iam_is_told_to_be_unreachable_and_why(library, way):
-    host, problem = way
+    host, problem, connect_s = way
     async with (
         host() as address,
-        gateway(library, "http://127.0.0.1:1", f"https://{address}") as caller,
+        gateway(library, "http://127.0.0.1:1", f"https://{address}", connect_s) as caller,
     ):
         failed = await soon(caller, LIST, {})
     assert (failed.code, failed.reason) == ("UNAVAILABLE", "UPSTREAM_UNREACHABLE")
