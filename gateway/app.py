@@ -38,6 +38,7 @@ from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
 from gateway.rpc import validation
+from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import CallMeter
 from gateway.rpc.concurrency import Concurrency
@@ -244,8 +245,8 @@ def _watched(
 def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallMeter) -> Serving:
     recorder = Recorder.of(audit, config.audit.networks, way.catalog)
     room = Concurrency(config.server.overload, way.clock)
-    message_s = config.server.limits.message_timeout_s
-    return Serving(way.current, quota.admission, recorder, meter, InFlight(), room, message_s)
+    arrivals = Arrivals(config.server.limits.message_timeout_s)
+    return Serving(way.current, quota.admission, recorder, meter, InFlight(), room, arrivals)
 
 
 def _servers(

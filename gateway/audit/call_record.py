@@ -5,11 +5,12 @@ How much: what its declaration says, adjusted by the operator's rules, never bel
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+import msgspec
 from cbrgateway.v1 import options_pb2
 from google.rpc import code_pb2
 
@@ -20,6 +21,7 @@ from gateway.audit.settings import LevelRule
 from gateway.errors import UpstreamFacts
 from gateway.upstream.losses import Loss
 
+_NO_CALL: Final = UpstreamFacts()
 _LOW: Final = 2
 _MEDIUM: Final = 3
 _UNKNOWN, _SUCCESS, _FAILURE = 0, 1, 2
@@ -97,8 +99,7 @@ class Declared:
     level: Level
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who calls, as far as it is known.
 
     `via`: trusted proxies. `authentication`: api_key, jwt, spiffe or dns_san. `credential`: a keyed
@@ -117,8 +118,7 @@ class Caller:
     decision: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True):
     """One call at one stage.
 
     `time`: seconds since 1970. `resources`: (type, id). `fate`: of a change, empty while nothing is
@@ -140,7 +140,7 @@ class Activity:
     code: int | None = None
     reason: str = ""
     duration_ms: int = 0
-    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    upstream: UpstreamFacts = _NO_CALL
     fate: str = ""
     stream: ocsf.Stream | None = None
     left_out: ocsf.LeftOut | None = None

@@ -10,8 +10,9 @@ vaults ...  what exists                  STOCK        a counter that is recounte
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import lru_cache
 from operator import itemgetter
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 from cbrgateway.v1 import options_pb2
@@ -21,6 +22,8 @@ from gateway.upstream.amounts import Metric
 from gateway.upstream.declaration import Binding
 
 DAY_S: Final = 86_400
+_SCOPES_KEPT: Final = 4096
+"""Of callers, for whom it is known which limits they meet."""
 
 
 class Kind(Enum):
@@ -157,6 +160,7 @@ Each project is counted by itself; every other counter of these adds projects up
 """
 
 
+@lru_cache(maxsize=4096)
 def project_count(metric: Metric, project: str) -> str:
     """The counter of one project, which a limit on the project is on, too."""
     return Limit(metric, Level.PROJECT).key(project)
@@ -174,15 +178,23 @@ class Applied:
 
     limit: Limit
     subject: str
+    plain_key: str
+    """`key` without a part."""
+
+    @classmethod
+    def of(cls, limit: Limit, scope: Scope) -> Self:
+        subject = scope.subject(limit.level)
+        return cls(limit, subject, limit.key(subject))
 
     def key(self, part: str = "") -> str:
-        return self.limit.key(self.subject, part)
+        return self.limit.key(self.subject, part) if part else self.plain_key
 
     def bucket(self, cost: int) -> Bucket:
-        return Bucket(self.key(), self.limit.per_second, self.limit.burst, cost, self.limit.shadow)
+        limit = self.limit
+        return Bucket(self.plain_key, limit.per_second, limit.burst, cost, limit.shadow)
 
     def slot(self) -> Slot:
-        return Slot(self.key(), self.limit.value, self.limit.shadow)
+        return Slot(self.plain_key, self.limit.value, self.limit.shadow)
 
 
 class Limits:
@@ -200,6 +212,7 @@ class Limits:
             self._levels.setdefault(limit.metric, {})[limit.level] = None
             key = (limit.metric, limit.level, limit.subject)
             self._of.setdefault(key, []).append((place, limit))
+        self._known = lru_cache(_SCOPES_KEPT)(self._applied)
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(self._all.values())
@@ -210,15 +223,20 @@ class Limits:
 
     def applied(
         self, metric: Metric, scope: Scope, calls: MethodClass | None = None
-    ) -> list[Applied]:
+    ) -> tuple[Applied, ...]:
         """What a caller must keep of one metric: at most one for each level, class and shadow."""
+        return self._known(metric, scope, calls)
+
+    def _applied(
+        self, metric: Metric, scope: Scope, calls: MethodClass | None
+    ) -> tuple[Applied, ...]:
         found: dict[tuple[Level, MethodClass | None, bool], Applied] = {}
         for limit in self._met(metric, scope):
             if limit.method_class in {None, calls}:
                 place = (limit.level, limit.method_class, limit.shadow)
                 if limit.subject or place not in found:
-                    found[place] = Applied(limit, scope.subject(limit.level))
-        return list(found.values())
+                    found[place] = Applied.of(limit, scope)
+        return tuple(found.values())
 
     def _met(self, metric: Metric, scope: Scope) -> list[Limit]:
         """Those on a caller's subjects, and the general ones, in the order of all."""
@@ -228,7 +246,7 @@ class Limits:
                 met += self._of.get((metric, level, subject), ())
         return [limit for _, limit in sorted(met, key=itemgetter(0))]
 
-    def rates(self, scope: Scope, calls: MethodClass) -> list[Applied]:
+    def rates(self, scope: Scope, calls: MethodClass) -> tuple[Applied, ...]:
         return self.applied(Metric.REQUESTS, scope, calls)
 
     def slots(self, scope: Scope, binding: Binding) -> list[Applied]:

@@ -14,14 +14,50 @@ from cbrgateway.v1 import errors_pb2
 from gateway.errors import GatewayError, field_invalid
 
 
-async def arrived(context: grpc.aio.ServicerContext[Any, Any], within_s: float) -> bytes:
-    """The bytes of the message. Raises CALLER_TOO_SLOW, and FIELD_INVALID where there are none."""
-    try:
-        async with asyncio.timeout(within_s):
+class Arrivals:
+    """Reads requests, each of which has `within_s` to arrive. One timer serves all that are waited
+    for: whose wait began first is late first.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._late_at: dict[asyncio.Task[Any], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def read(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        """The bytes of the message. Raises CALLER_TOO_SLOW, and FIELD_INVALID where there are
+        none.
+        """
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        cancels = task.cancelling()
+        self._late_at[task] = loop.time() + self._within_s
+        if self._timer is None:
+            self._timer = loop.call_later(self._within_s, self._ring)
+        try:
             data: bytes | object = await context.read()
-    except TimeoutError:
-        text = f"The request did not arrive within {within_s:g} s. Call again."
-        raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
-    if not isinstance(data, bytes):
-        raise field_invalid("", "the call ended before its request; send one message", "encoding")
-    return data
+        except asyncio.CancelledError:
+            if task not in self._late_at and task.uncancel() <= cancels:
+                raise self._too_slow() from None
+            raise
+        finally:
+            self._late_at.pop(task, None)
+        if not isinstance(data, bytes):
+            raise field_invalid(
+                "", "the call ended before its request; send one message", "encoding"
+            )
+        return data
+
+    def _ring(self) -> None:
+        self._timer, loop = None, asyncio.get_running_loop()
+        while self._late_at:
+            task, late_at = next(iter(self._late_at.items()))
+            if late_at > loop.time():
+                self._timer = loop.call_at(late_at, self._ring)
+                return
+            del self._late_at[task]
+            task.cancel()
+
+    def _too_slow(self) -> GatewayError:
+        text = f"The request did not arrive within {self._within_s:g} s. Call again."
+        return GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text)

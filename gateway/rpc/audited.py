@@ -8,8 +8,9 @@ settled     where the change's end came after that of its call
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
-from gateway.rpc.peer import Network, peer_of
+from gateway.rpc.peer import Network, Peer, peer_of
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding
 
@@ -141,6 +142,9 @@ class Trail:
     result: str = ""
     finished: bool = False
     shown_at: float | None = None
+    shown: tuple[Peer, str] | None = None
+    """The same in all records of a call, as are the objects that its request names."""
+    named: tuple[tuple[str, str], ...] | None = None
     started: bool = False
     """The beginning of a stream was recorded, and so must be its end, whatever the rules say by
     then.
@@ -226,7 +230,7 @@ class Trail:
             caller=caller,
             time=time.time(),
             level=level,
-            resources=_resources(call),
+            resources=self._resources(),
             request_id=str(getattr(call.request, "request_id", "")),
             trace_id=call.trace_id,
             request=(
@@ -251,10 +255,20 @@ class Trail:
             fate=self.result or (PENDING if self.intended and code is not None else ""),
         )
 
+    def _shown(self) -> tuple[Peer, str]:
+        """Where the call comes from, and the hash of what its caller showed."""
+        if self.shown is None:
+            metadata = self._metadata()
+            peer = peer_of(self.context.peer(), metadata, self.recorder.trusted)
+            self.shown = peer, self._credential(metadata)
+        return self.shown
+
+    def _metadata(self) -> Metadata:
+        return tuple(self.context.invocation_metadata() or ())
+
     def _caller(self) -> Caller:
         call = self.call
-        metadata: Metadata = tuple(self.context.invocation_metadata() or ())
-        peer = peer_of(self.context.peer(), metadata, self.recorder.trusted)
+        peer, credential = self._shown()
         principal, project = call.principal, call.project
         decision = "Denied" if self._failure().denied else "Allowed" if project is not None else ""
         return Caller(
@@ -264,17 +278,24 @@ class Trail:
             tenant=principal.tenant.id if principal is not None else "",
             principal=principal.id if principal is not None else "",
             authentication=principal.recognised_by if principal is not None else "",
-            credential=self._credential(metadata),
+            credential=credential,
             project=(
                 project.id
                 if project is not None
-                else self._asked_for(metadata)
+                else self._asked_for(self._metadata())
                 if principal is not None
                 else ""
             ),
             region=project.region if project is not None else "",
             decision=decision,
         )
+
+    def _resources(self) -> tuple[tuple[str, str], ...]:
+        """The objects that the request names, and the one that the answer shows, each once."""
+        if self.named is None and self.call.request is not None:
+            self.named = _named(self.call.binding, self.call.request)
+        found = dict.fromkeys((*(self.named or ()), *_made(self.call.response)))
+        return tuple(islice(found, _MAX_RESOURCES))
 
     def _asked_for(self, metadata: Metadata) -> str:
         """The project that a call names and did not get; a keyed hash if it is none that is known
@@ -312,19 +333,23 @@ def _left_out(
     )
 
 
-def _resources(call: Call) -> tuple[tuple[str, str], ...]:
-    """The objects that the request names, and the one that the answer shows, each once."""
+def _named(binding: Binding, request: Message) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
-    if call.request is not None:
-        for each in call.binding.id_fields:
-            kind = (
-                options_pb2.Refers.DESCRIPTOR.values_by_number[each.refers]
-                .name.removeprefix("REFERS_")
-                .lower()
-            )
-            for named in islice(each.ids(call.request), _MAX_RESOURCES):
-                found[kind, named.value] = None
-    for fd, value in call.response.ListFields() if call.response is not None else ():
+    for each in binding.id_fields:
+        for named in islice(each.ids(request), _MAX_RESOURCES):
+            found[_kind(each.refers), named.value] = None
+    return tuple(found)
+
+
+@cache
+def _kind(refers: int) -> str:
+    """What an id names, such as `vault`."""
+    word: str = options_pb2.Refers.DESCRIPTOR.values_by_number[refers].name
+    return word.removeprefix("REFERS_").lower()
+
+
+def _made(response: Message | None) -> Iterator[tuple[str, str]]:
+    for fd, value in response.ListFields() if response is not None else ():
         if (
             fd.message_type is not None
             and not fd.is_repeated
@@ -332,5 +357,4 @@ def _resources(call: Call) -> tuple[tuple[str, str], ...]:
             and isinstance(value.id, str)
             and value.id
         ):
-            found[fd.name, value.id] = None
-    return tuple(islice(found, _MAX_RESOURCES))
+            yield fd.name, value.id

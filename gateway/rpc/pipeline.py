@@ -36,7 +36,7 @@ from gateway.limits.admission import Admission
 from gateway.limits.limits import COST, method_class
 from gateway.reasons import reason_name
 from gateway.rpc import identity
-from gateway.rpc.arrival import arrived
+from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, audited
 from gateway.rpc.call import Call, CallMeter, Context
 from gateway.rpc.concurrency import Concurrency
@@ -62,8 +62,7 @@ class Serving:
     meter: CallMeter
     in_flight: InFlight
     concurrency: Concurrency
-    message_s: float
-    """What a request may take to arrive."""
+    arrivals: Arrivals
 
 
 def served(
@@ -94,7 +93,7 @@ def served(
             try:
                 call.slots = entry.slots
                 call.trailers.update(entry.trailers)
-                call.request = parse(binding, await arrived(context, serving.message_s))
+                call.request = parse(binding, await serving.arrivals.read(context))
                 if lasts:
                     room.leave(call)
                 if opened is None:

@@ -53,8 +53,10 @@ class Catalog:
         return replace(self, bindings={each.rpc: self._anew(each, on_drift) for each in self})
 
     def _anew(self, binding: Binding, on_drift: OnDrift) -> Binding:
-        learns = binding.typed is not None
-        typed = typed_reader(binding.descriptor.output_type, self.codecs) if learns else None
+        typed = binding.typed
+        if typed is not None:
+            answer = binding.descriptor.output_type
+            typed = typed_reader(answer, self.codecs, reads=binding.reads)
         return replace(binding, on_drift=on_drift, typed=typed)
 
     def asked_by(self, request: Message) -> Binding:
@@ -99,7 +101,7 @@ def compile_catalog(
             calls,
             on_drift,
             by_rpc.get(d.rpc),
-            typed_reader(d.method.output_type, codecs) if d.reads and d.verb else None,
+            typed_reader(d.method.output_type, codecs, reads=d.reads) if d.verb else None,
         )
         for d in declarations
     )

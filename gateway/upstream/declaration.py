@@ -151,7 +151,7 @@ class Binding:
 
     def fast_response(self, body: bytes) -> Message | None:
         """The response of a success that needs no second look; None: `response` has to read it."""
-        if self.typed is None:
+        if self.typed is None or self.typed.judged:
             return None
         found = self.typed.read(body, partial(self.on_drift, self.operation))
         return None if found is None else self.response_type(**found)
@@ -168,9 +168,12 @@ class Binding:
         if type(value) is not dict and not (self.reads or plan.required or plan.required_one_of):
             self.on_drift(self.operation, plan.full_name, "", "must be an object")
             return self.response_type()
+        report = partial(self.on_drift, self.operation)
         if self.typed is not None:
+            if self.typed.judged and (fast := self.typed.take(value, report)) is not None:
+                return self.response_type(**fast)
             self.typed.learn(value)
-        found = plan.read(value, partial(self.on_drift, self.operation))
+        found = plan.read(value, report)
         if on_bad_row is not None and codec.UNREADABLE_ROWS in found:
             self._name_bad_rows(value, on_bad_row)
         return self.response_type(**found)

@@ -4,7 +4,7 @@ compiled once per RPC.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from cbrgateway.v1 import options_pb2
@@ -23,6 +23,10 @@ class Id(msgspec.Struct, frozen=True, gc=False):
     holder: Any
 
 
+Step: TypeAlias = tuple[str, bool, bool]
+"""The name of a field, and whether it is a list, and holds messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdField:
     """A field that holds ids.
@@ -37,11 +41,12 @@ class IdField:
     refers: int
     in_path: bool
     many: bool
+    steps: tuple[Step, ...]
 
     def ids(self, request: Message) -> Iterator[Id]:
         """The ids that are set."""
         if self.many or len(self.names) > 1:
-            return _ids(request, self.names, "")
+            return _ids(request, self.steps, 0, "")
         # Most are the request's own.
         name = self.names[0]
         value = getattr(request, name)
@@ -55,20 +60,19 @@ class IdField:
         setattr(request, name, value)
 
 
-def _ids(message: Message, names: tuple[str, ...], prefix: str) -> Iterator[Id]:
-    name, *rest = names
-    fd = message.DESCRIPTOR.fields_by_name[name]
-    if fd.message_type is not None and not fd.is_repeated and not message.HasField(name):
+def _ids(message: Message, steps: tuple[Step, ...], at: int, prefix: str) -> Iterator[Id]:
+    name, many, holds = steps[at]
+    if holds and not many and not message.HasField(name):
         return
     value = getattr(message, name)
     items = (
         [(f"{prefix}{name}[{index}]", item) for index, item in enumerate(value)]
-        if fd.is_repeated
+        if many
         else [(prefix + name, value)]
     )
     for path, item in items:
-        if rest:
-            yield from _ids(item, tuple(rest), f"{path}.")
+        if holds:
+            yield from _ids(item, steps, at + 1, f"{path}.")
         elif item:
             yield Id(path, item, message)
 
@@ -94,6 +98,7 @@ def id_fields(request: Descriptor, variables: Collection[str]) -> tuple[IdField,
             refers(way[-1]),
             len(names) == 1 and names[0] in variables,
             any(fd.is_repeated for fd in way),
+            tuple((fd.name, fd.is_repeated, fd.message_type is not None) for fd in way),
         )
         for way in ways
         for names in [tuple(fd.name for fd in way)]

@@ -10,7 +10,8 @@ to the same message, and this one only to those that need no second look.
 Repeated keys are not looked for here: the last one counts (ADR 0017).
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from google.protobuf.descriptor import Descriptor
@@ -25,24 +26,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_ABSENT: Final = (None, "")
+
+
 class TypedReader:
     """Reads the answers of one RPC."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, judged: bool = False) -> None:
         self._shape = shape
+        self.judged = judged
+        """Whether an answer is looked at first, since it might tell of an error or an order."""
         self._known = -1
         self._in_vain = 0
         """How many answers since then could neither be read nor be learnt from."""
         self._decode: Callable[[bytes], msgspec.Struct]
+        self._convert: Callable[[Json], msgspec.Struct]
         self._fill: Fill = fill_plainly
         self._compile()
 
     def read(self, body: bytes, report: Report) -> Filled | None:
         """Constructor arguments of the response; None: the plan has to read it."""
+        return self._filled(self._decode, body, report)
+
+    def take(self, value: Json, report: Report) -> Filled | None:
+        """As `read`, of an answer that was decoded, to be looked at."""
+        return self._filled(self._convert, value, report)
+
+    def _filled(
+        self,
+        struct_of: "Callable[[Json], msgspec.Struct]",
+        answer: Json,
+        report: Report,
+    ) -> Filled | None:
         told: list[Told] = []
         try:
-            (found,) = self._fill((self._decode(body),), told)
+            (found,) = self._fill((struct_of(answer),), told)
         except (msgspec.MsgspecError, ProtocolError, RecursionError, UnicodeError):
+            return None
+        one_of = self._shape.plan.required_one_of
+        if one_of and all(found.get(name) in _ABSENT for name in one_of):
             return None
         for what in told:
             report(*what)
@@ -60,28 +82,29 @@ class TypedReader:
             return
         self._known, self._in_vain = known, 0
         if self._shape.closed:
-            self._decode = _nothing
+            self._decode = self._convert = _nothing
             return
         made, self._fill = self._shape.compiled()
         self._decode = msgspec.json.Decoder(made).decode
+        self._convert = partial(msgspec.convert, type=made)
 
 
-def _nothing(_body: bytes) -> msgspec.Struct:
+def _nothing(_answer: object) -> msgspec.Struct:
     raise ProtocolError("is left to the plan")
 
 
-def typed_reader(response: Descriptor, codecs: Codecs) -> TypedReader | None:
-    """A reader of a read's answers; None where each answer has to be looked at first, since it
-    might tell of an error or an order.
-    """
+def typed_reader(response: Descriptor, codecs: Codecs, *, reads: bool) -> TypedReader | None:
+    """A reader of an RPC's answers; None where the plan has to read all of them."""
     shape = shape_of(response, codecs, top=True)
     plain = shape.plan.readers.keys() <= shape.members.keys() | ECHOES
-    if shape.closed or not plain or not tells_no_error(shape.members):
+    if shape.closed or not plain:
         return None
+    return TypedReader(shape, judged=not reads or _may_tell_of_an_error(shape))
+
+
+def _may_tell_of_an_error(shape: Shape) -> bool:
     objects = (m.inside for m in shape.members.values() if m.inside is not None and not m.many)
-    if not all(_is_no_error(each) for each in objects):
-        return None
-    return TypedReader(shape)
+    return not tells_no_error(shape.members) or not all(map(_is_no_error, objects))
 
 
 def _is_no_error(shape: Shape) -> bool:

@@ -167,7 +167,8 @@ def shape_of(
         member = _member(fd, codecs, (*around, descriptor.full_name))
         if member is not None:
             members[codec.json_key(fd)] = member
-    closed = bool(plan.whole_body or plan.required_one_of)
+    # Which of several fields is there, the reader of a whole answer looks at (typed.py).
+    closed = bool(plan.whole_body or (plan.required_one_of and not top))
     return Shape(plan, members, top, closed)
 
 

@@ -29,10 +29,11 @@ from tests.unit.upstream.test_error_in_success import ERRORS, PLACED
 
 CODECS = Codecs()
 CATALOG = load_catalog()
-TYPED = [b for b in CATALOG if b.typed is not None]
+TYPED = [b for b in CATALOG if b.typed is not None and not b.typed.judged]
+JUDGED = [b for b in CATALOG if b.typed is not None and b.typed.judged]
 few = settings(max_examples=5, deadline=None)
 every_read = pytest.mark.parametrize(
-    "descriptor", [b.descriptor.output_type for b in TYPED], ids=lambda d: d.name
+    "descriptor", [b.descriptor.output_type for b in (*TYPED, *JUDGED)], ids=lambda d: d.name
 )
 every_answer = pytest.mark.parametrize("descriptor", RESPONSES, ids=lambda d: d.name)
 
@@ -44,7 +45,8 @@ def reader_of(descriptor):
 def fresh(rpc):
     """A binding that has seen no answer yet."""
     binding = CATALOG[rpc]
-    return replace(binding, typed=typed_reader(binding.descriptor.output_type, CODECS))
+    answer = binding.descriptor.output_type
+    return replace(binding, typed=typed_reader(answer, CODECS, reads=binding.reads))
 
 
 def by_plan(descriptor, value, read=None):
@@ -59,8 +61,11 @@ def by_plan(descriptor, value, read=None):
 
 def fast(reader, descriptor, value):
     """As by_plan; "plan" where it is left to the plan."""
-    reported = []
-    found = reader.read(msgspec.json.encode(value), lambda *what: reported.append(what))
+    reported, again = [], []
+    body = msgspec.json.encode(value)
+    found = reader.read(body, lambda *what: reported.append(what))
+    taken = reader.take(strict_json.loads(body), lambda *what: again.append(what))
+    assert (taken, again) == (found, reported)
     if found is None:
         return "plan"
     return GetMessageClass(descriptor)(**found), sorted(reported)
@@ -190,8 +195,22 @@ def test_errors_and_orders_in_a_success_are_seen(binding):
 
 
 @pytest.mark.parametrize("rpc", ["VaultService/CreateVault", "OrderService/UpdateOrder"])
-def test_no_answer_that_may_tell_of_an_order_goes_the_fast_way(rpc):
-    assert typed_reader(CATALOG[rpc].descriptor.output_type, CODECS) is None
+def test_an_answer_that_may_tell_of_an_order_is_looked_at_first(rpc):
+    binding, good = fresh(rpc), least(CATALOG[rpc].descriptor.output_type)
+    assert binding.response(good) == binding.response(good)
+    assert binding.fast_response(msgspec.json.encode(good)) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"vault": None}, {"orders": None}, {"orders": []}, {"vault": VAULT}, {"vault": {}}],
+    ids=str,
+)
+def test_both_ways_want_one_of_several_fields(answer):
+    descriptor = CATALOG["VaultService/CreateVault"].descriptor.output_type
+    reader = typed_reader(descriptor, CODECS, reads=False)
+    for each in ({"vault": VAULT}, answer, answer):
+        agree(reader, descriptor, each)
 
 
 def test_most_reads_go_the_fast_way():
