@@ -27,7 +27,9 @@ _RETRY: Final[Mapping[str, Any]] = {
     "initialBackoff": "0.2s",
     "maxBackoff": "5s",
     "backoffMultiplier": 3,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED is also what gRPC says of calls that reach a server as it begins to stop. What the
+    # caller cancels is not repeated.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 _THROTTLING: Final[Mapping[str, Any]] = {"maxTokens": 10, "tokenRatio": 0.1}
 

@@ -6,6 +6,7 @@ From the outside to the inside:
     audited     its records, and of a change one before it is made
     answered    errors become statuses; anything unexpected becomes INTERNAL with an error id and no
                 text
+    let in      at once, but for a moment while the process begins to end
     identified  who calls, and for which project
     in turn     there is room for the call, which is held until it ends; a stream, until it begins
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
@@ -79,12 +80,14 @@ def served(
 
     async def serve(_requests: object, context: Context) -> bytes | None:
         call = Call(binding, context.time_remaining(), serving.current.snapshot)
-        serving.in_flight.begin()
+        serving.in_flight.begin(call)
         serving.meter.started(call, context)
         logging = _logged_as(call)
         trail = audited(call, serving.recorder, context)
         try:
             _named(call, context)
+            if serving.in_flight.held:
+                await serving.in_flight.let_in()
             await identified(call, context)
             serving.recorder.audit.guard(reads=binding.reads)
             if waits and not room.take(call):
@@ -106,7 +109,7 @@ def served(
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return call.response.SerializeToString() if call.response is not None else None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes a status
-            await _failed(call, context, error)
+            await _failed(call, context, serving.in_flight.why(error))
         finally:
             room.leave(call)
             if trail is not None:

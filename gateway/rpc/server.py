@@ -27,6 +27,10 @@ Half of that, since the way may bring two pings close together.
 """
 _STREAMS_S: Final = 2.0
 """What streams get to be ended in order, before new calls are refused."""
+_QUIET_S: Final = 0.02
+"""For how long no call comes where all callers wait."""
+_HELD_S: Final = 0.3
+"""How long calls are held at most."""
 _READ_S: Final = 5.0
 """What callers get to read the last answers once all calls are carried out."""
 _LAST_WORDS_S: Final = 0.5
@@ -105,19 +109,23 @@ class Servers:
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
         await end_streams(min(grace_s, _STREAMS_S))
-        timer = asyncio.get_running_loop().call_later(
-            max(grace_s / 2, grace_s - _LAST_WORDS_S), release
-        )
+        loop, release_s = asyncio.get_running_loop(), max(grace_s / 2, grace_s - _LAST_WORDS_S)
+        timers = [
+            loop.call_later(release_s, release),
+            # What has nothing to do with the cloud, such as a request that does not arrive.
+            loop.call_later((release_s + grace_s) / 2, self.in_flight.refuse),
+        ]
         try:
             await self.stop(grace_s)
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
 
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls and cuts the rest after the grace, or once all are carried out and what
         is left is not read.
         """
-        stopped = asyncio.create_task(self._services.stop(grace_s))
+        stopped = await self._stopping(grace_s)
         unread = asyncio.create_task(self._only_unread())
         await asyncio.wait({stopped, unread}, return_when=asyncio.FIRST_COMPLETED)
         unread.cancel()
@@ -126,6 +134,21 @@ class Servers:
         await stopped
         self.health.end()
         await asyncio.to_thread(self._health_server.stop(0).wait)
+
+    async def _stopping(self, grace_s: float) -> "asyncio.Task[None]":
+        """Has callers told to go elsewhere, before they are answered.
+
+        Calls that gRPC has taken and not handed over by then end without a word (CANCELLED). So
+        all that come are held until it has handed over what it has: who waits for an answer makes
+        no further call meanwhile.
+        """
+        with self.in_flight.holding():
+            if grace_s:
+                await self.in_flight.quiet(_QUIET_S, _HELD_S)
+            stopped = asyncio.create_task(self._services.stop(grace_s))
+            # It does so as soon as it runs.
+            await asyncio.sleep(0)
+        return stopped
 
     async def _only_unread(self) -> None:
         """Returns once all calls are carried out, and their callers have had time to read."""

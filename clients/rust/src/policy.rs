@@ -96,6 +96,7 @@ fn codes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Code>, D::Error> {
     let names = Vec::<String>::deserialize(from)?;
     let known = |name: &String| match name.as_str() {
         "UNAVAILABLE" => Ok(Code::Unavailable),
+        "CANCELLED" => Ok(Code::Cancelled),
         _ => Err(de::Error::custom(format!("no code that is repeated: {name}"))),
     };
     names.iter().map(known).collect()
