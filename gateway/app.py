@@ -269,7 +269,13 @@ def _servers(
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
     forward = Forward(
-        way.catalog, way.client, quota.changes, watched.enricher, watched.hub, queried(way.catalog)
+        way.catalog,
+        way.client,
+        quota.changes,
+        quota.dry_run,
+        watched.enricher,
+        watched.hub,
+        queried(way.catalog),
     )
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
     upstream = config.upstream.transport.max_connections * len(config.upstream.regions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gateway.changes.dry_run import DryRun
 from gateway.changes.freed import Freed
 from gateway.changes.guards import Guards
 from gateway.changes.ledger import Ledger
@@ -65,6 +66,14 @@ class Quota:
         self.outcomes = self._outcome_search()
         self.recovery = self._recovery()
         self.changes = self._runner(Room(store.operations, self._reader, client, on_mark_removal))
+        self.dry_run = DryRun(
+            self.pricer,
+            self.changes.planner,
+            self.changes.guards,
+            client,
+            self._reader,
+            self._clock,
+        )
 
     def _recounting(self) -> Recounter:
         settings = self._config.quota

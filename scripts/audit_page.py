@@ -117,6 +117,9 @@ def _calls() -> Mapping[Event, Activity]:
         ),
         events.CHANGE_INTENDED: change(request=request),
         events.CHANGE_ENDED: change(code=0, duration_ms=54, upstream=_DELETED, fate="DONE"),
+        events.CHANGE_VALIDATED: change(
+            request=request | {"validate_only": True}, code=0, duration_ms=61, validate_only=True
+        ),
         events.STREAM_STARTED: watch(stream=Stream(messages=0)),
         events.STREAM_PROGRESSED: watch(stream=Stream(messages=120)),
         events.STREAM_ENDED: watch(code=0, duration_ms=3_000_000, stream=Stream(messages=260)),

@@ -145,6 +145,7 @@ class Activity(msgspec.Struct, frozen=True):
     stream: ocsf.Stream | None = None
     left_out: ocsf.LeftOut | None = None
     losses: tuple[Loss, ...] = ()
+    validate_only: bool = False
 
     def body(self, event: Event) -> bytes:
         """The record as JSON, without what the chain adds."""
@@ -158,7 +159,8 @@ class Activity(msgspec.Struct, frozen=True):
 
     def record(self, event: Event) -> ocsf.Record:
         declared, caller = self.declared, self.caller
-        number, name, type_uid = ocsf.activity(declared.kind)
+        # What only asks what a change would do is a read.
+        number, name, type_uid = ocsf.activity("read" if self.validate_only else declared.kind)
         return ocsf.Record(
             activity_id=number,
             activity_name=name,
@@ -223,6 +225,7 @@ class Activity(msgspec.Struct, frozen=True):
             request_id=self.request_id,
             trace_id=self.trace_id,
             replayed=self.replayed,
+            validate_only=self.validate_only,
             quota=self.quota,
             fate=self.fate,
             upstream=self._upstream(),

@@ -109,6 +109,12 @@ MARK_REMOVED: Final = Event(
     "The gateway takes its own tag, which shows by which change a vault was made, off the vault:"
     " its caller needs the place.",
 )
+CHANGE_VALIDATED: Final = Event(
+    "CBG205",
+    "CHANGE_VALIDATED",
+    Stage.OUTCOME,
+    "A call asked what a change would do (`validate_only`): nothing was changed.",
+)
 STREAM_STARTED: Final = Event(
     "CBG300", "STREAM_STARTED", Stage.STREAM_START, "A stream was opened."
 )
@@ -188,6 +194,7 @@ CATALOGUE: Final = (
     CHANGE_SETTLED,
     CHANGE_UNRESOLVED,
     MARK_REMOVED,
+    CHANGE_VALIDATED,
     STREAM_STARTED,
     STREAM_PROGRESSED,
     STREAM_ENDED,

@@ -78,6 +78,7 @@ class _Kind(Struct, frozen=True):
     event: str
     fate: str = ""
     replayed: bool = False
+    validate_only: bool = False
     task: _Task = _Task()
     skipped_resources: _LeftOut | None = None
     losses: tuple[_Lost, ...] = ()
@@ -309,6 +310,7 @@ def as_text(row: Row) -> str:
         response.get("error", ""),
         unmapped.get("fate", ""),
         "replayed" if unmapped.get("replayed") else "",
+        "validate_only" if unmapped.get("validate_only") else "",
         "caught up" if unmapped.get("task", {}).get("caught_up") else "",
         _left_out(unmapped.get("skipped_resources", {})),
         *(f"with {each['count']} {each['type']}s" for each in unmapped.get("losses", ())),

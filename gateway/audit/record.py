@@ -267,7 +267,8 @@ class Lost(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
 
-    `quota`: allowed or refused. `trace_id`: of the call's OpenTelemetry trace.
+    `quota`: allowed or refused. `trace_id`: of the call's OpenTelemetry trace. `validate_only`: the
+    call only asked what a change would do.
     """
 
     stage: str
@@ -277,6 +278,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     request_id: str = ""
     trace_id: str = ""
     replayed: bool = False
+    validate_only: bool = False
     quota: str = ""
     fate: str = ""
     upstream: Upstream | None = None

@@ -96,6 +96,8 @@ def _call(binding: Binding) -> Iterator[str]:
     yield f"  Permission   {binding.permission}"
     if binding.read_back:
         yield f"  Read back    {binding.read_back}"
+    if (losing := binding.traits.losing) is not None:
+        yield f"  Guard        {losing.guard}, of the tenant's guards: docs/changes.md"
     if binding.asynchronous:
         yield "  Asynchronous: the work goes on after the call has answered; see TaskService"
     if binding.for_administrators:

@@ -65,7 +65,9 @@ class ChangeEvents:
 
     def ended(self, call: Call) -> None:
         """Hears of the end of every call."""
-        if call.binding.reads or call.principal is None or call.outcome in _UNENDED:
+        if call.binding.reads or call.validates:
+            return
+        if call.principal is None or call.outcome in _UNENDED:
             return
         if not call.reason or call.reason in _NOT_REFUSED:
             return

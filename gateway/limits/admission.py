@@ -1,4 +1,6 @@
-"""Lets calls in: rates and concurrency slots, before a request is read."""
+"""Lets calls in: rates, and the slots of reads, before the request is read; the slots of a change
+after it, since one that is only validated takes none.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,22 +39,38 @@ class Admission:
     renewals: SlotRenewals
 
     async def enter(self, scope: Scope, binding: Binding, holder: str) -> Entry:
-        """Lets a call in, which leaves its slots at its end.
+        """Lets a call in, which leaves its slots at its end; a change takes them later.
 
-        Raises RATE_LIMIT, CONCURRENCY_LIMIT or QUOTA_STORE_DOWN.
+        Raises RATE_LIMIT, CONCURRENCY_LIMIT, STREAM_LIMIT or QUOTA_STORE_DOWN.
         """
         limits = self.overrides.limits
         calls = method_class(binding)
-        rates, slots = limits.rates(scope, calls), limits.slots(scope, binding)
+        rates = limits.rates(scope, calls)
+        slots = limits.slots(scope, binding) if binding.reads else []
         try:
             trailers = await self._take(rates, COST[calls]) if rates else {}
             if slots:
                 await self._occupy(slots, holder)
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
+        return Entry(trailers, self._held(slots, holder))
+
+    async def enter_change(self, scope: Scope, binding: Binding, holder: str) -> ConcurrencySlots:
+        """The slots of a change that is to be made.
+
+        Raises CONCURRENCY_LIMIT or QUOTA_STORE_DOWN.
+        """
+        slots = self.overrides.limits.slots(scope, binding)
+        if slots:
+            try:
+                await self._occupy(slots, holder)
+            except StoreDown:
+                raise refusals.store_down("The store of rates does not answer.") from None
+        return self._held(slots, holder)
+
+    def _held(self, slots: Sequence[Applied], holder: str) -> ConcurrencySlots:
         lasting = [a.key() for a in slots if a.limit.metric is Metric.CONCURRENT_RESTORES]
-        held = ConcurrencySlots(self.renewals, holder, [a.key() for a in slots], lasting)
-        return Entry(trailers, held)
+        return ConcurrencySlots(self.renewals, holder, [a.key() for a in slots], lasting)
 
     async def _take(self, rates: Sequence[Applied], cost: int) -> dict[str, str]:
         taken = await self.rates.take([applied.bucket(cost) for applied in rates])

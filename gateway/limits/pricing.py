@@ -12,7 +12,7 @@ from gateway.limits import deltas, refusals
 from gateway.limits.limits import Applied, Kind, Limits, Scope
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.recount import Recounter
-from gateway.state import Charge, Counters
+from gateway.state import Charge, Counters, Usage
 from gateway.upstream.amounts import Metric, ResourceDelta
 from gateway.upstream.declaration import Binding
 from gateway.upstream.reader import UpstreamReader
@@ -37,6 +37,17 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a change would ask for. `usage`: of the counters that it would charge or give back to.
+    `given_back`: counter, amount (negative) and limit.
+    """
+
+    by_limit: Sequence[tuple[Charge, Applied]]
+    given_back: Sequence[tuple[str, int, Applied]]
+    usage: Mapping[str, Usage]
+
+
+@dataclass(frozen=True, slots=True)
 class Pricer:
     """One per process."""
 
@@ -55,10 +66,8 @@ class Pricer:
         growth; StoreDown.
         """
         limits = self.overrides.limits
-        if deltas.expands_itself(binding, request):
-            capped = refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
-            if capped:
-                raise refusals.grows_alone(capped[0])
+        if capped := self.uncapped(binding, request, scope):
+            raise refusals.grows_alone(capped[0])
         current, fence = await self._current(binding, request, scope, limits)
         wanted = deltas.deltas(binding, request, current)
         by_limit = deltas.priced(wanted, limits, scope, self.clock.time())
@@ -72,6 +81,36 @@ class Pricer:
             fence=fence,
             life=life,
         )
+
+    async def asked(
+        self, binding: Binding, request: Message, scope: Scope, deadline: Deadline
+    ) -> Asked:
+        """As `price`, of a change that is not made: nothing is noted."""
+        limits = self.overrides.limits
+        read = deltas.read_first(binding, limits, scope)
+        current = (
+            await self.reader.read(read.request(request), read.response, scope.project)
+            if read
+            else None
+        )
+        wanted = deltas.deltas(binding, request, current)
+        by_limit = deltas.priced(wanted, limits, scope, self.clock.time())
+        await self.counted(wanted, by_limit, scope.project, deadline)
+        given = [
+            (applied.key(), demand.amount, applied)
+            for demand in wanted
+            if demand.amount < 0
+            for applied in limits.applied(demand.metric, scope)
+        ]
+        keys = [charge.key for charge, _ in by_limit] + [key for key, _, _ in given]
+        return Asked(by_limit, given, await self.counters.usage(keys))
+
+    def uncapped(self, binding: Binding, request: Message, scope: Scope) -> list[Applied]:
+        """The limits on capacity that could not hold, since the vault would grow by itself."""
+        if not deltas.expands_itself(binding, request):
+            return []
+        capacity = self.overrides.limits.applied(Metric.CAPACITY_GIB, scope)
+        return refusals.enforced(capacity, Kind.STOCK)
 
     async def _current(
         self, binding: Binding, request: Message, scope: Scope, limits: Limits

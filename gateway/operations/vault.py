@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
+from gateway.operations.prices import of_new, of_none, of_resized
 from gateway.operations.reads import VAULT
 from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
@@ -62,6 +63,7 @@ def _made(response: Callable[[types_pb2.Vault], Fields]) -> Creation[types_pb2.V
 CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
     rpc="VaultService/CreateVault",
     deltas=_added,
+    price=of_new,
     expands=lambda request: request.vault.auto_expand,
     created_id=_created,
     creates=_made(lambda vault: {"vault": vault}),
@@ -71,6 +73,7 @@ CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVault
 ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
     rpc="VaultService/OrderVault",
     deltas=_added,
+    price=of_new,
     expands=lambda request: request.vault.auto_expand,
     created_id=lambda response: response.orders[0].resource_id if response.orders else "",
     creates=_made(
@@ -88,6 +91,7 @@ def _resized(request: vault_pb2.UpdateVaultRequest) -> Resize:
 UPDATE_VAULT: Final = Traits[vault_pb2.UpdateVaultRequest, vault_pb2.UpdateVaultResponse](
     rpc="VaultService/UpdateVault",
     deltas=grown(_resized),
+    price=of_resized(_resized),
     read_first=size_first(_resized),
     resize=_resized,
     expands=lambda request: request.vault.auto_expand,
@@ -111,6 +115,7 @@ _DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest, vault_pb2.GetVa
 DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVaultResponse](
     rpc="VaultService/DeleteVault",
     deltas=_removed,
+    price=of_none,
     read_first=ReadFirst(
         shown_by=_DELETED_VAULT, metrics=frozenset({Metric.VAULTS, Metric.CAPACITY_GIB})
     ),

@@ -8,7 +8,7 @@ settled     where the change's end came after that of its call
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -31,6 +31,7 @@ from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
+from gateway.rpc.intended import Intended
 from gateway.rpc.peer import Network, Peer, peer_of
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding
@@ -87,16 +88,22 @@ def audited(call: Call, recorder: Recorder, context: Context) -> "Trail | None":
     return trail
 
 
-def local_change(handler: Handler) -> Handler:
-    """A change of the gateway's own state leaves the records that a change at CBR does."""
+def local_change(handler: Callable[[Call, Message], Awaitable[Intended]]) -> Handler:
+    """A change of the gateway's own state leaves the records that a change at CBR does, and one
+    that is only validated is not made.
+    """
 
     async def changing(call: Call, request: Message) -> Message:
-        result, response = ChangeResult.NOTHING, None
+        intended = await handler(call, request)
+        if call.validates:
+            return intended.told()
+        response: Message = intended.response
+        result = ChangeResult.NOTHING
         try:
             for observer in call.observers:
                 await observer.on_send()
             result = ChangeResult.UNKNOWN
-            response = await handler(call, request)
+            await intended.act()
             result = ChangeResult.DONE
         except GatewayError as error:
             if error.code != code_pb2.UNAVAILABLE:
@@ -104,7 +111,8 @@ def local_change(handler: Handler) -> Handler:
             raise
         finally:
             for observer in call.observers:
-                await observer.on_end(result, response, call.upstream)
+                done = response if result is ChangeResult.DONE else None
+                await observer.on_end(result, done, call.upstream)
         return response
 
     return changing
@@ -195,6 +203,8 @@ class Trail:
         call = self.call
         if call.messages is not None:
             return events.STREAM_ENDED
+        if call.validates and call.outcome == _OK:
+            return events.CHANGE_VALIDATED
         if self.intended or (call.outcome == _OK and not call.binding.reads):
             return events.CHANGE_ENDED
         nothing_done = call.outcome not in {_OK, _CANCELLED} and not call.upstream.attempts
@@ -252,6 +262,7 @@ class Trail:
             stream=Stream(messages=call.messages) if call.messages is not None else None,
             left_out=_left_out(call.response),
             losses=tuple(call.losses),
+            validate_only=call.validates,
             fate=self.result or (PENDING if self.intended and code is not None else ""),
         )
 

@@ -58,6 +58,8 @@ class Call:
     """Of the error that it ended with."""
     upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
     request: Message | None = None
+    validates: bool = False
+    """It only asks what a change would do (`validate_only`)."""
     response: Message | None = None
     messages: int | None = None
     """How many were written, where the answer is a stream that was opened."""

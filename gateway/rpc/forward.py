@@ -5,13 +5,15 @@ ledger.
 from dataclasses import dataclass
 from functools import partial
 
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import types_pb2, vault_pb2
 from google.protobuf.message import Message
 
 from gateway.changes import unmarked, views
 from gateway.changes.change import Answer, Change
+from gateway.changes.dry_run import DryRun
 from gateway.changes.runner import ChangeRunner
 from gateway.query.query import query_of
+from gateway.rpc import validation
 from gateway.rpc.call import Call
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
@@ -28,6 +30,7 @@ class Forward:
     catalog: Catalog
     client: Client
     changes: ChangeRunner
+    dry_run: DryRun
     enricher: TaskEnricher
     hub: Hub
     queried: frozenset[str]
@@ -71,6 +74,8 @@ class Forward:
             losses=call.losses,
             instead=partial(self._nothing, call, request, account) if nothing_left else None,
         )
+        if call.validates:
+            return await self._validated(call, change)
         try:
             answer = await self.changes.run(change)
         finally:
@@ -117,3 +122,15 @@ class Forward:
         )
         call.upstream = reply.upstream
         return Answer(views.answer_to(request, call.binding.response_type()), reply.upstream)
+
+    async def _validated(self, call: Call, change: Change) -> Message:
+        """What the change would do, and what of its request CBR may not take."""
+        told = types_pb2.ValidationResult()
+        if change.instead is not None:
+            await change.instead()
+        else:
+            told = await self.dry_run.validate(change)
+        for each in validation.warnings(call.binding, change.request):
+            told.warnings.append(f"{each.subject}: {each.description}")
+        response: Message = call.binding.response_type(validation=told)
+        return response

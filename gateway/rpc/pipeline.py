@@ -10,7 +10,7 @@ From the outside to the inside:
     identified  who calls, and for which project
     in turn     there is room for the call, which is held until it ends; a stream, until it begins
     admitted    within the limits of rate and concurrency; the slots taken are held until the call
-                ends
+                ends. A change takes them once its request is read, unless it is only validated
     read        its request, which has so much time to arrive
 
 Around all of them the call is counted and traced, whatever its end. One function has all of
@@ -93,19 +93,21 @@ def served(
             if waits and not room.take(call):
                 await room.wait(call, cost)
             entry = await serving.admission.enter(call.quota_scope, binding, call.id)
+            call.slots = entry.slots
             try:
-                call.slots = entry.slots
                 call.trailers.update(entry.trailers)
                 call.request = parse(binding, await serving.arrivals.read(context))
                 if lasts:
                     room.leave(call)
+                if not binding.reads:
+                    await _entered(call, serving.admission)
                 if opened is None:
                     call.response = await handle(call, call.request)
                 else:
                     await handle(call, call.request, opened(call, context))
             finally:
-                if entry.slots.taken:
-                    await entry.slots.leave()
+                if call.slots.taken:
+                    await call.slots.leave()
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return call.response.SerializeToString() if call.response is not None else None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes a status
@@ -120,6 +122,16 @@ def served(
             serving.in_flight.end()
 
     return serve
+
+
+async def _entered(call: Call, admission: Admission) -> None:
+    """Takes the slots of a change that is to be made."""
+    request: Any = call.request
+    call.validates = request.validate_only
+    if call.validates:
+        call.log_fields["validate_only"] = True
+    else:
+        call.slots = await admission.enter_change(call.quota_scope, call.binding, call.id)
 
 
 def _logged_as(call: Call) -> Token[Mapping[str, object] | None]:

@@ -97,6 +97,22 @@ class ChangeTasks:
             raise
         return Reply(message, call.facts())
 
+    async def prepared(
+        self, binding: Binding, request: Message, account: Account, time_left_s: float | None
+    ) -> HttpRequest:
+        """What a change would send, made ready as for sending, once all that it names was seen.
+
+        Raises GatewayError.
+        """
+        now = self._factory.clock.monotonic()
+        end_by = Deadline.begin(now, time_left_s, MUTATION_CAP_S)
+        call = self._call(binding, request, account, end_by)
+        with self._waits.begin(lambda: shutting_down(call)):
+            await self._ownership.check(binding, call.message, account, end_by, exists=True)
+            if replaced.asks(call.message):
+                call.request = await self._completed(call, account, end_by)
+        return call.request
+
     def _call(
         self, binding: Binding, request: Message, account: Account, end_by: Deadline
     ) -> UpstreamCall:

@@ -44,6 +44,7 @@ class Client:
         self._reads = Reads(factory, ownership, tokens, self._waits)
         self.read = self._reads.read
         self.change = self._changes.change
+        self.prepared = self._changes.prepared
         self.remote_clock = factory.remote_clock
         self.times = factory.times
 

@@ -32,6 +32,8 @@ GATEWAY_FIELDS: Final = frozenset(
     {
         *(
             "request_id",
+            "validate_only",
+            "validation",
             "force",
             "page_size",
             "page_token",

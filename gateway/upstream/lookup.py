@@ -108,11 +108,15 @@ class Lookup:
         # Enterprise projects span projects, and a backup that another project shares is shown here,
         # too.
         return found is not None and (
-            found.backup.project_id,
-            found.backup.enterprise_project_id,
-        ) == (
-            self.account.project_id,
-            self.account.enterprise_project_id,
+            not self.account.enterprise_project_id
+            or (
+                found.backup.project_id,
+                found.backup.enterprise_project_id,
+            )
+            == (
+                self.account.project_id,
+                self.account.enterprise_project_id,
+            )
         )
 
     async def checkpoint(self, each: Id) -> bool:
@@ -126,8 +130,9 @@ class Lookup:
         found = await self._get(
             policy_pb2.GetPolicyRequest(policy_id=each.value), policy_pb2.GetPolicyResponse
         )
-        return found is not None and found.policy.name.startswith(
-            POLICY_MARK.format(self.account.enterprise_project_id)
+        own = self.account.enterprise_project_id
+        return found is not None and (
+            not own or found.policy.name.startswith(POLICY_MARK.format(own))
         )
 
     async def _vault(self, vault_id: str, account: Account) -> bool:

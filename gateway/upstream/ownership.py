@@ -32,6 +32,16 @@ _UNKNOWABLE: Final = frozenset(
     {options_pb2.REFERS_AGENT, options_pb2.REFERS_ORGANIZATION_POLICY, options_pb2.REFERS_ORDER}
 )
 """CBR does not tell which enterprise project these belong to."""
+_SHOWN_ALONE: Final = frozenset(
+    {
+        options_pb2.REFERS_VAULT,
+        options_pb2.REFERS_DESTINATION_VAULT,
+        options_pb2.REFERS_BACKUP,
+        options_pb2.REFERS_CHECKPOINT,
+        options_pb2.REFERS_POLICY,
+    }
+)
+"""What a read of its own shows, whoever it belongs to."""
 _EVERYWHERE: Final = "all_granted_eps"
 
 
@@ -60,13 +70,20 @@ class Ownership:
         return _stamped(binding, request, account)
 
     async def check(
-        self, binding: Binding, request: Message, account: Account, deadline: Deadline
+        self,
+        binding: Binding,
+        request: Message,
+        account: Account,
+        deadline: Deadline,
+        *,
+        exists: bool = False,
     ) -> None:
         """Looks up what the request names.
 
         Raises one of the NOT_FOUND reasons, the same for what is foreign and what does not exist.
+        `exists`: also where it can be nobody else's.
         """
-        if not account.some_shared:
+        if not account.some_shared and not exists:
             return
         shared = bool(account.enterprise_project_id)
         wanted: dict[int, list[Id]] = {}
@@ -75,6 +92,8 @@ class Ownership:
             known = (
                 field.refers in KNOWN
                 if shared
+                else field.refers in _SHOWN_ALONE
+                if exists
                 else field.refers == options_pb2.REFERS_DESTINATION_VAULT
             )
             if known and (field.in_path or not binding.paging):
@@ -83,7 +102,7 @@ class Ownership:
         for refers, ids in sorted(wanted.items()):
             own = await lookup.own(refers, ids)
             if foreign := next((each for each in ids if each.value not in own), None):
-                raise _missing(refers, foreign)
+                raise missing(refers, foreign)
 
     def sieve(
         self, binding: Binding, account: Account, keep: Callable[[Any], bool] | None
@@ -162,7 +181,8 @@ def _shared(what: str) -> GatewayError:
     return GatewayError(errors_pb2.ERROR_REASON_PROJECT_SHARED, text)
 
 
-def _missing(refers: int, each: Id) -> GatewayError:
+def missing(refers: int, each: Id) -> GatewayError:
+    """One of the NOT_FOUND reasons, for what an id names."""
     kind = KNOWN[refers]
     reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{kind.upper()}_NOT_FOUND")
     return GatewayError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
-from cbrgateway.v1 import options_pb2
+from cbrgateway.v1 import options_pb2, types_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
@@ -124,6 +124,18 @@ def _request_id(d: Declaration) -> Iterator[str]:
     harmless = d.calls_nothing and d.level == MethodOptions.IDEMPOTENT
     if d.present and not d.reads and not has and not harmless:
         yield "changes something and needs the field request_id"
+
+
+def _validate_only(d: Declaration) -> Iterator[str]:
+    if d.reads or not d.present:
+        return
+    asks = d.request.fields_by_name.get("validate_only")
+    tells = d.method.output_type.fields_by_name.get("validation")
+    if asks is None or asks.type != FieldDescriptor.TYPE_BOOL:
+        yield "changes something and needs the request field bool validate_only"
+    told = tells.message_type if tells is not None else None
+    if told is None or told.full_name != types_pb2.ValidationResult.DESCRIPTOR.full_name:
+        yield "changes something and needs the response field ValidationResult validation"
 
 
 def _lists(d: Declaration) -> Iterator[str]:
@@ -283,6 +295,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _plain,
     _query,
     _request_id,
+    _validate_only,
     _lists,
     queries,
     _promised,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -137,6 +138,7 @@ class Traits(Generic[Request, Response]):
     shares      with whom a backup is shared
     expands     whether the vault would grow by itself, so that no limit on capacity could hold
     created_id  from the response to the id of what was created
+    price       from the request and its vault as it is now (None: not shown) to by what it costs
     losing      what it destroys beside the object that it names
     gone        the read that no longer shows an object once the change has deleted it
     read_back   from what was read after the change to its response; None: the change is not in
@@ -168,6 +170,7 @@ class Traits(Generic[Request, Response]):
     shares: Callable[[Request], Sharing] | None = None
     expands: Callable[[Request], bool] | None = None
     created_id: Callable[[Response], str] | None = None
+    price: Callable[[Request, types_pb2.Vault | None], types_pb2.PriceClass] | None = None
     losing: AnyLosing | None = None
     gone: ObjectRead[Request, Any] | None = None
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None

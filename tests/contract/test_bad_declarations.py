@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from cbrgateway.v1 import options_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodOptions
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2
 from grpc_tools import protoc
@@ -22,6 +23,11 @@ from gateway.upstream.catalog import DeclarationError, compile_catalog
 ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).with_name("bad")
 FILES = sorted(BAD.glob("*.proto"))
+UNVALIDATED = "validate_only_missing.proto"
+VALIDATION = FileDescriptorProto(
+    name="validation.proto", package="cbrgateway.v1", message_type=[{"name": "ValidationResult"}]
+)
+"""Stands for types.proto, which needs files that are not installed with protoc."""
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +48,35 @@ def pool(tmp_path_factory):
     ]
     assert protoc.main(["protoc", *arguments]) == 0
     pool = DescriptorPool()
+    pool.Add(VALIDATION)
     for file in FileDescriptorSet.FromString(out.read_bytes()).file:
         for method in (method for service in file.service for method in service.method):
             # As much as every change needs.
             if method.options.idempotency_level != MethodOptions.NO_SIDE_EFFECTS:
                 _declared(method).untraceable = True
+                if file.name != UNVALIDATED:
+                    _validated(file, method)
         pool.Add(file)
     return pool
+
+
+def _validated(file, method):
+    """Gives a change what it needs to be only validated, unless it has it."""
+    messages = {f".{file.package}.{each.name}": each for each in file.message_type}
+    request, response = messages[method.input_type], messages[method.output_type]
+    if "validate_only" not in {field.name for field in request.field}:
+        request.field.add(
+            name="validate_only", number=101, type=Field.TYPE_BOOL, label=Field.LABEL_OPTIONAL
+        )
+        response.field.add(
+            name="validation",
+            number=102,
+            type=Field.TYPE_MESSAGE,
+            type_name=".cbrgateway.v1.ValidationResult",
+            label=Field.LABEL_OPTIONAL,
+        )
+    if VALIDATION.name not in file.dependency:
+        file.dependency.append(VALIDATION.name)
 
 
 def _declared(method):

@@ -18,8 +18,7 @@ from gateway.changes.record import undecided
 from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
-from gateway.limits import deltas, refusals
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Limit
 from gateway.limits.pricing import Pricer
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
@@ -27,9 +26,9 @@ from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
 from gateway.rpc.handlers.usages import Usages, administers, shown, usage_of
+from gateway.rpc.intended import Intended
 from gateway.state import OPEN, Charge, OperationStore, OperationView, State, Usage
 from gateway.state.parts import in_parts
-from gateway.upstream.amounts import Metric
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.paging import plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
@@ -123,27 +122,15 @@ class QuotaHandlers:
         assert field is not None
         change: Message = getattr(request, field)
         scope, reader = call.quota_scope, self.pricer.reader
-        binding, limits = reader.catalog.asked_by(change), self.pricer.overrides.limits
+        binding = reader.catalog.asked_by(change)
         call.snapshot.accounts[scope.project].flavor.check(binding)
-        read = deltas.read_first(binding, limits, scope)
-        current = (
-            await reader.read(read.request(change), read.response, scope.project) if read else None
-        )
-        wanted = deltas.deltas(binding, change, current)
-        priced = deltas.priced(wanted, limits, scope, self.clock.time())
-        await self.pricer.counted(
-            wanted,
-            priced,
-            scope.project,
-            Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S),
-        )
-        found = await self.pricer.counters.usage([charge.key for charge, _ in priced])
+        deadline = Deadline.begin(self.clock.monotonic(), call.time_left_s, READ_CAP_S)
+        asked = await self.pricer.asked(binding, change, scope, deadline)
         verdicts = [
-            _verdict(call, charge, applied, found[charge.key]) for charge, applied in priced
+            _verdict(call, charge, applied, asked.usage[charge.key])
+            for charge, applied in asked.by_limit
         ]
-        expands = deltas.expands_itself(binding, change) and bool(
-            refusals.enforced(limits.applied(Metric.CAPACITY_GIB, scope), Kind.STOCK)
-        )
+        expands = bool(self.pricer.uncapped(binding, change, scope))
         return quota_pb2.CheckQuotaResponse(
             allowed=not expands and all(v.allowed for v in verdicts),
             verdicts=verdicts,
@@ -167,26 +154,30 @@ class QuotaHandlers:
                 yield op.position, _reservation(op)
 
     @handles(quota_pb2.SetLimitRequest)
-    async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Message:
+    async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Intended:
         limit = _entry(request.limit).limit()
-        await self.pricer.overrides.put(limit)
-        return quota_pb2.SetLimitResponse(limit=shown(limit, set_while_running=True))
+        return Intended(
+            quota_pb2.SetLimitResponse(limit=shown(limit, set_while_running=True)),
+            lambda: self.pricer.overrides.put(limit),
+        )
 
     @handles(quota_pb2.DeleteLimitRequest)
-    async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Message:
-        if not await self.pricer.overrides.delete(request.name):
+    async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Intended:
+        overrides = self.pricer.overrides
+        await overrides.refresh()
+        if request.name not in overrides.set_while_running:
             raise _not_found(
                 "limit",
                 request.name,
                 "SetLimit has set no limit of this name; the configuration's own are changed"
                 " there.",
             )
-        return quota_pb2.DeleteLimitResponse()
+        return Intended(quota_pb2.DeleteLimitResponse(), lambda: overrides.delete(request.name))
 
     @handles(quota_pb2.ReleaseReservationRequest)
     async def release_reservation(
         self, _call: Call, request: quota_pb2.ReleaseReservationRequest
-    ) -> Message:
+    ) -> Intended:
         name = request.reservation_id
         op = await self.operations.get(name)
         if op is None or op.state not in OPEN:
@@ -203,8 +194,10 @@ class QuotaHandlers:
             raise GatewayError(
                 errors_pb2.ERROR_REASON_STATE_INVALID, text, resource=Resource("reservation", name)
             )
-        await self.outcomes.decided(op, carried_out=request.carried_out)
-        return quota_pb2.ReleaseReservationResponse()
+        return Intended(
+            quota_pb2.ReleaseReservationResponse(),
+            lambda: self.outcomes.decided(op, carried_out=request.carried_out),
+        )
 
 
 def _reservation(op: OperationView) -> quota_pb2.Reservation:

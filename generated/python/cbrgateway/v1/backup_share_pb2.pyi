@@ -95,12 +95,17 @@ class AddBackupMembersRequest(_message.Message):
     PROJECT_IDS_FIELD_NUMBER: _builtins.int
     DOMAINS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
+    """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
     """
     @_builtins.property
     def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -117,10 +122,11 @@ class AddBackupMembersRequest(_message.Message):
         project_ids: _abc.Iterable[_builtins.str] | None = ...,
         domains: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "domains", b"domains", "project_ids", b"project_ids", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "domains", b"domains", "project_ids", b"project_ids", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,21 +140,27 @@ class AddBackupMembersResponse(_message.Message):
 
     MEMBERS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """Number of the new shares. Unset: CBR did not tell."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
         """The new shares, in state PENDING."""
 
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
         *,
         members: _abc.Iterable[Global___Member] | None = ...,
         count: _builtins.int | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count", "members", b"members", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
@@ -167,6 +179,7 @@ class UpdateBackupMemberRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     VAULT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     member_id: _builtins.str
@@ -180,6 +193,10 @@ class UpdateBackupMemberRequest(_message.Message):
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     def __init__(
         self,
         *,
@@ -188,10 +205,11 @@ class UpdateBackupMemberRequest(_message.Message):
         status: _types_pb2.MemberStatus.ValueType = ...,
         vault_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "member_id", b"member_id", "request_id", b"request_id", "status", b"status", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "member_id", b"member_id", "request_id", b"request_id", "status", b"status", "validate_only", b"validate_only", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,18 +222,24 @@ class UpdateBackupMemberResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMBER_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member(self) -> Global___Member:
         """The share after the change."""
+
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
 
     def __init__(
         self,
         *,
         member: Global___Member | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -368,6 +392,7 @@ class DeleteBackupMemberRequest(_message.Message):
     BACKUP_ID_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     member_id: _builtins.str
@@ -377,16 +402,21 @@ class DeleteBackupMemberRequest(_message.Message):
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     def __init__(
         self,
         *,
         backup_id: _builtins.str = ...,
         member_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "member_id", b"member_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "member_id", b"member_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,16 +424,23 @@ Global___DeleteBackupMemberRequest: _TypeAlias = DeleteBackupMemberRequest  # no
 
 @_typing.final
 class DeleteBackupMemberResponse(_message.Message):
-    """Response of DeleteBackupMember. Empty: CBR answers nothing."""
+    """Response of DeleteBackupMember. CBR itself answers nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
+        *,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

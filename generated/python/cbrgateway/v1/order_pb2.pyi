@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cbrgateway.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins
@@ -28,6 +29,7 @@ class ChangeOrderRequest(_message.Message):
     PROMOTION_INFO_FIELD_NUMBER: _builtins.int
     CLOUD_SERVICE_CONSOLE_URL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     """Id of the vault."""
     is_auto_pay: _builtins.bool
@@ -40,6 +42,10 @@ class ChangeOrderRequest(_message.Message):
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
+    """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
     """
     @_builtins.property
     def product_info(self) -> Global___OrderedProduct:
@@ -54,10 +60,11 @@ class ChangeOrderRequest(_message.Message):
         promotion_info: _builtins.str = ...,
         cloud_service_console_url: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_auto_pay", b"_is_auto_pay", "is_auto_pay", b"is_auto_pay", "product_info", b"product_info"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_auto_pay", b"_is_auto_pay", "cloud_service_console_url", b"cloud_service_console_url", "is_auto_pay", b"is_auto_pay", "product_info", b"product_info", "promotion_info", b"promotion_info", "request_id", b"request_id", "resource_id", b"resource_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_auto_pay", b"_is_auto_pay", "cloud_service_console_url", b"cloud_service_console_url", "is_auto_pay", b"is_auto_pay", "product_info", b"product_info", "promotion_info", b"promotion_info", "request_id", b"request_id", "resource_id", b"resource_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_auto_pay: _TypeAlias = _typing.Literal["is_auto_pay"]  # noqa: Y015
     _WhichOneofArgType__is_auto_pay: _TypeAlias = _typing.Literal["_is_auto_pay", b"_is_auto_pay"]  # noqa: Y015
@@ -108,16 +115,22 @@ class ChangeOrderResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order."""
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,6 +148,7 @@ class UpdateOrderRequest(_message.Message):
     PROMOTION_INFO_FIELD_NUMBER: _builtins.int
     CLOUD_SERVICE_CONSOLE_URL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order that the vault was bought with."""
     resource_id: _builtins.str
@@ -147,6 +161,10 @@ class UpdateOrderRequest(_message.Message):
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
+    """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
     """
     @_builtins.property
     def product_info(self) -> Global___UpdatedProduct:
@@ -161,10 +179,11 @@ class UpdateOrderRequest(_message.Message):
         promotion_info: _builtins.str = ...,
         cloud_service_console_url: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["product_info", b"product_info"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud_service_console_url", b"cloud_service_console_url", "order_id", b"order_id", "product_info", b"product_info", "promotion_info", b"promotion_info", "request_id", b"request_id", "resource_id", b"resource_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud_service_console_url", b"cloud_service_console_url", "order_id", b"order_id", "product_info", b"product_info", "promotion_info", b"promotion_info", "request_id", b"request_id", "resource_id", b"resource_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,16 +232,22 @@ class UpdateOrderResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order."""
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

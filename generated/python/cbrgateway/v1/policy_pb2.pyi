@@ -161,10 +161,15 @@ class CreatePolicyRequest(_message.Message):
 
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
+    """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
     """
     @_builtins.property
     def policy(self) -> Global___PolicySpec:
@@ -175,10 +180,11 @@ class CreatePolicyRequest(_message.Message):
         *,
         policy: Global___PolicySpec | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,18 +241,24 @@ class CreatePolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def policy(self) -> Global___Policy:
         """The new policy. Of the retention only what the request set is echoed."""
+
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
 
     def __init__(
         self,
         *,
         policy: Global___Policy | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -379,12 +391,17 @@ class UpdatePolicyRequest(_message.Message):
     POLICY_ID_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
+    """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
     """
     @_builtins.property
     def policy(self) -> Global___PolicyPatch:
@@ -396,10 +413,11 @@ class UpdatePolicyRequest(_message.Message):
         policy_id: _builtins.str = ...,
         policy: Global___PolicyPatch | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,18 +480,24 @@ class UpdatePolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def policy(self) -> Global___Policy:
         """The policy after the change."""
+
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
 
     def __init__(
         self,
         *,
         policy: Global___Policy | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,6 +511,7 @@ class DeletePolicyRequest(_message.Message):
 
     POLICY_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy."""
@@ -495,6 +520,10 @@ class DeletePolicyRequest(_message.Message):
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     force: _builtins.bool
     """Deletes the policy also while it works on vaults. Without it such a policy is refused (POLICY_IN_USE), unless the tenant's guards say otherwise."""
     def __init__(
@@ -502,11 +531,12 @@ class DeletePolicyRequest(_message.Message):
         *,
         policy_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
         force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "policy_id", b"policy_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,16 +544,23 @@ Global___DeletePolicyRequest: _TypeAlias = DeletePolicyRequest  # noqa: Y015
 
 @_typing.final
 class DeletePolicyResponse(_message.Message):
-    """Response of DeletePolicy. Empty: CBR answers nothing."""
+    """Response of DeletePolicy. CBR itself answers nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
+        *,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from cbrgateway.v1 import checkpoint_pb2 as _checkpoint_pb2
 from cbrgateway.v1 import errors_pb2 as _errors_pb2
 from cbrgateway.v1 import order_pb2 as _order_pb2
 from cbrgateway.v1 import policy_pb2 as _policy_pb2
+from cbrgateway.v1 import types_pb2 as _types_pb2
 from cbrgateway.v1 import vault_pb2 as _vault_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -851,6 +852,11 @@ class SetLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     @_builtins.property
     def limit(self) -> Global___Limit:
         """The limit. `name` and `set_while_running` are not read."""
@@ -859,10 +865,11 @@ class SetLimitRequest(_message.Message):
         self,
         *,
         limit: Global___Limit | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -875,18 +882,24 @@ class SetLimitResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def limit(self) -> Global___Limit:
         """The limit as it is in force."""
+
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
 
     def __init__(
         self,
         *,
         limit: Global___Limit | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -899,16 +912,22 @@ class DeleteLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the limit, as ListLimits tells it."""
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -916,16 +935,23 @@ Global___DeleteLimitRequest: _TypeAlias = DeleteLimitRequest  # noqa: Y015
 
 @_typing.final
 class DeleteLimitResponse(_message.Message):
-    """Response of DeleteLimit. Empty."""
+    """Response of DeleteLimit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
+        *,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,19 +965,25 @@ class ReleaseReservationRequest(_message.Message):
 
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
     CARRIED_OUT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     reservation_id: _builtins.str
     """Id of the reservation."""
     carried_out: _builtins.bool
     """True: CBR has carried the change out, and what it reserved counts as used. False: it has not."""
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     def __init__(
         self,
         *,
         reservation_id: _builtins.str = ...,
         carried_out: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_out", b"carried_out", "reservation_id", b"reservation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_out", b"carried_out", "reservation_id", b"reservation_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -959,16 +991,23 @@ Global___ReleaseReservationRequest: _TypeAlias = ReleaseReservationRequest  # no
 
 @_typing.final
 class ReleaseReservationResponse(_message.Message):
-    """Response of ReleaseReservation. Empty."""
+    """Response of ReleaseReservation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
+
     def __init__(
         self,
+        *,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

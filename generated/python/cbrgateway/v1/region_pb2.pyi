@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cbrgateway.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -367,6 +368,7 @@ class MigrateDomainRequest(_message.Message):
     ALL_REGIONS_FIELD_NUMBER: _builtins.int
     RESERVATION_RATIO_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     all_regions: _builtins.bool
     """Whether the account is moved in all regions, not only in this one. Must be set; the vendor's manual proposes true."""
     reservation_ratio: _builtins.float
@@ -376,16 +378,21 @@ class MigrateDomainRequest(_message.Message):
     Within 24 hours the same id with the same request is carried out once: a repeat gets the first one's answer, with the trailer `replayed: true`.
     The same id with another request is refused (IDEMPOTENCY_MISMATCH). What this rests on: docs/quotas.md.
     """
+    validate_only: _builtins.bool
+    """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
+    the change would do; what would refuse it refuses this call.
+    """
     def __init__(
         self,
         *,
         all_regions: _builtins.bool | None = ...,
         reservation_ratio: _builtins.float | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_all_regions", b"_all_regions", "_reservation_ratio", b"_reservation_ratio", "all_regions", b"all_regions", "reservation_ratio", b"reservation_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_all_regions", b"_all_regions", "_reservation_ratio", b"_reservation_ratio", "all_regions", b"all_regions", "request_id", b"request_id", "reservation_ratio", b"reservation_ratio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_all_regions", b"_all_regions", "_reservation_ratio", b"_reservation_ratio", "all_regions", b"all_regions", "request_id", b"request_id", "reservation_ratio", b"reservation_ratio", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__all_regions: _TypeAlias = _typing.Literal["all_regions"]  # noqa: Y015
     _WhichOneofArgType__all_regions: _TypeAlias = _typing.Literal["_all_regions", b"_all_regions"]  # noqa: Y015
@@ -405,18 +412,24 @@ class MigrateDomainResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUSES_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def statuses(self) -> _struct_pb2.Struct:
         """State of the move (a string) by region, such as `running`."""
+
+    @_builtins.property
+    def validation(self) -> _types_pb2.ValidationResult:
+        """What the change would do. Set if `validate_only` is; every other field is unset then."""
 
     def __init__(
         self,
         *,
         statuses: _struct_pb2.Struct | None = ...,
+        validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

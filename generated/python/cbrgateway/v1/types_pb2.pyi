@@ -1479,3 +1479,179 @@ class SkippedResource(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SkippedResource: _TypeAlias = SkippedResource  # noqa: Y015
+
+@_typing.final
+class ValidationResult(_message.Message):
+    """What a change would do, told for `validate_only`. See docs/changes.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPSTREAM_REQUEST_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    RUNNING_TASK_IDS_FIELD_NUMBER: _builtins.int
+    PRICE_CLASS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upstream_request(self) -> Global___UpstreamRequest:
+        """The call to CBR that the change would make. Unset: none."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitUse]:
+        """Limits of this gateway that the change would take of, or give back to, with their use before and after."""
+
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Loss]:
+        """What it would destroy beside the object that it names."""
+
+    @_builtins.property
+    def running_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tasks at work on the vault that it names. CBR refuses most changes until they have ended (RESOURCE_BUSY); none of them is stopped."""
+
+    @_builtins.property
+    def price_class(self) -> Global___PriceClass:
+        """What the vault would cost by, as far as it is known. Unset: the change does not touch it."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may keep CBR from carrying the change out, in sentences."""
+
+    def __init__(
+        self,
+        *,
+        upstream_request: Global___UpstreamRequest | None = ...,
+        limits: _abc.Iterable[Global___LimitUse] | None = ...,
+        losses: _abc.Iterable[Global___Loss] | None = ...,
+        running_task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        price_class: Global___PriceClass | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_class", b"price_class", "upstream_request", b"upstream_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "losses", b"losses", "price_class", b"price_class", "running_task_ids", b"running_task_ids", "upstream_request", b"upstream_request", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidationResult: _TypeAlias = ValidationResult  # noqa: Y015
+
+@_typing.final
+class UpstreamRequest(_message.Message):
+    """A call to CBR."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    verb: _builtins.str
+    """HTTP method."""
+    path: _builtins.str
+    """Path and query as they would be sent, without the host."""
+    body: _builtins.str
+    """Body as it would be sent, byte for byte, but for secrets, which are `***`. `{x-request-id}` stands for that trailer of the call that makes the change, where
+    the gateway marks what is created with it. Empty: none.
+    """
+    def __init__(
+        self,
+        *,
+        verb: _builtins.str = ...,
+        path: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "path", b"path", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpstreamRequest: _TypeAlias = UpstreamRequest  # noqa: Y015
+
+@_typing.final
+class LimitUse(_message.Message):
+    """A limit and what a change does to its use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    USED_BEFORE_FIELD_NUMBER: _builtins.int
+    USED_AFTER_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The counter, named as in QuotaUsage; without the subject for limits that are shared with others."""
+    asked: _builtins.int
+    """What the change takes, negative for what it gives back once its object is gone."""
+    value: _builtins.int
+    """The limit."""
+    used_before: _builtins.int
+    """What is used now, with what changes under way have reserved. Unset for limits that are shared with others."""
+    used_after: _builtins.int
+    """The same once the change was carried out."""
+    shadow: _builtins.bool
+    """Whether the limit is counted only, and refuses nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        asked: _builtins.int = ...,
+        value: _builtins.int = ...,
+        used_before: _builtins.int | None = ...,
+        used_after: _builtins.int | None = ...,
+        shadow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_used_after", b"_used_after", "_used_before", b"_used_before", "used_after", b"used_after", "used_before", b"used_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_used_after", b"_used_after", "_used_before", b"_used_before", "asked", b"asked", "name", b"name", "shadow", b"shadow", "used_after", b"used_after", "used_before", b"used_before", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__used_after: _TypeAlias = _typing.Literal["used_after"]  # noqa: Y015
+    _WhichOneofArgType__used_after: _TypeAlias = _typing.Literal["_used_after", b"_used_after"]  # noqa: Y015
+    _WhichOneofReturnType__used_before: _TypeAlias = _typing.Literal["used_before"]  # noqa: Y015
+    _WhichOneofArgType__used_before: _TypeAlias = _typing.Literal["_used_before", b"_used_before"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_after) -> _WhichOneofReturnType__used_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_before) -> _WhichOneofReturnType__used_before | None: ...
+
+Global___LimitUse: _TypeAlias = LimitUse  # noqa: Y015
+
+@_typing.final
+class PriceClass(_message.Message):
+    """What a vault costs by. Prices themselves are the vendor's to know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGING_MODE_FIELD_NUMBER: _builtins.int
+    SPEC_CODE_FIELD_NUMBER: _builtins.int
+    SIZE_BEFORE_GIB_FIELD_NUMBER: _builtins.int
+    SIZE_AFTER_GIB_FIELD_NUMBER: _builtins.int
+    charging_mode: Global___ChargingMode.ValueType
+    """How it is paid."""
+    spec_code: _builtins.str
+    """Product specification, such as `vault.backup.server.normal`. Empty: not known before the vault exists."""
+    size_before_gib: _builtins.int
+    """Capacity before, in GiB. Unset for a new vault."""
+    size_after_gib: _builtins.int
+    """Capacity after, in GiB. 0: the vault is gone."""
+    def __init__(
+        self,
+        *,
+        charging_mode: Global___ChargingMode.ValueType = ...,
+        spec_code: _builtins.str = ...,
+        size_before_gib: _builtins.int | None = ...,
+        size_after_gib: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_after_gib", b"_size_after_gib", "_size_before_gib", b"_size_before_gib", "size_after_gib", b"size_after_gib", "size_before_gib", b"size_before_gib"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_after_gib", b"_size_after_gib", "_size_before_gib", b"_size_before_gib", "charging_mode", b"charging_mode", "size_after_gib", b"size_after_gib", "size_before_gib", b"size_before_gib", "spec_code", b"spec_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_after_gib: _TypeAlias = _typing.Literal["size_after_gib"]  # noqa: Y015
+    _WhichOneofArgType__size_after_gib: _TypeAlias = _typing.Literal["_size_after_gib", b"_size_after_gib"]  # noqa: Y015
+    _WhichOneofReturnType__size_before_gib: _TypeAlias = _typing.Literal["size_before_gib"]  # noqa: Y015
+    _WhichOneofArgType__size_before_gib: _TypeAlias = _typing.Literal["_size_before_gib", b"_size_before_gib"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_after_gib) -> _WhichOneofReturnType__size_after_gib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_before_gib) -> _WhichOneofReturnType__size_before_gib | None: ...
+
+Global___PriceClass: _TypeAlias = PriceClass  # noqa: Y015

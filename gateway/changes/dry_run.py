@@ -1,0 +1,195 @@
+"""What a change would do, told without doing it: `validate_only`.
+
+Everything that can refuse the change is asked as for the change itself, and refuses this call, too:
+ownership and the objects that the request names, the state of its own object, guards, limits.
+Nothing is sent but reads, and nothing is reserved or recorded.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cbrgateway.v1 import errors_pb2, options_pb2, task_pb2, types_pb2
+from google.protobuf.message import Message
+
+from gateway.changes.change import Change
+from gateway.changes.guards import Guards
+from gateway.changes.planning import Planner
+from gateway.changes.record import loss_shown
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.limits import refusals
+from gateway.limits.limits import PRIVATE_LEVELS, Applied
+from gateway.limits.pricing import Asked, Pricer
+from gateway.state import Shortage, StoreDown, Usage
+from gateway.upstream.client import Client
+from gateway.upstream.marker import marked
+from gateway.upstream.masked import masked
+from gateway.upstream.ownership import missing
+from gateway.upstream.read_back import read_request
+from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.retry import READ_CAP_S, Deadline
+
+_OWN_ID: Final = "{x-request-id}"
+"""Stands in what would be sent for the id of the call that sends it."""
+_USABLE: Final = frozenset({"AVAILABLE", "NORMAL", "UNSPECIFIED"})
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """One per process."""
+
+    pricer: Pricer
+    planner: Planner
+    guards: Guards
+    client: Client
+    reader: UpstreamReader
+    clock: Clock
+
+    async def validate(self, change: Change) -> types_pb2.ValidationResult:
+        """Raises GatewayError, as the change itself would."""
+        deadline = Deadline.begin(self.clock.monotonic(), change.time_left_s, READ_CAP_S)
+        try:
+            async with asyncio.timeout(deadline.left_s(self.clock.monotonic())):
+                return await self._told(change, deadline)
+        except TimeoutError:
+            text = "There was not enough time to see what the change would do. Nothing was sent."
+            raise GatewayError(errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT, text) from None
+
+    async def _told(self, change: Change, deadline: Deadline) -> types_pb2.ValidationResult:
+        sent = await self.client.prepared(
+            change.binding, self._as_sent(change), change.account, change.time_left_s
+        )
+        told = types_pb2.ValidationResult(
+            upstream_request=types_pb2.UpstreamRequest(
+                verb=sent.method,
+                path=sent.url.removeprefix(change.account.endpoint),
+                body=sent.body.decode(),
+            )
+        )
+        current = await self._object(change)
+        told.warnings.extend(_warnings(change, current))
+        await self.guards.check(change)
+        told.losses.extend(loss_shown(each) for each in change.losses)
+        told.limits.extend(await self._limits(change, deadline))
+        told.running_task_ids.extend(await self._running(change))
+        if (price := change.binding.traits.price) is not None:
+            told.price_class.CopyFrom(price(change.request, getattr(current, "vault", None)))
+        return told
+
+    def _as_sent(self, change: Change) -> Message:
+        request = masked(change.request)
+        if self.planner.marks(change):
+            return marked(change.binding, request, _OWN_ID)
+        return request
+
+    async def _object(self, change: Change) -> Message | None:
+        """What CBR shows of the object that the change is made to; None: no read shows it alone.
+
+        Raises one of the NOT_FOUND reasons.
+        """
+        asked = self._read_of(change)
+        if asked is None:
+            return None
+        response = self.reader.catalog.asked_by(asked).response_type
+        return await self.reader.answer(asked, response, change.scope.project)
+
+    def _read_of(self, change: Change) -> Message | None:
+        binding, traits = change.binding, change.binding.traits
+        shown = traits.gone or (traits.read_first.shown_by if traits.read_first else None)
+        if shown is not None:
+            return shown.request(change.request)
+        if not binding.read_back:
+            return None
+        read = self.reader.catalog[binding.read_back]
+        return None if read.paging else read_request(read, change.request)
+
+    async def _limits(self, change: Change, deadline: Deadline) -> list[types_pb2.LimitUse]:
+        """Raises as the change would where a limit does not allow it."""
+        if capped := self.pricer.uncapped(change.binding, change.request, change.scope):
+            raise refusals.grows_alone(capped[0])
+        try:
+            asked = await self.pricer.asked(change.binding, change.request, change.scope, deadline)
+        except StoreDown:
+            grows = self.pricer.grows(change.binding, change.request, change.scope)
+            if change.request.request_id or grows:
+                raise refusals.store_down(
+                    "The store of quotas and request_ids does not answer."
+                ) from None
+            return []
+        if short := list(_shortages(asked)):
+            applied = {charge.key: each for charge, each in asked.by_limit}
+            raise refusals.too_much(short, applied, self.clock.time())
+        taken = [_use(charge.key, charge.amount, each, asked) for charge, each in asked.by_limit]
+        given = [_use(key, amount, each, asked) for key, amount, each in asked.given_back]
+        return [*taken, *given]
+
+    async def _running(self, change: Change) -> list[str]:
+        """Tasks at work on the vault that the request's path names."""
+        ids = [
+            each.value
+            for field in change.binding.id_fields
+            if field.in_path and field.refers == options_pb2.REFERS_VAULT
+            for each in field.ids(change.request)
+        ]
+        found = []
+        for status in (task_pb2.TASK_STATUS_RUNNING, task_pb2.TASK_STATUS_WAITING):
+            for vault_id in ids:
+                wanted = task_pb2.ListTasksRequest(vault_id=vault_id, status=status)
+                rows = await self.reader.rows(wanted, task_pb2.Task, change.scope.project)
+                found += [row.id for row in rows]
+        return found
+
+
+def _shortages(asked: Asked) -> Iterator[Shortage]:
+    for charge, applied in asked.by_limit:
+        used = asked.usage[charge.key]
+        if not charge.shadow and used.committed + used.reserved + charge.amount > (
+            applied.limit.value
+        ):
+            yield Shortage(
+                charge.key, applied.limit.value, used.committed, used.reserved, charge.amount
+            )
+
+
+def _use(key: str, amount: int, applied: Applied, asked: Asked) -> types_pb2.LimitUse:
+    limit, private = applied.limit, applied.limit.level in PRIVATE_LEVELS
+    use = types_pb2.LimitUse(
+        name=key if private else f"{limit.metric}:{limit.level}",
+        asked=amount,
+        value=limit.value,
+        shadow=limit.shadow,
+    )
+    if private:
+        used: Usage = asked.usage[key]
+        use.used_before = used.committed + used.reserved
+        use.used_after = max(use.used_before + amount, 0)
+    return use
+
+
+def _warnings(change: Change, current: Any) -> Iterator[str]:  # noqa: ANN401 - any message, or None
+    """What may keep CBR from the change. Raises RESOURCE_NOT_FOUND for what the vault lacks."""
+    for kind in ("vault", "backup") if current is not None else ():
+        if kind not in current.DESCRIPTOR.fields_by_name:
+            continue
+        shown = getattr(current, kind)
+        state = _state(shown.billing if kind == "vault" else shown)
+        if state not in _USABLE:
+            yield f"The {kind} {shown.id} is {state}: CBR may refuse the change."
+    if current is not None and "vault" in current.DESCRIPTOR.fields_by_name:
+        _check_resources(change, {each.id for each in current.vault.resources})
+
+
+def _state(holder: Any) -> str:  # noqa: ANN401 - any message with a status
+    values = holder.DESCRIPTOR.fields_by_name["status"].enum_type
+    name = values.values_by_number[holder.status].name
+    return str(name).partition("_STATUS_")[2]
+
+
+def _check_resources(change: Change, held: set[str]) -> None:
+    for field in change.binding.id_fields:
+        if field.refers == options_pb2.REFERS_RESOURCE:
+            for each in field.ids(change.request):
+                if each.value not in held:
+                    raise missing(field.refers, each)
