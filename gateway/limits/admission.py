@@ -53,6 +53,8 @@ class Admission:
                 await self._occupy(slots, holder)
         except StoreDown:
             raise refusals.store_down("The store of rates does not answer.") from None
+        if not slots:
+            return Entry(trailers, ConcurrencySlots(self.renewals, holder, ()))
         return Entry(trailers, self._held(slots, holder))
 
     async def enter_change(self, scope: Scope, binding: Binding, holder: str) -> ConcurrencySlots:
