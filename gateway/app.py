@@ -22,6 +22,7 @@ from gateway.audit.opening import open_audit
 from gateway.audit.record import Task
 from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
+from gateway.certificate_files import renewals
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
 from gateway.changes.owners import TaskOwners
 from gateway.changes.recovery import Recovery
@@ -37,6 +38,7 @@ from gateway.operations import load_catalog
 from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
+from gateway.renewal import Renewable, Renewals
 from gateway.rpc import validation
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, local_change
@@ -69,7 +71,7 @@ from gateway.upstream.drift import Drift
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.shares import Shares
-from gateway.upstream.transport import open_transport
+from gateway.upstream.transport import OpenTransport, open_transport
 from gateway.upstream.upstream_error import codes
 from gateway.watch.enricher import TaskEnricher
 from gateway.watch.hub import Hub
@@ -101,6 +103,7 @@ class App:
     concurrency: Concurrency
     current: Current
     reloader: Reloader | None
+    renewals: Renewals
     admin_address: str = ""
     """Empty where there is no admin port."""
 
@@ -118,6 +121,7 @@ class _Way:
     """The way to CBR, and the configuration by which it is gone."""
 
     clock: Clock
+    transport: OpenTransport
     catalog: Catalog
     client: Client
     reader: UpstreamReader
@@ -152,38 +156,34 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         observed = Observed(config)
         stack.push_async_callback(observed.aclose)
         way = await _way(stack, config, observed)
-        opened = await stack.enter_async_context(open_store(config.state, way.clock))
-        store = observed.measured(opened)
+        read: list[Renewable] = []
+        opened = open_store(config.state, way.clock, read.append)
+        store = observed.measured(await stack.enter_async_context(opened))
         audit = await stack.enter_async_context(
             open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
         )
         events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)
-        quota = Quota(
-            config,
-            store,
-            submissions,
-            way.client,
-            on_end=_settling(audit, events),
-            on_mark_removal=audit.mark_removed,
-        )
+        on_end, marks = _settling(audit, events), audit.mark_removed
+        quota = Quota(config, store, submissions, way.client, on_end=on_end, on_mark_removal=marks)
         await stack.enter_async_context(quota.renewals.running())
         await quota.recovery.start()
         await _settle(audit, store.operations)
-        # Counted last: what one before it fails to keep is told again.
-        records = [_recording(audit)] if audit.on else []
-        listeners = [*events.listeners(), *records, observed.task_ended]
-        watched = _watched(config, way, quota, enricher, listeners)
-        await stack.enter_async_context(events.running(quota.in_force))
+        watched = _watched(config, way, quota, enricher, _listeners(events, audit, observed))
         stack.callback(submissions.subscribe(watched.hub.hear))
         serving = _serving(config, way, quota, audit, events.meter(observed.calls))
         stack.callback(serving.concurrency.close)
         servers = _servers(config, way, quota, watched, serving)
+        files = renewals(config, way.clock, servers.certificate, way.transport, read)
+        await stack.enter_async_context(events.running(quota.in_force, files.add))
+        await stack.enter_async_context(files.running())
         await _serve(stack, way, quota, watched, servers)
         schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
         await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
-        app = _app(way, store, quota, watched, serving, servers=servers, reloader=reloader)
+        app = _app(
+            way, store, quota, watched, serving, servers=servers, reloader=reloader, files=files
+        )
         looked_at = _observables(app, way, audit, quota, events)
         address = await stack.enter_async_context(observed.port(looked_at))
         yield replace(app, admin_address=address)
@@ -208,6 +208,7 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
 
     return _Way(
         clock=clock,
+        transport=transport,
         catalog=catalog,
         client=client,
         reader=UpstreamReader(catalog, client, account_of),
@@ -219,6 +220,12 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
         read=(config, files),
         current=current,
     )
+
+
+def _listeners(events: Events, audit: Audit, observed: Observed) -> list[Listener]:
+    """Of ends of tasks. Counted last: what one before it fails to keep is told again."""
+    records = [_recording(audit)] if audit.on else []
+    return [*events.listeners(), *records, observed.task_ended]
 
 
 def _settling(audit: Audit, events: Events) -> Callable[[str, ChangeResult], None]:
@@ -332,6 +339,7 @@ def _app(
     *,
     servers: Servers,
     reloader: Reloader | None,
+    files: Renewals,
 ) -> App:
     return App(
         catalog=way.catalog,
@@ -346,6 +354,7 @@ def _app(
         concurrency=serving.concurrency,
         current=way.current,
         reloader=reloader,
+        renewals=files,
     )
 
 
@@ -367,6 +376,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events
         reloader=app.reloader,
         clock=way.clock,
         reader=way.reader,
+        renewals=app.renewals,
     )
 
 

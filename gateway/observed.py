@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.admin.port import admin_port
 from gateway.admin.probes import Check, Finding, store_answers
 from gateway.audit.log import Audit
-from gateway.background import in_background
 from gateway.changes.ends import TaskEnd
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.config.certificates import expiries
 from gateway.events.sink_queues import SinkCounts
 from gateway.limits.limits import Scope
 from gateway.limits.overrides import LimitOverrides
@@ -22,6 +20,7 @@ from gateway.metrics.metrics import Metrics, Parts
 from gateway.metrics.process import ProcessParts
 from gateway.metrics.upstream import UpstreamParts
 from gateway.reload import Reloader
+from gateway.renewal import Renewals
 from gateway.rpc.call import CallMeter, NoCallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.server import Servers
@@ -61,6 +60,7 @@ class Observables:
     reloader: Reloader | None
     clock: Clock
     reader: UpstreamReader
+    renewals: Renewals
 
 
 class Observed:
@@ -116,7 +116,7 @@ class Observed:
             page = None
             if self._metrics:
                 parts.overrides.on_shadow = self._metrics.limits.would_refuse
-                looked_at = await self._parts(parts)
+                looked_at = self._parts(parts)
                 await stack.enter_async_context(self._metrics.running(looked_at))
                 page = self._metrics.page()
             port = admin_port(
@@ -128,10 +128,8 @@ class Observed:
             )
             yield await stack.enter_async_context(port)
 
-    async def _parts(self, parts: Observables) -> Parts:
-        config, snapshots, reloader = self._config, parts.snapshots, parts.reloader
-        others = config.audit, config.events, config.tracing
-        files = config.server.tls, config.upstream.transport, *others
+    def _parts(self, parts: Observables) -> Parts:
+        snapshots, reloader = parts.snapshots, parts.reloader
         budgets = parts.client.factory.budgets
         return Parts(
             parts.calls,
@@ -142,8 +140,8 @@ class Observed:
             ProcessParts(
                 configuration=lambda: parts.current.snapshot.version,
                 reload_refused=lambda: reloader is not None and reloader.refused,
-                # They are read once, at the start, and so are these.
-                expiries=await in_background(lambda: expiries(*files)),
+                expiries=lambda: parts.renewals.ends,
+                certificates_refused=lambda: parts.renewals.refused,
             ),
             limits=lambda: (parts.overrides.limits, parts.scopes()),
             clock=parts.clock,

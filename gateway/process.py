@@ -46,7 +46,9 @@ class _Wishes:
     def reload(self) -> None:
         if self._app is None:
             self._reload_due = True
-        elif self._app.reloader is not None:
+            return
+        self._app.renewals.ask()
+        if self._app.reloader is not None:
             self._app.reloader.ask()
         elif self._terminal and not os.isatty(_STDIN):
             self.end()

@@ -53,6 +53,22 @@ def out_of_service(
             yield from _authority_problems(file, path, now, alone=alone)
 
 
+def check_server(tls: TlsSettings, now: dt.datetime) -> None:
+    """Raises ValueError or OSError where the server's files cannot be used at `now` (aware)."""
+    tls.check_files()
+    problems = list(_chain_problems(tls.certificate_file, (), now))
+    if tls.client_ca_file is not None:
+        problems += _authority_problems(tls.client_ca_file, (), now, alone=False)
+    if problems:
+        raise ValueError(problems[0][1])
+
+
+def check_authorities(file: Path, now: dt.datetime) -> None:
+    """The same for authorities by which other servers are known."""
+    for _, text in _authority_problems(file, (), now, alone=True):
+        raise ValueError(text)
+
+
 def expiries(
     tls: TlsSettings | None,
     transport: TransportSettings,

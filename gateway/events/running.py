@@ -18,6 +18,7 @@ from gateway.events.sink_queues import SinkQueues
 from gateway.events.tasks import task_ended
 from gateway.events.webhook import Webhook
 from gateway.limits.limits import Limits, Scope
+from gateway.renewal import Renewable
 from gateway.rpc.call import CallMeter
 from gateway.schedules.missed import MissedRun
 from gateway.state import Store
@@ -55,9 +56,17 @@ class Events:
             await self.pending.put(schedule_missed(run, self._settings.source, tenant))
 
     @contextlib.asynccontextmanager
-    async def running(self, in_force: InForce) -> AsyncIterator[None]:
-        """Delivers until left. Raises OSError for a file of a sink that cannot be read."""
-        deliveries = await in_background(self._deliveries)
+    async def running(
+        self, in_force: InForce, renew: Callable[[Renewable], None] = lambda _: None
+    ) -> AsyncIterator[None]:
+        """Delivers until left. `renew` is told what files sinks have read.
+
+        Raises OSError for a file of a sink that cannot be read.
+        """
+        webhooks = await in_background(self._webhooks)
+        for certificates in filter(None, (each.certificates() for each in webhooks)):
+            renew(certificates)
+        deliveries = self._deliveries(webhooks)
         tasks: list[asyncio.Task[None]] = []
         if self._on:
             limits = LimitEvents(
@@ -76,12 +85,15 @@ class Events:
         finally:
             await _ended(tasks)
 
-    def _deliveries(self) -> list[Delivery]:
+    def _webhooks(self) -> list[Webhook]:
         allowed = [ipaddress.ip_network(each) for each in self._settings.allowed_networks]
+        return [Webhook(sink, allowed, self._clock) for sink in self._settings.sinks]
+
+    def _deliveries(self, webhooks: list[Webhook]) -> list[Delivery]:
         leases, owner, clock = self._store.leases, self._owner, self._clock
         return [
-            Delivery(sink, self.pending, Webhook(sink, allowed, clock), leases, owner, clock)
-            for sink in self._settings.sinks
+            Delivery(sink, self.pending, webhook, leases, owner, clock)
+            for sink, webhook in zip(self._settings.sinks, webhooks, strict=True)
         ]
 
     async def _task_ended(self, end: TaskEnd) -> None:

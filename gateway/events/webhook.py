@@ -14,6 +14,7 @@ from gateway.events.settings import SinkSettings
 from gateway.events.signature import key_of, signed
 from gateway.events.types import CONTENT_TYPE
 from gateway.regular_file import read_file
+from gateway.renewal import Renewable, Use
 
 _MOST_BYTES: Final = 64 * 1024
 """Of an answer so much is read, in order to use the connection again, and nothing kept."""
@@ -35,6 +36,22 @@ class Webhook:
         self._keys = [key_of(key.reveal()) for key in sink.keys]
         self._context = context_of(sink)
         self._pool: httpcore.AsyncConnectionPool | None = None
+        self._stale = False
+
+    def certificates(self) -> Renewable | None:
+        """The file of authorities that its receiver is known by."""
+        sink = self._sink
+        if sink.ca_file is None:
+            return None
+
+        def read() -> Use:
+            context = context_of(sink)
+            return lambda: self._trust(context)
+
+        return Renewable(f"events.sinks.{sink.name}.ca_file", (sink.ca_file,), read)
+
+    def _trust(self, context: ssl.SSLContext) -> None:
+        self._context, self._stale = context, True
 
     async def post(self, event_id: str, body: bytes) -> str:
         """Why it was not delivered; empty: it was."""
@@ -53,6 +70,9 @@ class Webhook:
         return why
 
     async def _status(self, event_id: str, body: bytes) -> int:
+        if self._stale:
+            await self.aclose()
+            self._stale = False
         if self._pool is None:
             backend = CheckedBackend(self._allowed)
             self._pool = httpcore.AsyncConnectionPool(

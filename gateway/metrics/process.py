@@ -36,6 +36,13 @@ CERTIFICATE: Final = Family(
     " the setting that names the file.",
     ("setting",),
 )
+RENEWED: Final = Family(
+    "cbr_tls_last_renewal_successful",
+    "gauge",
+    "0 if the files of the setting hold something that cannot be used, so that older certificates"
+    " are in use; else 1.",
+    ("setting",),
+)
 STANDARD: Final = (
     Family("process_start_time_seconds", "gauge", "When the process started."),
     Family("process_cpu_seconds_total", "counter", "CPU time, of all threads."),
@@ -45,18 +52,21 @@ STANDARD: Final = (
     Family("process_max_fds", "gauge", "How many it may open."),
 )
 """The library's own."""
-FAMILIES: Final = (BUILD, CONFIGURATION, RELOADED, LOOP_DELAY, CERTIFICATE, *STANDARD)
+FAMILIES: Final = (BUILD, CONFIGURATION, RELOADED, LOOP_DELAY, CERTIFICATE, RENEWED, *STANDARD)
 
 _LOOK_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessParts:
-    """What is looked at. `expiries`: by setting, in seconds since 1970."""
+    """What is looked at. `expiries`: by setting, in seconds since 1970. `certificates_refused`: by
+    setting, whether its files hold something that cannot be used.
+    """
 
     configuration: Callable[[], str]
     reload_refused: Callable[[], bool]
-    expiries: Mapping[str, float]
+    expiries: Callable[[], Mapping[str, float]]
+    certificates_refused: Callable[[], Mapping[str, bool]]
 
 
 class ProcessMetrics:
@@ -74,7 +84,10 @@ class ProcessMetrics:
             yield CONFIGURATION.gauge([((parts.configuration(),), 1)])
             yield RELOADED.one(not parts.reload_refused())
             yield LOOP_DELAY.histogram([((), self._delay)])
-            yield CERTIFICATE.gauge(((name,), at) for name, at in parts.expiries.items())
+            yield CERTIFICATE.gauge(((name,), at) for name, at in parts.expiries().items())
+            yield RENEWED.gauge(
+                ((name,), not refused) for name, refused in parts.certificates_refused().items()
+            )
 
         readings.add(read)
 

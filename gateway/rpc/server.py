@@ -12,12 +12,12 @@ from typing import Any, Final
 import grpc
 from grpc_channelz.v1 import channelz
 
-from gateway.regular_file import read_file
 from gateway.rpc.descriptors import connections
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.reflection import add_reflection
-from gateway.rpc.settings import ServerSettings, TlsSettings
+from gateway.rpc.server_certificate import ServerCertificate
+from gateway.rpc.settings import ServerSettings
 
 _HEALTH_THREADS: Final = 4
 _PING_INTERVAL_MS: Final = 5_000
@@ -71,6 +71,7 @@ class Servers:
         self.in_flight = in_flight
         self._services = grpc.aio.server(options=_options(settings, upstream))
         self._services.add_generic_rpc_handlers(tuple(handlers))
+        self.certificate = ServerCertificate(settings.tls) if settings.tls else None
         names = tuple(service_names)
         if settings.reflection:
             add_reflection(self._services, names)
@@ -85,8 +86,8 @@ class Servers:
 
     async def start(self) -> None:
         """Listens and serves. Raises AddressInUse."""
-        self.address = self._bind(self._services, self._settings.listen, self._settings.tls)
-        self.health_address = self._bind(self._health_server, self._settings.health_listen, None)
+        self.address = _bind(self._services, self._settings.listen, self.certificate)
+        self.health_address = _bind(self._health_server, self._settings.health_listen, None)
         # gRPC cannot stop what has only half started.
         starting = asyncio.ensure_future(self._services.start())
         try:
@@ -158,24 +159,19 @@ class Servers:
             if not self.in_flight.number:
                 return
 
-    def _bind(self, server: Any, address: str, tls: TlsSettings | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
-        try:
-            port = (
-                server.add_insecure_port(address)
-                if tls is None
-                else server.add_secure_port(address, _credentials(tls))
-            )
-        except RuntimeError as error:
-            raise AddressInUse(address) from error
-        if not port:
-            raise AddressInUse(address)
-        return f"{address.rpartition(':')[0]}:{port}"
 
-
-def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    roots = read_file(tls.client_ca_file) if tls.client_ca_file else None
-    pair = (read_file(tls.key_file), read_file(tls.certificate_file))
-    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+def _bind(server: Any, address: str, certificate: ServerCertificate | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
+    try:
+        port = (
+            server.add_insecure_port(address)
+            if certificate is None
+            else server.add_secure_port(address, certificate.credentials)
+        )
+    except RuntimeError as error:
+        raise AddressInUse(address) from error
+    if not port:
+        raise AddressInUse(address)
+    return f"{address.rpartition(':')[0]}:{port}"
 
 
 def _options(settings: ServerSettings, upstream: int) -> list[tuple[str, int]]:

@@ -60,7 +60,14 @@ class TlsSettings(BaseModel):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        """Finds here what grpc would report as a port that it cannot listen on."""
+        self.check_files()
+        return self
+
+    def check_files(self) -> None:
+        """Finds here what grpc would report as a port that it cannot listen on.
+
+        Raises ValueError, and OSError for a file that cannot be read.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             # An empty password stands for none: without it an encrypted key would ask for one on
@@ -83,7 +90,6 @@ class TlsSettings(BaseModel):
                 f"client_ca_file holds no certificate ({error.reason or 'not PEM'}). Give"
                 " certificates in PEM"
             ) from error
-        return self
 
 
 class ServerLimits(BaseModel):

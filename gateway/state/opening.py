@@ -1,11 +1,12 @@
 """Opens the store that the settings name."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from gateway.background import in_background
 from gateway.clock import Clock
+from gateway.renewal import Renewable
 from gateway.state.errors import StoreDown
 from gateway.state.settings import MEMORY, StoreSettings
 from gateway.state.sqlite import sqlite_store
@@ -16,8 +17,12 @@ from gateway.state.store import Store
 
 
 @contextlib.asynccontextmanager
-async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Store]:
-    """Raises StoreDown for a file or server that cannot be used.
+async def open_store(
+    settings: StoreSettings, clock: Clock, renew: Callable[[Renewable], None] = lambda _: None
+) -> AsyncIterator[Store]:
+    """`renew` is told what files of certificates the store has read.
+
+    Raises StoreDown for a file or server that cannot be used.
 
     A Valkey that is down is no error yet: growth is refused until it answers.
     """
@@ -25,7 +30,7 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sto
         # Here, since the client library is installed for it only.
         from gateway.state.valkey import open_valkey  # noqa: PLC0415
 
-        async with open_valkey(settings, clock) as shared:
+        async with open_valkey(settings, clock, renew) as shared:
             yield shared
         return
     database = SqlHere(prepare) if settings.path == MEMORY else await _open_file(settings)

@@ -7,9 +7,10 @@ counters of several owners at once.
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway.clock import Clock
+from gateway.renewal import Renewable
 from gateway.state.degraded import LocalShare
 from gateway.state.errors import StoreDown, WrongStore
 from gateway.state.settings import StoreSettings
@@ -23,10 +24,14 @@ from gateway.state.valkey_queues import ValkeyQueues
 
 
 @contextlib.asynccontextmanager
-async def open_valkey(settings: StoreSettings, clock: Clock) -> AsyncIterator[Store]:
+async def open_valkey(
+    settings: StoreSettings, clock: Clock, renew: Callable[[Renewable], None]
+) -> AsyncIterator[Store]:
     """Does not wait for a Valkey that is down. Raises WrongStore for one that cannot be used."""
     async with connected(settings) as link:
         store = _store(link, settings, clock)
+        if link.certificates is not None:
+            renew(link.certificates)
         try:
             await store.life.epoch()
         except WrongStore:

@@ -14,7 +14,8 @@ from redis.exceptions import NoScriptError, RedisError
 from gateway.state.errors import StoreDown, WrongStore
 from gateway.state.settings import StoreSettings
 from gateway.state.timeouts import answer_of
-from gateway.state.valkey_rules import FollowingPool, explained, wrong_store
+from gateway.state.valkey_pool import FollowingPool
+from gateway.state.valkey_rules import explained, wrong_store
 from gateway.state.valkey_wire import Scripts
 
 _CONNECTIONS: Final = 32
@@ -23,13 +24,14 @@ _CONNECTIONS: Final = 32
 class ValkeyLink:
     """One per store. `base`: with what every key begins."""
 
-    def __init__(self, client: Redis, leave: Callable[[], None], settings: StoreSettings) -> None:
+    def __init__(self, client: Redis, pool: FollowingPool, settings: StoreSettings) -> None:
         self.client = client
+        self.certificates = pool.certificates()
         self.base = f"{{{settings.prefix}}}"
         self.timeout_s = settings.answer_timeout_s
         self.epoch = ""
         """The life of the data that is known; see `Life.epoch`."""
-        self._leave = leave
+        self._leave = pool.leave
         self._scripts = Scripts()
 
     def at(self, name: str) -> str:
@@ -85,7 +87,7 @@ async def connected(settings: StoreSettings) -> AsyncIterator[ValkeyLink]:
         protocol=2,
     )
     try:
-        yield ValkeyLink(Redis(connection_pool=pool), pool.leave, settings)
+        yield ValkeyLink(Redis(connection_pool=pool), pool, settings)
     finally:
         with contextlib.suppress(TimeoutError):
             await answer_of(pool.disconnect(), settings.answer_timeout_s)

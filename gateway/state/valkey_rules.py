@@ -1,24 +1,15 @@
 """What a Valkey answers that cannot do what it is asked, and what follows: one rule for each such
 answer.
 
-Whatever the rule: the server is left. Its connections are closed and the address is looked up anew,
-as another server may stand there by now. They are closed after a while without any answer of this
-kind, too, since a server that was replaced may not know it.
+Whatever the rule: the server is left, as another one may stand at its address by now.
 """
 
 import re
-import time
-import weakref
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
-
-_AGE_S: Final = 10.0
-"""No connection is used for longer."""
 
 
 class Then(Enum):
@@ -146,25 +137,3 @@ def rule_of(error: RedisError) -> tuple[str, Rule] | None:
         found = _FOUND.search(str(error))
         code = found[1] if found else ""
     return (code, RULES[code]) if code else None
-
-
-class FollowingPool(BlockingConnectionPool):
-    """Gives no connection made before `leave`, or too long ago, so that all follow the address."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
-        super().__init__(*args, **kwargs)
-        self._left_at = 0.0
-        self._made_at: weakref.WeakKeyDictionary[AbstractConnection, float] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def leave(self) -> None:
-        """The server behind the connections is not the right one, or cannot serve."""
-        self._left_at = time.monotonic()
-
-    async def ensure_connection(self, connection: AbstractConnection) -> None:
-        now = time.monotonic()
-        if self._made_at.get(connection, 0.0) <= max(self._left_at, now - _AGE_S):
-            await connection.disconnect()
-            self._made_at[connection] = now
-        await super().ensure_connection(connection)

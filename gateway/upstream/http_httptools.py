@@ -79,6 +79,11 @@ class HttptoolsTransport:
         finally:
             host.places.release()
 
+    def trust(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        for host in self._hosts.values():
+            host.trust(tls)
+
     async def aclose(self) -> None:
         self._closed = True
         for host in self._hosts.values():
@@ -114,6 +119,9 @@ class _Host:
         self._open: set[Connection] = set()
         self._lookup: asyncio.Task[list[Any]] | None = None
         self._closed = False
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls if self._tls else None
 
     async def wait_for_place(self, ends_at: float) -> None:
         try:

@@ -15,6 +15,7 @@ without it httpcore repeats a failing import on every request.
 import asyncio
 import contextlib
 import math
+import ssl
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -141,6 +142,13 @@ class _Host:
         task.add_done_callback(self._landed)
         return task
 
+    async def leave(self) -> None:
+        """Closes the pool once its requests are over; cancelled, these end, too."""
+        try:
+            await asyncio.gather(*self.flights, return_exceptions=True)
+        finally:
+            await self.pool.aclose()
+
     def _landed(self, task: asyncio.Task[HttpResponse]) -> None:
         self.flights.discard(task)
         self.places.release()
@@ -156,6 +164,7 @@ class HttpxTransport:
         self._settings = settings
         self._tls = tls_context(settings)
         self._hosts: dict[str, _Host] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def send(
         self,
@@ -192,7 +201,18 @@ class HttpxTransport:
             flight.give_up(task)
             raise
 
+    def trust(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        for host in self._hosts.values():
+            leaving = asyncio.create_task(host.leave())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        self._hosts.clear()
+
     async def aclose(self) -> None:
+        for leaving in tuple(self._leaving):
+            leaving.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         for host in self._hosts.values():
             for task in host.flights:
                 task.cancel()

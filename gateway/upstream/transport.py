@@ -1,7 +1,8 @@
 """The choice between the two transports."""
 
+import ssl
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.upstream.http import Transport, TransportSettings
 
@@ -9,7 +10,15 @@ _FAST: Final = ("httptools", "aiohappyeyeballs")
 """What the extra `fast` brings for it."""
 
 
-def open_transport(settings: TransportSettings) -> Transport:
+class OpenTransport(Transport, Protocol):
+    """One that this module has chosen."""
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Of the connections that are opened from now on. Open ones go on."""
+        ...
+
+
+def open_transport(settings: TransportSettings) -> OpenTransport:
     """The transport that the settings ask for.
 
     The libraries are imported here, so that only the chosen one is loaded.

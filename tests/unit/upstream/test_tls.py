@@ -5,8 +5,10 @@ import ssl
 
 import pytest
 
-from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
+from gateway.upstream.http import HttpRequest, NotSent, TransportSettings, tls_context
 from gateway.upstream.transport import open_transport
+from testkit.identities import authority, dns
+from testkit.identities import certificate as certificate_of
 from tests.unit.upstream.raw_server import (
     all_closed,
     always,
@@ -27,6 +29,20 @@ def server_tls(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+def issued(folder, name):
+    """A server's files, and that of the authority which has issued its certificate."""
+    issuer = authority(name)
+    pair = certificate_of(issuer, dns("localhost"))
+    server, trusted = folder / f"{name}.pem", folder / f"{name}.ca.pem"
+    server.write_bytes(pair.key_pem + pair.pem)
+    trusted.write_bytes(issuer.pem)
+    return server, trusted
+
+
+def get(server):
+    return HttpRequest("GET", f"https://localhost:{server.port}/a", {})
 
 
 async def send(library, url, **settings):
@@ -53,6 +69,31 @@ async def test_an_unknown_issuer_and_another_name_are_not_sent(library, certific
         with pytest.raises(NotSent):
             await send(library, f"https://127.0.0.1:{server.port}/a", ca_file=certificate)
     assert server.requests == []
+
+
+async def test_other_authorities_count_for_new_connections_and_open_ones_go_on(library, tmp_path):
+    (old, trust_old), (new, trust_new) = (issued(tmp_path, name) for name in ("old", "new"))
+    opened = open_transport(TransportSettings(transport=library, ca_file=trust_old))
+    over = asyncio.Event()
+
+    async def late(connection):
+        await connection.request()
+        await over.wait()
+        await connection.send(answer())
+
+    async with (
+        raw_server(late, tls=server_tls(old)) as before,
+        raw_server(always(answer()), tls=server_tls(new)) as after,
+    ):
+        asked = asyncio.create_task(opened.send(get(before), 30))
+        await before.arrived.wait()
+        with pytest.raises(NotSent):
+            await opened.send(get(after), 5)
+        opened.trust(tls_context(TransportSettings(ca_file=trust_new)))
+        assert (await opened.send(get(after), 5)).status == 200
+        over.set()
+        assert (await asked).status == 200
+        await opened.aclose()
 
 
 async def test_the_proxy_tunnels_tls_and_the_target_stays_as_given(certificate):

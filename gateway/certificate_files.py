@@ -1,0 +1,65 @@
+"""The files of certificates that a configuration names, each with the part that has read it."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.config.certificates import check_authorities, check_server, expiries
+from gateway.renewal import Renewable, Renewals, Use
+from gateway.rpc.server_certificate import ServerCertificate
+from gateway.upstream.http import TransportSettings, tls_context
+from gateway.upstream.transport import OpenTransport
+
+
+def renewals(
+    config: Config,
+    clock: Clock,
+    server: ServerCertificate | None,
+    transport: OpenTransport,
+    read: Iterable[Renewable],
+) -> Renewals:
+    """What is renewed without a restart: with `read`, what others have told already."""
+    named = config.server.tls, config.upstream.transport, config.audit, config.events
+    found = Renewals(clock, lambda: expiries(*named, config.tracing))
+    for renewable in (
+        *_of_server(server, clock),
+        *_of_cloud(config.upstream.transport, transport, clock),
+        *read,
+    ):
+        found.add(renewable)
+    return found
+
+
+def _of_server(server: ServerCertificate | None, clock: Clock) -> Iterator[Renewable]:
+    if server is None:
+        return
+    tls = server.tls
+
+    def read() -> Use:
+        check_server(tls, _now(clock))
+        fresh: Any = server.read()
+        return lambda: server.use(fresh)
+
+    files = tls.certificate_file, tls.key_file, tls.client_ca_file
+    yield Renewable("server.tls", tuple(filter(None, files)), read)
+
+
+def _of_cloud(
+    settings: TransportSettings, transport: OpenTransport, clock: Clock
+) -> Iterator[Renewable]:
+    file = settings.ca_file
+    if file is None:
+        return
+
+    def read() -> Use:
+        check_authorities(file, _now(clock))
+        fresh = tls_context(settings)
+        return lambda: transport.trust(fresh)
+
+    yield Renewable("upstream.transport.ca_file", (file,), read)
+
+
+def _now(clock: Clock) -> dt.datetime:
+    return dt.datetime.fromtimestamp(clock.time(), dt.UTC)
