@@ -102,7 +102,7 @@ class TestWait:
         wait = Wait(120, 30, 1000)
         assert not wait.proves(1060, Listed(newest=10, age_s=4000))
         assert wait.proves(1120, Listed(newest=10, age_s=4060))
-        assert unseen(load_catalog()["VaultService/OrderVault"]) is Unseen.UNDECIDED
+        assert unseen(CATALOG["VaultService/OrderVault"]) is Unseen.UNDECIDED
 
 
 @pytest.mark.parametrize("kind", ["vault", "policy", "checkpoint"])
@@ -155,7 +155,8 @@ async def test_lists_that_are_late_are_waited_for():
         assert len(posts(world, "CreateVault", committed=True)) == 2
 
 
-CHANGES = sorted(rpc for rpc in REQUESTS if not load_catalog()[rpc].reads)
+CATALOG = load_catalog()
+CHANGES = sorted(rpc for rpc in REQUESTS if not CATALOG[rpc].reads)
 OPEN = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS"}
 
 
@@ -206,12 +207,12 @@ async def test_every_change_comes_to_its_end_by_the_time_that_its_error_names():
     for rpc, (first, last, at) in unknown.items():
         assert first.reason == "OUTCOME_UNKNOWN", (rpc, first)
         assert at <= datetime.fromisoformat(first.facts["finalBy"]).timestamp(), rpc
-        if unseen(load_catalog()[rpc]) is Unseen.UNDECIDED:
+        if unseen(CATALOG[rpc]) is Unseen.UNDECIDED:
             assert isinstance(last, Failure), rpc
             assert last.reason == "OUTCOME_UNDECIDED", rpc
 
 
-WORKS = [rpc for rpc in CHANGES if load_catalog()[rpc].asynchronous]
+WORKS = [rpc for rpc in CHANGES if CATALOG[rpc].asynchronous]
 
 
 async def test_what_started_work_is_answered_again_once_its_task_is_seen():

@@ -36,12 +36,13 @@ def names(error: GatewayError):
     return reason_name(error.reason), code_pb2.Code.Name(error.code)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['code']}-{row['http']}")
-def test_a_code_of_the_vendors_table_gets_its_reason(row):
-    error = answered(int(row["http"]), {"error_code": row["code"], "error_msg": "Something."})
-    assert names(error) == (row["reason"], row["grpc"])
-    assert error.message.endswith(".")
-    assert error.upstream is FACTS
+@pytest.mark.parametrize("http", sorted({row["http"] for row in ROWS}))
+def test_a_code_of_the_vendors_table_gets_its_reason(http):
+    for row in (row for row in ROWS if row["http"] == http):
+        error = answered(int(http), {"error_code": row["code"], "error_msg": "Something."})
+        assert names(error) == (row["reason"], row["grpc"]), row
+        assert error.message.endswith("."), row
+        assert error.upstream is FACTS
 
 
 def test_the_table_of_the_gateway_holds_no_other_code():
