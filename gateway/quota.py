@@ -9,6 +9,7 @@ from gateway.changes.ledger import Ledger
 from gateway.changes.named_tasks import NamedTasks
 from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.planning import Planner
+from gateway.changes.preconditions import Preconditions
 from gateway.changes.record import request_of
 from gateway.changes.recovery import REFRESH_S, Recovery
 from gateway.changes.repeats import Repeats
@@ -69,7 +70,7 @@ class Quota:
         self.dry_run = DryRun(
             self.pricer,
             self.changes.planner,
-            self.changes.guards,
+            self.changes.preconditions,
             client,
             self._reader,
             self._clock,
@@ -139,7 +140,7 @@ class Quota:
             client=self._client,
             clock=self._clock,
             room=room,
-            guards=Guards(self._reader),
+            preconditions=Preconditions(self._reader, Guards(self._reader)),
         )
 
     def _planner(self) -> Planner:

@@ -14,8 +14,8 @@ from cbrgateway.v1 import errors_pb2, options_pb2, task_pb2, types_pb2
 from google.protobuf.message import Message
 
 from gateway.changes.change import Change
-from gateway.changes.guards import Guards
 from gateway.changes.planning import Planner
+from gateway.changes.preconditions import Preconditions
 from gateway.changes.record import loss_shown
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -27,7 +27,6 @@ from gateway.upstream.client import Client
 from gateway.upstream.marker import marked
 from gateway.upstream.masked import masked
 from gateway.upstream.ownership import missing
-from gateway.upstream.read_back import read_request
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.retry import READ_CAP_S, Deadline
 
@@ -42,7 +41,7 @@ class DryRun:
 
     pricer: Pricer
     planner: Planner
-    guards: Guards
+    preconditions: Preconditions
     client: Client
     reader: UpstreamReader
     clock: Clock
@@ -68,9 +67,9 @@ class DryRun:
                 body=sent.body.decode(),
             )
         )
-        current = await self._object(change)
+        current = await self.preconditions.shown(change)
         told.warnings.extend(_warnings(change, current))
-        await self.guards.check(change)
+        await self.preconditions.check(change)
         told.losses.extend(loss_shown(each) for each in change.losses)
         told.limits.extend(await self._limits(change, deadline))
         told.running_task_ids.extend(await self._running(change))
@@ -83,27 +82,6 @@ class DryRun:
         if self.planner.marks(change):
             return marked(change.binding, request, _OWN_ID)
         return request
-
-    async def _object(self, change: Change) -> Message | None:
-        """What CBR shows of the object that the change is made to; None: no read shows it alone.
-
-        Raises one of the NOT_FOUND reasons.
-        """
-        asked = self._read_of(change)
-        if asked is None:
-            return None
-        response = self.reader.catalog.asked_by(asked).response_type
-        return await self.reader.answer(asked, response, change.scope.project)
-
-    def _read_of(self, change: Change) -> Message | None:
-        binding, traits = change.binding, change.binding.traits
-        shown = traits.gone or (traits.read_first.shown_by if traits.read_first else None)
-        if shown is not None:
-            return shown.request(change.request)
-        if not binding.read_back:
-            return None
-        read = self.reader.catalog[binding.read_back]
-        return None if read.paging else read_request(read, change.request)
 
     async def _limits(self, change: Change, deadline: Deadline) -> list[types_pb2.LimitUse]:
         """Raises as the change would where a limit does not allow it."""

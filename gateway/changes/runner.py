@@ -5,7 +5,7 @@ price     what the change asks for, and which limits that meets (limits/pricing.
 plan      the operation that is recorded (planning.py)
 begin     reserves what it asks for and its request_id, together; or answers what was stored for the
           same request
-check     once it has its turn: what it destroys, and whether the tenant's guards let it (guards.py)
+check     once it has its turn: its etag, and the tenant's guards (preconditions.py)
 send      the operation is SENT before the first byte goes to CBR, and from here on only its outcome
           ends the reservation: commit, release or unknown (settling.py)
 """
@@ -18,9 +18,9 @@ from google.protobuf.message import Message
 
 from gateway.changes import repeats
 from gateway.changes.change import Answer, Change
-from gateway.changes.guards import Guards
 from gateway.changes.ledger import Ledger
 from gateway.changes.planning import SHARE_TO_PREPARE, Planner
+from gateway.changes.preconditions import Preconditions
 from gateway.changes.record import undecided
 from gateway.changes.repeats import Repeats
 from gateway.changes.room import Room
@@ -64,7 +64,7 @@ class ChangeRunner:
     client: Client
     clock: Clock
     room: Room
-    guards: Guards
+    preconditions: Preconditions
 
     async def run(self, change: Change) -> Answer:
         """Carries a change out once. Raises GatewayError."""
@@ -169,7 +169,7 @@ class ChangeRunner:
             on_left=change.on_left,
             observers=change.observers if observer is None else (*change.observers, observer),
             recognised=observer is not None and bool(change.request.request_id),
-            check=(lambda: self.guards.check(change)) if change.binding.traits.losing else None,
+            check=self.preconditions.of(change),
         )
         return Answer(reply.message, reply.upstream)
 

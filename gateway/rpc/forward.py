@@ -15,6 +15,7 @@ from gateway.changes.runner import ChangeRunner
 from gateway.query.query import query_of
 from gateway.rpc import validation
 from gateway.rpc.call import Call
+from gateway.upstream import etags
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
@@ -56,6 +57,7 @@ class Forward:
             )
             call.upstream = reply.upstream
             self.enricher.add_to_answer(call.project.key, reply.message)
+            etags.tell(reply.message)
             return seen.finished(reply.message)
         assert call.slots is not None
         assert call.principal is not None
@@ -104,6 +106,7 @@ class Forward:
         )
         call.upstream = reply.upstream
         self.enricher.add_to_answer(call.project.key, reply.message)
+        etags.tell(reply.message)
         query.finish(reply.message)
         return reply.message
 

@@ -35,6 +35,7 @@ GATEWAY_FIELDS: Final = frozenset(
             "validate_only",
             "validation",
             "force",
+            "etag",
             "page_size",
             "page_token",
             "next_page_token",

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.upstream import etags
 from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Declaration, RetryClass
 from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits
@@ -70,6 +71,24 @@ def _losing(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
     }
     if losing.row.DESCRIPTOR not in rows:
         yield f"the trait losing has rows of {losing.row.DESCRIPTOR.name}, which no list holds"
+
+
+def _etag(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
+    if etags.FIELD not in d.request.fields_by_name:
+        return
+    read = all_.get(d.option.read_back)
+    shown = (
+        traits.gone.response.DESCRIPTOR
+        if traits.gone is not None
+        else read.method.output_type
+        if read is not None and not read.option.paging
+        else None
+    )
+    if shown is None or len(etags.objects(shown)) != 1:
+        yield (
+            "has the request field etag and needs gone or read_back, the read that shows the one"
+            " object with an etag"
+        )
 
 
 def _checks(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
@@ -145,6 +164,7 @@ TRAIT_RULES: Final[tuple[TraitRule, ...]] = (
     _object_reads,
     _amounts,
     _losing,
+    _etag,
     _checks,
     _tasks,
     _created,

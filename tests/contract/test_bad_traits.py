@@ -13,6 +13,8 @@ from gateway.upstream.traits import Mark, ObjectRead, Read, ReadFirst, Traits
 
 OWN = {each.rpc: each for each in TRAITS}
 CREATE_VAULT, DELETE_BACKUP = "VaultService/CreateVault", "BackupService/DeleteBackup"
+DELETE_ALL = "OrganizationPolicyService/DeleteOrganizationPolicy"
+UNREGISTER = "AgentService/UnregisterAgent"
 DELETE_VAULT, UPDATE_VAULT, GET_VAULT = (
     "VaultService/DeleteVault",
     "VaultService/UpdateVault",
@@ -37,6 +39,10 @@ BAD = {
         DELETE_VAULT,
         {"losing": None},
     ),
+    f"{UNREGISTER}: has the request field etag and needs gone or read_back, the read that shows the one object with an etag": (
+        UNREGISTER,
+        {"gone": None},
+    ),
     f"{DELETE_VAULT}: the trait losing has rows of SystemTag, which no list holds": (
         DELETE_VAULT,
         {"losing": dataclasses.replace(OWN[DELETE_VAULT].losing, row=types_pb2.SystemTag)},
@@ -58,9 +64,9 @@ BAD = {
         UPDATE_VAULT,
         {"deltas": None, "read_first": None},
     ),
-    f"{DELETE_VAULT}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (
-        DELETE_VAULT,
-        {"gone": None},
+    f"{DELETE_ALL}: is a DELETE with deltas and needs gone, the read that shows when they are given back": (
+        DELETE_ALL,
+        {"gone": None, "deltas": text_of},
     ),
     f"{CREATE_VAULT}: has the trait read_back and does not declare read_back, the RPC to read": (
         CREATE_VAULT,
@@ -150,7 +156,7 @@ def test_traits_of_no_rpc_and_two_of_one_are_refused():
 
 
 def test_all_wrong_traits_are_named_at_once():
-    wrong = [Traits(rpc="VaultService/ShowVault"), *changed(DELETE_VAULT, {"gone": None})]
+    wrong = [Traits(rpc="VaultService/ShowVault"), *changed(DELETE_VAULT, {"losing": None})]
     assert len(problems(wrong)) == 2
 
 

@@ -131,6 +131,7 @@ class Agent(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PATHS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Id of the agent, as it was registered."""
     agent_version: _builtins.str
@@ -151,6 +152,8 @@ class Agent(_message.Message):
     """State of the agent."""
     status_raw: _builtins.str
     """CBR's word when `status` is OTHER."""
+    etag: _builtins.str
+    """Tells whether the object was changed since it was read: set in answers of its Get and List; see docs/changes.md. Empty in every other answer."""
     @_builtins.property
     def last_active_time(self) -> _timestamp_pb2.Timestamp:
         """When the agent last reported."""
@@ -189,10 +192,11 @@ class Agent(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         paths: _abc.Iterable[Global___AgentPath] | None = ...,
         extra_fields: _struct_pb2.Struct | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "extra_fields", b"extra_fields", "last_active_time", b"last_active_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agent_type", b"agent_type", "agent_type_raw", b"agent_type_raw", "agent_version", b"agent_version", "create_time", b"create_time", "extra_fields", b"extra_fields", "host_ip", b"host_ip", "host_name", b"host_name", "host_nickname", b"host_nickname", "host_os", b"host_os", "last_active_time", b"last_active_time", "paths", b"paths", "status", b"status", "status_raw", b"status_raw", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agent_type", b"agent_type", "agent_type_raw", b"agent_type_raw", "agent_version", b"agent_version", "create_time", b"create_time", "etag", b"etag", "extra_fields", b"extra_fields", "host_ip", b"host_ip", "host_name", b"host_name", "host_nickname", b"host_nickname", "host_os", b"host_os", "last_active_time", b"last_active_time", "paths", b"paths", "status", b"status", "status_raw", b"status_raw", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,6 +489,7 @@ class UpdateAgentRequest(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
@@ -496,6 +501,8 @@ class UpdateAgentRequest(_message.Message):
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
     """
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def agent(self) -> Global___AgentPatch:
         """What to change."""
@@ -507,10 +514,11 @@ class UpdateAgentRequest(_message.Message):
         agent: Global___AgentPatch | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "agent_id", b"agent_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "agent_id", b"agent_id", "etag", b"etag", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,6 +585,7 @@ class UnregisterAgentRequest(_message.Message):
     AGENT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Id of the agent."""
     request_id: _builtins.str
@@ -588,16 +597,19 @@ class UnregisterAgentRequest(_message.Message):
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
     """
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,
         agent_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "etag", b"etag", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -242,6 +242,7 @@ class Backup(_message.Message):
     EXTEND_INFO_FIELD_NUMBER: _builtins.int
     REPLICATION_RECORDS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id (UUID), set by CBR."""
     name: _builtins.str
@@ -284,6 +285,8 @@ class Backup(_message.Message):
     """Backup of the server, for the backup of one of its disks; else empty."""
     scheduled_operation_id: _builtins.str
     """Policy that took the backup, empty for others."""
+    etag: _builtins.str
+    """Tells whether the object was changed since it was read: set in answers of its Get and List; see docs/changes.md. Empty in every other answer."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the backup was created."""
@@ -348,10 +351,11 @@ class Backup(_message.Message):
         extend_info: Global___BackupExtendInfo | None = ...,
         replication_records: _abc.Iterable[Global___ReplicationRecord] | None = ...,
         extra_fields: _struct_pb2.Struct | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_incremental", b"_incremental", "create_time", b"create_time", "expire_time", b"expire_time", "extend_info", b"extend_info", "extra_fields", b"extra_fields", "incremental", b"incremental", "protect_time", b"protect_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_incremental", b"_incremental", "checkpoint_id", b"checkpoint_id", "children", b"children", "create_time", b"create_time", "description", b"description", "enterprise_project_id", b"enterprise_project_id", "expire_time", b"expire_time", "extend_info", b"extend_info", "extra_fields", b"extra_fields", "id", b"id", "image_type", b"image_type", "image_type_raw", b"image_type_raw", "incremental", b"incremental", "name", b"name", "parent_id", b"parent_id", "project_id", b"project_id", "protect_time", b"protect_time", "provider_id", b"provider_id", "replication_records", b"replication_records", "resource_az", b"resource_az", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_size_gib", b"resource_size_gib", "resource_type", b"resource_type", "scheduled_operation_id", b"scheduled_operation_id", "status", b"status", "status_raw", b"status_raw", "update_time", b"update_time", "vault_id", b"vault_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_incremental", b"_incremental", "checkpoint_id", b"checkpoint_id", "children", b"children", "create_time", b"create_time", "description", b"description", "enterprise_project_id", b"enterprise_project_id", "etag", b"etag", "expire_time", b"expire_time", "extend_info", b"extend_info", "extra_fields", b"extra_fields", "id", b"id", "image_type", b"image_type", "image_type_raw", b"image_type_raw", "incremental", b"incremental", "name", b"name", "parent_id", b"parent_id", "project_id", b"project_id", "protect_time", b"protect_time", "provider_id", b"provider_id", "replication_records", b"replication_records", "resource_az", b"resource_az", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_size_gib", b"resource_size_gib", "resource_type", b"resource_type", "scheduled_operation_id", b"scheduled_operation_id", "status", b"status", "status_raw", b"status_raw", "update_time", b"update_time", "vault_id", b"vault_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__incremental: _TypeAlias = _typing.Literal["incremental"]  # noqa: Y015
     _WhichOneofArgType__incremental: _TypeAlias = _typing.Literal["_incremental", b"_incremental"]  # noqa: Y015
@@ -881,6 +885,7 @@ class UpdateBackupRequest(_message.Message):
     BACKUP_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
@@ -892,6 +897,8 @@ class UpdateBackupRequest(_message.Message):
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
     """
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def backup(self) -> Global___BackupPatch:
         """What to change; fields that are not set stay as they are."""
@@ -903,10 +910,11 @@ class UpdateBackupRequest(_message.Message):
         backup: Global___BackupPatch | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "backup_id", b"backup_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "backup_id", b"backup_id", "etag", b"etag", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -975,6 +983,7 @@ class DeleteBackupRequest(_message.Message):
     BACKUP_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """Id of the backup."""
     request_id: _builtins.str
@@ -986,16 +995,19 @@ class DeleteBackupRequest(_message.Message):
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
     """
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,
         backup_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup_id", b"backup_id", "etag", b"etag", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

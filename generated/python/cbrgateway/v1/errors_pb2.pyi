@@ -182,6 +182,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
     What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
     """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 103
+    """ABORTED. The object was changed since it was read: the `etag` of the request is not the one that it has now, which the metadata tells as `etag`. Nothing was sent.
+    What to do: read the object again, and repeat the change with its new `etag` if it is still what you want.
+    """
     ERROR_REASON_REQUEST_IN_PROGRESS: _ErrorReason.ValueType  # 71
     """ABORTED. The change with this request_id is still being carried out, and it did not end within the call's deadline.
     What to do: repeat with the same request_id; it joins the change that is under way.
@@ -466,6 +470,10 @@ What to do: use the existing object, or name it once.
 ERROR_REASON_RESOURCE_BUSY: ErrorReason.ValueType  # 40
 """ABORTED. The object is busy: it is being backed up, restored, replicated, removed or synchronised, or another change to it by this gateway is under way.
 What to do: wait for the running task (ListTasks with the resource), then repeat the call; RetryInfo gives a first delay.
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 103
+"""ABORTED. The object was changed since it was read: the `etag` of the request is not the one that it has now, which the metadata tells as `etag`. Nothing was sent.
+What to do: read the object again, and repeat the change with its new `etag` if it is still what you want.
 """
 ERROR_REASON_REQUEST_IN_PROGRESS: ErrorReason.ValueType  # 71
 """ABORTED. The change with this request_id is still being carried out, and it did not end within the call's deadline.

@@ -494,6 +494,7 @@ NO_OBJECT_FIELD_NUMBER: _builtins.int
 REQUIRED_FIELD_NUMBER: _builtins.int
 EMPTY_FIELD_NUMBER: _builtins.int
 ANSWER_ONLY_FIELD_NUMBER: _builtins.int
+OUTSIDE_ETAG_FIELD_NUMBER: _builtins.int
 UNSURE_FIELD_NUMBER: _builtins.int
 FILTERS_FIELD_NUMBER: _builtins.int
 SORTS_FIELD_NUMBER: _builtins.int
@@ -524,6 +525,10 @@ empty: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, G
 answer_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True for a field that only CBR sets: it is never sent, whether a caller sets it or CBR answered it, so that an answer can be sent back as it is
 (output only in AIP-203).
+"""
+outside_etag: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True for a field that changes without anybody changing its object, such as a use, a state or a time; and for one that CBR does not show in every read. It
+does not count for the object's `etag`.
 """
 unsure: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
 """Ids of those of the field's rules (buf.validate) for which sources disagree or which none confirms, such as `repeated.max_items`. What breaks one is not

@@ -28,7 +28,7 @@ from cbrgateway.v1 import types_pb2 as cbrgateway_dot_v1_dot_types__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/policy.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xbb\x03\n\x06Policy\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12:\n\x0eoperation_type\x18\x04 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationType\x12\x1a\n\x12operation_type_raw\x18\x05 \x01(\t\x12\x46\n\x14operation_definition\x18\x06 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinition\x12-\n\x07trigger\x18\x07 \x01(\x0b\x32\x1c.cbrgateway.v1.PolicyTrigger\x12\x39\n\x11\x61ssociated_vaults\x18\x08 \x03(\x0b\x32\x1e.cbrgateway.v1.AssociatedVault\x12.\n\x0bpolicy_type\x18\t \x01(\x0e\x32\x19.cbrgateway.v1.PolicyType\x12\x17\n\x0fpolicy_type_raw\x18\n \x01(\t\x12-\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.Struct\"A\n\x0f\x41ssociatedVault\x12\x10\n\x08vault_id\x18\x01 \x01(\t\x12\x1c\n\x14\x64\x65stination_vault_id\x18\x02 \x01(\t\"\x91\x01\n\x13\x43reatePolicyRequest\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32\x19.cbrgateway.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\"\xbe\x05\n\nPolicySpec\x12K\n\x04name\x18\x01 \x01(\tB=\xbaH:r8\x10\x01\x18@22^[\\x{4e00}-\\x{9fa5}\\x{f900}-\\x{fa2d}a-zA-Z0-9_-]*$\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12I\n\x0eoperation_type\x18\x03 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12N\n\x14operation_definition\x18\x04 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x39\n\x07trigger\x18\x05 \x01(\x0b\x32 .cbrgateway.v1.PolicyTriggerSpecB\x06\xbaH\x03\xc8\x01\x01:\xea\x02\xbaH\xe6\x02\x1a\xe3\x02\n\x0fpolicy.timezone\x12hthe long-term counts day_backups, week_backups, month_backups and year_backups need a zone; set timezone\x1a\xe5\x01(this.operation_definition.day_backups == 0 && this.operation_definition.week_backups == 0 && this.operation_definition.month_backups == 0 && this.operation_definition.year_backups == 0) || has(this.operation_definition.timezone)B\n\n\x08_enabled\"x\n\x14\x43reatePolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult\"1\n\x10GetPolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\"@\n\x11GetPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\"\xa5\x01\n\x13ListPoliciesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x46\n\x0eoperation_type\x18\x03 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x16\n\x08vault_id\x18\x04 \x01(\tB\x04\xb8\x80\x19\x01\"\xaa\x01\n\x14ListPoliciesResponse\x12-\n\x08policies\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\xb1\x01\n\x13UpdatePolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\x12\x32\n\x06policy\x18\x02 \x01(\x0b\x32\x1a.cbrgateway.v1.PolicyPatchB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\"\x91\x02\n\x0bPolicyPatch\x12P\n\x04name\x18\x01 \x01(\tB=\xbaH:r8\x10\x01\x18@22^[\\x{4e00}-\\x{9fa5}\\x{f900}-\\x{fa2d}a-zA-Z0-9_-]*$H\x00\x88\x01\x01\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12L\n\x14operation_definition\x18\x03 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinitionB\x04\xa0\x81\x19\x05\x12\x37\n\x07trigger\x18\x04 \x01(\x0b\x32 .cbrgateway.v1.PolicyTriggerSpecB\x04\xa0\x81\x19\x04\x42\x07\n\x05_nameB\n\n\x08_enabled\"x\n\x14UpdatePolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult\"\x8c\x01\n\x13\x44\x65letePolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\x12\r\n\x05\x66orce\x18\x66 \x01(\x08\"K\n\x14\x44\x65letePolicyResponse\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult*\xdc\x01\n\nPolicyType\x12\x1b\n\x17POLICY_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11POLICY_TYPE_OTHER\x10\x01\x12\x1d\n\x19POLICY_TYPE_CUSTOM_POLICY\x10\x02\x12&\n\"POLICY_TYPE_ORGANIZATION_POLICY_V1\x10\x03\x12&\n\"POLICY_TYPE_ORGANIZATION_POLICY_V2\x10\x04\x12+\n\'POLICY_TYPE_ORGANIZATION_POLICY_REMOVED\x10\x05\x32\xe3\x06\n\rPolicyService\x12\x9e\x01\n\x0c\x43reatePolicy\x12\".cbrgateway.v1.CreatePolicyRequest\x1a#.cbrgateway.v1.CreatePolicyResponse\"E\x8a\x80\x19\x41\x12\x19/v3/{project_id}/policies*\x0c\x43reatePolicy2\x13\x63\x62r:policies:create\x90\x01\x01\x12\x9c\x01\n\tGetPolicy\x12\x1f.cbrgateway.v1.GetPolicyRequest\x1a .cbrgateway.v1.GetPolicyResponse\"L\x90\x02\x01\x8a\x80\x19\x45\n%/v3/{project_id}/policies/{policy_id}*\nShowPolicy2\x10\x63\x62r:policies:get\x12\x9e\x01\n\x0cListPolicies\x12\".cbrgateway.v1.ListPoliciesRequest\x1a#.cbrgateway.v1.ListPoliciesResponse\"E\x90\x02\x01\x8a\x80\x19>\n\x19/v3/{project_id}/policies*\x0cListPolicies2\x11\x63\x62r:policies:list8\x04\x12\xc3\x01\n\x0cUpdatePolicy\x12\".cbrgateway.v1.UpdatePolicyRequest\x1a#.cbrgateway.v1.UpdatePolicyResponse\"j\x90\x02\x02\x8a\x80\x19\x63\x1a%/v3/{project_id}/policies/{policy_id}*\x0cUpdatePolicy2\x13\x63\x62r:policies:updateJ\x17PolicyService/GetPolicy\x12\xaa\x01\n\x0c\x44\x65letePolicy\x12\".cbrgateway.v1.DeletePolicyRequest\x1a#.cbrgateway.v1.DeletePolicyResponse\"Q\x90\x02\x02\x8a\x80\x19J\"%/v3/{project_id}/policies/{policy_id}*\x0c\x44\x65letePolicy2\x13\x63\x62r:policies:deleteB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0bPolicyProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/policy.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xcf\x03\n\x06Policy\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xc8\x80\x19\x01\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12:\n\x0eoperation_type\x18\x04 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationType\x12\x1a\n\x12operation_type_raw\x18\x05 \x01(\t\x12\x46\n\x14operation_definition\x18\x06 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinition\x12-\n\x07trigger\x18\x07 \x01(\x0b\x32\x1c.cbrgateway.v1.PolicyTrigger\x12\x39\n\x11\x61ssociated_vaults\x18\x08 \x03(\x0b\x32\x1e.cbrgateway.v1.AssociatedVault\x12.\n\x0bpolicy_type\x18\t \x01(\x0e\x32\x19.cbrgateway.v1.PolicyType\x12\x17\n\x0fpolicy_type_raw\x18\n \x01(\t\x12\x33\n\x0c\x65xtra_fields\x18\x64 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xf0\x81\x19\x01\x12\x0c\n\x04\x65tag\x18\x65 \x01(\t\"A\n\x0f\x41ssociatedVault\x12\x10\n\x08vault_id\x18\x01 \x01(\t\x12\x1c\n\x14\x64\x65stination_vault_id\x18\x02 \x01(\t\"\x91\x01\n\x13\x43reatePolicyRequest\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32\x19.cbrgateway.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\"\xbe\x05\n\nPolicySpec\x12K\n\x04name\x18\x01 \x01(\tB=\xbaH:r8\x10\x01\x18@22^[\\x{4e00}-\\x{9fa5}\\x{f900}-\\x{fa2d}a-zA-Z0-9_-]*$\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12I\n\x0eoperation_type\x18\x03 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationTypeB\r\xbaH\n\x82\x01\x04\x10\x01 \x01\xc8\x01\x01\x12N\n\x14operation_definition\x18\x04 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x39\n\x07trigger\x18\x05 \x01(\x0b\x32 .cbrgateway.v1.PolicyTriggerSpecB\x06\xbaH\x03\xc8\x01\x01:\xea\x02\xbaH\xe6\x02\x1a\xe3\x02\n\x0fpolicy.timezone\x12hthe long-term counts day_backups, week_backups, month_backups and year_backups need a zone; set timezone\x1a\xe5\x01(this.operation_definition.day_backups == 0 && this.operation_definition.week_backups == 0 && this.operation_definition.month_backups == 0 && this.operation_definition.year_backups == 0) || has(this.operation_definition.timezone)B\n\n\x08_enabled\"x\n\x14\x43reatePolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult\"1\n\x10GetPolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\"@\n\x11GetPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\"\xa5\x01\n\x13ListPoliciesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x46\n\x0eoperation_type\x18\x03 \x01(\x0e\x32\".cbrgateway.v1.PolicyOperationTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x16\n\x08vault_id\x18\x04 \x01(\tB\x04\xb8\x80\x19\x01\"\xaa\x01\n\x14ListPoliciesResponse\x12-\n\x08policies\x18\x01 \x03(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\"\n\ntotal_size\x18\x03 \x01(\x05\x42\t\x8a\x80\x19\x05\x63ountH\x00\x88\x01\x01\x12\x17\n\x0funreadable_rows\x18\x64 \x01(\x05\x42\r\n\x0b_total_size\"\xdd\x01\n\x13UpdatePolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\x12\x32\n\x06policy\x18\x02 \x01(\x0b\x32\x1a.cbrgateway.v1.PolicyPatchB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\x12*\n\x04\x65tag\x18g \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^(W/\"[0-9a-f]{16}\")?$\"\x91\x02\n\x0bPolicyPatch\x12P\n\x04name\x18\x01 \x01(\tB=\xbaH:r8\x10\x01\x18@22^[\\x{4e00}-\\x{9fa5}\\x{f900}-\\x{fa2d}a-zA-Z0-9_-]*$H\x00\x88\x01\x01\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12L\n\x14operation_definition\x18\x03 \x01(\x0b\x32(.cbrgateway.v1.PolicyOperationDefinitionB\x04\xa0\x81\x19\x05\x12\x37\n\x07trigger\x18\x04 \x01(\x0b\x32 .cbrgateway.v1.PolicyTriggerSpecB\x04\xa0\x81\x19\x04\x42\x07\n\x05_nameB\n\n\x08_enabled\"x\n\x14UpdatePolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x15.cbrgateway.v1.PolicyB\x04\xc8\x80\x19\x01\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult\"\xb8\x01\n\x13\x44\x65letePolicyRequest\x12\x1d\n\tpolicy_id\x18\x01 \x01(\tB\n\xbaH\x03\xc8\x01\x01\xb8\x80\x19\x05\x12\x30\n\nrequest_id\x18\x64 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x15\n\rvalidate_only\x18\x65 \x01(\x08\x12\r\n\x05\x66orce\x18\x66 \x01(\x08\x12*\n\x04\x65tag\x18g \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^(W/\"[0-9a-f]{16}\")?$\"K\n\x14\x44\x65letePolicyResponse\x12\x33\n\nvalidation\x18\x66 \x01(\x0b\x32\x1f.cbrgateway.v1.ValidationResult*\xdc\x01\n\nPolicyType\x12\x1b\n\x17POLICY_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11POLICY_TYPE_OTHER\x10\x01\x12\x1d\n\x19POLICY_TYPE_CUSTOM_POLICY\x10\x02\x12&\n\"POLICY_TYPE_ORGANIZATION_POLICY_V1\x10\x03\x12&\n\"POLICY_TYPE_ORGANIZATION_POLICY_V2\x10\x04\x12+\n\'POLICY_TYPE_ORGANIZATION_POLICY_REMOVED\x10\x05\x32\xe3\x06\n\rPolicyService\x12\x9e\x01\n\x0c\x43reatePolicy\x12\".cbrgateway.v1.CreatePolicyRequest\x1a#.cbrgateway.v1.CreatePolicyResponse\"E\x8a\x80\x19\x41\x12\x19/v3/{project_id}/policies*\x0c\x43reatePolicy2\x13\x63\x62r:policies:create\x90\x01\x01\x12\x9c\x01\n\tGetPolicy\x12\x1f.cbrgateway.v1.GetPolicyRequest\x1a .cbrgateway.v1.GetPolicyResponse\"L\x90\x02\x01\x8a\x80\x19\x45\n%/v3/{project_id}/policies/{policy_id}*\nShowPolicy2\x10\x63\x62r:policies:get\x12\x9e\x01\n\x0cListPolicies\x12\".cbrgateway.v1.ListPoliciesRequest\x1a#.cbrgateway.v1.ListPoliciesResponse\"E\x90\x02\x01\x8a\x80\x19>\n\x19/v3/{project_id}/policies*\x0cListPolicies2\x11\x63\x62r:policies:list8\x04\x12\xc3\x01\n\x0cUpdatePolicy\x12\".cbrgateway.v1.UpdatePolicyRequest\x1a#.cbrgateway.v1.UpdatePolicyResponse\"j\x90\x02\x02\x8a\x80\x19\x63\x1a%/v3/{project_id}/policies/{policy_id}*\x0cUpdatePolicy2\x13\x63\x62r:policies:updateJ\x17PolicyService/GetPolicy\x12\xaa\x01\n\x0c\x44\x65letePolicy\x12\".cbrgateway.v1.DeletePolicyRequest\x1a#.cbrgateway.v1.DeletePolicyResponse\"Q\x90\x02\x02\x8a\x80\x19J\"%/v3/{project_id}/policies/{policy_id}*\x0c\x44\x65letePolicy2\x13\x63\x62r:policies:deleteB\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0bPolicyProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.cbrgateway.v1B\013PolicyProtoP\001Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\242\002\003CBG\252\002\rCbrGateway.V1\272\002\nCbrGateway\312\002\rCbrGateway\\V1\342\002\026CbrGateway\\V1\\Metadata\352\002\016CbrGateway::V1'
   _globals['_POLICY'].fields_by_name['id']._loaded_options = None
   _globals['_POLICY'].fields_by_name['id']._serialized_options = b'\310\200\031\001'
+  _globals['_POLICY'].fields_by_name['extra_fields']._loaded_options = None
+  _globals['_POLICY'].fields_by_name['extra_fields']._serialized_options = b'\360\201\031\001'
   _globals['_CREATEPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
   _globals['_CREATEPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATEPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -74,6 +76,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
+  _globals['_UPDATEPOLICYREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEPOLICYREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\031r\0272\025^(W/\"[0-9a-f]{16}\")?$'
   _globals['_POLICYPATCH'].fields_by_name['name']._loaded_options = None
   _globals['_POLICYPATCH'].fields_by_name['name']._serialized_options = b'\272H:r8\020\001\030@22^[\\x{4e00}-\\x{9fa5}\\x{f900}-\\x{fa2d}a-zA-Z0-9_-]*$'
   _globals['_POLICYPATCH'].fields_by_name['operation_definition']._loaded_options = None
@@ -86,6 +90,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEPOLICYREQUEST'].fields_by_name['policy_id']._serialized_options = b'\272H\003\310\001\001\270\200\031\005'
   _globals['_DELETEPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\031r\0272\025^(W/\"[0-9a-f]{16}\")?$'
   _globals['_POLICYSERVICE'].methods_by_name['CreatePolicy']._loaded_options = None
   _globals['_POLICYSERVICE'].methods_by_name['CreatePolicy']._serialized_options = b'\212\200\031A\022\031/v3/{project_id}/policies*\014CreatePolicy2\023cbr:policies:create\220\001\001'
   _globals['_POLICYSERVICE'].methods_by_name['GetPolicy']._loaded_options = None
@@ -96,36 +102,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYSERVICE'].methods_by_name['UpdatePolicy']._serialized_options = b'\220\002\002\212\200\031c\032%/v3/{project_id}/policies/{policy_id}*\014UpdatePolicy2\023cbr:policies:updateJ\027PolicyService/GetPolicy'
   _globals['_POLICYSERVICE'].methods_by_name['DeletePolicy']._loaded_options = None
   _globals['_POLICYSERVICE'].methods_by_name['DeletePolicy']._serialized_options = b'\220\002\002\212\200\031J\"%/v3/{project_id}/policies/{policy_id}*\014DeletePolicy2\023cbr:policies:delete'
-  _globals['_POLICYTYPE']._serialized_start=2905
-  _globals['_POLICYTYPE']._serialized_end=3125
+  _globals['_POLICYTYPE']._serialized_start=3013
+  _globals['_POLICYTYPE']._serialized_end=3233
   _globals['_POLICY']._serialized_start=161
-  _globals['_POLICY']._serialized_end=604
-  _globals['_ASSOCIATEDVAULT']._serialized_start=606
-  _globals['_ASSOCIATEDVAULT']._serialized_end=671
-  _globals['_CREATEPOLICYREQUEST']._serialized_start=674
-  _globals['_CREATEPOLICYREQUEST']._serialized_end=819
-  _globals['_POLICYSPEC']._serialized_start=822
-  _globals['_POLICYSPEC']._serialized_end=1524
-  _globals['_CREATEPOLICYRESPONSE']._serialized_start=1526
-  _globals['_CREATEPOLICYRESPONSE']._serialized_end=1646
-  _globals['_GETPOLICYREQUEST']._serialized_start=1648
-  _globals['_GETPOLICYREQUEST']._serialized_end=1697
-  _globals['_GETPOLICYRESPONSE']._serialized_start=1699
-  _globals['_GETPOLICYRESPONSE']._serialized_end=1763
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=1766
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=1931
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1934
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2104
-  _globals['_UPDATEPOLICYREQUEST']._serialized_start=2107
-  _globals['_UPDATEPOLICYREQUEST']._serialized_end=2284
-  _globals['_POLICYPATCH']._serialized_start=2287
-  _globals['_POLICYPATCH']._serialized_end=2560
-  _globals['_UPDATEPOLICYRESPONSE']._serialized_start=2562
-  _globals['_UPDATEPOLICYRESPONSE']._serialized_end=2682
-  _globals['_DELETEPOLICYREQUEST']._serialized_start=2685
-  _globals['_DELETEPOLICYREQUEST']._serialized_end=2825
-  _globals['_DELETEPOLICYRESPONSE']._serialized_start=2827
-  _globals['_DELETEPOLICYRESPONSE']._serialized_end=2902
-  _globals['_POLICYSERVICE']._serialized_start=3128
-  _globals['_POLICYSERVICE']._serialized_end=3995
+  _globals['_POLICY']._serialized_end=624
+  _globals['_ASSOCIATEDVAULT']._serialized_start=626
+  _globals['_ASSOCIATEDVAULT']._serialized_end=691
+  _globals['_CREATEPOLICYREQUEST']._serialized_start=694
+  _globals['_CREATEPOLICYREQUEST']._serialized_end=839
+  _globals['_POLICYSPEC']._serialized_start=842
+  _globals['_POLICYSPEC']._serialized_end=1544
+  _globals['_CREATEPOLICYRESPONSE']._serialized_start=1546
+  _globals['_CREATEPOLICYRESPONSE']._serialized_end=1666
+  _globals['_GETPOLICYREQUEST']._serialized_start=1668
+  _globals['_GETPOLICYREQUEST']._serialized_end=1717
+  _globals['_GETPOLICYRESPONSE']._serialized_start=1719
+  _globals['_GETPOLICYRESPONSE']._serialized_end=1783
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=1786
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=1951
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1954
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2124
+  _globals['_UPDATEPOLICYREQUEST']._serialized_start=2127
+  _globals['_UPDATEPOLICYREQUEST']._serialized_end=2348
+  _globals['_POLICYPATCH']._serialized_start=2351
+  _globals['_POLICYPATCH']._serialized_end=2624
+  _globals['_UPDATEPOLICYRESPONSE']._serialized_start=2626
+  _globals['_UPDATEPOLICYRESPONSE']._serialized_end=2746
+  _globals['_DELETEPOLICYREQUEST']._serialized_start=2749
+  _globals['_DELETEPOLICYREQUEST']._serialized_end=2933
+  _globals['_DELETEPOLICYRESPONSE']._serialized_start=2935
+  _globals['_DELETEPOLICYRESPONSE']._serialized_end=3010
+  _globals['_POLICYSERVICE']._serialized_start=3236
+  _globals['_POLICYSERVICE']._serialized_end=4103
 # @@protoc_insertion_point(module_scope)

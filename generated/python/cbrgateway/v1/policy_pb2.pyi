@@ -74,6 +74,7 @@ class Policy(_message.Message):
     POLICY_TYPE_FIELD_NUMBER: _builtins.int
     POLICY_TYPE_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id (UUID), set by CBR."""
     name: _builtins.str
@@ -88,6 +89,8 @@ class Policy(_message.Message):
     """Who governs the policy."""
     policy_type_raw: _builtins.str
     """CBR's word when `policy_type` is OTHER."""
+    etag: _builtins.str
+    """Tells whether the object was changed since it was read: set in answers of its Get and List; see docs/changes.md. Empty in every other answer."""
     @_builtins.property
     def operation_definition(self) -> _types_pb2.PolicyOperationDefinition:
         """Retention and, for replication, the destination."""
@@ -118,10 +121,11 @@ class Policy(_message.Message):
         policy_type: Global___PolicyType.ValueType = ...,
         policy_type_raw: _builtins.str = ...,
         extra_fields: _struct_pb2.Struct | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra_fields", b"extra_fields", "operation_definition", b"operation_definition", "trigger", b"trigger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["associated_vaults", b"associated_vaults", "enabled", b"enabled", "extra_fields", b"extra_fields", "id", b"id", "name", b"name", "operation_definition", b"operation_definition", "operation_type", b"operation_type", "operation_type_raw", b"operation_type_raw", "policy_type", b"policy_type", "policy_type_raw", b"policy_type_raw", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["associated_vaults", b"associated_vaults", "enabled", b"enabled", "etag", b"etag", "extra_fields", b"extra_fields", "id", b"id", "name", b"name", "operation_definition", b"operation_definition", "operation_type", b"operation_type", "operation_type_raw", b"operation_type_raw", "policy_type", b"policy_type", "policy_type_raw", b"policy_type_raw", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,6 +396,7 @@ class UpdatePolicyRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
@@ -403,6 +408,8 @@ class UpdatePolicyRequest(_message.Message):
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
     """
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def policy(self) -> Global___PolicyPatch:
         """What to change; fields that are not set stay as they are."""
@@ -414,10 +421,11 @@ class UpdatePolicyRequest(_message.Message):
         policy: Global___PolicyPatch | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,6 +521,7 @@ class DeletePolicyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy."""
     request_id: _builtins.str
@@ -526,6 +535,8 @@ class DeletePolicyRequest(_message.Message):
     """
     force: _builtins.bool
     """Deletes the policy also while it works on vaults. Without it such a policy is refused (POLICY_IN_USE), unless the tenant's guards say otherwise."""
+    etag: _builtins.str
+    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,
@@ -533,10 +544,11 @@ class DeletePolicyRequest(_message.Message):
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         force: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

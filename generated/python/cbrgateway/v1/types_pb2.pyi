@@ -624,6 +624,7 @@ class Vault(_message.Message):
     CROSS_ACCOUNT_URN_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id (UUID), set by CBR."""
     name: _builtins.str
@@ -668,6 +669,8 @@ class Vault(_message.Message):
     """Resource name under which another account addresses the vault."""
     version: _builtins.str
     """Version of the record, where CBR sends one."""
+    etag: _builtins.str
+    """Tells whether the object was changed since it was read: set in answers of its Get and List; see docs/changes.md. Empty in every other answer."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the vault was created."""
@@ -728,10 +731,11 @@ class Vault(_message.Message):
         cross_account_urn: _builtins.str = ...,
         version: _builtins.str = ...,
         extra_fields: _struct_pb2.Struct | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_smn_notify", b"_smn_notify", "_threshold_percent", b"_threshold_percent", "billing", b"billing", "bind_rules", b"bind_rules", "create_time", b"create_time", "extra_fields", b"extra_fields", "smn_notify", b"smn_notify", "threshold_percent", b"threshold_percent", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_smn_notify", b"_smn_notify", "_threshold_percent", b"_threshold_percent", "auto_bind", b"auto_bind", "auto_expand", b"auto_expand", "availability_zone", b"availability_zone", "backup_name_prefix", b"backup_name_prefix", "billing", b"billing", "bind_rules", b"bind_rules", "cbc_delete_count", b"cbc_delete_count", "create_time", b"create_time", "cross_account", b"cross_account", "cross_account_urn", b"cross_account_urn", "demand_billing", b"demand_billing", "description", b"description", "enterprise_project_id", b"enterprise_project_id", "extra_fields", b"extra_fields", "frozen", b"frozen", "id", b"id", "locked", b"locked", "name", b"name", "project_id", b"project_id", "provider_id", b"provider_id", "resources", b"resources", "smn_notify", b"smn_notify", "supplier", b"supplier", "sys_lock_source_service", b"sys_lock_source_service", "tags", b"tags", "threshold_percent", b"threshold_percent", "update_time", b"update_time", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_smn_notify", b"_smn_notify", "_threshold_percent", b"_threshold_percent", "auto_bind", b"auto_bind", "auto_expand", b"auto_expand", "availability_zone", b"availability_zone", "backup_name_prefix", b"backup_name_prefix", "billing", b"billing", "bind_rules", b"bind_rules", "cbc_delete_count", b"cbc_delete_count", "create_time", b"create_time", "cross_account", b"cross_account", "cross_account_urn", b"cross_account_urn", "demand_billing", b"demand_billing", "description", b"description", "enterprise_project_id", b"enterprise_project_id", "etag", b"etag", "extra_fields", b"extra_fields", "frozen", b"frozen", "id", b"id", "locked", b"locked", "name", b"name", "project_id", b"project_id", "provider_id", b"provider_id", "resources", b"resources", "smn_notify", b"smn_notify", "supplier", b"supplier", "sys_lock_source_service", b"sys_lock_source_service", "tags", b"tags", "threshold_percent", b"threshold_percent", "update_time", b"update_time", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__smn_notify: _TypeAlias = _typing.Literal["smn_notify"]  # noqa: Y015
     _WhichOneofArgType__smn_notify: _TypeAlias = _typing.Literal["_smn_notify", b"_smn_notify"]  # noqa: Y015
