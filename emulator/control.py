@@ -97,6 +97,7 @@ _WISHES = fields.many(
         size=fields.integer(1),
         volumes=fields.many(fields.integer(1)),
         encrypted=fields.boolean,
+        tags=fields.mapping,
     )
 )
 _COUNT = fields.integer(0, 10_000)

@@ -67,6 +67,8 @@ class Protectable:
     agent_installed: bool = False
     refusal: tuple[str, str, str] | None = None
     """Why it cannot be protected: (code, reason, message)."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """In its own service."""
 
 
 @dataclass(slots=True)

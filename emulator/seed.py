@@ -25,7 +25,7 @@ def seed_world(world: World) -> None:
 
 def add_resource(world: World, project: Project, kind: str, wish: dict[str, Any]) -> Protectable:
     """Add one resource: `wish` may hold id, name, size (GB), volumes (GB each, servers only),
-    encrypted.
+    encrypted, tags.
 
     Raises ValueError for an unknown kind or a name the project already has.
     """
@@ -59,6 +59,7 @@ def _add(world: World, project: Project, kind: str, wish: dict[str, Any]) -> Pro
         created_at=world.clock.now(),
         encrypted=encrypted,
         agent_installed=kind == "server" and bool(volumes),
+        tags=dict(wish.get("tags", {})),
     )
     for index, size in enumerate(volumes):
         item.children.append(_disk_of(item, index, size))

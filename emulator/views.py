@@ -148,6 +148,10 @@ def protectable_view(world: World, item: Protectable) -> JsonObject:
 
 def _detail(item: Protectable) -> JsonObject:
     detail: JsonObject = {"id": item.id, "name": item.name, "status": item.status}
+    if item.tags and item.kind == "server":
+        detail["tags"] = [f"{key}={value}" for key, value in item.tags.items()]
+    elif item.tags:
+        detail["tags"] = item.tags
     if item.kind == "server":
         detail["created"] = f"{(naive(item.created_at) or '')[:19]}Z"
         detail["flavor"] = {"id": "s6.large.2", "vcpus": "2", "ram": "4096", "disk": "0"}

@@ -35,6 +35,7 @@ from gateway.events.running import Events
 from gateway.limits.slots import SlotRenewals
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
+from gateway.protection.fleet import Fleet
 from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
@@ -49,6 +50,7 @@ from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.access import AccessHandlers
 from gateway.rpc.handlers.clouds import CloudHandlers
 from gateway.rpc.handlers.handles import by_rpc, rpcs
+from gateway.rpc.handlers.protection import ProtectionHandlers
 from gateway.rpc.handlers.quota import QuotaHandlers
 from gateway.rpc.handlers.tasks import TaskHandlers
 from gateway.rpc.handlers.usages import Usages
@@ -83,6 +85,15 @@ from gateway.watch.tracker import TaskTracker
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _PAGE_TOKEN_KEY_BYTES = 32
+_OWN = (
+    AccessHandlers,
+    CloudHandlers,
+    ProtectionHandlers,
+    QuotaHandlers,
+    TaskHandlers,
+    WatchHandlers,
+)
+"""What is written by hand."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -272,6 +283,7 @@ def _servers(
             clock=way.clock,
         ).by_rpc()
         | TaskHandlers(records, way.tokens).by_rpc()
+        | by_rpc(ProtectionHandlers(Fleet(way.reader), way.tokens, way.clock))
         | by_rpc(WatchHandlers(watched.hub, records))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
@@ -443,7 +455,14 @@ def _catalog() -> Catalog:
     """
     codes()
     validation.prepare()
-    own = rpcs(AccessHandlers, CloudHandlers, QuotaHandlers, TaskHandlers, WatchHandlers)
+    own = rpcs(
+        AccessHandlers,
+        CloudHandlers,
+        ProtectionHandlers,
+        QuotaHandlers,
+        TaskHandlers,
+        WatchHandlers,
+    )
     return load_catalog(own, on_drift=Drift())
 
 

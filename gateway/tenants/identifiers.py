@@ -10,7 +10,7 @@ from gateway.upstream.declaration import IDENTIFIER
 _IDENTIFIER: Final = re.compile(IDENTIFIER)
 _ENTERPRISE_PROJECT: Final = re.compile(r"0|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_PERMISSION: Final = re.compile(r"cbr:[A-Za-z]+:([A-Za-z]+|\*)")
+_PERMISSION: Final = re.compile(r"cbr(gateway)?:[A-Za-z]+:([A-Za-z]+|\*)")
 _SPIFFE: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
 _DNS: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*"

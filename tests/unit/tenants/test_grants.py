@@ -30,7 +30,7 @@ OUTSIDE |= {
     )
 }
 OUTSIDE |= {f"QuotaService/{name}" for name in ("SetLimit", "DeleteLimit", "ReleaseReservation")}
-READ_VERBS = ("Get", "List", "Query", "Check", "Watch", "Wait", "Test")
+READ_VERBS = ("Get", "List", "Query", "Check", "Watch", "Wait", "Test", "Stream", "Generate")
 EXPECTED = {
     "viewer": lambda rpc: rpc not in OUTSIDE and rpc.partition("/")[2].startswith(READ_VERBS),
     "operator": lambda rpc: rpc not in OUTSIDE,

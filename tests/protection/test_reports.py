@@ -1,0 +1,294 @@
+"""Reports over a fleet with faults: each number is what is counted in the emulators' objects."""
+
+import hashlib
+from collections import Counter
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from cbrgateway.v1 import protection_pb2
+
+from tests.functional.calls import CATALOG, message_for
+from tests.protection.fleet import ALL, DAY_S, PROJECTS, REGIONS, SERVERS, running_fleet
+
+UNPROTECTED = "ProtectionService/ListUnprotectedResources"
+STREAM = "ProtectionService/StreamUnprotectedResources"
+SUMMARY = "ProtectionService/GetProtectionSummary"
+EXPIRING = "ProtectionService/ListExpiringBackups"
+CAUSES = {
+    "no vault": {"NO_VAULT"},
+    "no policy": {"NO_POLICY"},
+    "disabled": {"POLICY_DISABLED"},
+    "disk excluded": {"DISKS_EXCLUDED"},
+    "suspended": {"AUTO_BACKUP_SUSPENDED"},
+    "failed": {"LAST_BACKUP_FAILED"},
+    "too old": {"BACKUP_TOO_OLD"},
+    "never": {"BACKUP_TOO_OLD"},
+}
+
+
+@pytest.fixture(scope="module")
+async def shared_fleet():
+    async with running_fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(shared_fleet):
+    for emulator in shared_fleet.emulators.values():
+        emulator.state.faults.remove()
+    return shared_fleet
+
+
+def words(row):
+    prefix = "UNPROTECTED_CAUSE_"
+    return {protection_pb2.UnprotectedCause.Name(each).removeprefix(prefix) for each in row.causes}
+
+
+async def pages(call, rpc, rows, **request):
+    found, first, token = [], None, ""
+    while first is None or token:
+        page = await call.ok(rpc, {**request, "page_token": token})
+        first = page if first is None else first
+        found += getattr(page, rows)
+        token = page.next_page_token
+        assert len(found) < 100_000
+    return first, found
+
+
+async def streamed(call, **request):
+    method = call.channel.unary_stream(
+        f"/cbrgateway.v1.{STREAM}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=CATALOG[STREAM].response_type.FromString,
+    )
+    return [each async for each in method(message_for(STREAM, request), metadata=call.metadata)]
+
+
+async def test_unprotected_resources_are_those_with_faults_and_why(fleet):
+    first, found = await pages(fleet.caller(), UNPROTECTED, "resources", page_size=7)
+    told = {row.resource_id: words(row) for row in found}
+    assert told == {server: CAUSES[fate] for server, fate in fleet.fates.items() if fate in CAUSES}
+    assert len(found) == len(told) == first.total_size
+    assert {row.region for row in found} == set(REGIONS)
+    assert [each.project for each in first.coverage] == sorted(p.id for p in ALL)
+    assert {each.resources for each in first.coverage} == {SERVERS + 2}
+    failed = [row for row in found if fleet.fates[row.resource_id] == "failed"]
+    assert all(row.last_failure_task_id and row.HasField("last_success_time") for row in failed)
+    excluded = [row for row in found if fleet.fates[row.resource_id] == "disk excluded"]
+    assert all(len(row.excluded_disk_ids) == 1 for row in excluded)
+
+
+async def test_a_stream_tells_the_same_project_by_project(fleet):
+    messages = await streamed(fleet.caller())
+    ends = [each.coverage for each in messages if each.HasField("coverage")]
+    assert {each.project for each in ends} == {project.id for project in ALL}
+    _, listed = await pages(fleet.caller(), UNPROTECTED, "resources", page_size=200)
+    told = [row for each in messages for row in each.resources]
+    order = ("project", "type", "resource_id")
+    key = lambda row: tuple(getattr(row, name) for name in order)  # noqa: E731
+    assert sorted(told, key=key) == listed
+
+
+async def test_a_selection_narrows_by_project_type_tag_cause_and_age(fleet):
+    call, project = fleet.caller(), ALL[4]
+    where = {"selection": {"projects": [project.id], "tags": ["env=prod"]}}
+    first, found = await pages(call, UNPROTECTED, "resources", **where)
+    tagged = {
+        each.id
+        for world in fleet.worlds()
+        for each in world.protectables.values()
+        if each.project_id == project.id and each.tags.get("env") == "prod"
+    }
+    expected = {each for each in tagged if fleet.fates[each] in CAUSES}
+    assert {row.resource_id for row in found} == expected
+    assert [each.resources for each in first.coverage] == [len(tagged)]
+    disks = {"selection": {"types": ["PROTECTABLE_TYPE_DISK"]}}
+    _, found = await pages(call, UNPROTECTED, "resources", **disks)
+    assert {row.name for row in found} == {"loose-0", "loose-1"}
+    only = {"causes": ["UNPROTECTED_CAUSE_NO_POLICY"]}
+    _, found = await pages(call, UNPROTECTED, "resources", **only, page_size=200)
+    assert {row.resource_id for row in found} == fleet.with_fate("no policy")
+    old = {"causes": ["UNPROTECTED_CAUSE_BACKUP_TOO_OLD"], "max_age": f"{7 * DAY_S:.0f}s"}
+    _, found = await pages(call, UNPROTECTED, "resources", **old, page_size=200)
+    assert {row.resource_id for row in found} == fleet.with_fate("never")
+
+
+async def test_the_summary_counts_as_the_objects_do(fleet):
+    summary = await fleet.caller().ok(SUMMARY, {"period": f"{3 * DAY_S:.0f}s"})
+    total = summary.total
+    assert total.resources == len(fleet.fates)
+    assert total.protected == len(fleet.with_fate("fine", "missed"))
+    since = fleet.now - 3 * DAY_S
+    good = [
+        backup
+        for world in fleet.worlds()
+        for backup in world.backups.values()
+        if backup.status == "available"
+    ]
+    assert total.backups_made == sum(b.protected_at >= since for b in good)
+    assert total.backups_expiring == sum(b.expired_at <= fleet.now + 3 * DAY_S for b in good)
+    assert total.failures == len(fleet.with_fate("failed"))
+    assert total.size_gib == len(ALL) * 3 * 5000
+    assert total.used_mib == sum(w.used_mb(v) for w in fleet.worlds() for v in w.vaults)
+    by_vault = Counter()
+    for group in summary.groups:
+        by_vault[group.vault_name] += group.counts.resources
+    counted = Counter(fleet.fates.values())
+    assert by_vault[""] == counted["no vault"]
+    assert by_vault["unscheduled"] == counted["no policy"]
+    assert by_vault["disabled"] == counted["disabled"]
+
+
+async def test_expiring_backups_come_soonest_first_and_the_last_ones_are_marked(fleet):
+    within = 5 * DAY_S
+    request = {"within": f"{within:.0f}s", "page_size": 200}
+    first, found = await pages(fleet.caller(), EXPIRING, "backups", **request)
+    good = [
+        backup
+        for world in fleet.worlds()
+        for backup in world.backups.values()
+        if backup.status == "available"
+    ]
+    wanted = [backup for backup in good if backup.expired_at <= fleet.now + within]
+    assert {row.backup_id for row in found} == {backup.id for backup in wanted}
+    assert len(found) == len(wanted) == first.total_size
+    times = [row.expire_time.ToNanoseconds() for row in found]
+    assert times == sorted(times)
+    newest = {}
+    for backup in sorted(good, key=lambda each: each.created_at):
+        newest[backup.resource_id] = backup.id
+    last = {row.backup_id for row in found if row.last}
+    assert last == {backup.id for backup in wanted} & set(newest.values())
+    _, only = await pages(fleet.caller(), EXPIRING, "backups", **request, last_only=True)
+    assert {row.backup_id for row in only} == last
+
+
+def lists(emulator, since):
+    """What arrived: (operation, project, path, without the page)."""
+    return [
+        entry
+        for entry in emulator.state.truth.entries()
+        if entry.seq > since and entry.method == "GET"
+    ]
+
+
+def most_at_once(entries):
+    """Of requests that were open at the same moment."""
+    moments = sorted(
+        [(entry.arrived_at, 1) for entry in entries] + [(entry.replied_at, -1) for entry in entries]
+    )
+    most = now = 0
+    for _, step in moments:
+        now += step
+        most = max(most, now)
+    return most
+
+
+async def test_a_summary_reads_each_list_once_and_few_at_a_time(fleet):
+    since = {}
+    for region, emulator in fleet.emulators.items():
+        since[region] = emulator.state.truth._seq
+        emulator.state.faults.add({"kind": "delay", "seconds": 0.02, "times": None})
+    await fleet.caller().ok(SUMMARY)
+    for region, emulator in fleet.emulators.items():
+        entries = lists(emulator, since[region])
+        read = Counter((entry.target.partition("?")[0], _query(entry)) for entry in entries)
+        assert max(read.values()) == 1, "no page twice"
+        asked = Counter((entry.operation, entry.target.partition("?")[0]) for entry in entries)
+        assert len(asked) == len(PROJECTS[region]) * 8
+        assert most_at_once(entries) <= 8
+    emulator.state.faults.remove()
+    calls = len(lists(emulator, 0))
+    size, call = 200, fleet.caller()
+    before = emulator.state.truth._seq
+    for project in PROJECTS[REGIONS[1]]:
+        there = type(call)(call.channel, (*call.metadata, ("x-cbr-project-id", project.id)))
+        for rpc, rows, more in PAGEWISE:
+            await pages(there, rpc, rows, page_size=size, **more)
+    assert calls
+    assert len(entries) <= len(lists(emulator, before))
+
+
+PAGEWISE = [
+    ("VaultService/ListVaults", "vaults", {}),
+    ("PolicyService/ListPolicies", "policies", {}),
+    ("BackupService/ListBackups", "backups", {}),
+    ("TaskService/ListTasks", "tasks", {"type": "TASK_TYPE_BACKUP"}),
+    *(
+        (
+            "ProtectabilityService/ListProtectables",
+            "instances",
+            {"protectable_type": f"PROTECTABLE_TYPE_{kind}"},
+        )
+        for kind in ("SERVER", "DISK", "TURBO", "WORKSPACE")
+    ),
+]
+
+
+def _query(entry):
+    return tuple(parse_qsl(urlsplit(entry.target).query))
+
+
+async def test_what_cannot_be_read_is_told_and_the_rest_is_there(fleet):
+    silent, loud = fleet.emulators[REGIONS[1]], fleet.emulators[REGIONS[0]]
+    silent.state.faults.add({"kind": "status", "status": 403, "times": None})
+    denied = PROJECTS[REGIONS[0]][1].id
+    match = {"operation": "ListPolicies", "project_id": denied}
+    loud.state.faults.add({"kind": "status", "status": 403, "match": match, "times": None})
+    first, found = await pages(fleet.caller(), UNPROTECTED, "resources", page_size=200)
+    problems = {each.project: {p.list for p in each.problems} for each in first.coverage}
+    everything = {
+        *("servers", "disks", "file systems", "desktops"),
+        *("vaults", "policies", "backups", "tasks"),
+    }
+    for project in ALL:
+        wanted = {"policies"} if project.id == denied else set()
+        assert problems[project.id] == (everything if project.region == REGIONS[1] else wanted)
+    assert all(p.message for each in first.coverage for p in each.problems)
+    known = {row.resource_id: words(row) for row in found if row.project == denied}
+    # Without the policies nobody can say that there is none.
+    assert not any("NO_POLICY" in each or "POLICY_DISABLED" in each for each in known.values())
+    assert {row.region for row in found} == {REGIONS[0]}
+
+
+async def test_a_region_that_does_not_answer_in_time_is_a_problem_not_the_end(fleet):
+    slow = fleet.emulators[REGIONS[1]]
+    held = slow.state.faults.add({"kind": "delay", "seconds": 60, "times": None}).id
+    answer = await fleet.caller()(SUMMARY, {}, timeout_s=4)
+    slow.state.faults.release(held)
+    reasons = {each.region: {p.reason for p in each.problems} for each in answer.coverage}
+    assert reasons[REGIONS[0]] == set()
+    assert reasons[REGIONS[1]]
+    assert answer.total.resources == len(fleet.fates) // 2
+
+
+@pytest.mark.parametrize("rpc", [UNPROTECTED, SUMMARY, EXPIRING])
+async def test_an_empty_fleet_says_so(rpc):
+    async with running_fleet() as fleet:
+        for world in fleet.worlds():
+            for kind in (world.protectables, world.vaults, world.backups, world.policies):
+                kind.clear()
+            world.tasks.log.clear()
+        answer = await fleet.caller().ok(rpc)
+        assert len(answer.coverage) == len(ALL)
+        assert not any(c.resources or c.vaults or c.backups or c.problems for c in answer.coverage)
+
+
+async def test_foreign_projects_and_missing_permissions_are_refused():
+    extra = {
+        "principals": [
+            {
+                "id": "job",
+                "permissions": ["cbrgateway:protection:*", "cbr:vaults:*"],
+                "api_key": hashlib.sha256(b"key-of-job").hexdigest(),
+            }
+        ]
+    }
+    async with running_fleet(tenant=extra) as fleet:
+        denied = await fleet.caller("job").fails(UNPROTECTED)
+        assert denied.reason == "PERMISSION_MISSING"
+        foreign = await fleet.caller().fails(UNPROTECTED, {"selection": {"projects": ["0" * 32]}})
+        assert foreign.reason == "PROJECT_DENIED"
+        assert "projects[0]" in foreign.message
+        wrong = await fleet.caller().fails(EXPIRING, {"within": "-5s"})
+        assert (wrong.reason, wrong.fields) == ("FIELD_INVALID", ["within"])
