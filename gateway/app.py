@@ -51,7 +51,9 @@ from gateway.rpc.handlers.access import AccessHandlers
 from gateway.rpc.handlers.clouds import CloudHandlers
 from gateway.rpc.handlers.handles import by_rpc, rpcs
 from gateway.rpc.handlers.protection import ProtectionHandlers
+from gateway.rpc.handlers.protection_reads import ProtectionReads
 from gateway.rpc.handlers.quota import QuotaHandlers
+from gateway.rpc.handlers.report import ReportHandlers
 from gateway.rpc.handlers.tasks import TaskHandlers
 from gateway.rpc.handlers.usages import Usages
 from gateway.rpc.handlers.watch import WatchHandlers
@@ -90,6 +92,7 @@ _OWN = (
     CloudHandlers,
     ProtectionHandlers,
     QuotaHandlers,
+    ReportHandlers,
     TaskHandlers,
     WatchHandlers,
 )
@@ -272,6 +275,7 @@ def _servers(
 ) -> Servers:
     records = SubmissionRecords(quota.submissions.operations, way.catalog)
     usages = Usages(quota.pricer, way.clock)
+    reads = ProtectionReads(Fleet(way.reader), way.clock)
     own = (
         AccessHandlers(way.catalog, usages).by_rpc()
         | QuotaHandlers(
@@ -283,7 +287,8 @@ def _servers(
             clock=way.clock,
         ).by_rpc()
         | TaskHandlers(records, way.tokens).by_rpc()
-        | by_rpc(ProtectionHandlers(Fleet(way.reader), way.tokens, way.clock))
+        | by_rpc(ProtectionHandlers(reads, way.tokens))
+        | by_rpc(ReportHandlers(reads, way.tokens, config.audit.directory))
         | by_rpc(WatchHandlers(watched.hub, records))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
@@ -455,15 +460,7 @@ def _catalog() -> Catalog:
     """
     codes()
     validation.prepare()
-    own = rpcs(
-        AccessHandlers,
-        CloudHandlers,
-        ProtectionHandlers,
-        QuotaHandlers,
-        TaskHandlers,
-        WatchHandlers,
-    )
-    return load_catalog(own, on_drift=Drift())
+    return load_catalog(rpcs(*_OWN), on_drift=Drift())
 
 
 def _custom(catalog: Catalog, own: Mapping[str, Callable[..., Awaitable[Any]]]) -> Custom:

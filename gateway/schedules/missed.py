@@ -11,7 +11,7 @@ from cbrgateway.v1 import task_pb2
 
 from gateway.schedules.plans import Known, Plan
 
-_EARLY_S: Final = 300.0
+EARLY_S: Final = 300.0
 """By how much CBR's scheduler may be ahead of the clock by which it dates tasks."""
 Runs: TypeAlias = Mapping[tuple[str, str], Sequence[float]]
 """When tasks of a policy at a vault were made, in seconds since 1970."""
@@ -62,7 +62,7 @@ def expected(plan: Plan, known: Known, now: float, grace_s: float) -> list[Expec
         Expected(
             plan,
             due,
-            due - max(_EARLY_S, uncertain_s),
+            due - max(EARLY_S, uncertain_s),
             due + within_s,
             tuple(vault for vault, since in known.vaults.items() if since < due),
         )

@@ -2,33 +2,26 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final
 
 from cbrgateway.v1 import protection_pb2, task_pb2
 from google.protobuf.message import Message
 
-from gateway.clock import Clock
 from gateway.protection import expiring, lists, summary
-from gateway.protection.fleet import Fleet, Place, View
+from gateway.protection.fleet import Place
 from gateway.protection.lists import WantedList
 from gateway.protection.standing import Selection, Standing, coverage
 from gateway.protection.unprotected import DAY_S, unprotected
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import Stream
 from gateway.rpc.handlers.handles import handles
-from gateway.rpc.identity import project_of
+from gateway.rpc.handlers.protection_reads import ProtectionReads, duration_s, parts
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.paging import plan_page
 
 _MAX_AGE_S: Final = 2 * DAY_S
 _PERIOD_S: Final = 7 * DAY_S
-_LONGEST_S: Final = 120.0
-"""Of a call that has no deadline."""
-_ANSWER_S: Final = 0.5
-"""Of a call that has one, for working the answer out and sending it."""
-_AT_ONCE: Final = 500
-"""Rows in one message of a stream."""
 
 Unprotected = (
     protection_pb2.ListUnprotectedResourcesRequest
@@ -40,9 +33,8 @@ Unprotected = (
 class ProtectionHandlers:
     """The handlers."""
 
-    fleet: Fleet
+    reads: ProtectionReads
     tokens: PageTokens
-    clock: Clock
 
     @handles(protection_pb2.ListUnprotectedResourcesRequest)
     async def list_unprotected(
@@ -64,7 +56,7 @@ class ProtectionHandlers:
                         if own != key or place > after:
                             yield f"{own} {place}", row
 
-        places = self._places(call, request.selection.projects)
+        places = self.reads.places(call, request.selection.projects)
         wanted = self._lists_of(request)
         return await page.kept(response, rows)
 
@@ -75,11 +67,11 @@ class ProtectionHandlers:
         request: protection_pb2.StreamUnprotectedResourcesRequest,
         stream: Stream,
     ) -> None:
-        places = self._places(call, request.selection.projects)
-        async for view in self._views(call, places, self._lists_of(request)):
+        places = self.reads.places(call, request.selection.projects)
+        async for view in self.reads.views(call, places, self._lists_of(request)):
             standing = Standing(view, _selection(request.selection))
             told = self._unprotected(standing, request)
-            for some in _parts(told):
+            for some in parts(told):
                 message = protection_pb2.StreamUnprotectedResourcesResponse(resources=some)
                 await stream.write(message.SerializeToString())
             end = protection_pb2.StreamUnprotectedResourcesResponse(
@@ -91,12 +83,12 @@ class ProtectionHandlers:
     async def get_summary(
         self, call: Call, request: protection_pb2.GetProtectionSummaryRequest
     ) -> Message:
-        now = self.clock.time()
-        length_s = _seconds(request, "period", _PERIOD_S)
-        age_s = _seconds(request, "max_age", _MAX_AGE_S)
+        now = self.reads.clock.time()
+        length_s = duration_s(request, "period", _PERIOD_S)
+        age_s = duration_s(request, "max_age", _MAX_AGE_S)
         period = summary.Period(now, length_s, now - age_s)
         wanted = _all_lists(request.selection.types, now - max(length_s, age_s))
-        places = self._places(call, request.selection.projects)
+        places = self.reads.places(call, request.selection.projects)
         response = protection_pb2.GetProtectionSummaryResponse()
         for standing in await self._standings(call, places, wanted, request.selection):
             response.groups.extend(summary.groups(standing, period))
@@ -110,8 +102,8 @@ class ProtectionHandlers:
     ) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
         response = protection_pb2.ListExpiringBackupsResponse()
-        places = self._places(call, request.projects)
-        until = self.clock.time() + _seconds(request, "within", _PERIOD_S)
+        places = self.reads.places(call, request.projects)
+        until = self.reads.clock.time() + duration_s(request, "within", _PERIOD_S)
 
         async def rows(position: str) -> AsyncIterator[tuple[str, Message]]:
             found: list[tuple[str, Message]] = []
@@ -129,23 +121,12 @@ class ProtectionHandlers:
     def _unprotected(
         self, standing: Standing, request: Unprotected
     ) -> list[protection_pb2.UnprotectedResource]:
-        oldest = self.clock.time() - _seconds(request, "max_age", _MAX_AGE_S)
+        oldest = self.reads.clock.time() - duration_s(request, "max_age", _MAX_AGE_S)
         return unprotected(standing, oldest, frozenset(request.causes))
 
     def _lists_of(self, request: Unprotected) -> list[WantedList]:
-        age_s = _seconds(request, "max_age", _MAX_AGE_S)
-        return _all_lists(request.selection.types, self.clock.time() - age_s)
-
-    def _places(self, call: Call, named: Iterable[str]) -> list[Place]:
-        """The projects that a call is about. Raises PROJECT_DENIED."""
-        assert call.principal is not None
-        principal = call.principal
-        chosen = [
-            project_of(principal, project, f"projects[{index}]")
-            for index, project in enumerate(named)
-        ]
-        found = {p.key: Place(p.key, p.id, p.region) for p in chosen or principal.tenant.projects}
-        return sorted(found.values(), key=attrgetter("key"))
+        age_s = duration_s(request, "max_age", _MAX_AGE_S)
+        return _all_lists(request.selection.types, self.reads.clock.time() - age_s)
 
     async def _standings(
         self,
@@ -155,26 +136,8 @@ class ProtectionHandlers:
         selection: protection_pb2.ResourceSelection | None = None,
     ) -> list[Standing]:
         """Of each project, in the order of the projects."""
-        views = [view async for view in self._views(call, places, wanted)]
-        views.sort(key=lambda view: view.place.key)
+        views = await self.reads.all_views(call, places, wanted)
         return [Standing(view, _selection(selection)) for view in views]
-
-    def _views(
-        self, call: Call, places: Sequence[Place], wanted: Sequence[WantedList]
-    ) -> AsyncIterator[View]:
-        """Raises PERMISSION_MISSING where the caller may not read one of the lists by itself."""
-        assert call.principal is not None
-        for each in wanted:
-            call.principal.grant.check(self.fleet.reader.catalog.asked_by(each.request))
-        return self.fleet.views(places, wanted, _time_left(call, self.clock))
-
-
-def _time_left(call: Call, clock: Clock) -> float:
-    """For reading, in seconds."""
-    if call.time_left_s is None:
-        return _LONGEST_S
-    left_s = call.time_left_s - (clock.monotonic() - call.started)
-    return min(max(left_s - _ANSWER_S, left_s / 2), _LONGEST_S)
 
 
 def _all_lists(types: Iterable[int], since: float) -> list[WantedList]:
@@ -190,14 +153,3 @@ def _all_lists(types: Iterable[int], since: float) -> list[WantedList]:
 
 def _selection(asked: protection_pb2.ResourceSelection | None) -> Selection:
     return Selection(frozenset(asked.types), tuple(asked.tags)) if asked else Selection()
-
-
-def _seconds(request: Any, name: str, default_s: float) -> float:  # noqa: ANN401 - any request
-    """A duration of the request."""
-    if not request.HasField(name):
-        return default_s
-    return float(getattr(request, name).ToNanoseconds() / 1e9)
-
-
-def _parts(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))

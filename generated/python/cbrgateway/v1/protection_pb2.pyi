@@ -71,6 +71,38 @@ UNPROTECTED_CAUSE_BACKUP_TOO_OLD: UnprotectedCause.ValueType  # 8
 """Its last good backup is older than `max_age`, or there is none."""
 Global___UnprotectedCause: _TypeAlias = UnprotectedCause  # noqa: Y015
 
+class _ReportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORT_FORMAT_UNSPECIFIED: _ReportFormat.ValueType  # 0
+    """As `rows`."""
+    REPORT_FORMAT_OTHER: _ReportFormat.ValueType  # 1
+    """A form that this version does not know."""
+    REPORT_FORMAT_ROWS: _ReportFormat.ValueType  # 2
+    """As `rows`."""
+    REPORT_FORMAT_CSV: _ReportFormat.ValueType  # 3
+    """As `document`: comma-separated values (RFC 4180), with a line of names before the first row."""
+    REPORT_FORMAT_JSON: _ReportFormat.ValueType  # 4
+    """As `document`: a JSON object for each row, one a line, with the names of the fields here."""
+
+class ReportFormat(_ReportFormat, metaclass=_ReportFormatEnumTypeWrapper):
+    """Form of a report's rows."""
+
+REPORT_FORMAT_UNSPECIFIED: ReportFormat.ValueType  # 0
+"""As `rows`."""
+REPORT_FORMAT_OTHER: ReportFormat.ValueType  # 1
+"""A form that this version does not know."""
+REPORT_FORMAT_ROWS: ReportFormat.ValueType  # 2
+"""As `rows`."""
+REPORT_FORMAT_CSV: ReportFormat.ValueType  # 3
+"""As `document`: comma-separated values (RFC 4180), with a line of names before the first row."""
+REPORT_FORMAT_JSON: ReportFormat.ValueType  # 4
+"""As `document`: a JSON object for each row, one a line, with the names of the fields here."""
+Global___ReportFormat: _TypeAlias = ReportFormat  # noqa: Y015
+
 @_typing.final
 class ProjectCoverage(_message.Message):
     """What was read of a project."""
@@ -724,3 +756,385 @@ class ExpiringBackup(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpiringBackup: _TypeAlias = ExpiringBackup  # noqa: Y015
+
+@_typing.final
+class GenerateReportRequest(_message.Message):
+    """Request of GenerateReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    RPO_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Rows per page: default 50, larger than 200 counts as 200."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page, empty for the first. All other fields must stay the same between pages."""
+    format: Global___ReportFormat.ValueType
+    """Form of the rows."""
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Projects of the tenant. Empty: all."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the period. Default 30 days before its end."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of the period, not in the future. Default now."""
+
+    @_builtins.property
+    def rpo(self) -> _duration_pb2.Duration:
+        """The longest time that may lie between two good backups. Default 25 hours."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        projects: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        rpo: _duration_pb2.Duration | None = ...,
+        format: Global___ReportFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "rpo", b"rpo", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "format", b"format", "page_size", b"page_size", "page_token", b"page_token", "projects", b"projects", "rpo", b"rpo", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateReportRequest: _TypeAlias = GenerateReportRequest  # noqa: Y015
+
+@_typing.final
+class GenerateReportResponse(_message.Message):
+    """Response of GenerateReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """The same rows as CSV or JSON. The documents of all pages, one after the other, are the document of the report."""
+    next_page_token: _builtins.str
+    """Token of the next page, empty on the last one."""
+    total_size: _builtins.int
+    """Number of rows over all pages, as counted for the first one."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportRow]:
+        """One page of rows, by project and resource. Empty for CSV and JSON."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectCoverage]:
+        """What was read: on the first page of all projects, on others of those that the page needed."""
+
+    @_builtins.property
+    def totals(self) -> Global___ReportTotals:
+        """Sums over all pages; on the first page only."""
+
+    @_builtins.property
+    def audit(self) -> Global___AuditEvidence:
+        """Whether records of the audit log are among the evidence."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___ReportRow] | None = ...,
+        document: _builtins.str = ...,
+        coverage: _abc.Iterable[Global___ProjectCoverage] | None = ...,
+        totals: Global___ReportTotals | None = ...,
+        audit: Global___AuditEvidence | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_size: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "audit", b"audit", "total_size", b"total_size", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "audit", b"audit", "coverage", b"coverage", "document", b"document", "next_page_token", b"next_page_token", "rows", b"rows", "total_size", b"total_size", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
+
+Global___GenerateReportResponse: _TypeAlias = GenerateReportResponse  # noqa: Y015
+
+@_typing.final
+class StreamReportRequest(_message.Message):
+    """Request of StreamReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    RPO_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    format: Global___ReportFormat.ValueType
+    """Form of the rows."""
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Projects of the tenant. Empty: all."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the period. Default 30 days before its end."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of the period, not in the future. Default now."""
+
+    @_builtins.property
+    def rpo(self) -> _duration_pb2.Duration:
+        """The longest time that may lie between two good backups. Default 25 hours."""
+
+    def __init__(
+        self,
+        *,
+        projects: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        rpo: _duration_pb2.Duration | None = ...,
+        format: Global___ReportFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "rpo", b"rpo", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "format", b"format", "projects", b"projects", "rpo", b"rpo", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamReportRequest: _TypeAlias = StreamReportRequest  # noqa: Y015
+
+@_typing.final
+class StreamReportResponse(_message.Message):
+    """Response of StreamReport: for each project some messages with rows, then one with its `coverage`; at the end one with `totals`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """The same as CSV or JSON."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportRow]:
+        """Some rows of one project. Empty for CSV and JSON."""
+
+    @_builtins.property
+    def coverage(self) -> Global___ProjectCoverage:
+        """Set when all of a project was told."""
+
+    @_builtins.property
+    def totals(self) -> Global___ReportTotals:
+        """Set in the last message."""
+
+    @_builtins.property
+    def audit(self) -> Global___AuditEvidence:
+        """Set in the last message."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___ReportRow] | None = ...,
+        document: _builtins.str = ...,
+        coverage: Global___ProjectCoverage | None = ...,
+        totals: Global___ReportTotals | None = ...,
+        audit: Global___AuditEvidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "coverage", b"coverage", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "coverage", b"coverage", "document", b"document", "rows", b"rows", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamReportResponse: _TypeAlias = StreamReportResponse  # noqa: Y015
+
+@_typing.final
+class ReportRow(_message.Message):
+    """What became of the backups of one resource in a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    VAULT_ID_FIELD_NUMBER: _builtins.int
+    VAULT_NAME_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAME_FIELD_NUMBER: _builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    MISSED_TIMES_FIELD_NUMBER: _builtins.int
+    LONGEST_GAP_FIELD_NUMBER: _builtins.int
+    RPO_MET_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    RESTORE_TESTED_TIME_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    AUDIT_RECORD_IDS_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """Project."""
+    region: _builtins.str
+    """Its region."""
+    vault_id: _builtins.str
+    """Vault that holds the resource now."""
+    vault_name: _builtins.str
+    """Its name."""
+    policy_id: _builtins.str
+    """Enabled backup policy of that vault now. Empty: none."""
+    resource_id: _builtins.str
+    """Id of the resource."""
+    resource_name: _builtins.str
+    """Its name."""
+    resource_type: _builtins.str
+    """Its type, such as `OS::Nova::Server`."""
+    scheduled: _builtins.int
+    """How often the policy was to back it up, by the policy as it is now."""
+    done: _builtins.int
+    """Backups that succeeded, also such that somebody called for."""
+    failed: _builtins.int
+    """Backups that failed or timed out."""
+    skipped: _builtins.int
+    """Backups that CBR skipped."""
+    missed: _builtins.int
+    """Scheduled runs without any backup, whether it succeeded or not."""
+    rpo_met: _builtins.bool
+    """Whether that is within `rpo`."""
+    proven: _builtins.bool
+    """Whether every scheduled run is there and none has failed: what is to be proven. False, too, where nothing was scheduled and nothing done."""
+    @_builtins.property
+    def missed_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """When those runs were due; the first 100."""
+
+    @_builtins.property
+    def longest_gap(self) -> _duration_pb2.Duration:
+        """The longest time between two good backups, from the last one before the period to its end."""
+
+    @_builtins.property
+    def restore_tested_time(self) -> _timestamp_pb2.Timestamp:
+        """When a backup of it was last restored with success, as far as CBR shows. Unset: it was not."""
+
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Evidence: the tasks that were counted, the first 400."""
+
+    @_builtins.property
+    def audit_record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Evidence: ids (`metadata.uid`) of the records in which the audit log tells the ends of those tasks, the first 400."""
+
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        region: _builtins.str = ...,
+        vault_id: _builtins.str = ...,
+        vault_name: _builtins.str = ...,
+        policy_id: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+        resource_name: _builtins.str = ...,
+        resource_type: _builtins.str = ...,
+        scheduled: _builtins.int = ...,
+        done: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        missed: _builtins.int = ...,
+        missed_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        longest_gap: _duration_pb2.Duration | None = ...,
+        rpo_met: _builtins.bool = ...,
+        proven: _builtins.bool = ...,
+        restore_tested_time: _timestamp_pb2.Timestamp | None = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        audit_record_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["longest_gap", b"longest_gap", "restore_tested_time", b"restore_tested_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_record_ids", b"audit_record_ids", "done", b"done", "failed", b"failed", "longest_gap", b"longest_gap", "missed", b"missed", "missed_times", b"missed_times", "policy_id", b"policy_id", "project", b"project", "proven", b"proven", "region", b"region", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "restore_tested_time", b"restore_tested_time", "rpo_met", b"rpo_met", "scheduled", b"scheduled", "skipped", b"skipped", "task_ids", b"task_ids", "vault_id", b"vault_id", "vault_name", b"vault_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRow: _TypeAlias = ReportRow  # noqa: Y015
+
+@_typing.final
+class ReportTotals(_message.Message):
+    """Sums of a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    RPO_MET_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    resources: _builtins.int
+    """Rows."""
+    proven: _builtins.int
+    """Rows that are `proven`."""
+    rpo_met: _builtins.int
+    """Rows with `rpo_met`."""
+    scheduled: _builtins.int
+    """Scheduled runs."""
+    done: _builtins.int
+    """Backups that succeeded."""
+    failed: _builtins.int
+    """Backups that failed or timed out."""
+    missed: _builtins.int
+    """Scheduled runs without any backup."""
+    def __init__(
+        self,
+        *,
+        resources: _builtins.int = ...,
+        proven: _builtins.int = ...,
+        rpo_met: _builtins.int = ...,
+        scheduled: _builtins.int = ...,
+        done: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        missed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "failed", b"failed", "missed", b"missed", "proven", b"proven", "resources", b"resources", "rpo_met", b"rpo_met", "scheduled", b"scheduled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTotals: _TypeAlias = ReportTotals  # noqa: Y015
+
+@_typing.final
+class AuditEvidence(_message.Message):
+    """Whether a report rests on the audit log, too."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEARCHED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    searched: _builtins.bool
+    """Whether the log was searched."""
+    problem: _builtins.str
+    """Why not, or why not all of it."""
+    def __init__(
+        self,
+        *,
+        searched: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem", "searched", b"searched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEvidence: _TypeAlias = AuditEvidence  # noqa: Y015

@@ -61,6 +61,16 @@ class ProtectionServiceStub:
                 request_serializer=cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsRequest.SerializeToString,
                 response_deserializer=cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsResponse.FromString,
                 _registered_method=True)
+        self.GenerateReport = channel.unary_unary(
+                '/cbrgateway.v1.ProtectionService/GenerateReport',
+                request_serializer=cbrgateway_dot_v1_dot_protection__pb2.GenerateReportRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_protection__pb2.GenerateReportResponse.FromString,
+                _registered_method=True)
+        self.StreamReport = channel.unary_stream(
+                '/cbrgateway.v1.ProtectionService/StreamReport',
+                request_serializer=cbrgateway_dot_v1_dot_protection__pb2.StreamReportRequest.SerializeToString,
+                response_deserializer=cbrgateway_dot_v1_dot_protection__pb2.StreamReportResponse.FromString,
+                _registered_method=True)
 
 
 class ProtectionServiceServicer:
@@ -101,6 +111,21 @@ class ProtectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GenerateReport(self, request, context):
+        """Proves, for each resource in a vault, what became of the scheduled backups of a period: one row for each, with the tasks and audit records that show it.
+        Errors: PAGE_TOKEN_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamReport(self, request, context):
+        """As GenerateReport, project by project as each is read: for large fleets. Errors: STREAM_LIMIT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProtectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +148,16 @@ def add_ProtectionServiceServicer_to_server(servicer, server):
                     servicer.ListExpiringBackups,
                     request_deserializer=cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsRequest.FromString,
                     response_serializer=cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsResponse.SerializeToString,
+            ),
+            'GenerateReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateReport,
+                    request_deserializer=cbrgateway_dot_v1_dot_protection__pb2.GenerateReportRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_protection__pb2.GenerateReportResponse.SerializeToString,
+            ),
+            'StreamReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamReport,
+                    request_deserializer=cbrgateway_dot_v1_dot_protection__pb2.StreamReportRequest.FromString,
+                    response_serializer=cbrgateway_dot_v1_dot_protection__pb2.StreamReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -240,6 +275,60 @@ class ProtectionService:
             '/cbrgateway.v1.ProtectionService/ListExpiringBackups',
             cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsRequest.SerializeToString,
             cbrgateway_dot_v1_dot_protection__pb2.ListExpiringBackupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cbrgateway.v1.ProtectionService/GenerateReport',
+            cbrgateway_dot_v1_dot_protection__pb2.GenerateReportRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_protection__pb2.GenerateReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cbrgateway.v1.ProtectionService/StreamReport',
+            cbrgateway_dot_v1_dot_protection__pb2.StreamReportRequest.SerializeToString,
+            cbrgateway_dot_v1_dot_protection__pb2.StreamReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class ProtectionServiceStub:
     """Counts resources, backups and failures by project, vault and type. Errors: DEADLINE_TOO_SHORT."""
     ListExpiringBackups: _grpc.UnaryUnaryMultiCallable[_protection_pb2.ListExpiringBackupsRequest, _protection_pb2.ListExpiringBackupsResponse]
     """Lists backups that CBR will delete soon, the soonest first. Errors: PAGE_TOKEN_MISMATCH."""
+    GenerateReport: _grpc.UnaryUnaryMultiCallable[_protection_pb2.GenerateReportRequest, _protection_pb2.GenerateReportResponse]
+    """Proves, for each resource in a vault, what became of the scheduled backups of a period: one row for each, with the tasks and audit records that show it.
+    Errors: PAGE_TOKEN_MISMATCH.
+    """
+    StreamReport: _grpc.UnaryStreamMultiCallable[_protection_pb2.StreamReportRequest, _protection_pb2.StreamReportResponse]
+    """As GenerateReport, project by project as each is read: for large fleets. Errors: STREAM_LIMIT."""
 
 @_typing.type_check_only
 class ProtectionServiceAsyncStub(ProtectionServiceStub):
@@ -69,6 +75,12 @@ class ProtectionServiceAsyncStub(ProtectionServiceStub):
     """Counts resources, backups and failures by project, vault and type. Errors: DEADLINE_TOO_SHORT."""
     ListExpiringBackups: _aio.UnaryUnaryMultiCallable[_protection_pb2.ListExpiringBackupsRequest, _protection_pb2.ListExpiringBackupsResponse]  # type: ignore[assignment]
     """Lists backups that CBR will delete soon, the soonest first. Errors: PAGE_TOKEN_MISMATCH."""
+    GenerateReport: _aio.UnaryUnaryMultiCallable[_protection_pb2.GenerateReportRequest, _protection_pb2.GenerateReportResponse]  # type: ignore[assignment]
+    """Proves, for each resource in a vault, what became of the scheduled backups of a period: one row for each, with the tasks and audit records that show it.
+    Errors: PAGE_TOKEN_MISMATCH.
+    """
+    StreamReport: _aio.UnaryStreamMultiCallable[_protection_pb2.StreamReportRequest, _protection_pb2.StreamReportResponse]  # type: ignore[assignment]
+    """As GenerateReport, project by project as each is read: for large fleets. Errors: STREAM_LIMIT."""
 
 class ProtectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """How well a tenant's resources are protected, over all of its projects and regions. CBR has no such call: the gateway reads the lists of each project, at most
@@ -111,5 +123,23 @@ class ProtectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_protection_pb2.ListExpiringBackupsResponse, _abc.Awaitable[_protection_pb2.ListExpiringBackupsResponse]]:
         """Lists backups that CBR will delete soon, the soonest first. Errors: PAGE_TOKEN_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def GenerateReport(
+        self,
+        request: _protection_pb2.GenerateReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_protection_pb2.GenerateReportResponse, _abc.Awaitable[_protection_pb2.GenerateReportResponse]]:
+        """Proves, for each resource in a vault, what became of the scheduled backups of a period: one row for each, with the tasks and audit records that show it.
+        Errors: PAGE_TOKEN_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamReport(
+        self,
+        request: _protection_pb2.StreamReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_protection_pb2.StreamReportResponse], _abc.AsyncIterator[_protection_pb2.StreamReportResponse]]:
+        """As GenerateReport, project by project as each is read: for large fleets. Errors: STREAM_LIMIT."""
 
 def add_ProtectionServiceServicer_to_server(servicer: ProtectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
