@@ -54,6 +54,7 @@ from gateway.rpc.handlers.protection import ProtectionHandlers
 from gateway.rpc.handlers.protection_reads import ProtectionReads
 from gateway.rpc.handlers.quota import QuotaHandlers
 from gateway.rpc.handlers.report import ReportHandlers
+from gateway.rpc.handlers.subjects import Subjects
 from gateway.rpc.handlers.tasks import TaskHandlers
 from gateway.rpc.handlers.usages import Usages
 from gateway.rpc.handlers.watch import WatchHandlers
@@ -285,6 +286,7 @@ def _servers(
             outcomes=quota.outcomes,
             tokens=way.tokens,
             clock=way.clock,
+            subjects=Subjects(quota.pricer, quota.subjects, lambda: quota.scopes, way.clock),
         ).by_rpc()
         | TaskHandlers(records, way.tokens).by_rpc()
         | by_rpc(ProtectionHandlers(reads, way.tokens))

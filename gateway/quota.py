@@ -19,7 +19,7 @@ from gateway.changes.settling import Settling
 from gateway.changes.submissions import Submissions
 from gateway.config import Config
 from gateway.limits.admission import Admission
-from gateway.limits.limits import Limits, Scope
+from gateway.limits.limits import Level, Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
 from gateway.limits.pricing import Pricer
@@ -51,7 +51,7 @@ class Quota:
         self._config, self._store, self._client = config, store, client
         self._reader, self._clock = submissions.reader, submissions.clock
         self.submissions = submissions
-        self.scopes = _scopes(config)
+        self.scopes, self._tenants = _scopes(config), config.tenants
         self._overrides = LimitOverrides(Limits(config.all_limits()), store.overrides)
         self._ledger = Ledger(
             store.operations, store.counters, on_end, self._clock, config.quota.settle_s
@@ -168,13 +168,20 @@ class Quota:
         """Who has a project; empty for one that is not served any more."""
         return next((scope.tenant for scope in self.scopes if scope.project == project), "")
 
+    def subjects(self, level: Level) -> set[str]:
+        """Whom a limit of the level can be for."""
+        tenants = self._tenants
+        if level is Level.ACCOUNT:
+            return {project.credential for tenant in tenants for project in tenant.projects}
+        return {subject for tenant in tenants for subject in tenant.subjects(level)}
+
     def in_force(self) -> tuple[Limits, list[Scope]]:
         """The limits, and whose they are."""
         return self._overrides.limits, self.scopes
 
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants, projects and limits of tenants."""
-        self.scopes = _scopes(config)
+        self.scopes, self._tenants = _scopes(config), config.tenants
         self._overrides.configure(Limits(config.all_limits()))
 
 

@@ -18,7 +18,7 @@ from gateway.changes.settings import TaskSettings
 from gateway.config.checks import cross_checks
 from gateway.config.layers import FILE_VARIABLE, FLAGS, PREFIX, Layers, read_layers
 from gateway.config.masking import Masking
-from gateway.config.partial import usable_parts
+from gateway.config.partial import usable_parts, without_limits
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
@@ -193,10 +193,15 @@ def validated(layers: Layers, environ: Mapping[str, str]) -> Config:
 
 
 def _usable(parts: Iterable[Layers], environ: Mapping[str, str]) -> Config | None:
-    """The first part that has no mistake."""
+    """The first part that has no mistake, but for limits of whom is not there any more: those must
+    not keep anybody there.
+    """
     for part in parts:
-        with contextlib.suppress(ConfigError):
+        try:
             return validated(part, environ)
+        except ConfigError as error:
+            with contextlib.suppress(ConfigError):
+                return validated(without_limits(part, error.problems), environ)
     return None
 
 

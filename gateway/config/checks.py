@@ -62,6 +62,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         yield from _subjects(path, tenant)
         yield from _limits_once((*path, "limits"), tenant)
     yield from _limits_once(("limits",), data)
+    yield from _general_subjects(data, tenants, upstream)
     yield from _labels(mapping(data.get("metrics")), tenants)
     yield from sink_checks(data, tenants)
     yield from caller_checks(tenants, data)
@@ -229,18 +230,46 @@ def _default_project(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
         )
 
 
-def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
-    """A tenant's limit must not be for anybody else."""
+def _general_subjects(
+    data: Mapping[str, Any], tenants: list[Entry], upstream: Mapping[str, Any]
+) -> Found:
+    """A limit for nobody holds nobody."""
+    own = [_own_subjects(tenant) for _, tenant in tenants]
+    known: dict[str, list[object]] = {
+        level: [name for each in own for name in each[level]] for level in _OWN
+    }
+    known["account"] = list(mapping(upstream.get("credentials")))
+    words = {"account": "credential", "tenant": "tenant", "project": "project of a tenant"}
+    for place, limit in entries(data.get("limits"), ("limits",)):
+        subject, level = limit.get("subject", ""), limit.get("level", "tenant")
+        if not (isinstance(subject, str) and isinstance(level, str) and subject):
+            continue
+        if subject not in known.get(level, [subject]):
+            texts = [name for name in known[level] if isinstance(name, str)]
+            what = words.get(level, "caller of a tenant, as tenant/name")
+            yield (
+                (*place, "subject"),
+                f"{subject!r} is no {what}. {did_you_mean(subject, texts, 'Known')}",
+            )
+
+
+def _own_subjects(tenant: Mapping[str, Any]) -> Mapping[str, list[object]]:
+    """Level -> what a limit of it can be for, within the tenant."""
     callers = [
         name
         for key in ("api_keys", "principals")
         for _, name in values_of(list(entries(tenant.get(key), ())), "id")
     ]
-    own: Mapping[str, list[object]] = {
+    return {
         "tenant": [tenant.get("id")],
         "project": [_project_key(project) for _, project in entries(tenant.get("projects"), ())],
         "principal": [f"{tenant.get('id')}/{name}" for name in callers],
     }
+
+
+def _subjects(path: KeyPath, tenant: Mapping[str, Any]) -> Found:
+    """A tenant's limit must not be for anybody else."""
+    own = _own_subjects(tenant)
     for place, limit in entries(tenant.get("limits"), (*path, "limits")):
         subject, level = limit.get("subject", ""), limit.get("level", "tenant")
         if (

@@ -4,6 +4,7 @@ A tenant whose file cannot be used stays as it was, so that a mistake in one fil
 changes of the others nor the removal of one.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,3 +35,15 @@ def usable_parts(
             problems=others,
             files={name: at for at, name in enumerate(kept)},
         )
+
+
+def without_limits(layers: Layers, problems: Iterable[Problem]) -> Layers:
+    """The same, without limits for somebody who is not there."""
+    gone = {
+        found.path[1]
+        for found in problems
+        if found.path[:1] == ("limits",) and found.path[2:] == ("subject",)
+    }
+    limits = layers.data.get("limits") or ()
+    kept = [limit for at, limit in enumerate(limits) if at not in gone]
+    return dataclasses.replace(layers, data=layers.data | {"limits": kept})

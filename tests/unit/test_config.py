@@ -228,6 +228,25 @@ MISTAKES = {
             " method_class are equal. Remove one of the two"
         ),
     ),
+    "a limit for no tenant": (
+        "limits:\n  - {metric: vaults, value: 1, subject: acne}",
+        "limits[0].subject (gateway.yaml:2): 'acne' is no tenant. Did you mean acme?",
+    ),
+    "a limit for no project": (
+        "limits: [{metric: vaults, level: project, value: 1, subject: q}]",
+        "limits[0].subject (gateway.yaml:1): 'q' is no project of a tenant. Known: p1",
+    ),
+    "a limit for no caller": (
+        "limits: [{metric: open_streams, level: principal, value: 1, subject: acme/frist}]",
+        (
+            "limits[0].subject (gateway.yaml:1): 'acme/frist' is no caller of a tenant, as"
+            " tenant/name. Did you mean acme/first?"
+        ),
+    ),
+    "a limit for no credential": (
+        "limits: [{metric: vaults, level: account, value: 1, subject: other}]",
+        "limits[0].subject (gateway.yaml:1): 'other' is no credential. Known: main",
+    ),
     "not text": (
         "server: {listen: 50051}",
         "server.listen (gateway.yaml:1): must be text. Put quotes around it",

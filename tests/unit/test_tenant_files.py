@@ -389,3 +389,19 @@ def test_the_directory_and_the_list_exclude_each_other(here: Path) -> None:
     )
     Path("tenants/a.yaml").unlink()
     assert problems() == ["tenants (gateway.yaml:6): must have at least one entry"]
+
+
+def test_a_limit_for_a_tenant_that_is_gone_does_not_keep_it(here: Path) -> None:
+    limited = (
+        MAIN + "limits: [{metric: vaults, value: 3, subject: b}, {metric: vaults, value: 9}]\n"
+    )
+    before = loaded(limited, a=tenant("a"), b=tenant("b"))
+    Path("tenants/b.yaml").unlink()
+    with pytest.raises(ConfigError) as caught:
+        loaded(limited)
+    (found,) = caught.value.problems
+    assert str(found) == "limits[0].subject (gateway.yaml:7): 'b' is no tenant. Known: a"
+    usable = caught.value.usable(before.files)
+    assert usable is not None
+    assert [each.id for each in usable.tenants] == ["a"]
+    assert [each.value for each in usable.limits] == [9]

@@ -25,6 +25,7 @@ from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
+from gateway.rpc.handlers.subjects import Subjects
 from gateway.rpc.handlers.usages import Usages, administers, shown, usage_of
 from gateway.rpc.intended import Intended
 from gateway.state import OPEN, Charge, OperationStore, OperationView, State, Usage
@@ -88,6 +89,7 @@ class QuotaHandlers:
     outcomes: OutcomeSearch
     tokens: PageTokens
     clock: Clock
+    subjects: Subjects
 
     def by_rpc(self) -> dict[str, Handler]:
         return {rpc: guarded(handler) for rpc, handler in by_rpc(self).items()}
@@ -156,10 +158,15 @@ class QuotaHandlers:
     @handles(quota_pb2.SetLimitRequest)
     async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Intended:
         limit = _entry(request.limit).limit()
-        return Intended(
-            quota_pb2.SetLimitResponse(limit=shown(limit, set_while_running=True)),
-            lambda: self.pricer.overrides.put(limit),
-        )
+        self.subjects.check(limit)
+        response = quota_pb2.SetLimitResponse(limit=shown(limit, set_while_running=True))
+
+        async def change() -> None:
+            await self.pricer.overrides.put(limit)
+            await self.subjects.count(limit)
+            response.warnings.extend(await self.subjects.above(limit))
+
+        return Intended(response, change, await self.subjects.above(limit))
 
     @handles(quota_pb2.DeleteLimitRequest)
     async def delete_limit(self, _call: Call, request: quota_pb2.DeleteLimitRequest) -> Intended:

@@ -882,10 +882,15 @@ class SetLimitResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def limit(self) -> Global___Limit:
         """The limit as it is in force."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose use is above the limit now, and by how much, in sentences. Nothing is taken away; nothing grows until the use is below the limit."""
 
     @_builtins.property
     def validation(self) -> _types_pb2.ValidationResult:
@@ -895,11 +900,12 @@ class SetLimitResponse(_message.Message):
         self,
         *,
         limit: Global___Limit | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
         validation: _types_pb2.ValidationResult | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "validation", b"validation", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

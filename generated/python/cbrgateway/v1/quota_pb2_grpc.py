@@ -111,7 +111,8 @@ class QuotaServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetLimit(self, request, context):
-        """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators.
+        """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
+        FIELD_INVALID for a subject that no tenant of the gateway is or has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class QuotaServiceStub:
     ListReservations: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]
     """Lists changes that are under way or whose outcome is not known yet, with what they reserve."""
     SetLimit: _grpc.UnaryUnaryMultiCallable[_quota_pb2.SetLimitRequest, _quota_pb2.SetLimitResponse]
-    """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators."""
+    """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
+    FIELD_INVALID for a subject that no tenant of the gateway is or has.
+    """
     DeleteLimit: _grpc.UnaryUnaryMultiCallable[_quota_pb2.DeleteLimitRequest, _quota_pb2.DeleteLimitResponse]
     """Removes a limit that SetLimit set; the one of the configuration, if there is one, is in force again. For administrators. Errors: QUOTA_NOT_FOUND."""
     ReleaseReservation: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ReleaseReservationRequest, _quota_pb2.ReleaseReservationResponse]
@@ -72,7 +74,9 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     ListReservations: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]  # type: ignore[assignment]
     """Lists changes that are under way or whose outcome is not known yet, with what they reserve."""
     SetLimit: _aio.UnaryUnaryMultiCallable[_quota_pb2.SetLimitRequest, _quota_pb2.SetLimitResponse]  # type: ignore[assignment]
-    """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators."""
+    """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
+    FIELD_INVALID for a subject that no tenant of the gateway is or has.
+    """
     DeleteLimit: _aio.UnaryUnaryMultiCallable[_quota_pb2.DeleteLimitRequest, _quota_pb2.DeleteLimitResponse]  # type: ignore[assignment]
     """Removes a limit that SetLimit set; the one of the configuration, if there is one, is in force again. For administrators. Errors: QUOTA_NOT_FOUND."""
     ReleaseReservation: _aio.UnaryUnaryMultiCallable[_quota_pb2.ReleaseReservationRequest, _quota_pb2.ReleaseReservationResponse]  # type: ignore[assignment]
@@ -125,7 +129,9 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_pb2.SetLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.SetLimitResponse, _abc.Awaitable[_quota_pb2.SetLimitResponse]]:
-        """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators."""
+        """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
+        FIELD_INVALID for a subject that no tenant of the gateway is or has.
+        """
 
     @_abc_1.abstractmethod
     def DeleteLimit(
