@@ -100,6 +100,7 @@ class Settling:
         ):
             change.slots.hand_over()
         if result is ChangeResult.UNKNOWN:
+            self.submissions.doubt(op_id, change.losses)
             self.outcomes.watch(op_id)
         if result is not ChangeResult.NOTHING and priced.give_back:
             self.freed.give_back(binding, project, change.request, priced.give_back, priced.fence)

@@ -52,6 +52,8 @@ _PICK_UP_S: Final = 15.0
 _REACH_S: Final = 1800.0
 """How long before a change another that could have started the same tasks may have begun."""
 
+_MOST_DOUBTFUL: Final = 1000
+
 Listener = Callable[[str, types_pb2.Submission], None]
 """Hears of a project's submission that is new or has changed."""
 
@@ -76,6 +78,8 @@ class Submissions:
     _unfinished: dict[str, str] = field(default_factory=dict)
     """Changes of which something is to be found out or held: their projects, by id."""
     _listeners: list[Listener] = field(default_factory=list)
+    _doubtful: dict[str, Sequence[Loss]] = field(default_factory=dict)
+    """What changes would destroy of which it is not known yet whether they were carried out."""
     _may_have_gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when another process may have left something behind."""
 
@@ -141,6 +145,7 @@ class Submissions:
         trace = OperationDetail.of(op.detail)
         search, skipped = search_of(self.reader, op.rpc, trace, answer), skipped_in(answer)
         known = correlation.at_once(search, skipped)
+        known_losses = losses or self._doubtful.pop(op.id, ())
         known_at = found_at(self.reader, trace.project) if known.final else 0.0
         now = self.reader.clock(trace.project).now()
         note = Note(
@@ -151,10 +156,17 @@ class Submissions:
             upstream_request_id=upstream_request_id,
             found_at=known_at,
             answered=now.latest if now is not None else 0.0,
-            losses=tuple(each.first(MAX_LOST_IDS) for each in losses),
+            losses=tuple(each.first(MAX_LOST_IDS) for each in known_losses),
         )
         answer.submission.CopyFrom(shown(op.id, op.rpc, op.request_id, trace.accepted, note))
         return note.packed()
+
+    def doubt(self, op_id: str, losses: Sequence[Loss]) -> None:
+        """It is not known whether a change was carried out that destroys this."""
+        if losses:
+            self._doubtful[op_id] = tuple(losses)
+            while len(self._doubtful) > _MOST_DOUBTFUL:
+                del self._doubtful[next(iter(self._doubtful))]
 
     def follow(self, op_id: str, project: str, slots: Sequence[str] = ()) -> bool:
         """Looks for the tasks of a change in the background until they are known, and keeps its

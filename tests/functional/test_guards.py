@@ -2,10 +2,12 @@
 of its tenant's guards, with and without `force`. The emulator's truth log says what was sent.
 """
 
+import asyncio
 import itertools
 from dataclasses import dataclass
 
 import pytest
+from cbrgateway.v1.access_pb2 import GuardMode
 
 from emulator.transitions import Mode, Pace
 from gateway.events.tasks import task_ended
@@ -130,6 +132,15 @@ def _too_young(failure):
     return "min_age_of_last_backup_s" in failure.message
 
 
+@pytest.mark.parametrize("tenant", SETTINGS)
+async def test_a_caller_sees_its_guards(world, tenant):
+    shown = (await caller(world, tenant).ok("AccessService/GetCaller")).guards
+    mode = "force" if SETTINGS[tenant] == YOUNG else SETTINGS[tenant]
+    for name in NAMES.values():
+        assert GuardMode.Name(getattr(shown, name)) == f"GUARD_MODE_{mode.upper()}"
+    assert shown.min_age_of_last_backup_s == (3600 if SETTINGS[tenant] == YOUNG else 0)
+
+
 async def test_a_repeat_with_force_may_have_the_same_request_id(world):
     call = caller(world)
     there = await held(call, DELETE, full=True)
@@ -182,6 +193,25 @@ async def test_a_deletion_says_everywhere_what_goes_with_it(tmp_path):
     for event in ("CALL_REFUSED", "CHANGE_INTENDED", "CHANGE_ENDED"):
         (lost,) = about[event]
         assert (lost["type"], lost["count"], lost["uids"]) == ("backup", 1, [*there.backups])
+
+
+async def test_a_deletion_whose_answer_was_lost_still_says_what_went_with_it():
+    sections = {"quota": {"markers": False, "sweep_s": 1}, "tasks": {"correlate": True}}
+    async with running_gateway(sections=sections, pace=Pace(Mode.IMMEDIATE)) as world:
+        call = caller(world)
+        there = await held(call, DELETE, full=True)
+        order(world, "cut", DELETE, when="after_commit", times=None)
+        wish = there.request(DELETE) | {"force": True, "request_id": "lost"}
+        failed = await call.fails(DELETE, wish, timeout_s=3)
+        submission = {"submission_id": failed.facts["submission"]}
+
+        async def losses():
+            found = await call.ok("TaskService/GetSubmission", submission)
+            return [tuple(loss.ids) for loss in found.submission.losses]
+
+        async with asyncio.timeout(60):
+            while await losses() != [there.backups]:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0.1)
 
 
 async def _kept(ends, end):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cbrgateway.v1 import access_pb2
 from google.protobuf.message import Message
 
+from gateway.changes.guard_settings import GuardSettings
 from gateway.clock import moment
 from gateway.errors import field_invalid
 from gateway.rpc.call import Call, Handler
@@ -19,6 +20,7 @@ from gateway.rpc.permitted import refusal
 from gateway.tenants import Project
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
+from gateway.upstream.losses import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class AccessHandlers:
             ),
             permissions=sorted(grant.permissions),
             projects=[_project(call, project) for project in tenant.projects],
+            guards=_guards(tenant.guards),
             usages=await self.usages.of(call.quota_scope, shared=administers(call)),
         )
         if grant.role:
@@ -85,6 +88,16 @@ class AccessHandlers:
                 hint = f"did you mean {close[0]}?" if close else "it is written Service/Method"
                 raise field_invalid(f"rpcs[{index}]", f"there is no such RPC; {hint}", "rpc")
         return [known[rpc] for rpc in rpcs or known]
+
+
+def _guards(settings: GuardSettings) -> access_pb2.TenantGuards:
+    modes = {
+        str(guard): access_pb2.GuardMode.Value(f"GUARD_MODE_{settings.mode(guard).upper()}")
+        for guard in Guard
+    }
+    return access_pb2.TenantGuards(
+        **modes, min_age_of_last_backup_s=settings.min_age_of_last_backup_s
+    )
 
 
 def _project(call: Call, project: Project) -> access_pb2.CallerProject:

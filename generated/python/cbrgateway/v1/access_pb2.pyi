@@ -22,6 +22,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _GuardMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuardModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUARD_MODE_UNSPECIFIED: _GuardMode.ValueType  # 0
+    """Not set."""
+    GUARD_MODE_OTHER: _GuardMode.ValueType  # 1
+    """A mode that this version does not know."""
+    GUARD_MODE_REFUSE: _GuardMode.ValueType  # 2
+    """No call."""
+    GUARD_MODE_FORCE: _GuardMode.ValueType  # 3
+    """Calls with `force`."""
+    GUARD_MODE_ALLOW: _GuardMode.ValueType  # 4
+    """Every call."""
+
+class GuardMode(_GuardMode, metaclass=_GuardModeEnumTypeWrapper):
+    """What a guard lets through."""
+
+GUARD_MODE_UNSPECIFIED: GuardMode.ValueType  # 0
+"""Not set."""
+GUARD_MODE_OTHER: GuardMode.ValueType  # 1
+"""A mode that this version does not know."""
+GUARD_MODE_REFUSE: GuardMode.ValueType  # 2
+"""No call."""
+GUARD_MODE_FORCE: GuardMode.ValueType  # 3
+"""Calls with `force`."""
+GUARD_MODE_ALLOW: GuardMode.ValueType  # 4
+"""Every call."""
+Global___GuardMode: _TypeAlias = GuardMode  # noqa: Y015
+
 class _CredentialKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,6 +153,7 @@ class GetCallerResponse(_message.Message):
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     PROJECTS_FIELD_NUMBER: _builtins.int
     USAGES_FIELD_NUMBER: _builtins.int
+    GUARDS_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """The caller's name within its tenant."""
     tenant: _builtins.str
@@ -145,6 +178,10 @@ class GetCallerResponse(_message.Message):
     def usages(self) -> _containers.RepeatedCompositeFieldContainer[_quota_pb2.QuotaUsage]:
         """Limits that count for its calls in the project of this call, and their use; as ListUsages."""
 
+    @_builtins.property
+    def guards(self) -> Global___TenantGuards:
+        """What keeps its tenant's callers from destroying what they may still need."""
+
     def __init__(
         self,
         *,
@@ -156,14 +193,49 @@ class GetCallerResponse(_message.Message):
         permissions: _abc.Iterable[_builtins.str] | None = ...,
         projects: _abc.Iterable[Global___CallerProject] | None = ...,
         usages: _abc.Iterable[_quota_pb2.QuotaUsage] | None = ...,
+        guards: Global___TenantGuards | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credential_expire_time", b"credential_expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential_expire_time", b"credential_expire_time", "guards", b"guards"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_expire_time", b"credential_expire_time", "credential_kind", b"credential_kind", "permissions", b"permissions", "principal", b"principal", "projects", b"projects", "role", b"role", "tenant", b"tenant", "usages", b"usages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_expire_time", b"credential_expire_time", "credential_kind", b"credential_kind", "guards", b"guards", "permissions", b"permissions", "principal", b"principal", "projects", b"projects", "role", b"role", "tenant", b"tenant", "usages", b"usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCallerResponse: _TypeAlias = GetCallerResponse  # noqa: Y015
+
+@_typing.final
+class TenantGuards(_message.Message):
+    """The guards of a tenant: docs/changes.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETE_VAULT_FIELD_NUMBER: _builtins.int
+    REMOVE_VAULT_RESOURCES_FIELD_NUMBER: _builtins.int
+    DELETE_POLICY_FIELD_NUMBER: _builtins.int
+    MIN_AGE_OF_LAST_BACKUP_S_FIELD_NUMBER: _builtins.int
+    delete_vault: Global___GuardMode.ValueType
+    """DeleteVault of a vault that holds backups."""
+    remove_vault_resources: Global___GuardMode.ValueType
+    """RemoveVaultResources of resources that have backups in the vault."""
+    delete_policy: Global___GuardMode.ValueType
+    """DeletePolicy of a policy that works on vaults."""
+    min_age_of_last_backup_s: _builtins.float
+    """While the newest of the backups is younger, in seconds, `force` does not help. 0: any age."""
+    def __init__(
+        self,
+        *,
+        delete_vault: Global___GuardMode.ValueType = ...,
+        remove_vault_resources: Global___GuardMode.ValueType = ...,
+        delete_policy: Global___GuardMode.ValueType = ...,
+        min_age_of_last_backup_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_policy", b"delete_policy", "delete_vault", b"delete_vault", "min_age_of_last_backup_s", b"min_age_of_last_backup_s", "remove_vault_resources", b"remove_vault_resources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantGuards: _TypeAlias = TenantGuards  # noqa: Y015
 
 @_typing.final
 class CallerProject(_message.Message):
