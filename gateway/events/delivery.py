@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -18,8 +18,10 @@ from gateway.clock import Clock
 from gateway.events.letters import Letter, dead_queue_of, queue_of, read
 from gateway.events.settings import SinkSettings
 from gateway.events.sink_queues import SinkQueues
-from gateway.events.webhook import Webhook
 from gateway.state import Leased, Leases, Queued, Slot, StoreDown
+
+if TYPE_CHECKING:
+    from gateway.events.webhook import Webhook
 
 _PAGE: Final = 100
 _LOOK_S: Final = 1.0
@@ -46,7 +48,7 @@ class Delivery:
 
     sink: SinkSettings
     pending: SinkQueues
-    webhook: Webhook
+    webhook: "Webhook"
     leases: Leases
     owner: str
     clock: Clock

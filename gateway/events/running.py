@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd
@@ -16,13 +17,15 @@ from gateway.events.schedules import schedule_missed
 from gateway.events.settings import EventSettings
 from gateway.events.sink_queues import SinkQueues
 from gateway.events.tasks import task_ended
-from gateway.events.webhook import Webhook
 from gateway.limits.limits import Limits, Scope
 from gateway.renewal import Renewable
 from gateway.rpc.call import CallMeter
 from gateway.schedules.missed import MissedRun
 from gateway.state import Store
 from gateway.upstream.change_observer import ChangeResult
+
+if TYPE_CHECKING:
+    from gateway.events.webhook import Webhook
 
 InForce = Callable[[], tuple[Limits, Sequence[Scope]]]
 
@@ -85,11 +88,17 @@ class Events:
         finally:
             await _ended(tasks)
 
-    def _webhooks(self) -> list[Webhook]:
+    def _webhooks(self) -> "list[Webhook]":
+        if not self._settings.sinks:
+            return []
+        from gateway.events.webhook import (  # noqa: PLC0415 - its library is loaded where it is used
+            Webhook,
+        )
+
         allowed = [ipaddress.ip_network(each) for each in self._settings.allowed_networks]
         return [Webhook(sink, allowed, self._clock) for sink in self._settings.sinks]
 
-    def _deliveries(self, webhooks: list[Webhook]) -> list[Delivery]:
+    def _deliveries(self, webhooks: "list[Webhook]") -> list[Delivery]:
         leases, owner, clock = self._store.leases, self._owner, self._clock
         return [
             Delivery(sink, self.pending, webhook, leases, owner, clock)

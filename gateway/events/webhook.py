@@ -9,7 +9,8 @@ from typing import Final
 import httpcore
 
 from gateway.clock import Clock
-from gateway.events.addresses import AddressRefusedError, CheckedBackend, Network
+from gateway.events.addresses import AddressRefusedError, Network
+from gateway.events.checked_backend import CheckedBackend
 from gateway.events.settings import SinkSettings
 from gateway.events.signature import key_of, signed
 from gateway.events.types import CONTENT_TYPE

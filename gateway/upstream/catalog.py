@@ -14,7 +14,7 @@ from gateway.upstream.declaration import Binding, Declaration, OnDrift, unheard
 from gateway.upstream.rules import RULES, SET_RULES
 from gateway.upstream.trait_rules import trait_problems
 from gateway.upstream.traits import AnyTraits
-from gateway.upstream.typed import typed_reader
+from gateway.upstream.typed import TypedReader
 
 
 class DeclarationError(Exception):
@@ -56,7 +56,7 @@ class Catalog:
         typed = binding.typed
         if typed is not None:
             answer = binding.descriptor.output_type
-            typed = typed_reader(answer, self.codecs, reads=binding.reads)
+            typed = TypedReader(answer, self.codecs, reads=binding.reads)
         return replace(binding, on_drift=on_drift, typed=typed)
 
     def asked_by(self, request: Message) -> Binding:
@@ -101,7 +101,7 @@ def compile_catalog(
             calls,
             on_drift,
             by_rpc.get(d.rpc),
-            typed_reader(d.method.output_type, codecs, reads=d.reads) if d.verb else None,
+            TypedReader(d.method.output_type, codecs, reads=d.reads) if d.verb else None,
         )
         for d in declarations
     )

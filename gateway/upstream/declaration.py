@@ -151,7 +151,7 @@ class Binding:
 
     def fast_response(self, body: bytes) -> Message | None:
         """The response of a success that needs no second look; None: `response` has to read it."""
-        if self.typed is None or self.typed.judged:
+        if self.typed is None or not self.typed.fast:
             return None
         found = self.typed.read(body, partial(self.on_drift, self.operation))
         return None if found is None else self.response_type(**found)
@@ -169,8 +169,9 @@ class Binding:
             self.on_drift(self.operation, plan.full_name, "", "must be an object")
             return self.response_type()
         report = partial(self.on_drift, self.operation)
-        if self.typed is not None:
-            if self.typed.judged and (fast := self.typed.take(value, report)) is not None:
+        if self.typed is not None and self.typed.usable:
+            fast = None if self.typed.fast else self.typed.take(value, report)
+            if fast is not None:
                 return self.response_type(**fast)
             self.typed.learn(value)
         found = plan.read(value, report)

@@ -10,7 +10,7 @@ to the same message, and this one only to those that need no second look.
 Repeated keys are not looked for here: the last one counts (ADR 0017).
 """
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,36 +27,56 @@ if TYPE_CHECKING:
 
 
 _ABSENT: Final = (None, "")
+_NOTHING: Final = -1
+"""Of an answer: not even that nothing is known of it."""
 
 
 class TypedReader:
-    """Reads the answers of one RPC."""
+    """Reads the answers of one RPC. Made ready by the first of them: most processes meet few RPCs.
 
-    def __init__(self, shape: Shape, *, judged: bool = False) -> None:
-        self._shape = shape
-        self.judged = judged
-        """Whether an answer is looked at first, since it might tell of an error or an order."""
-        self._known = -1
+    `top`: the message is an answer as a whole.
+    """
+
+    def __init__(
+        self, answer: Descriptor, codecs: Codecs, *, reads: bool = True, top: bool = True
+    ) -> None:
+        self._answer, self._codecs, self._reads, self._top = answer, codecs, reads, top
+        self._known = _NOTHING
         self._in_vain = 0
         """How many answers since then could neither be read nor be learnt from."""
         self._decode: Callable[[bytes], msgspec.Struct]
         self._convert: Callable[[Json], msgspec.Struct]
         self._fill: Fill = fill_plainly
-        self._compile()
+
+    @cached_property
+    def _shape(self) -> Shape:
+        return shape_of(self._answer, self._codecs, top=self._top)
+
+    @cached_property
+    def usable(self) -> bool:
+        """Whether there are answers that the plan need not read."""
+        shape = self._shape
+        return not shape.closed and shape.plan.readers.keys() <= shape.members.keys() | ECHOES
+
+    @cached_property
+    def fast(self) -> bool:
+        """Whether answers need no look before, since they cannot tell of an error or an order."""
+        return self.usable and self._reads and _tells_no_error(self._shape)
 
     def read(self, body: bytes, report: Report) -> Filled | None:
         """Constructor arguments of the response; None: the plan has to read it."""
+        if self._known == _NOTHING:
+            self._compile()
         return self._filled(self._decode, body, report)
 
     def take(self, value: Json, report: Report) -> Filled | None:
         """As `read`, of an answer that was decoded, to be looked at."""
+        if self._known == _NOTHING:
+            self._compile()
         return self._filled(self._convert, value, report)
 
     def _filled(
-        self,
-        struct_of: "Callable[[Json], msgspec.Struct]",
-        answer: Json,
-        report: Report,
+        self, struct_of: "Callable[[Json], msgspec.Struct]", answer: Json, report: Report
     ) -> Filled | None:
         told: list[Told] = []
         try:
@@ -75,12 +95,11 @@ class TypedReader:
         self._in_vain += 1
         if type(value) is dict and not self._in_vain & (self._in_vain - 1):
             self._shape.learn(value)
-            self._compile()
+            if self._known != self._shape.known():
+                self._known = _NOTHING
 
     def _compile(self) -> None:
-        if self._known == (known := self._shape.known()):
-            return
-        self._known, self._in_vain = known, 0
+        self._known, self._in_vain = self._shape.known(), 0
         if self._shape.closed:
             self._decode = self._convert = _nothing
             return
@@ -93,18 +112,9 @@ def _nothing(_answer: object) -> msgspec.Struct:
     raise ProtocolError("is left to the plan")
 
 
-def typed_reader(response: Descriptor, codecs: Codecs, *, reads: bool) -> TypedReader | None:
-    """A reader of an RPC's answers; None where the plan has to read all of them."""
-    shape = shape_of(response, codecs, top=True)
-    plain = shape.plan.readers.keys() <= shape.members.keys() | ECHOES
-    if shape.closed or not plain:
-        return None
-    return TypedReader(shape, judged=not reads or _may_tell_of_an_error(shape))
-
-
-def _may_tell_of_an_error(shape: Shape) -> bool:
+def _tells_no_error(shape: Shape) -> bool:
     objects = (m.inside for m in shape.members.values() if m.inside is not None and not m.many)
-    return not tells_no_error(shape.members) or not all(map(_is_no_error, objects))
+    return tells_no_error(shape.members) and all(map(_is_no_error, objects))
 
 
 def _is_no_error(shape: Shape) -> bool:

@@ -5,7 +5,8 @@ import ipaddress
 import httpcore
 import pytest
 
-from gateway.events.addresses import AddressRefusedError, CheckedBackend, refused
+from gateway.events.addresses import AddressRefusedError, refused
+from gateway.events.checked_backend import CheckedBackend
 
 _NOT_PUBLIC = (
     "127.0.0.1",

@@ -52,22 +52,11 @@ async def gateway_with(upstream, number):
         yield calls
 
 
-async def lines_in_quiet(call, bound):
-    """The lines that a call runs, once that is at most `bound`: at first the gateway also takes
-    stock of what is open, in the background.
-    """
-    for _ in range(60):
-        if (found := await lines_of_call(call)) <= bound:
-            break
-        await asyncio.sleep(0.1)
-    return found
-
-
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("workload", ["get", "create"])
 async def test_no_call_costs_more_where_there_is_more_of_everything(workload):
     with processes.module("stub", core=processes.LOAD_CORE) as stub:
         async with gateway_with(stub.address, 1) as calls:
             bound = 1.1 * await lines_of_call(calls[workload])
+            assert bound > 100
         async with gateway_with(stub.address, MANY) as calls:
-            assert await lines_in_quiet(calls[workload], bound) <= bound
+            assert await lines_of_call(calls[workload]) <= bound

@@ -52,7 +52,7 @@ def test_serve_loads_nothing_that_its_configuration_does_not_ask_for() -> None:
     code = (
         "import sys, gateway.process, gateway.cli.main, gateway.config.certificates;"
         " print(sorted({'cryptography', 'watchfiles', 'joserfc.jwk', 'starlette', 'uvicorn',"
-        " 'redis', 'opentelemetry', 'gateway.survey', 'gateway.state.valkey',"
+        " 'redis', 'opentelemetry', 'httpcore', 'gateway.survey', 'gateway.state.valkey',"
         " 'gateway.audit.otlp', 'gateway.cli.bars'} & set(sys.modules)))"
     )
     done = subprocess.run(

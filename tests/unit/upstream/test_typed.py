@@ -13,8 +13,7 @@ from gateway.upstream import strict_json
 from gateway.upstream.codec import Codecs, ProtocolError
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.outcome import judge
-from gateway.upstream.typed import TypedReader, typed_reader
-from gateway.upstream.typed_shape import shape_of
+from gateway.upstream.typed import TypedReader
 from tests.unit.upstream.messages import messages
 from tests.unit.upstream.test_codec import (
     LOSSLESS,
@@ -29,24 +28,24 @@ from tests.unit.upstream.test_error_in_success import ERRORS, PLACED
 
 CODECS = Codecs()
 CATALOG = load_catalog()
-TYPED = [b for b in CATALOG if b.typed is not None and not b.typed.judged]
-JUDGED = [b for b in CATALOG if b.typed is not None and b.typed.judged]
+TYPED = [b for b in CATALOG if b.typed is not None and b.typed.fast]
+LOOKED_AT = [b for b in CATALOG if b.typed is not None and b.typed.usable and not b.typed.fast]
 few = settings(max_examples=5, deadline=None)
 every_read = pytest.mark.parametrize(
-    "descriptor", [b.descriptor.output_type for b in (*TYPED, *JUDGED)], ids=lambda d: d.name
+    "descriptor", [b.descriptor.output_type for b in (*TYPED, *LOOKED_AT)], ids=lambda d: d.name
 )
 every_answer = pytest.mark.parametrize("descriptor", RESPONSES, ids=lambda d: d.name)
 
 
 def reader_of(descriptor):
-    return TypedReader(shape_of(descriptor, CODECS, top=False))
+    return TypedReader(descriptor, CODECS, top=False)
 
 
 def fresh(rpc):
     """A binding that has seen no answer yet."""
     binding = CATALOG[rpc]
     answer = binding.descriptor.output_type
-    return replace(binding, typed=typed_reader(answer, CODECS, reads=binding.reads))
+    return replace(binding, typed=TypedReader(answer, CODECS, reads=binding.reads))
 
 
 def by_plan(descriptor, value, read=None):
@@ -208,7 +207,7 @@ def test_an_answer_that_may_tell_of_an_order_is_looked_at_first(rpc):
 )
 def test_both_ways_want_one_of_several_fields(answer):
     descriptor = CATALOG["VaultService/CreateVault"].descriptor.output_type
-    reader = typed_reader(descriptor, CODECS, reads=False)
+    reader = TypedReader(descriptor, CODECS, reads=False)
     for each in ({"vault": VAULT}, answer, answer):
         agree(reader, descriptor, each)
 
