@@ -24,6 +24,7 @@ from benchmarks.processes import LOAD_CORE
 from benchmarks.ways import Calls, open_way
 from gateway.app import App, open_app
 from gateway.config import Config
+from gateway.telemetry import CALL_FIELDS
 
 BUDGET: Final = Path(__file__).parent / "budget.toml"
 _WARM_UP: Final = 4
@@ -131,8 +132,8 @@ async def of_call(call: Callable[[], Awaitable[object]]) -> tuple[Counts, list[s
 
 
 async def lines_of_call(call: Callable[[], Awaitable[object]]) -> int:
-    """How many lines of the gateway's Python a call runs on the event loop, at least. What goes on
-    in the background, in tasks that were there before, is not the call's.
+    """How many lines of the gateway's Python a call runs on the event loop, at least: those that
+    could log something of it, and not what goes on in the background.
     """
     for _ in range(_WARM_UP):
         await call()
@@ -145,7 +146,9 @@ async def _lines_of_one(call: Callable[[], Awaitable[object]]) -> int:
     def trace(frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 - itself
         nonlocal number
         number += event == "line"
-        return trace if _is_ours(frame) and asyncio.current_task() not in others else None
+        if not _is_ours(frame) or CALL_FIELDS.get() is None:
+            return None
+        return trace if asyncio.current_task() not in others else None
 
     sys.settrace(trace)
     try:
