@@ -78,8 +78,9 @@ class Tally:
     spans: list[tuple[float, float]] = field(default_factory=list)
     over: bool = False
 
-    def ended_since(self, at: float) -> int:
-        return sum(end > at for _, end in self.spans)
+    def ended(self, first: "Reading", last: "Reading") -> int:
+        """How many ended between the two."""
+        return sum(first.at < end <= last.at for _, end in self.spans)
 
     async def work(self, call: Call) -> None:
         while not self.over:
@@ -147,12 +148,13 @@ async def measure(
         tasks = [asyncio.create_task(tally.work(call)) for _ in range(case.in_flight)]
     await asyncio.sleep(settle_s)
     first = Reading.take(server_pid)
-    last = first
     # On a busy machine the time may be too short for any call to end: a figure wants two of them,
     # whatever it takes.
-    while tally.ended_since(first.at) < _FEWEST and last.at - first.at < _TIMEOUT_S:
+    while True:
         await asyncio.sleep(measure_s)
         last = Reading.take(server_pid)
+        if tally.ended(first, last) >= _FEWEST or last.at - first.at >= _TIMEOUT_S:
+            break
     tally.over = True
     if isinstance(call, SyncCall):
         for thread in threads:

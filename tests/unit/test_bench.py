@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, payloads, plan, processes, report, slices, streams
+from benchmarks import goals, load, payloads, plan, processes, report, slices, streams
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
 from benchmarks.streams import Level, Overload, Streams
-from benchmarks.ways import Way
+from benchmarks.ways import SyncCall, Way
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="the benchmark reads CPU times from /proc"
@@ -68,6 +70,23 @@ def test_only_calls_that_end_while_it_is_measured_count():
 def test_a_case_in_which_nothing_ended_is_no_figure():
     with pytest.raises(ValueError, match="only 0 calls"):
         sample("grpc", Case("get", 1), [(0.0, 9.0)], Reading(1.0, 0, 0), Reading(2.0, 0, 0))
+
+
+async def test_calls_that_end_while_the_clocks_are_read_do_not_end_the_measurement(monkeypatch):
+    """Those of threads do: nothing holds them up meanwhile."""
+    read = load.cpu_s_of
+
+    def slowly(pid):
+        until = len(ended) + 10
+        while len(ended) < until:
+            time.sleep(0.001)
+        return read(pid)
+
+    ended = []
+    monkeypatch.setattr(load, "cpu_s_of", slowly)
+    way = Way("quick", {"get": SyncCall(lambda: (time.sleep(0.0005), ended.append(None)))})
+    found = await measure(way, Case("get", 1), os.getpid(), 0.0, 0.05)
+    assert found.calls >= 2
 
 
 async def test_a_slow_server_is_measured_until_two_calls_have_ended():
