@@ -29,6 +29,10 @@ _MOST: Final = 1000
 """The most rows that CBR answers at once, mostly."""
 _MAX_BYTES: Final = 3 * 1024 * 1024
 """Of the rows on one page: with the rest of an answer less than the 4 MiB that clients take."""
+_MOST_PER_BYTE: Final = 8
+"""Bytes of a message for one of the JSON that it was read from: in the worst case, a list of digits
+that no field is for, 5.5.
+"""
 _ROW_OVERHEAD: Final = 8
 """Bytes at most that a row takes besides its own: the field's number and its length."""
 
@@ -49,16 +53,24 @@ class Page:
     token: Callable[[Place], str]
     fit: Fit
 
-    async def fetch(self, read: ReadOne, on_bad_row: OnBadRow | None = None) -> Message:
+    async def fetch(
+        self,
+        read: ReadOne,
+        on_bad_row: OnBadRow | None = None,
+        received: Callable[[], int | None] = lambda: None,
+    ) -> Message:
         """Read from CBR, by as few calls as it takes.
 
-        Raises GatewayError. `on_bad_row`: hears of rows that cannot be understood.
+        Raises GatewayError. `on_bad_row`: hears of rows that cannot be understood. `received`: how
+        many bytes of JSON all calls brought together; None: nobody knows.
         """
         if self.binding.paging == options_pb2.PAGING_SLICED:
             return await self.sifted(read, lambda _row: True, on_bad_row)
         reader = _Reader(self.binding, read, self.fit, on_bad_row)
         found = await step(_source(self.binding, reader), self.place, self.size)
-        return self._filled(reader.last, found, found.total)
+        json_bytes = received()
+        fits = json_bytes is not None and json_bytes * _MOST_PER_BYTE <= _MAX_BYTES
+        return self._filled(reader.last, found, found.total, fits=fits)
 
     async def sifted(
         self,
@@ -106,9 +118,17 @@ class Page:
         answer: Message = response
         return answer
 
-    def _filled(self, response: Any, found: Step, total: int | None) -> Message:  # noqa: ANN401 - any list response
+    def _filled(
+        self,
+        response: Any,  # noqa: ANN401 - any list response
+        found: Step,
+        total: int | None,
+        *,
+        fits: bool = False,
+    ) -> Message:
         _fill(response, self.binding, found.rows, total)
-        if response.ByteSize() > _MAX_BYTES:
+        # To measure a message takes as long as to write it.
+        if not fits and response.ByteSize() > _MAX_BYTES:
             found = found.first(_fitting(found.rows))
             _fill(response, self.binding, found.rows, total)
         response.ClearField("next_page_token")

@@ -46,6 +46,7 @@ class _Calls:
         self._first = True
         """It was not sent yet."""
         self._before: list[UpstreamFacts] = []
+        self._received: int | None = 0
 
     async def read(self, extra: dict[str, Json], on_bad_row: OnBadRow | None = None) -> Message:
         """The answer to the next call.
@@ -60,10 +61,16 @@ class _Calls:
         self._first = False
         self.call.on_bad_row = on_bad_row
         message = await attempts.carry_out(self.call, self._deadline, self._deadline)
+        body = self.call.last.body
+        self._received = self._received + len(body) if body and self._received is not None else None
         # What was read the fast way is still there as it came, and mostly has no mark.
-        if self._clear is not None and not marker.surely_absent(self.call.last.body):
+        if self._clear is not None and not marker.surely_absent(body):
             self._clear(message)
         return message
+
+    def received(self) -> int | None:
+        """How many bytes of JSON all answers had; None: not all were read as they came."""
+        return self._received
 
     def facts(self) -> UpstreamFacts:
         """What is known of all of them: attempts and time of all, else what the newest one says."""
@@ -166,7 +173,7 @@ class Reads:
                     wanted = sieve or (lambda _row: True)
                     message = await page.sifted(calls.read, wanted, on_bad_row, sort)
                 else:
-                    message = await page.fetch(calls.read, on_bad_row)
+                    message = await page.fetch(calls.read, on_bad_row, calls.received)
         except asyncio.CancelledError:
             on_left(calls.facts())
             raise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -62,7 +62,7 @@ def row_id(row: Row) -> str:
     """
     if isinstance(row, UnreadableRow):
         return row.id or row.digest
-    names = identity(cast("Descriptor", row.DESCRIPTOR))
+    names = identity(row.DESCRIPTOR)
     if len(names) == 1:
         return str(getattr(row, names[0]))
     return "\0".join([getattr(row, name) for name in names])

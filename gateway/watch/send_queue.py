@@ -44,6 +44,8 @@ class SendQueue:
     message that is being written.
     """
 
+    __slots__ = ("_counts", "_pending", "wake", "writing")
+
     def __init__(self, counts: StreamCounts | None = None) -> None:
         self.wake = asyncio.Event()
         self.writing: asyncio.Timeout | None = None

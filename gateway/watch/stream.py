@@ -11,7 +11,6 @@ between the two.
 """
 
 import asyncio
-import contextlib
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -59,6 +58,12 @@ class Terms:
 
 class Watch:
     """One stream. `run` returns when the gateway has ended it in order."""
+
+    # There are thousands of them.
+    __slots__ = (
+        *("_clock", "_cursor", "_healthy", "_heartbeat_at", "_hub", "_lifetime_at", "_opened_at"),
+        *("_queue", "_recheck_at", "_sequence", "_snapshot", "_subscription", "_terms", "_token"),
+    )
 
     def __init__(
         self, hub: Hub, subscription: Subscription, queue: SendQueue, terms: Terms
@@ -189,9 +194,13 @@ class Watch:
             # Nothing waits, so that everything up to the last poll has been told.
             self._token = self._subscription.token
         until = min(self._heartbeat_at, self._terms.ends_at, self._lifetime_at, self._recheck_at)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
-                await self._queue.wake.wait()
+        wake = self._queue.wake
+        left_s = max(0.0, until - self._clock.monotonic())
+        timer = asyncio.get_running_loop().call_later(left_s, wake.set)
+        try:
+            await wake.wait()
+        finally:
+            timer.cancel()
 
     # Starting
     # ----------------------------------------------------------------------------------------------
