@@ -7,11 +7,18 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway import failpoint
 from gateway.state.counters import Charge, Shortage, Total, Usage
 from gateway.state.operation import State
 from gateway.state.transitions import movement
+
+_MOVE: Final = (
+    "INSERT INTO counter (key, expires_at, committed, reserved, uncertain) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET committed = committed + excluded.committed, reserved = reserved +"
+    " excluded.reserved, uncertain = uncertain + excluded.uncertain"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +56,18 @@ def forget_expired(db: sqlite3.Connection, key: str, now: float) -> None:
 def move(
     db: sqlite3.Connection, held: Sequence[Held], source: State, target: State, now: float
 ) -> None:
-    committed, reserved, uncertain = movement(source, target)
-    for charge in held:
-        # A counter that was forgotten took the reservation with it.
-        if charge.counts(now):
-            db.execute(
-                "INSERT INTO counter (key, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (charge.key, charge.expires_at),
-            )
-            db.execute(
-                "UPDATE counter SET committed = committed + ?, reserved = reserved + ?, uncertain ="
-                " uncertain + ? WHERE key = ?",
-                (
-                    committed * charge.amount,
-                    reserved * charge.amount,
-                    uncertain * charge.amount,
-                    charge.key,
-                ),
-            )
+    by = movement(source, target)
+    if not any(by):
+        return
+    # A counter that was forgotten took the reservation with it.
+    db.executemany(
+        _MOVE,
+        [
+            (charge.key, charge.expires_at, *(each * charge.amount for each in by))
+            for charge in held
+            if charge.counts(now)
+        ],
+    )
 
 
 def next_sequence(db: sqlite3.Connection) -> int:

@@ -33,14 +33,15 @@ _WITHIN: Final[Mapping[Event, failpoint.Name]] = {
 }
 _INSERT: Final = (
     "INSERT INTO operation (id, tenant, rpc, request_id, fingerprint, state, charges, detail,"
-    " topic, created_at, deadline) VALUES (:id, :tenant, :rpc, :request_id, :fingerprint, :state,"
-    " :charges, :detail, :topic, :created_at, :deadline)"
+    " topic, created_at, deadline, changed) VALUES (:id, :tenant, :rpc, :request_id, :fingerprint,"
+    " :state, :charges, :detail, :topic, :created_at, :deadline, :changed)"
 )
 _SETTLE: Final = (
     "UPDATE operation SET state = :state, settled_at = :settled_at, response = :response,"
-    " resource_id = :resource_id, note = coalesce(nullif(:note, x''), note), sequence = :sequence"
-    " WHERE id = :id"
+    " resource_id = :resource_id, note = coalesce(nullif(:note, x''), note), sequence = :sequence,"
+    " changed = iif(topic != '', :changed, NULL) WHERE id = :id"
 )
+"""`changed` lets `changes` tell of an operation that has a topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
     refused: list[Shortage] = []
     noted: list[Shortage] = []
     for charge in op.charges:
-        counters.forget_expired(db, charge.key, now)
+        if charge.expires_at is not None:
+            counters.forget_expired(db, charge.key, now)
         if shortage := counters.shortage_of(db, charge):
             (noted if charge.shadow else refused).append(shortage)
     if refused:
@@ -90,10 +92,10 @@ def begin(db: sqlite3.Connection, op: Operation, now: float) -> Begun:
             "topic": op.topic,
             "created_at": now,
             "deadline": now + op.ttl_s,
+            "changed": counters.next_sequence(db) if op.topic else None,
         },
     )
     counters.move(db, held, State.ABSENT, State.RESERVED, now)
-    _note_change(db, op.id)
     failpoint.reach("in_begin")
     return Admitted(tuple(noted))
 
@@ -123,6 +125,7 @@ def settle(
         if source not in OPEN:
             _reclaim(db, op_id)
         counters.move(db, counters.parse(charges), source, target, now)
+        sequence = counters.next_sequence(db)
         db.execute(
             _SETTLE,
             {
@@ -132,10 +135,10 @@ def settle(
                 "response": result.kept,
                 "resource_id": result.resource_id,
                 "note": result.note,
-                "sequence": counters.next_sequence(db) if target is State.COMMITTED else None,
+                "sequence": sequence if target is State.COMMITTED else None,
+                "changed": sequence,
             },
         )
-        _note_change(db, op_id)
         if place := _WITHIN.get(event):
             failpoint.reach(place)
     return target
@@ -172,20 +175,12 @@ def forget(db: sqlite3.Connection, now: float, keep_s: float) -> None:
 
 
 def note(db: sqlite3.Connection, op_id: str, note: bytes, before: bytes) -> bool:
-    replaced = (
-        db.execute(
-            "UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)",
-            (note, op_id, before, note),
-        ).rowcount
-        == 1
+    replaced = db.execute(
+        "UPDATE operation SET note = ? WHERE id = ? AND note IN (?, ?)",
+        (note, op_id, before, note),
     )
-    _note_change(db, op_id)
-    return replaced
-
-
-def _note_change(db: sqlite3.Connection, op_id: str) -> None:
-    """Lets `changes` tell of it."""
     db.execute(
         "UPDATE operation SET changed = ? WHERE id = ? AND topic != ''",
         (counters.next_sequence(db), op_id),
     )
+    return replaced.rowcount == 1
