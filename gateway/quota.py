@@ -98,6 +98,7 @@ class Quota:
             clock=self._clock,
             settle_s=self._config.quota.settle_s,
             restore=self._ledger.restore,
+            process=self.submissions.heartbeat.owner,
             # A look at the store that fails takes its time, too; the rest is for machines that are
             # busy.
             notice_s=5 * REFRESH_S + self._config.state.answer_timeout_s,

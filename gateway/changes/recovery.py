@@ -66,6 +66,7 @@ class Recovery:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.tasks.aclose()
+            self.heartbeat.leaves = not (self.ledger.under_way or self.ledger.owed)
 
     async def start(self) -> None:
         """Before the first call: what limits are in force.

@@ -198,13 +198,16 @@ class Recounter:
         self._note_ready(totals)
 
     async def _recall(self) -> None:
-        """What earlier processes, or others, have counted is known. Raises StoreDown."""
+        """What earlier processes, or others, have counted is known, unless the store has forgotten
+        something since. Raises StoreDown.
+        """
         async with self._recalling:
             if not self._recalled:
                 life, parts = self.life.number, list(self.counts.project_of)
                 found = await self.counters.usage(parts)
                 if life == self.life.number:
-                    self.known |= {part for part in parts if found[part].counted_at is not None}
+                    if not self.life.forgot:
+                        self.known |= {part for part in parts if found[part].counted_at is not None}
                     self._recalled = True
 
     def _note_ready(self, keys: Iterable[str]) -> None:

@@ -138,7 +138,8 @@ class QuotaSettings(BaseModel):
         gt=0,
         description=(
             "How long CBR may take to show a change. A create that is not there by then counts as"
-            " never carried out; growth waits as long after a shared store was emptied."
+            " never carried out; growth waits as long after a shared store lost data that nobody"
+            " can tell anew."
         ),
     )
     carry_out_s: float | None = Field(

@@ -32,6 +32,9 @@ class OwnLimits:
     async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:  # noqa: ARG002 - the file ends with its process
         return True, frozenset({process})
 
+    async def left(self, process: str) -> None:
+        """Nobody else has heard of it."""
+
 
 class NobodyElse:
     """A Channel without others on it."""

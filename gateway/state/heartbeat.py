@@ -38,6 +38,8 @@ class Heartbeat:
     clock: Clock
     owner: str
     alone: bool
+    leaves: bool = False
+    """Nothing is on its way that this process has sent: once it ends, it need not be missed."""
     _there: frozenset[str] = frozenset()
     term: int = 0
     """Another one after each time in which this process may have been taken for gone."""
@@ -66,6 +68,9 @@ class Heartbeat:
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
+            if self.leaves:
+                with contextlib.suppress(StoreDown):
+                    await self.leases.left(self.owner)
 
     def holds(self, term: int) -> bool:
         """Whether nobody has acted for this process since that term began."""

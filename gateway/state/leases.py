@@ -44,3 +44,7 @@ class Leases(Protocol):
         Whether the store knew that without a break, and all processes that are there.
         """
         ...
+
+    async def left(self, process: str) -> None:
+        """Says that a process has ended and that nothing is on its way that it has sent."""
+        ...

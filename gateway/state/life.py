@@ -22,6 +22,16 @@ class Life(Protocol):
         """
         ...
 
+    async def told(self, process: str) -> None:
+        """A process has told these data anew what it has sent."""
+        ...
+
+    async def silence_s(self) -> float:
+        """For how long these data may lack what a process has sent, because they came back without
+        their last writes and it has not told them anew; infinite where nothing may be missing.
+        """
+        ...
+
     async def time(self) -> float | None:
         """The store's clock, in seconds since 1970; None where it has none but this machine's."""
         ...

@@ -207,6 +207,12 @@ class SqliteLife:
     async def age_s(self) -> float:
         return math.inf
 
+    async def told(self, process: str) -> None:
+        """Nothing was forgotten."""
+
+    async def silence_s(self) -> float:
+        return math.inf
+
     async def time(self) -> float | None:
         return None
 

@@ -6,6 +6,7 @@ counters of several owners at once.
 """
 
 import contextlib
+import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -121,6 +122,12 @@ class ValkeyLife:
 
     async def age_s(self) -> float:
         return float(await self._link.run("age"))
+
+    async def told(self, process: str) -> None:
+        await self._link.ask(lambda: self._link.client.srem(self._link.at("silent"), process))
+
+    async def silence_s(self) -> float:
+        return float(await self._link.run("silence") or math.inf)
 
     async def time(self) -> float | None:
         seconds, microseconds = await self._link.ask(self._link.client.time)

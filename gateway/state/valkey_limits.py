@@ -68,3 +68,6 @@ class ValkeyLimits:
     async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:
         unbroken, there = await self._link.run("beat", process, ttl_s)
         return bool(unbroken), frozenset(name.decode() for name in there)
+
+    async def left(self, process: str) -> None:
+        await self._link.ask(lambda: self._link.client.srem(self._link.at("members"), process))

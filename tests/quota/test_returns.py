@@ -4,6 +4,7 @@ own, and what is open ends.
 
 import asyncio
 import random
+import shutil
 import signal
 from collections import Counter
 
@@ -11,9 +12,11 @@ import pytest
 from cbrgateway.v1 import vault_pb2
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
+from tests.functional.calls import until
 from tests.quota.fleet import create, delete, listed, running_fleet, until_ok
 from tests.quota.oracle import agreed, created
 from tests.quota.scenes import SOAK, limit, often, outcome, posts
+from tests.quota.test_outages import until_known
 from tests.state.valkey_server import running_valkey
 
 pytestmark = pytest.mark.timeout(900 if SOAK else 300)
@@ -48,6 +51,53 @@ async def test_an_open_outcome_stops_no_other_call_after_the_store_has_come_back
         await agreed(worlds[0])
         await until_ok(worlds[1], 1, request_id="r-1")
         assert set(created(worlds[0]).values()) == {1}
+
+
+@pytest.mark.parametrize("others", often([0], [0, 1]))
+async def test_what_a_dead_gateway_sent_counts_although_the_store_forgot_it(
+    tmp_path, durable, others
+):
+    """The store comes back without its last writes, while a gateway dies that could tell them."""
+    async with running_fleet(
+        tmp_path,
+        durable,
+        1 + others,
+        limit("vaults", "tenant", 3),
+        state=HURRIED,
+        quota={"settle_s": 4},
+    ) as fleet:
+        first, last = fleet.worlds[0], fleet.worlds[-1]
+        await until_ok(first, 0)
+        files, kept = tmp_path / "appendonlydir", tmp_path / "kept"
+        shutil.copytree(files, kept)
+        slow = {"kind": "delay", "seconds": 2, "match": {"operation": "CreateVault"}, "times": 2}
+        first.emulator.state.faults.add(slow)
+        calls = [asyncio.create_task(create(first, number)) for number in (1, 2)]
+        await until(lambda: len(posts(first)) == 3)
+        durable.kill()
+        await fleet.processes[0].end(signal.SIGKILL)
+        await asyncio.gather(*calls)
+        shutil.rmtree(files)
+        shutil.copytree(kept, files)
+        durable.start()
+        await fleet.processes[0].start(**fleet.environ)
+        await fleet.processes[0].serving()
+        for number, world in enumerate((first, last)):
+            assert (await until_known(world, 10 + number)).reason == "RESOURCE_COUNT_LIMIT"
+        assert len(created(last)) == 3
+
+
+async def test_no_gateway_is_missed_that_is_there_or_ended_in_order(tmp_path, durable):
+    async with running_fleet(
+        tmp_path, durable, 2, limit("vaults", "tenant", 9), quota={"settle_s": 600}
+    ) as fleet:
+        for number, world in enumerate(fleet.worlds):
+            await until_ok(world, number)
+        await fleet.processes[1].end()
+        restarted(durable)
+        await fleet.processes[1].start(**fleet.environ)
+        for number, world in enumerate(fleet.worlds):
+            await until_ok(world, 10 + number)
 
 
 async def churn(world, numbers, alive, seen, seed):

@@ -14,9 +14,20 @@ local function counter_at(name) return at('counter:' .. name) end
 
 local function adjustment_at(resource, name) return at('adjustment:' .. cjson.encode({resource, name})) end
 
+local function run_id() return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') end
+
 -- Names this life of the data. Another run of the server may have come back without its last writes, and a replica never had them.
-local function life()
-  return (redis.call('GET', at('epoch')) or '') .. '.' .. string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local function life() return (redis.call('GET', at('epoch')) or '') .. '.' .. run_id() end
+
+-- What a process sent that was there, such a run may have forgotten, until that process has told it anew.
+local function notice_restart()
+  local run, before = run_id(), redis.call('GET', at('run'))
+  if run == before then return end
+  redis.call('MSET', at('run'), run, at('restarted'), exact(now))
+  if before then
+    redis.call('SUNIONSTORE', at('silent'), at('silent'), at('members'))
+    redis.call('EXPIRE', at('silent'), 3600)
+  end
 end
 
 local OPEN = {RESERVED = 1, SENT = 1, UNKNOWN = 1}
