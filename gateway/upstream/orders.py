@@ -68,7 +68,8 @@ def order_ids(answer: Json) -> tuple[str, ...]:
 def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
     """Give each order that an answer names a place in the response to it.
 
-    Raises ProtocolError where there is none.
+    Raises ProtocolError where there is none, and where a response that may hold orders names
+    nothing that was made or ordered.
     """
     fields = response.DESCRIPTOR.fields_by_name
     known = cast("Any", response)
@@ -82,6 +83,9 @@ def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
         for lost in ids:
             if lost not in held:
                 known.orders.add(order_id=lost)
+        made = "vault" in fields and response.HasField("vault")
+        if not made and not any(line.ByteSize() for line in known.orders):
+            raise ProtocolError("names nothing that was made or ordered")
     elif "order_id" in fields and ids:
         known.order_id = known.order_id or ids[0]
         if set(ids) != {known.order_id}:

@@ -614,6 +614,16 @@ async def test_what_was_made_is_answered_with_the_orders_beside_it(world):
     assert (answer.vault.id, [line.order_id for line in answer.orders]) == ("v", ["CS1"])
 
 
+@pytest.mark.parametrize(
+    "body", [{"orders": []}, {"orders": [{}]}, {"vault": None, "orders": [None]}]
+)
+@pytest.mark.parametrize("rpc", ["VaultService/CreateVault", "VaultService/OrderVault"])
+async def test_an_answer_that_names_nothing_that_was_made_proves_nothing(world, rpc, body):
+    order(world, "status", rpc, status=200, body=body)
+    failed = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=False))
+    assert failed.reason == "OUTCOME_UNKNOWN"
+
+
 async def test_a_list_beside_an_error_is_not_empty(world):
     order(
         world,
