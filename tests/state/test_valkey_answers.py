@@ -24,6 +24,7 @@ from gateway.state import (
     StoreDown,
     StoreSettings,
     open_store,
+    valkey_pool,
     valkey_rules,
 )
 from gateway.state.valkey_rules import RULES, rule_of
@@ -115,7 +116,7 @@ async def test_a_server_that_cannot_write_to_its_disk(tmp_path):
 
 @pytest.mark.parametrize(("answer", "user"), [("NOAUTH", ""), ("WRONGPASS", ":wrong@")])
 async def test_a_server_whose_password_was_changed(tmp_path, monkeypatch, answer, user):
-    monkeypatch.setattr(valkey_rules, "_AGE_S", 0.2)
+    monkeypatch.setattr(valkey_pool, "_AGE_S", 0.2)
     with running_valkey(tmp_path) as server:
         assert server.command("CONFIG SET requirepass wrong").startswith(b"+OK") if user else True
         async with opened(server.url.replace("//", f"//{user}")) as store:
@@ -293,7 +294,7 @@ async def test_after_a_failover_by_address_the_old_server_is_left_at_once(tmp_pa
 
 async def test_an_old_server_that_goes_on_serving_is_left_soon(tmp_path, monkeypatch):
     """Nothing that it answers tells that another one has its place."""
-    monkeypatch.setattr(valkey_rules, "_AGE_S", 0.5)
+    monkeypatch.setattr(valkey_pool, "_AGE_S", 0.5)
     async with pair(tmp_path) as (first, second, address), opened(address.url) as store:
         before = await store.life.epoch()
         await begun(store)
