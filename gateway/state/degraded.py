@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from gateway.clock import Clock
@@ -79,7 +80,7 @@ class LocalShare:
 
     def _bucket_share(self, bucket: Bucket) -> Bucket:
         burst = min(bucket.burst, max(1, bucket.cost, bucket.burst / self._replicas))
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             bucket,
             rate_per_s=bucket.rate_per_s / self._replicas,
             burst=burst,

@@ -9,7 +9,8 @@ greater of their rates counts: the doubt is the caller's, up to one burst.
 
 import math
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.state.rates import Bucket, Taken
 
@@ -19,8 +20,7 @@ _ROUNDING = 1e-3
 """Of a call: makes up for differences of times, which would turn 3 calls left into 2.999999."""
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(msgspec.Struct, frozen=True, gc=False):
     """What was owed at a time, and the rate that was in force."""
 
     units: float

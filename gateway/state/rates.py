@@ -1,12 +1,12 @@
 """Rates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+
+class Bucket(msgspec.Struct, frozen=True, gc=False):
     """`rate_per_s` (above 0) on average, `burst` at once. A `cost` above `burst` is never allowed.
 
     `whole_burst`: of the limit of which this is a share, whose burst depends on the cost; None: it
@@ -26,8 +26,7 @@ class Bucket:
         return self.burst if self.whole_burst is None else self.whole_burst
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """`remaining` calls and `reset_s` until full: of the tightest bucket.
 
     `retry_after_s`: 0 when allowed, infinite when never allowed.

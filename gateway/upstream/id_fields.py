@@ -46,7 +46,7 @@ class IdField:
     def ids(self, request: Message) -> Iterator[Id]:
         """The ids that are set."""
         if self.many or len(self.names) > 1:
-            return _ids(request, self.steps, 0, "")
+            return iter(_ids(request, self.steps, 0, ""))
         # Most are the request's own.
         name = self.names[0]
         value = getattr(request, name)
@@ -60,21 +60,18 @@ class IdField:
         setattr(request, name, value)
 
 
-def _ids(message: Message, steps: tuple[Step, ...], at: int, prefix: str) -> Iterator[Id]:
+def _ids(message: Message, steps: tuple[Step, ...], at: int, prefix: str) -> list[Id]:
     name, many, holds = steps[at]
-    if holds and not many and not message.HasField(name):
-        return
-    value = getattr(message, name)
-    items = (
-        [(f"{prefix}{name}[{index}]", item) for index, item in enumerate(value)]
-        if many
-        else [(prefix + name, value)]
-    )
-    for path, item in items:
+    if not many:
         if holds:
-            yield from _ids(item, steps, at + 1, f"{path}.")
-        elif item:
-            yield Id(path, item, message)
+            inside = getattr(message, name) if message.HasField(name) else None
+            return _ids(inside, steps, at + 1, f"{prefix}{name}.") if inside is not None else []
+        value = getattr(message, name)
+        return [Id(prefix + name, value, message)] if value else []
+    items = [(f"{prefix}{name}[{i}]", item) for i, item in enumerate(getattr(message, name))]
+    if holds:
+        return [each for path, item in items for each in _ids(item, steps, at + 1, f"{path}.")]
+    return [Id(path, item, message) for path, item in items if item]
 
 
 def refers(fd: FieldDescriptor) -> int:
