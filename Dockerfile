@@ -27,6 +27,6 @@ ENV PATH=/opt/cbr-gateway/bin:$PATH \
     CBR_GATEWAY_ADMIN__LISTEN=0.0.0.0:50053
 EXPOSE 50051 50052 50053
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["cbr-gateway", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-IS", "/opt/cbr-gateway/lib/python3.11/site-packages/gateway/alive.py"]
 ENTRYPOINT ["cbr-gateway"]
 CMD ["serve"]

@@ -3,6 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+TOOLS := $(VENV)/deploy
+HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
+KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-emit-package cbr-gateway --no-header
 
@@ -82,6 +85,10 @@ protos: generated ## Check the protos: style, and that no client breaks
 docker: $(STAMPS)/dev ## Check the Dockerfile
 	@$(BIN)/hadolint Dockerfile
 
+.PHONY: manifests
+manifests: $(STAMPS)/manifests ## Write deploy/kustomize/base from the chart, and have helm and kustomize read all manifests; needs Go. CHECK=--check writes nothing
+	@$(BIN)/python scripts/manifests.py --bin $(TOOLS)/bin $(CHECK)
+
 .PHONY: generate
 generate: $(STAMPS)/dev ## Generate the Python code from the protos
 	@$(BIN)/python scripts/generate.py
@@ -96,6 +103,7 @@ lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add 
 	@$(COMPILE) --extra fast --extra shared --extra otlp --extra otel -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
 	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
+	@$(COMPILE) --group deploy --no-annotate -o requirements-deploy.lock
 
 .PHONY: clients
 clients: $(STAMPS)/dev ## Generate and build the clients into dist/; some of them: LANGS="go java"
@@ -104,6 +112,10 @@ clients: $(STAMPS)/dev ## Generate and build the clients into dist/; some of the
 .PHONY: test-clients
 test-clients: $(STAMPS)/dev ## Test the clients against a gateway and an emulated CBR; some of them: LANGS="go java"
 	@$(BIN)/python -m clients.frame test $(LANGS)
+
+.PHONY: release
+release: $(STAMPS)/dev $(STAMPS)/deploy ## Build what a release has into dist/release: wheels, SBOM, provenance; the commit has to bear the version's tag, or UNTAGGED=--untagged
+	@$(BIN)/python scripts/release.py --sbom $(TOOLS)/bin/cyclonedx-py $(UNTAGGED)
 
 .PHONY: test-sdks
 test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go, Java, Open Telekom Cloud's
@@ -129,6 +141,17 @@ $(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.l
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-devstack.lock -r requirements-build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable devstack
 	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/deploy: requirements-deploy.lock | $(BIN)/python
+	@$(BIN)/python -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-deploy.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/manifests: Makefile $(STAMPS)/deploy $(STAMPS)/dev
+	@echo 'Building helm and kustomize into $(TOOLS): this takes some minutes, once'
+	@GOBIN=$(abspath $(TOOLS))/bin go install $(HELM)
+	@GOBIN=$(abspath $(TOOLS))/bin go install $(KUSTOMIZE)
+	@touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run
 	@echo 'Installing the development tools into $(VENV): this takes a minute or two, once'

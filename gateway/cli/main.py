@@ -4,7 +4,8 @@ Other packages add commands through the entry point group `cbr_gateway.commands`
 loaded says so when it is called, and disturbs nothing else.
 """
 
-from importlib.metadata import EntryPoint, entry_points, version
+import json
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
@@ -53,17 +54,23 @@ def _plugin(entry: EntryPoint) -> click.Command:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cbr-gateway", message="%(prog)s %(version)s")
 def main() -> None:
     """CBR Gateway: Huawei Cloud Backup and Recovery over gRPC."""
 
 
 @main.command("version")
-def show_version() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def show_version(*, as_json: bool) -> None:
     """Print the version of the gateway and of what it stands on."""
-    click.echo(
-        f"cbr-gateway {version('cbr-gateway')} (grpcio {version('grpcio')}, protobuf"
-        f" {version('protobuf')})"
-    )
+    from gateway.admin.version import versions
+
+    known = versions()
+    if as_json:
+        click.echo(json.dumps(known))
+        return
+    own = known.pop("version")
+    click.echo(f"cbr-gateway {own} ({', '.join(f'{name} {at}' for name, at in known.items())})")
 
 
 for _each in (

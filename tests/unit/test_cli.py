@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -280,7 +281,10 @@ def test_an_unknown_rpc_is_wrong_usage_with_a_hint() -> None:
 
 
 def test_version_names_what_it_stands_on() -> None:
-    assert re.match(r"cbr-gateway \S+ \(grpcio 1\.85\.1, protobuf 7\.\S+\)$", run("version").stdout)
+    line = r"cbr-gateway \S+ \(python 3\.\S+, grpcio 1\.85\.1, protobuf 7\.\S+\)$"
+    assert re.match(line, run("version").stdout)
+    assert json.loads(run("version", "--json").stdout)["grpcio"] == "1.85.1"
+    assert run("--version").stdout == f"cbr-gateway {version('cbr-gateway')}\n"
 
 
 @pytest.fixture
