@@ -9,12 +9,16 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
 from gateway.clock import Clock
 from gateway.limits import refusals
 from gateway.state import Life, StoreDown
+
+_WORTH_TELLING_S: Final = 1.0
+"""A wait that is longer than was said by less is the same one."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -77,7 +81,7 @@ class StoreLife:
 
     async def _look(self, life: int, now: float) -> None:
         wait_s = await self._too_early_s(now)
-        if wait_s > 0 and now + wait_s > self._warned_until:
+        if wait_s > 0 and now + wait_s > self._warned_until + _WORTH_TELLING_S:
             self._warned_until = now + wait_s
             log.error(
                 "the store lost data, or is new; growth under limits waits",
