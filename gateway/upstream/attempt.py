@@ -2,23 +2,20 @@
 
 from typing import Final
 
-import msgspec
 import structlog
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
-from gateway.upstream import retry
+from gateway.upstream import reading, retry
 from gateway.upstream.auth import Applied
 from gateway.upstream.breaker import Traffic, Verdict
 from gateway.upstream.breakers import Held, Passage
 from gateway.upstream.end_errors import TOO_LARGE, held_back, outcome_unknown, too_late
 from gateway.upstream.http import HttpResponse, Lost, NoPlace, NotSent, TooLarge
-from gateway.upstream.orders import keep_ids
-from gateway.upstream.outcome import Attempt, Outcome, judge
+from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.retry import Deadline
 from gateway.upstream.send_state import UNANNOUNCED, SendState
 from gateway.upstream.upstream_call import NOT_SENT, UpstreamCall
-from gateway.upstream.values import ProtocolError
 
 _SERVER_ERROR: Final = 500
 
@@ -52,7 +49,11 @@ async def attempt(
         response = await call.route.transport.send(
             applied.request, timeout_s, call.may_write, connect_s=call.connect_left_s
         )
-        verdict, message = _answered(call, response, applied, began)
+        if len(response.body) <= reading.LARGE_BYTES:
+            call.last, message = reading.at_once(call, response, call.on_bad_row)
+        else:
+            call.last, message = await reading.in_parts(call, response)
+        verdict = _answered(call, response, applied, began)
     except (NotSent, Lost) as error:
         verdict = _unanswered(call, error)
     finally:
@@ -92,34 +93,14 @@ def _passage(call: UpstreamCall) -> Passage:
 
 def _answered(
     call: UpstreamCall, response: HttpResponse, applied: Applied, began: float
-) -> tuple[Verdict, Message | None]:
-    """What an answer says to the breakers, and the response that it holds."""
+) -> Verdict:
+    """What an answer says to the breakers."""
     call.reach("after_answer")
     call.answers += 1
     call.route.auth.observe(response, applied.generation)
     call.route.remote_clock.observe(response, began)
-    call.last, message = _decoded(
-        call, judge(response, reads=call.binding.reads, fast=call.binding.fast_response)
-    )
     failed = response.status >= _SERVER_ERROR and call.last.outcome is not Outcome.DEFINITE
-    return Verdict.FAILURE if failed else Verdict.SUCCESS, message
-
-
-def _decoded(call: UpstreamCall, attempt: Attempt) -> tuple[Attempt, Message | None]:
-    """A success whose body has the wrong shape proves nothing."""
-    if attempt.message is not None or attempt.value is None:
-        return attempt, attempt.message
-    try:
-        message = call.binding.response(attempt.value, call.on_bad_row)
-        if (check := call.binding.traits.check_answer) is not None:
-            check(call.message, attempt.value)
-        keep_ids(message, attempt.order_ids)
-    except ProtocolError as error:
-        unread = msgspec.structs.replace(
-            attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)
-        )
-        return unread, None
-    return attempt, message
+    return Verdict.FAILURE if failed else Verdict.SUCCESS
 
 
 def _unanswered(call: UpstreamCall, error: NotSent | Lost) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
@@ -46,10 +47,12 @@ def unreadable_row(index: int, row: Json, problem: str) -> UnreadableRow:
 
 def in_order(readable: Sequence[Message], unreadable: Sequence[UnreadableRow]) -> list[Row]:
     """All rows of an answer as they stood in it. `unreadable`: in their order."""
-    rows: list[Row] = list(readable)
+    rows: list[Row] = []
+    rest = iter(readable)
     for row in unreadable:
-        rows.insert(row.index, row)
-    return rows
+        rows += islice(rest, row.index - len(rows))
+        rows.append(row)
+    return [*rows, *rest]
 
 
 def readable(rows: Sequence[Row]) -> list[Message]:
