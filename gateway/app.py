@@ -60,7 +60,7 @@ from gateway.rpc.handlers.usages import Usages
 from gateway.rpc.handlers.watch import WatchHandlers
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
-from gateway.rpc.server import Servers
+from gateway.rpc.server import Bounds, Servers
 from gateway.rpc.status import to_status
 from gateway.schedules.missed import MissedRun
 from gateway.schedules.watching import OnMissed, ScheduleWatch
@@ -267,7 +267,8 @@ def _watched(
 def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallMeter) -> Serving:
     recorder = Recorder.of(audit, config.audit.networks, way.catalog)
     room = Concurrency(config.server.overload, way.clock)
-    arrivals = Arrivals(config.server.limits.message_timeout_s)
+    limits = config.server.limits
+    arrivals = Arrivals(limits.message_timeout_s, limits.max_message_bytes)
     return Serving(way.current, quota.admission, recorder, meter, InFlight(), room, arrivals)
 
 
@@ -304,8 +305,11 @@ def _servers(
         queried(way.catalog),
     )
     served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
-    upstream = config.upstream.transport.max_connections * len(config.upstream.regions)
-    return Servers(config.server, served, way.catalog.services(), serving.in_flight, upstream)
+    bounds = Bounds(
+        upstream=config.upstream.transport.max_connections * len(config.upstream.regions),
+        request_bytes=max(each.max_request_bytes for each in way.catalog),
+    )
+    return Servers(config.server, served, way.catalog.services(), serving.in_flight, bounds)
 
 
 async def _serve(

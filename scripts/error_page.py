@@ -95,8 +95,9 @@ VAULT_NOT_FOUND sent: yes CBR's code: BackupService.6105
 ```
 
 A refusal that gRPC itself makes before the gateway sees the call (too many calls waiting, metadata or message too large, a connection that is being
-closed) has a code and a message, but no details. A message of more than 1 MiB (`server.limits.max_message_bytes`) ends so with RESOURCE_EXHAUSTED and
-"larger than max" in the text: unlike `OVERLOADED` it never passes, however often it is repeated. Send less in one call.
+closed) has a code and a message, but no details. A message of more than 1 MiB ends so with RESOURCE_EXHAUSTED and
+"larger than max" in the text: unlike `OVERLOADED` it never passes, however often it is repeated. A smaller one that is more than its RPC takes
+(128 KiB, `server.limits.max_message_bytes`; 1 MiB where many resources can be named with their disks) is a [`FIELD_INVALID`](#field_invalid) that names the limit. Send less in one call.
 
 `grpcurl` decodes the details by reflection. `buf curl` prints them as base64, each under its type: it decodes no details, whatever the server offers.
 

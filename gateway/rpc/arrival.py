@@ -15,18 +15,20 @@ from gateway.errors import GatewayError, field_invalid
 
 
 class Arrivals:
-    """Reads requests, each of which has `within_s` to arrive. One timer serves all that are waited
-    for: whose wait began first is late first.
+    """Reads requests, each of which has `within_s` to arrive, and has at most `most` bytes, unless
+    its RPC takes more. One timer serves all that are waited for: whose wait began first is late
+    first.
     """
 
-    def __init__(self, within_s: float) -> None:
+    def __init__(self, within_s: float, most: int) -> None:
         self._within_s = within_s
+        self._most = most
         self._late_at: dict[asyncio.Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        """The bytes of the message. Raises CALLER_TOO_SLOW, and FIELD_INVALID where there are
-        none.
+    async def read(self, context: grpc.aio.ServicerContext[Any, Any], most: int = 0) -> bytes:
+        """The bytes of the message. Raises CALLER_TOO_SLOW, and FIELD_INVALID where there are none
+        or too many. `most`: what its RPC takes, where that is more than others do.
         """
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
@@ -46,6 +48,10 @@ class Arrivals:
             raise field_invalid(
                 "", "the call ended before its request; send one message", "encoding"
             )
+        most = max(most, self._most)
+        if len(data) > most:
+            text = f"the request has {len(data)} bytes, of at most {most}; send less in one call"
+            raise field_invalid("", text, "max_bytes")
         return data
 
     def _ring(self) -> None:

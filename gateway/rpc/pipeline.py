@@ -74,6 +74,7 @@ def served(
 ) -> Callable[[object, Context], Awaitable[bytes | None]]:
     """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
     room, cost = serving.concurrency, COST[method_class(binding)]
+    most = binding.max_request_bytes
     lasts = binding.concurrency == options_pb2.CONCURRENCY_STREAMS
     # What is answered from memory alone costs less than to wait for it.
     waits = lasts or not (binding.custom and binding.reads)
@@ -96,7 +97,7 @@ def served(
             call.slots = entry.slots
             try:
                 call.trailers.update(entry.trailers)
-                call.request = parse(binding, await serving.arrivals.read(context))
+                call.request = parse(binding, await serving.arrivals.read(context, most))
                 if lasts:
                     room.leave(call)
                 if not binding.reads:

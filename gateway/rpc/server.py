@@ -7,6 +7,7 @@ server would refuse its probes, too.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -20,6 +21,12 @@ from gateway.rpc.server_certificate import ServerCertificate
 from gateway.rpc.settings import ServerSettings
 
 _HEALTH_THREADS: Final = 4
+_HEALTH_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    # Anybody may ask, and asks for no more than the name of a service.
+    ("grpc.max_receive_message_length", 4096),
+    ("grpc.http2.bdp_probe", 0),
+)
 _PING_INTERVAL_MS: Final = 5_000
 """Most gRPC libraries let a client ping every 10 s at most.
 
@@ -50,6 +57,16 @@ class AddressInUse(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the server's limits depend on beside the settings: how many connections there may be to
+    the cloud, and the largest request that an RPC takes.
+    """
+
+    upstream: int
+    request_bytes: int
+
+
 class Servers:
     """Both servers, from start to drained.
 
@@ -62,14 +79,12 @@ class Servers:
         handlers: Sequence[grpc.GenericRpcHandler],
         service_names: Iterable[str],
         in_flight: InFlight,
-        upstream: int,
+        bounds: Bounds,
     ) -> None:
-        """`in_flight`: the calls that `handlers` carry out. `upstream`: how many connections there
-        may be to the cloud.
-        """
+        """`in_flight`: the calls that `handlers` carry out."""
         self._settings = settings
         self.in_flight = in_flight
-        self._services = grpc.aio.server(options=_options(settings, upstream))
+        self._services = grpc.aio.server(options=_options(settings, bounds))
         self._services.add_generic_rpc_handlers(tuple(handlers))
         self.certificate = ServerCertificate(settings.tls) if settings.tls else None
         names = tuple(service_names)
@@ -77,7 +92,7 @@ class Servers:
             add_reflection(self._services, names)
         self.health = Health(names, settings.stall_s)
         self._health_server = grpc.server(
-            ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=(("grpc.so_reuseport", 0),)
+            ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=_HEALTH_OPTIONS
         )
         self.health.add_to(self._health_server)
         channelz.add_channelz_servicer(self._health_server)
@@ -174,13 +189,20 @@ def _bind(server: Any, address: str, certificate: ServerCertificate | None) -> s
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _options(settings: ServerSettings, upstream: int) -> list[tuple[str, int]]:
+def _options(settings: ServerSettings, bounds: Bounds) -> list[tuple[str, int]]:
     limits = settings.limits
     return [
         # Two processes on one port would be a mistake that nobody sees.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
-        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        # For all RPCs; most of them take less.
+        (
+            "grpc.max_receive_message_length",
+            max(limits.max_message_bytes, bounds.request_bytes),
+        ),
+        # Without a message that is read, a stream takes in 64 KiB at most. gRPC would let clients
+        # that send much have ever larger windows, on every stream.
+        ("grpc.http2.bdp_probe", 0),
         # The soft limit equals the hard one: between the two, grpc refuses at random.
         ("grpc.max_metadata_size", limits.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
@@ -190,7 +212,7 @@ def _options(settings: ServerSettings, upstream: int) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_pending_requests),
         (
             "grpc.max_allowed_incoming_connections",
-            connections(limits.max_connections, upstream),
+            connections(limits.max_connections, bounds.upstream),
         ),
         ("grpc.server_handshake_timeout_ms", round(limits.handshake_timeout_s * 1000)),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),

@@ -118,9 +118,12 @@ class ServerLimits(BaseModel):
         ),
     )
     max_message_bytes: int = Field(
-        default=1024 * 1024,
+        default=128 * 1024,
         ge=1024,
-        description="Size of a request message, also after decompression.",
+        description=(
+            "Size of a request message, also after decompression. RPCs that name many"
+            " resources with their disks take 1 MiB."
+        ),
     )
     message_timeout_s: float = Field(
         default=10,

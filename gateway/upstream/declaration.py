@@ -119,6 +119,8 @@ class Binding:
     heavy: bool
     concurrency: int
     """The declared value of Concurrency."""
+    max_request_bytes: int
+    """0: as much as others."""
     max_rows: int
     """0: as many as of other lists."""
     untraceable: bool
@@ -320,6 +322,7 @@ class Declaration:
             audit=self.option.audit,
             heavy=self.option.heavy,
             concurrency=self.option.concurrency,
+            max_request_bytes=self.option.max_request_kib * 1024,
             max_rows=self.option.max_rows,
             untraceable=self.option.untraceable,
             harmless=self.option.harmless,
