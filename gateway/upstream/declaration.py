@@ -153,7 +153,7 @@ class Binding:
 
     def fast_response(self, body: bytes) -> Message | None:
         """The response of a success that needs no second look; None: `response` has to read it."""
-        if self.typed is None or not self.typed.fast:
+        if self.typed is None or not self.typed.fast or self.traits.check_answer is not None:
             return None
         found = self.typed.read(body, partial(self.on_drift, self.operation))
         return None if found is None else self.response_type(**found)
