@@ -47,6 +47,7 @@ async def problem_with(settings: StoreSettings) -> str:
     async with connected(settings) as link:
         try:
             await ValkeyOverrides(link).version()
+            await keeps_all(link)
         except StoreDown as down:
             return str(down)
     return ""
@@ -67,6 +68,23 @@ def _store(link: ValkeyLink, settings: StoreSettings, clock: Clock) -> Store:
         queues=ValkeyQueues(link),
         life=ValkeyLife(link),
     )
+
+
+async def keeps_all(link: ValkeyLink) -> None:
+    """Raises WrongStore for a server that drops keys when its memory is used up.
+
+    One that does not tell is used all the same.
+    """
+    try:
+        memory = await link.ask(lambda: link.client.info("memory"))
+    except StoreDown:
+        return
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if memory.get("maxmemory") and policy != "noeviction":
+        raise WrongStore(
+            f"the shared store drops what it holds when its memory is used up (maxmemory-policy"
+            f" {policy}), and with it limits and request_ids. Set maxmemory-policy to noeviction"
+        )
 
 
 class ValkeyOverrides:
@@ -114,10 +132,14 @@ class ValkeyLife:
 
     def __init__(self, link: ValkeyLink) -> None:
         self._link = link
+        self._looked_at = b""
 
     async def epoch(self) -> str:
         epoch, life = await self._link.run("epoch", uuid.uuid4().hex)
         self._link.epoch = epoch.decode()
+        if life != self._looked_at:
+            await keeps_all(self._link)
+            self._looked_at = life
         return str(life.decode())
 
     async def age_s(self) -> float:

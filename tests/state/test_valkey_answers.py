@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from gateway.clock import SystemClock
@@ -23,10 +24,12 @@ from gateway.state import (
     Store,
     StoreDown,
     StoreSettings,
+    WrongStore,
     open_store,
     valkey_pool,
     valkey_rules,
 )
+from gateway.state.valkey import problem_with
 from gateway.state.valkey_rules import RULES, rule_of
 from testkit.ports import free_port
 from tests.functional.calls import until
@@ -137,6 +140,23 @@ async def test_a_server_whose_password_was_changed(tmp_path, monkeypatch, answer
                 else 'AUTH right\r\nCONFIG SET requirepass ""'
             )
             await works_again(store)
+
+
+async def test_a_server_that_drops_keys_is_refused_at_the_start_and_by_check(tmp_path):
+    with running_valkey(tmp_path) as server:
+        settings = StoreSettings(kind="valkey", url=Secret(server.url))
+        async with Redis.from_url(server.url) as operator:
+            await operator.config_set("maxmemory-policy", "allkeys-lru")
+            # Without a bound nothing is dropped.
+            assert await problem_with(settings) == ""
+            await operator.config_set("maxmemory", "64mb")
+            with pytest.raises(WrongStore, match="Set maxmemory-policy to noeviction") as refused:
+                async with opened(server.url):
+                    pass
+            assert str(refused.value) == await problem_with(settings)
+            await operator.config_set("maxmemory-policy", "noeviction")
+            async with opened(server.url) as store:
+                await works_again(store)
 
 
 async def test_a_server_that_runs_somebody_elses_script(tmp_path):
