@@ -7,7 +7,7 @@ TOOLS := $(VENV)/deploy
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-emit-package cbr-gateway --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-package cbrgateway-client --no-emit-package cbr-gateway --no-emit-package cbrctl --no-header
 
 # The first Python that is new enough; looked for only when .venv has to be made.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -136,10 +136,10 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # pip looks for nothing on the network when the very versions are there.
-$(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml | $(BIN)/python
+$(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.lock pyproject.toml clients/python/pyproject.toml cbrctl/pyproject.toml devstack/pyproject.toml | $(BIN)/python
 	@echo 'Installing what the gateway needs into $(VENV): this takes a minute or two, once'
 	@$(PIP) --require-hashes -r requirements.lock -r requirements-devstack.lock -r requirements-build.lock
-	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable devstack
+	@$(PIP) --no-deps --no-build-isolation --editable clients/python --editable . --editable cbrctl --editable devstack
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/deploy: requirements-deploy.lock | $(BIN)/python

@@ -22,7 +22,7 @@ from devstack.mistakes import make_mistakes
 from devstack.screen import Screen
 from devstack.surprise import expect
 from devstack.tenants import DATABASES, PAYMENTS
-from gateway.cli.progress import percent, state, task_in
+from cbrctl.progress import percent, state, task_in
 
 VAULT_GIB: Final = 500
 

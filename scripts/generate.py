@@ -4,7 +4,8 @@ Third-party `.proto` files are not kept in the tree: google/type and google/rpc 
 installed googleapis-common-protos, buf/validate from the hash-locked source package in
 `protos/third-party.lock`. Both are laid out under `.cache/third-party`, where `buf` finds them as
 well. From the result come the page docs/errors.md, the RPCs in README.md, the catalogue and schema
-of audit records, the schema of events, and the service config and the test vectors of the clients.
+of audit records, the schema of events, the service config and the test vectors of the clients, and
+what `cbrctl` knows of the API.
 
 Run `make generate` after every change below `protos/`; `make check` fails when the committed result
 is out of date.
@@ -144,6 +145,7 @@ def main() -> None:
         "scripts.events_schema",
         "scripts.api_table",
         "clients.frame.files",
+        "scripts.cbrctl_commands",
     )
     for made in made_from_them:
         ended = subprocess.run(

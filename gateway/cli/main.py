@@ -18,7 +18,6 @@ from gateway.cli.healthcheck import healthcheck
 from gateway.cli.keys import keys
 from gateway.cli.record import record
 from gateway.cli.serve import serve
-from gateway.cli.tasks import tasks
 
 _PLUGINS = "cbr_gateway.commands"
 
@@ -81,7 +80,6 @@ for _each in (
     keys,
     audit,
     events,
-    tasks,
     bindings,
     explain,
     healthcheck,

@@ -91,7 +91,8 @@ async def test_an_error_is_unpacked(call):
         errors_pb2.ERROR_REASON_VAULT_NOT_FOUND,
     )
     assert (error.facts["sent"], error.facts["requestId"]) == ("yes", error.call_id)
-    assert str(error) == "NOT_FOUND (VAULT_NOT_FOUND): Vault not found."
+    said = f"NOT_FOUND (VAULT_NOT_FOUND): Vault not found.\n  call {error.call_id}"
+    assert str(error) == said
     with pytest.raises(CallError) as invalid:
         await call(VaultServiceStub, "CreateVault", new_vault(size=-1))
     assert [violation.field for violation in invalid.value.field_violations] == [

@@ -1,4 +1,6 @@
-"""`cbr-gateway tasks watch` as a process of its own, against a server that plays scripts."""
+"""`cbr-gateway tasks watch`, which is that of `cbrctl`, as a process of its own, against a server
+that plays scripts.
+"""
 
 import asyncio
 import io
@@ -11,7 +13,7 @@ from cbrgateway.v1 import task_pb2
 from google.rpc import code_pb2
 from rich.console import Console
 
-from gateway.cli.bars import Bars
+from cbrctl.bars import Bars
 from testkit.ports import free_port
 from tests.client.scripted import DONE, SUCCEEDED, playing, refuse, snapshot, terminal, update
 from tests.quota.processes import ROOT
@@ -26,6 +28,7 @@ FAILED = task_pb2.WatchTasksResponse(
         }
     }
 )
+VAULT = "0c5b8f0e-7a2b-4d4e-9a57-6a4e1f7a9f10"
 UNKNOWN = task_pb2.WatchTasksResponse(
     removed={"task_id": "c", "reason": "TASK_REMOVAL_REASON_NOT_FOUND"}
 )
@@ -101,7 +104,7 @@ async def test_writes_events_as_json_and_asks_for_what_it_is_told(stage):
     player, address = stage
     player.scripts[:] = [(snapshot("a", 1), terminal("a", 2), DONE)]
     ended, out, err = await command(
-        address, "--json", "--submission", "s-1", "--submission", "s-2", "--vault", "v"
+        address, "--json", "--submission", "s-1", "--submission", "s-2", "--vault", VAULT
     )
     assert (ended, err) == (0, "")
     assert [
@@ -116,7 +119,7 @@ async def test_writes_events_as_json_and_asks_for_what_it_is_told(stage):
         list(wanted.filter.submission_ids),
         wanted.filter.vault_id,
         wanted.end_when_all_terminal,
-    ) == (["s-1", "s-2"], "v", True)
+    ) == (["s-1", "s-2"], VAULT, True)
 
 
 async def test_says_why_there_is_no_answer(stage):
@@ -125,11 +128,10 @@ async def test_says_why_there_is_no_answer(stage):
         (refuse(code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID"),),
         (refuse(code_pb2.INVALID_ARGUMENT, "FIELD_INVALID"),),
     ]
-    assert await command(address) == (
-        3,
-        "",
-        "Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n",
-    )
+    code, out, err = await command(address)
+    assert (code, out) == (3, "")
+    assert err.startswith("Error: UNAUTHENTICATED (CREDENTIALS_INVALID): as scripted\n")
+    assert "Set CBR_API_KEY" in err
     code, _, err = await command(address)
     assert (code, err.splitlines()[-1]) == (
         2,

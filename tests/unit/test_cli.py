@@ -54,7 +54,7 @@ def test_serve_loads_nothing_that_its_configuration_does_not_ask_for() -> None:
         "import sys, gateway.process, gateway.cli.main, gateway.config.certificates;"
         " print(sorted({'cryptography', 'watchfiles', 'joserfc.jwk', 'starlette', 'uvicorn',"
         " 'redis', 'opentelemetry', 'httpcore', 'gateway.survey', 'gateway.state.valkey',"
-        " 'gateway.audit.otlp', 'gateway.cli.bars'} & set(sys.modules)))"
+        " 'gateway.audit.otlp', 'cbrctl'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("gateway", "emulator", "devstack", "clients/python", "testkit", "benchmarks", "scripts")
+PARTS = (
+    "gateway",
+    "emulator",
+    "devstack",
+    "clients/python",
+    "cbrctl",
+    "testkit",
+    "benchmarks",
+    "scripts",
+)
 MOST_LINES = 39
 LEFT = {
     "gateway/rpc/forward.py: carry_out",

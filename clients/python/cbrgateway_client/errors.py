@@ -9,12 +9,15 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from cbrgateway_client.advice import of_answer, of_connection, of_deadline
+
 _DETAILS: Final = "grpc-status-details-bin"
 _PREFIX: Final = "ERROR_REASON_"
 _UNTRUSTED: Final = (
     "certificate verify failed",
     "certificate_verify_failed",
     "is not in peer certificate",
+    "hostname verification check failed",
 )
 
 
@@ -97,10 +100,33 @@ class CallError(grpc.aio.AioRpcError):
         made.request_id = request_id
         return made
 
+    @property
+    def advice(self) -> str:
+        """What to do next, where the text does not say it; empty: it does."""
+        match self.kind:
+            case Kind.UNREACHABLE | Kind.UNTRUSTED:
+                return of_connection(self.details() or "", untrusted=self.kind is Kind.UNTRUSTED)
+            case Kind.DEADLINE:
+                return of_deadline(self.request_id)
+        return of_answer(self.code().name, self.reason_name)
+
     def __str__(self) -> str:
-        return (
+        """What happened; and below it every broken field, what to do, and the ids to ask or to
+        repeat with.
+        """
+        head = (
             f"{self.code().name}{f' ({self.reason_name})' if self.reason_name else ''}:"
             f" {self.details()}"
+        )
+        fields = self.field_violations if len(self.field_violations) > 1 else ()
+        ids = (("request_id", self.request_id), ("call", self.call_id))
+        return "\n  ".join(
+            (
+                head,
+                *(f"{each.field}: {each.description}" for each in fields),
+                *([self.advice] if self.advice else []),
+                *(f"{name} {value}" for name, value in ids if value),
+            )
         )
 
 

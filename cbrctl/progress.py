@@ -2,9 +2,8 @@
 
 from collections import Counter
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
-import click
 from cbrgateway.v1 import task_pb2, types_pb2
 
 _FINAL: Final = frozenset(
@@ -161,8 +160,8 @@ class Tally:
 class Lines:
     """A line for each change, for pipes and logs."""
 
-    def __init__(self) -> None:
-        self._notes = Notes()
+    def __init__(self, out: TextIO) -> None:
+        self._notes, self._out = Notes(), out
 
     def __enter__(self) -> Self:
         return self
@@ -182,4 +181,4 @@ class Lines:
             if task
             else self._notes.new_in(event)
         ):
-            click.echo(text)
+            print(text, file=self._out, flush=True)

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from gateway.cli.progress import DONE_PERCENT, Notes, percent, state, task_in, title
+from cbrctl.progress import DONE_PERCENT, Notes, percent, state, task_in, title
 
 
 class Bars:

@@ -1,0 +1,57 @@
+"""The first and the last step of the process: a sentence in place of a trace, and the exit code."""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED
+
+
+def run() -> NoReturn:
+    """Carries out the command line. CBRCTL_DEBUG=1 shows where an unexpected error comes from."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's character set does not have is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _carried_out()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has gone: there is nobody to tell, nor at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    sys.exit(code)
+
+
+def _carried_out() -> int:
+    from cbrctl.main import main
+
+    try:
+        ended = main(prog_name="cbrctl", standalone_mode=False)
+    except click.ClickException as failure:
+        failure.show()
+        return failure.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("\nInterrupted.", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, a trace helps nobody at a terminal
+        return _unexpected(error)
+    return ended if isinstance(ended, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("CBRCTL_DEBUG"):
+        raise error
+    print(  # noqa: T201
+        f"Error: {type(error).__name__}: {error}\n  This is a mistake in cbrctl. CBRCTL_DEBUG=1"
+        " shows where: please report it.",
+        file=sys.stderr,
+    )
+    return BUG
+
+
+if __name__ == "__main__":
+    run()

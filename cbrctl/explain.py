@@ -1,0 +1,76 @@
+"""`cbrctl explain`: what a message, a field, an enum or an RPC means, in the protos' words."""
+
+import difflib
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from cbrctl import index
+from cbrctl.failures import NOT_FOUND, Failed
+
+_WIDTH: Final = 100
+
+
+@click.command()
+@click.argument("what", metavar="NAME[.FIELD...]")
+def explain(what: str) -> None:
+    """Explain a message, a field, an enum or an RPC: VaultSpec.billing, VaultStatus, GetVault."""
+    first, *path = what.split(".")
+    known = index.messages()
+    name = _message(first, known)
+    at = known[name]
+    for part in path:
+        field = at.get("fields", {}).get(part)
+        if field is None:
+            raise _unknown(f"{name} has no field {part!r}", part, at.get("fields", {}))
+        click.echo(f"{name}.{part}: {_type(field)}")
+        click.echo(_wrapped(field["help"], "  "))
+        if field["type"] not in known:
+            if part != path[-1]:
+                raise Failed(f"{name}.{part} has no fields inside.", NOT_FOUND)
+            return
+        name, at = field["type"], known[field["type"]]
+    for line in _described(name, at):
+        click.echo(line)
+
+
+def _message(name: str, known: Mapping[str, Any]) -> str:
+    """The message or enum of that name, in any case; of an RPC its request."""
+    lower = name.lower()
+    for each in (name, f"{name}Request"):
+        for candidate in known:
+            if candidate.lower() == each.lower():
+                return candidate
+    if lower in index.groups():
+        shown = index.verb(lower, "list" if "list" in index.verbs(lower) else "get")
+        return str(known[f"{shown.rpc.split('/')[1]}Response"]["fields"][shown.rows]["type"])
+    raise _unknown(f"Nothing is named {name!r}", name, known)
+
+
+def _unknown(text: str, name: str, known: Mapping[str, Any]) -> Failed:
+    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], 3)
+    named = [each for each in known if each.lower() in near]
+    there = f"Near: {', '.join(named)}" if named else f"There is: {', '.join(known)}"
+    return Failed(f"{text}. {there if len(there) < 10 * _WIDTH else ''}".rstrip(), NOT_FOUND)
+
+
+def _described(name: str, at: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{name}{' (enum)' if 'values' in at else ''}"
+    if at["help"]:
+        yield _wrapped(at["help"], "  ")
+    for value, text in at.get("values", {}).items():
+        yield f"\n  {value}\n{_wrapped(text, '      ')}"
+    for field, facts in at.get("fields", {}).items():
+        yield f"\n  {field}: {_type(facts)}\n{_wrapped(facts['help'], '      ')}"
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    return f"{'list of ' if field.get('many') else ''}{field['type']}"
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )

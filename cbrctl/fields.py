@@ -1,0 +1,156 @@
+"""How the fields of a request are written at a terminal: a type of click's for each kind."""
+
+import json
+import re
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from cbrctl.index import Given
+
+_DAY: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
+
+
+class Word(click.ParamType[str]):
+    """A value of an enum, by its short word or its whole name."""
+
+    name = "word"
+
+    def __init__(self, given: Given) -> None:
+        self._choices = given.choices
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(self._choices)}]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        short = text.lower().replace("_", "-")
+        if short in self._choices:
+            return self._choices[short]
+        if text.upper() in self._choices.values():
+            return text.upper()
+        return self.fail(f"{text!r} is none of {', '.join(self._choices)}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(each) for each in self._choices if each.startswith(incomplete)]
+
+
+class Named(click.ParamType[str]):
+    """The id of an object, or its name. Completion asks the gateway which there are."""
+
+    def __init__(self, given: Given) -> None:
+        self.name = "id or name"
+        self._group = given.group
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return None if isinstance(param, click.Argument) else "ID|NAME"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from cbrctl.completion import objects
+
+        return objects(ctx, self._group, incomplete)
+
+
+class Parsed(click.ParamType[object]):
+    """Text that stands for something else; `parse` raises ValueError with what is wanted."""
+
+    def __init__(self, name: str, metavar: str, parse: Any) -> None:  # noqa: ANN401 - any of those below
+        self.name, self._metavar, self._parse = name, metavar, parse
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self._metavar
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            made: object = self._parse(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return made
+
+
+def time(text: str) -> str:
+    """RFC 3339; a day alone is its start in UTC."""
+    from datetime import datetime
+
+    if _DAY.fullmatch(text):
+        return f"{text}T00:00:00Z"
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError("is no time such as 2026-11-28T12:00:00Z or 2026-11-28")
+    return text
+
+
+def date(text: str) -> dict[str, int]:
+    if not (found := _DAY.fullmatch(text)):
+        raise ValueError("is no day such as 2026-11-28")
+    year, month, day = map(int, found.groups())
+    return {"year": year, "month": month, "day": day}
+
+
+def duration(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)?s?", text):
+        raise ValueError("is no number of seconds such as 20 or 1.5s")
+    return f"{text.removesuffix('s')}s"
+
+
+def message(text: str) -> dict[str, Any]:
+    """`key=value,key=value`, with dots for what is further inside; or a JSON object."""
+    made: dict[str, Any] = {}
+    if text.lstrip().startswith("{"):
+        whole: dict[str, Any] = document(text)
+        return whole
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not (key and equals):
+            raise ValueError('is not key=value,key=value or {"key": "value"}')
+        *above, last = key.strip().split(".")
+        inside = made
+        for each in above:
+            inside = inside.setdefault(each, {})
+        inside[last] = value
+    return made
+
+
+def document(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
+def type_of(given: Given) -> click.ParamType[Any]:
+    match given.kind:
+        case "bool":
+            return click.BOOL
+        case "int":
+            return click.INT
+        case "number":
+            return click.FLOAT
+        case "enum":
+            return Word(given)
+        case "text":
+            return Named(given) if given.group else click.STRING
+    return _PARSED[given.kind]
+
+
+_PARSED: Final = {
+    "time": Parsed("time", "TIME", time),
+    "date": Parsed("date", "YYYY-MM-DD", date),
+    "duration": Parsed("duration", "SECONDS", duration),
+    "message": Parsed("message", "KEY=VALUE,...", message),
+    "json": Parsed("json", "JSON", document),
+}

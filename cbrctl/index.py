@@ -1,0 +1,131 @@
+"""What `cbrctl` knows of the API: commands.json, which `make generate` writes from the protos.
+
+Plain data, so that help and completion load neither gRPC nor a descriptor.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+_HERE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: a field of the object by its path.
+
+    `prefix`: of the names of an enum's values. `raw`: the field beside it that has CBR's own word
+    where the enum has none.
+    """
+
+    path: Sequence[str]
+    kind: str
+    prefix: str = ""
+    raw: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.path[-1].upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A field of a request as it is given at a terminal: by a flag, or without one.
+
+    `kind`: text, bool, int, number, enum, time, date, duration, message or json. `choices`: short
+    word of an enum -> its value. `group`: the commands of the objects whose id it is.
+    """
+
+    path: Sequence[str]
+    name: str
+    kind: str
+    help: str
+    many: bool = False
+    required: bool = False
+    group: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """An RPC as a command.
+
+    `rows`: the field of the answer that holds the object, or with `many` the objects; empty: the
+    answer itself is shown. `id` and `name`: their fields. `work`: it starts work that goes on.
+    `confirm`: it destroys or overwrites. `dry_run`: it can be tried without being carried out.
+    """
+
+    rpc: str
+    help: str
+    short: str
+    request: str
+    arguments: Sequence[Given]
+    flags: Sequence[Given]
+    columns: Sequence[Column]
+    wide: Sequence[Column]
+    rows: str = ""
+    id: str = ""
+    name: str = ""
+    many: bool = False
+    read: bool = False
+    stream: bool = False
+    pages: bool = False
+    work: bool = False
+    confirm: bool = False
+    dry_run: bool = False
+
+
+@functools.cache
+def _commands() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((_HERE / "commands.json").read_text("utf-8"))
+    return found
+
+
+@functools.cache
+def messages() -> Mapping[str, Any]:
+    """The messages and enums by name, with their comments."""
+    found: Mapping[str, Any] = json.loads((_HERE / "messages.json").read_text("utf-8"))
+    return found
+
+
+def groups() -> Mapping[str, str]:
+    """Name -> what the service is for."""
+    return {name: group["help"] for name, group in _commands().items()}
+
+
+def verbs(group: str) -> Mapping[str, str]:
+    """Name -> what the RPC does, in a sentence."""
+    return {name: verb["short"] for name, verb in _commands()[group]["verbs"].items()}
+
+
+def verb(group: str, name: str) -> Verb:
+    data = dict(_commands()[group]["verbs"][name])
+    arguments = [Given(path=(each.pop("field"),), **each) for each in _copies(data["arguments"])]
+    flags = [Given(name=each.pop("flag"), **each) for each in _copies(data["flags"])]
+    columns, wide = ([Column(**each) for each in data[key]] for key in ("columns", "wide"))
+    return Verb(**data | {"arguments": arguments, "flags": flags, "columns": columns, "wide": wide})
+
+
+def _copies(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [dict(each) for each in items]
+
+
+def place(rpc: str) -> tuple[str, str]:
+    """Group and verb of an RPC, such as `VaultService/GetVault`."""
+    return next(
+        (group, name)
+        for group, each in _commands().items()
+        for name, data in each["verbs"].items()
+        if data["rpc"] == rpc
+    )
+
+
+def lister(group: str) -> Verb | None:
+    """The verb that lists all objects of a group, if it needs nothing to do so."""
+    if "list" not in _commands().get(group, {"verbs": {}})["verbs"]:
+        return None
+    found = verb(group, "list")
+    return found if found.id and not found.arguments else None

@@ -1,0 +1,107 @@
+"""Calls over gRPC, by the Python client: its channels, its repeats, its loop over WatchTasks."""
+
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+# What matters in the lines of gRPC's core reaches us as errors.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+from cbrgateway.v1.task_pb2 import WatchTasksRequest, WatchTasksResponse
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
+from cbrgateway_client import CallError, Gateway, Kind, watch_tasks
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from cbrctl.advice import advice
+from cbrctl.contexts import Context
+from cbrctl.failures import Refusal, Violation
+from cbrctl.names import snake
+from cbrctl.plain import plain
+from cbrctl.transport import Data
+
+_PACKAGE: Final = "cbrgateway.v1"
+
+
+class OverGrpc:
+    """One channel, to the gateway of a context."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        try:
+            self._channel = Gateway(
+                context.address,
+                context.credential(),
+                context.project,
+                context.plaintext,
+                context.ca_file,
+                context.certificate_file,
+                context.key_file,
+            ).channel()
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}") from error
+
+    def call(self, rpc: str, request: Data, deadline_s: float | None = None) -> dict[str, Any]:
+        method, message = self._prepared(rpc, request)
+        try:
+            return plain(method(message, timeout=deadline_s))
+        except CallError as error:
+            raise self._refusal(error) from error
+
+    def stream(self, rpc: str, request: Data) -> Iterator[dict[str, Any]]:
+        method, message = self._prepared(rpc, request)
+        try:
+            yield from map(plain, method(message))
+        except grpc.RpcError as error:
+            raise self._refusal(CallError.of(error)) from error
+
+    def watch(
+        self, request: WatchTasksRequest, reconnect_timeout_s: float
+    ) -> Iterator[WatchTasksResponse]:
+        try:
+            yield from watch_tasks(
+                TaskServiceStub(self._channel), request, reconnect_timeout_s=reconnect_timeout_s
+            )
+        except CallError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _prepared(self, rpc: str, request: Data) -> tuple[Any, Message]:
+        """The method of the generated stub, and the message. Raises ValueError for what the request
+        has no field for.
+        """
+        service, name = rpc.split("/")
+        module = f"{_PACKAGE}.{snake(service.removesuffix('Service'))}_pb2"
+        messages, stubs = (importlib.import_module(each) for each in (module, f"{module}_grpc"))
+        declared = messages.DESCRIPTOR.services_by_name[service].methods_by_name[name]
+        message = GetMessageClass(declared.input_type)()
+        try:
+            json_format.ParseDict(dict(request), message)
+        except json_format.ParseError as error:
+            raise ValueError(f"The request cannot be sent: {error}") from error
+        return getattr(getattr(stubs, f"{service}Stub")(self._channel), name), message
+
+    def _refusal(self, error: CallError) -> Refusal:
+        return Refusal(
+            error.code().name,
+            error.details() or "",
+            reason=error.reason_name,
+            advice=advice(error.kind, error.code().name, error.reason_name, self._context),
+            violations=[Violation(each.field, each.description) for each in error.field_violations],
+            call_id=error.call_id,
+            request_id=error.request_id,
+            in_doubt=bool(error.request_id) and _in_doubt(error),
+        )
+
+
+def _in_doubt(error: CallError) -> bool:
+    """Whether a change may have been made all the same."""
+    if error.kind is Kind.ANSWERED:
+        return error.reason_name == "OUTCOME_UNKNOWN"
+    never_sent = error.kind in {Kind.UNREACHABLE, Kind.UNTRUSTED} and "connect" in str(error)
+    return not never_sent and error.code() is not grpc.StatusCode.UNIMPLEMENTED

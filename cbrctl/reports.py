@@ -1,0 +1,52 @@
+"""What a failed call looks like at a terminal: the text, what to do, and the ids to go on with."""
+
+import sys
+from collections.abc import Iterator
+
+from cbrctl.failures import IN_DOUBT, NOT_FOUND, REFUSED, USAGE, Failed, Refusal
+from cbrctl.index import Given, Verb
+
+_CODES = {"INVALID_ARGUMENT": USAGE, "NOT_FOUND": NOT_FOUND}
+
+
+def failed(refusal: Refusal, verb: Verb | None = None) -> Failed:
+    """The end of a command by a refused call. `verb`: whose flags the broken fields are."""
+    flags = {".".join(each.path): each for each in (*verb.flags, *verb.arguments)} if verb else {}
+    code = IN_DOUBT if refusal.in_doubt else _CODES.get(refusal.code, REFUSED)
+    return Failed("\n  ".join(_lines(refusal, flags)), code)
+
+
+def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
+    reason = f" ({refusal.reason})" if refusal.reason else ""
+    yield f"{refusal.code}{reason}: {refusal.text}"
+    several = len(refusal.violations) > 1
+    for each in refusal.violations:
+        flag = _flag(flags, each.field)
+        if several or flag:
+            yield f"{each.field or 'a field'}{f' ({flag})' if flag else ''}: {each.text}"
+    if refusal.advice:
+        yield refusal.advice
+    if refusal.request_id and refusal.in_doubt:
+        yield (
+            "It is not known whether the change was made. Repeat the command with --request-id"
+            f" {refusal.request_id}: then it is made once."
+        )
+    if refusal.call_id:
+        yield f"call {refusal.call_id}"
+
+
+def _flag(flags: dict[str, Given], field: str) -> str:
+    """How a field is given at a terminal; of a message that is missing, its required fields."""
+    if field in flags:
+        given = flags[field]
+        return given.name if given.name.isupper() else f"--{given.name}"
+    inside = [
+        f"--{given.name}"
+        for path, given in flags.items()
+        if path.startswith(f"{field}.") and given.required
+    ]
+    return ", ".join(inside)
+
+
+def warn(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - what is beside the answer

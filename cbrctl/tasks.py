@@ -1,0 +1,70 @@
+"""`cbrctl tasks watch`: it goes on through cuts, shows progress, and ends with the work."""
+
+import sys
+
+import click
+
+from cbrctl.options import context_of, taking_reach
+
+
+@click.command("watch")
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="This task; may be repeated.")
+@click.option(
+    "--submission",
+    "submission_ids",
+    multiple=True,
+    metavar="ID",
+    help="The tasks of this submission; may be repeated.",
+)
+@click.option("--vault", "vault", default="", metavar="ID|NAME", help="Tasks in this vault.")
+@click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
+@click.option(
+    "--reconnect-timeout",
+    "reconnect_timeout_s",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the gateway may be out of reach.",
+)
+@taking_reach
+@click.pass_context
+def watch_command(
+    ctx: click.Context,
+    /,
+    *,
+    task_ids: tuple[str, ...],
+    submission_ids: tuple[str, ...],
+    vault: str,
+    as_json: bool,
+    reconnect_timeout_s: float,
+    **_: object,
+) -> None:
+    """Show tasks until all are final; without ids those that run now.
+
+    Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource
+    was left out; 2 wrong usage; 3 the gateway refused or could not be reached.
+    """
+    from cbrgateway.v1 import task_pb2
+
+    from cbrctl.names import resolved
+    from cbrctl.run import reached
+    from cbrctl.waiting import watch
+
+    if task_ids and submission_ids:
+        raise click.UsageError("--task and --submission cannot be combined.")
+    with reached(context_of(ctx)) as transport:
+        wanted = task_pb2.WatchTasksRequest(
+            filter=task_pb2.TaskFilter(
+                task_ids=task_ids,
+                submission_ids=submission_ids,
+                vault_id=vault and resolved(transport, "vaults", vault),
+            ),
+            end_when_all_terminal=True,
+        )
+        watch(
+            transport,
+            wanted,
+            out=sys.stdout,
+            as_json=as_json,
+            reconnect_timeout_s=reconnect_timeout_s,
+        )
