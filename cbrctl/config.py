@@ -28,7 +28,6 @@ def config() -> None:
 @click.option("--address", metavar="HOST:PORT", help="Address of the gateway.")
 @click.option("--plaintext/--tls", default=None, help="Whether the connection is not encrypted.")
 @click.option("--project", metavar="ID", help="Project to act in; '' for the tenant's default one.")
-@click.option("--projects", metavar="ID,ID", help="The projects that --all-projects asks.")
 @click.option("--api-key-env", metavar="NAME", help="Environment variable that holds the API key.")
 @click.option("--api-key-file", type=_FILE, help="File that holds the API key or token.")
 @click.option("--ca-file", type=_FILE, help="Authorities (PEM) that vouch for the gateway.")
@@ -39,7 +38,7 @@ def set_context(name: str, **given: Any) -> None:  # noqa: ANN401 - as declared 
     known = _known()
     made = replace(
         known.by_name.get(name, Context(name=name)),
-        **{key: _value(key, value) for key, value in given.items() if value is not None},
+        **{key: _absolute(value) for key, value in given.items() if value is not None},
     )
     _write(Contexts(known.current or name, {**known.by_name, name: made}))
     click.echo(f"Context {name} is in {contexts.path()}{_in_use(known.current or name, name)}")
@@ -73,9 +72,7 @@ def delete(name: str) -> None:
     click.echo(f"Context {name} is deleted.")
 
 
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401 - as the option has it
-    if key == "projects":
-        return tuple(each for each in value.split(",") if each)
+def _absolute(value: Any) -> Any:  # noqa: ANN401 - as the option has it
     return value.absolute() if isinstance(value, Path) else value
 
 
@@ -126,7 +123,4 @@ def _write(known: Contexts) -> None:
 
 def _toml(value: object) -> str:
     """Text of JSON is text of TOML."""
-    plain = [*value] if isinstance(value, tuple) else value
-    return json.dumps(plain if isinstance(plain, list | bool) else str(plain)).replace(
-        "\x7f", "\\u007f"
-    )
+    return json.dumps(value if isinstance(value, bool) else str(value)).replace("\x7f", "\\u007f")

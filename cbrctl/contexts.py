@@ -25,8 +25,6 @@ class Context:
     address: str = DEFAULT_ADDRESS
     plaintext: bool = False
     project: str = ""
-    projects: tuple[str, ...] = ()
-    """Those that `--all-projects` asks one after the other."""
     api_key_env: str = KEY_VARIABLE
     api_key_file: Path | None = None
     ca_file: Path | None = None
@@ -116,9 +114,7 @@ def _context(name: str, data: object, where: Path) -> Context:
 def _read(key: str, value: object, where: str) -> Any:  # noqa: ANN401 - as the field has it
     if key == "plaintext" and isinstance(value, bool):
         return value
-    if key == "projects" and isinstance(value, list) and all(isinstance(x, str) for x in value):
-        return tuple(value)
-    if key not in {"plaintext", "projects"} and isinstance(value, str):
+    if key != "plaintext" and isinstance(value, str):
         return Path(value).expanduser() if key.endswith("_file") else value
-    wanted = {"plaintext": "true or false", "projects": "a list of ids"}.get(key, "text in quotes")
+    wanted = "true or false" if key == "plaintext" else "text in quotes"
     raise ValueError(f"{where}: must be {wanted}")

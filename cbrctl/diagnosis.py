@@ -13,20 +13,18 @@ from cbrctl.contexts import Context
 _PATIENCE_S: Final = 3.0
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """How a connection of HTTP/2 begins, with empty settings."""
+_TYPE: Final = 3
+"""Where a frame says what it is."""
 _SETTINGS: Final = 4
 
 
 def diagnosed(context: Context) -> str:
     """What is wrong, and what to do."""
     host, _, port = context.address.rpartition(":")
-    host = host.strip("[]")
     if not port.isdigit() or not host:
         return f"{context.address} is not HOST:PORT: name the gateway with --address."
     try:
-        with socket.create_connection((host, int(port)), _PATIENCE_S) as connection:
-            if context.plaintext:
-                return _of_plaintext(connection, context)
-            return _of_tls(connection, host, context)
+        return _of_plaintext(context) if context.plaintext else _of_tls(context)
     except socket.gaierror:
         return f"The name {host} is not known here: check --address."
     except ConnectionRefusedError:
@@ -38,26 +36,38 @@ def diagnosed(context: Context) -> str:
         return f"{context.address} cannot be reached ({error.strerror or error}): check --address."
 
 
-def _of_plaintext(connection: socket.socket, context: Context) -> str:
-    connection.sendall(_PREFACE)
-    try:
-        answer = connection.recv(9)
-    except OSError:
-        answer = b""
+def _connection(context: Context) -> socket.socket:
+    host, _, port = context.address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S)
+
+
+def _first_bytes(context: Context) -> bytes:
+    """What is answered to the first bytes of HTTP/2 in plain text."""
+    with _connection(context) as connection:
+        try:
+            connection.sendall(_PREFACE)
+            return connection.recv(9)
+        except OSError:
+            return b""
+
+
+def _of_plaintext(context: Context) -> str:
+    answer = _first_bytes(context)
     if answer.startswith(b"HTTP/1"):
         return _other_protocol(context)
-    if len(answer) > 3 and answer[3] == _SETTINGS:  # noqa: PLR2004 - the place of a frame's type
+    if len(answer) > _TYPE and answer[_TYPE] == _SETTINGS:
         return "The gateway is there now: call again."
     return f"{context.address} does not speak plain text: for a gateway with TLS, add --tls."
 
 
-def _of_tls(connection: socket.socket, host: str, context: Context) -> str:
+def _of_tls(context: Context) -> str:
     settings = ssl.create_default_context(cafile=context.ca_file)
     settings.set_alpn_protocols(["h2"])
     try:
         if context.certificate_file and context.key_file:
             settings.load_cert_chain(context.certificate_file, context.key_file)
-        with settings.wrap_socket(connection, server_hostname=host) as encrypted:
+        host = context.address.rpartition(":")[0].strip("[]")
+        with settings.wrap_socket(_connection(context), server_hostname=host) as encrypted:
             if encrypted.selected_alpn_protocol() != "h2":
                 return _other_protocol(context)
             return (
@@ -70,6 +80,8 @@ def _of_tls(connection: socket.socket, host: str, context: Context) -> str:
             " authorities with --ca-file, and the gateway by a name that its certificate has."
         )
     except ssl.SSLError:
+        if _first_bytes(context).startswith(b"HTTP/1"):
+            return _other_protocol(context)
         return (
             f"{context.address} does not speak TLS: for a gateway that takes plain text, add"
             " --plaintext."

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from cbrctl.index import Given
 
-_DAY: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Word(click.ParamType[str]):
@@ -83,22 +83,24 @@ def time(text: str) -> str:
     """RFC 3339; a day alone is its start in UTC."""
     from datetime import datetime
 
-    if _DAY.fullmatch(text):
-        return f"{text}T00:00:00Z"
+    whole = f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
     try:
-        at = datetime.fromisoformat(text)
+        known = datetime.fromisoformat(whole).tzinfo is not None
     except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
+        known = False
+    if not known:
         raise ValueError("is no time such as 2026-11-28T12:00:00Z or 2026-11-28")
-    return text
+    return whole
 
 
 def date(text: str) -> dict[str, int]:
-    if not (found := _DAY.fullmatch(text)):
-        raise ValueError("is no day such as 2026-11-28")
-    year, month, day = map(int, found.groups())
-    return {"year": year, "month": month, "day": day}
+    from datetime import date as day
+
+    try:
+        found = day.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is no day such as 2026-11-28") from None
+    return {"year": found.year, "month": found.month, "day": found.day}
 
 
 def duration(text: str) -> str:
@@ -121,6 +123,8 @@ def message(text: str) -> dict[str, Any]:
         inside = made
         for each in above:
             inside = inside.setdefault(each, {})
+            if not isinstance(inside, dict):
+                raise ValueError(f"is no object: {each} is a value and holds others")  # noqa: TRY004
         inside[last] = value
     return made
 

@@ -110,22 +110,23 @@ def _everywhere(
     if not how.all_projects:
         yield from _listed(verb, request, typed, how, how.context)
         return
-    if not how.context.projects:
-        raise Failed(
-            "--all-projects: the context names no projects. Name them with `cbrctl config set"
-            f" {how.context.name or 'NAME'} --projects ID,ID`.",
-            USAGE,
-        )
-    missed = None
-    for project in how.context.projects:
+    missed = False
+    for project in _projects(how.context):
         try:
             for row in _listed(verb, dict(request), typed, how, how.context.in_project(project)):
                 yield {"project_id": project, **row}
         except Failed as failure:
-            missed = failure
+            missed = True
             warn(f"project {project}: {failure.message}")
     if missed:
         raise Failed("Not all projects could be listed; see above.", REFUSED)
+
+
+def _projects(context: Context) -> list[str]:
+    """Those of the tenant, as the gateway knows them."""
+    with reached(context) as transport:
+        caller = transport.call("AccessService/GetCaller", {})
+    return [each["project"] for each in caller["projects"]]
 
 
 def _listed(

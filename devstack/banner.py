@@ -23,7 +23,12 @@ _TEXT: Final = """\
   API keys, as metadata `authorization: Bearer KEY`:
 {keys}
 
-  A first call, in Python:
+  A first call, with cbrctl:
+
+export CBR_ADDRESS={address} CBR_PLAINTEXT=1 CBR_API_KEY={key}
+{cbrctl} protectables list server
+
+  The same in Python:
 
 {python} - <<'END'
 import grpc
@@ -40,7 +45,7 @@ END
 {buf} curl --protocol grpc --http2-prior-knowledge -H 'authorization: Bearer {key}' \\
   -d '{{"protectable_type": "PROTECTABLE_TYPE_SERVER"}}' http://{address}/cbrgateway.v1.ProtectabilityService/ListProtectables
 
-{audit}  More: `{command} bindings` lists every RPC, `{command} explain CreateVault` explains one, `{command} demo` shows them at work.
+{audit}  More: `{cbrctl} --help` lists every command, `{command} bindings` lists every RPC, `{command} explain CreateVault` explains one, `{command} demo` shows them at work.
 {rule}"""
 
 _AUDIT: Final = """\
@@ -93,14 +98,15 @@ def banner(
         address=at.address,
         health=at.health,
         admin=at.admin,
-        admin_note="" if usual_admin else "; a free port, since 50053 is taken",
+        admin_note="" if usual_admin else "; a free port, since the usual one is taken",
         emulator=at.emulator,
         keys=table,
         key=tenants[0].api_key,
         python=_typed(Path(sys.executable)),
         buf=buf or "buf",
-        buf_note="" if buf else ", which `make test` installs",
+        buf_note="" if buf else ", which `make tools` installs",
         command=command,
+        cbrctl=_beside("cbrctl") or "cbrctl",
         no_audit=", no audit log" if audit is None else "",
         audit=shown,
     )

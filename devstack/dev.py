@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from gateway.signals import Signals
@@ -86,6 +87,16 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     )
 
 
+def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
+    """The addresses from a port on, of those that were not given."""
+    flags = ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
+    return {
+        flag: f"127.0.0.1:{port}"
+        for port, flag in enumerate(flags, start=port_base)
+        if ctx.get_parameter_source(flag.strip("-").replace("-", "_")) is ParameterSource.DEFAULT
+    }
+
+
 @click.command()
 @click.option(
     "--listen",
@@ -118,6 +129,14 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     help="Address of the emulated CBR.",
 )
 @click.option(
+    "--port-base",
+    type=click.IntRange(1, 65535 - 3),
+    help=(
+        "Four ports of 127.0.0.1 from this one on: services, health, admin, emulated cloud. An"
+        " address that is given counts more."
+    ),
+)
+@click.option(
     "--task-seconds",
     default=4.0,
     show_default=True,
@@ -137,15 +156,16 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
     help="Keep an audit log in this directory, with a key of its own.",
 )
 @click.option("--allow-remote", is_flag=True, help="Allow addresses that other machines can reach.")
-@click.pass_obj
+@click.pass_context
 def dev(
-    signals: "Signals | None",
+    ctx: click.Context,
     /,
     *,
     listen: str,
     health_listen: str,
     admin_listen: str | None,
     emulator_listen: str,
+    port_base: int | None,
     task_seconds: float,
     log_level: str,
     audit: Path | None,
@@ -158,10 +178,12 @@ def dev(
         "--health-listen": health_listen,
         "--admin-listen": admin_listen or ADMIN_LISTEN,
     }
+    if port_base is not None:
+        flags |= _from_base(ctx, port_base)
     for flag, address in flags.items():
         _checked(flag, address, allow_remote=allow_remote)
     taken = list(_taken(flags.values()))
-    if admin_listen is None and ADMIN_LISTEN in taken:
+    if admin_listen is None and flags["--admin-listen"] in taken:
         # No call needs it: only who asks for an address is refused.
         del flags["--admin-listen"]
         taken = list(_taken(flags.values()))
@@ -169,7 +191,7 @@ def dev(
         raise _refusal(flags, taken)
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    _run(flags, task_s=task_seconds, log_level=log_level, audit=audit, signals=signals)
+    _run(flags, task_s=task_seconds, log_level=log_level, audit=audit, signals=ctx.obj)
 
 
 def _run(

@@ -17,12 +17,12 @@ from cbrgateway.v1 import (
 )
 from cbrgateway_client import Gateway, watch_tasks
 
+from cbrctl.progress import percent, state, task_in
 from devstack.caller import Caller
 from devstack.mistakes import make_mistakes
 from devstack.screen import Screen
 from devstack.surprise import expect
 from devstack.tenants import DATABASES, PAYMENTS
-from cbrctl.progress import percent, state, task_in
 
 VAULT_GIB: Final = 500
 

@@ -22,7 +22,11 @@ from scripts.cbrctl_fields import arguments, first_sentence, flags, in_package, 
 
 HERE: Final = Path(__file__).resolve().parent.parent / "cbrctl"
 COMMANDS, MESSAGES = HERE / "commands.json", HERE / "messages.json"
-_NOUNS: Final = {"ProtectabilityService": "Protectable", "BackupShareService": "BackupMember"}
+_NOUNS: Final = {
+    "AccessService": "Caller",
+    "BackupShareService": "BackupMember",
+    "ProtectabilityService": "Protectable",
+}
 """What services are about whose names do not say it."""
 _OF_ANY: Final = " Every RPC can end with"
 """How the part of a service's comment begins that is the same for all."""
@@ -31,7 +35,9 @@ _CONFIRMED: Final = ("Delete", "Remove", "Unregister", "Restore", "Migrate", "Re
 
 
 def plural(noun: str) -> str:
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    if noun.endswith("y"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def noun_of(service: ServiceDescriptor) -> str:

@@ -126,23 +126,16 @@ def flags(
     """A flag for each other field.
 
     Of messages in the request one for each field inside, named by that field alone; where two have
-    one name, the one further inside is named with the message that holds it.
+    one name, the one further inside is named with the message that holds it; and what has the name
+    of an option of every command, with `request`.
     """
     names = set(RESERVED)
     found = []
     leaves = sorted(_leaves(request, (), taken, needed=True), key=lambda leaf: len(leaf[0]))
     for path, field, needed in leaves:
         parts = [kebab(part) for part in path]
-        own = next(
-            (
-                name
-                for start in range(len(parts) - 1, -1, -1)
-                if (name := "-".join(parts[start:])) not in names
-            ),
-            None,
-        )
-        if own is None:
-            raise SystemExit(f"{request.name}.{'.'.join(path)}: cbrctl has an option of that name")
+        longer = ("-".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
+        own = next((name for name in longer if name not in names), f"request-{'-'.join(parts)}")
         names.add(own)
         flag = {"flag": own, "path": list(path), **_described(field, comments, nouns)}
         found.append(flag | ({"required": True} if needed else {}))

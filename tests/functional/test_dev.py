@@ -78,6 +78,16 @@ def test_the_first_call_of_the_banner_works(dev: Launched) -> None:
     assert "server-01" in done.stdout
 
 
+def test_the_first_call_of_the_banner_works_with_cbrctl(dev: Launched) -> None:
+    command = re.search(r"^export CBR_ADDRESS.*\n\S*cbrctl .*$", dev.banner, re.MULTILINE)
+    assert command is not None
+    done = subprocess.run(
+        ["sh", "-c", command.group()], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "server-01" in done.stdout
+
+
 def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
     command = re.search(r"^\S*buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
     assert command is not None
@@ -251,8 +261,27 @@ def test_the_admin_port_is_the_usual_one_or_if_that_is_taken_a_free_one(
     assert asked == [usual, None]
     at = Addresses("a:1", "b:2", "d:4", "http://c:3")
     assert "http://d:4   /metrics, /livez, /readyz, /version\n" in banner(at, TENANTS)
-    note = "/version; a free port, since 50053 is taken\n"
+    note = "/version; a free port, since the usual one is taken\n"
     assert note in banner(at, TENANTS, usual_admin=False)
+
+
+def test_one_number_moves_all_ports_but_those_that_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr("devstack.dev._run", lambda flags, **_: asked.append(flags))
+    monkeypatch.setattr("devstack.dev._taken", lambda _: ())
+    options = ["--port-base", "7001", "--health-listen", "127.0.0.1:0"]
+    assert CliRunner().invoke(dev_command, options, obj=None).exit_code == 0
+    assert asked == [
+        {
+            "--listen": "127.0.0.1:7001",
+            "--health-listen": "127.0.0.1:0",
+            "--admin-listen": "127.0.0.1:7003",
+            "--emulator-listen": "127.0.0.1:7004",
+        }
+    ]
+    assert CliRunner().invoke(dev_command, ["--port-base", "65534"], obj=None).exit_code == 2
 
 
 def test_all_taken_ports_are_named_at_once() -> None:
@@ -291,7 +320,7 @@ def test_the_banner_says_where_buf_comes_from_when_it_is_missing(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     text = banner(Addresses("a:1", "b:2", "d:4", "http://c:3"), TENANTS)
-    assert "The same with buf, by reflection, which `make test` installs:\n\nbuf curl" in text
+    assert "The same with buf, by reflection, which `make tools` installs:\n\nbuf curl" in text
     assert "`cbr-gateway demo`" in text
 
 

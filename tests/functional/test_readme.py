@@ -30,6 +30,7 @@ DOCUMENTS = (
     "docs/errors.md",
     "docs/operations.md",
     "docs/real-cbr.md",
+    "docs/cbrctl.md",
     "clients/python/README.md",
 )
 NOT_RUN = {
@@ -39,6 +40,7 @@ NOT_RUN = {
     "docs/errors.md": 0,
     "docs/operations.md": 1,
     "docs/real-cbr.md": 2,
+    "docs/cbrctl.md": 0,
     "clients/python/README.md": 1,
 }
 """How many blocks of a document cannot run here.
@@ -187,7 +189,8 @@ def pasted(text: str, folder: Path) -> str:
 
 def end_of(command: list[str], folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    env = os.environ | {"PATH": path} | ({"PYTHONWARNINGS": "error"} if typed else {})
+    env = os.environ | {"PATH": path, "CBRCTL_CONFIG": str(folder / "cbrctl.toml")}
+    env |= {"PYTHONWARNINGS": "error"} if typed else {}
     return subprocess.run(
         command,
         cwd=folder,

@@ -1,0 +1,93 @@
+"""From what is typed to a request, without a gateway."""
+
+import pytest
+
+from cbrctl import fields, index
+from cbrctl.failures import Failed
+from cbrctl.request import built, parameter
+
+CREATE = index.verb("vaults", "create")
+
+
+def typed(verb, **values):
+    """As click hands them out."""
+    by_name = {each.name.replace("-", "_"): each for each in (*verb.arguments, *verb.flags)}
+    return {parameter(by_name[name]): value for name, value in values.items()}
+
+
+def test_flags_go_where_the_fields_are():
+    request = built(CREATE, typed(CREATE, name="a", size_gib=10, tags=({"key": "k"},)), None)
+    assert request == {"vault": {"name": "a", "billing": {"size_gib": 10}, "tags": [{"key": "k"}]}}
+
+
+def test_a_file_is_the_request_and_flags_go_over_it(tmp_path):
+    (tmp_path / "vault.yaml").write_text(
+        "vault:\n  name: of-file\n  description: 2026-11-28\n  billing: {size_gib: 5}\n"
+    )
+    request = built(CREATE, typed(CREATE, size_gib=10, tags=()), tmp_path / "vault.yaml")
+    assert request == {
+        "vault": {"name": "of-file", "description": "2026-11-28", "billing": {"size_gib": 10}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "must hold the fields of one request"),
+        ("vault: 1", "vault in the file must hold fields"),
+        ("a: !!python/object:os.system {}", "is not YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_sentence(tmp_path, text, said):
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(Failed, match=said):
+        built(CREATE, typed(CREATE, name="a"), tmp_path / "f")
+    with pytest.raises(Failed, match="cannot be read"):
+        built(CREATE, {}, tmp_path / "nothing")
+
+
+def test_all_arguments_that_are_missing_are_named_together():
+    verb = index.verb("backup-members", "get")
+    with pytest.raises(Failed, match="Missing: BACKUP, MEMBER"):
+        built(verb, {}, None)
+
+
+def test_objects_are_written_as_pairs_or_as_json():
+    assert fields.message("key=a,value=b=c") == {"key": "a", "value": "b=c"}
+    assert fields.message("id=1,extra_info.os=x") == {"id": "1", "extra_info": {"os": "x"}}
+    assert fields.message('{"key": "a,b"}') == {"key": "a,b"}
+
+
+@pytest.mark.parametrize(
+    ("parse", "good", "value"),
+    [
+        (fields.time, "2026-11-28", "2026-11-28T00:00:00Z"),
+        (fields.time, "2026-11-28T01:02:03+08:00", "2026-11-28T01:02:03+08:00"),
+        (fields.date, "2026-11-28", {"year": 2026, "month": 11, "day": 28}),
+        (fields.duration, "1.5", "1.5s"),
+        (fields.duration, "20s", "20s"),
+    ],
+)
+def test_times_are_written_as_people_write_them(parse, good, value):
+    assert parse(good) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "bad"),
+    [
+        (fields.time, "2026-11-28T01:02:03"),
+        (fields.time, "2026-13-28"),
+        (fields.time, "yesterday"),
+        (fields.date, "28.11.2026"),
+        (fields.date, "2026-02-30"),
+        (fields.duration, "1h"),
+        (fields.message, "a"),
+        (fields.message, "=b"),
+        (fields.message, "a=1,a.b=2"),
+        (fields.message, "{"),
+    ],
+)
+def test_what_is_none_says_what_is_wanted(parse, bad):
+    with pytest.raises(ValueError, match="is n"):
+        parse(bad)
