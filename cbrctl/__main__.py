@@ -1,6 +1,7 @@
 """The first and the last step of the process: a sentence in place of a trace, and the exit code."""
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -11,12 +12,13 @@ from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED
 
 def run() -> NoReturn:
     """Carries out the command line. CBRCTL_DEBUG=1 shows where an unexpected error comes from."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         # A name that the terminal's character set does not have is no reason to fail.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")
     try:
         code = _carried_out()
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Who reads has gone: there is nobody to tell, nor at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,6 +35,8 @@ def _carried_out() -> int:
         failure.show()
         return failure.exit_code
     except (KeyboardInterrupt, click.Abort):
+        # A second one would show where the first one ended.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("\nInterrupted.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     except BrokenPipeError:

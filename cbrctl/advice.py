@@ -20,6 +20,8 @@ def advice(kind: str, code: str, reason: str, context: Context) -> str:
         return _CREDENTIAL
     if reason == "PROJECT_DENIED":
         return "Name one of the tenant's projects with --project, or none for its default one."
+    if reason == "DEADLINE_TOO_SHORT":
+        return "Give the call more time with --deadline SECONDS."
     if kind in {"unreachable", "untrusted"}:
         from cbrctl.diagnosis import diagnosed
 
