@@ -15,9 +15,17 @@ from benchmarks.payloads import PROJECT_ID
 from benchmarks.runtime import run
 from emulator.server import running_emulator
 from emulator.settings import DEFAULT_ACCOUNTS, EmulatorSettings, Project
+from emulator.tasks import Owner
 from emulator.transitions import Pace
 
 _OF_TASKS = frozenset({"ListOpLogs", "ShowOpLog"})
+_OWNER = Owner(
+    project_id=PROJECT_ID,
+    provider_id="0daac4c5-6707-4851-97ba-169e36266b66",
+    enterprise_project_id="0",
+    vault_id="69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a",
+    vault_name="vault",
+)
 
 
 async def main() -> None:
@@ -33,10 +41,7 @@ async def main() -> None:
                 tasks.set_pace(Pace(duration_s=float(numbers[0])))
                 tasks.start(
                     "backup",
-                    project_id=PROJECT_ID,
-                    enterprise_project_id="0",
-                    provider_id="0daac4c5-6707-4851-97ba-169e36266b66",
-                    vault=("69d2ba2c-6a2c-4d8e-b1bb-f9ad3b7c1f1a", "vault"),
+                    _OWNER,
                     resource={
                         "id": "resource",
                         "type": "OS::Nova::Server",

@@ -72,6 +72,12 @@ def test_a_case_in_which_nothing_ended_is_no_figure():
         sample("grpc", Case("get", 1), [(0.0, 9.0)], Reading(1.0, 0, 0), Reading(2.0, 0, 0))
 
 
+def test_the_cloud_starts_a_task_when_it_is_told_to():
+    with processes.servant("cloud", core=processes.LOAD_CORE) as cloud:
+        assert cloud.greeting.startswith("127.0.0.1:")
+        assert cloud.obey("task 60").strip().isdigit()
+
+
 async def test_calls_that_end_while_the_clocks_are_read_do_not_end_the_measurement(monkeypatch):
     """Those of threads do: nothing holds them up meanwhile."""
     read = load.cpu_s_of
