@@ -104,7 +104,7 @@ class DryRun:
         return [*taken, *given]
 
     async def _running(self, change: Change) -> list[str]:
-        """Tasks at work on the vault that the request's path names."""
+        """Tasks at work on the vault that the request's path names, as far as CBR shows them."""
         ids = [
             each.value
             for field in change.binding.id_fields
@@ -115,7 +115,7 @@ class DryRun:
         for status in (task_pb2.TASK_STATUS_RUNNING, task_pb2.TASK_STATUS_WAITING):
             for vault_id in ids:
                 wanted = task_pb2.ListTasksRequest(vault_id=vault_id, status=status)
-                rows = await self.reader.rows(wanted, task_pb2.Task, change.scope.project)
+                rows, _ = await self.reader.understood(wanted, task_pb2.Task, change.scope.project)
                 found += [row.id for row in rows]
         return found
 

@@ -42,6 +42,13 @@ def of_ordered(
     return found
 
 
+def of_charging_mode(
+    request: vault_pb2.ChangeVaultChargingModeRequest, _current: types_pb2.Vault | None
+) -> types_pb2.PriceClass:
+    """Of vaults that are paid otherwise; each keeps its size."""
+    return types_pb2.PriceClass(charging_mode=request.charging_mode)
+
+
 def of_none(_request: object, current: types_pb2.Vault | None) -> types_pb2.PriceClass:
     """Of a vault that is deleted."""
     found = _now(current)

@@ -6,7 +6,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.operations.growth import grown, size_first
-from gateway.operations.prices import of_new, of_none, of_resized
+from gateway.operations.prices import of_charging_mode, of_new, of_none, of_resized
 from gateway.operations.reads import VAULT
 from gateway.operations.searches import ids
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta
@@ -188,6 +188,7 @@ CHANGE_VAULT_CHARGING_MODE: Final = Traits[
     vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.ChangeVaultChargingModeResponse
 ](
     rpc="VaultService/ChangeVaultChargingMode",
+    price=of_charging_mode,
     proof=Proof(
         read=VAULT,
         ids=lambda request: request.vault_ids,

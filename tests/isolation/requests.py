@@ -67,6 +67,9 @@ def request_with(
             holder = getattr(holder, step)
         if name in holder.DESCRIPTOR.fields_by_name:
             holder.ClearField(name)
+    if "force" in request.DESCRIPTOR.fields_by_name:
+        # What is one's own holds backups.
+        request.force = True
     if field is not None:
         put(request, field.names, value)
     return request

@@ -112,6 +112,20 @@ async def test_foreign_and_missing_are_one_to_a_caller(world, stocks, tenant, rp
         assert len({repr(answer) for answer in answers.values()}) == 1, (field.names, answers)
 
 
+@pytest.mark.parametrize("rpc", [rpc for rpc in WITH_IDS if not BINDINGS[rpc].reads])
+async def test_what_a_change_would_do_is_not_told_of_foreign_ids(world, stocks, rpc):
+    forget(world.app)
+    own = stocks["near"]
+    for field in BINDINGS[rpc].id_fields:
+        answers = {}
+        for whose, value in strangers(stocks, "near", field.refers).items():
+            request = request_with(rpc, own.ids, field, value)
+            request.validate_only = True
+            answers[whose] = seen(await own.call(rpc, request), value)
+        assert len({repr(answer) for answer in answers.values()}) == 1, (field.names, answers)
+        assert not any(answer[0] == "OK" for answer in answers.values()), (field.names, answers)
+
+
 @pytest.mark.parametrize("rpc", WITH_IDS)
 @pytest.mark.parametrize("tenant", ["near", "far"])
 async def test_what_is_ones_own_gets_through(world, stocks, tenant, rpc):
