@@ -276,7 +276,7 @@ def _servers(
     config: Config, way: _Way, quota: Quota, watched: _Watched, serving: Serving
 ) -> Servers:
     records = SubmissionRecords(quota.submissions.operations, way.catalog)
-    usages = Usages(quota.pricer, way.clock)
+    usages = Usages(quota.pricer, quota.admission.rates, quota.admission.leases, way.clock)
     reads = ProtectionReads(Fleet(way.reader), way.clock)
     own = (
         AccessHandlers(way.catalog, usages).by_rpc()

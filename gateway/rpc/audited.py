@@ -229,8 +229,7 @@ class Trail:
         call, audit = self.call, self.recorder.audit
         known = self.recorder.declared[call.binding.rpc]
         caller = self._caller()
-        refused = code is not None and self._refused()
-        level = audit.level(known.rpc, caller.tenant, known.level, floor=not known.reads or refused)
+        level = self._level(known, caller.tenant, refused=code is not None and self._refused())
         # What was asked for stands in the intent, if there is one.
         shows_request = level >= Level.REQUEST and (code is None or not self.intended)
         shows_response = level >= Level.REQUEST_RESPONSE
@@ -276,6 +275,12 @@ class Trail:
 
     def _metadata(self) -> Metadata:
         return tuple(self.context.invocation_metadata() or ())
+
+    def _level(self, known: Declared, tenant: str, *, refused: bool) -> Level:
+        """How much is recorded; whatever the rules say, where an administrator looks at others."""
+        audit = self.recorder.audit
+        level = audit.level(known.rpc, tenant, known.level, floor=not known.reads or refused)
+        return max(level, Level.REQUEST) if self.call.looks_at_others else level
 
     def _caller(self) -> Caller:
         call = self.call

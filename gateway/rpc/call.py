@@ -65,6 +65,8 @@ class Call:
     """How many were written, where the answer is a stream that was opened."""
     moved: Callable[[], None] = lambda: None
     """To be told when the stream was opened, and after each message."""
+    looks_at_others: bool = False
+    """An administrator reads of other tenants: that is recorded, with its request, in any case."""
     observers: tuple[ChangeObserver, ...] = ()
     """Who must hear of the change, if the call is one."""
     losses: list[Loss] = field(default_factory=list)

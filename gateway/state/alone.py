@@ -20,6 +20,12 @@ class OwnLimits:
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         return self._limits.take(buckets)
 
+    async def owed(self, buckets: Sequence[Bucket]) -> Mapping[str, float]:
+        return self._limits.owed(buckets)
+
+    async def held(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return self._limits.held(keys)
+
     async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         return self._limits.lease(holder, slots, ttl_s)
 

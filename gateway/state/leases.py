@@ -1,6 +1,6 @@
 """Leases: places under a limit of concurrency, and processes that are there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ class Leased:
 
 
 class Leases(Protocol):
-    """Places fall back on a local share rather than raise StoreDown; `beat` raises it."""
+    """Places fall back on a local share rather than raise StoreDown; `beat` and `held` raise it."""
 
     async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         """A place under every key or none. A holder that has a place keeps it, with the new ttl."""
@@ -36,6 +36,10 @@ class Leases(Protocol):
 
     async def free(self, holder: str, keys: Sequence[str]) -> None:
         """Gives the places back."""
+        ...
+
+    async def held(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """How many hold a place under each key now. Raises StoreDown."""
         ...
 
     async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:

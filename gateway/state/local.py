@@ -61,6 +61,17 @@ class LocalLimits:
             self._tidy(now)
         return gcra.take(self._debts, buckets, now)
 
+    def owed(self, buckets: Sequence[Bucket]) -> dict[str, float]:
+        now, debts = self._clock.monotonic(), self._debts
+        return {
+            bucket.key: debts[bucket.key].left(bucket, now) if bucket.key in debts else 0.0
+            for bucket in buckets
+        }
+
+    def held(self, keys: Sequence[str]) -> dict[str, int]:
+        now = self._clock.monotonic()
+        return {key: len(self._held(key, now)) for key in keys}
+
     def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         now = self._clock.monotonic()
         refused: list[Shortage] = []

@@ -1,6 +1,6 @@
 """Rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -43,8 +43,12 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimiter(Protocol):
-    """Falls back on a local share rather than raise StoreDown."""
+    """`take` falls back on a local share rather than raise StoreDown."""
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         """Takes from all buckets or none."""
+        ...
+
+    async def owed(self, buckets: Sequence[Bucket]) -> Mapping[str, float]:
+        """What each bucket owes now, by key; takes nothing. Raises StoreDown."""
         ...

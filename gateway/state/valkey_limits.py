@@ -1,7 +1,8 @@
 """Rates and leases in a Valkey, and this replica's share of them while it is down."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 from gateway.state import gcra
 from gateway.state.counters import Refused, Shortage
@@ -9,6 +10,10 @@ from gateway.state.degraded import LocalShare
 from gateway.state.leases import Leased, Slot
 from gateway.state.rates import Bucket, Taken
 from gateway.state.valkey_link import ValkeyLink
+
+T = TypeVar("T")
+_AT_ONCE: Final = 500
+"""Keys that one script looks at: it holds up all others."""
 
 
 class ValkeyLimits:
@@ -29,6 +34,22 @@ class ValkeyLimits:
             )
 
         return await self._share.take(shared, buckets)
+
+    async def owed(self, buckets: Sequence[Bucket]) -> Mapping[str, float]:
+        found: dict[str, float] = {}
+        for some in _parts(buckets):
+            # What costs nothing is never refused, and changes no debt.
+            asked = json.dumps([[b.key, b.rate_per_s, b.burst, 0, True] for b in some])
+            rows = await self._link.run("take", asked)
+            found |= {b.key: float(owed) for b, (_, owed) in zip(some, rows, strict=True)}
+        return found
+
+    async def held(self, keys: Sequence[str]) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for some in _parts(keys):
+            counts = await self._link.run("held", *some)
+            found |= dict(zip(some, map(int, counts), strict=True))
+        return found
 
     async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
         async def shared() -> Leased | Refused:
@@ -71,3 +92,8 @@ class ValkeyLimits:
 
     async def left(self, process: str) -> None:
         await self._link.ask(lambda: self._link.client.srem(self._link.at("members"), process))
+
+
+def _parts(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(all_of_them), _AT_ONCE):
+        yield all_of_them[first : first + _AT_ONCE]

@@ -51,8 +51,12 @@ class TenantDirectory:
         self, tenants: Iterable[Tenant], issuers: Iterable[Issuer] = (), clock: Clock | None = None
     ) -> None:
         known_clock = clock or SystemClock()
+        self.tenants = {tenant.id: tenant for tenant in tenants}
+        """By id."""
         self._principals = {
-            proof: principal for tenant in tenants for proof, principal in _principals(tenant)
+            proof: principal
+            for tenant in self.tenants.values()
+            for proof, principal in _principals(tenant)
         }
         self._tokens = TokenVerifier(issuers, known_clock)
         self._certificates = Certificates(known_clock)

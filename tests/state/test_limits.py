@@ -124,3 +124,27 @@ async def test_a_file_has_nobody_to_tell(tmp_path, valkey):
         await bench.store.channel.publish("news", b"one")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(bench.store.channel.heard({"news": "0"}), 0.05)
+
+
+async def test_who_holds_and_what_is_owed_is_told_without_taking(bench: Bench):
+    store = bench.store
+    slots = [Slot("streams", 3), Slot("other", 3)]
+    await store.leases.lease("a", slots, 60)
+    await store.leases.lease("b", slots[:1], 60)
+    await store.leases.lease("c", slots[:1], 0.1)
+    await bench.wait(0.15)
+    for _ in range(2):
+        assert await store.leases.held(["streams", "other", "never"]) == {
+            "streams": 2,
+            "other": 1,
+            "never": 0,
+        }
+    bucket, full = Bucket("calls", 0.001, 10, cost=3), Bucket("full", 0.001, 10)
+    await store.rates.take([bucket])
+    for _ in range(2):
+        owed = await store.rates.owed([bucket, full])
+        assert owed["calls"] == pytest.approx(3, abs=0.01)
+        assert owed["full"] == 0
+    assert (await store.rates.take([bucket])).remaining == 4
+    assert await store.leases.held([]) == {}
+    assert await store.rates.owed([]) == {}

@@ -47,7 +47,7 @@ class AccessHandlers:
             permissions=sorted(grant.permissions),
             projects=[_project(call, project) for project in tenant.projects],
             guards=_guards(tenant.guards),
-            usages=await self.usages.of(call.quota_scope, shared=administers(call)),
+            usages=await self.usages.of([call.quota_scope], shared=administers(call)),
         )
         if grant.role:
             response.role = access_pb2.CallerRole.Value(f"CALLER_ROLE_{grant.role.upper()}")

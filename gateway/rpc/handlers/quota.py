@@ -5,7 +5,7 @@ Limits that are shared between tenants are shown to administrators only: their u
 tenant about the others.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,12 @@ from gateway.changes.record import undecided
 from gateway.changes.unmarked import unmarked
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError, Resource, field_invalid
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Limit
+from gateway.limits.limits import PRIVATE_LEVELS, Applied, Limit, Scope
 from gateway.limits.pricing import Pricer
 from gateway.limits.settings import LimitEntry
 from gateway.rpc import validation
 from gateway.rpc.call import Call, Handler
+from gateway.rpc.handlers.audience import Audience, audience
 from gateway.rpc.handlers.handles import by_rpc, handles
 from gateway.rpc.handlers.stored import guarded
 from gateway.rpc.handlers.subjects import Subjects
@@ -99,13 +100,12 @@ class QuotaHandlers:
 
     @handles(quota_pb2.ListLimitsRequest)
     async def list_limits(self, call: Call, request: quota_pb2.ListLimitsRequest) -> Message:
-        scope, overrides = call.quota_scope, self.pricer.overrides
-        everything = administers(call)
+        overrides, whose = self.pricer.overrides, audience(call, request)
+        scopes = list(whose.scopes()) if request.tenant else [call.quota_scope]
         seen = [
             limit
             for limit in overrides.limits
-            if everything
-            or (limit.level in PRIVATE_LEVELS and limit.subject in {"", scope.subject(limit.level)})
+            if whose.tenant is None or _counts(limit, scopes, shared=administers(call))
         ]
         listed = [
             shown(limit, set_while_running=limit.name in overrides.set_while_running)
@@ -115,7 +115,8 @@ class QuotaHandlers:
 
     @handles(quota_pb2.ListUsagesRequest)
     async def list_usages(self, call: Call, request: quota_pb2.ListUsagesRequest) -> Message:
-        usages = await self.usages.of(call.quota_scope, shared=administers(call))
+        scopes = audience(call, request).scopes() if request.tenant else [call.quota_scope]
+        usages = await self.usages.of(scopes, shared=administers(call))
         return self._page(call, request, quota_pb2.ListUsagesResponse(usages=usages))
 
     @handles(quota_pb2.CheckQuotaRequest)
@@ -143,17 +144,27 @@ class QuotaHandlers:
     async def list_reservations(
         self, call: Call, request: quota_pb2.ListReservationsRequest
     ) -> Message:
-        page = plan_page(call.binding, request, self.tokens, call.scope)
+        page, whose = (
+            plan_page(call.binding, request, self.tokens, call.scope),
+            audience(call, request),
+        )
         return await page.kept(
             quota_pb2.ListReservationsResponse(),
-            lambda after: self._open(call, after, page.size + 1),
+            lambda after: self._open(whose, request, after, page.size + 1),
         )
 
-    async def _open(self, call: Call, after: str, most: int) -> AsyncIterator[tuple[str, Message]]:
-        tenant = None if administers(call) else call.quota_scope.tenant
+    async def _open(
+        self,
+        whose: Audience,
+        request: quota_pb2.ListReservationsRequest,
+        after: str,
+        most: int,
+    ) -> AsyncIterator[tuple[str, Message]]:
+        tenant = whose.tenant.id if whose.tenant is not None else None
         async for op in in_parts(self.operations.opened, after, most):
-            if tenant in {None, op.tenant}:
-                yield op.position, _reservation(op)
+            row = _reservation(op)
+            if tenant in {None, op.tenant} and (not request.states or row.state in request.states):
+                yield op.position, row
 
     @handles(quota_pb2.SetLimitRequest)
     async def set_limit(self, _call: Call, request: quota_pb2.SetLimitRequest) -> Intended:
@@ -218,6 +229,13 @@ def _reservation(op: OperationView) -> quota_pb2.Reservation:
         create_time=moment(op.created_at),
         undecided_reason=undecided(op),
     )
+
+
+def _counts(limit: Limit, scopes: Iterable[Scope], *, shared: bool) -> bool:
+    """Whether a limit counts for one of these callers, and they may see it."""
+    if not (shared or limit.level in PRIVATE_LEVELS):
+        return False
+    return any(limit.subject in {"", scope.subject(limit.level)} for scope in scopes)
 
 
 def _public(applied: Applied, call: Call) -> Limit:

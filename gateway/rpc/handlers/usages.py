@@ -1,17 +1,31 @@
 """How much of each limit is used, as callers are told it: ListUsages and GetCaller."""
 
-from collections.abc import Iterator
+import asyncio
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from cbrgateway.v1 import quota_pb2
 
 from gateway.clock import Clock, moment
-from gateway.limits.limits import PRIVATE_LEVELS, Applied, Kind, Limit, Scope, day_of
+from gateway.limits.limits import (
+    PRIVATE_LEVELS,
+    Applied,
+    Kind,
+    Limit,
+    MethodClass,
+    Scope,
+    day_of,
+)
 from gateway.limits.pricing import Pricer
 from gateway.limits.recount import Recounter
 from gateway.rpc.call import Call
-from gateway.state import Usage
+from gateway.state import Leases, RateLimiter, Usage
 from gateway.upstream.amounts import Metric
+
+_AT_ONCE: Final = 50
+"""Callers whose limits are worked out before others get their turn."""
 
 
 def administers(call: Call) -> bool:
@@ -23,30 +37,52 @@ class Usages:
     """One per process."""
 
     pricer: Pricer
+    rates: RateLimiter
+    leases: Leases
     clock: Clock
 
-    async def of(self, scope: Scope, *, shared: bool) -> list[quota_pb2.QuotaUsage]:
-        """What is used of the limits that a caller meets; with `shared`, also of those that it
-        shares with other tenants. Raises StoreDown.
+    async def of(self, scopes: Iterable[Scope], *, shared: bool) -> list[quota_pb2.QuotaUsage]:
+        """What is used of the limits that callers meet; with `shared`, also of those that they
+        share with other tenants. Raises StoreDown.
         """
-        keys = dict(self._counted(scope, shared=shared))
-        found = await self.pricer.counters.usage(list(keys))
+        keys: dict[str, Applied] = {}
+        for number, scope in enumerate(scopes):
+            for applied in self._met(scope):
+                if shared or applied.limit.level in PRIVATE_LEVELS:
+                    keys[self._key(applied)] = applied
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+        found = await self._used(keys)
         return [
             _with_state(usage_of(key, applied.limit, found[key]), self.pricer.recounter)
             for key, applied in sorted(keys.items())
         ]
 
-    def _counted(self, scope: Scope, *, shared: bool) -> Iterator[tuple[str, Applied]]:
-        day, _ = day_of(self.clock.time())
+    def _met(self, scope: Scope) -> Iterator[Applied]:
+        limits = self.pricer.overrides.limits
         for metric in Metric:
-            if metric is Metric.MEMBERS_PER_BACKUP:
-                continue
-            for applied in self.pricer.overrides.limits.applied(metric, scope):
-                kind = applied.limit.kind
-                if kind in {Kind.STOCK, Kind.VOLUME} and (
-                    shared or applied.limit.level in PRIVATE_LEVELS
-                ):
-                    yield applied.key(day if kind is Kind.VOLUME else ""), applied
+            if metric is Metric.REQUESTS:
+                for calls in MethodClass:
+                    yield from limits.rates(scope, calls)
+            elif metric is not Metric.MEMBERS_PER_BACKUP:
+                yield from limits.applied(metric, scope)
+
+    def _key(self, applied: Applied) -> str:
+        day, _ = day_of(self.clock.time())
+        return applied.key(day if applied.limit.kind is Kind.VOLUME else "")
+
+    async def _used(self, keys: Mapping[str, Applied]) -> Mapping[str, Usage]:
+        def of(*kinds: Kind) -> dict[str, Applied]:
+            return {key: each for key, each in keys.items() if each.limit.kind in kinds}
+
+        owed = await self.rates.owed([each.bucket(0) for each in of(Kind.RATE).values()])
+        held = await self.leases.held(list(of(Kind.CONCURRENCY)))
+        counted = await self.pricer.counters.usage(list(of(Kind.STOCK, Kind.VOLUME)))
+        return (
+            {key: Usage(committed=math.ceil(units)) for key, units in owed.items()}
+            | {key: Usage(committed=number) for key, number in held.items()}
+            | dict(counted)
+        )
 
 
 def shown(limit: Limit, *, set_while_running: bool = False) -> quota_pb2.Limit:

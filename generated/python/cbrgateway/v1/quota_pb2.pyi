@@ -323,7 +323,9 @@ class QuotaUsage(_message.Message):
     name: _builtins.str
     """The counter: metric, level, subject, and the backup or the day where there is one."""
     used: _builtins.int
-    """What is used for certain."""
+    """What is used for certain. Of REQUESTS: the cost units that are owed now, rounded up; `burst` less that can be spent at once. Of limits of concurrency: calls that are
+    open, of all gateways that share a store.
+    """
     reserved: _builtins.int
     """What changes under way hold beside that."""
     uncertain: _builtins.int
@@ -497,19 +499,23 @@ class ListLimitsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
     """`next_page_token` of the previous page, empty for the first."""
+    tenant: _builtins.str
+    """Only limits that count for this tenant. Empty: all that the caller may see. An administrator may name any tenant, or `-` for all; everybody else their own. Reads of other tenants are always in the audit log."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -557,19 +563,23 @@ class ListUsagesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
     """`next_page_token` of the previous page, empty for the first."""
+    tenant: _builtins.str
+    """Use by this tenant: by all of its projects and principals. Empty: what counts for the call's own project and principal. An administrator may name any tenant, or `-` for all; everybody else their own. Reads of other tenants are always in the audit log."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,19 +803,29 @@ class ListReservationsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
     """`next_page_token` of the previous page, empty for the first."""
+    tenant: _builtins.str
+    """Only changes of this tenant. Empty: all that the caller may see. An administrator may name any tenant, or `-` for all; everybody else their own. Reads of other tenants are always in the audit log."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___ReservationState.ValueType]:
+        """Only changes in one of these states; UNKNOWN for those that are in doubt. Empty: in any."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        states: _abc.Iterable[Global___ReservationState.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "states", b"states", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ if _version_not_supported:
 class QuotaServiceStub:
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 
@@ -78,19 +78,20 @@ class QuotaServiceStub:
 class QuotaServiceServicer:
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 
     def ListLimits(self, request, context):
-        """Lists the limits in force.
+        """Lists the limits in force. Errors: ADMINISTRATOR_ONLY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUsages(self, request, context):
-        """Lists how much of each limit that counts for the call's project and principal is used. Limits of rate and concurrency are not among them.
+        """Lists how much of each limit that counts for the call's project and principal, or for a tenant, is used now: what exists, what was used today, calls and streams
+        that are open, and the rates. Errors: ADMINISTRATOR_ONLY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,7 @@ class QuotaServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReservations(self, request, context):
-        """Lists changes that are under way or whose outcome is not known yet, with what they reserve.
+        """Lists changes that are under way or whose outcome is not known yet, with what they reserve. Errors: ADMINISTRATOR_ONLY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +183,7 @@ def add_QuotaServiceServicer_to_server(servicer, server):
 class QuotaService:
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 

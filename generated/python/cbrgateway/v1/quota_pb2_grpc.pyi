@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class QuotaServiceStub:
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 
@@ -38,13 +38,15 @@ class QuotaServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QuotaServiceAsyncStub: ...
     ListLimits: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListLimitsRequest, _quota_pb2.ListLimitsResponse]
-    """Lists the limits in force."""
+    """Lists the limits in force. Errors: ADMINISTRATOR_ONLY."""
     ListUsages: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListUsagesRequest, _quota_pb2.ListUsagesResponse]
-    """Lists how much of each limit that counts for the call's project and principal is used. Limits of rate and concurrency are not among them."""
+    """Lists how much of each limit that counts for the call's project and principal, or for a tenant, is used now: what exists, what was used today, calls and streams
+    that are open, and the rates. Errors: ADMINISTRATOR_ONLY.
+    """
     CheckQuota: _grpc.UnaryUnaryMultiCallable[_quota_pb2.CheckQuotaRequest, _quota_pb2.CheckQuotaResponse]
     """Tells whether a change would be allowed now, and by how much each of its limits is used. Reserves nothing, so that the change itself may still be refused."""
     ListReservations: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]
-    """Lists changes that are under way or whose outcome is not known yet, with what they reserve."""
+    """Lists changes that are under way or whose outcome is not known yet, with what they reserve. Errors: ADMINISTRATOR_ONLY."""
     SetLimit: _grpc.UnaryUnaryMultiCallable[_quota_pb2.SetLimitRequest, _quota_pb2.SetLimitResponse]
     """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
     FIELD_INVALID for a subject that no tenant of the gateway is or has.
@@ -60,19 +62,21 @@ class QuotaServiceStub:
 class QuotaServiceAsyncStub(QuotaServiceStub):
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListLimits: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListLimitsRequest, _quota_pb2.ListLimitsResponse]  # type: ignore[assignment]
-    """Lists the limits in force."""
+    """Lists the limits in force. Errors: ADMINISTRATOR_ONLY."""
     ListUsages: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListUsagesRequest, _quota_pb2.ListUsagesResponse]  # type: ignore[assignment]
-    """Lists how much of each limit that counts for the call's project and principal is used. Limits of rate and concurrency are not among them."""
+    """Lists how much of each limit that counts for the call's project and principal, or for a tenant, is used now: what exists, what was used today, calls and streams
+    that are open, and the rates. Errors: ADMINISTRATOR_ONLY.
+    """
     CheckQuota: _aio.UnaryUnaryMultiCallable[_quota_pb2.CheckQuotaRequest, _quota_pb2.CheckQuotaResponse]  # type: ignore[assignment]
     """Tells whether a change would be allowed now, and by how much each of its limits is used. Reserves nothing, so that the change itself may still be refused."""
     ListReservations: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]  # type: ignore[assignment]
-    """Lists changes that are under way or whose outcome is not known yet, with what they reserve."""
+    """Lists changes that are under way or whose outcome is not known yet, with what they reserve. Errors: ADMINISTRATOR_ONLY."""
     SetLimit: _aio.UnaryUnaryMultiCallable[_quota_pb2.SetLimitRequest, _quota_pb2.SetLimitResponse]  # type: ignore[assignment]
     """Sets a limit, in the place of the one with the same metric, level, subject, method class and shadow. Lasts as long as the gateway's store. For administrators. Errors:
     FIELD_INVALID for a subject that no tenant of the gateway is or has.
@@ -87,7 +91,7 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
 class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
     """Limits of this gateway and their use. CBR knows nothing of them; no RPC here calls CBR, but CheckQuota, which may read an object or count what exists.
 
-    Callers see the limits of their own tenant, projects and principals. Administrators see all of them, and the reservations of all tenants.
+    Callers see the limits of their own tenant, projects and principals. Administrators see those of all tenants, their use, and their reservations.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, FIELD_INVALID) and with QUOTA_STORE_DOWN; comments name the others.
     """
 
@@ -97,7 +101,7 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_pb2.ListLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.ListLimitsResponse, _abc.Awaitable[_quota_pb2.ListLimitsResponse]]:
-        """Lists the limits in force."""
+        """Lists the limits in force. Errors: ADMINISTRATOR_ONLY."""
 
     @_abc_1.abstractmethod
     def ListUsages(
@@ -105,7 +109,9 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_pb2.ListUsagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.ListUsagesResponse, _abc.Awaitable[_quota_pb2.ListUsagesResponse]]:
-        """Lists how much of each limit that counts for the call's project and principal is used. Limits of rate and concurrency are not among them."""
+        """Lists how much of each limit that counts for the call's project and principal, or for a tenant, is used now: what exists, what was used today, calls and streams
+        that are open, and the rates. Errors: ADMINISTRATOR_ONLY.
+        """
 
     @_abc_1.abstractmethod
     def CheckQuota(
@@ -121,7 +127,7 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_pb2.ListReservationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.ListReservationsResponse, _abc.Awaitable[_quota_pb2.ListReservationsResponse]]:
-        """Lists changes that are under way or whose outcome is not known yet, with what they reserve."""
+        """Lists changes that are under way or whose outcome is not known yet, with what they reserve. Errors: ADMINISTRATOR_ONLY."""
 
     @_abc_1.abstractmethod
     def SetLimit(
