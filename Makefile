@@ -53,6 +53,10 @@ soak-watch: $(STAMPS)/dev ## Run the tests of streams with full numbers; takes a
 soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers
 	@AUDIT_SOAK=10 $(BIN)/python -m pytest --timeout 900 tests/audit
 
+.PHONY: soak-protection
+soak-protection: $(STAMPS)/dev ## Run the tests of reports over 3000 servers
+	@PROTECTION_SOAK=1 $(BIN)/python -m pytest --timeout 900 tests/protection
+
 .PHONY: soak-restart
 soak-restart: $(STAMPS)/dev ## Make 10,000 calls with each policy of balancing while gateways are replaced
 	@RESTART_SOAK=1 $(BIN)/python -m pytest tests/functional/test_rolling_restart.py

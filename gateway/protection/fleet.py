@@ -1,7 +1,7 @@
 """Reads the lists of many projects: a few at once from each endpoint, whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A project, as callers name it, and what the gateway calls it. `tenants`: of it."""
+    """A project, as callers name it. `key`: what the gateway calls the tenant's part of it."""
 
     key: str
     project: str
@@ -50,7 +50,7 @@ class Fleet:
 
     async def views(
         self, places: Sequence[Place], wanted: Sequence[WantedList], within_s: float
-    ) -> AsyncIterator[View]:
+    ) -> AsyncGenerator[View, None]:
         """Each project once, as soon as it is read. What does not answer in time is a problem."""
         end = asyncio.get_running_loop().time() + within_s
         reading = {asyncio.create_task(self._view(place, wanted, end)): place for place in places}

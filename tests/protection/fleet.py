@@ -62,6 +62,13 @@ def account(region):
     )
 
 
+class LongCaller(Caller):
+    """Has time for many rows."""
+
+    async def __call__(self, rpc, fields=None, timeout_s=120):
+        return await super().__call__(rpc, fields, timeout_s)
+
+
 @dataclass(frozen=True, repr=False)
 class Fleet:
     """`fates`: server -> what is wrong with it; `now`: when it was made."""
@@ -73,7 +80,7 @@ class Fleet:
     now: float
 
     def caller(self, tenant="payments"):
-        return Caller(self.channel, World.metadata(tenant))
+        return LongCaller(self.channel, World.metadata(tenant))
 
     def worlds(self):
         return [emulator.state.world for emulator in self.emulators.values()]
@@ -124,8 +131,10 @@ async def running_fleet(**sections) -> AsyncIterator[Fleet]:
 
 def seed(world, project, now):
     """Servers, vaults, policies, and a week of backups; the fate of each server."""
+    # CBR takes at most 256 resources into a vault.
+    good = [f"good-{number}" for number in range(SERVERS // 100 + 1)]
     vaults = {
-        name: _vault(world, project, name, now) for name in ("good", "unscheduled", "disabled")
+        name: _vault(world, project, name, now) for name in (*good, "unscheduled", "disabled")
     }
     for name, enabled in (("good", True), ("disabled", False)):
         policy = Policy(
@@ -140,7 +149,8 @@ def seed(world, project, now):
             now - 30 * DAY_S,
         )
         world.policies[policy.id] = policy
-        vaults[name].policies[policy.id] = None
+        for vault in good if enabled else ["disabled"]:
+            vaults[vault].policies[policy.id] = None
     fates = {}
     for number in range(SERVERS):
         fate = FATES[number % len(FATES)]
@@ -172,7 +182,8 @@ def _vault(world, project, name, now):
 
 
 def _protect(world, vaults, server, fate, now):
-    name = {"no policy": "unscheduled", "disabled": "disabled"}.get(fate, "good")
+    place = f"good-{int(server.name[2:]) // 100}"
+    name = {"no policy": "unscheduled", "disabled": "disabled"}.get(fate, place)
     vault = vaults[name]
     bound = BoundResource(server.id, server.type, server.name, server.size)
     if fate == "disk excluded":

@@ -14,6 +14,7 @@ from tests.audit.scenes import audited_gateway, records
 from tests.audit.test_task_records import FAST, scheduled
 from tests.functional.calls import CATALOG, caller, message_for, until
 from tests.protection.fleet import ALL, DAY_S, last_run, running_fleet
+from tests.protection.test_reports import SIZE
 from tests.watch.streams import STILL, end_task
 
 REPORT, STREAM = "ProtectionService/GenerateReport", "ProtectionService/StreamReport"
@@ -79,7 +80,7 @@ def truth(fleet, request):
 
 
 async def test_each_resource_in_a_vault_has_a_row_with_what_its_tasks_say(fleet, period):
-    found = await pages(fleet.caller(), **period, page_size=9)
+    found = await pages(fleet.caller(), **period, page_size=SIZE)
     rows = [row for page in found for row in page.rows]
     counted = truth(fleet, period)
     assert [row.resource_id for row in rows] == [row.resource_id for row in sorted_rows(rows)]
@@ -125,7 +126,7 @@ async def test_csv_and_json_hold_the_rows_on_all_pages_together(fleet, period):
     rows = [row for page in await pages(call, **period, page_size=200) for row in page.rows]
     told = [json_format.MessageToDict(row, preserving_proto_field_name=True) for row in rows]
     for form in ("CSV", "JSON"):
-        found = await pages(call, **period, page_size=50, format=f"REPORT_FORMAT_{form}")
+        found = await pages(call, **period, page_size=SIZE * 5, format=f"REPORT_FORMAT_{form}")
         assert not any(page.rows for page in found)
         document = "".join(page.document for page in found)
         if form == "JSON":

@@ -1,6 +1,7 @@
 """ProtectionService: reports over all projects of a tenant, as far as the caller may read them."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -68,16 +69,16 @@ class ProtectionHandlers:
         stream: Stream,
     ) -> None:
         places = self.reads.places(call, request.selection.projects)
-        async for view in self.reads.views(call, places, self._lists_of(request)):
-            standing = Standing(view, _selection(request.selection))
-            told = self._unprotected(standing, request)
-            for some in parts(told):
-                message = protection_pb2.StreamUnprotectedResourcesResponse(resources=some)
-                await stream.write(message.SerializeToString())
-            end = protection_pb2.StreamUnprotectedResourcesResponse(
-                coverage=coverage(view, standing.count)
-            )
-            await stream.write(end.SerializeToString())
+        async with aclosing(self.reads.views(call, places, self._lists_of(request))) as views:
+            async for view in views:
+                standing = Standing(view, _selection(request.selection))
+                for some in parts(self._unprotected(standing, request)):
+                    message = protection_pb2.StreamUnprotectedResourcesResponse(resources=some)
+                    await stream.write(message.SerializeToString())
+                end = protection_pb2.StreamUnprotectedResourcesResponse(
+                    coverage=coverage(view, standing.count)
+                )
+                await stream.write(end.SerializeToString())
 
     @handles(protection_pb2.GetProtectionSummaryRequest)
     async def get_summary(

@@ -1,6 +1,6 @@
 """What all reports share: which projects a call may be about, and the reading of their lists."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, TypeVar
@@ -44,7 +44,7 @@ class ProtectionReads:
 
     def views(
         self, call: Call, places: Sequence[Place], wanted: Sequence[WantedList]
-    ) -> AsyncIterator[View]:
+    ) -> AsyncGenerator[View, None]:
         """Each project as soon as it is read.
 
         Raises PERMISSION_MISSING where the caller may not read one of the lists by itself.

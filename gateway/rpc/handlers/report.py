@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,17 +83,18 @@ class ReportHandlers:
         places, period = self.reads.places(call, request.projects), self._period(request)
         records, evidence = await self._evidence(call, places, period)
         heads, told = True, []
-        async for view in self.reads.views(call, places, _wanted(period)):
-            report = ProjectReport(view, period, records)
-            told.append(totals(report.rows))
-            for some in parts(report.rows):
-                message = protection_pb2.StreamReportResponse()
-                message.document = _document(request, some, heads=heads)
-                message.rows.extend([] if message.document else some)
-                heads = False
-                await stream.write(message.SerializeToString())
-            end = protection_pb2.StreamReportResponse(coverage=report.coverage())
-            await stream.write(end.SerializeToString())
+        async with aclosing(self.reads.views(call, places, _wanted(period))) as views:
+            async for view in views:
+                report = ProjectReport(view, period, records)
+                told.append(totals(report.rows))
+                for some in parts(report.rows):
+                    message = protection_pb2.StreamReportResponse()
+                    message.document = _document(request, some, heads=heads)
+                    message.rows.extend([] if message.document else some)
+                    heads = False
+                    await stream.write(message.SerializeToString())
+                end = protection_pb2.StreamReportResponse(coverage=report.coverage())
+                await stream.write(end.SerializeToString())
         last = protection_pb2.StreamReportResponse(totals=_sum(told), audit=evidence)
         await stream.write(last.SerializeToString())
 
