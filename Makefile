@@ -61,6 +61,10 @@ soak-protection: $(STAMPS)/dev ## Run the tests of reports over 3000 servers
 soak-restart: $(STAMPS)/dev ## Make 10,000 calls with each policy of balancing while gateways are replaced
 	@RESTART_SOAK=1 $(BIN)/python -m pytest tests/functional/test_rolling_restart.py
 
+.PHONY: soak-load
+soak-load: $(STAMPS)/dev ## Call more than the gateway can answer, and beside sick projects; prints what became of the calls
+	@$(BIN)/python -m benchmarks.overload
+
 .PHONY: check
 check: generated lint types protos docker ## All checks but the tests
 

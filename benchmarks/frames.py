@@ -46,7 +46,9 @@ class Frames(asyncio.Protocol):
     `deadline`: as gRPC writes it, such as `1S`; empty for none.
     """
 
-    def __init__(self, address: str, rpc: str, message: bytes, deadline: str = "") -> None:
+    def __init__(
+        self, address: str, rpc: str, message: bytes, deadline: str = "", key: str = API_KEY
+    ) -> None:
         headers = {
             ":method": "POST",
             ":scheme": "http",
@@ -54,7 +56,7 @@ class Frames(asyncio.Protocol):
             ":authority": address,
             "content-type": "application/grpc",
             "te": "trailers",
-            "authorization": f"Bearer {API_KEY}",
+            "authorization": f"Bearer {key}",
         }
         if deadline:
             headers["grpc-timeout"] = deadline
@@ -67,7 +69,8 @@ class Frames(asyncio.Protocol):
         # uvloop's transports are no subclasses.
         self.transport = cast("asyncio.Transport", transport)
         window = struct.pack(">I", _LARGEST_WINDOW - _FIRST_WINDOW)
-        settings = struct.pack(">HI", 4, _LARGEST_WINDOW)
+        # Without a table every header of an answer is there to be read.
+        settings = struct.pack(">HIHI", 1, 0, 4, _LARGEST_WINDOW)
         self.transport.write(
             _PREFACE + frame(_SETTINGS, 0, 0, settings) + frame(_WINDOW, 0, 0, window)
         )
@@ -95,7 +98,7 @@ class Frames(asyncio.Protocol):
             if kind == DATA and payload:
                 self.answered(stream, payload, now)
             elif kind == RESET or (kind == HEADERS and flags & END_STREAM):
-                self.ended(stream, now)
+                self.ended_with(stream, kind, payload, now)
             elif kind in {_SETTINGS, _PING} and not flags & _ACK:
                 self.transport.write(frame(kind, _ACK, 0, payload if kind == _PING else b""))
         self._rest = data[start:]
@@ -103,6 +106,11 @@ class Frames(asyncio.Protocol):
     @abstractmethod
     def answered(self, stream: int, payload: bytes, now: float) -> None:
         """A message came, at that moment in seconds since 1970."""
+
+    def ended_with(self, stream: int, kind: int, payload: bytes, now: float) -> None:
+        """As `ended`, by such a frame: a RESET, or the HEADERS of a status."""
+        del kind, payload
+        self.ended(stream, now)
 
     @abstractmethod
     def ended(self, stream: int, now: float) -> None:

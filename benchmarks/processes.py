@@ -31,11 +31,14 @@ _STOP_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that serves at `address`. `begun`: when it was started, by the monotonic clock."""
+    """A process that serves at `address`. `begun`: when it was started, by the monotonic clock.
+    `health`: of a gateway, where it answers for its health.
+    """
 
     address: str
     pid: int
     begun: float
+    health: str = ""
 
 
 def can_pin() -> bool:
@@ -121,7 +124,8 @@ def gateway(
         log.open("wb") as stream,
         running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun),
     ):
-        yield Server(_address_in(log, process), process.pid, begun)
+        address, health = _addresses_in(log, process)
+        yield Server(address, process.pid, begun, health)
 
 
 @contextmanager
@@ -217,13 +221,14 @@ def running(
             process.stdout.close()
 
 
-def _address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
-    """The address that the gateway says it serves at."""
+def _addresses_in(log: Path, process: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """The addresses that the gateway says it serves at, its health too."""
     ends_at = time.monotonic() + _START_S
     while time.monotonic() < ends_at and process.poll() is None:
         for line in log.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n") and b'"serving"' in line:
-                return str(msgspec.json.decode(line)["address"])
+                told = msgspec.json.decode(line)
+                return told["address"], told["health"]
         time.sleep(0.005)
     raise RuntimeError(f"the gateway does not serve: {log.read_text(errors='replace')[-2000:]}")
 

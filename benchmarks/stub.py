@@ -2,7 +2,8 @@
 gateway.
 
 Run in a process of its own: `python -m benchmarks.stub`; the first line of its output is its
-address.
+address. Arguments such as `PROJECT=hang` make a project sick: it never answers (`hang`), answers a
+byte now and then (`drip`), or always the same error (`503`, `429`).
 
     GET /v3/...         as CBR answers; POST as it answers CreateVault and CreateCheckpoint; no task
                         is ever listed
@@ -13,6 +14,8 @@ address.
 import asyncio
 import itertools
 import re
+import sys
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import cast
 
@@ -27,14 +30,16 @@ _END = b"\r\n\r\n"
 _NO_CHUNKS = b"0\r\n\r\n"
 """The body that Envoy sends with a GET."""
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+_DRIP_S = 0.5
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Upstream(asyncio.Protocol):
     """Requests, also several in one read, answered in order; their bodies are not looked at."""
 
-    def __init__(self, answers: dict[bytes, bytes]) -> None:
+    def __init__(self, answers: dict[bytes, bytes], sick: Mapping[bytes, str]) -> None:
         self._answers = answers
+        self._sick = sick
         self._rest = b""
         self._numbers = itertools.count()
 
@@ -54,7 +59,26 @@ class Upstream(asyncio.Protocol):
             self._rest = self._rest[whole:]
             method, target, _ = head[: head.index(b"\r\n")].split(b" ")
             path = target.partition(b"?")[0]
-            self._transport.write(self._answer_to(method, path))
+            kind = self._sick.get(path.split(b"/")[2]) if self._sick else None
+            if kind is None:
+                self._transport.write(self._answer_to(method, path))
+            else:
+                self._fail(kind)
+
+    def _fail(self, kind: str) -> None:
+        match kind:
+            case "hang":
+                return
+            case "drip":
+                self._transport.write(_answer(b" " * 1000).removesuffix(b" " * 1000))
+                self._drip()
+            case _:
+                self._transport.write(_answer(b"{}", f"{kind} Sick"))
+
+    def _drip(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b" ")
+            asyncio.get_running_loop().call_later(_DRIP_S, self._drip)
 
     def _answer_to(self, method: bytes, path: bytes) -> bytes:
         base = path[: path.index(b"/", 1)]
@@ -80,9 +104,9 @@ def messages() -> tuple[Message, Message]:
     ].response(payloads.vaults())
 
 
-def _answer(body: bytes) -> bytes:
+def _answer(body: bytes, status: str = "200 OK") -> bytes:
     head = (
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id:"
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nX-Request-Id:"
         f" 5f0c3a6be1d24c55\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -104,8 +128,12 @@ async def main() -> None:
         b"/canonical/one": _answer(_canonical(one)),
         b"/canonical/many": _answer(_canonical(many)),
     }
+    sick = {
+        project.encode(): kind
+        for project, _, kind in (each.partition("=") for each in sys.argv[1:])
+    }
     server = await asyncio.get_running_loop().create_server(
-        lambda: Upstream(answers), "127.0.0.1", 0
+        lambda: Upstream(answers, sick), "127.0.0.1", 0
     )
     print(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()

@@ -12,13 +12,14 @@ import heapq
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.rpc.adaptive_limit import LOOK_S, AdaptiveLimit
+from gateway.rpc.adaptive_limit import LOOK_S, AdaptiveLimit, LoopShare
 from gateway.rpc.call import Call
 from gateway.rpc.fair_queue import FairQueue, Waiting
 from gateway.rpc.settings import OverloadSettings
@@ -34,8 +35,12 @@ _RETRY_S: Final = (0.5, 1.5)
 class Concurrency:
     """One per process. A call takes a place, or waits for one, and leaves it at its end."""
 
-    def __init__(self, settings: OverloadSettings, clock: Clock) -> None:
+    def __init__(
+        self, settings: OverloadSettings, clock: Clock, busy: Callable[[], float] | None = None
+    ) -> None:
+        """`busy`: the share of the time since it was last asked in which the event loop worked."""
         self._settings, self._clock = settings, clock
+        self._busy = busy or LoopShare()
         self._limit = AdaptiveLimit(settings.min_calls, settings.max_calls)
         self._held: Counter[str] = Counter()
         self._queue = FairQueue()
@@ -85,7 +90,7 @@ class Concurrency:
             await waiting.turn
         except asyncio.CancelledError:
             if waiting.turn.cancelled():
-                self._queue.remove(waiting)
+                self._queue.discard(waiting)
             elif waiting.turn.exception() is None:
                 call.place = waiting.tenant
             raise
@@ -133,12 +138,17 @@ class Concurrency:
     def _serve(self) -> None:
         fresh_since = self._clock.monotonic() - self._settings.max_wait_s / 2
         while (waiting := self._queue.next(self._may, fresh_since)) is not None:
+            if waiting.turn.done():
+                # Its caller has just left, and it has not heard of that yet.
+                continue
             self.running += 1
             self._held[waiting.tenant] += 1
             waiting.turn.set_result(None)
 
     def _refuse(self, waiting: Waiting) -> None:
-        self._queue.remove(waiting)
+        self._queue.discard(waiting)
+        if waiting.turn.done():
+            return
         self.refused[waiting.tenant] += 1
         text = "The gateway has more calls than it can carry out. Repeat later, or call less often."
         error = GatewayError(
@@ -157,6 +167,7 @@ class Concurrency:
         """How late the event loop is, and who has waited too long, until all is well again."""
         settings, clock = self._settings, self._clock
         next_look = clock.monotonic() + LOOK_S
+        self._busy()
         while (
             self._queue.length
             or self.running > settings.min_calls
@@ -166,7 +177,7 @@ class Concurrency:
             await clock.sleep(max(0.0, due - clock.monotonic()))
             now = clock.monotonic()
             if now >= next_look:
-                self._limit.look(now - next_look, self.running)
+                self._limit.look(now - next_look, self._busy(), self.running)
                 next_look = now + LOOK_S
             self._end(now)
             self._serve()
@@ -175,6 +186,4 @@ class Concurrency:
     def _end(self, now: float) -> None:
         """Refuses those whose time is up."""
         while self._ends and (self._ends[0][0] <= now or self._ends[0][2].turn.done()):
-            waiting = heapq.heappop(self._ends)[2]
-            if not waiting.turn.done():
-                self._refuse(waiting)
+            self._refuse(heapq.heappop(self._ends)[2])

@@ -61,9 +61,11 @@ class FairQueue:
         line.calls.append(call)
         self.length += 1
 
-    def remove(self, call: Waiting) -> None:
-        """A call that waits here."""
-        line = self._lines[call.tenant]
+    def discard(self, call: Waiting) -> None:
+        """A call that may wait here."""
+        line = self._lines.get(call.tenant)
+        if line is None or call not in line.calls:
+            return
         line.calls.remove(call)
         self.length -= 1
         if not line.calls:
@@ -91,6 +93,6 @@ class FairQueue:
                 self._lines.move_to_end(tenant)
             else:
                 line.units -= call.cost
-                self.remove(call)
+                self.discard(call)
                 return call
         return None

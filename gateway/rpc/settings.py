@@ -169,7 +169,7 @@ class OverloadSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_calls: int = Field(
-        default=32,
+        default=8,
         ge=1,
         description="Calls that are carried out at once however busy the event loop is.",
     )
@@ -190,7 +190,7 @@ class OverloadSettings(BaseModel):
         ),
     )
     max_wait_s: float = Field(
-        default=0.15,
+        default=0.2,
         gt=0,
         description=(
             "Time that a call waits before it is refused as OVERLOADED; in the first second of a"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.reasons import reason_name
-from gateway.rpc.adaptive_limit import LATE_S, LOOK_S, AdaptiveLimit
+from gateway.rpc.adaptive_limit import LATE_S, LOOK_S, AdaptiveLimit, LoopShare
 from gateway.rpc.concurrency import BURST_S, Concurrency
 from gateway.rpc.fair_queue import TURN_UNITS
 from gateway.rpc.settings import OverloadSettings
@@ -26,7 +26,8 @@ class Room:
         settings = OverloadSettings(
             min_calls=calls, max_calls=most or calls, max_waiting=waiting, max_wait_s=WAIT_S
         )
-        self.concurrency = Concurrency(settings, self.clock)
+        self.busy = 0.0
+        self.concurrency = Concurrency(settings, self.clock, lambda: self.busy)
         self.begun, self.refused, self.errors = [], [], []
 
     def call(self, tenant, name="", time_left_s=None, weight=1):
@@ -213,15 +214,43 @@ async def test_a_caller_that_leaves_in_the_very_moment_of_its_turn_gives_its_pla
     assert room.concurrency.running == 1
 
 
-@pytest.mark.parametrize("late_s", [2 * LATE_S, 1.0])
-async def test_a_late_loop_lowers_the_limit_to_its_floor_and_no_further(late_s):
+async def test_a_caller_that_has_left_and_does_not_know_yet_is_passed_over():
+    room = Room(1)
+    (first,) = room.calls("one", 1)
+    await room.settle()
+    gone, stays = room.calls("one", 2)
+    await room.settle()
+    gone.task.cancel()
+    room.concurrency.leave(first)
+    await room.settle()
+    assert room.begun == [first, stays]
+    assert (room.concurrency.running, room.concurrency.waiting) == (1, 0)
+
+
+async def test_where_too_many_wait_a_caller_that_has_left_gives_way_first():
+    room = Room(1, waiting=2)
+    room.calls("one", 1)
+    await room.settle()
+    gone, _ = room.calls("one", 2)
+    await room.settle()
+    gone.task.cancel()
+    room.calls("one", 1)
+    await room.settle()
+    assert not room.refused
+    assert room.concurrency.waiting == 2
+
+
+@pytest.mark.parametrize(("late_s", "busy"), [(2 * LATE_S, 0), (1.0, 0), (0, 1.0)])
+async def test_a_loop_without_time_lowers_the_limit_to_its_floor_and_no_further(late_s, busy):
     room = Room(4, most=100)
     calls = room.calls("one", 60)
     await room.settle()
+    room.busy = busy
     for _ in range(100):
         room.clock.advance(LOOK_S + late_s)
         await room.settle()
     assert room.concurrency.limit == 4
+    room.busy = 0
     await room.leave(*calls)
     for _ in range(60):
         room.clock.advance(LOOK_S)
@@ -232,18 +261,30 @@ async def test_a_late_loop_lowers_the_limit_to_its_floor_and_no_further(late_s):
 
 def test_one_pause_of_the_loop_is_no_overload():
     limit = AdaptiveLimit(8, 512)
-    limit.look(0.03, 400)
+    limit.look(0.05, 1.0, 400)
     assert limit.value == 512
-    for _ in range(8):
-        limit.look(0.03, 400)
+    for _ in range(12):
+        limit.look(0.05, 1.0, 400)
     assert limit.value < 200
 
 
-def test_the_limit_settles_where_the_loop_is_in_time():
-    """A loop that is late by 0.5 ms for each call that is carried out."""
-    limit = AdaptiveLimit(4, 1000)
-    found = []
+def test_slow_answers_of_others_lower_nothing():
+    limit = AdaptiveLimit(8, 512)
+    for _ in range(100):
+        limit.look(0.001, 0.4, 400)
+    assert limit.value == 512
+
+
+def test_the_limit_settles_where_the_loop_has_some_time_left():
+    """A loop that is busy for a fiftieth of its time with each call that is carried out."""
+    limit, found = AdaptiveLimit(4, 1000), []
     for _ in range(400):
-        limit.look(0.0005 * limit.value, limit.value)
+        limit.look(0, min(1.0, limit.value / 50), limit.value)
         found.append(limit.value)
-    assert 10 < min(found[200:]) <= max(found[200:]) < 60
+    assert 20 < min(found[200:]) <= max(found[200:]) < 70
+
+
+def test_the_share_of_the_loop_is_that_of_its_thread():
+    share = LoopShare()
+    sum(range(1_000_000))
+    assert 0 < share() <= 1

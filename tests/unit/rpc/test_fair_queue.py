@@ -87,7 +87,7 @@ def test_the_first_to_go_is_the_oldest_of_who_has_most_for_its_weight():
     queue = queue_of(("light", 6), ("heavy", 10), heavy=2)
     gone = queue.crowded()
     assert (gone.tenant, gone.since) == ("light", 0)
-    queue.remove(gone)
+    queue.discard(gone)
     assert queue.crowded().since == 1
-    queue.remove(queue.crowded())
+    queue.discard(queue.crowded())
     assert (queue.crowded().tenant, queue.crowded().since) == ("heavy", 0)
