@@ -21,7 +21,7 @@ from gateway.upstream.credentials import AccessKey, IamUser
 from gateway.upstream.http import Transport
 from gateway.upstream.iam import TokenAuth
 from gateway.upstream.meter import UpstreamMeter
-from gateway.upstream.shares import Shares
+from gateway.upstream.shares import Holder, Shares
 
 _VERSION_DIGITS = 12
 _SERVICE = "cbr"
@@ -132,7 +132,7 @@ class Snapshots:
         """`where`: what keys are derived for, or IAM's endpoint."""
         if isinstance(credential, AccessKey):
             return AccessKeyAuth(credential, self._clock, where)
-        transport = self._shares.of(where, f"{credential.domain}/{credential.user}")
+        transport = self._shares.of(where, Holder(f"{credential.domain}/{credential.user}"))
         return TokenAuth(
             credential,
             where,

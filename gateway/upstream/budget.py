@@ -1,9 +1,8 @@
 """Retries may not multiply the load of an endpoint in trouble, and what is sick alone may not use
 up the retries of the others.
 
-So budgets are nested: a retry is paid for by the object, by the tenant and by the endpoint, and
-happens only if all three can. What an object can spend is a part of its tenant's, and what a tenant
-can spend is a part of the endpoint's.
+So budgets are nested: a retry is paid for by the object, by the project, by the tenant and by the
+endpoint, and happens only if all of them can. What each can spend is a part of the next one's.
 """
 
 from collections import OrderedDict
@@ -28,7 +27,8 @@ class Size:
 
 
 OBJECT: Final = Size(tokens=140, at_once=2)
-TENANT: Final = Size(tokens=500, at_once=3)
+PROJECT: Final = Size(tokens=350, at_once=3)
+TENANT: Final = Size(tokens=500, at_once=4)
 ENDPOINT: Final = Size(tokens=1000, at_once=6)
 
 
@@ -83,7 +83,8 @@ class RetryBudget:
 class Budgets:
     """All budgets of the process.
 
-    Those of endpoints and tenants are few; of objects, those called longest ago are forgotten.
+    Those of endpoints, tenants and projects are few; of objects, those called longest ago are
+    forgotten.
     """
 
     def __init__(self) -> None:
@@ -92,10 +93,10 @@ class Budgets:
 
     def of(self, target: Target) -> RetryBudget:
         if not target.object:
-            return self._of_tenant(target)
+            return self._of_project(target)
         found = self._objects.get(target)
         if found is None:
-            found = self._objects[target] = RetryBudget(OBJECT, self._of_tenant(target))
+            found = self._objects[target] = RetryBudget(OBJECT, self._of_project(target))
             if len(self._objects) > _MAX_OBJECTS:
                 self._objects.popitem(last=False)
         self._objects.move_to_end(target)
@@ -105,9 +106,11 @@ class Budgets:
         """What is left of each endpoint's tokens."""
         return [(key[0], each.tokens) for key, each in list(self._few.items()) if len(key) == 1]
 
-    def _of_tenant(self, target: Target) -> RetryBudget:
-        found = self._few.get((target.endpoint, target.tenant))
+    def _of_project(self, target: Target) -> RetryBudget:
+        key = target.endpoint, target.tenant, target.project
+        found = self._few.get(key)
         if found is None:
-            endpoint = self._few.setdefault((target.endpoint,), RetryBudget(ENDPOINT))
-            found = self._few[target.endpoint, target.tenant] = RetryBudget(TENANT, endpoint)
+            endpoint = self._few.setdefault(key[:1], RetryBudget(ENDPOINT))
+            tenant = self._few.setdefault(key[:2], RetryBudget(TENANT, endpoint))
+            found = self._few[key] = RetryBudget(PROJECT, tenant)
         return found

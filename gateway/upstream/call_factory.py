@@ -13,7 +13,7 @@ from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.page_fits import Fit, PageFits
 from gateway.upstream.remote_clock import RemoteClock
 from gateway.upstream.request_builder import http_request, objects_of
-from gateway.upstream.shares import Shares
+from gateway.upstream.shares import Holder, Shares
 from gateway.upstream.target import Target
 from gateway.upstream.upstream_call import ReadBack, Route, UpstreamCall
 from gateway.upstream.values import Json
@@ -68,7 +68,7 @@ class CallFactory:
         key = (account.endpoint, account.tenant, account.project_id)
         known = self._routes.get(key)
         if known is None or known.auth is not account.auth:
-            share = self._shares.of(account.endpoint, account.tenant)
+            share = self._shares.of(account.endpoint, Holder(account.tenant, account.project_id))
             clock = self.remote_clock(account.endpoint)
             known = Route(share, account.auth, self.clock, clock, self.meter)
             self._routes[key] = known

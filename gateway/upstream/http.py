@@ -267,12 +267,12 @@ class TransportSettings(BaseModel):
         ),
     )
     max_connections: int = Field(
-        default=100,
+        default=150,
         ge=1,
         le=10_000,
         description=(
-            "Connections, and so requests in flight, per host; one tenant has at most as many as"
-            " are free."
+            "Connections, and so requests in flight, per host; one project has at most as many as"
+            " are free beyond those of its tenant."
         ),
     )
     proxy: str | None = Field(

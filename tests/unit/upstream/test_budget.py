@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from gateway.upstream.budget import ENDPOINT, OBJECT, TENANT, Budgets, RetryBudget
+from gateway.upstream.budget import ENDPOINT, OBJECT, PROJECT, TENANT, Budgets, RetryBudget
 from gateway.upstream.retry import RetryKind
 from gateway.upstream.target import Target
 
@@ -32,7 +32,7 @@ def test_first_try_successes_refill_it_up_to_its_size():
 
 
 def test_three_retries_at_once_are_always_allowed_and_more_only_as_a_tenth_of_the_calls():
-    budget = RetryBudget(TENANT)
+    budget = RetryBudget(PROJECT)
     with budget:
         assert [budget.take(RetryKind.TRANSIENT) for _ in range(4)] == [True, True, True, False]
     budget.retry_ended()
@@ -44,7 +44,7 @@ def test_three_retries_at_once_are_always_allowed_and_more_only_as_a_tenth_of_th
 
 
 def test_a_refused_retry_costs_nothing():
-    budget = RetryBudget(TENANT)
+    budget = RetryBudget(PROJECT)
     for _ in range(3):
         budget.take(RetryKind.TRANSIENT)
     left = budget.tokens
@@ -64,25 +64,38 @@ def test_under_total_failure_attempts_are_a_tenth_more_than_calls_and_a_fixed_st
     assert retries <= 0.1 * calls + 500 / 14
 
 
-def target(tenant="a", obj="", operation="ShowVault"):
-    return Target("e", tenant, "p", operation, obj)
+def target(tenant="a", obj="", operation="ShowVault", project="p"):
+    return Target("e", tenant, project, operation, obj)
 
 
-def test_an_object_cannot_spend_what_its_tenant_and_others_need():
+def test_an_object_cannot_spend_what_its_project_and_others_need():
     budgets = Budgets()
     assert spend(budgets.of(target(obj="sick")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
     assert budgets.of(target(obj="sick")).tokens < 14
     assert spend(budgets.of(target(obj="other")), RetryKind.TRANSIENT) == OBJECT.tokens // 14
     assert (
         budgets.of(target(operation="ListVault")).tokens
-        == TENANT.tokens - 2 * (OBJECT.tokens // 14) * 14
+        == PROJECT.tokens - 2 * (OBJECT.tokens // 14) * 14
     )
+
+
+def test_a_project_cannot_spend_what_the_others_of_its_tenant_need():
+    budgets = Budgets()
+    assert spend(budgets.of(target()), RetryKind.TRANSIENT) == PROJECT.tokens // 14
+    left = (TENANT.tokens - PROJECT.tokens // 14 * 14) // 14
+    assert spend(budgets.of(target(project="other")), RetryKind.TRANSIENT) == left > 5
 
 
 def test_a_tenant_cannot_spend_what_the_others_need():
     budgets = Budgets()
-    assert spend(budgets.of(target()), RetryKind.TRANSIENT) == TENANT.tokens // 14
-    assert spend(budgets.of(target("b")), RetryKind.TRANSIENT) == TENANT.tokens // 14
+    spent = [
+        sum(
+            spend(budgets.of(target(tenant, project=name)), RetryKind.TRANSIENT)
+            for name in ("p", "q")
+        )
+        for tenant in ("a", "b")
+    ]
+    assert spent == 2 * [TENANT.tokens // 14]
 
 
 def test_all_tenants_together_spend_no_more_than_the_endpoint_has():
@@ -100,10 +113,12 @@ def test_slow_retries_of_one_object_leave_places_to_its_tenant_and_to_the_others
         assert [budgets.of(target(obj=name)).take(RetryKind.TRANSIENT) for _ in range(3)].count(
             True
         ) == places
-    assert [budgets.of(target("b")).take(RetryKind.TRANSIENT) for _ in range(4)].count(True) == 3
+    elsewhere = budgets.of(target(project="other"))
+    assert [elsewhere.take(RetryKind.TRANSIENT) for _ in range(3)].count(True) == 1
+    assert [budgets.of(target("b")).take(RetryKind.TRANSIENT) for _ in range(4)].count(True) == 2
 
 
-def test_a_first_try_that_succeeds_pays_back_to_all_three():
+def test_a_first_try_that_succeeds_pays_back_to_all():
     budgets = Budgets()
     sick = budgets.of(target(obj="x"))
     spend(sick, RetryKind.TRANSIENT)
