@@ -45,6 +45,7 @@ from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import CallMeter
 from gateway.rpc.concurrency import Concurrency
+from gateway.rpc.connections import Connections
 from gateway.rpc.dispatch import Custom, handlers
 from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.access import AccessHandlers
@@ -116,6 +117,7 @@ class App:
     hub: Hub
     servers: Servers
     concurrency: Concurrency
+    connections: Connections
     current: Current
     reloader: Reloader | None
     renewals: Renewals
@@ -193,6 +195,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
         await _serve(stack, way, quota, watched, servers)
+        stack.enter_context(serving.connections.watched(servers.address))
         schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
         await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
@@ -269,7 +272,16 @@ def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallM
     room = Concurrency(config.server.overload, way.clock)
     limits = config.server.limits
     arrivals = Arrivals(limits.message_timeout_s, limits.max_message_bytes)
-    return Serving(way.current, quota.admission, recorder, meter, InFlight(), room, arrivals)
+    return Serving(
+        way.current,
+        quota.admission,
+        recorder,
+        meter,
+        InFlight(),
+        room,
+        Connections(limits, way.clock),
+        arrivals,
+    )
 
 
 def _servers(
@@ -375,6 +387,7 @@ def _app(
         hub=watched.hub,
         servers=servers,
         concurrency=serving.concurrency,
+        connections=serving.connections,
         current=way.current,
         reloader=reloader,
         renewals=files,

@@ -233,6 +233,7 @@ class Trail:
         # What was asked for stands in the intent, if there is one.
         shows_request = level >= Level.REQUEST and (code is None or not self.intended)
         shows_response = level >= Level.REQUEST_RESPONSE
+        shown = audit.redactor.message
         return Activity(
             uid=call.id,
             declared=known,
@@ -242,16 +243,8 @@ class Trail:
             resources=self._resources(),
             request_id=str(getattr(call.request, "request_id", "")),
             trace_id=call.trace_id,
-            request=(
-                audit.redactor.message(call.request)
-                if shows_request and call.request is not None
-                else None
-            ),
-            response=(
-                audit.redactor.message(call.response)
-                if shows_response and call.response is not None
-                else None
-            ),
+            request=shown(call.request) if shows_request and call.request is not None else None,
+            response=shown(call.response) if shows_response and call.response is not None else None,
             replayed="replayed" in call.trailers,
             quota=self._quota(),
             code=code,

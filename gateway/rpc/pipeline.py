@@ -38,9 +38,10 @@ from gateway.limits.limits import COST, method_class
 from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.arrival import Arrivals
-from gateway.rpc.audited import Recorder, audited
+from gateway.rpc.audited import Recorder, Trail, audited
 from gateway.rpc.call import Call, CallMeter, Context
 from gateway.rpc.concurrency import Concurrency
+from gateway.rpc.connections import Connections
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
@@ -63,6 +64,7 @@ class Serving:
     meter: CallMeter
     in_flight: InFlight
     concurrency: Concurrency
+    connections: Connections
     arrivals: Arrivals
 
 
@@ -74,7 +76,7 @@ def served(
 ) -> Callable[[object, Context], Awaitable[bytes | None]]:
     """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
     room, cost = serving.concurrency, COST[method_class(binding)]
-    most = binding.max_request_bytes
+    most, known = binding.max_request_bytes, serving.connections.identified.add
     lasts = binding.concurrency == options_pb2.CONCURRENCY_STREAMS
     # What is answered from memory alone costs less than to wait for it.
     waits = lasts or not (binding.custom and binding.reads)
@@ -90,6 +92,7 @@ def served(
             if serving.in_flight.held:
                 await serving.in_flight.let_in()
             await identified(call, context)
+            known(context.peer())
             serving.recorder.audit.guard(reads=binding.reads)
             if waits and not room.take(call):
                 await room.wait(call, cost)
@@ -115,12 +118,7 @@ def served(
             await _failed(call, context, serving.in_flight.why(error))
         finally:
             room.leave(call)
-            if trail is not None:
-                trail.finish()
-            serving.meter.ended(call)
-            _write_line(call)
-            telemetry.CALL_FIELDS.reset(logging)
-            serving.in_flight.end()
+            _ended(call, serving, trail, logging)
 
     return serve
 
@@ -141,7 +139,16 @@ def _logged_as(call: Call) -> Token[Mapping[str, object] | None]:
     return telemetry.CALL_FIELDS.set(call.log_fields)
 
 
-def _write_line(call: Call) -> None:
+def _ended(
+    call: Call,
+    serving: Serving,
+    trail: Trail | None,
+    logging: Token[Mapping[str, object] | None],
+) -> None:
+    """Puts the call on record, counts it, and writes its line."""
+    if trail is not None:
+        trail.finish()
+    serving.meter.ended(call)
     known: dict[str, object] = {
         "code": call.outcome,
         "duration_ms": round((time.monotonic() - call.started) * 1000, 1),
@@ -154,6 +161,8 @@ def _write_line(call: Call) -> None:
     if call.reason:
         known["reason"] = call.reason
     log.info("call", **known, **call.upstream.as_metadata())
+    telemetry.CALL_FIELDS.reset(logging)
+    serving.in_flight.end()
 
 
 def _named(call: Call, context: Context) -> None:

@@ -102,6 +102,27 @@ class ServerLimits(BaseModel):
         ge=1,
         description="Open connections, half-open ones included; further ones are cut at once.",
     )
+    max_connections_per_address: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Open connections from one address; the newest of more are ended within a second."
+            " Unset: as many as `max_connections`, since proxies have one address for all."
+        ),
+    )
+    max_unidentified_connections: int = Field(
+        default=200,
+        ge=1,
+        description=(
+            "Open connections on which no caller has been identified yet; the oldest of more are"
+            " ended within a second."
+        ),
+    )
+    identification_timeout_s: float = Field(
+        default=20,
+        gt=0,
+        description=("Time for a connection until a caller is identified on it; then it is ended."),
+    )
     max_concurrent_streams: int = Field(
         default=256,
         ge=1,
@@ -169,7 +190,7 @@ class OverloadSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_calls: int = Field(
-        default=8,
+        default=64,
         ge=1,
         description="Calls that are carried out at once however busy the event loop is.",
     )
