@@ -25,7 +25,12 @@ from gateway.rpc.fair_queue import FairQueue, Waiting
 from gateway.rpc.settings import OverloadSettings
 
 BURST_S: Final = 1.0
-"""A queue that is there for less long is a burst, not overload: calls may wait for so long."""
+"""A queue that is there for less long is a burst, not overload."""
+_IN_A_BURST: Final = 0.6
+_ELSE: Final = 0.2
+"""The part of the time that its caller gives it for which a call waits."""
+_FRESH_S: Final = 0.1
+"""Once the oldest call of a line has waited for longer, the newest is served first."""
 _SHORTEST_CALL_S: Final = 0.4
 """What a call needs at least, as DEADLINE_TOO_SHORT says: with less it need not begin."""
 _RETRY_S: Final = (0.5, 1.5)
@@ -120,10 +125,10 @@ class Concurrency:
         if not self._queue.length:
             self._queue_since = now
         within_s = self._settings.max_wait_s
-        if now - self._queue_since < BURST_S:
-            within_s = max(within_s, BURST_S)
         if call.time_left_s is not None:
-            within_s = min(within_s, max(0.0, call.time_left_s - _SHORTEST_CALL_S))
+            part = _IN_A_BURST if now - self._queue_since < BURST_S else _ELSE
+            spare_s = max(0.0, call.time_left_s - _SHORTEST_CALL_S)
+            within_s = min(within_s, part * call.time_left_s, spare_s)
         assert call.principal is not None
         tenant, turn = call.principal.tenant, asyncio.get_running_loop().create_future()
         return Waiting(tenant.id, tenant.weight, cost, now, now + within_s, turn)
@@ -136,7 +141,7 @@ class Concurrency:
         return self._held[tenant] < -(-limit // tenants)
 
     def _serve(self) -> None:
-        fresh_since = self._clock.monotonic() - self._settings.max_wait_s / 2
+        fresh_since = self._clock.monotonic() - _FRESH_S
         while (waiting := self._queue.next(self._may, fresh_since)) is not None:
             if waiting.turn.done():
                 # Its caller has just left, and it has not heard of that yet.
@@ -165,23 +170,25 @@ class Concurrency:
 
     async def _watch(self) -> None:
         """How late the event loop is, and who has waited too long, until all is well again."""
-        settings, clock = self._settings, self._clock
-        next_look = clock.monotonic() + LOOK_S
-        self._busy()
-        while (
-            self._queue.length
-            or self.running > settings.min_calls
-            or self.limit < settings.max_calls
-        ):
-            due = min(next_look, self._ends[0][0]) if self._ends else next_look
-            await clock.sleep(max(0.0, due - clock.monotonic()))
-            now = clock.monotonic()
-            if now >= next_look:
-                self._limit.look(now - next_look, self._busy(), self.running)
-                next_look = now + LOOK_S
-            self._end(now)
-            self._serve()
-        self._looking = None
+        try:
+            next_look = self._clock.monotonic() + LOOK_S
+            self._busy()
+            while self._is_needed():
+                due = min(next_look, self._ends[0][0]) if self._ends else next_look
+                await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+                now = self._clock.monotonic()
+                if now >= next_look:
+                    self._limit.look(now - next_look, self._busy(), self.running)
+                    next_look = now + LOOK_S
+                self._end(now)
+                self._serve()
+        finally:
+            self._looking = None
+
+    def _is_needed(self) -> bool:
+        settings = self._settings
+        few = self.running <= settings.min_calls and self.limit >= settings.max_calls
+        return bool(self._queue.length) or not few
 
     def _end(self, now: float) -> None:
         """Refuses those whose time is up."""

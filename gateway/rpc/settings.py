@@ -211,11 +211,12 @@ class OverloadSettings(BaseModel):
         ),
     )
     max_wait_s: float = Field(
-        default=0.2,
+        default=2,
         gt=0,
         description=(
-            "Time that a call waits before it is refused as OVERLOADED; in the first second of a"
-            " burst it waits up to a second."
+            "Longest time that a call waits before it is refused as OVERLOADED; never longer than a"
+            " fifth of the time that its caller gives it, in the first second of a burst three"
+            " fifths."
         ),
     )
 

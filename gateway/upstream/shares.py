@@ -35,7 +35,8 @@ class Places:
         return self._held.total(), sum(map(len, list(self._waiting.values())))
 
     def may_take(self, holder: Holder) -> bool:
-        return holder not in self._waiting and self._has_room(holder)
+        holds = self._of_tenants[holder.tenant] + self._held[holder]
+        return holds < self._free and holder not in self._waiting
 
     def take(self, holder: Holder) -> None:
         self._free -= 1
@@ -65,16 +66,13 @@ class Places:
             del self._of_tenants[holder.tenant]
         while self._waiting:
             next_one = min(self._waiting, key=self._holds)
-            if not self._has_room(next_one):
+            if self._holds(next_one) >= self._free:
                 return
             turn = self._waiting[next_one][0]
             self._forget(next_one, turn)
             if not turn.done():
                 self.take(next_one)
                 turn.set_result(None)
-
-    def _has_room(self, holder: Holder) -> bool:
-        return self._holds(holder) < self._free
 
     def _holds(self, holder: Holder) -> int:
         return self._of_tenants[holder.tenant] + self._held[holder]
