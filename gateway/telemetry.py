@@ -29,6 +29,8 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_GRPC: Final = "grpc._cython.cygrpc"
+_CALLER_LEFT: Final = "ExecuteBatchError raised in core"
 _TALKATIVE: Final = ("httpx", "watchfiles")
 """Libraries that tell at info, in their own words, what the gateway's own events say: each request
 with its URL, each change of a file.
@@ -140,9 +142,17 @@ def _capture_logging(
             processors=[remove_meta, *render],
         )
     )
+    handler.addFilter(_is_news)
     root = logging.getLogger()
     root.handlers = [handler]
     _set_libraries(level)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a caller has left while gRPC was sending its answer, which gRPC calls an error: any
+    caller could fill the log with it.
+    """
+    return record.name != _GRPC or not record.getMessage().startswith(_CALLER_LEFT)
 
 
 def add_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
