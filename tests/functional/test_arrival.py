@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.functional.calls import failure_of, until
+from tests.functional.calls import failure_of
 from tests.harness import running_gateway
 
 LIST = "/cbrgateway.v1.VaultService/ListVaults"
@@ -222,26 +222,3 @@ async def test_nothing_large_is_taken_where_health_is_told():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await check(health_pb2.HealthCheckRequest(service="x" * 4097))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_callers_that_leave_while_they_are_answered_write_nothing_into_the_log(lines):
-    """Their windows take nothing, so that each answer waits."""
-    async with running_gateway() as world:
-        in_flight = world.app.servers.in_flight
-        host, _, port = world.app.address.rpartition(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        nothing = frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, 0))
-        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + nothing)
-        known = {**CALL, "authorization": "Bearer key-of-payments"}
-        for stream in range(1, 2 * STREAMS, 2):
-            writer.write(frame(HEADERS, END_HEADERS, stream, headers(**known)))
-            writer.write(frame(DATA, END_STREAM, stream, bytes(5)))
-        await until(lambda: in_flight.begun == STREAMS and not in_flight.number)
-        writer.close()
-        await until(lambda: not calls_of_grpc())
-    assert [line["event"] for line in lines() if line["level"] == "error"] == []
-
-
-def calls_of_grpc() -> list[asyncio.Task[object]]:
-    """What gRPC does for calls that it has not got rid of yet."""
-    return [task for task in asyncio.all_tasks() if task.get_name() == "rpc_task"]

@@ -140,3 +140,15 @@ def test_libraries_do_not_tell_in_their_words_what_the_gateway_tells(level: str)
     assert out.getvalue() == ""
     logging.getLogger("watchfiles.main").warning("something")
     assert "something" in out.getvalue()
+
+
+def test_that_a_caller_left_while_it_was_answered_is_no_line() -> None:
+    """gRPC calls it an error, with a traceback: any caller could fill the log."""
+    out = io.StringIO()
+    configure(LogSettings(format="json"), out)
+    grpc = logging.getLogger("grpc._cython.cygrpc")
+    grpc.error("ExecuteBatchError raised in core by servicer method [/a.B/C]")
+    grpc.error("Unexpected error")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == [
+        "Unexpected error"
+    ]
