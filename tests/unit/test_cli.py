@@ -164,6 +164,7 @@ def test_config_schema_is_a_json_schema() -> None:
         "quota",
         "tasks",
         "watch",
+        "schedules",
         "audit",
         "events",
         "log",
