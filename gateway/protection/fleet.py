@@ -27,6 +27,11 @@ class Place:
     project: str
     region: str
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether only a part of the project is the tenant's."""
+        return self.key != self.project
+
 
 @dataclass(frozen=True, slots=True)
 class View:

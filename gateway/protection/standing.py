@@ -139,14 +139,23 @@ class Standing:
 
     @cached_property
     def resources(self) -> list[Resource]:
-        """Those of the selection; disks only where no server has them."""
+        """Those of the selection; disks only where no server has them.
+
+        In a shared project a disk that is in use may be in a server of somebody else, which the
+        tenant does not see.
+        """
         attached = {disk.id for server in self.view.rows("servers") for disk in server.children}
         return [
             self._resource(kind, shown)
             for kind, name in KINDS.items()
             for shown in self.view.rows(name)
-            if self.selection.wants(kind, shown) and not (kind == DISK and shown.id in attached)
+            if self.selection.wants(kind, shown)
+            and not (kind == DISK and (shown.id in attached or self._may_be_others(shown)))
         ]
+
+    def _may_be_others(self, disk: protectability_pb2.Protectable) -> bool:
+        shared = self.view.place.is_shared
+        return shared and disk.status == "in-use" and disk.id not in self.bound
 
     def _resource(self, kind: int, shown: protectability_pb2.Protectable) -> Resource:
         if shown.id not in self.bound:

@@ -310,3 +310,35 @@ def test_no_other_rpc_reads_ids_by_itself():
         "TaskService/WaitTask",
         "TaskService/WatchTasks",
     }
+
+
+REPORTS = {
+    "GetProtectionSummary": {},
+    "ListUnprotectedResources": {"page_size": 200},
+    "ListExpiringBackups": {"within": "31600000s"},
+    "GenerateReport": {"page_size": 200},
+}
+
+
+@pytest.mark.parametrize("rpc", REPORTS)
+async def test_reports_tell_of_ones_own_part_alone(world, stocks, rpc):
+    theirs, own = stocks["twin"].ids, stocks["near"].ids
+    answer = await stocks["near"].call.ok(f"ProtectionService/{rpc}", REPORTS[rpc])
+    told = str(answer)
+    for kind, value in theirs.items():
+        assert kind == options.REFERS_PROJECT or value not in told, options.Refers.Name(kind)
+    assert not any(each.problems for each in answer.coverage)
+    if rpc in {"GetProtectionSummary", "GenerateReport"}:
+        assert own[options.REFERS_VAULT] in told
+
+
+async def test_a_filter_reaches_nothing_of_others(world, stocks):
+    call, theirs = stocks["near"].call, stocks["twin"].ids
+    whole = {vault.id for vault in (await call.ok("VaultService/ListVaults")).vaults}
+    asked = f"id = {theirs[options.REFERS_VAULT]} OR name : *"
+    found = (await call.ok("VaultService/ListVaults", {"filter": asked})).vaults
+    assert {vault.id for vault in found} == whole
+    alone = {"filter": f"id = {theirs[options.REFERS_VAULT]}"}
+    nobody = {"filter": f"id = {nobodys()}"}
+    answers = [await call("VaultService/ListVaults", each) for each in (alone, nobody)]
+    assert [list(each.vaults) for each in answers] == [[], []]
