@@ -4,7 +4,6 @@ The file names credentials and never holds them: `api_key_env` or `api_key_file`
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -62,6 +61,8 @@ def path() -> Path:
 
 def load() -> Contexts:
     """None at all if there is no file. Raises ValueError for one that cannot be used."""
+    import tomllib
+
     where = path()
     try:
         data = tomllib.loads(where.read_text("utf-8"))

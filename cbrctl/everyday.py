@@ -10,6 +10,7 @@ from cbrctl.options import context_of, taking_reach, taking_show
 from cbrctl.verbs import look_of
 
 _WAIT: Final = click.option("--wait", is_flag=True, help="Follow the work to its end.")
+_DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Check, and change nothing.")
 _REQUEST_ID: Final = click.option(
     "--request-id", metavar="ID", help="The id of the change, to repeat it without making it twice."
 )
@@ -27,6 +28,7 @@ def backup() -> None:
 )
 @click.option("--name", metavar="NAME", help="Name of the backup. CBR makes one if it is left out.")
 @click.option("--full", is_flag=True, help="Save everything, not only what changed since the last.")
+@_DRY_RUN
 @_REQUEST_ID
 @_WAIT
 @taking_show
@@ -59,6 +61,7 @@ def now(ctx: click.Context, /, vault: str, **typed: Any) -> None:  # noqa: ANN40
 )
 @click.option("--no-power-on", is_flag=True, help="Leave the server off afterwards.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask whether to do it.")
+@_DRY_RUN
 @_REQUEST_ID
 @_WAIT
 @taking_show

@@ -129,6 +129,13 @@ def message(text: str) -> dict[str, Any]:
     return made
 
 
+def mask(text: str) -> str:
+    """Paths of fields with commas between, as the API's JSON writes them."""
+    if not re.fullmatch(r"[a-z0-9_.]+(,[a-z0-9_.]+)*", text):
+        raise ValueError("is no list of fields such as id,billing.size_gib")
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), text)
+
+
 def document(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         return json.loads(text)
@@ -155,6 +162,7 @@ _PARSED: Final = {
     "time": Parsed("time", "TIME", time),
     "date": Parsed("date", "YYYY-MM-DD", date),
     "duration": Parsed("duration", "SECONDS", duration),
+    "mask": Parsed("mask", "FIELD,...", mask),
     "message": Parsed("message", "KEY=VALUE,...", message),
     "json": Parsed("json", "JSON", document),
 }

@@ -35,8 +35,8 @@ class Column:
 class Given:
     """A field of a request as it is given at a terminal: by a flag, or without one.
 
-    `kind`: text, bool, int, number, enum, time, date, duration, message or json. `choices`: short
-    word of an enum -> its value. `group`: the commands of the objects whose id it is.
+    `kind`: text, bool, int, number, enum, time, date, duration, mask, message or json. `choices`:
+    short word of an enum -> its value. `group`: the commands of the objects whose id it is.
     """
 
     path: Sequence[str]

@@ -1,12 +1,16 @@
 """The commands: those for every day, and one for each RPC, in groups by what it is about."""
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cbrctl import index
 from cbrctl.options import reaching
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _BY_HAND: Final = {
     "backup": ("cbrctl.everyday", "backup", "Back up a vault now"),
@@ -35,8 +39,11 @@ class Verbs(click.Group):
 
         return command(str(self.name), cmd_name)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Without making each command for its first sentence, as below."""
+        return _offered(self, ctx, incomplete, index.verbs(str(self.name)))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Without making each command for its first sentence."""
         _write(formatter, "Commands", index.verbs(str(self.name)))
 
 
@@ -51,6 +58,10 @@ class Root(click.Group):
             return _loaded(*by_hand[:2])
         return group(cmd_name) if cmd_name in index.groups() else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        by_hand = {name: text for name, (*_, text) in _BY_HAND.items()}
+        return _offered(self, ctx, incomplete, {**by_hand, **index.groups()})
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write(formatter, "Every day", {name: text for name, (*_, text) in _BY_HAND.items()})
         _write(
@@ -61,6 +72,21 @@ class Root(click.Group):
                 for name, text in index.groups().items()
             },
         )
+
+
+def _offered(
+    command: click.Command, ctx: click.Context, incomplete: str, commands: Mapping[str, str]
+) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    return [
+        *(
+            CompletionItem(name, help=text)
+            for name, text in commands.items()
+            if name.startswith(incomplete)
+        ),
+        *click.Command.shell_complete(command, ctx, incomplete),
+    ]
 
 
 def group(name: str) -> Verbs:

@@ -52,19 +52,31 @@ def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
 def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
     """One call and its answer; and with --wait the work that it starts."""
     if how.dry_run:
-        request["validate_only"] = True
-    elif verb.confirm and not how.yes:
+        dry_run(verb, request, how, transport)
+        return
+    if verb.confirm and not how.yes:
         from cbrctl.confirm import confirm
 
         confirm(verb, request, transport)
     answer = called(verb, request, how.deadline_s, transport)
     output.show_answer(how.look, answer, _objects(verb, answer))
-    if how.dry_run:
-        warn("Nothing was carried out: this was a dry run.")
-    elif verb.work:
+    if verb.work:
         from cbrctl.waiting import follow
 
         follow(transport, answer.get("submission"), wait=how.wait)
+
+
+def dry_run(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
+    """What the change would do; it is not made."""
+    from cbrctl.validation import told
+
+    answer = transport.call(verb.rpc, {**request, "validate_only": True}, how.deadline_s)
+    if how.look.query is None and how.look.output in {"table", "wide"}:
+        for line in told(answer.get("validation", {})):
+            print(line)  # noqa: T201 - the answer
+    else:
+        output.show_answer(how.look, answer, [answer])
+    warn("Nothing was changed: this was a dry run.")
 
 
 def called(

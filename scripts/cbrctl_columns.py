@@ -20,7 +20,7 @@ _FIRST: Final = (
     re.compile("(create|start|accept)_time"),
 )
 """What people look for first, in this order."""
-_LEFT_OUT: Final = ("_raw", "_urn", "description", "project_id", "provider_id", "user_id")
+_LEFT_OUT: Final = ("_raw", "_urn", "description", "etag", "project_id", "provider_id", "user_id")
 """Names of fields, or their ends, that only a wide table shows."""
 
 

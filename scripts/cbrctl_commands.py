@@ -28,6 +28,8 @@ _NOUNS: Final = {
     "ProtectabilityService": "Protectable",
 }
 """What services are about whose names do not say it."""
+_BESIDE: Final = frozenset({"submission", "validation"})
+"""Fields of an answer that are not its object."""
 _OF_ANY: Final = " Every RPC can end with"
 """How the part of a service's comment begins that is the same for all."""
 _CONFIRMED: Final = ("Delete", "Remove", "Unregister", "Restore", "Migrate", "Release")
@@ -111,7 +113,9 @@ def _shown(response: Descriptor, noun: str, *, lists: bool) -> dict[str, Any]:
         and not codec.is_map(each)
         and in_package(each.message_type)
     ]
-    objects = [each for each in inside if each.name != "submission"] or inside
+    objects = [each for each in inside if each.name not in _BESIDE] or [
+        each for each in inside if each.name == "submission"
+    ]
     held = next((each for each in objects if each.name == noun), None) or (
         objects[0] if objects and (lists or len(objects) == 1) else None
     )

@@ -32,6 +32,7 @@ _KINDS: Final = {
 _WELL_KNOWN: Final = {
     "google.protobuf.Timestamp": "time",
     "google.protobuf.Duration": "duration",
+    "google.protobuf.FieldMask": "mask",
     "google.type.Date": "date",
 }
 

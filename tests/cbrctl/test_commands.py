@@ -122,6 +122,26 @@ def test_a_name_stands_for_an_id_where_there_is_one_object_of_it(ctl, ok):
     assert (missing.exit_code, "cbrctl vaults list" in missing.stderr) == (5, True)
 
 
+def test_a_dry_run_tells_what_would_be_done_and_changes_nothing(ctl, ok, vault):
+    ok("backup", "now", vault, "--wait")
+    tried = ctl("vaults", "delete", vault, "--force", "--dry-run")
+    assert (tried.exit_code, "Nothing was changed" in tried.stderr) == (0, True)
+    assert "would send DELETE /v3/" in tried.stdout
+    assert "1 backup go with it" in tried.stdout
+    whole = json.loads(ok("backup", "now", vault, "--dry-run", "-o", "json"))
+    assert whole["validation"]["upstream_request"]["verb"] == "POST"
+    assert len(rows(ok("backups", "list", "--vault-id", vault))) == 1
+    refused = ctl("vaults", "create", "--name", "x", *BILLING[:-1], "5", "--dry-run")
+    assert refused.exit_code == 2
+
+
+def test_a_list_has_only_the_fields_that_are_asked_for(ok, vault):
+    (row,) = json.loads(
+        ok("vaults", "list", "--name", vault, "--read-mask", "id,billing.size_gib", "-o", "json")
+    )
+    assert (row["billing"]["size_gib"], row["name"]) == (200, "")
+
+
 def test_nothing_is_destroyed_where_nobody_can_be_asked(ctl, ok, vault):
     refused = ctl("vaults", "delete", vault)
     assert (refused.exit_code, "add --yes" in refused.stderr) == (2, True)

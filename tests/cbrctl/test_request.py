@@ -67,6 +67,7 @@ def test_objects_are_written_as_pairs_or_as_json():
         (fields.date, "2026-11-28", {"year": 2026, "month": 11, "day": 28}),
         (fields.duration, "1.5", "1.5s"),
         (fields.duration, "20s", "20s"),
+        (fields.mask, "id,billing.size_gib", "id,billing.sizeGib"),
     ],
 )
 def test_times_are_written_as_people_write_them(parse, good, value):
@@ -82,6 +83,7 @@ def test_times_are_written_as_people_write_them(parse, good, value):
         (fields.date, "28.11.2026"),
         (fields.date, "2026-02-30"),
         (fields.duration, "1h"),
+        (fields.mask, "id, name"),
         (fields.message, "a"),
         (fields.message, "=b"),
         (fields.message, "a=1,a.b=2"),

@@ -100,12 +100,14 @@ def vault(ok, ctl):
 
 def test_it_asks_before_it_destroys_and_says_what(terminal, ok, vault):
     ok("backup", "now", vault, "--wait")
-    asked = terminal("vaults", "delete", "shown")
+    refused = terminal("vaults", "delete", "shown")
+    assert (refused.ended(), "VAULT_NOT_EMPTY" in refused.shown) == (3, True)
+    asked = terminal("vaults", "delete", "shown", "--force")
     asked.until("Do it? [y/N]: ")
     assert "Deletes a vault with all its backups." in asked.shown
     assert f"vault {vault}" in asked.shown
     assert "name shown" in asked.shown
-    assert "1 backups go with it" in asked.shown
+    assert "1 backup go with it, the newest from 20" in asked.shown
     asked.type("n\n")
     assert (asked.ended(), "Nothing was done." in asked.shown) == (1, True)
     ok("vaults", "get", vault)
@@ -126,9 +128,9 @@ def test_work_has_a_bar_at_a_terminal_and_lines_in_a_pipe(terminal, process, vau
     assert re.search(r"backup \S+: 100 %, succeeded", piped.stderr)
 
 
-def test_an_interrupt_is_no_trace(terminal, environ):
+def test_an_interrupt_is_no_trace(terminal, vault):
     watching = terminal("tasks", "watch", "--submission", "0" * 32, "--reconnect-timeout", "100")
-    asked = terminal("vaults", "delete", "00000000-0000-4000-8000-000000000000")
+    asked = terminal("vaults", "delete", vault)
     asked.until("Do it? [y/N]: ")
     for each in (asked, watching):
         each.interrupt()

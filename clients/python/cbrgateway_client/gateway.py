@@ -4,7 +4,6 @@ needs.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -103,7 +102,7 @@ def _options() -> list[tuple[str, int | str]]:
     return [
         (
             "grpc.service_config",
-            (files("cbrgateway_client") / "service_config.json").read_text("utf-8"),
+            Path(__file__).with_name("service_config.json").read_text("utf-8"),
         ),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
         # A connection that died without a word is noticed while calls wait for it.

@@ -1,0 +1,34 @@
+"""What a change would do, as the gateway tells it without making it (`--dry-run`)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cbrctl.cells import harmless
+
+
+def told(validation: Mapping[str, Any]) -> Iterator[str]:
+    """For people: what would be sent, what it would take and destroy, and what may go wrong."""
+    if sent := validation.get("upstream_request"):
+        yield harmless(f"would send {sent['verb']} {sent['path']}")
+        if sent["body"]:
+            yield harmless(f"  {sent['body']}")
+    for limit in validation.get("limits", ()):
+        yield (
+            f"would take {limit['asked']} of {limit['name']}: {limit.get('used_before', '?')} ->"
+            f" {limit.get('used_after', '?')} of {limit['value']}"
+        )
+    yield from losses(validation)
+    for warning in validation.get("warnings", ()):
+        yield f"warning: {harmless(warning)}"
+
+
+def losses(validation: Mapping[str, Any]) -> Iterator[str]:
+    """What would go with the object."""
+    for loss in validation.get("losses", ()):
+        if loss["unknown"]:
+            yield f"it is not known how many {loss['kind']}s go with it"
+        elif loss["count"]:
+            newest = f", the newest from {loss['newest_time']}" if "newest_time" in loss else ""
+            yield f"{loss['count']} {loss['kind']}{'s' * (loss['count'] != 1)} go with it{newest}"
+    for task in validation.get("running_task_ids", ()):
+        yield f"task {task} is at work on it"
