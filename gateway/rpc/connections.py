@@ -103,7 +103,8 @@ class Connections:
             if twin.family not in {socket.AF_INET, socket.AF_INET6}:
                 return None
             host, port, *_ = twin.getpeername()
-            if twin.getsockname()[1] == self._port:
+            # An address with a zone is written differently by everybody: it is not looked at.
+            if twin.getsockname()[1] == self._port and "%" not in host:
                 address = host.removeprefix("::ffff:") if "." in host else host
                 peer = (
                     f"ipv6:%5B{address}%5D:{port}" if ":" in address else f"ipv4:{address}:{port}"

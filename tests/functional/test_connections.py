@@ -2,9 +2,10 @@
 
 import asyncio
 
+import grpc
 import pytest
 
-from tests.functional.calls import Failure, caller, until
+from tests.functional.calls import Caller, Failure, caller, until
 from tests.harness import running_gateway
 
 CALLER = "AccessService/GetCaller"
@@ -108,9 +109,19 @@ async def test_a_client_that_comes_again_at_once_is_held_to_its_number():
         assert not isinstance(await caller(world)(CALLER), Failure)
 
 
-@pytest.mark.parametrize("listen", ["[::1]:0", "127.0.0.1:0"])
-async def test_a_peer_is_known_by_both_kinds_of_address(listen):
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        ("127.0.0.1:0", "127.0.0.1"),
+        ("[::1]:0", "[::1]"),
+        ("[::]:0", "127.0.0.1"),
+        ("0.0.0.0:0", "127.0.0.1"),
+    ],
+)
+async def test_a_peer_is_known_by_every_kind_of_address(listen, host):
     async with running_gateway({"listen": listen}) as world:
-        assert not isinstance(await caller(world)(CALLER), Failure)
-        seen(world).look()
-        assert len(seen(world).identified) == 1
+        port = world.app.address.rpartition(":")[2]
+        async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+            assert not isinstance(await Caller(channel, world.metadata())(CALLER), Failure)
+            seen(world).look()
+            assert len(seen(world).identified) == 1
