@@ -31,7 +31,10 @@ from gateway.changes.submissions import Submissions
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.errors import GatewayError
+from gateway.events.log import EventLog
+from gateway.events.positions import Positions
 from gateway.events.running import Events
+from gateway.events.watching import EventHandlers
 from gateway.limits.slots import SlotRenewals
 from gateway.observed import Observables, Observed
 from gateway.operations import load_catalog
@@ -43,7 +46,7 @@ from gateway.renewal import Renewable, Renewals
 from gateway.rpc import validation
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, local_change
-from gateway.rpc.call import CallMeter
+from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.connections import Connections
 from gateway.rpc.dispatch import Custom, handlers
@@ -92,6 +95,7 @@ _PAGE_TOKEN_KEY_BYTES = 32
 _OWN = (
     AccessHandlers,
     CloudHandlers,
+    EventHandlers,
     ProtectionHandlers,
     QuotaHandlers,
     ReportHandlers,
@@ -188,9 +192,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         await _settle(audit, store.operations)
         watched = _watched(config, way, quota, enricher, _listeners(events, audit, observed))
         stack.callback(submissions.subscribe(watched.hub.hear))
-        serving = _serving(config, way, quota, audit, events.meter(observed.calls))
+        serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
         stack.callback(serving.concurrency.close)
-        servers = _servers(config, way, quota, watched, serving)
+        servers = _servers(config, way, quota, watched, serving, event_log=events.log)
         files = renewals(config, way.clock, servers.certificate, way.transport, read)
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
@@ -267,7 +271,15 @@ def _watched(
     return _Watched(enricher, ends, Hub(tracker, resumes))
 
 
-def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallMeter) -> Serving:
+def _serving(
+    config: Config,
+    way: _Way,
+    quota: Quota,
+    audit: Audit,
+    meter: CallMeter,
+    *,
+    on_failed: Callable[[Call], None],
+) -> Serving:
     recorder = Recorder.of(audit, config.audit.networks, way.catalog)
     room = Concurrency(config.server.overload, way.clock)
     limits = config.server.limits
@@ -277,6 +289,7 @@ def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallM
         quota.admission,
         recorder,
         meter,
+        on_failed,
         InFlight(),
         room,
         Connections(limits, way.clock),
@@ -285,7 +298,13 @@ def _serving(config: Config, way: _Way, quota: Quota, audit: Audit, meter: CallM
 
 
 def _servers(
-    config: Config, way: _Way, quota: Quota, watched: _Watched, serving: Serving
+    config: Config,
+    way: _Way,
+    quota: Quota,
+    watched: _Watched,
+    serving: Serving,
+    *,
+    event_log: EventLog,
 ) -> Servers:
     records = SubmissionRecords(quota.submissions.operations, way.catalog)
     usages = Usages(quota.pricer, quota.admission.rates, quota.admission.leases, way.clock)
@@ -305,6 +324,7 @@ def _servers(
         | by_rpc(ProtectionHandlers(reads, way.tokens))
         | by_rpc(ReportHandlers(reads, way.tokens, config.audit.directory))
         | by_rpc(WatchHandlers(watched.hub, records))
+        | by_rpc(EventHandlers(event_log, watched.hub, Positions(way.key, way.clock)))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
     forward = Forward(

@@ -121,7 +121,7 @@ class Config(BaseModel):
     )
     events: EventSettings = Field(
         default_factory=EventSettings,
-        description="CloudEvents of what an operator must not miss, for webhooks.",
+        description="CloudEvents of what must not be missed, for streams and webhooks.",
     )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs, on standard error.")
     page_token_key: SecretReference | None = Field(

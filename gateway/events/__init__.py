@@ -1,1 +1,1 @@
-"""Events for programs elsewhere: CloudEvents of what an operator must not miss, for webhooks."""
+"""CloudEvents of what must not be missed, for programs elsewhere: as streams and to webhooks."""

@@ -6,7 +6,6 @@ that repeats what is refused again and again is told of now and then.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +13,7 @@ import structlog
 
 from gateway.changes.record import OperationDetail
 from gateway.clock import Clock
-from gateway.events.sink_queues import SinkQueues
+from gateway.events.publisher import Publisher
 from gateway.events.types import (
     ChangeDoubtful,
     ChangeRefused,
@@ -23,9 +22,8 @@ from gateway.events.types import (
     RefusedData,
     moment,
 )
-from gateway.rpc.call import Call, CallMeter, Context
+from gateway.rpc.call import Call
 from gateway.state import OPEN, OperationStore, StoreDown
-from gateway.upstream.change_observer import ChangeResult
 
 _MOST: Final = 1000
 """What waits to be put; of more the newest are lost, and the log says so."""
@@ -36,7 +34,6 @@ _KINDS: Final = 1000
 _PAUSE_S: Final = 1.0
 _NOT_REFUSED: Final = frozenset({"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "INTERNAL"})
 """Reasons after which the change may have been made, or may be under way."""
-_UNENDED: Final = frozenset({"OK", "CANCELLED"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -54,7 +51,7 @@ class _Window:
 class ChangeEvents:
     """One per process. `source`: of the events."""
 
-    pending: SinkQueues
+    publisher: Publisher
     operations: OperationStore
     source: str
     clock: Clock
@@ -63,22 +60,19 @@ class ChangeEvents:
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _windows: dict[tuple[str, ...], _Window] = field(default_factory=dict)
 
-    def ended(self, call: Call) -> None:
-        """Hears of the end of every call."""
+    def failed(self, call: Call) -> None:
+        """Hears of every call that ended with an error."""
         if call.binding.reads or call.validates:
             return
-        if call.principal is None or call.outcome in _UNENDED:
-            return
-        if not call.reason or call.reason in _NOT_REFUSED:
+        if call.principal is None or call.reason in _NOT_REFUSED:
             return
         unlisted = self._unlisted(call)
         if unlisted is not None:
             self._add(self._refused(call, unlisted))
 
-    def settled(self, op_id: str, result: ChangeResult) -> None:
-        """Hears of the end of every change."""
-        if result is ChangeResult.UNKNOWN:
-            self._add(op_id)
+    def doubtful(self, op_id: str) -> None:
+        """Hears of every change whose call has ended and of which nobody knows."""
+        self._add(op_id)
 
     async def run(self) -> None:
         """Puts them until cancelled."""
@@ -144,7 +138,7 @@ class ChangeEvents:
     async def _put(self, due: Event | str) -> None:
         event = await self._doubtful(due) if isinstance(due, str) else due
         if event is not None:
-            await self.pending.put(event)
+            await self.publisher.put(event)
 
     async def _doubtful(self, op_id: str) -> ChangeDoubtful | None:
         op = await self.operations.get(op_id)
@@ -165,24 +159,3 @@ class ChangeEvents:
                 project=detail.project.partition("/")[0],
             ),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Meters:
-    """A CallMeter: the one that counts, and who else hears of ends."""
-
-    counting: CallMeter
-    on_end: Callable[[Call], None]
-
-    def started(self, call: Call, context: Context) -> None:
-        self.counting.started(call, context)
-
-    def ended(self, call: Call) -> None:
-        self.counting.ended(call)
-        try:
-            self.on_end(call)
-        except Exception:
-            log.exception("the end of a call could not be told")
-
-    def unknown_rpc(self, outcome: str, reason: str, context: Context) -> None:
-        self.counting.unknown_rpc(outcome, reason, context)

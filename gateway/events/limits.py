@@ -8,7 +8,7 @@ from typing import Final, Literal
 import structlog
 
 from gateway.clock import Clock
-from gateway.events.sink_queues import SinkQueues
+from gateway.events.publisher import Publisher
 from gateway.events.types import LimitData, LimitReached, moment
 from gateway.limits.counted import counted
 from gateway.limits.limits import Applied, Level, Limits, Scope, day_of
@@ -27,7 +27,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class LimitEvents:
     """One per process; one replica at a time looks. `in_force`: the limits, and whose they are."""
 
-    pending: SinkQueues
+    publisher: Publisher
     counters: Counters
     leases: Leases
     owner: str
@@ -73,7 +73,7 @@ class LimitEvents:
             name = hashlib.sha256(key.encode()).hexdigest()[:32]
             event_id = f"limit-{name}-{self._day}-{percent}"
             if most and used * 100 >= most * percent and event_id not in self._told:
-                await self.pending.put(self._event(event_id, applied, used, percent, tenants))
+                await self.publisher.put(self._event(event_id, applied, used, percent, tenants))
                 self._told[event_id] = None
 
     def _event(

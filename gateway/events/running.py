@@ -7,19 +7,23 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd
 from gateway.clock import Clock
-from gateway.events.changes import ChangeEvents, Meters
+from gateway.events.changes import ChangeEvents
 from gateway.events.delivery import Delivery
 from gateway.events.limits import LimitEvents
+from gateway.events.log import EventLog
+from gateway.events.publisher import Publisher
 from gateway.events.schedules import schedule_missed
 from gateway.events.settings import EventSettings
 from gateway.events.sink_queues import SinkQueues
 from gateway.events.tasks import task_ended
 from gateway.limits.limits import Limits, Scope
 from gateway.renewal import Renewable
-from gateway.rpc.call import CallMeter
+from gateway.rpc.call import Call
 from gateway.schedules.missed import MissedRun
 from gateway.state import Store
 from gateway.upstream.change_observer import ChangeResult
@@ -27,36 +31,44 @@ from gateway.upstream.change_observer import ChangeResult
 if TYPE_CHECKING:
     from gateway.events.webhook import Webhook
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 InForce = Callable[[], tuple[Limits, Sequence[Scope]]]
 
 
 class Events:
-    """Without sinks there is nobody to tell, and nothing is done."""
+    """Where nobody hears of events, nothing is done."""
 
     def __init__(self, settings: EventSettings, store: Store, clock: Clock) -> None:
         self._settings, self._store, self._clock = settings, store, clock
         self._owner = uuid.uuid4().hex
-        self._on = bool(settings.sinks)
         self.pending = SinkQueues(settings, store.queues, clock)
-        self._changes = ChangeEvents(self.pending, store.operations, settings.source, clock)
+        self.log = EventLog(settings, store.queues, clock)
+        self._publisher = Publisher(self.log, self.pending)
+        self._on = self._publisher.on
+        self._changes = ChangeEvents(self._publisher, store.operations, settings.source, clock)
 
     def listeners(self) -> list[Listener]:
         """Of ends of tasks."""
         return [self._task_ended] if self._on else []
 
-    def meter(self, counting: CallMeter) -> CallMeter:
-        """The one given, which is passed all calls, or one that hears of them, too."""
-        return Meters(counting, self._changes.ended) if self._on else counting
+    def call_failed(self, call: Call) -> None:
+        """Hears of every call that ended with an error."""
+        try:
+            if self._on:
+                self._changes.failed(call)
+        except Exception:
+            log.exception("the end of a call could not be told")
 
     def settled(self, op_id: str, result: ChangeResult) -> None:
         """Hears of the end of every change."""
-        if self._on:
-            self._changes.settled(op_id, result)
+        if self._on and result is ChangeResult.UNKNOWN:
+            self._changes.doubtful(op_id)
 
     async def schedule_missed(self, run: MissedRun, tenant: str) -> None:
         """Hears of runs of policies that did not come. `tenant`: whose project it is."""
         if self._on:
-            await self.pending.put(schedule_missed(run, self._settings.source, tenant))
+            await self._publisher.put(schedule_missed(run, self._settings.source, tenant))
 
     @contextlib.asynccontextmanager
     async def running(
@@ -73,7 +85,7 @@ class Events:
         tasks: list[asyncio.Task[None]] = []
         if self._on:
             limits = LimitEvents(
-                self.pending,
+                self._publisher,
                 self._store.counters,
                 self._store.leases,
                 self._owner,
@@ -81,7 +93,12 @@ class Events:
                 self._clock,
                 in_force,
             )
-            runs = (self._changes.run(), limits.run(), *(each.run() for each in deliveries))
+            runs = (
+                self.log.run(),
+                self._changes.run(),
+                limits.run(),
+                *(each.run() for each in deliveries),
+            )
             tasks = [asyncio.create_task(each) for each in runs]
         try:
             yield
@@ -106,7 +123,7 @@ class Events:
         ]
 
     async def _task_ended(self, end: TaskEnd) -> None:
-        await self.pending.put(task_ended(end, self._settings.source, self._clock.time()))
+        await self._publisher.put(task_ended(end, self._settings.source, self._clock.time()))
 
 
 async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -85,7 +85,7 @@ class EventSettings(BaseModel):
     sinks: tuple[SinkSettings, ...] = Field(
         default=(),
         max_length=50,
-        description="Webhooks that get events. None: there are no events.",
+        description="Webhooks that get events.",
     )
     source: str = Field(
         default="cbr-gateway",
@@ -119,6 +119,21 @@ class EventSettings(BaseModel):
         ge=100,
         le=1_000_000,
         description="Events that wait for one sink; of more the oldest become dead letters.",
+    )
+    max_kept: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description=(
+            "Events of each tenant that are kept for WatchEvents; of more the oldest are removed."
+            " 0: none are, and WatchEvents is refused."
+        ),
+    )
+    keep_s: float = Field(
+        default=3 * DAY_S,
+        gt=0,
+        le=30 * DAY_S,
+        description="Age at which these are removed, but for the newest of each tenant.",
     )
     max_dead: int = Field(
         default=1000, ge=1, le=100_000, description="Dead letters that are kept of one sink."

@@ -62,6 +62,8 @@ class Serving:
     admission: Admission
     recorder: Recorder
     meter: CallMeter
+    on_failed: Callable[[Call], None]
+    """Hears of each call that ends with an error. Raises nothing."""
     in_flight: InFlight
     concurrency: Concurrency
     connections: Connections
@@ -115,7 +117,7 @@ def served(
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return call.response.SerializeToString() if call.response is not None else None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes a status
-            await _failed(call, context, serving.in_flight.why(error))
+            await _failed(call, context, serving.in_flight.why(error), serving.on_failed)
         finally:
             room.leave(call)
             _ended(call, serving, trail, logging)
@@ -172,7 +174,10 @@ def _named(call: Call, context: Context) -> None:
 
 
 async def _failed(
-    call: Call, context: Context, error: Exception | asyncio.CancelledError
+    call: Call,
+    context: Context,
+    error: Exception | asyncio.CancelledError,
+    on_failed: Callable[[Call], None],
 ) -> NoReturn:
     """Ends the call with the status of an error."""
     if isinstance(error, asyncio.CancelledError):
@@ -185,15 +190,18 @@ async def _failed(
         log.error("unexpected error", error_id=error_id, exc_info=error)
         text = f"The gateway failed inside; report the error id {error_id} to its operator."
         error = GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id})
-    await _abort(call, context, error)
+    await _abort(call, context, error, on_failed)
     raise AssertionError("abort raises")
 
 
-async def _abort(call: Call, context: Context, error: GatewayError) -> None:
+async def _abort(
+    call: Call, context: Context, error: GatewayError, on_failed: Callable[[Call], None]
+) -> None:
     call.outcome = code_pb2.Code.Name(error.code)
     call.reason, call.violations = reason_name(error.reason), error.violations
     if error.upstream.attempts:
         call.upstream = error.upstream
+    on_failed(call)
     status = rpc_status.to_status(to_status(error, call.id))
     call.trailers.update(error.trailers)
     trailers = [*call.trailers.items(), *status.trailing_metadata]

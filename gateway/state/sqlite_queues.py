@@ -28,6 +28,9 @@ class SqliteQueues:
     async def read(self, queue: str, after: int, most: int) -> list[Queued]:
         return await self._database.run(lambda db: _read(db, queue, after, most))
 
+    async def last(self, queue: str) -> Queued | None:
+        return await self._database.run(lambda db: _last(db, queue))
+
     async def remove(self, queue: str, keys: Sequence[str]) -> None:
         await self._database.run(lambda db: _remove(db, queue, keys))
 
@@ -39,6 +42,12 @@ def _read(db: sqlite3.Connection, queue: str, after: int, most: int) -> list[Que
     where = "WHERE queue = ? AND position > ? ORDER BY position LIMIT ?"
     rows = db.execute(f"SELECT position, key, value FROM queued {where}", (queue, after, most))  # noqa: S608 - our own text
     return [Queued(*row) for row in rows]
+
+
+def _last(db: sqlite3.Connection, queue: str) -> Queued | None:
+    where = "WHERE queue = ? ORDER BY position DESC LIMIT 1"
+    row = db.execute(f"SELECT position, key, value FROM queued {where}", (queue,)).fetchone()  # noqa: S608 - our own text
+    return Queued(*row) if row else None
 
 
 def _take(db: sqlite3.Connection, queue: str, count: int) -> list[Queued]:

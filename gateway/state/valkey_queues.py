@@ -18,6 +18,10 @@ class ValkeyQueues:
     async def read(self, queue: str, after: int, most: int) -> list[Queued]:
         return _rows(await self._link.run("queue_read", queue, after, most))
 
+    async def last(self, queue: str) -> Queued | None:
+        found = _rows(await self._link.run("queue_last", queue))
+        return found[0] if found else None
+
     async def remove(self, queue: str, keys: Sequence[str]) -> None:
         await self._link.run("queue_remove", queue, *keys)
 

@@ -57,7 +57,7 @@ class Hub:
         live. `scope`: tenant and project.
         """
         followed = self._follow(project)
-        owner, queue = owner_of(scope, wanted), SendQueue(self.counts)
+        owner = owner_of(scope, wanted)
         subscription, users = followed.subscriptions.get(owner) or (
             Subscription(followed.poller, Selection(wanted), owner, self.tokens),
             0,
@@ -66,18 +66,27 @@ class Hub:
         for submission_id in subscription.selection.submission_ids:
             followed.of_submissions.setdefault(submission_id, set()).add(subscription)
         followed.poller.listeners.add(subscription.take)
-        subscription.starting.add(queue)
+        with self.opened() as queue:
+            subscription.starting.add(queue)
+            try:
+                yield subscription, queue
+            finally:
+                subscription.starting.discard(queue)
+                subscription.live.discard(queue)
+                self._leave(project, followed, subscription)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[SendQueue]:
+        """What one stream or wait is woken by, until it is left; `end` waits for all of them."""
+        queue = SendQueue(self.counts)
         self.queues.add(queue)
         self._empty.clear()
         try:
-            yield subscription, queue
+            yield queue
         finally:
-            subscription.starting.discard(queue)
-            subscription.live.discard(queue)
             self.queues.discard(queue)
             if not self.queues:
                 self._empty.set()
-            self._leave(project, followed, subscription)
 
     def _follow(self, project: str) -> _Followed:
         followed = self.projects.get(project)

@@ -145,18 +145,18 @@ class ResumeTokens:
         """Raises RESUME_TOKEN_MISMATCH."""
         payload = self._seal.read(token)
         if payload is None:
-            raise _mismatch(
+            raise mismatch(
                 "is not a token of this gateway; pass resume_token of the last event on unchanged,"
                 " or start a new stream without a token"
             )
         cursor = msgspec.msgpack.decode(payload, type=Cursor)
         if cursor.owner != owner:
-            raise _mismatch(
+            raise mismatch(
                 "belongs to another tenant, project or filter; keep the filter, or start a new"
                 " stream without a token"
             )
         if cursor.made > self._clock.time() + _SKEW_S:
-            raise _mismatch("was made in the future; set the clocks of the gateway's replicas")
+            raise mismatch("was made in the future; set the clocks of the gateway's replicas")
         return cursor
 
     def expired(self, cursor: Cursor) -> bool:
@@ -219,7 +219,7 @@ def _unpacked(name: bytes) -> str:
     return str(uuid.UUID(bytes=name[1:])) if name[:1] == _AS_UUID else name[1:].decode()
 
 
-def _mismatch(text: str) -> GatewayError:
+def mismatch(text: str) -> GatewayError:
     violation = Violation("resume_token", text, "resume_token")
     return GatewayError(
         errors_pb2.ERROR_REASON_RESUME_TOKEN_MISMATCH,
@@ -228,10 +228,10 @@ def _mismatch(text: str) -> GatewayError:
     )
 
 
-def expired() -> GatewayError:
-    """RESUME_TOKEN_EXPIRED."""
+def expired(what_then: str) -> GatewayError:
+    """RESUME_TOKEN_EXPIRED. `what_then`: what a new stream begins with."""
     text = (
         "resume_token: is too old to go on without a gap; start a new stream without a token, it"
-        " begins with a snapshot."
+        f" begins with {what_then}."
     )
     return GatewayError(errors_pb2.ERROR_REASON_RESUME_TOKEN_EXPIRED, text)

@@ -10,14 +10,10 @@ Nothing is awaited between looking at the table and joining the subscription, so
 between the two.
 """
 
-import asyncio
-import math
-import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
 
-from cbrgateway.v1 import errors_pb2, task_pb2
+from cbrgateway.v1 import task_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
@@ -28,10 +24,10 @@ from gateway.watch.backlog import Backlog, Statement
 from gateway.watch.hub import Hub
 from gateway.watch.resume import Cursor, by_age, expired
 from gateway.watch.send_queue import SendQueue
+from gateway.watch.stream_life import StreamLife, StreamTerms
 from gateway.watch.subscription import Subscription, removal
 from gateway.watch.table import NEVER
 
-_RETRY_SPREAD_S: Final = 5.0
 _Event = task_pb2.WatchTasksResponse
 
 
@@ -39,20 +35,16 @@ _Event = task_pb2.WatchTasksResponse
 class Terms:
     """What one stream was asked for.
 
-    `token` and `cursor`: where it goes on; empty and None for a new one. `ends_at`: shortly before
-    the caller's deadline, by the monotonic clock. `recheck`: in how many seconds to ask again;
-    raises GatewayError when the caller may not watch any more.
+    `token` and `cursor`: where it goes on; empty and None for a new one. `stream`: what it has in
+    common with all other streams.
     """
 
+    stream: StreamTerms
     snapshot: bool
-    heartbeat_s: float
     until_terminal: bool
     fails_on_gap: bool
     token: str
     cursor: Cursor | None
-    ends_at: float
-    recheck: Callable[[], Awaitable[float]]
-    write: Callable[[bytes], Awaitable[None]]
     status_of: Callable[[GatewayError], status_pb2.Status]
 
 
@@ -61,8 +53,8 @@ class Watch:
 
     # There are thousands of them.
     __slots__ = (
-        *("_clock", "_cursor", "_healthy", "_heartbeat_at", "_hub", "_lifetime_at", "_opened_at"),
-        *("_queue", "_recheck_at", "_sequence", "_snapshot", "_subscription", "_terms", "_token"),
+        *("_clock", "_cursor", "_healthy", "_hub", "_life", "_opened_at", "_queue"),
+        *("_snapshot", "_subscription", "_terms"),
     )
 
     def __init__(
@@ -70,25 +62,21 @@ class Watch:
     ) -> None:
         self._hub, self._subscription, self._queue, self._terms = hub, subscription, queue, terms
         self._clock = hub.clock
-        now = self._clock.monotonic()
         self._cursor = terms.cursor if terms.cursor is not None and terms.cursor.begun else None
         self._snapshot = terms.snapshot
-        self._token = terms.token or hub.tokens.start(subscription.owner)
-        self._opened_at = now
-        self._sequence = 0
+        token = terms.token or hub.tokens.start(subscription.owner)
+        self._life = StreamLife(hub, queue, terms.stream, token)
+        self._opened_at = self._clock.monotonic()
         self._healthy = True
-        self._heartbeat_at = now + terms.heartbeat_s
-        self._lifetime_at = now + hub.settings.lifetime_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
-        self._recheck_at = now + hub.settings.recheck_s
 
     async def run(self) -> None:
         """Raises RESUME_TOKEN_EXPIRED or CALLER_TOO_SLOW."""
         if self._cursor is not None and self._hub.tokens.expired(self._cursor):
             await self._gap(self._cursor)
-        self._recheck_at = self._clock.monotonic() + await self._terms.recheck()
+        await self._life.begin()
         while True:
             self._queue.wake.clear()
-            if await self._ended():
+            if await self._life.ended():
                 return
             if not (
                 await self._beaten()
@@ -97,44 +85,22 @@ class Watch:
                 or await self._delivered()
             ):
                 if self._all_terminal():
-                    await self._end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)
+                    await self._life.end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)
                     return
                 await self._rest()
 
     # Steps: each answers whether it did something
     # --------------------------------------------------------------------------------------
 
-    async def _ended(self) -> bool:
-        now = self._clock.monotonic()
-        if self._hub.ending:
-            await self._end(task_pb2.STREAM_END_REASON_SHUTDOWN)
-        elif now >= self._terms.ends_at:
-            await self._end(task_pb2.STREAM_END_REASON_DEADLINE)
-        elif now >= self._lifetime_at:
-            await self._end(task_pb2.STREAM_END_REASON_LIFETIME)
-        elif now < self._recheck_at:
-            return False
-        else:
-            try:
-                self._recheck_at = now + await self._terms.recheck()
-            except GatewayError:
-                await self._end(task_pb2.STREAM_END_REASON_CREDENTIALS)
-            else:
-                return False
-        return True
-
     async def _beaten(self) -> bool:
-        now = self._clock.monotonic()
-        if now < self._heartbeat_at:
+        if not self._life.beats():
             return False
-        self._heartbeat_at = max(self._heartbeat_at + self._terms.heartbeat_s, now)
         lag = Duration()
-        lag.FromMilliseconds(round((now - self._subscription.read_at) * 1000))
+        lag.FromMilliseconds(round((self._clock.monotonic() - self._subscription.read_at) * 1000))
         opened = self._subscription.open_rows() if self._live else []
         count = sum(self._subscription.selection.shows(row.task) for row in opened)
-        await self._send(
-            _Event(heartbeat=task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count))
-        )
+        beat = task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count)
+        await self._life.send(heartbeat=beat)
         return True
 
     async def _told_health(self) -> bool:
@@ -146,7 +112,7 @@ class Watch:
             healthy=self._healthy,
             failure=self._terms.status_of(failure) if failure is not None else None,
         )
-        await self._send(_Event(source_status=status))
+        await self._life.send(source_status=status)
         return True
 
     async def _started(self) -> bool:
@@ -185,22 +151,15 @@ class Watch:
         event = self._queue.pop(self._subscription.token)
         if event is None:
             return False
-        payload, self._token = event
-        await self._write(payload)
+        payload, self._life.token = event
+        await self._life.write(payload)
         return True
 
     async def _rest(self) -> None:
         if self._live:
             # Nothing waits, so that everything up to the last poll has been told.
-            self._token = self._subscription.token
-        until = min(self._heartbeat_at, self._terms.ends_at, self._lifetime_at, self._recheck_at)
-        wake = self._queue.wake
-        left_s = max(0.0, until - self._clock.monotonic())
-        timer = asyncio.get_running_loop().call_later(left_s, wake.set)
-        try:
-            await wake.wait()
-        finally:
-            timer.cancel()
+            self._life.token = self._subscription.token
+        await self._life.rest()
 
     # Starting
     # ----------------------------------------------------------------------------------------------
@@ -234,7 +193,7 @@ class Watch:
 
     def _put(self, statements: Iterable[Statement]) -> None:
         for each in statements:
-            self._queue.put(each.key, each.event, self._token)
+            self._queue.put(each.key, each.event, self._life.token)
 
     def _removed(
         self, reason: task_pb2.TaskRemovalReason.ValueType, *, task_id: str = "", name: str = ""
@@ -268,9 +227,9 @@ class Watch:
             if not self._subscription.selection.shows(row.task):
                 continue
             if row.final:
-                self._queue.put(row.id, row, self._token)
+                self._queue.put(row.id, row, self._life.token)
             elif self._snapshot:
-                self._queue.put(f"snapshot {row.id}", row.snapshot(), self._token)
+                self._queue.put(f"snapshot {row.id}", row.snapshot(), self._life.token)
                 count += 1
         unknown = self._subscription.selection.ids & self._subscription.poller.table.unknown
         self._put(
@@ -281,7 +240,7 @@ class Watch:
             snapshot_end=task_pb2.TaskSnapshotEnd(task_count=count),
             observe_time=moment(self._clock.time()),
         )
-        self._queue.put("snapshot", event.SerializeToString(), self._token)
+        self._queue.put("snapshot", event.SerializeToString(), self._life.token)
 
     def _unreadable(self) -> list[str]:
         """Those of which nothing else can be told, so that nobody waits for them in silence."""
@@ -302,26 +261,17 @@ class Watch:
 
     async def _gap(self, cursor: Cursor) -> None:
         if self._terms.fails_on_gap:
-            raise expired()
+            raise expired("a snapshot")
         since = Timestamp(
             seconds=cursor.newest_us // 1_000_000, nanos=cursor.newest_us % 1_000_000 * 1000
         )
-        self._cursor, self._snapshot, self._token = (
+        self._cursor, self._snapshot, self._life.token = (
             None,
             True,
             self._hub.tokens.start(self._subscription.owner),
         )
-        await self._send(
-            _Event(
-                gap=task_pb2.WatchGap(
-                    since_time=since,
-                    reason="The token is too old, or too much has happened since it was made.",
-                )
-            )
-        )
-
-    # Ending
-    # ----------------------------------------------------------------------------------------------
+        reason = "The token is too old, or too much has happened since it was made."
+        await self._life.send(gap=task_pb2.WatchGap(since_time=since, reason=reason))
 
     def _all_terminal(self) -> bool:
         if (
@@ -335,48 +285,3 @@ class Watch:
         return not any(
             selection.by_id or selection.shows(row.task) for row in self._subscription.open_rows()
         )
-
-    async def _end(self, reason: task_pb2.StreamEndReason.ValueType) -> None:
-        self._hub.counts.cuts[_name(reason)] += 1
-        end = task_pb2.StreamEnd(reason=reason)
-        if reason == task_pb2.STREAM_END_REASON_SHUTDOWN:
-            end.retry_delay.FromMilliseconds(round(random.uniform(0, _RETRY_SPREAD_S) * 1000))  # noqa: S311 - spreads load
-        await self._send(_Event(stream_end=end))
-
-    # Sending
-    # ----------------------------------------------------------------------------------------------
-
-    async def _send(self, event: task_pb2.WatchTasksResponse) -> None:
-        event.observe_time.CopyFrom(moment(self._clock.time()))
-        await self._write(event.SerializeToString())
-
-    async def _write(self, shared: bytes) -> None:
-        """Sends an event.
-
-        Messages behind one another are one message to protobuf, so that what all streams share is
-        encoded once.
-        """
-        self._sequence += 1
-        own = _Event(resume_token=self._token, sequence=self._sequence).SerializeToString()
-        try:
-            async with asyncio.timeout(self._hub.stall_s) as self._queue.writing:
-                await self._terms.write(shared + own)
-            self._hub.counts.sent += 1
-        except TimeoutError:
-            self._hub.counts.cuts["CALLER_TOO_SLOW"] += 1
-            text = (
-                "The caller has read nothing for too long; read faster or watch fewer tasks, and"
-                " resume with the last token."
-            )
-            raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
-        finally:
-            self._queue.writing = None
-
-
-def _name(reason: task_pb2.StreamEndReason.ValueType) -> str:
-    return task_pb2.StreamEndReason.Name(reason).removeprefix("STREAM_END_REASON_")
-
-
-def ends_at(now: float, time_left_s: float | None) -> float:
-    """When to end what has a deadline: a second before it, or at half of a short one."""
-    return math.inf if time_left_s is None else now + max(time_left_s - 1.0, time_left_s / 2)

@@ -40,3 +40,17 @@ async def test_what_is_too_much_is_taken_out_at_the_beginning(store):
     assert [each.key for each in await queues.read("a", 0, 10)] == ["k2", "k3"]
     # Fewer than before are allowed.
     assert [each.key for each in await queues.put("a", "k4", b"4", 1)] == ["k2", "k3"]
+
+
+async def test_the_newest_of_a_queue_is_known(store):
+    queues = store.queues
+    assert await queues.last("a") is None
+    for n in range(3):
+        await queues.put("a", f"k{n}", b"v", 10)
+    await queues.put("b", "other", b"v", 10)
+    newest = (await queues.read("a", 0, 10))[-1]
+    assert await queues.last("a") == newest
+    await queues.remove("a", ["k2"])
+    last = await queues.last("a")
+    assert last is not None
+    assert last.key == "k1"

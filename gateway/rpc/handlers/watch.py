@@ -19,11 +19,11 @@ from gateway.state import StoreDown
 from gateway.upstream.declaration import IDENTIFIER
 from gateway.watch.hub import Hub
 from gateway.watch.selection import owner_of
-from gateway.watch.stream import Terms, Watch, ends_at
+from gateway.watch.stream import Terms, Watch
+from gateway.watch.stream_life import StreamTerms, ends_at, heartbeat_s
 from gateway.watch.subscription import Subscription
 from gateway.watch.wait import wait
 
-_HEARTBEAT_S: Final = 20.0
 _WAIT_S: Final = 60.0
 _ID: Final = re.compile(IDENTIFIER)
 
@@ -48,23 +48,19 @@ class WatchHandlers:
             else None
         )
 
-        async def recheck() -> float:
-            return min(await stream.recheck(), hub.settings.recheck_s)
-
         terms = Terms(
             snapshot=request.include_snapshot if request.HasField("include_snapshot") else True,
-            heartbeat_s=(
-                _seconds(request.heartbeat_interval)
-                if request.HasField("heartbeat_interval")
-                else _HEARTBEAT_S
-            ),
             until_terminal=request.end_when_all_terminal,
             fails_on_gap=request.gap_policy == task_pb2.GAP_POLICY_FAIL,
             token=request.resume_token,
             cursor=cursor,
-            ends_at=ends_at(call.started, call.time_left_s),
-            recheck=recheck,
-            write=stream.write,
+            stream=StreamTerms(
+                event=task_pb2.WatchTasksResponse,
+                heartbeat_s=heartbeat_s(request),
+                ends_at=ends_at(call.started, call.time_left_s),
+                recheck=stream.recheck,
+                write=stream.write,
+            ),
             status_of=lambda error: to_status(error, call.id),
         )
         with hub.joined(project, call.scope, wanted) as (subscription, queue):
