@@ -306,10 +306,32 @@ def _servers(
     *,
     event_log: EventLog,
 ) -> Servers:
+    own = _own(config, way, quota, watched, event_log)
+    forward = Forward(
+        way.catalog,
+        way.client,
+        quota.changes,
+        quota.dry_run,
+        watched.enricher,
+        watched.hub,
+        queried(way.catalog),
+    )
+    served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    bounds = Bounds(
+        upstream=config.upstream.transport.max_connections * len(config.upstream.regions),
+        request_bytes=max(each.max_request_bytes for each in way.catalog),
+    )
+    return Servers(config.server, served, way.catalog.services(), serving.in_flight, bounds)
+
+
+def _own(
+    config: Config, way: _Way, quota: Quota, watched: _Watched, event_log: EventLog
+) -> dict[str, Callable[..., Awaitable[Any]]]:
+    """What is written by hand, by RPC."""
     records = SubmissionRecords(quota.submissions.operations, way.catalog)
     usages = Usages(quota.pricer, quota.admission.rates, quota.admission.leases, way.clock)
     reads = ProtectionReads(Fleet(way.reader), way.clock)
-    own = (
+    return (
         AccessHandlers(way.catalog, usages).by_rpc()
         | QuotaHandlers(
             pricer=quota.pricer,
@@ -327,21 +349,6 @@ def _servers(
         | by_rpc(EventHandlers(event_log, watched.hub, Positions(way.key, way.clock)))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))
     )
-    forward = Forward(
-        way.catalog,
-        way.client,
-        quota.changes,
-        quota.dry_run,
-        watched.enricher,
-        watched.hub,
-        queried(way.catalog),
-    )
-    served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
-    bounds = Bounds(
-        upstream=config.upstream.transport.max_connections * len(config.upstream.regions),
-        request_bytes=max(each.max_request_bytes for each in way.catalog),
-    )
-    return Servers(config.server, served, way.catalog.services(), serving.in_flight, bounds)
 
 
 async def _serve(
