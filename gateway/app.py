@@ -5,6 +5,7 @@ What was opened is closed when a later step fails.
 
 import asyncio
 import contextlib
+import functools
 import random
 import secrets
 import uuid
@@ -24,6 +25,7 @@ from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
 from gateway.certificate_files import renewals
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
+from gateway.changes.ledger import Ending
 from gateway.changes.owners import TaskOwners
 from gateway.changes.recovery import Recovery
 from gateway.changes.submission_records import SubmissionRecords
@@ -45,7 +47,7 @@ from gateway.reload import Read, Reloader
 from gateway.renewal import Renewable, Renewals
 from gateway.rpc import validation
 from gateway.rpc.arrival import Arrivals
-from gateway.rpc.audited import Recorder, local_change
+from gateway.rpc.audited import Recorder, left_out_of, local_change
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.connections import Connections
@@ -250,10 +252,10 @@ def _listeners(events: Events, audit: Audit, observed: Observed) -> list[Listene
     return [*events.listeners(), *records, observed.task_ended]
 
 
-def _settling(audit: Audit, events: Events) -> Callable[[str, ChangeResult], None]:
-    def settled(op_id: str, result: ChangeResult) -> None:
-        audit.settled(op_id, result.name)
-        events.settled(op_id, result)
+def _settling(audit: Audit, events: Events) -> Callable[[str, Ending], None]:
+    def settled(op_id: str, ending: Ending) -> None:
+        audit.settled(op_id, ending.result.name, lambda: left_out_of(ending.note))
+        events.settled(op_id, ending.result)
 
     return settled
 
@@ -492,6 +494,7 @@ def _recording(audit: Audit) -> Listener:
             text=facts.text,
             resources=facts.resources,
             ended=task.end_time.ToNanoseconds() / 1e9,
+            trace_id=end.trace_id,
         )
         await audit.task_ended(activity)
 
@@ -581,10 +584,9 @@ async def _settle(audit: Audit, operations: OperationStore) -> None:
         return
     for op in ended:
         if op.id in open_changes:
-            audit.settled(
-                op.id,
-                (ChangeResult.DONE if op.state is State.COMMITTED else ChangeResult.NOTHING).name,
-            )
+            done = op.state is State.COMMITTED
+            result = ChangeResult.DONE if done else ChangeResult.NOTHING
+            audit.settled(op.id, result.name, functools.partial(left_out_of, op.note))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gateway.changes.dry_run import DryRun
 from gateway.changes.freed import Freed
 from gateway.changes.guards import Guards
-from gateway.changes.ledger import Ledger
+from gateway.changes.ledger import Ending, Ledger
 from gateway.changes.named_tasks import NamedTasks
 from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.planning import Planner
@@ -27,7 +27,6 @@ from gateway.limits.recount import Recounter
 from gateway.limits.slots import SlotRenewals
 from gateway.limits.store_life import StoreLife
 from gateway.state import Store
-from gateway.upstream.change_observer import ChangeResult
 from gateway.upstream.client import Client
 
 
@@ -45,7 +44,7 @@ class Quota:
         submissions: Submissions,
         client: Client,
         *,
-        on_end: Callable[[str, ChangeResult], None],
+        on_end: Callable[[str, Ending], None],
         on_mark_removal: Callable[[str, str, str, str], None],
     ) -> None:
         self._config, self._store, self._client = config, store, client

@@ -2,7 +2,7 @@
 everything else behind them in order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from gateway.audit.call_record import FLOOR, Activity, Level, Levels
 from gateway.audit.events import Event, own_record
 from gateway.audit.export import Exporter
 from gateway.audit.intents import MAX_UNKNOWN, PENDING, UNKNOWN, Entry, unresolved
-from gateway.audit.record import OpenIntent, Resource
+from gateway.audit.record import LeftOut, OpenIntent, Resource
 from gateway.audit.redaction import Redactor
 from gateway.audit.settings import LevelRule
 from gateway.audit.task_record import TaskActivity
@@ -130,8 +130,13 @@ class Audit:
             )
         self._write(event, activity)
 
-    def settled(self, uid: str, fate: str) -> None:
-        """What became of a change was learnt; passed over if it is known, or nobody asked."""
+    def settled(
+        self, uid: str, fate: str, left_out: Callable[[], LeftOut | None] = lambda: None
+    ) -> None:
+        """What became of a change was learnt; passed over if it is known, or nobody asked.
+
+        `left_out`: what CBR left out of it.
+        """
         intent = self._unsettled.get(uid)
         if intent is None or self._writer is None or (fate == UNKNOWN and intent.unknown):
             return
@@ -145,6 +150,7 @@ class Audit:
             tenant=intent.tenant,
             operation=intent.operation,
             fate=fate,
+            skipped_resources=left_out(),
         )
         self._writer.submit(Entry(body, ends=(uid, fate)))
 

@@ -300,6 +300,7 @@ class OwnFields(TypedDict, total=False):
     """The members of Unmapped that records of the gateway itself have."""
 
     fate: str
+    skipped_resources: LeftOut | None
     task: Task
     segment: Segment
     anchor: Anchor

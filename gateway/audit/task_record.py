@@ -30,8 +30,9 @@ is at least medium.
 
 @dataclass(frozen=True, slots=True)
 class TaskActivity:
-    """`reason` and `text`: why it did not succeed. `resources`: (type, id). `principal`: who made
-    the call that started it. `ended`: seconds since 1970, 0 where CBR does not tell.
+    """`reason` and `text`: why it did not succeed. `resources`: (type, id). `principal` and
+    `trace_id`: who made the call that started it, and its trace. `ended`: seconds since 1970, 0
+    where CBR does not tell.
     """
 
     task: ocsf.Task
@@ -43,6 +44,7 @@ class TaskActivity:
     text: str = ""
     resources: tuple[tuple[str, str], ...] = ()
     ended: float = 0.0
+    trace_id: str = ""
 
     def body(self) -> bytes:
         """The record as JSON, without what the chain adds."""
@@ -76,7 +78,12 @@ class TaskActivity:
             src_endpoint=ocsf.Endpoint(name=SELF),
             cloud=ocsf.Cloud(provider=CLOUD, project_uid=self.project),
             resources=tuple(ocsf.Resource(type=kind, uid=uid) for kind, uid in self.resources),
-            unmapped=ocsf.Unmapped(stage=TASK_ENDED.stage, event=TASK_ENDED.name, task=self.task),
+            unmapped=ocsf.Unmapped(
+                stage=TASK_ENDED.stage,
+                event=TASK_ENDED.name,
+                trace_id=self.trace_id,
+                task=self.task,
+            ),
         )
 
     def _message(self) -> str:

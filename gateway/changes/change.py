@@ -28,6 +28,7 @@ class Change:
     time_left_s: float | None
     slots: ConcurrencySlots
     on_left: Callable[[UpstreamFacts], None]
+    trace_id: str = ""
     observers: Sequence[ChangeObserver] = ()
     """Who else must hear of it, before the store does."""
     guards: GuardSettings = field(default_factory=GuardSettings)

@@ -33,9 +33,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class TaskEnd:
     """How a task ended.
 
-    `submission`, `rpc` and `principal`: the change that started it, empty where none of this
-    gateway did. `policy`: the name of the policy whose run did, or else its id. `caught_up`: it
-    ended while no gateway polled. `losses`: what that change destroys beside its object.
+    `submission`, `rpc`, `principal` and `trace_id`: the change that started it, empty where none of
+    this gateway did. `policy`: the name of the policy whose run did, or else its id. `caught_up`:
+    it ended while no gateway polled. `losses`: what that change destroys beside its object.
     """
 
     project: str
@@ -48,6 +48,7 @@ class TaskEnd:
     principal: str = ""
     policy: str = ""
     losses: tuple[Loss, ...] = ()
+    trace_id: str = ""
 
     @property
     def type(self) -> str:
@@ -66,6 +67,7 @@ class TaskEnd:
             "code": self.facts.code,
             "why": self.facts.text,
             "policy_name": self.policy,
+            "trace_id": self.trace_id,
             "submission": self.submission,
             **dict(self.facts.resources),
         }
@@ -106,6 +108,7 @@ class TaskEnds:
         task, project = ended.task, ended.project
         op = await self.submissions.operations.get(submission) if submission else None
         note = Note.of(op.note) if op is not None else None
+        detail = OperationDetail.of(op.detail) if op is not None else None
         checkpoint_id = note.search.checkpoint_id if note is not None else ""
         return TaskEnd(
             project=project,
@@ -115,7 +118,8 @@ class TaskEnds:
             submission=submission,
             rpc=op.rpc if op is not None else "",
             tenant=op.tenant if op is not None else self.tenant_of(project),
-            principal=OperationDetail.of(op.detail).principal if op is not None else "",
+            principal=detail.principal if detail is not None else "",
+            trace_id=detail.trace_id if detail is not None else "",
             policy=await self._policy(project, task.policy_id) if task.policy_id else "",
             losses=note.losses if note is not None else (),
         )

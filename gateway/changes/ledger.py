@@ -66,7 +66,7 @@ class Ledger:
 
     operations: OperationStore
     counters: Counters
-    on_end: Callable[[str, ChangeResult], None] = lambda _op_id, _result: None
+    on_end: Callable[[str, Ending], None] = lambda _op_id, _ending: None
     clock: Clock = field(default_factory=SystemClock)
     settle_s: float = 0.0
     """Hears of every end, also of one that is learnt late."""
@@ -115,7 +115,7 @@ class Ledger:
             mine.state = State.UNKNOWN
         before, after = _AROUND[ending.result]
         failpoint.reach(before)
-        self.on_end(op_id, ending.result)
+        self.on_end(op_id, ending)
         try:
             await self._tell(op_id, ending)
         except StoreDown:

@@ -64,6 +64,7 @@ class Planner:
             beats=not self.heartbeat.alone,
             sent=sent,
             namesakes=namesakes,
+            trace_id=change.trace_id,
         )
         return Operation(
             id=change.id,

@@ -35,7 +35,8 @@ class OperationDetail(msgspec.Struct, frozen=True):
     called, as `tenant/caller`; `slots`: those that the work takes under limits of concurrency;
     `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids
     of objects that had the name of what it creates already before it was sent; None: nobody knows,
-    or needs to; `beats`: whether its process says that it is there.
+    or needs to; `beats`: whether its process says that it is there; `trace_id`: of the call's
+    trace.
     """
 
     owner: str
@@ -48,6 +49,7 @@ class OperationDetail(msgspec.Struct, frozen=True):
     sent: Span | None = None
     namesakes: tuple[str, ...] | None = None
     beats: bool = False
+    trace_id: str = ""
 
     @classmethod
     def of(cls, detail: bytes) -> "OperationDetail":

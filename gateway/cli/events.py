@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from gateway.state import Store
 
 T = TypeVar("T")
+_IN_MEMORY = (
+    'state.path is ":memory:": dead letters are in the memory of the running gateway, and end with'
+    " it. Its log names each (`an event was given up`), and the metric cbr_dead_events tells how"
+    " many there are. To list and resend them, set state.path to a file, or state.url to a Valkey"
+)
+_IN_USE = (
+    "If its gateway is running: a store in a file is open in one process only. Stop the gateway,"
+    " run this, and start it again; what waits in its queues is kept. A Valkey can be read at any"
+    " time"
+)
 _config = click.option(
     "--config",
     "config_file",
@@ -92,11 +102,14 @@ def _with_store(config_file: Path, work: "Callable[[Config, Store], Awaitable[T]
     from gateway.clock import SystemClock
     from gateway.config import ConfigError, read_layers, validated
     from gateway.state import StoreDown, open_store
+    from gateway.state.settings import MEMORY
 
     async def opened(config: "Config") -> T:
         settings = config.state
+        if settings.kind == "sqlite" and settings.path == MEMORY:
+            raise click.ClickException(_IN_MEMORY)
         if settings.kind == "sqlite" and not settings.path.exists():
-            raise StoreDown(f"there is no store at state.path, {settings.path}")
+            raise click.ClickException(f"there is no store at state.path, {settings.path}")
         async with open_store(settings, SystemClock()) as store:
             return await work(config, store)
 
@@ -105,6 +118,4 @@ def _with_store(config_file: Path, work: "Callable[[Config, Store], Awaitable[T]
     except ConfigError as problem:
         raise click.ClickException(str(problem)) from problem
     except StoreDown as down:
-        raise click.ClickException(
-            f"{down}. A store in a file can be read while its gateway does not run"
-        ) from down
+        raise click.ClickException(f"{down}. {_IN_USE}") from down

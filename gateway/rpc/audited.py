@@ -8,7 +8,7 @@ settled     where the change's end came after that of its call
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -27,6 +27,7 @@ from gateway.audit.events import Event
 from gateway.audit.intents import PENDING
 from gateway.audit.log import Audit
 from gateway.audit.record import LeftOut, Stream
+from gateway.changes.record import Note
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
@@ -184,10 +185,9 @@ class Trail:
     async def on_end(
         self, result: ChangeResult, _message: Message | None, _facts: UpstreamFacts
     ) -> None:
+        """Where the call has ended before, the audit log hears of it from the ledger."""
         self.result = result.name
         failpoint.reach("before_outcome")
-        if self.finished and self.intended:
-            self.recorder.audit.settled(self.call.id, self.result)
 
     def finish(self) -> None:
         """The call has ended. Never fails."""
@@ -333,12 +333,22 @@ def _left_out(
     if response is None or "submission" not in response.DESCRIPTOR.fields_by_name:
         return None
     submission = response.submission
-    if not (skipped := submission.skipped_resources):
+    return _of_skipped(submission.skipped_resources, submission.state)
+
+
+def left_out_of(note: bytes) -> LeftOut | None:
+    """The same, from what is stored with the change."""
+    known = Note.of(note)
+    return _of_skipped(known.skipped, known.state) if known is not None else None
+
+
+def _of_skipped(skipped: Sequence[Any], state: int) -> LeftOut | None:
+    if not skipped:
         return None
     return LeftOut(
         count=len(skipped),
         uids=tuple(each.id for each in skipped[:_MAX_RESOURCES]),
-        all=submission.state == types_pb2.SUBMISSION_STATE_NOT_STARTED,
+        all=state == types_pb2.SUBMISSION_STATE_NOT_STARTED,
     )
 
 

@@ -71,6 +71,7 @@ class Forward:
             time_left_s=call.time_left_s,
             slots=call.slots,
             on_left=call.note_upstream,
+            trace_id=call.trace_id,
             observers=call.observers,
             guards=call.principal.tenant.guards,
             losses=call.losses,

@@ -19,7 +19,7 @@ from gateway.cli.main import main
 from tests.audit.logs import WRITER, entry, sink
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
-from tests.functional.calls import caller, until
+from tests.functional.calls import arrived, caller, order, until
 from tests.watch.streams import STILL, end_task
 
 FAST = {"busy_s": 0.1, "idle_s": 0.2, "follow": "always"}
@@ -196,6 +196,32 @@ async def test_what_cbr_left_out_of_a_backup_is_tied_to_the_call(tmp_path, capsy
     said = capsys.readouterr().out
     (warning,) = [each for each in said.splitlines() if "a task did not succeed" in each]
     assert uid in warning
+
+
+async def test_what_cbr_left_out_is_told_also_where_the_caller_has_gone(tmp_path):
+    rpc = "CheckpointService/CreateCheckpoint"
+
+    def of_event(name):
+        return [row for row in records(tmp_path) if row["unmapped"]["event"] == name]
+
+    async with audited_gateway(tmp_path, sections={"watch": FAST}, pace=STILL) as world:
+        payments = caller(world)
+        held = await stage.vault(payments, 2)
+        first = held.resources[0]
+        busy = {"resource_details": [{"id": first.id, "type": first.type}]}
+        await payments.ok(rpc, {"checkpoint": {"vault_id": held.id, "parameters": busy}})
+        delayed = order(world, "delay", rpc, seconds=60)
+        call = payments.start(rpc, {"checkpoint": {"vault_id": held.id}})
+        await until(lambda: len(arrived(world, rpc)) == 2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(lambda: len(of_event("CHANGE_ENDED")) == 3)
+        world.emulator.state.faults.release(delayed)
+        await until(lambda: of_event("CHANGE_SETTLED"))
+    (settled,) = of_event("CHANGE_SETTLED")
+    assert settled["unmapped"]["skipped_resources"] == {"count": 1, "uids": [first.id]}
+    assert "left out by CBR: 1" in as_text(settled)
 
 
 async def test_what_two_calls_at_once_left_out_is_tied_to_neither_and_nothing_started_is_said(

@@ -150,6 +150,29 @@ def test_a_store_that_is_not_there_is_told(tmp_path):
     assert "none.db" in result.output
 
 
+@pytest.mark.parametrize("command", ["dead", "resend"])
+def test_a_store_in_memory_is_told_with_what_to_do(tmp_path, command):
+    result = run("events", command, "--config", str(written(tmp_path, {"sinks": [GOOD]})))
+    assert result.exit_code == 1
+    for word in (":memory:", "state.path", "cbr_dead_events"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize("command", ["dead", "resend"])
+def test_a_store_that_a_running_gateway_holds_is_told_with_what_to_do(tmp_path, command):
+    state = tmp_path / "state.db"
+    path = written(tmp_path, {"sinks": [GOOD]}, state={"path": str(state)})
+
+    async def held():
+        async with open_store(StoreSettings(path=state), SystemClock()):
+            return await asyncio.to_thread(run, "events", command, "--config", str(path))
+
+    result = asyncio.run(held())
+    assert result.exit_code == 1
+    for word in ("state.db", "Stop the gateway", "Valkey"):
+        assert word in result.output
+
+
 def test_the_published_schema_is_the_one_that_is_printed():
     printed = run("events", "schema").output
     assert printed == (ROOT / "docs" / "events.schema.json").read_text()

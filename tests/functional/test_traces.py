@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from emulator.server import running_emulator
 from emulator.settings import PAYMENTS_PROJECT_ID
+from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.audit.otlp import _record as as_otlp
 from gateway.tracing.settings import TracingSettings
@@ -201,6 +202,21 @@ async def test_a_change_that_outlives_its_caller_stays_in_its_trace(collector, l
     assert request.parent_span_id == span.span_id
     assert values(request.attributes)["http.response.status_code"] == 200
     assert request.end_time_unix_nano > span.end_time_unix_nano
+
+
+async def test_the_end_of_work_names_the_trace_of_the_call_that_started_it(tmp_path, collector):
+    watch = {"busy_s": 0.1, "idle_s": 0.2, "follow": "always"}
+    sections = {"tracing": tracing(collector), "watch": watch, "tasks": {"settle_s": 1}}
+
+    def ends():
+        found = records(tmp_path)
+        return [row for row in found if row["unmapped"]["event"] == "TASK_ENDED"]
+
+    pace = Pace(Mode.IMMEDIATE)
+    async with audited_gateway(tmp_path, sections=sections, pace=pace) as world:
+        await stage.backup(caller(world, "payments", ("traceparent", SAMPLED)))
+        await until(ends)
+    assert ends()[0]["unmapped"]["trace_id"] == TRACE
 
 
 async def test_a_watch_is_one_span_and_its_polls_are_nobodys(collector):

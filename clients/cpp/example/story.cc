@@ -49,14 +49,14 @@ cbr::Protectable FreeServer(const Channel& channel) {
 
 // Follows what a call has started to its end.
 void Finish(const Channel& channel, const std::string& title, const cbr::Submission& started) {
+  for (const auto& left : started.skipped_resources()) {
+    std::cout << title << " skipped by CBR: " << left.id() << " " << left.code() << " " << left.reason() << std::endl;
+  }
   cbr::WatchTasksRequest request;
   request.mutable_filter()->add_submission_ids(started.id());
   request.set_end_when_all_terminal(true);
   cbrgateway::Watch watch(channel, request);
   for (cbr::WatchTasksResponse event; watch.Read(&event);) {
-    for (const auto& left : event.submission().skipped_resources()) {
-      std::cout << title << " skipped by CBR: " << left.id() << " " << left.code() << " " << left.reason() << std::endl;
-    }
     if (event.has_update()) {
       std::cout << title << " " << event.update().task().details().common().progress_percent() << " %" << std::endl;
     } else if (event.has_terminal()) {

@@ -116,16 +116,15 @@ func (s story) freeServer(ctx context.Context) (*cbr.Protectable, error) {
 
 // finish follows what a call has started to its end.
 func (s story) finish(ctx context.Context, title string, started *cbr.Submission) error {
+	for _, left := range started.SkippedResources {
+		fmt.Println(title, "skipped by CBR:", left.Id, left.Code, left.Reason)
+	}
 	request := &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{SubmissionIds: []string{started.Id}}, EndWhenAllTerminal: true}
 	for event, err := range cbrgateway.Watch(ctx, s.tasks, request) {
 		if err != nil {
 			return err
 		}
 		switch e := event.Event.(type) {
-		case *cbr.WatchTasksResponse_Submission:
-			for _, left := range e.Submission.SkippedResources {
-				fmt.Println(title, "skipped by CBR:", left.Id, left.Code, left.Reason)
-			}
 		case *cbr.WatchTasksResponse_Update:
 			fmt.Println(title, e.Update.Task.GetDetails().GetCommon().GetProgressPercent(), "%")
 		case *cbr.WatchTasksResponse_Terminal:

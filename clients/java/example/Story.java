@@ -85,6 +85,9 @@ public final class Story {
 
   /** Follows what a call has started to its end. */
   private void finish(String title, Submission started) throws GatewayException, InterruptedException {
+    for (var left : started.getSkippedResourcesList()) {
+      System.out.println(title + " skipped by CBR: " + left.getId() + " " + left.getCode() + " " + left.getReason());
+    }
     var filter = TaskFilter.newBuilder().addSubmissionIds(started.getId());
     var request = WatchTasksRequest.newBuilder().setFilter(filter).setEndWhenAllTerminal(true).build();
     TaskWatch.follow(
@@ -92,11 +95,6 @@ public final class Story {
         request,
         event -> {
           switch (event.getEventCase()) {
-            case SUBMISSION ->
-                event
-                    .getSubmission()
-                    .getSkippedResourcesList()
-                    .forEach(left -> System.out.println(title + " skipped by CBR: " + left.getId() + " " + left.getCode() + " " + left.getReason()));
             case UPDATE -> System.out.println(title + " " + event.getUpdate().getTask().getDetails().getCommon().getProgressPercent() + " %");
             case TERMINAL -> System.out.println(title + " " + event.getTerminal().getTask().getStatus());
             default -> {}

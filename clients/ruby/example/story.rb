@@ -48,11 +48,10 @@ class Story
 
   # Follows what a call has started to its end.
   def follow(title, submission)
+    submission.skipped_resources.each { |left| puts "#{title} skipped by CBR: #{left.id} #{left.code} #{left.reason}" }
     filter = TaskFilter.new(submission_ids: [submission.id])
     @gateway.watch(WatchTasksRequest.new(filter: filter, end_when_all_terminal: true)) do |event|
       case event.event
-      when :submission
-        event.submission.skipped_resources.each { |left| puts "#{title} skipped by CBR: #{left.id} #{left.code} #{left.reason}" }
       when :update then puts "#{title} #{event.update.task.details&.common&.progress_percent} %"
       when :terminal then puts "#{title} #{event.terminal.task.status}"
       end

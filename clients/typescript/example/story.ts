@@ -44,10 +44,8 @@ async function tell(gateway: Gateway): Promise<void> {
 
 /** Follows what a call has started to its end. */
 async function finish(gateway: Gateway, title: string, started: Submission | undefined): Promise<void> {
+  for (const left of started!.skippedResources) console.log(title, "skipped by CBR:", left.id, left.code, left.reason);
   for await (const { event } of watchTasks(gateway, { filter: { submissionIds: [started!.id] }, endWhenAllTerminal: true })) {
-    if (event.case === "submission") {
-      for (const left of event.value.skippedResources) console.log(title, "skipped by CBR:", left.id, left.code, left.reason);
-    }
     if (event.case === "update") console.log(title, event.value.task?.details?.common?.progressPercent ?? 0, "%");
     if (event.case === "terminal") console.log(title, TaskStatus[event.value.task!.status]);
   }

@@ -76,17 +76,16 @@ async fn free_server(connection: &Connection) -> Result<v1::Protectable, Error> 
 
 /// Follows what a call has started to its end.
 async fn finish(connection: &Connection, title: &str, started: Option<v1::Submission>) -> Result<(), Error> {
-    let submission_ids = started.map(|submission| submission.id).into_iter().collect();
+    let started = started.unwrap_or_default();
+    for left in started.skipped_resources {
+        println!("{title} skipped by CBR: {} {} {}", left.id, left.code, left.reason);
+    }
+    let submission_ids = vec![started.id];
     let filter = Some(v1::TaskFilter { submission_ids, ..Default::default() });
     let request = v1::WatchTasksRequest { filter, end_when_all_terminal: true, ..Default::default() };
     let mut watch = Watch::new(connection.clone(), request);
     while let Some(event) = watch.message().await? {
         match event.event {
-            Some(Event::Submission(submission)) => {
-                for left in submission.skipped_resources {
-                    println!("{title} skipped by CBR: {} {} {}", left.id, left.code, left.reason);
-                }
-            }
             Some(Event::Update(update)) => println!("{title} {} %", progress(&update.task.unwrap_or_default())),
             Some(Event::Terminal(end)) => println!("{title} {:?}", end.task.unwrap_or_default().status()),
             _ => {}
