@@ -1,33 +1,35 @@
 """Limits: how much of each is used, and what they refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from prometheus_client.core import Metric as Exposed
 
 from gateway.clock import Clock
 from gateway.errors import QuotaViolation, Violation
-from gateway.limits.counted import counted
-from gateway.limits.limits import Applied, Level, Limits, Scope, day_of
+from gateway.limits.counted import counted, flowing
+from gateway.limits.limits import Applied, Kind, Level, Limits, Scope, day_of
 from gateway.metrics.family import Family
 from gateway.metrics.readings import Readings
-from gateway.state import Counters, StoreDown, Usage
+from gateway.state import Store, StoreDown
 from gateway.upstream.amounts import Metric
 
 _SUBJECT: Final = ("metric", "level", "subject")
 VALUE: Final = Family(
     "cbr_limit_value",
     "gauge",
-    "A limit on what exists or on a day's volume, and whose it is; of at most"
-    " `metrics.max_limits` counters.",
+    "A limit, and whose it is, at most `metrics.max_limits` of them: on what exists, a day's"
+    " volume, or what runs at once; of a rate (`requests`, `requests:change`) its burst.",
     _SUBJECT,
 )
 USED: Final = Family(
     "cbr_limit_used",
     "gauge",
-    "How much of it is used, with what changes under way have reserved, at the last sample.",
+    "How much of it is used at the last sample, with what changes under way have reserved; of a"
+    " rate, how much of its burst is gone.",
     _SUBJECT,
 )
 LEFT_OUT: Final = Family(
@@ -50,7 +52,7 @@ FAMILIES: Final = (VALUE, USED, LEFT_OUT, REFUSED, SHADOW)
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    counters: Sequence[tuple[Applied, Usage]] = ()
+    used: Sequence[tuple[Applied, float]] = ()
     left_out: int = 0
 
 
@@ -77,30 +79,50 @@ class LimitMetrics:
             self._shadow[metric, level] += 1
 
     async def sample(
-        self, limits: Limits, scopes: Sequence[Scope], counters: Counters, clock: Clock
+        self, limits: Limits, scopes: Sequence[Scope], store: Store, clock: Clock
     ) -> None:
         """Asks the store."""
-        keys = counted(limits, scopes, day_of(clock.time())[0])
-        shown = list(keys)[: self._most]
+        keys = counted(limits, scopes, day_of(clock.time())[0]) | flowing(limits, scopes)
+        shown = {key: keys[key] for key in islice(keys, self._most)}
         try:
-            usage = await counters.usage(shown) if shown else {}
+            used = await _used(store, shown)
         except StoreDown:
             return
-        found = [(keys[key], usage[key]) for key in shown]
+        found = [(shown[key], used[key]) for key in shown]
         self._sampled = _Sampled(found, len(keys) - len(shown))
 
     def _read(self) -> Iterable[Exposed]:
         found = self._sampled
-        yield VALUE.gauge((_labels(each), each.limit.value) for each, _ in found.counters)
-        yield USED.gauge(
-            (_labels(each), used.committed + used.reserved) for each, used in found.counters
-        )
+        yield VALUE.gauge((_labels(each), _value(each)) for each, _ in found.used)
+        yield USED.gauge((_labels(each), used) for each, used in found.used)
         yield LEFT_OUT.one(found.left_out)
         yield REFUSED.total(list(self._refused.items()))
         yield SHADOW.total(list(self._shadow.items()))
 
 
+async def _used(store: Store, shown: Mapping[str, Applied]) -> dict[str, float]:
+    """Raises StoreDown."""
+    of_kind: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    for key, applied in shown.items():
+        of_kind[applied.limit.kind].append(key)
+    used: dict[str, float] = {}
+    if counters := of_kind[Kind.STOCK] + of_kind[Kind.VOLUME]:
+        usage = await store.counters.usage(counters)
+        used |= {key: each.committed + each.reserved for key, each in usage.items()}
+    if leases := of_kind[Kind.CONCURRENCY]:
+        used |= await store.leases.held(leases)
+    if buckets := of_kind[Kind.RATE]:
+        used |= await store.rates.owed([shown[key].bucket(0) for key in buckets])
+    return used
+
+
+def _value(applied: Applied) -> float:
+    limit = applied.limit
+    return limit.burst if limit.kind is Kind.RATE else limit.value
+
+
 def _labels(applied: Applied) -> tuple[str, str, str]:
     limit = applied.limit
-    metric = f"{limit.metric}{'~shadow' if limit.shadow else ''}"
+    calls = f":{limit.method_class}" if limit.method_class else ""
+    metric = f"{limit.metric}{calls}{'~shadow' if limit.shadow else ''}"
     return metric, str(limit.level), applied.subject

@@ -156,6 +156,6 @@ class Metrics:
     async def _sample(self, parts: Parts) -> None:
         try:
             await self.records.sample(parts.store)
-            await self.limits.sample(*parts.limits(), parts.store.counters, parts.clock)
+            await self.limits.sample(*parts.limits(), parts.store, parts.clock)
         except Exception:
             log.exception("a sample for the metrics failed; the next one follows")

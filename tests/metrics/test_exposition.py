@@ -234,6 +234,44 @@ async def test_requests_to_the_store_are_measured(world):
     assert found.value("cbr_store_failures_total", request="operations.begin") == 0
 
 
+async def test_use_of_rates_and_of_what_runs_at_once_is_seen():
+    limits = [
+        {"metric": "requests", "level": "tenant", "per_second": 0.01, "burst": 100},
+        {
+            "metric": "requests",
+            "level": "global",
+            "method_class": "list",
+            "per_second": 0.01,
+            "burst": 50,
+        },
+        {"metric": "open_streams", "level": "tenant", "value": 7},
+    ]
+    async with running_gateway(sections=SAMPLED | {"limits": limits}) as world:
+        await caller(world).ok(LIST)
+        stub = TaskServiceStub(world.channel)
+        stream = stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata("payments"))
+        await stream.read()
+
+        async def seen():
+            found = await scrape(world)
+            ours = {"level": "tenant", "subject": "payments"}
+            lists = {"metric": "requests:list", "level": "global", "subject": ""}
+            return [
+                (
+                    round(found.value("cbr_limit_used", **each)),
+                    found.value("cbr_limit_value", **each),
+                )
+                for each in (
+                    {"metric": "open_streams", **ours},
+                    {"metric": "requests", **ours},
+                    lists,
+                )
+            ] == [(1, 7), (3, 100), (2, 50)]
+
+        await until_true(seen)
+        stream.cancel()
+
+
 async def test_use_and_refusals_of_limits_are_seen():
     limits = [
         {"metric": "vaults", "level": "tenant", "value": 1},
