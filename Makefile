@@ -57,6 +57,10 @@ soak-audit: $(STAMPS)/dev ## Run the tests of the audit log with larger numbers
 soak-protection: $(STAMPS)/dev ## Run the tests of reports over 3000 servers
 	@PROTECTION_SOAK=1 $(BIN)/python -m pytest --timeout 900 tests/protection
 
+.PHONY: soak-events
+soak-events: $(STAMPS)/dev ## Kill a gateway fifty times over a thousand tasks, each of which a webhook must hear of
+	@EVENTS_SOAK=50 $(BIN)/python -m pytest tests/events/test_kills.py
+
 .PHONY: soak-restart
 soak-restart: $(STAMPS)/dev ## Make 10,000 calls with each policy of balancing while gateways are replaced
 	@RESTART_SOAK=1 $(BIN)/python -m pytest tests/functional/test_rolling_restart.py
