@@ -116,7 +116,9 @@ def _calls() -> Mapping[Event, Activity]:
             _READ, _STRANGER, code=16, reason="CREDENTIALS_INVALID", duration_ms=1
         ),
         events.CHANGE_INTENDED: change(request=request),
-        events.CHANGE_ENDED: change(code=0, duration_ms=54, upstream=_DELETED, fate="DONE"),
+        events.CHANGE_ENDED: change(
+            code=0, duration_ms=54, upstream=_DELETED, change_result="DONE"
+        ),
         events.CHANGE_VALIDATED: change(
             request=request | {"validate_only": True}, code=0, duration_ms=61, validate_only=True
         ),
@@ -149,14 +151,16 @@ def _ended_task() -> TaskActivity:
 def _open_ends() -> Mapping[Event, bytes]:
     """What is told of calls later, or by the gateway itself."""
     return {
-        events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **_ABOUT, fate="DONE"),
-        events.CHANGE_UNRESOLVED: own_record(events.CHANGE_UNRESOLVED, **_ABOUT, fate="UNKNOWN"),
+        events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **_ABOUT, change_result="DONE"),
+        events.CHANGE_UNRESOLVED: own_record(
+            events.CHANGE_UNRESOLVED, **_ABOUT, change_result="UNKNOWN"
+        ),
         events.STREAM_UNRESOLVED: own_record(
             events.STREAM_UNRESOLVED,
             subject=_UID,
             tenant="payments",
             operation="TaskService/WatchTasks",
-            fate="UNKNOWN",
+            change_result="UNKNOWN",
         ),
         events.MARK_REMOVED: own_record(
             events.MARK_REMOVED,

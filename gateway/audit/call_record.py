@@ -121,8 +121,8 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 class Activity(msgspec.Struct, frozen=True):
     """One call at one stage.
 
-    `time`: seconds since 1970. `resources`: (type, id). `fate`: of a change, empty while nothing is
-    known.
+    `time`: seconds since 1970. `resources`: (type, id). `change_result`: of a change,
+    empty while nothing is known.
     """
 
     uid: str
@@ -141,7 +141,7 @@ class Activity(msgspec.Struct, frozen=True):
     reason: str = ""
     duration_ms: int = 0
     upstream: UpstreamFacts = _NO_CALL
-    fate: str = ""
+    change_result: str = ""
     stream: ocsf.Stream | None = None
     left_out: ocsf.LeftOut | None = None
     losses: tuple[Loss, ...] = ()
@@ -227,7 +227,7 @@ class Activity(msgspec.Struct, frozen=True):
             replayed=self.replayed,
             validate_only=self.validate_only,
             quota=self.quota,
-            fate=self.fate,
+            change_result=self.change_result,
             upstream=self._upstream(),
             stream=self.stream,
             skipped_resources=self.left_out,

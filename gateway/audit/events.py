@@ -36,7 +36,7 @@ API_VERSION: Final = "v1"
 PROFILES: Final = ("cloud",)
 INFORMATIONAL: Final = 1
 _SUCCESS: Final = 1
-_OF_FATES: Final = {"NOTHING": (2, 2), "UNKNOWN": (0, 3)}
+_OF_RESULTS: Final = {"NOTHING": (2, 2), "UNKNOWN": (0, 3)}
 """OCSF's status_id and severity_id of a change that was not made, or of which nobody knows."""
 
 
@@ -226,7 +226,9 @@ def own_record(
     only some of them have.
     """
     number, name, type_uid = activity("other")
-    status_id, severity_id = _OF_FATES.get(more.get("fate", ""), (_SUCCESS, INFORMATIONAL))
+    status_id, severity_id = _OF_RESULTS.get(
+        more.get("change_result", ""), (_SUCCESS, INFORMATIONAL)
+    )
     record = Record(
         activity_id=number,
         activity_name=name,

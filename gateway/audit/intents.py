@@ -12,9 +12,9 @@ from gateway.audit.record import OpenIntent
 from gateway.audit.segments import RecordHeader
 
 PENDING: Final = "PENDING"
-"""The fate of a change that goes on after its call has ended."""
+"""The result of a change that goes on after its call has ended."""
 UNKNOWN: Final = "UNKNOWN"
-"""The fate of a change of which nobody can say yet whether it was made."""
+"""The result of a change of which nobody can say yet whether it was made."""
 MAX_UNKNOWN: Final = 1000
 """How many of these the log carries from segment to segment; older ones only a search finds."""
 
@@ -23,7 +23,7 @@ MAX_UNKNOWN: Final = 1000
 class Entry:
     """A record to be written.
 
-    `opens`: the change of which it is the intent. `ends`: the id of a change and its fate, where
+    `opens`: the change of which it is the intent. `ends`: the id of a change and its result, where
     the record tells that.
     """
 
@@ -69,17 +69,17 @@ class OpenIntents:
                 )
             )
         elif kind.stage in {Stage.OUTCOME, Stage.RECONCILED, Stage.STREAM_END}:
-            self.end(uid, kind.fate)
+            self.end(uid, kind.change_result)
 
     def add(self, intent: OpenIntent) -> None:
         self._open[intent.uid] = intent
 
-    def end(self, uid: str, fate: str) -> None:
-        """The change's call ended, or its fate was learnt; or the stream ended."""
+    def end(self, uid: str, change_result: str) -> None:
+        """The change's call ended, or its result was learnt; or the stream ended."""
         known = self._open.get(uid)
-        if known is None or fate == PENDING:
+        if known is None or change_result == PENDING:
             return
-        if fate == UNKNOWN and not known.stream:
+        if change_result == UNKNOWN and not known.stream:
             self._open[uid] = OpenIntent(
                 uid=uid, operation=known.operation, tenant=known.tenant, unknown=True
             )
@@ -97,6 +97,6 @@ def unresolved(left: OpenIntent) -> Entry:
     """That nobody knows what became of it."""
     event = events.STREAM_UNRESOLVED if left.stream else events.CHANGE_UNRESOLVED
     body = own_record(
-        event, subject=left.uid, tenant=left.tenant, operation=left.operation, fate=UNKNOWN
+        event, subject=left.uid, tenant=left.tenant, operation=left.operation, change_result=UNKNOWN
     )
     return Entry(body, ends=(left.uid, UNKNOWN))

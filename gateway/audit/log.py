@@ -119,28 +119,28 @@ class Audit:
     def ended(self, event: Event, activity: Activity) -> None:
         """A call's end.
 
-        Of a change of which the fate is not known yet, `settled` tells it later.
+        Of a change of which the result is not known yet, `settled` tells it later.
         """
-        if activity.fate in {PENDING, UNKNOWN}:
+        if activity.change_result in {PENDING, UNKNOWN}:
             self._remember(
                 activity.uid,
                 activity.declared.rpc,
                 activity.caller.tenant,
-                unknown=activity.fate == UNKNOWN,
+                unknown=activity.change_result == UNKNOWN,
             )
         self._write(event, activity)
 
     def settled(
-        self, uid: str, fate: str, left_out: Callable[[], LeftOut | None] = lambda: None
+        self, uid: str, change_result: str, left_out: Callable[[], LeftOut | None] = lambda: None
     ) -> None:
         """What became of a change was learnt; passed over if it is known, or nobody asked.
 
         `left_out`: what CBR left out of it.
         """
         intent = self._unsettled.get(uid)
-        if intent is None or self._writer is None or (fate == UNKNOWN and intent.unknown):
+        if intent is None or self._writer is None or (change_result == UNKNOWN and intent.unknown):
             return
-        if fate == UNKNOWN:
+        if change_result == UNKNOWN:
             self._remember(uid, intent.operation, intent.tenant, unknown=True)
         else:
             del self._unsettled[uid]
@@ -149,10 +149,10 @@ class Audit:
             subject=uid,
             tenant=intent.tenant,
             operation=intent.operation,
-            fate=fate,
+            change_result=change_result,
             skipped_resources=left_out(),
         )
-        self._writer.submit(Entry(body, ends=(uid, fate)))
+        self._writer.submit(Entry(body, ends=(uid, change_result)))
 
     def unresolved(self, intents: Iterable[OpenIntent]) -> None:
         """Changes and streams of an earlier life whose end is not recorded; those of which not even
@@ -166,7 +166,7 @@ class Audit:
 
     @property
     def unsettled(self) -> list[str]:
-        """Ids of the changes whose fate is not known yet."""
+        """Ids of the changes whose result is not known yet."""
         return list(self._unsettled)
 
     # Streams and tasks
@@ -219,7 +219,7 @@ class Audit:
             self._note_time(activity.time)
             opens = activity.opened(stream=True) if event is events.STREAM_STARTED else None
             ends = (
-                (activity.uid, activity.fate)
+                (activity.uid, activity.change_result)
                 if event in {events.CHANGE_ENDED, events.STREAM_ENDED}
                 else None
             )

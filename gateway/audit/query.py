@@ -21,7 +21,7 @@ Row = dict[str, Any]
 """One record as its JSON object."""
 _YEAR_10000_MS: Final = 253_402_300_800_000
 _STATUSES: Final = {1: "succeeded", 2: "failed"}
-_FATES: Final = {"DONE": "succeeded", "NOTHING": "failed", "PENDING": "pending"}
+_RESULTS: Final = {"DONE": "succeeded", "NOTHING": "failed", "PENDING": "pending"}
 _ENDS: Final = frozenset({"OUTCOME", "RECONCILED", "STREAM_END"})
 OUTCOMES: Final = (
     *("succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"),
@@ -164,7 +164,7 @@ def outcome(row: Row) -> str:
     if kind["event"] == "CALL_REFUSED":
         return "refused"
     if "fate" in kind:
-        return _FATES.get(kind["fate"], "unknown")
+        return _RESULTS.get(kind["fate"], "unknown")
     return _STATUSES.get(row.get("status_id", 0), "") if kind.get("stage") in _ENDS else ""
 
 

@@ -265,7 +265,8 @@ class Lost(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
 
 class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`fate`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its caller.
+    """`change_result`: DONE, NOTHING, UNKNOWN, or PENDING while the change goes on without its
+    caller; `fate` in a record, as ever.
 
     `quota`: allowed or refused. `trace_id`: of the call's OpenTelemetry trace. `validate_only`: the
     call only asked what a change would do.
@@ -280,7 +281,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     replayed: bool = False
     validate_only: bool = False
     quota: str = ""
-    fate: str = ""
+    change_result: str = msgspec.field(default="", name="fate")
     upstream: Upstream | None = None
     stream: Stream | None = None
     task: Task | None = None
@@ -299,7 +300,7 @@ class Unmapped(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 class OwnFields(TypedDict, total=False):
     """The members of Unmapped that records of the gateway itself have."""
 
-    fate: str
+    change_result: str
     skipped_resources: LeftOut | None
     task: Task
     segment: Segment

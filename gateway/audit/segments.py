@@ -39,7 +39,7 @@ class _Api(msgspec.Struct):
 
 class _Kind(msgspec.Struct):
     stage: str
-    fate: str = ""
+    change_result: str = msgspec.field(default="", name="fate")
     segment: Segment | None = None
     removed: Previous | None = None
     displaced: Displaced | None = None

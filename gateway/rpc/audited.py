@@ -255,7 +255,7 @@ class Trail:
             left_out=_left_out(call.response),
             losses=tuple(call.losses),
             validate_only=call.validates,
-            fate=self.result or (PENDING if self.intended and code is not None else ""),
+            change_result=self.result or (PENDING if self.intended and code is not None else ""),
         )
 
     def _shown(self) -> tuple[Peer, str]:

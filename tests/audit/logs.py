@@ -28,10 +28,10 @@ def entry(number=0, *, opens="", closes=""):
     event = (
         events.CHANGE_INTENDED if opens else events.CHANGE_SETTLED if closes else events.READ_ENDED
     )
-    fate = {"fate": "DONE"} if closes else {}
+    change_result = {"change_result": "DONE"} if closes else {}
     body = own_record(
         event,
-        **fate,
+        **change_result,
         subject=opens or closes or f"call-{number}",
         tenant="payments",
         operation="VaultService/GetVault",

@@ -144,7 +144,7 @@ def live(folder, system, rnd, durable):
             with contextlib.suppress(OSError), stale_writer(folder, other, KEYS, ()) as gone:
                 if dangling := gone.open.dangling:
                     told = own_record(
-                        events.CHANGE_UNRESOLVED, subject=dangling[0].uid, fate="UNKNOWN"
+                        events.CHANGE_UNRESOLVED, subject=dangling[0].uid, change_result="UNKNOWN"
                     )
                     gone.append([Entry(told, ends=(dangling[0].uid, "UNKNOWN"))])
         for number in range(rnd.randrange(1, 15)):
