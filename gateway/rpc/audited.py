@@ -213,8 +213,8 @@ class Trail:
     def _refused(self) -> bool:
         """Whether somebody was turned away, at the door or, in a stream, later."""
         call = self.call
-        stillborn = call.messages == 0 and call.outcome not in {_OK, _CANCELLED}
-        return stillborn or self._failure().denied or self._event() is events.CALL_REFUSED
+        unopened = call.messages == 0 and call.outcome not in {_OK, _CANCELLED}
+        return unopened or self._failure().denied or self._event() is events.CALL_REFUSED
 
     def _failure(self) -> Failure:
         return REASONS[reason_of(self.call.reason)] if self.call.reason else NOT_FAILED

@@ -84,7 +84,7 @@ def target(binding, request):
 def template(binding):
     """What the path may look like: literals as declared, one safe segment for each variable."""
     pieces = re.split(r"\{[a-z_]+\}", binding.path.replace("{project_id}", PROJECT))
-    return re.compile(r"[A-Za-z0-9._%-]+".join(re.escape(piece) for piece in pieces))
+    return re.compile(r"[A-Za-z0-9._~%-]+".join(re.escape(piece) for piece in pieces))
 
 
 def assert_safe(binding, path):

@@ -74,6 +74,10 @@ def test_each_of_many_unknown_members_costs_as_much_as_one_of_a_few(lines, rpc, 
             binding.response(given)
         return steps.number
 
-    cost(1000)
-    assert 10_000 < cost(10_000) < 10.1 * cost(1000)
+    def most(many):
+        """Now and then an answer is learnt from, which costs more."""
+        return max(cost(many) for _ in range(4))
+
+    most(1000)
+    assert 10_000 < most(10_000) < 10.1 * most(1000)
     assert len(lines) <= MAX_KEYS + 1
