@@ -59,16 +59,20 @@ async def attempt(
     finally:
         took_s = clock.monotonic() - began
         call.attempt_ended(before, took_s)
-        call.route.meter.attempted(
-            call.target,
-            call.last if call.last is not NOT_SENT else None,
-            took_s,
-            method=call.binding.method,
-            path=call.binding.path,
-            resent=call.attempts - 1,
-        )
+        _count(call, took_s)
         passage.settle(verdict)
     return applied.generation, message
+
+
+def _count(call: UpstreamCall, took_s: float) -> None:
+    call.route.meter.attempted(
+        call.target,
+        call.last if call.last is not NOT_SENT else None,
+        took_s,
+        method=call.binding.method,
+        path=call.binding.path,
+        resent=call.attempts - 1,
+    )
 
 
 async def _announce(call: UpstreamCall) -> None:

@@ -302,10 +302,7 @@ class Declaration:
         traits: AnyTraits | None,
         typed: "TypedReader | None",
     ) -> Binding:
-        """The Binding.
-
-        The declaration must have no problems. `calls`: verb and path of all declarations.
-        """
+        """Of a declaration without problems. `calls`: verb and path of all declarations."""
         return Binding(
             rpc=self.rpc,
             method=self.verb,

@@ -22,9 +22,11 @@ LEFT = {
     "gateway/rpc/forward.py: carry_out",
     "gateway/rpc/pipeline.py: serve",
     "gateway/rpc/pipeline.py: served",
+    "gateway/upstream/declaration.py: compile",
     "gateway/watch/poller.py: __init__",
 }
-"""Functions that are longer, and known to be: two are a call in one straight line."""
+"""Functions that are longer, and known to be: three are a call in one
+straight line, one is a list of fields."""
 
 
 def _functions(source: str) -> Iterator[tuple[str, int]]:
