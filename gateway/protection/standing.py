@@ -154,8 +154,11 @@ class Standing:
         ]
 
     def _may_be_others(self, disk: protectability_pb2.Protectable) -> bool:
-        shared = self.view.place.is_shared
-        return shared and disk.status == "in-use" and disk.id not in self.bound
+        """Whether a server may have it that was not read, or that the tenant does not see."""
+        unseen = self.view.place.is_shared or any(
+            problem.list == KINDS[SERVER] for problem in self.view.problems
+        )
+        return unseen and disk.status == "in-use" and disk.id not in self.bound
 
     def _resource(self, kind: int, shown: protectability_pb2.Protectable) -> Resource:
         if shown.id not in self.bound:

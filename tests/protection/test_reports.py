@@ -253,6 +253,15 @@ async def test_what_cannot_be_read_is_told_and_the_rest_is_there(fleet):
     assert {row.region for row in found} == {REGIONS[0]}
 
 
+async def test_disks_of_servers_that_cannot_be_read_are_not_taken_for_loose_ones(fleet):
+    match = {"operation": "ListProtectable", "object": "server"}
+    for emulator in fleet.emulators.values():
+        emulator.state.faults.add({"kind": "status", "status": 403, "match": match, "times": None})
+    first, found = await pages(fleet.caller(), UNPROTECTED, "resources", page_size=200)
+    assert {p.list for each in first.coverage for p in each.problems} == {"servers"}
+    assert {row.name for row in found} == {"loose-0", "loose-1"}
+
+
 async def test_a_region_that_does_not_answer_in_time_is_a_problem_not_the_end(fleet):
     slow = fleet.emulators[REGIONS[1]]
     held = slow.state.faults.add({"kind": "delay", "seconds": 60, "times": None}).id
