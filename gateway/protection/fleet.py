@@ -41,6 +41,10 @@ class View:
     lists: Mapping[str, Sequence[Any]]
     problems: Sequence[protection_pb2.CoverageProblem] = ()
 
+    def knows(self, name: str) -> bool:
+        """Whether all of a list was read, so that what it does not show is not there."""
+        return name in self.lists and all(problem.list != name for problem in self.problems)
+
     def rows(self, name: str) -> Sequence[Any]:
         """Empty, too, where the list could not be read."""
         return self.lists.get(name, ())

@@ -44,8 +44,8 @@ class ProjectReport:
     @cached_property
     def rows(self) -> list[protection_pb2.ReportRow]:
         """By id of the resource."""
-        if not {"vaults", "policies", "backups", "tasks"} <= self.view.lists.keys():
-            # Without one of them a row would tell of less than there was.
+        if not all(map(self.view.knows, ("vaults", "policies", "backups", "tasks"))):
+            # Without all of them a row would tell of less than there was.
             return []
         bound = sorted(self._standing.bound.items())
         return [self._row(vault, resource) for _, (vault, resource) in bound]

@@ -155,9 +155,7 @@ class Standing:
 
     def _may_be_others(self, disk: protectability_pb2.Protectable) -> bool:
         """Whether a server may have it that was not read, or that the tenant does not see."""
-        unseen = self.view.place.is_shared or any(
-            problem.list == KINDS[SERVER] for problem in self.view.problems
-        )
+        unseen = self.view.place.is_shared or not self.view.knows(KINDS[SERVER])
         return unseen and disk.status == "in-use" and disk.id not in self.bound
 
     def _resource(self, kind: int, shown: protectability_pb2.Protectable) -> Resource:

@@ -13,17 +13,17 @@ DAY_S = 86_400.0
 def causes(standing: Standing, resource: Resource, oldest: float) -> list[int]:
     """All of them. `oldest`: a good backup has to be from later, in seconds since 1970.
 
-    What could not be read is no cause: nobody knows.
+    What could not be read as a whole is no cause: nobody knows.
     """
     return [cause for cause, holds in _each(standing, resource, oldest) if holds]
 
 
 def _each(standing: Standing, resource: Resource, oldest: float) -> Iterator[tuple[int, bool]]:
-    read = standing.view.lists
-    if "vaults" in read:
+    knows = standing.view.knows
+    if knows("vaults"):
         yield protection_pb2.UNPROTECTED_CAUSE_NO_VAULT, resource.vault is None
     if resource.bound is not None and resource.vault is not None:
-        if "policies" in read:
+        if knows("policies"):
             policy = resource.policy
             yield protection_pb2.UNPROTECTED_CAUSE_NO_POLICY, policy is None
             disabled = policy is not None and not policy.enabled
@@ -34,7 +34,7 @@ def _each(standing: Standing, resource: Resource, oldest: float) -> Iterator[tup
         failed = resource.bound.protect_status == types_pb2.PROTECT_STATUS_ERROR
         failed = failed or standing.last_failure(resource.shown.id) is not None
         yield protection_pb2.UNPROTECTED_CAUSE_LAST_BACKUP_FAILED, failed
-        if "backups" in read:
+        if knows("backups"):
             success = standing.last_success(resource.shown.id)
             too_old = success is None or success < oldest
             yield protection_pb2.UNPROTECTED_CAUSE_BACKUP_TOO_OLD, too_old

@@ -262,6 +262,24 @@ async def test_disks_of_servers_that_cannot_be_read_are_not_taken_for_loose_ones
     assert {row.name for row in found} == {"loose-0", "loose-1"}
 
 
+async def test_a_vault_that_cannot_be_read_lets_nobody_say_what_is_in_none(fleet):
+    project = ALL[0].id
+    (vault,) = [
+        vault
+        for world in fleet.worlds()
+        for vault in world.vaults.values()
+        if vault.project_id == project and vault.name == "good-0"
+    ]
+    name, vault.id = vault.id, ""
+    try:
+        where = {"selection": {"projects": [project]}, "page_size": 200}
+        first, found = await pages(fleet.caller(), UNPROTECTED, "resources", **where)
+    finally:
+        vault.id = name
+    assert [p.list for p in first.coverage[0].problems] == ["vaults"]
+    assert not any("NO_VAULT" in words(row) for row in found)
+
+
 async def test_a_region_that_does_not_answer_in_time_is_a_problem_not_the_end(fleet):
     slow = fleet.emulators[REGIONS[1]]
     held = slow.state.faults.add({"kind": "delay", "seconds": 60, "times": None}).id
