@@ -158,7 +158,7 @@ def _advice(told: _Told, guard: Guard, settings: GuardSettings, age_s: float | N
     if age_s is not None:
         return (
             f"the newest is {age_s:.0f} s old, and younger than"
-            f" {settings.min_age_of_last_backup_s:g} s (guards.min_age_of_last_backup_s) `force`"
+            f" {settings.min_age_of_last_backup_s:.0f} s (guards.min_age_of_last_backup_s) `force`"
             f" does not help: {told.instead}"
         )
     if settings.mode(guard) == "refuse":

@@ -102,7 +102,8 @@ class ProjectReport:
         tasks = self._tasks.get(resource.id, ())
         plan = None if _suspended(resource) else self._plans.get(vault.id)
         due = plan.times(self.period.start, self.period.end) if plan is not None else {}
-        missed = [at for at, early_s in due.items() if self._is_missed(plan, at, early_s, tasks)]
+        absent = [at for at, early_s in due.items() if self._is_absent(plan, at, early_s, tasks)]
+        missed = [at for at in absent if self._until(plan, at) <= self.period.now]
         gap_s = self._longest_gap(resource.id, tasks)
         row = protection_pb2.ReportRow(
             project=self.view.place.project,
@@ -121,7 +122,7 @@ class ProjectReport:
             missed_times=[moment(at) for at in missed[:_SHOWN_TIMES]],
             rpo_met=gap_s <= self.period.rpo_s,
         )
-        row.proven = bool(row.done) and not (row.failed or row.skipped or row.missed)
+        row.proven = bool(row.done) and not (row.failed or row.skipped or absent)
         row.longest_gap.FromNanoseconds(round(gap_s * 1e9))
         if resource.id in self._restored:
             row.restore_tested_time.CopyFrom(moment(self._restored[resource.id]))
@@ -133,14 +134,17 @@ class ProjectReport:
         records = [record for task in tasks for record in self.records.get(task.id, ())]
         row.audit_record_ids.extend(records[:_SHOWN_IDS])
 
-    def _is_missed(
+    def _until(self, plan: Plan | None, due: float) -> float:
+        """When a run that has not begun is missed."""
+        assert plan is not None
+        return due + plan.window_s + GRACE_S
+
+    def _is_absent(
         self, plan: Plan | None, due: float, early_s: float, tasks: Iterable[task_pb2.Task]
     ) -> bool:
+        """Whether a run has not begun; it may still come."""
         assert plan is not None
-        until = due + plan.window_s + GRACE_S
-        if until > self.period.now:
-            return False
-        since = due - max(EARLY_S, early_s)
+        until, since = self._until(plan, due), due - max(EARLY_S, early_s)
         return not any(
             task.policy_id == plan.policy and since <= _begun(task) <= until for task in tasks
         )

@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cbrgateway.v1 import protection_pb2, types_pb2
 
 from gateway.clock import moment
 from gateway.protection.standing import FAILED, Resource, Standing, done_at, seconds
-from gateway.protection.unprotected import DAY_S, causes
+from gateway.protection.unprotected import DAY_S, TELLING, causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,13 @@ def _group(
 ) -> protection_pb2.ProtectionGroup:
     vault, kind = of
     ids = [resource.shown.id for resource in some]
+    fine = sum(not causes(standing, each, period.oldest) for each in some)
+    can_tell = standing.view.lists.keys() >= TELLING
     backups = [backup for each in ids for backup in standing.backups.get(each, ())]
     counts = protection_pb2.ProtectionCounts(
         resources=len(some),
-        protected=sum(not causes(standing, each, period.oldest) for each in some),
+        protected=fine if can_tell else 0,
+        unknown=0 if can_tell else fine,
         failures=sum(failed[each] for each in ids),
         backups_made=sum(done_at(each) >= period.start for each in backups),
         backups_expiring=sum(
@@ -91,12 +95,22 @@ def _add_capacity(
         counts.trend_mib_per_day = round(vault.billing.used_mib / held * change / days)
 
 
+_SUMMED: Final = (
+    "resources",
+    "protected",
+    "unknown",
+    "failures",
+    "backups_made",
+    "backups_expiring",
+)
+
+
 def total(found: Iterable[protection_pb2.ProtectionGroup]) -> protection_pb2.ProtectionCounts:
     """The sum; the capacity of each vault once."""
     counts = protection_pb2.ProtectionCounts()
     seen, oldest, every = set(), None, True
     for group in found:
-        for name in ("resources", "protected", "failures", "backups_made", "backups_expiring"):
+        for name in _SUMMED:
             setattr(counts, name, getattr(counts, name) + getattr(group.counts, name))
         counts.trend_mib_per_day += group.counts.trend_mib_per_day
         if (group.project, group.vault_id) not in seen:

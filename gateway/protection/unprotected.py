@@ -1,6 +1,7 @@
 """Which resources of a project are not protected, and why. Pure."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from cbrgateway.v1 import protection_pb2, types_pb2
 
@@ -16,6 +17,10 @@ def causes(standing: Standing, resource: Resource, oldest: float) -> list[int]:
     What could not be read as a whole is no cause: nobody knows.
     """
     return [cause for cause, holds in _each(standing, resource, oldest) if holds]
+
+
+TELLING: Final = frozenset({"vaults", "policies", "backups"})
+"""The lists without which a resource without a cause may have one."""
 
 
 def _each(standing: Standing, resource: Resource, oldest: float) -> Iterator[tuple[int, bool]]:

@@ -220,6 +220,15 @@ class OverloadSettings(BaseModel):
         ),
     )
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_calls > self.max_calls:
+            raise ValueError(
+                f"min_calls ({self.min_calls}) is above max_calls ({self.max_calls}). Give the"
+                " smaller number as min_calls"
+            )
+        return self
+
 
 class ServerSettings(BaseModel):
     """Where the server listens and how it ends."""

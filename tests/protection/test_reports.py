@@ -253,6 +253,18 @@ async def test_what_cannot_be_read_is_told_and_the_rest_is_there(fleet):
     assert {row.region for row in found} == {REGIONS[0]}
 
 
+@pytest.mark.parametrize("operation", ["ListVault", "ListPolicies", "ListBackups"])
+async def test_nothing_counts_as_protected_where_a_list_was_not_read(fleet, operation):
+    before = (await fleet.caller().ok(SUMMARY, {})).total
+    assert before.protected > 0 == before.unknown
+    for emulator in fleet.emulators.values():
+        match = {"operation": operation}
+        emulator.state.faults.add({"kind": "status", "status": 403, "match": match, "times": None})
+    total = (await fleet.caller().ok(SUMMARY, {})).total
+    assert total.protected == 0
+    assert total.unknown >= before.protected
+
+
 async def test_disks_of_servers_that_cannot_be_read_are_not_taken_for_loose_ones(fleet):
     match = {"operation": "ListProtectable", "object": "server"}
     for emulator in fleet.emulators.values():

@@ -572,10 +572,11 @@ class ProtectionCounts(_message.Message):
     SIZE_GIB_FIELD_NUMBER: _builtins.int
     USED_MIB_FIELD_NUMBER: _builtins.int
     TREND_MIB_PER_DAY_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
     resources: _builtins.int
     """Resources."""
     protected: _builtins.int
-    """Those with no cause of UnprotectedCause."""
+    """Those with no cause of UnprotectedCause, as far as all lists were read that tell."""
     failures: _builtins.int
     """Backups of them that failed in the period."""
     backups_made: _builtins.int
@@ -588,6 +589,8 @@ class ProtectionCounts(_message.Message):
     """Capacity in use, in MiB."""
     trend_mib_per_day: _builtins.int
     """Estimate of how the use will change each day: backups made less backups that expire, at the average size of the vault's backups. In MiB."""
+    unknown: _builtins.int
+    """Those of which nobody can tell, since a list of their project was not read: `coverage.problems` says which. Neither protected nor unprotected."""
     @_builtins.property
     def oldest_last_success_time(self) -> _timestamp_pb2.Timestamp:
         """The oldest of their last good backups. Unset where one has none."""
@@ -604,10 +607,11 @@ class ProtectionCounts(_message.Message):
         size_gib: _builtins.int = ...,
         used_mib: _builtins.int = ...,
         trend_mib_per_day: _builtins.int = ...,
+        unknown: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_last_success_time", b"oldest_last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_expiring", b"backups_expiring", "backups_made", b"backups_made", "failures", b"failures", "oldest_last_success_time", b"oldest_last_success_time", "protected", b"protected", "resources", b"resources", "size_gib", b"size_gib", "trend_mib_per_day", b"trend_mib_per_day", "used_mib", b"used_mib"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_expiring", b"backups_expiring", "backups_made", b"backups_made", "failures", b"failures", "oldest_last_success_time", b"oldest_last_success_time", "protected", b"protected", "resources", b"resources", "size_gib", b"size_gib", "trend_mib_per_day", b"trend_mib_per_day", "unknown", b"unknown", "used_mib", b"used_mib"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1014,7 +1018,7 @@ class ReportRow(_message.Message):
     rpo_met: _builtins.bool
     """Whether that is within `rpo`."""
     proven: _builtins.bool
-    """Whether every scheduled run is there and none has failed: what is to be proven. False, too, where nothing was scheduled and nothing done."""
+    """Whether every scheduled run is there and none has failed: what is to be proven. False, too, where nothing was scheduled and nothing done, and while a run of the period may still come."""
     @_builtins.property
     def missed_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
         """When those runs were due; the first 100."""
