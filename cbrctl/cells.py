@@ -21,6 +21,8 @@ def at(row: Mapping[str, Any], path: Any) -> Any:  # noqa: ANN401 - whatever is 
 def cell(row: Mapping[str, Any], column: Column) -> str:
     """Enums by their short word, or CBR's own where there is none. Empty: there is no value."""
     value = at(row, column.path)
+    if column.kind == "enum" and isinstance(value, list):
+        return ",".join(str(each).removeprefix(column.prefix).lower() for each in value)
     if column.kind == "enum" and isinstance(value, str):
         short = value.removeprefix(column.prefix).lower()
         if short == "unspecified":

@@ -10,7 +10,7 @@ from typing import Final
 
 from cbrctl.contexts import Context
 
-_PATIENCE_S: Final = 3.0
+_TIMEOUT_S: Final = 3.0
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """How a connection of HTTP/2 begins, with empty settings."""
 _TYPE: Final = 3
@@ -38,7 +38,7 @@ def diagnosed(context: Context) -> str:
 
 def _connection(context: Context) -> socket.socket:
     host, _, port = context.address.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S)
+    return socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S)
 
 
 def _first_bytes(context: Context) -> bytes:
@@ -53,7 +53,7 @@ def _first_bytes(context: Context) -> bytes:
 
 def _of_plaintext(context: Context) -> str:
     answer = _first_bytes(context)
-    if answer.startswith(b"HTTP/1"):
+    if answer.startswith((b"HTTP/1", b"<")):
         return _other_protocol(context)
     if len(answer) > _TYPE and answer[_TYPE] == _SETTINGS:
         return "The gateway is there now: call again."

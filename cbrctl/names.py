@@ -7,7 +7,7 @@ from typing import Any, Final
 from cbrctl import index
 from cbrctl.failures import NOT_FOUND, USAGE, Failed
 from cbrctl.index import Verb
-from cbrctl.reports import warn
+from cbrctl.reports import LeftOut
 from cbrctl.transport import Transport
 
 _ID: Final = re.compile(r"[0-9a-fA-F-]{32,36}")
@@ -33,15 +33,28 @@ def rows(
     deadline_s: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """All objects of a list, page by page."""
-    token = ""
+    for page in pages(transport, verb, request, page_size=page_size, deadline_s=deadline_s):
+        yield from page[verb.rows]
+
+
+def pages(
+    transport: Transport,
+    verb: Verb,
+    request: dict[str, Any],
+    *,
+    page_size: int = PAGE,
+    deadline_s: float | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The answers of a list. Raises Failed behind the last one where something is left out."""
+    token, missing = "", LeftOut()
     while True:
         page = transport.call(
             verb.rpc, {**request, "page_size": page_size, "page_token": token}, deadline_s
         )
-        yield from page[verb.rows]
-        if unread := page.get("unreadable_rows"):
-            warn(f"{unread} rows are left out: the gateway cannot read CBR's answer for them.")
+        yield page
+        missing.hear(page)
         if not (token := page.get("next_page_token", "")):
+            missing.end()
             return
 
 

@@ -1,7 +1,8 @@
 """What a failed call looks like at a terminal: the text, what to do, and the ids to go on with."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cbrctl.failures import IN_DOUBT, NOT_FOUND, REFUSED, USAGE, Failed, Refusal
 from cbrctl.index import Given, Verb
@@ -46,6 +47,33 @@ def _flag(flags: dict[str, Given], field: str) -> str:
         if path.startswith(f"{field}.") and given.required
     ]
     return ", ".join(inside)
+
+
+class LeftOut:
+    """What answers leave out: told beside them, and an end with an exit code of its own, so that
+    nobody takes a part for the whole.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def hear(self, answer: Mapping[str, Any]) -> None:
+        """Of an answer, a page or a message of a stream."""
+        if unread := answer.get("unreadable_rows"):
+            warn(f"{unread} rows are left out: the gateway cannot read CBR's answer for them.")
+        coverage = answer.get("coverage") or ()
+        for project in (coverage,) if isinstance(coverage, Mapping) else coverage:
+            for problem in project.get("problems", ()):
+                place = f"{project.get('project', '')} ({project.get('region', '')})"
+                text = f"{place}: {problem.get('list', '')} not read: {problem.get('message', '')}"
+                if text not in self._told:
+                    self._told.add(text)
+                    warn(text)
+
+    def end(self) -> None:
+        """Raises Failed where a project was not read whole."""
+        if self._told:
+            raise Failed("Not everything could be read: see above. The rest is shown.", REFUSED)
 
 
 def warn(text: str) -> None:

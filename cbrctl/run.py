@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
 from cbrctl import names, output
 from cbrctl.cells import at
 from cbrctl.contexts import Context
 from cbrctl.failures import INTERRUPTED, REFUSED, USAGE, Failed, Refusal
 from cbrctl.index import Verb
 from cbrctl.output import Look
-from cbrctl.reports import failed, warn
+from cbrctl.reports import LeftOut, failed, warn
 from cbrctl.request import built, with_ids
 from cbrctl.transport import Transport, connect
 
 _REQUEST_ID: Final = "request_id"
+_FORMAT: Final = "format"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,36 @@ class How:
 def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
     """Carries a command out. Raises Failed."""
     request = built(verb, typed, how.file)
+    if verb.pages and request.get(_FORMAT):
+        _show_documents(verb, request, how)
+        return
     if verb.pages:
         output.show_list(how.look, _limited(_everywhere(verb, request, typed, how), how.limit))
         return
     with reached(how.context, verb) as transport:
         with_ids(verb, request, typed, transport)
         if verb.stream:
-            output.show_list(how.look, transport.stream(verb.rpc, request))
+            output.show_list(how.look, _heard(transport.stream(verb.rpc, request)))
         else:
             carry_out(verb, request, how, transport)
+
+
+def _show_documents(verb: Verb, request: dict[str, Any], how: How) -> None:
+    """What the gateway has written in the form that was asked for, or the rows if it was that."""
+    with reached(how.context, verb) as transport:
+        for page in names.pages(transport, verb, request, deadline_s=how.deadline_s):
+            if page[verb.rows]:
+                output.show_list(how.look, page[verb.rows])
+            else:
+                click.echo(page["document"], nl=False)
+
+
+def _heard(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    missing = LeftOut()
+    for message in messages:
+        missing.hear(message)
+        yield message
+    missing.end()
 
 
 def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
@@ -60,6 +84,9 @@ def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transpor
         confirm(verb, request, transport)
     answer = called(verb, request, how.deadline_s, transport)
     output.show_answer(how.look, answer, _objects(verb, answer))
+    missing = LeftOut()
+    missing.hear(answer)
+    missing.end()
     if verb.work:
         from cbrctl.waiting import follow
 

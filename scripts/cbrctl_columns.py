@@ -12,9 +12,10 @@ from scripts.cbrctl_fields import in_package, kind
 _MOST: Final = 8
 """Columns of a table that is not wide."""
 _FIRST: Final = (
-    re.compile("status|state"),
+    re.compile("status|state|causes|proven"),
     re.compile("type|(object|resource|operation)_type|rpc"),
     re.compile(".*(_gib|_mib)|value|used|reserved"),
+    re.compile("scheduled|done|failed|skipped|missed"),
     re.compile(".*_percent|.*_count|count"),
     re.compile(".*_name"),
     re.compile("(create|start|accept)_time"),
@@ -73,6 +74,8 @@ def _scalars(message: Descriptor, above: tuple[str, ...], depth: int) -> Iterato
     for field in message.fields:
         path = [*above, str(field.name)]
         if field.is_repeated:
+            if field.enum_type is not None:
+                yield {"path": path, "kind": kind(field)} | _of_enum(field, names)
             continue
         if kind(field) not in {"message", "json"}:
             yield {"path": path, "kind": kind(field)} | _of_enum(field, names)

@@ -1,0 +1,49 @@
+"""What reports leave out is said, and nobody takes a part for the whole."""
+
+import json
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+def denied(dev):
+    """The cloud does not let the gateway read vaults."""
+    faults = f"{dev.emulator}/_emulator/faults"
+    fault = {"kind": "status", "status": 403, "match": {"operation": "ListVault"}, "times": None}
+    httpx.post(faults, json=fault).raise_for_status()
+    yield
+    httpx.delete(faults).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["protections", "list-unprotected-resources"],
+        ["protections", "stream-unprotected-resources"],
+        ["protections", "get-summary"],
+        ["protections", "generate-report", "-o", "json"],
+        ["protections", "generate-report", "--format", "csv"],
+    ],
+    ids=lambda command: " ".join(command[1:]),
+)
+def test_what_is_left_out_is_said_and_ends_with_3(ctl, denied, command):
+    ended = ctl(*command)
+    assert ended.exit_code == 3
+    assert "vaults not read: " in ended.stderr
+    assert ended.stderr.count("vaults not read: ") == 1
+    assert "Not everything could be read" in ended.stderr
+
+
+def test_a_report_is_shown_in_the_form_that_was_asked_for(ok):
+    lines = ok("protections", "generate-report", "--format", "csv").splitlines()
+    assert "proven" in lines[0].split(",")
+    for line in ok("protections", "generate-report", "--format", "json").splitlines():
+        assert "proven" in json.loads(line)
+
+
+def test_tables_of_reports_show_what_people_ask(ok):
+    shown = ok("protections", "list-unprotected-resources").splitlines()
+    assert "CAUSES" in shown[0]
+    assert any("no_vault" in line for line in shown[1:])
+    assert "PROVEN" in ok("protections", "generate-report").splitlines()[0]
