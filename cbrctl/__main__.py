@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -12,6 +13,7 @@ from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED
 
 def run() -> NoReturn:
     """Carries out the command line. CBRCTL_DEBUG=1 shows where an unexpected error comes from."""
+    signal.signal(signal.SIGINT, _interrupted)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         # A name that the terminal's character set does not have is no reason to fail.
         stream.reconfigure(errors="backslashreplace")
@@ -23,6 +25,10 @@ def run() -> NoReturn:
         # Who reads has gone: there is nobody to tell, nor at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
+    if code == INTERRUPTED:
+        # At once: a further signal would end what tidies up, and the exit code with it.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -35,8 +41,6 @@ def _carried_out() -> int:
         failure.show()
         return failure.exit_code
     except (KeyboardInterrupt, click.Abort):
-        # A second one would show where the first one ended.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("\nInterrupted.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     except BrokenPipeError:
@@ -44,6 +48,12 @@ def _carried_out() -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a trace helps nobody at a terminal
         return _unexpected(error)
     return ended if isinstance(ended, int) else 0
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Ends the command in order; a second one at once, whatever does not end."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _unexpected(error: Exception) -> int:

@@ -88,11 +88,11 @@ def waiting_calls() -> Iterator[Counter[str]]:
 def _ours(frame: Any) -> str:
     """Where it comes from.
 
-    Empty for the test and the emulator, which share the thread, and for files of the installation:
-    modules, sources.
+    Empty for the test and the emulator, which share the thread, for files of the installation
+    (modules, sources), and for the list of the process's own descriptors, which is on no disk.
     """
     lines = traceback.extract_stack(frame)
-    passed_over = ("/tests/", "/emulator/", "importlib", "linecache.py")
+    passed_over = ("/tests/", "/emulator/", "importlib", "linecache.py", "rpc/connections.py")
     if any(part in line.filename for line in lines for part in passed_over):
         return ""
     return " < ".join(f"{Path(line.filename).name}:{line.lineno}" for line in reversed(lines[-8:]))

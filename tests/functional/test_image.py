@@ -121,19 +121,6 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
     left = ROOT / "tests" / "upgrade" / "v0_1_0" / "audit"
     found = run(image, "audit", "query", str(left), "--operation", "DeleteVault")
     assert (found.returncode, len(found.stdout.splitlines())) == (0, 2)
-    assert (
-        run(
-            image,
-            "tasks",
-            "watch",
-            "--plaintext",
-            "--address",
-            "127.0.0.1:1",
-            "--reconnect-timeout",
-            "0",
-        ).returncode
-        == 3
-    )
 
 
 def test_the_image_serves(image: Path, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ SAMPLES: dict[str, Any] = {
     "tenants.limits.method_class": LEFT_OUT,
     "state.url": SECRET,
     "state.timeout_s": 1,
+    "server.limits.max_connections_per_address": 50,
     "limits.metric": "vaults",
     "limits.value": 5,
     "limits.per_second": LEFT_OUT,

@@ -16,7 +16,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import IamUser
 from gateway.upstream.http import HttpRequest, HttpResponse, TransportSettings
 from gateway.upstream.iam import TokenAuth
-from gateway.upstream.shares import Shares
+from gateway.upstream.shares import Holder, Shares
 from gateway.upstream.transport import open_transport
 from tests.fakes import SteppedClock
 from tests.functional.calls import until
@@ -376,7 +376,7 @@ async def test_an_iam_that_hangs_for_one_user_leaves_connections_for_the_others(
             TokenAuth(
                 IamUser(user, Secret("x"), "account"),
                 server.origin,
-                shares.of(server.origin, user),
+                shares.of(server.origin, Holder(user, "")),
                 breakers=breakers,
                 clock=clock,
                 random=lambda: 0.5,
