@@ -97,6 +97,9 @@ protos: generated ## Check the protos: style, and that no client breaks
 docker: $(STAMPS)/dev ## Check the Dockerfile
 	@$(BIN)/hadolint Dockerfile
 
+.PHONY: manifest-tools
+manifest-tools: $(STAMPS)/manifests ## Build helm and kustomize, and install kubernetes-validate
+
 .PHONY: manifests
 manifests: $(STAMPS)/manifests ## Write deploy/kustomize/base from the chart, and have helm and kustomize read all manifests; needs Go. CHECK=--check writes nothing
 	@$(BIN)/python scripts/manifests.py --bin $(TOOLS)/bin $(CHECK)
