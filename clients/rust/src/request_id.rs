@@ -139,7 +139,7 @@ mod tests {
 
     fn change(request_id: &str) -> CreateVaultRequest {
         let vault = VaultSpec { name: "vault".into(), ..VaultSpec::default() };
-        CreateVaultRequest { vault: Some(vault), request_id: request_id.into() }
+        CreateVaultRequest { vault: Some(vault), request_id: request_id.into(), ..CreateVaultRequest::default() }
     }
 
     #[test]
