@@ -103,15 +103,17 @@ def asked_all_the_time(
     gateway: Gateway, number: signal.Signals = signal.SIGHUP, every_s: float = 0.005
 ) -> Iterator[None]:
     """From the moment when it hears signals: SIGHUP is the last that it installs, and none that
-    Python does.
+    Python does. It may have been ignored before: then it says nothing of the others.
     """
     done, process = threading.Event(), gateway.process
 
     def ask() -> None:
+        begun = False
         while not done.wait(every_s):
             # Its files in /proc go before we know of its end.
             with contextlib.suppress(OSError):
-                if hears(process.pid, signal.SIGHUP):
+                begun = begun or hears(process.pid, signal.SIGHUP, ("SigCgt",))
+                if begun:
                     process.send_signal(number)
 
     thread = threading.Thread(target=ask)
@@ -123,14 +125,12 @@ def asked_all_the_time(
         thread.join()
 
 
-def hears(pid: int, number: signal.Signals) -> bool:
+def hears(pid: int, number: signal.Signals, kinds: tuple[str, ...] = ("SigCgt", "SigIgn")) -> bool:
     """Whether the process has a handler for the signal, or ignores it."""
     masks = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
-    return any(
-        int(masks.get(kind, "0").strip(), 16) >> (number - 1) & 1 for kind in ("SigCgt", "SigIgn")
-    )
+    return any(int(masks.get(kind, "0").strip(), 16) >> (number - 1) & 1 for kind in kinds)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
