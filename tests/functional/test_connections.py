@@ -78,7 +78,9 @@ async def test_calls_without_a_key_do_not_keep_a_connection():
 
 
 async def test_so_many_idle_connections_lock_nobody_out():
-    async with world_with(max_connections=60, max_unidentified_connections=10) as world:
+    async with world_with(
+        max_connections=60, max_unidentified_connections=10, identification_timeout_s=300
+    ) as world:
         strangers = await idle(world, 59)
         await until(lambda: seen(world).ended >= 49)
         assert await ended(strangers) == 49
