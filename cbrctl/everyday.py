@@ -6,7 +6,7 @@ import click
 
 from cbrctl import index
 from cbrctl.index import Verb
-from cbrctl.options import context_of, taking_reach, taking_show
+from cbrctl.options import Command, context_of, taking_reach, taking_show
 from cbrctl.verbs import look_of
 
 _WAIT: Final = click.option("--wait", is_flag=True, help="Follow the work to its end.")
@@ -14,6 +14,13 @@ _DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Check, and chang
 _REQUEST_ID: Final = click.option(
     "--request-id", metavar="ID", help="The id of the change, to repeat it without making it twice."
 )
+
+
+def _making_a_change(command: Command) -> Command:
+    """The options of each command here that changes something and may start work."""
+    for option in (taking_reach, taking_show, _WAIT, _REQUEST_ID, _DRY_RUN):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -28,11 +35,7 @@ def backup() -> None:
 )
 @click.option("--name", metavar="NAME", help="Name of the backup. CBR makes one if it is left out.")
 @click.option("--full", is_flag=True, help="Save everything, not only what changed since the last.")
-@_DRY_RUN
-@_REQUEST_ID
-@_WAIT
-@taking_show
-@taking_reach
+@_making_a_change
 @click.pass_context
 def now(ctx: click.Context, /, vault: str, **typed: Any) -> None:  # noqa: ANN401 - as declared above
     """Back up the resources of a vault (id or name) now."""
@@ -61,11 +64,7 @@ def now(ctx: click.Context, /, vault: str, **typed: Any) -> None:  # noqa: ANN40
 )
 @click.option("--no-power-on", is_flag=True, help="Leave the server off afterwards.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask whether to do it.")
-@_DRY_RUN
-@_REQUEST_ID
-@_WAIT
-@taking_show
-@taking_reach
+@_making_a_change
 @click.pass_context
 def restore(ctx: click.Context, /, backup: str, **typed: Any) -> None:  # noqa: ANN401 - as declared above
     """Overwrite a server or disk with a backup (id or name)."""
