@@ -38,7 +38,7 @@ tools: $(STAMPS)/dev ## Install the development tools, such as buf, pytest and r
 
 .PHONY: test
 test: $(STAMPS)/dev ## Run all tests, four at once: they wait more than they compute
-	@$(BIN)/python -m pytest -n 4 --dist worksteal
+	@$(BIN)/python scripts/tests.py
 
 .PHONY: soak-quota
 soak-quota: $(STAMPS)/dev ## Run the tests of limits, repeats and crashes with full numbers; takes half an hour

@@ -34,9 +34,11 @@ Half of that, since the way may bring two pings close together.
 """
 _STREAMS_S: Final = 2.0
 """What streams get to be ended in order, before new calls are refused."""
-_QUIET_S: Final = 0.02
-"""For how long no call comes where all callers wait."""
-_HELD_S: Final = 0.3
+_QUIET_S: Final = 0.15
+"""For how long no call comes where all callers wait: longer than a busy machine leaves the process
+without a processor.
+"""
+_HELD_S: Final = 1.0
 """How long calls are held at most."""
 _READ_S: Final = 5.0
 """What callers get to read the last answers once all calls are carried out."""
