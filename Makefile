@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 TOOLS := $(VENV)/deploy
+SITE := $(VENV)/site
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -119,6 +120,12 @@ lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add 
 	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 	@$(COMPILE) --group deploy --no-annotate -o requirements-deploy.lock
+	@$(COMPILE) --group site --no-annotate -o requirements-site.lock
+
+.PHONY: docs
+docs: $(STAMPS)/dev $(STAMPS)/site ## Build the docs site, with the API reference, into dist/docs; to read it with search: python3 -m http.server -d dist/docs
+	@$(BIN)/python -m scripts.docs_site .cache/docs
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
 
 .PHONY: clients
 clients: $(STAMPS)/dev ## Generate and build the clients into dist/; some of them: LANGS="go java"
@@ -160,6 +167,11 @@ $(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.l
 $(STAMPS)/deploy: requirements-deploy.lock | $(BIN)/python
 	@$(BIN)/python -m venv $(TOOLS)
 	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-deploy.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/site: requirements-site.lock | $(BIN)/python
+	@$(BIN)/python -m venv $(SITE)
+	@$(SITE)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-site.lock
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/manifests: Makefile $(STAMPS)/deploy $(STAMPS)/dev
