@@ -26,7 +26,7 @@ def main() -> None:
     except build.Failed as failure:
         raise SystemExit(str(failure)) from failure
     if asked.what == "test":
-        passed = {language.name: test.test(language) for language in found}
+        passed = [(language, test.test(language)) for language in found]
         print("\n".join(test.table(passed)))
         sys.exit(0 if test.complete(passed) else 1)
 

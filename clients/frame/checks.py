@@ -27,9 +27,22 @@ CHECKS: Final[Mapping[str, str]] = {
         "the watch goes on through cuts, silence, expired tokens and missing events, and tells each"
         " state once: clients/frame/script.py"
     ),
+    "waits": (
+        "a backup is run and waited for; failed, skipped, unknown and open work each end a wait in"
+        " their own way: clients/frame/waits.py"
+    ),
+    "pages": "all rows of a list, page by page and with a page ahead: clients/frame/lists.py",
     "vectors": "every vector of clients/vectors.json is read and written back",
     "wrong-key": "an unknown API key is UNAUTHENTICATED, with its reason",
     "wrong-ca": "a gateway whose certificate is not trusted: the error says so",
+    "client-certificate": (
+        "a certificate of our own, from memory and from files; files that have changed count for"
+        " the next connection, or the next channel"
+    ),
+    "kinds": (
+        "an expired certificate, plain text where TLS is asked for, and the reverse: the error says"
+        " which"
+    ),
     "unreachable": "nobody listens: the error says so",
     "deadline": "the deadline passes: the error says so",
     "example": "the example runs against the package in dist",

@@ -56,6 +56,8 @@ class Language:
     test: Sequence[Command]
     example: Sequence[Command]
     """Run the example against the package in `dist`."""
+    without: Sequence[str] = ()
+    """Checks of what the client does not have yet."""
 
     @property
     def source(self) -> Path:

@@ -7,12 +7,18 @@ of the last event it was sent. A watch of the vault `refused` is refused outrigh
 CreateVault is refused by a limit at first. When it comes again, for the vault of the same name, it
 is made if it has the request_id that it had, and refused with FAILED_PRECONDITION if it has another
 one: the first try may have been made and its answer lost, before a limit refused gRPC's repeat.
+
+Watches of submissions and tasks by their ids: `waits.py`. ListVaults: `lists.py`.
+
+It serves in plain text; over TLS, for callers with a certificate of the authority that all trust;
+and with a certificate that has expired.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -22,6 +28,8 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
+
+from clients.frame import lists, waits
 
 _Event = task_pb2.WatchTasksResponse
 SEEN: Final = (
@@ -121,6 +129,9 @@ class _Player:
             self._abort(
                 context, grpc.StatusCode.PERMISSION_DENIED, "PROJECT_DENIED", "as the script says"
             )
+        if request.filter.submission_ids or request.filter.task_ids:
+            yield from self._work(request.filter, context)
+            return
         stream, number = _SCRIPT[self._next], self._next + 1
         if request.resume_token != stream.resumes:
             told = (
@@ -137,11 +148,39 @@ class _Player:
                 sent.MergeFrom(event)
                 yield sent
         if stream.end is None:
-            gone = threading.Event()
-            context.add_callback(gone.set)
-            gone.wait()
+            self._hold(context)
         elif stream.end is not grpc.StatusCode.OK:
             self._abort(context, stream.end, stream.reason, "as the script says")
+
+    def _work(
+        self, wanted: task_pb2.TaskFilter, context: grpc.ServicerContext
+    ) -> Iterator[task_pb2.WatchTasksResponse]:
+        if wrong := waits.misnamed(wanted):
+            self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", wrong)
+        event = waits.ENDED
+        for sequence, event in enumerate(waits.named_work(wanted), start=1):
+            sent = task_pb2.WatchTasksResponse(sequence=sequence)
+            sent.MergeFrom(event)
+            yield sent
+        if event is not waits.ENDED:
+            self._hold(context)
+
+    def list_vaults(
+        self, request: vault_pb2.ListVaultsRequest, context: grpc.ServicerContext
+    ) -> vault_pb2.ListVaultsResponse:
+        page = lists.page(request)
+        if page is None:
+            told = f"the list came with the name {request.name!r} and {request.page_token!r}"
+            self._abort(context, grpc.StatusCode.FAILED_PRECONDITION, "STATE_INVALID", told)
+        assert page is not None
+        return page
+
+    @staticmethod
+    def _hold(context: grpc.ServicerContext) -> None:
+        """Keeps the stream open until its caller leaves."""
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        gone.wait()
 
     @staticmethod
     def _abort(
@@ -158,36 +197,57 @@ class _Player:
 
 
 class Script:
-    """Serves the script, in plain text, until it is closed."""
+    """Serves the script until it is closed. `folder` has the certificates, as `servers.py` makes
+    them.
+    """
 
-    def __init__(self) -> None:
-        self._server = grpc.server(ThreadPoolExecutor(4))
-        player = _Player()
-        watch = grpc.unary_stream_rpc_method_handler(
-            player.watch,
-            task_pb2.WatchTasksRequest.FromString,
-            task_pb2.WatchTasksResponse.SerializeToString,
-        )
-        create = grpc.unary_unary_rpc_method_handler(
-            player.create_vault,
-            vault_pb2.CreateVaultRequest.FromString,
-            vault_pb2.CreateVaultResponse.SerializeToString,
-        )
-        services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
-            "TaskService": {"WatchTasks": watch},
-            "VaultService": {"CreateVault": create},
+    def __init__(self, folder: Path) -> None:
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server.add_generic_rpc_handlers(_handlers(_Player()))
+        ports = {
+            "SCRIPT": self._server.add_insecure_port("127.0.0.1:0"),
+            "MUTUAL": self._secure(folder / "server.crt", (folder / "ca.pem").read_bytes()),
+            "EXPIRED": self._secure(folder / "expired.crt"),
         }
-        self._server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(f"cbrgateway.v1.{name}", methods)
-                for name, methods in services.items()
-            ]
-        )
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._addresses = {
+            f"CBR_TEST_{name}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()
+        }
         self._server.start()
 
+    def _secure(self, certificate: Path, callers: bytes | None = None) -> int:
+        """The port. `callers`: who vouches for callers, who then must have a certificate."""
+        pair = certificate.with_suffix(".key").read_bytes(), certificate.read_bytes()
+        credentials = grpc.ssl_server_credentials([pair], callers, callers is not None)
+        return self._server.add_secure_port("127.0.0.1:0", credentials)
+
     def environ(self) -> dict[str, str]:
-        return {"CBR_TEST_SCRIPT_ADDRESS": self.address, "CBR_TEST_SCRIPT_SEEN": SEEN}
+        return {**self._addresses, "CBR_TEST_SCRIPT_SEEN": SEEN}
 
     def close(self) -> None:
         self._server.stop(None).wait()
+
+
+def _handlers(player: _Player) -> Sequence[grpc.GenericRpcHandler]:
+    watch = grpc.unary_stream_rpc_method_handler(
+        player.watch,
+        task_pb2.WatchTasksRequest.FromString,
+        task_pb2.WatchTasksResponse.SerializeToString,
+    )
+    create = grpc.unary_unary_rpc_method_handler(
+        player.create_vault,
+        vault_pb2.CreateVaultRequest.FromString,
+        vault_pb2.CreateVaultResponse.SerializeToString,
+    )
+    page = grpc.unary_unary_rpc_method_handler(
+        player.list_vaults,
+        vault_pb2.ListVaultsRequest.FromString,
+        vault_pb2.ListVaultsResponse.SerializeToString,
+    )
+    services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
+        "TaskService": {"WatchTasks": watch},
+        "VaultService": {"CreateVault": create, "ListVaults": page},
+    }
+    return [
+        grpc.method_handlers_generic_handler(f"cbrgateway.v1.{name}", methods)
+        for name, methods in services.items()
+    ]

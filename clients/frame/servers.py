@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +77,10 @@ class Servers:
             "CBR_TEST_CLOSED_ADDRESS": self.closed,
             "CBR_TEST_CA_FILE": str(self.folder / "ca.pem"),
             "CBR_TEST_OTHER_CA_FILE": str(self.folder / "other-ca.pem"),
+            "CBR_TEST_CERTIFICATE_FILE": str(self.folder / "client.crt"),
+            "CBR_TEST_KEY_FILE": str(self.folder / "client.key"),
+            "CBR_TEST_OTHER_CERTIFICATE_FILE": str(self.folder / "stranger.crt"),
+            "CBR_TEST_OTHER_KEY_FILE": str(self.folder / "stranger.key"),
             "CBR_TEST_API_KEY": API_KEY,
             "CBR_TEST_LIMITED_KEY": LIMITED_KEY,
             "CBR_TEST_TOKEN": (self.folder / "token").read_text(encoding="utf-8"),
@@ -159,17 +164,24 @@ def running_servers(folder: Path) -> Iterator[Servers]:
 def _write_files(servers: Servers) -> None:
     """Certificates, a token, and the configuration."""
     issuer, ours = ECKey.generate_key("P-256", {"kid": "test"}), authority()
-    server = certificate(ours, dns("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    others = authority("another authority")
+    names = dns("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    pairs = {
+        "server": certificate(ours, *names),
+        "expired": certificate(ours, *names, lasts=-timedelta(hours=1)),
+        "client": certificate(ours, dns("client")),
+        "stranger": certificate(others, dns("client")),
+    }
     token = signed(issuer, claims(time.time(), exp=int(time.time()) + 3000), "ES256")
     files = {
         "ca.pem": ours.pem,
-        "other-ca.pem": authority("another authority").pem,
-        "server.crt": server.pem,
-        "server.key": server.key_pem,
+        "other-ca.pem": others.pem,
         "keys.json": key_set(issuer),
         "token": token.encode(),
         "gateway.yaml": yaml.safe_dump(_configuration(servers)).encode(),
     }
+    for name, pair in pairs.items():
+        files |= {f"{name}.crt": pair.pem, f"{name}.key": pair.key_pem}
     for name, content in files.items():
         (servers.folder / name).write_bytes(content)
 

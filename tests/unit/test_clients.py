@@ -15,6 +15,7 @@ import pytest
 from cbrgateway.v1 import quota_pb2, vault_pb2
 
 from clients.frame import build, service_config, vectors
+from clients.frame.checks import CHECKS
 from clients.frame.languages import ROOT, languages
 from clients.frame.unpack import unpack
 from gateway.operations import load_catalog
@@ -62,6 +63,30 @@ def test_pins_are_what_the_tools_of_the_language_read(language):
         rf"^\| \[[^|]*\(../clients/{language.name}/README.md\) .*$", page, re.MULTILINE
     )
     assert not [name for name, version in language.pins.items() if f"`{name}` {version}" not in row]
+
+
+def test_the_page_for_callers_tells_what_each_client_has():
+    """A row of the table is empty for the languages that are without its check."""
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    head = re.search(r"^\| \| Python .*$", page, re.MULTILINE)
+    assert head is not None
+    columns = [
+        name.strip().lower().replace("c++", "cpp") for name in head[0].strip("|").split("|")[1:]
+    ]
+    assert set(columns) == {language.name for language in LANGUAGES}
+    without = {language.name: set(language.without) for language in LANGUAGES}
+    assert not set().union(*without.values()) - set(CHECKS)
+    rows = {
+        "waiting": "waits",
+        "pages": "pages",
+        "client-certificates": "client-certificate",
+        "errors": "kinds",
+    }
+    for anchor, check in rows.items():
+        (row,) = re.findall(rf"^\| \[[^|]*\(#{anchor}\) \|(.*)\|$", page, re.MULTILINE)
+        cells = dict(zip(columns, row.split("|"), strict=True))
+        empty = {name for name, cell in cells.items() if not cell.strip()}
+        assert empty == {name for name in columns if check in without[name]}, anchor
 
 
 @pytest.fixture
