@@ -15,9 +15,9 @@ import structlog
 from gateway.clock import Clock
 from gateway.state.counters import Refused
 from gateway.state.errors import StoreDown
-from gateway.state.leases import Leased, Slot
+from gateway.state.leases import Leased, Leases, Slot
 from gateway.state.local import LocalLimits
-from gateway.state.rates import Bucket, Taken
+from gateway.state.rates import Bucket, RateLimiter, Taken
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -29,54 +29,50 @@ that has a local answer.
 
 
 class LocalShare:
-    """Asks the shared store first, and answers itself while that one is down."""
+    """A RateLimiter and Leases: asks the shared ones first, and answers itself while they are
+    down.
+    """
 
-    def __init__(self, clock: Clock, replicas: int) -> None:
+    def __init__(self, rates: RateLimiter, leases: Leases, clock: Clock, replicas: int) -> None:
+        self._rates, self._leases = rates, leases
+        self.owed, self.held = rates.owed, leases.held
+        self.beat, self.left = leases.beat, leases.left
         self._clock = clock
         self._replicas = replicas
         self._limits = LocalLimits(clock)
         self._ask_again_at = 0.0
         self._down = False
 
-    async def take(
-        self, shared: Callable[[], Awaitable[Taken]], buckets: Sequence[Bucket]
-    ) -> Taken:
+    async def take(self, buckets: Sequence[Bucket]) -> Taken:
         return await self._either(
-            shared, lambda: self._limits.take([self._bucket_share(bucket) for bucket in buckets])
+            lambda: self._rates.take(buckets),
+            lambda: self._limits.take([self._bucket_share(bucket) for bucket in buckets]),
         )
 
-    async def lease(
-        self,
-        shared: Callable[[], Awaitable[Leased | Refused]],
-        holder: str,
-        slots: Sequence[Slot],
-        ttl_s: float,
-    ) -> Leased | Refused:
-        shares = [
-            dataclasses.replace(
-                slot, limit=max(1, slot.limit // self._replicas) if slot.limit else 0
-            )
-            for slot in slots
-        ]
-        return await self._either(shared, lambda: self._limits.lease(holder, shares, ttl_s))
+    async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
+        return await self._either(
+            lambda: self._leases.lease(holder, slots, ttl_s),
+            lambda: self._limits.lease(holder, [self._slot_share(slot) for slot in slots], ttl_s),
+        )
 
-    async def renew(
-        self, shared: Callable[[], Awaitable[bool]], holder: str, keys: Sequence[str], ttl_s: float
-    ) -> bool:
+    async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
         """A holder keeps its places through the outage, and counts against the local share."""
 
         def keep() -> bool:
             self._limits.hold(holder, keys, ttl_s)
             return True
 
-        return await self._either(shared, keep) or self._limits.renew(holder, keys, ttl_s)
+        shared = await self._either(lambda: self._leases.renew(holder, keys, ttl_s), keep)
+        return shared or self._limits.renew(holder, keys, ttl_s)
 
-    async def free(
-        self, shared: Callable[[], Awaitable[None]], holder: str, keys: Sequence[str]
-    ) -> None:
+    async def free(self, holder: str, keys: Sequence[str]) -> None:
         """What cannot be freed in the shared store ends by its ttl."""
         self._limits.free(holder, keys)
-        await self._either(shared, lambda: None)
+        await self._either(lambda: self._leases.free(holder, keys), lambda: None)
+
+    def _slot_share(self, slot: Slot) -> Slot:
+        share = max(1, slot.limit // self._replicas) if slot.limit else 0
+        return dataclasses.replace(slot, limit=share)
 
     def _bucket_share(self, bucket: Bucket) -> Bucket:
         burst = min(bucket.burst, max(1, bucket.cost, bucket.burst / self._replicas))

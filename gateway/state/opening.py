@@ -2,25 +2,33 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.background import in_background
 from gateway.clock import Clock
 from gateway.renewal import Renewable
 from gateway.state.errors import StoreDown
+from gateway.state.owned import OwnerAddress, open_owned
 from gateway.state.settings import MEMORY, StoreSettings
 from gateway.state.sqlite import sqlite_store
 from gateway.state.sqlite_here import SqlHere
 from gateway.state.sqlite_schema import prepare
 from gateway.state.sqlite_thread import SqlThread
 from gateway.state.store import Store
+from gateway.state.together import SharedChannel, SharedOwnLimits
 
 
 @contextlib.asynccontextmanager
 async def open_store(
-    settings: StoreSettings, clock: Clock, renew: Callable[[Renewable], None] = lambda _: None
+    settings: StoreSettings,
+    clock: Clock,
+    renew: Callable[[Renewable], None] = lambda _: None,
+    owner: OwnerAddress | None = None,
 ) -> AsyncIterator[Store]:
     """`renew` is told what files of certificates the store has read.
+
+    `owner`: who has the embedded store, where another process of this machine does.
 
     Raises StoreDown for a file or server that cannot be used.
 
@@ -33,11 +41,27 @@ async def open_store(
         async with open_valkey(settings, clock, renew) as shared:
             yield shared
         return
+    if owner is not None:
+        async with open_owned(owner, clock, settings.answer_timeout_s) as owned:
+            yield owned
+        return
     database = SqlHere(prepare) if settings.path == MEMORY else await _open_file(settings)
     try:
         yield sqlite_store(database, clock, settings.replay_ttl_s)
     finally:
         await database.close()
+
+
+@contextlib.asynccontextmanager
+async def open_shared(
+    settings: StoreSettings, clock: Clock, *, follows: bool = False
+) -> AsyncIterator[Store]:
+    """The embedded store as its owner has it, for several processes. `follows`: another owner, that
+    was killed. Raises StoreDown.
+    """
+    async with open_store(settings, clock) as store:
+        limits = SharedOwnLimits(clock, follows=follows)
+        yield replace(store, rates=limits, leases=limits, channel=SharedChannel(clock))
 
 
 async def _open_file(settings: StoreSettings) -> SqlThread:

@@ -55,7 +55,8 @@ async def problem_with(settings: StoreSettings) -> str:
 
 def _store(link: ValkeyLink, settings: StoreSettings, clock: Clock) -> Store:
     keep_ms = max(1, round(settings.replay_ttl_s * 1000))
-    limits = ValkeyLimits(link, LocalShare(clock, settings.replicas))
+    shared = ValkeyLimits(link)
+    limits = LocalShare(shared, shared, clock, settings.replicas)
     return Store(
         operations=ValkeyOperations(link, keep_ms),
         counters=ValkeyCounters(link, keep_ms),

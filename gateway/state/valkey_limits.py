@@ -1,4 +1,4 @@
-"""Rates and leases in a Valkey, and this replica's share of them while it is down."""
+"""Rates and leases in a Valkey."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,6 @@ from typing import Final, TypeVar
 
 from gateway.state import gcra
 from gateway.state.counters import Refused, Shortage
-from gateway.state.degraded import LocalShare
 from gateway.state.leases import Leased, Slot
 from gateway.state.rates import Bucket, Taken
 from gateway.state.valkey_link import ValkeyLink
@@ -17,23 +16,18 @@ _AT_ONCE: Final = 500
 
 
 class ValkeyLimits:
-    """A RateLimiter and Leases."""
+    """A RateLimiter and Leases, all of which raise StoreDown."""
 
-    def __init__(self, link: ValkeyLink, share: LocalShare) -> None:
+    def __init__(self, link: ValkeyLink) -> None:
         self._link = link
-        self._share = share
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
-        async def shared() -> Taken:
-            rows = await self._link.run(
-                "take",
-                json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets]),
-            )
-            return gcra.verdict(
-                buckets, [float(wait) for wait, _ in rows], [float(owed) for _, owed in rows]
-            )
-
-        return await self._share.take(shared, buckets)
+        rows = await self._link.run(
+            "take", json.dumps([[b.key, b.rate_per_s, b.burst, b.cost, b.shadow] for b in buckets])
+        )
+        return gcra.verdict(
+            buckets, [float(wait) for wait, _ in rows], [float(owed) for _, owed in rows]
+        )
 
     async def owed(self, buckets: Sequence[Bucket]) -> Mapping[str, float]:
         found: dict[str, float] = {}
@@ -52,39 +46,30 @@ class ValkeyLimits:
         return found
 
     async def lease(self, holder: str, slots: Sequence[Slot], ttl_s: float) -> Leased | Refused:
-        async def shared() -> Leased | Refused:
-            leased, rows = await self._link.run(
-                "lease", holder, ttl_s, json.dumps([[s.key, s.limit, s.shadow] for s in slots])
+        leased, rows = await self._link.run(
+            "lease", holder, ttl_s, json.dumps([[s.key, s.limit, s.shadow] for s in slots])
+        )
+        short = [(slots[index], holders) for index, holders in rows]
+        if leased:
+            return Leased(
+                tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short)
             )
-            short = [(slots[index], holders) for index, holders in rows]
-            if leased:
-                return Leased(
-                    tuple(Shortage(slot.key, slot.limit, holders, 0, 1) for slot, holders in short)
-                )
-            return Refused(
-                tuple(
-                    Shortage(slot.key, slot.limit, holders, 0, 1)
-                    for slot, holders in short
-                    if not slot.shadow
-                )
+        return Refused(
+            tuple(
+                Shortage(slot.key, slot.limit, holders, 0, 1)
+                for slot, holders in short
+                if not slot.shadow
             )
-
-        return await self._share.lease(shared, holder, slots, ttl_s)
+        )
 
     async def renew(self, holder: str, keys: Sequence[str], ttl_s: float) -> bool:
-        async def shared() -> bool:
-            return bool(await self._link.run("renew", holder, ttl_s, *keys))
-
-        return await self._share.renew(shared, holder, keys, ttl_s)
+        return bool(await self._link.run("renew", holder, ttl_s, *keys))
 
     async def free(self, holder: str, keys: Sequence[str]) -> None:
-        async def shared() -> None:
-            async with self._link.client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.zrem(self._link.at(f"lease:{key}"), holder)
-                await self._link.ask(pipe.execute)
-
-        await self._share.free(shared, holder, keys)
+        async with self._link.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.zrem(self._link.at(f"lease:{key}"), holder)
+            await self._link.ask(pipe.execute)
 
     async def beat(self, process: str, ttl_s: float) -> tuple[bool, frozenset[str]]:
         unbroken, there = await self._link.run("beat", process, ttl_s)

@@ -1,20 +1,25 @@
 """A process that begins operations as fast as it can and prints the id of each one that was
-admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`.
+admitted: `begin_many.py SETTINGS COUNT LIMIT TAG`. OWNER in the environment: the socket of the
+store's owner.
 """
 
 import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.state import Admitted, Charge, Operation, StoreSettings, open_store
+from gateway.state.owned import OwnerAddress
 
 
 async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> None:
     at_once = asyncio.Semaphore(8)
+    place = os.environ.get("OWNER")
+    owner = OwnerAddress(Path(place), 2) if place else None
 
-    async with open_store(settings, SystemClock()) as store:
+    async with open_store(settings, SystemClock(), owner=owner) as store:
 
         async def one(number: int) -> None:
             async with at_once:

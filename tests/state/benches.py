@@ -2,18 +2,24 @@
 
 import asyncio
 import contextlib
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.secret import Secret
 from gateway.state import Charge, Operation, Store, StoreSettings, open_store
+from gateway.state.opening import open_shared
+from gateway.state.owned import OwnerAddress
+from gateway.state.owner import Owner
 from tests.fakes import SteppedClock
 from tests.state.valkey_server import ValkeyProcess
 
-KINDS = ("file", "memory", "valkey")
+OWNED = "owned.db"
+"""A file of this name is asked as a worker asks it: through its owner, on a Unix socket."""
+KINDS = ("file", "memory", "owned", "valkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ def settings_for(kind: str, folder: Path, valkey: ValkeyProcess, **more) -> Stor
     match kind:
         case "file":
             more["path"] = folder / "state.db"
+        case "owned":
+            more["path"] = folder / OWNED
         case "valkey":
             more |= {"kind": "valkey", "url": Secret(valkey.url), "prefix": f"t{uuid.uuid4().hex}"}
     return StoreSettings(**{"timeout_s": 5, **more})
@@ -48,8 +56,22 @@ def settings_for(kind: str, folder: Path, valkey: ValkeyProcess, **more) -> Stor
 @contextlib.asynccontextmanager
 async def running_bench(settings: StoreSettings) -> AsyncIterator[Bench]:
     clock = SteppedClock() if settings.kind == "sqlite" else None
-    async with open_store(settings, clock or SystemClock()) as store:
-        yield Bench(store, clock)
+    async with contextlib.AsyncExitStack() as stack:
+        owner = None
+        if settings.path.name == OWNED:
+            place = settings.path.with_suffix(".sock")
+            await stack.enter_async_context(running_owner(settings, clock, place))
+            owner = OwnerAddress(place, 2)
+        opened = open_store(settings, clock or SystemClock(), owner=owner)
+        yield Bench(await stack.enter_async_context(opened), clock)
+
+
+@contextlib.asynccontextmanager
+async def running_owner(settings: StoreSettings, clock: Clock, place: Path) -> AsyncIterator[None]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        async with open_shared(settings, clock) as store, Owner(store).listening(listener):
+            yield
 
 
 def operation(

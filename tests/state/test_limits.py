@@ -99,8 +99,9 @@ async def test_many_at_once_share_the_places(store: Store):
     assert sum(isinstance(answer, Leased) for answer in answers) == 7
 
 
-async def test_what_is_published_is_heard_by_those_who_share_the_store(tmp_path, valkey):
-    async with running_bench(settings_for("valkey", tmp_path, valkey)) as bench:
+@pytest.mark.parametrize("shared", ["owned", "valkey"])
+async def test_what_is_published_is_heard_by_those_who_share_the_store(shared, tmp_path, valkey):
+    async with running_bench(settings_for(shared, tmp_path, valkey)) as bench:
         await bench.store.channel.publish("news", b"one")
         await bench.store.channel.publish("news", b"two")
         heard = await bench.store.channel.heard({"news": "0", "other": "0"})

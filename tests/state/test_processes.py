@@ -17,14 +17,16 @@ PROGRAM = Path(__file__).with_name("begin_many.py")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'generated/python'}"}
 
 
-def begin_many(settings: StoreSettings, count: int, limit: int, tag: str) -> subprocess.Popen[str]:
+def begin_many(
+    settings: StoreSettings, count: int, limit: int, tag: str, **environ: str
+) -> subprocess.Popen[str]:
     words = [settings.model_dump_json(exclude={"url"}), str(count), str(limit), tag]
     address = {"STORE_URL": settings.url.reveal()} if settings.url else {}
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), *words],
         stdout=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT | address,
+        env=ENVIRONMENT | address | environ,
     )
 
 

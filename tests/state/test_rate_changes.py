@@ -17,7 +17,7 @@ def calls(rate: float, burst: float, cost: float = 1) -> Bucket:
     return Bucket("calls", rate, burst, cost)
 
 
-@pytest.fixture(params=["file", "memory", "valkey", "local share"])
+@pytest.fixture(params=["file", "memory", "owned", "valkey", "local share"])
 async def bench(request, tmp_path, valkey: ValkeyProcess) -> AsyncIterator[Bench]:
     async with contextlib.AsyncExitStack() as stack:
         if request.param != "local share":

@@ -1,0 +1,68 @@
+"""The process that has the embedded store for the workers of this machine: `python -m
+gateway.state.owner_process ORDER`, a JSON object (`Order`).
+
+`listener` is the descriptor of the socket on which workers ask. It belongs to the parent, so that
+whoever asks while an owner is replaced waits for the next one. `parent` is the descriptor of a
+connection to the parent: once that has ended and nobody is connected any more, the owner ends.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from gateway import telemetry
+from gateway.clock import SystemClock
+from gateway.frames import Frames
+from gateway.state.errors import StoreDown
+from gateway.state.opening import open_shared
+from gateway.state.owner import Owner
+from gateway.state.settings import StoreSettings
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What the parent tells an owner at its start. `log`: the settings of logs, as JSON."""
+
+    path: str
+    timeout_s: float
+    replay_ttl_s: float
+    listener: int
+    parent: int
+    follows: bool
+    log: str
+
+
+async def own(order: Order) -> None:
+    """Raises StoreDown for a file that cannot be used."""
+    settings = StoreSettings(
+        path=Path(order.path), timeout_s=order.timeout_s, replay_ttl_s=order.replay_ttl_s
+    )
+    parent = Frames(lambda _link, _frame: None)
+    await asyncio.get_running_loop().create_unix_connection(
+        lambda: parent, sock=socket.socket(fileno=order.parent)
+    )
+    async with open_shared(settings, SystemClock(), follows=order.follows) as store:
+        owner = Owner(store)
+        async with owner.listening(socket.socket(fileno=order.listener)):
+            parent.send(b"listening")
+            await parent.lost.wait()
+            await owner.unasked.wait()
+
+
+def main() -> None:
+    # Whoever ends all processes of a gateway at once means its parent: workers still ask.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    telemetry.configure(telemetry.LogSettings.model_validate_json(order.log))
+    try:
+        asyncio.run(own(order))
+    except StoreDown as problem:
+        sys.exit(f"Error: {problem}")
+
+
+if __name__ == "__main__":
+    main()
