@@ -18,21 +18,20 @@ class Story
     puts "vault #{vault.id} holds #{server.name}"
 
     request = CreateCheckpointRequest.new(checkpoint: CheckpointSpec.new(vault_id: vault.id))
-    made = @gateway.stub(CheckpointService).create_checkpoint(request)
-    follow "backup", made.submission
+    made = finish("backup") { @gateway.stub(CheckpointService).create_checkpoint(request) }
     backup = @backups.list_backups(ListBackupsRequest.new(checkpoint_id: made.checkpoint.id)).backups.first
     puts "backup #{backup.id}"
 
     restore = RestoreBackupRequest.new(backup_id: backup.id, restore: RestoreSpec.new(server_id: server.id))
-    follow "restore", @backups.restore_backup(restore).submission
-    follow "deletion", @vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id, force: true)).submission
+    finish("restore") { @backups.restore_backup(restore) }
+    finish("deletion") { @vaults.delete_vault(DeleteVaultRequest.new(vault_id: vault.id, force: true)) }
   end
 
   private
 
   def free_server
     servers = ListProtectablesRequest.new(protectable_type: :PROTECTABLE_TYPE_SERVER)
-    found = @gateway.stub(ProtectabilityService).list_protectables(servers).instances
+    found = CbrGateway.rows(@gateway.stub(ProtectabilityService).method(:list_protectables), servers)
     found.find { |server| server.protectable.result && !server.protectable.vault } || raise("no server is free")
   end
 
@@ -46,16 +45,12 @@ class Story
     VaultSpec.new(name: "ruby-example", billing: billing, resources: [ResourceRef.new(id: server.id, type: server.type)])
   end
 
-  # Follows what a call has started to its end.
-  def follow(title, submission)
-    submission.skipped_resources.each { |left| puts "#{title} skipped by CBR: #{left.id} #{left.code} #{left.reason}" }
-    filter = TaskFilter.new(submission_ids: [submission.id])
-    @gateway.watch(WatchTasksRequest.new(filter: filter, end_when_all_terminal: true)) do |event|
-      case event.event
-      when :update then puts "#{title} #{event.update.task.details&.common&.progress_percent} %"
-      when :terminal then puts "#{title} #{event.terminal.task.status}"
-      end
-    end
+  # Makes a change, and waits for what it starts.
+  def finish(title, &change)
+    answer, ended = @gateway.run_and_wait(timeout: 120, &change)
+    ended.skipped.each { |left| puts "#{title} skipped by CBR: #{left.id} #{left.code} #{left.reason}" }
+    ended.tasks.each { |task| puts "#{title} #{task.status}" }
+    answer
   end
 end
 
@@ -64,6 +59,6 @@ begin
   CbrGateway.connect(ENV.fetch("CBR_ADDRESS"), api_key: ENV.fetch("CBR_API_KEY"), authorities: authorities, plaintext: !authorities) do |gateway|
     Story.new(gateway).tell
   end
-rescue CbrGateway::Error => e
-  abort "#{e.message}\nfields #{e.fields}, repeat after #{e.retry_delay || '?'} s"
+rescue CbrGateway::TaskFailed, CbrGateway::Error => e
+  abort e.message
 end

@@ -7,6 +7,7 @@ Dir[File.join(__dir__, "cbrgateway", "v1", "*_pb.rb")].each { |file| require fil
 
 require_relative "cbrgateway/error"
 require_relative "cbrgateway/gateway"
+require_relative "cbrgateway/pages"
 
 # Connects to a CBR Gateway and does what every caller needs and what is easy to get wrong: calls have deadlines, calls are repeated only where that
 # is safe, and errors say what to do. The API itself is the generated module {V1}.

@@ -1,28 +1,18 @@
 # frozen_string_literal: true
 
 require "google/rpc/status_pb"
-require "net/http"
 require "socket"
 
 require_relative "stage"
 
 # One test per check of the frame, and what only Ruby can get wrong.
 class ClientTest < Minitest::Test
-  include CbrGateway::V1
   include Stage
-  include GRPC::Core::StatusCodes
-
-  ADDRESS = ENV.fetch("CBR_TEST_ADDRESS")
-  KEY = ENV.fetch("CBR_TEST_API_KEY")
 
   # By name, so that the one whose certificate is not trusted comes after those that need repeats: gRPC counts what fails at an address for the whole
   # process, and repeats nothing while it is much.
   def self.test_order
     :alpha
-  end
-
-  def teardown
-    @gateways&.each(&:close)
   end
 
   def test_unary
@@ -257,18 +247,6 @@ class ClientTest < Minitest::Test
 
   private
 
-  # Tells the stage what to do.
-  def ask(path, **query)
-    answer = Net::HTTP.post(URI("#{ENV.fetch('CBR_TEST_CONTROL')}#{path}?#{URI.encode_www_form(query)}"), "")
-    assert_kind_of Net::HTTPOK, answer, answer.body
-    answer.body
-  end
-
-  def gateway(address = ADDRESS, **options)
-    trusted = { api_key: KEY, authorities: File.read(ENV.fetch("CBR_TEST_CA_FILE")) }
-    CbrGateway.connect(address, **trusted, **options).tap { |made| (@gateways ||= []) << made }
-  end
-
   # A server in this process.
   def serving(service)
     server = GRPC::RpcServer.new(pool_size: 2)
@@ -279,40 +257,6 @@ class ClientTest < Minitest::Test
   ensure
     server.stop
     thread.join
-  end
-
-  # The server that plays a script.
-  def script
-    gateway(ENV.fetch("CBR_TEST_SCRIPT_ADDRESS"), authorities: nil, plaintext: true)
-  end
-
-  def vaults(**options)
-    gateway(**options).stub(VaultService)
-  end
-
-  # The error of a call that must fail with this code, and with these words in its text.
-  def failed(code, *words, &call)
-    error = assert_raises(CbrGateway::Error, &call)
-    assert_equal code, error.code, error.message
-    words.each { |word| assert_includes error.message, word }
-    error
-  end
-
-  def new_vault(name, **more)
-    billing = BillingSpec.new(
-      size_gib: 200,
-      object_type: :OBJECT_TYPE_SERVER,
-      protect_type: :PROTECT_TYPE_BACKUP,
-      consistent_level: :CONSISTENT_LEVEL_CRASH_CONSISTENT
-    )
-    CreateVaultRequest.new(vault: VaultSpec.new(name: name, billing: billing, **more))
-  end
-
-  # A vault that holds a server.
-  def protected_vault(name)
-    servers = ListProtectablesRequest.new(protectable_type: :PROTECTABLE_TYPE_SERVER)
-    server = gateway.stub(ProtectabilityService).list_protectables(servers).instances.first
-    vaults.create_vault(new_vault(name, resources: [ResourceRef.new(id: server.id, type: server.type)])).vault
   end
 
   # An event in words: its kind, and the revision of its task.

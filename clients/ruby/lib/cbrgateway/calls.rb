@@ -19,8 +19,10 @@ module CbrGateway
 
     # @param under_way [UnderWay] where each call is kept
     # @param metadata [#call] what each call carries
-    def initialize(address, channel, under_way, metadata)
-      super(address, nil, channel_override: channel, interceptors: [Typing.new(address, under_way)])
+    # @param interceptors [Array<GRPC::ClientInterceptor>] those of the caller, which come after ours
+    # @param plaintext [Boolean] whether there is no TLS
+    def initialize(address, channel, under_way, metadata, interceptors, plaintext)
+      super(address, nil, channel_override: channel, interceptors: [*interceptors.reverse, Typing.new(address, under_way, plaintext)])
       @under_way = under_way
       @metadata = metadata
     end
@@ -48,9 +50,10 @@ module CbrGateway
       # By gRPC's clock a deadline is up to so much early.
       CLOCKS_DIFFER_S = 2
 
-      def initialize(address, under_way)
+      def initialize(address, under_way, plaintext)
         super()
         @address = address
+        @plaintext = plaintext
         @under_way = under_way
       end
 
@@ -88,7 +91,7 @@ module CbrGateway
 
       def typed(failure, request)
         failure = @under_way.end_of_calls if @under_way.closed? && failure.code == GRPC::Core::StatusCodes::CANCELLED
-        Error.new(failure, address: @address, request_id: request.respond_to?(:request_id) ? request.request_id : "")
+        Error.new(failure, address: @address, plaintext: @plaintext, request_id: request.respond_to?(:request_id) ? request.request_id : "")
       end
     end
   end

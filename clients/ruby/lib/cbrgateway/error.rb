@@ -2,19 +2,18 @@
 
 require "google/rpc/code_pb"
 
+require_relative "advice"
 require_relative "descriptors"
+require_relative "peer"
 
 module CbrGateway
   # What every failed call of a stub of {Gateway#stub} raises. It is a GRPC::BadStatus with everything that the gateway has said unpacked; its `cause` is
   # what gRPC raised, such as GRPC::NotFound.
   class Error < GRPC::BadStatus
-    # What TLS says of a certificate that it does not accept; other failures can have the word in them, too.
-    UNTRUSTED = /certificate verify failed|CERTIFICATE_VERIFY_FAILED|is not in peer certificate/i
-    private_constant :UNTRUSTED
-
     # @return [Symbol] who ended the call: `:answered`, the gateway did, with a reason; `:unreachable`, nobody answers at the address, or the connection
-    #   broke; `:untrusted`, the gateway's certificate is not of an authority that is trusted here, or not for this address; `:deadline`, the time was
-    #   over; `:other`, something else, such as a cancelled call
+    #   broke; `:untrusted`, the gateway's certificate is not of an authority that is trusted here, or not for this address; `:expired_certificate`, it is
+    #   out of date, or not valid yet; `:plaintext_expected` or `:tls_expected` by the port; `:deadline`, the time was over; `:other`, something else,
+    #   such as a cancelled call
     attr_reader :kind
     # @return [Symbol] of V1::ErrorReason; `:ERROR_REASON_OTHER` for one that is newer than this package, `:ERROR_REASON_UNSPECIFIED` without an answer
     attr_reader :reason
@@ -36,10 +35,19 @@ module CbrGateway
     attr_reader :call_id
     # @return [Hash{String => String}] facts, such as `sent` and `attempts`
     attr_reader :facts
+    # @return [Array<String>] of {Gateway#wait} whose time was up: ids of tasks that have not ended, and of submissions whose tasks are not all known
+    attr_reader :still_open
+
+    # @api private
+    # @return [Symbol] of V1::ErrorReason
+    def self.known(name)
+      known = :"ERROR_REASON_#{name}"
+      V1::ErrorReason.resolve(known) ? known : :ERROR_REASON_OTHER
+    end
 
     # @api private
     # @param failure [GRPC::BadStatus] what gRPC raised
-    def initialize(failure, address: nil, request_id: "")
+    def initialize(failure, address: nil, plaintext: false, request_id: "", still_open: [])
       # gRPC hands texts over as bytes.
       super(failure.code, String.new(failure.details, encoding: "UTF-8").scrub, failure.metadata, failure.debug_error_string)
       @kind = :other
@@ -48,8 +56,10 @@ module CbrGateway
       @request_id = request_id
       @fields = @preconditions = @quotas = []
       @facts = {}
+      @still_open = still_open
       failure.to_rpc_status&.details&.each { |packed| add(packed.type_name, Descriptors.unpack(packed)) }
-      @message = explained(address)
+      head = explained(address, plaintext)
+      @message = [head, *each_field, *Advice.for(self).then { |advice| advice unless advice.empty? }, *ids].join("\n  ")
     end
 
     # @api private
@@ -85,9 +95,8 @@ module CbrGateway
     end
 
     def answered(reason:, metadata:, **)
-      known = :"ERROR_REASON_#{reason}"
       @kind = :answered
-      @reason = V1::ErrorReason.resolve(known) ? known : :ERROR_REASON_OTHER
+      @reason = Error.known(reason)
       @reason_name = reason
       @facts = metadata
     end
@@ -97,26 +106,39 @@ module CbrGateway
     end
 
     # Finds the kind of what the gateway did not answer.
-    def explained(address)
-      return "#{code_name} #{reason_name}: #{details} (call #{call_id})" if kind == :answered
+    def explained(address, plaintext)
+      return "#{code_name} #{reason_name}: #{details}" if kind == :answered
 
       case code
       when GRPC::Core::StatusCodes::DEADLINE_EXCEEDED
         @kind = :deadline
-        "the deadline passed before the gateway answered: #{details}"
+        still_open.empty? ? "the deadline passed before the gateway answered: #{details}" : details
       when GRPC::Core::StatusCodes::UNAVAILABLE
-        unavailable(address)
+        @kind = Advice.kind(details, plaintext)
+        @kind = :expired_certificate if kind == :untrusted && address && Peer.expired?(address)
+        address ? unavailable("the gateway at #{address}") : details
       else
         details
       end
     end
 
-    def unavailable(address)
-      @kind = details.match?(UNTRUSTED) ? :untrusted : :unreachable
-      return details unless address
-      return "the certificate of the gateway at #{address} is not trusted: #{details}" if kind == :untrusted
+    def unavailable(gateway)
+      case kind
+      when :untrusted then "the certificate of #{gateway} is not trusted: #{details}"
+      when :expired_certificate then "the certificate of #{gateway} has expired, or is not valid yet: #{details}"
+      when :plaintext_expected then "#{gateway} speaks plain text, and was called with TLS: #{details}"
+      when :tls_expected then "#{gateway} closes connections in plain text, as one with TLS does: #{details}"
+      else "#{gateway} cannot be reached: #{details}"
+      end
+    end
 
-      "the gateway at #{address} cannot be reached: #{details}"
+    # The text names the first one.
+    def each_field
+      fields.size > 1 ? fields.map { |field| "#{field[:field]}: #{field[:description]}" } : []
+    end
+
+    def ids
+      { "request_id" => request_id, "call" => call_id }.reject { |_, id| id.empty? }.map { |name, id| "#{name} #{id}" }
     end
   end
 end

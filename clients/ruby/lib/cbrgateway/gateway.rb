@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-require "openssl"
-
 require_relative "calls"
+require_relative "credentials"
 require_relative "under_way"
+require_relative "wait"
 require_relative "watch"
 
 module CbrGateway
@@ -20,7 +20,9 @@ module CbrGateway
       "grpc.http2.max_pings_without_data" => 0,
       "grpc.max_reconnect_backoff_ms" => 5_000
     }.freeze
-    private_constant :CHANNEL
+    # So many ids a watch can name.
+    MAX_IDS = 100
+    private_constant :CHANNEL, :MAX_IDS
 
     # @param address [String] `host:port`
     # @param api_key [String] a key that the gateway's operator has made
@@ -29,16 +31,23 @@ module CbrGateway
     # @param project [String] the project of all calls; without it they go to the tenant's default project
     # @param authorities [String] certificate authorities (PEM) to trust instead of the system's
     # @param plaintext [Boolean] does without TLS; the API key travels readable: for a gateway on this machine only
+    # @param certificate [String] the caller's own certificate (PEM), for gateways that want one; with `key`
+    # @param key [String] its private key (PEM)
+    # @param certificate_file [String] the same in a file. gRPC for Ruby cannot read it again: what is in it now counts for this connection
+    # @param key_file [String] likewise
+    # @param credentials [GRPC::Core::ChannelCredentials] in the place of all of these
+    # @param channel_args [Hash] options of gRPC's channel; they come before ours
+    # @param interceptors [Array<GRPC::ClientInterceptor>] see each call as it is sent, the first of them first
     # @raise [ArgumentError] when the options contradict each other, hold no certificate, or cannot be sent
-    def initialize(address, api_key: nil, token: nil, project: nil, authorities: nil, plaintext: false)
+    def initialize(address, api_key: nil, token: nil, project: nil, plaintext: false, channel_args: {}, interceptors: [], **tls)
       raise ArgumentError, "give api_key or token, not both" if api_key && token
-      raise ArgumentError, "plaintext has no certificate to check: leave out authorities, or plaintext" if plaintext && authorities
 
       @address = address
       @bearer = token || (api_key && sendable("api_key", api_key) && -> { api_key })
       @project = project && sendable("project", project)
-      credentials = plaintext ? :this_channel_is_insecure : trusting(authorities)
-      @channel = GRPC::ClientStub.setup_channel(nil, address, credentials, CHANNEL.dup)
+      @plaintext = plaintext
+      @interceptors = interceptors
+      @channel = GRPC::ClientStub.setup_channel(nil, address, channel_credentials(**tls), CHANNEL.merge(channel_args))
       @under_way = UnderWay.new
     end
 
@@ -48,7 +57,7 @@ module CbrGateway
     # @param service [Module] one of {V1}
     # @return [GRPC::ClientStub]
     def stub(service)
-      Class.new(service::Stub) { include Calls }.new(@address, @channel, @under_way, method(:metadata))
+      Class.new(service::Stub) { include Calls }.new(@address, @channel, @under_way, method(:metadata), @interceptors, @plaintext)
     end
 
     # Follows tasks through cuts and restarts of the gateway, until all are final (`end_when_all_terminal`) or the block is left.
@@ -64,6 +73,41 @@ module CbrGateway
       return enum_for(:watch, request) unless block
 
       Watch.new(stub(V1::TaskService), request, @under_way).each(&block)
+    end
+
+    # Waits for the end of work, by a watch; it asks for nothing again and again.
+    #
+    # @param what [V1::Submission, V1::Task, String, Array] what a change has answered, a task, the id of one, or several of these
+    # @param timeout [Numeric, nil] seconds; nil: for as long as it takes
+    # @return [Ended] if all tasks have succeeded
+    # @raise [TaskFailed] once all has ended, if not all has succeeded
+    # @raise [Error] of kind `:deadline`, with `still_open`, when the time is up: the work goes on. Otherwise as {#watch}
+    # @raise [ArgumentError] for what has no id, before anything is sent
+    def wait(what, timeout: nil)
+      work = Work.new(what.is_a?(Array) ? what : [what])
+      ends_at = timeout ? CbrGateway.now + timeout : Float::INFINITY
+      filters = { task_ids: work.task_ids, submission_ids: work.submission_ids }
+      filters.each { |field, ids| ids.each_slice(MAX_IDS) { |some| follow(work, V1::TaskFilter.new(field => some), ends_at) } }
+      work.ended
+    rescue Watch::Late
+      raise Error.new(GRPC::DeadlineExceeded.new("not all has ended after #{timeout} s, and goes on: #{work.still_open.join(', ')}"), still_open: work.still_open)
+    end
+
+    # Makes a change, and waits for what it has started.
+    #
+    #   answer, ended = gateway.run_and_wait(timeout: 3600) { checkpoints.create_checkpoint(request) }
+    #
+    # @param (see #wait)
+    # @yieldreturn an answer with a `submission`
+    # @return [Array] what the block has returned, and {Ended}
+    # @raise (see #wait)
+    def run_and_wait(timeout: nil)
+      answer = yield
+      started = answer.submission if answer.respond_to?(:submission)
+      return [answer, wait(started, timeout: timeout)] if started
+
+      raise ArgumentError, "there is nothing to wait for: #{answer.class} has no submission, as after validate_only; the change itself has been made if it " \
+                           "was asked for"
     end
 
     # Ends the calls and watches under way, in other threads, too: they raise an {Error} with the code CANCELLED, as later calls do.
@@ -91,14 +135,19 @@ module CbrGateway
       raise ArgumentError, "#{name}: it must be of visible ASCII characters, one or more, without spaces; a value from a file may need `chomp`"
     end
 
-    # gRPC itself would trust a list that its gem brings; that is left for systems without one.
-    def trusting(authorities)
-      of_system = ENV.fetch(OpenSSL::X509::DEFAULT_CERT_FILE_ENV, OpenSSL::X509::DEFAULT_CERT_FILE)
-      authorities ||= File.read(of_system) if File.exist?(of_system)
-      OpenSSL::X509::Certificate.load(authorities) if authorities
-      GRPC::Core::ChannelCredentials.new(authorities)
-    rescue OpenSSL::X509::CertificateError
-      raise ArgumentError, "authorities: no certificate in what was given; it must be PEM"
+    def channel_credentials(credentials: nil, authorities: nil, certificate: nil, key: nil, certificate_file: nil, key_file: nil)
+      given = [credentials, authorities, certificate, key, certificate_file, key_file].compact
+      raise ArgumentError, "plaintext has no certificate: leave out authorities, certificate, key and credentials, or plaintext" if @plaintext && given.any?
+      return :this_channel_is_insecure if @plaintext
+      return credentials if credentials && given.one?
+      raise ArgumentError, "credentials: leave out authorities, certificate and key, which they have already" if credentials
+
+      Credentials.tls(authorities, Credentials.read("certificate", certificate, certificate_file), Credentials.read("key", key, key_file))
+    end
+
+    def follow(work, filter, ends_at)
+      request = V1::WatchTasksRequest.new(filter: filter, end_when_all_terminal: true)
+      Watch.new(stub(V1::TaskService), request, @under_way, ends_at).each { |event| work.hear(event) }
     end
   end
 end

@@ -26,9 +26,14 @@ module CbrGateway
     # Tasks whose last revision is known. One that was forgotten may be told twice.
     MAX_REMEMBERED = 10_000
 
-    def initialize(tasks, request, under_way)
+    # The time of the watch is up.
+    class Late < StandardError; end
+
+    # @param ends_at [Float] when its time is up, by {CbrGateway.now}
+    def initialize(tasks, request, under_way, ends_at = Float::INFINITY)
       @tasks = tasks
       @under_way = under_way
+      @ends_at = ends_at
       @request = Google::Protobuf.deep_copy(request)
       @revisions = {}
       @heard_at = CbrGateway.now
@@ -39,7 +44,7 @@ module CbrGateway
     def each(&block)
       while (pause = after(stream(&block)))
         block.call(@gap) if @gap
-        @under_way.pause(pause)
+        @under_way.pause(pause.clamp(0, left_s))
       end
     end
 
@@ -49,8 +54,10 @@ module CbrGateway
     def stream(&block)
       @sequence = 0
       @end = @gap = nil
+      raise Late unless left_s.positive?
+
       call = @tasks.watch_tasks(@request, return_op: true)
-      alarm = Alarm.new(silence_s) { call.cancel }
+      alarm = Alarm.new(-> { silence_s.clamp(0, left_s) }) { call.cancel }
       call.execute.each do |event|
         alarm.stop
         tell(event, &block) if news?(event)
@@ -59,6 +66,7 @@ module CbrGateway
       nil
     rescue Error => e
       raise if @telling
+      raise Late unless left_s.positive? || @under_way.closed?
 
       alarm&.rung? ? Error.lost("no sign of life for #{silence_s} s") : e
     ensure
@@ -71,6 +79,10 @@ module CbrGateway
       yield event
       @telling = false
       @heard_at = CbrGateway.now
+    end
+
+    def left_s
+      [@ends_at - CbrGateway.now, 0].max
     end
 
     # How long a healthy stream can be silent at most.
@@ -145,6 +157,7 @@ module CbrGateway
 
     # Rings in a thread of its own, when it has not been stopped for so long.
     class Alarm
+      # @param seconds [#call]
       def initialize(seconds, &ring)
         @seconds = seconds
         @ring = ring
@@ -152,8 +165,9 @@ module CbrGateway
       end
 
       def start
+        seconds = @seconds.call
         @thread = Thread.new do
-          sleep @seconds
+          sleep seconds
           @rung = true
           @ring.call
         end
