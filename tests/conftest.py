@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import os
 
 import pytest
@@ -12,6 +13,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for something.
     """
     items.sort(key=lambda item: item.nodeid.startswith(("tests/contract/", "tests/unit/")))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: to look through them for garbage again and again would take longer
+    than some of the tests.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,6 @@ how much is read between two of its turns.
 
 import asyncio
 import contextlib
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ import pytest
 from gateway.upstream import reading
 from gateway.upstream.http import MAX_BODY_BYTES
 from tests.functional.calls import Failure, forget, gateway_before
-from tests.functional.test_hostile_upstream import GOOD, Liar
+from tests.functional.test_hostile_upstream import GOOD, Liar, bomb
 from tests.unit.upstream.raw_server import answer, raw_server
 
 LIST, GET = "VaultService/ListVaults", "VaultService/GetVault"
 ROW = {**GOOD, "description": "d" * 600}
-MANY_KEYS = {f"{number:06}": 1 for number in range(700_000)}
+MANY_KEYS = {f"{number:06}": 1 for number in range(150_000)}
+"""More members, and more bytes, than are read of one answer."""
 
 
 def compact(document) -> bytes:
@@ -120,39 +120,39 @@ async def test_a_large_list_is_read_as_a_small_one_is(asked, turns, monkeypatch)
 
 
 HOSTILE = {
-    "250,000 rows": (LIST, {"vaults": [{"id": f"{number:06}"} for number in range(250_000)]}),
-    "a million keys beside the rows": (LIST, {"vaults": [], **MANY_KEYS}),
-    "a million keys": (GET, {"vault": GOOD, **MANY_KEYS}),
-    "a million keys of one object": (GET, {"vault": GOOD | MANY_KEYS}),
-    "a million keys, and the rows twice": (
+    "many rows": (LIST, lambda: {"vaults": [{"id": f"{number:06}"} for number in range(20_000)]}),
+    "many keys beside the rows": (LIST, lambda: {"vaults": [], **MANY_KEYS}),
+    "many keys": (GET, lambda: {"vault": GOOD, **MANY_KEYS}),
+    "many keys of one object": (GET, lambda: {"vault": GOOD | MANY_KEYS}),
+    "many keys, and the rows twice": (
         LIST,
-        compact({"vaults": [MANY_KEYS]})[:-1] + b',"vaults":[{}]}',
+        lambda: compact({"vaults": [MANY_KEYS]})[:-1] + b',"vaults":[{}]}',
     ),
 }
+"""Made when they are sent: whoever collects the tests imports this."""
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_what_would_take_long_is_not_read(asked, turns, name):
-    rpc, document = HOSTILE[name]
-    failed = await asked(rpc, {} if rpc == LIST else {"vault_id": "v"}, document)
+    rpc, made = HOSTILE[name]
+    failed = await asked(rpc, {} if rpc == LIST else {"vault_id": "v"}, made())
     assert isinstance(failed, Failure)
     assert (failed.code, failed.reason) == ("INTERNAL", "UPSTREAM_PROTOCOL")
     assert all(size <= reading.LARGE_BYTES for _, size in turns.read)
 
 
-async def test_a_row_with_a_million_keys_costs_itself(asked, turns):
+async def test_a_row_with_many_keys_costs_itself(asked, turns):
     page = await asked(LIST, {}, {"vaults": [ROW, MANY_KEYS, {**ROW, "id": "w"}]})
     assert ([row.id for row in page.vaults], page.unreadable_rows) == (["v", "w"], 1)
     assert turns.most_at_once() <= reading.LARGE_BYTES
 
 
-async def test_an_error_of_many_megabytes_is_not_read(asked, turns, shared_liar):
+async def test_a_large_error_is_not_read(asked, turns, shared_liar):
     failed = await asked(GET, {"vault_id": "v"}, {"error_code": "BackupService.6001", **MANY_KEYS})
     assert isinstance(failed, Failure)
 
 
 async def test_a_bomb_is_not_inflated(asked, turns):
-    bomb = gzip.compress(b'{"vaults":[],"a":"' + b" " * 64_000_000 + b'"}', 1)
-    failed = await asked(LIST, {}, bomb, "Content-Encoding: gzip\r\n")
+    failed = await asked(LIST, {}, bomb(b'{"vaults":[],"a":"'), "Content-Encoding: gzip\r\n")
     assert isinstance(failed, Failure)
     assert turns.read == []
