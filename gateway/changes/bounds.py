@@ -71,7 +71,8 @@ def listed(moments: Iterable[Timestamp], clock: RemoteClock) -> Listed | None:
 class Wait:
     """How long one change is waited for.
 
-    Moments are monotonic; `began`: when its answer had been lost.
+    Moments are monotonic; `began`: when its answer had been lost. `missed`: CBR was asked since,
+    and did not show it.
     """
 
     def __init__(self, settle_s: float, carry_out_s: float, began: float) -> None:
@@ -80,6 +81,7 @@ class Wait:
         self._began = began
         self._lag_s = math.inf
         self._newest = -math.inf
+        self.missed = False
 
     def pause_s(self, now: float, pause_s: float) -> float:
         """How long to wait for the next look: one comes at the moment at which a list may prove
@@ -98,6 +100,7 @@ class Wait:
 
     def proves(self, asked: float, shown: Listed | None) -> bool:
         """Whether a list asked for then that does not show the change proves that there is none."""
+        self.missed = True
         if shown is None or shown.newest < self._newest:
             # It tells nothing, or is older than one before it.
             return self.over(asked)

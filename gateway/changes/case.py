@@ -14,13 +14,16 @@ from gateway.upstream.reader import UpstreamReader
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`request`: as the caller sent it."""
+    """`request`: as the caller sent it; `missed`: CBR was asked since the answer was lost, and did
+    not show what the change came to.
+    """
 
     op: OperationView
     trace: OperationDetail
     request: Any
     reader: UpstreamReader
     claims: Claims
+    missed: bool = False
 
     @property
     def binding(self) -> Binding:

@@ -3,7 +3,8 @@
 A name proves nothing: others give it, too. So the namesakes are listed before the create is sent,
 and kept with it. One that is there afterwards is the create's own only if all of this holds:
 
-    it was not there before: not in that list, and not dated by CBR before the create was sent
+    it was not there before: not in that list, and not dated by CBR before the create was sent;
+    where its date leaves that open, a list that lacks it must not be a late one (`_listed_late`)
     no other operation owns it, of whatever tenant, and none whose outcome is open may have made it
     it shows every member that was sent, with the same value
 
@@ -24,7 +25,7 @@ from gateway.state import OperationView, State
 from gateway.upstream.codec import rows_field
 from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
-from gateway.upstream.remote_clock import latest
+from gateway.upstream.remote_clock import Span, earliest, latest
 from gateway.upstream.shown import shows
 from gateway.upstream.traits import AnyCreation
 
@@ -93,20 +94,39 @@ async def judge(
         return Verdict.NONE, ()
     if any(_may_have_made(other, creation, case) for other in others):
         return Verdict.OPEN, free
-    if len(free) > 1 or case.trace.namesakes is None or not _as_sent(free[0], creation, case):
+    if (
+        len(free) > 1
+        or case.trace.namesakes is None
+        or _listed_late(free[0], creation, case)
+        or not _as_sent(free[0], creation, case)
+    ):
         return Verdict.DOUBTFUL, free
     return Verdict.OURS, free
 
 
 def _existed(row: Made, creation: AnyCreation, case: Case) -> bool:
     """Whether an object was there before the create was sent, as far as is known."""
-    trace = case.trace
-    if row.id in (trace.namesakes or ()):
+    if row.id in (case.trace.namesakes or ()):
         return True
+    sent = _sent(case)
+    return sent is not None and latest(creation.made(row)) < sent.earliest
+
+
+def _listed_late(row: Made, creation: AnyCreation, case: Case) -> bool:
+    """Whether an object may have been there before although the list of then lacks it: one since
+    the loss lacked it, too, and its date does not show that it was made after the sending.
+    """
+    if not case.missed:
+        return False
+    sent = _sent(case)
+    return sent is None or earliest(creation.made(row)) <= sent.latest
+
+
+def _sent(case: Case) -> Span | None:
+    """When the create was sent, by CBR's clock; None where its times cannot be compared with it."""
+    trace = case.trace
     comparable = case.reader.clock(trace.project).comparable(trace.sent, trace.accepted)
-    return (
-        comparable and trace.sent is not None and latest(creation.made(row)) < trace.sent.earliest
-    )
+    return trace.sent if comparable else None
 
 
 def _marked(row: Made) -> bool:

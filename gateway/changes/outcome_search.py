@@ -132,7 +132,7 @@ class OutcomeSearch:
         try:
             request = self.reader.catalog[op.rpc].request_type.FromString(trace.request)
             return await evidence.probe(
-                Case(op, trace, request, self.reader, self.submissions.claims)
+                Case(op, trace, request, self.reader, self.submissions.claims, wait.missed)
             )
         except (GatewayError, KeyError) as error:
             if wait.over(asked):

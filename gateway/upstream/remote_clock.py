@@ -91,6 +91,11 @@ class RemoteClock:
         return Span(self._ahead.earliest - drift, self._ahead.latest + drift)
 
 
+def earliest(moment: Timestamp) -> float:
+    """The earliest time that CBR can mean by a moment."""
+    return moment.seconds + moment.nanos / 1e9
+
+
 def latest(moment: Timestamp) -> float:
     """The latest time that CBR can mean by a moment: one in whole seconds was cut to them."""
     return moment.seconds + (moment.nanos / 1e9 or _RESOLUTION_S)

@@ -240,6 +240,34 @@ async def test_an_older_namesake_is_not_taken_for_ones_own(kind, seconds, ahead_
         assert len(posts(world, operation, committed=True)) == 2
 
 
+@pytest.mark.parametrize("kind", UNMARKED)
+async def test_an_older_namesake_that_is_listed_late_is_left_to_people(kind):
+    """As above, so shortly before that its date leaves open which was first, and CBR does not list
+    it yet: the list from before proves nothing then.
+    """
+    lists = {"policy": "ListPolicies", "ten tags": "ListVault"}[kind]
+    async with gateway(0, settle_s=2) as world, console(world.emulator) as other:
+        method, request, operation = create(world, kind)
+        late = world.emulator.state.faults.add(
+            {"kind": "list_lag", "seconds": 3600, "match": {"operation": lists}, "times": None}
+        )
+        made = await other.call(create(other.world, kind)[0], request)
+        lose(world, operation, BEFORE)
+        assert (await outcome(world, method, request)).reason == "OUTCOME_UNKNOWN"
+        lost = posts(world, operation)[-1]
+        cloud = world.emulator.state.world
+        namesake = (
+            cloud.policies[made.policy.id] if kind == "policy" else cloud.vaults[made.vault.id]
+        )
+        namesake.created_at = lost.arrived_at - 0.1
+        await until(
+            lambda: any(each.seq > lost.seq and each.replied_at for each in posts(world, lists))
+        )
+        world.emulator.state.faults.remove(late.id)
+        assert (await until_ended(world, method, request)).reason == "OUTCOME_UNDECIDED"
+        assert len(posts(world, operation, committed=True)) == 1
+
+
 @pytest.mark.parametrize("tenant", ["payments", "twin"])
 @pytest.mark.parametrize("kind", UNMARKED)
 async def test_what_another_operation_made_is_not_taken_for_ones_own(kind, tenant):
