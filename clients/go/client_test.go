@@ -335,7 +335,9 @@ func TestResume(t *testing.T) {
 	if got := strings.Join(seen, ", "); got != os.Getenv("CBR_TEST_SCRIPT_SEEN") {
 		t.Error(got)
 	}
-	for _, err := range Watch(ctx, tasks, &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{VaultId: "refused"}}) {
+	// No heartbeat that a gateway takes: it is the gateway that has to say so.
+	refused := &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{VaultId: "refused"}, HeartbeatInterval: &durationpb.Duration{Seconds: 1e10}}
+	for _, err := range Watch(ctx, tasks, refused) {
 		if e := failed(t, err, codes.PermissionDenied); e.Reason != cbr.ErrorReason_ERROR_REASON_PROJECT_DENIED {
 			t.Error(e)
 		}

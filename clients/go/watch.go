@@ -18,6 +18,7 @@ import (
 
 const (
 	defaultHeartbeat = 20 * time.Second
+	longestHeartbeat = time.Hour // The gateway refuses one that is longer, and any that is not positive.
 	firstPause       = 200 * time.Millisecond
 	longestPause     = 20 * time.Second
 	reconnectTimeout = time.Minute // Without a sign of life for longer, the next failure but the first ends the watch.
@@ -74,8 +75,8 @@ func (w *watch) stream(ctx context.Context, tasks cbr.TaskServiceClient, yield f
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := defaultHeartbeat * 5 / 2
-	if own := w.request.HeartbeatInterval; own != nil {
-		silence = own.AsDuration() * 5 / 2
+	if own := w.request.HeartbeatInterval.AsDuration(); 0 < own && own <= longestHeartbeat {
+		silence = own * 5 / 2
 	}
 	alarm := time.AfterFunc(silence, func() { cancel(lost("no sign of life for %s", silence)) })
 	defer alarm.Stop()

@@ -152,7 +152,8 @@ grpc::Status RetryWhenLimited(std::chrono::system_clock::time_point deadline, co
       return status;
     }
     const auto delay = Error(status).retry_delay;
-    if (delay <= delay.zero() || deadline - std::chrono::system_clock::now() < delay) {
+    const auto now = std::chrono::system_clock::now();
+    if (delay <= delay.zero() || deadline <= now || deadline - now < delay) {
       return status;
     }
     std::this_thread::sleep_for(delay);

@@ -13,7 +13,8 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using google::protobuf::util::TimeUtil;
 
-constexpr std::chrono::seconds kDefaultHeartbeat{20};
+constexpr milliseconds kDefaultHeartbeat{20'000};
+constexpr std::chrono::hours kLongestHeartbeat{1};  // The gateway refuses one that is longer, and any that is not positive.
 constexpr milliseconds kFirstPause{200};
 constexpr std::chrono::seconds kLongestPause{20};
 constexpr std::chrono::minutes kReconnectTimeout{1};  // Without a sign of life for longer, the next failure ends the watch.
@@ -32,11 +33,9 @@ const v1::WatchTasksRequest& Resumption::Opened() {
 }
 
 milliseconds Resumption::Silence() const {
-  milliseconds heartbeat = kDefaultHeartbeat;
-  if (request_.has_heartbeat_interval()) {
-    heartbeat = milliseconds(TimeUtil::DurationToMilliseconds(request_.heartbeat_interval()));
-  }
-  return heartbeat * 5 / 2;
+  const milliseconds own(TimeUtil::DurationToMilliseconds(request_.heartbeat_interval()));
+  const bool usable = own > own.zero() && own <= kLongestHeartbeat;
+  return (usable ? own : kDefaultHeartbeat) * 5 / 2;
 }
 
 grpc::Status Resumption::Take(const v1::WatchTasksResponse& event, bool* news) {

@@ -91,6 +91,7 @@ TEST(Watch, TellsEachStateOnce) {
   EXPECT_EQ(seen, Given("SCRIPT_SEEN"));
 
   request.mutable_filter()->set_vault_id("refused");
+  request.mutable_heartbeat_interval()->set_seconds(10'000'000'000);  // None that a gateway takes: it is the gateway that has to say so.
   Watch refused(Script(), request);
   v1::WatchTasksResponse event;
   EXPECT_FALSE(refused.Read(&event));

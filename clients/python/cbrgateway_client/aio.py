@@ -10,7 +10,7 @@ from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
 from cbrgateway_client.resume import Resumption, lost
-from cbrgateway_client.retry import delay_s, one_change
+from cbrgateway_client.retry import check_number, delay_s, one_change
 
 if TYPE_CHECKING:
     from cbrgateway.v1.task_pb2_grpc import TaskServiceAsyncStub  # exists for type checkers only
@@ -24,6 +24,7 @@ async def retry_when_limited(
     call: Callable[[], Awaitable[Answer]], *, timeout_s: float = 60
 ) -> Answer:
     """As `cbrgateway_client.retry_when_limited`."""
+    check_number("timeout_s", timeout_s)
     end = time.monotonic() + timeout_s
     with one_change():
         while True:

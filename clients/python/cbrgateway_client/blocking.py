@@ -11,7 +11,7 @@ from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from cbrgateway_client.errors import CallError
 from cbrgateway_client.resume import Resumption, lost
-from cbrgateway_client.retry import delay_s, one_change
+from cbrgateway_client.retry import check_number, delay_s, one_change
 
 Answer = TypeVar("Answer")
 
@@ -23,6 +23,7 @@ def retry_when_limited(call: Callable[[], Answer], *, timeout_s: float = 60) -> 
     `call` makes one change at most: all tries have the same request_id, yours or a new one. That
     makes it safe, since the answer of a change may be lost, and a limit refuse the repeat.
     """
+    check_number("timeout_s", timeout_s)
     end = time.monotonic() + timeout_s
     with one_change():
         while True:

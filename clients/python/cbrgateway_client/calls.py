@@ -2,7 +2,6 @@
 failures.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -13,7 +12,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.retry import new_request_id
+from cbrgateway_client.retry import check_number, new_request_id
 
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request", bound=Message)
@@ -55,8 +54,7 @@ def _countable(timeout_s: float | None) -> float | None:
     """Raises ValueError for what is no number: gRPC would wait for ever, or not at all."""
     if timeout_s is None or timeout_s > _LONGEST_S:
         return None
-    if math.isnan(timeout_s):
-        raise ValueError("timeout is not a number of seconds")
+    check_number("timeout", timeout_s)
     return max(timeout_s, 0.0)
 
 

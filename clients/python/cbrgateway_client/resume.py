@@ -23,6 +23,7 @@ import grpc
 from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
+from cbrgateway_client.retry import check_number
 
 _CUT: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED}
@@ -31,6 +32,8 @@ _FROM_BETWEEN: Final = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKN
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 20.0
 _DEFAULT_HEARTBEAT_S: Final = 20.0
+_LONGEST_HEARTBEAT_S: Final = 3600.0
+"""The gateway refuses one that is longer, and any that is not positive."""
 _MISSED_HEARTBEATS: Final = 2.5
 _MAX_REMEMBERED: Final = 10_000
 """Tasks whose last revision is known. A task that was forgotten may be told twice."""
@@ -56,6 +59,7 @@ class Resumption:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        check_number("reconnect_timeout_s", reconnect_timeout_s)
         self._request = task_pb2.WatchTasksRequest()
         self._request.CopyFrom(request)
         self._reconnect_timeout_s, self._clock, self._jitter = reconnect_timeout_s, clock, jitter
@@ -68,12 +72,9 @@ class Resumption:
     @property
     def silence_s(self) -> float:
         """How long a healthy stream can be silent at most."""
-        own = self._request.HasField("heartbeat_interval")
-        return _MISSED_HEARTBEATS * (
-            self._request.heartbeat_interval.ToTimedelta().total_seconds()
-            if own
-            else _DEFAULT_HEARTBEAT_S
-        )
+        own_s = self._request.heartbeat_interval.ToTimedelta().total_seconds()
+        usable = 0 < own_s <= _LONGEST_HEARTBEAT_S
+        return _MISSED_HEARTBEATS * (own_s if usable else _DEFAULT_HEARTBEAT_S)
 
     def opened(self) -> task_pb2.WatchTasksRequest:
         """The request of the next stream."""

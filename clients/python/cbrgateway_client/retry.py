@@ -1,6 +1,7 @@
 """How to go on when a limit has refused a call; `blocking` and `aio` have the loops."""
 
 import contextlib
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ def one_change() -> Iterator[None]:
         yield
     finally:
         _SHARED.reset(before)
+
+
+def check_number(name: str, seconds: float) -> None:
+    """Raises ValueError for what is no number: no time is later, so that nothing would end."""
+    if math.isnan(seconds):
+        raise ValueError(f"{name} is not a number of seconds")
 
 
 def delay_s(refusal: CallError, end: float) -> float:

@@ -159,7 +159,9 @@ def test_quota(passed):
         )
         assert error.quota_violations[0].quota_metric == "requests"
         assert error.retry_delay_s > 0
-        retry_when_limited(lambda: stub.ListVaults(LIST))
+        retry_when_limited(lambda: stub.ListVaults(LIST), timeout_s=math.inf)
+        with pytest.raises(ValueError, match="timeout_s is not a number"):
+            retry_when_limited(lambda: stub.ListVaults(LIST), timeout_s=math.nan)
         failure(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             lambda: [
@@ -318,7 +320,10 @@ def test_resume(passed):
             tasks, task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=200_000_000))
         )
         assert ", ".join(map(told, events)) == given("SCRIPT_SEEN")
-        refused = task_pb2.WatchTasksRequest(filter={"vault_id": "refused"})
+        # No heartbeat that a gateway takes: it is the gateway that has to say so.
+        refused = task_pb2.WatchTasksRequest(
+            filter={"vault_id": "refused"}, heartbeat_interval=Duration(seconds=10**10)
+        )
         assert (
             failure(
                 grpc.StatusCode.PERMISSION_DENIED, lambda: list(watch_tasks(tasks, refused))

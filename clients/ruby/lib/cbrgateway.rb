@@ -40,6 +40,8 @@ module CbrGateway
   # @yield the call
   # @return what the block returns
   def self.retry_when_limited(seconds)
+    raise ArgumentError, "seconds: it is not a number" if seconds.to_f.nan?
+
     ends_at = now + seconds
     outer = request_id
     Thread.current[:cbrgateway_request_id] ||= SecureRandom.uuid

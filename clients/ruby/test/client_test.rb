@@ -56,8 +56,9 @@ class ClientTest < Minitest::Test
     assert_operator error.retry_delay, :>, 0
     assert_equal(["requests"], error.quotas.map { |quota| quota[:quota_metric] })
     began = CbrGateway.now
-    CbrGateway.retry_when_limited(30) { limited.list_vaults(ListVaultsRequest.new) }
+    CbrGateway.retry_when_limited(Float::INFINITY) { limited.list_vaults(ListVaultsRequest.new) }
     assert_operator CbrGateway.now - began, :>, error.retry_delay / 2
+    assert_raises(ArgumentError) { CbrGateway.retry_when_limited(Float::NAN) { flunk } }
     passed "quota"
   end
 
@@ -88,7 +89,9 @@ class ClientTest < Minitest::Test
     request = WatchTasksRequest.new(heartbeat_interval: Google::Protobuf::Duration.new(nanos: 200_000_000))
     assert_equal ENV.fetch("CBR_TEST_SCRIPT_SEEN"), played.watch(request).map { |event| told(event) }.join(", ")
     assert_empty request.resume_token, "the caller's own message has been changed"
-    refused = WatchTasksRequest.new(filter: TaskFilter.new(vault_id: "refused"))
+    # No heartbeat that a gateway takes: it is the gateway that has to say so.
+    endless = Google::Protobuf::Duration.new(seconds: 10**10)
+    refused = WatchTasksRequest.new(filter: TaskFilter.new(vault_id: "refused"), heartbeat_interval: endless)
     error = failed(PERMISSION_DENIED) { played.watch(refused).first }
     assert_equal :ERROR_REASON_PROJECT_DENIED, error.reason
     passed "resume"

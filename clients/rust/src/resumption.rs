@@ -9,6 +9,8 @@ use crate::v1::{StreamEnd, StreamEndReason, Task, WatchGap, WatchTasksRequest, W
 use crate::{Error, Kind};
 
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(20);
+/// The gateway refuses one that is longer, and any that is not positive.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Where nothing has come for so long since a failure, the next one ends the watch. Not since the last event: a stream may be
@@ -48,8 +50,8 @@ impl Resumption {
 
     /// How long a healthy stream can be silent at most.
     pub(crate) fn silence(&self) -> Duration {
-        let own = self.request.heartbeat_interval.and_then(|own| own.try_into().ok());
-        own.unwrap_or(DEFAULT_HEARTBEAT) * 5 / 2
+        let own = self.request.heartbeat_interval.and_then(|own| Duration::try_from(own).ok());
+        own.filter(|own| !own.is_zero() && *own <= LONGEST_HEARTBEAT).unwrap_or(DEFAULT_HEARTBEAT) * 5 / 2
     }
 
     /// The request of the next stream.

@@ -32,7 +32,8 @@ where
     A: Future<Output = Result<T, E>>,
     Error: From<E>,
 {
-    let end = Instant::now() + within;
+    // Not to its end: nobody can count to one that is far away.
+    let began = Instant::now();
     let id = request_id::fresh();
     loop {
         let refused = match request_id::under(id.clone(), call()).await {
@@ -40,7 +41,7 @@ where
             Err(error) => Error::from(error),
         };
         match refused.retry_delay {
-            Some(delay) if refused.code == Code::ResourceExhausted && Instant::now() + delay <= end => sleep(delay).await,
+            Some(delay) if refused.code == Code::ResourceExhausted && began.elapsed() + delay <= within => sleep(delay).await,
             _ => return Err(refused),
         }
     }

@@ -19,12 +19,10 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
 import { GatewayError } from "./errors.js";
-import { newRequestId } from "./retry.js";
+import { checkNumber, LONGEST_WAIT_MS, newRequestId } from "./retry.js";
 
 /** How long each RPC may take and which are repeated. */
 const SERVICE_CONFIG = readFileSync(new URL("../../service_config.json", import.meta.url), "utf8");
-/** Of Node's timers: 24 days. */
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** How the gateway is reached, and as whom. */
 export interface ConnectOptions {
@@ -149,7 +147,7 @@ function wire(method: DescMethod): [string, (message: Message) => Buffer, (bytes
 
 /** Neither gRPC nor Node's timers can count longer than LONGEST_WAIT_MS. Throws a TypeError for what is no number. */
 function deadline({ timeoutMs = Infinity }: CallOptions): grpc.CallOptions {
-  if (Number.isNaN(timeoutMs)) throw new TypeError("timeoutMs is not a number");
+  checkNumber("timeoutMs", timeoutMs);
   return timeoutMs > LONGEST_WAIT_MS ? {} : { deadline: Date.now() + Math.max(timeoutMs, 0) };
 }
 
@@ -164,7 +162,7 @@ async function inTime(token: () => string | Promise<string>, { timeoutMs = LONGE
   const over = new AbortController();
   const either = signal ? AbortSignal.any([over.signal, signal]) : over.signal;
   const failed = (code: grpc.status, what: string) => () => Promise.reject(GatewayError.own(code, `${what} while the token was awaited`, requestId));
-  const interrupted = sleep(Math.min(timeoutMs, LONGEST_WAIT_MS), undefined, { signal: either }).then(
+  const interrupted = sleep(Math.min(Math.max(timeoutMs, 0), LONGEST_WAIT_MS), undefined, { signal: either }).then(
     failed(grpc.status.DEADLINE_EXCEEDED, "it passed"),
     failed(grpc.status.CANCELLED, "the call was cancelled"),
   );

@@ -9,6 +9,19 @@ import { GatewayError } from "./errors.js";
 /** The request_id that a loop has for its change, in all that the closure calls. */
 const sharedRequestId = new AsyncLocalStorage<string>();
 
+/** Of Node's timers, 24 days: one that is set for longer ends at once. */
+export const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+/** Throws a TypeError for what is no number: no time is later, so that nothing would end. */
+export function checkNumber(name: string, milliseconds: unknown): void {
+  if (typeof milliseconds !== "number" || Number.isNaN(milliseconds)) throw new TypeError(`${name} is not a number`);
+}
+
+/** Waits, however long. */
+export async function pause(milliseconds: number, options: { signal?: AbortSignal } = {}): Promise<void> {
+  for (let left = milliseconds; left > 0; left -= LONGEST_WAIT_MS) await sleep(Math.min(left, LONGEST_WAIT_MS), undefined, options);
+}
+
 /** The id for a change that has none: that of the loop around it, or a new one. */
 export function newRequestId(): string {
   return sharedRequestId.getStore() ?? randomUUID();
@@ -21,6 +34,7 @@ export function newRequestId(): string {
  * repeat.
  */
 export function retryWhenLimited<T>(timeMs: number, call: () => Promise<T>): Promise<T> {
+  checkNumber("timeMs", timeMs);
   const end = Date.now() + timeMs;
   return sharedRequestId.run(newRequestId(), async () => {
     for (;;) {
@@ -29,7 +43,7 @@ export function retryWhenLimited<T>(timeMs: number, call: () => Promise<T>): Pro
       } catch (failure) {
         const refused = failure instanceof GatewayError && failure.code === status.RESOURCE_EXHAUSTED && failure.retryDelayMs > 0;
         if (!refused || Date.now() + failure.retryDelayMs > end) throw failure;
-        await sleep(failure.retryDelayMs);
+        await pause(failure.retryDelayMs);
       }
     }
   });

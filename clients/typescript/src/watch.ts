@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
 import { status } from "@grpc/grpc-js";
 
 import type { CallOptions, Gateway } from "./connection.js";
 import { GatewayError } from "./errors.js";
+import { pause } from "./retry.js";
 import {
   StreamEndReason,
   TaskService,
@@ -17,6 +16,8 @@ import {
 } from "./gen/cbrgateway/v1/task_pb.js";
 
 const DEFAULT_HEARTBEAT_MS = 20_000;
+/** The gateway refuses one that is longer, and any that is not positive. */
+const LONGEST_HEARTBEAT_MS = 3_600_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 20_000;
 /** Without a sign of life for longer, the next failure ends the watch. */
@@ -47,7 +48,7 @@ export async function* watchTasks(
     const pauseMs = watch.ended(failure);
     if (pauseMs === undefined) return;
     if (watch.gap) yield watch.gap;
-    await sleep(pauseMs, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
+    await pause(pauseMs, options.signal ? { signal: options.signal } : {}).catch(() => {
       throw GatewayError.own(status.CANCELLED, "the watch was cancelled");
     });
   }
@@ -71,7 +72,8 @@ class Watch {
   /** The news of one stream, to its end. */
   async *stream(gateway: Gateway, options: CallOptions): AsyncGenerator<WatchTasksResponse> {
     const own = this.#request.heartbeatInterval;
-    const silenceMs = 2.5 * (own ? Number(own.seconds) * 1000 + own.nanos / 1e6 : DEFAULT_HEARTBEAT_MS);
+    const ownMs = own ? Number(own.seconds) * 1000 + own.nanos / 1e6 : 0;
+    const silenceMs = 2.5 * (0 < ownMs && ownMs <= LONGEST_HEARTBEAT_MS ? ownMs : DEFAULT_HEARTBEAT_MS);
     const silent = new AbortController();
     const alarm = setTimeout(() => silent.abort(), silenceMs);
     const signal = options.signal ? AbortSignal.any([options.signal, silent.signal]) : silent.signal;

@@ -18,6 +18,8 @@ module CbrGateway
     include GRPC::Core::StatusCodes
 
     DEFAULT_HEARTBEAT_S = 20
+    # The gateway refuses one that is longer, and any that is not positive.
+    LONGEST_HEARTBEAT_S = 3600
     MISSED_HEARTBEATS = 2.5
     FIRST_PAUSE_S = 0.2
     LONGEST_PAUSE_S = 20
@@ -87,7 +89,8 @@ module CbrGateway
 
     # How long a healthy stream can be silent at most.
     def silence_s
-      MISSED_HEARTBEATS * (@request.heartbeat_interval&.to_f || DEFAULT_HEARTBEAT_S)
+      own_s = @request.heartbeat_interval.to_f
+      MISSED_HEARTBEATS * (own_s.positive? && own_s <= LONGEST_HEARTBEAT_S ? own_s : DEFAULT_HEARTBEAT_S)
     end
 
     # Whether an event is news for the caller.

@@ -81,7 +81,7 @@ async fn quota() -> Result<(), Error> {
     assert_eq!(metrics, ["requests"]);
     let delay = error.retry_delay.expect("the gateway asks for a delay");
     let began = Instant::now();
-    let listed = retry_when_limited(Duration::from_secs(30), || {
+    let listed = retry_when_limited(Duration::MAX, || {
         let mut vaults = vaults.clone();
         async move { vaults.list_vaults(list()).await }
     });
@@ -217,7 +217,9 @@ async fn resume() -> Result<(), Error> {
     assert_eq!(seen.join(", "), told("SCRIPT_SEEN"));
 
     let filter = Some(v1::TaskFilter { vault_id: "refused".into(), ..Default::default() });
-    let mut watch = Watch::new(connection, v1::WatchTasksRequest { filter, ..Default::default() });
+    // No heartbeat that a gateway takes: it is the gateway that has to say so.
+    let heartbeat_interval = Some(cbrgateway::prost_types::Duration { seconds: 10_000_000_000, nanos: 0 });
+    let mut watch = Watch::new(connection, v1::WatchTasksRequest { filter, heartbeat_interval, ..Default::default() });
     let error = watch.message().await.expect_err("the watch is refused");
     assert_eq!((error.code, error.reason), (Code::PermissionDenied, v1::ErrorReason::ProjectDenied));
     assert!(watch.message().await?.is_none(), "nothing comes after an error");

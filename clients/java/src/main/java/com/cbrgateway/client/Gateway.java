@@ -17,7 +17,6 @@ import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
@@ -72,7 +71,7 @@ public final class Gateway implements AutoCloseable {
    * limit can refuse the repeat, by gRPC, of a change whose answer was lost.
    */
   public static <T> T retryWhenLimited(Duration time, Supplier<T> call) throws InterruptedException {
-    Instant end = Instant.now().plus(time);
+    long began = System.nanoTime();
     Context change = Context.current().withValue(CallInterceptor.REQUEST_ID, UUID.randomUUID().toString());
     while (true) {
       Context outer = change.attach();
@@ -81,7 +80,8 @@ public final class Gateway implements AutoCloseable {
       } catch (StatusRuntimeException failure) {
         Duration delay = GatewayException.of(failure).retryDelay();
         boolean refused = failure.getStatus().getCode() == Status.Code.RESOURCE_EXHAUSTED && !delay.isZero();
-        if (!refused || Instant.now().plus(delay).isAfter(end)) {
+        // Not compared with the end of the time: one that is far away cannot be counted to.
+        if (!refused || delay.plusNanos(System.nanoTime() - began).compareTo(time) > 0) {
           throw failure;
         }
         Thread.sleep(delay.toMillis() + 1);

@@ -22,6 +22,10 @@ import java.util.function.Predicate;
 /** Follows tasks through cuts and restarts of the gateway. */
 public final class TaskWatch {
   private static final Duration DEFAULT_HEARTBEAT = Duration.ofSeconds(20);
+
+  /** The gateway refuses one that is longer, and any that is not positive. */
+  private static final Duration LONGEST_HEARTBEAT = Duration.ofHours(1);
+
   private static final Duration FIRST_PAUSE = Duration.ofMillis(200);
   private static final Duration LONGEST_PAUSE = Duration.ofSeconds(20);
 
@@ -48,8 +52,9 @@ public final class TaskWatch {
   private TaskWatch(WatchTasksRequest request) {
     this.request = request.toBuilder();
     var own = request.getHeartbeatInterval();
-    var interval = request.hasHeartbeatInterval() ? Duration.ofSeconds(own.getSeconds(), own.getNanos()) : DEFAULT_HEARTBEAT;
-    this.silenceMs = interval.toMillis() * 5 / 2;
+    var interval = Duration.ofSeconds(own.getSeconds(), own.getNanos());
+    boolean usable = interval.compareTo(Duration.ZERO) > 0 && interval.compareTo(LONGEST_HEARTBEAT) <= 0;
+    this.silenceMs = (usable ? interval : DEFAULT_HEARTBEAT).toMillis() * 5 / 2;
   }
 
   /**

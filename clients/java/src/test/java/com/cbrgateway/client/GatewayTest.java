@@ -89,7 +89,7 @@ class GatewayTest {
       assertEquals(ErrorReason.ERROR_REASON_RATE_LIMIT, e.reason(), e.getMessage());
       assertTrue(e.retryDelay().toMillis() > 0);
       assertEquals("requests", e.quotas().get(0).getQuotaMetric());
-      ListVaultsResponse listed = Gateway.retryWhenLimited(Duration.ofSeconds(30), () -> vaults(gateway).listVaults(LIST));
+      ListVaultsResponse listed = Gateway.retryWhenLimited(Duration.ofSeconds(Long.MAX_VALUE), () -> vaults(gateway).listVaults(LIST));
       assertTrue(listed.isInitialized());
     }
     Stage.passed("quota");

@@ -64,7 +64,9 @@ class TaskWatchTest {
     try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect()) {
       var often = WatchTasksRequest.newBuilder().setHeartbeatInterval(Duration.newBuilder().setNanos(200_000_000)).build();
       TaskWatch.follow(gateway.channel(), often, event -> seen.add(told(event)));
-      var refused = WatchTasksRequest.newBuilder().setFilter(TaskFilter.newBuilder().setVaultId("refused")).build();
+      // No heartbeat that a gateway takes: it is the gateway that has to say so.
+      var endless = Duration.newBuilder().setSeconds(315_576_000_000L);
+      var refused = WatchTasksRequest.newBuilder().setFilter(TaskFilter.newBuilder().setVaultId("refused")).setHeartbeatInterval(endless).build();
       var error = assertThrows(GatewayException.class, () -> TaskWatch.follow(gateway.channel(), refused, event -> true));
       assertEquals(ErrorReason.ERROR_REASON_PROJECT_DENIED, error.reason());
     }
