@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationStore, StoreDown
 from gateway.upstream.account import Account
 from gateway.upstream.client import Client
-from gateway.upstream.marker import MARKER
+from gateway.upstream.marker import MARKER, is_mark
 from gateway.upstream.reader import UpstreamReader
 
 _FORGOTTEN_S: Final = 24 * 3600.0
@@ -89,9 +89,9 @@ def _added(request: Message) -> tuple[str, set[str]]:
     """The vault that gets tags, and their keys."""
     match request:
         case vault_pb2.CreateVaultTagRequest():
-            return request.vault_id, {request.tag.key} - {MARKER}
+            return request.vault_id, {tag.key for tag in [request.tag] if not is_mark(tag.key)}
         case vault_pb2.BatchUpdateVaultTagsRequest() if (
             request.action == vault_pb2.TAG_ACTION_CREATE
         ):
-            return request.vault_id, {tag.key for tag in request.tags} - {MARKER}
+            return request.vault_id, {tag.key for tag in request.tags if not is_mark(tag.key)}
     return "", set()

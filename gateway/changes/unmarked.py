@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct, Value
 
-from gateway.upstream.marker import MARKER
+from gateway.upstream.marker import MARKER, is_mark
 
 _PACKAGE: Final = "cbrgateway.v1."
 _TAGS: Final = frozenset({f"{_PACKAGE}Tag", f"{_PACKAGE}TagValues"})
@@ -122,13 +122,13 @@ def _reaches(descriptor: Descriptor, above: frozenset[str]) -> bool:
 
 def _drop(_message: Message, tags: MutableSequence[types_pb2.Tag]) -> None:
     for index in reversed(range(len(tags))):
-        if tags[index].key == MARKER:
+        if is_mark(tags[index].key):
             del tags[index]
 
 
 def _find_nothing(_message: Message, filters: Iterable[vault_pb2.TagFilter]) -> None:
     for each in filters:
-        if each.key == MARKER:
+        if is_mark(each.key):
             each.values[:] = [_NO_MARK]
 
 
@@ -155,7 +155,7 @@ def _clear_value(value: Value) -> None:
 def _is_mark(value: Value) -> bool:
     if value.HasField("struct_value"):
         return (
-            bool(value.struct_value.fields["key"].string_value == MARKER)
+            is_mark(value.struct_value.fields["key"].string_value)
             if "key" in value.struct_value.fields
             else False
         )

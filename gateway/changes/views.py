@@ -11,20 +11,20 @@ from google.protobuf.message import Message
 
 from gateway.changes.unmarked import may_hold_mark, unmarked
 from gateway.errors import GatewayError
-from gateway.upstream.marker import MARKER
+from gateway.upstream.marker import is_mark
 
 
 def only_a_mark(request: Message) -> bool:
     """Whether a change is about the gateway's own tag alone, and nothing of it is left for CBR."""
     match request:
         case vault_pb2.CreateVaultTagRequest():
-            return bool(request.tag.key == MARKER)
+            return is_mark(request.tag.key)
         case vault_pb2.DeleteVaultTagRequest():
-            return bool(request.key == MARKER)
+            return is_mark(request.key)
         case vault_pb2.BatchUpdateVaultTagsRequest():
             return (
                 bool(request.tags)
-                and all(tag.key == MARKER for tag in request.tags)
+                and all(is_mark(tag.key) for tag in request.tags)
                 and not request.system_tags
             )
     return False

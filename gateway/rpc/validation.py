@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 import protovalidate
-from cbrgateway.v1 import errors_pb2, options_pb2
+from cbrgateway.v1 import errors_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
@@ -15,7 +15,7 @@ from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.rpc.list_sizes import oversized
 from gateway.rpc.status import MAX_VIOLATIONS
 from gateway.upstream.declaration import Binding
-from gateway.upstream.reference import allowed_values, fields_together, load_comments
+from gateway.upstream.reference import allowed_values, fields_together, load_comments, unsure_rules
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -73,7 +73,9 @@ def warnings(binding: Binding, request: Message) -> list[Violation]:
 def _unsure(binding: Binding, found: protovalidate.Violation) -> bool:
     elements = found.proto.field.elements if found.proto.field else ()
     fd = _field(binding, [e.field_name or "" for e in elements])
-    return fd is not None and found.proto.rule_id in fd.GetOptions().Extensions[options_pb2.unsure]
+    return found.proto.rule_id in unsure_rules(
+        fd, binding.descriptor.input_type if fd is None else fd.message_type
+    )
 
 
 @cache

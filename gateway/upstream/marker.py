@@ -11,6 +11,13 @@ MARKER: Final = "gw-op"
 _LETTERS: Final = MARKER.encode()
 
 
+def is_mark(key: str) -> bool:
+    """Whether the key of a tag, as a caller writes it, is the mark's to CBR, which leaves out
+    spaces at its ends.
+    """
+    return key.strip() == MARKER
+
+
 def surely_absent(body: bytes) -> bool:
     """Whether a JSON text holds no mark: neither its letters, nor a backslash, by which they could
     be written in another way. Not sure of an empty text, which is that of an answer nobody kept.

@@ -191,14 +191,11 @@ def _rules(fd: FieldDescriptor) -> Iterator[str]:
     if options.HasExtension(validate_pb2.field):
         # What is said about enums (no unknown value, no OTHER) holds for every one; `values` shows
         # it.
-        unsure = options.Extensions[options_pb2.unsure]
-        for rule in _leaves(options.Extensions[validate_pb2.field], ""):
-            if not rule.startswith("enum."):
-                yield (
-                    f"{rule} (not sure: warned of, not refused)"
-                    if rule.partition(":")[0] in unsure
-                    else rule
-                )
+        rules, unsure = options.Extensions[validate_pb2.field], unsure_rules(fd, None)
+        for rule in _leaves(rules, ""):
+            if not rule.startswith(("enum.", "cel:")):
+                yield _marked(rule, unsure=rule.partition(":")[0] in unsure)
+        yield from (_marked(rule.message, unsure=rule.id in unsure) for rule in rules.cel)
     if fd.message_type is not None:
         yield from message_rules(fd.message_type)
 
@@ -207,7 +204,23 @@ def message_rules(descriptor: Descriptor) -> Iterator[str]:
     """What the fields of a message must keep together, in the words of its rules."""
     options = descriptor.GetOptions()
     if options.HasExtension(validate_pb2.message):
-        yield from (rule.message for rule in options.Extensions[validate_pb2.message].cel)
+        unsure = unsure_rules(None, descriptor)
+        yield from (
+            _marked(rule.message, unsure=rule.id in unsure)
+            for rule in options.Extensions[validate_pb2.message].cel
+        )
+
+
+def unsure_rules(fd: FieldDescriptor | None, message: Descriptor | None) -> Sequence[str]:
+    """Ids of the rules of a field and of a message for which there is no sure evidence."""
+    return (
+        *(fd.GetOptions().Extensions[options_pb2.unsure] if fd is not None else ()),
+        *(message.GetOptions().Extensions[options_pb2.unsure_rules] if message is not None else ()),
+    )
+
+
+def _marked(rule: str, *, unsure: bool) -> str:
+    return f"{rule} (not sure: warned of, not refused)" if unsure else rule
 
 
 def fields_together(descriptor: Descriptor, rule_id: str) -> tuple[str, ...]:

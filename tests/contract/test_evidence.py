@@ -5,16 +5,22 @@ evidence refuses nothing.
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from buf.validate import validate_pb2
 from cbrgateway.v1 import options_pb2, quota_pb2
 from google.protobuf import json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
+from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.rpc.validation import parse, warnings
 from gateway.upstream import codec
+from gateway.upstream.reference import unsure_rules
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()
@@ -47,7 +53,7 @@ def declared():
                 if options.HasExtension(validate_pb2.message)
                 else ()
             ):
-                yield message.name, rule.id, True
+                yield message.name, rule.id, rule.id not in unsure_rules(None, message)
             for fd in message.fields:
                 options = fd.GetOptions()
                 if fd.name in codec.GATEWAY_FIELDS or not options.HasExtension(validate_pb2.field):
@@ -61,7 +67,7 @@ def declared():
                         yield (
                             f"{message.name}.{fd.name}",
                             rule,
-                            rule not in options.Extensions[options_pb2.unsure],
+                            rule not in unsure_rules(fd, None),
                         )
 
 
@@ -143,6 +149,77 @@ def vault(tags):
             }
         }
     }
+
+
+@pytest.mark.parametrize("tag", [{"key": " k"}, {"key": "k "}, {"key": "k", "value": " v "}])
+def test_spaces_at_the_ends_of_a_tag_warn(tag):
+    """CBR leaves them out, and takes the tag."""
+    binding = CATALOG["VaultService/CreateVaultTag"]
+    wanted = {"vault_id": "v", "tag": {"value": "", **tag}}
+    passed = parse(
+        binding, json_format.ParseDict(wanted, binding.request_type()).SerializeToString()
+    )
+    field = "tag.value" if tag.get("value") else "tag.key"
+    assert [(v.subject, v.rule) for v in warnings(binding, passed)] == [(field, "tag.ends")]
+
+
+WHOLE = [
+    (
+        "VaultService/AssociateVaultPolicy",
+        ("AssociateVaultPolicyRequest", "policy.exactly_one"),
+        {"vault_id": "v", "policy_id": "p", "add_policy_ids": ["q"]},
+        ["policy_id", "add_policy_ids"],
+    ),
+    (
+        "VaultService/CreateVault",
+        ("BillingSpec", "billing.period_type"),
+        {
+            "vault": {
+                "name": "v",
+                "billing": BILLING | {"charging_mode": "CHARGING_MODE_PRE_PAID", "period_num": 1},
+            }
+        },
+        ["vault.billing.charging_mode", "vault.billing.period_type"],
+    ),
+]
+"""RPC, a rule of its request or of a part of it, a request that breaks it, and the fields that it
+names.
+"""
+
+
+def with_unsure(descriptor, rule):
+    """A message type in a pool of its own, where that rule of a whole message is unsure."""
+    pool, known = DescriptorPool(), set()
+
+    def add(file):
+        if file.name in known:
+            return
+        known.add(file.name)
+        for dependency in file.dependencies:
+            add(dependency)
+        copy = FileDescriptorProto()
+        file.CopyToProto(copy)
+        for message in (each for each in copy.message_type if each.name == rule[0]):
+            message.options.Extensions[options_pb2.unsure_rules].append(rule[1])
+        pool.Add(copy)
+
+    add(descriptor.file)
+    return pool.FindMessageTypeByName(descriptor.full_name)
+
+
+@pytest.mark.parametrize(("rpc", "rule", "wanted", "fields"), WHOLE)
+def test_a_rule_of_a_whole_message_that_is_not_sure_warns(rpc, rule, wanted, fields):
+    sure = CATALOG[rpc]
+    request = json_format.ParseDict(wanted, sure.request_type())
+    with pytest.raises(GatewayError):
+        parse(sure, request.SerializeToString())
+    descriptor = with_unsure(sure.descriptor.input_type, rule)
+    unsure = SimpleNamespace(
+        request_type=GetMessageClass(descriptor), descriptor=SimpleNamespace(input_type=descriptor)
+    )
+    passed = parse(unsure, request.SerializeToString())
+    assert [v.subject for v in warnings(unsure, passed)] == fields
+    assert {v.rule for v in warnings(unsure, passed)} == {rule[1]}
 
 
 @pytest.mark.parametrize(

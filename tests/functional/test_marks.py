@@ -378,6 +378,29 @@ async def test_the_key_in_a_request_has_no_effect(world, payments, rpc, request_
     assert told[0] == ("TAG_NOT_FOUND" if rpc == "VaultService/DeleteVaultTag" else "OK")
 
 
+SPACED = {
+    rpc: [each for each in requests if OWN in each.get("tags", [each.get("tag")])]
+    for (rpc, path), requests in MATRIX.items()
+    if path in {"tag", "tags"}
+}
+
+
+@pytest.mark.parametrize("key", [" gw-op", "gw-op ", "\u00a0gw-op\u3000"])
+@pytest.mark.parametrize(
+    ("rpc", "request_"),
+    [(rpc, each) for rpc, requests in SPACED.items() for each in requests],
+)
+async def test_the_key_with_spaces_at_its_ends_has_no_effect_either(
+    world, payments, rpc, request_, key
+):
+    """To CBR it is the key without them."""
+    held = await made(payments, "team")
+    mark = world.emulator.state.world.vaults[held.id].tags["gw-op"]
+    text = json.dumps(request_).replace('"gw-op"', json.dumps(key))
+    await ended(payments, rpc, json.loads(text), held.id)
+    assert world.emulator.state.world.vaults[held.id].tags["gw-op"] == mark
+
+
 @pytest.mark.parametrize(
     "rpc",
     [

@@ -487,6 +487,7 @@ class Failure(_message.Message):
 Global___Failure: _TypeAlias = Failure  # noqa: Y015
 
 UPSTREAM_FIELD_NUMBER: _builtins.int
+UNSURE_RULES_FIELD_NUMBER: _builtins.int
 JSON_FIELD_NUMBER: _builtins.int
 FORMER_JSON_FIELD_NUMBER: _builtins.int
 FORM_FIELD_NUMBER: _builtins.int
@@ -506,6 +507,8 @@ WIRE_FIELD_NUMBER: _builtins.int
 FAILURE_FIELD_NUMBER: _builtins.int
 upstream: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Upstream]
 """What the RPC does upstream."""
+unsure_rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+"""As `unsure` of a field, of the rules of a whole message."""
 json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Key in JSON, or name in the query, where it is not the name of the field."""
 former_json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]

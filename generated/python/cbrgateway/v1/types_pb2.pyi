@@ -392,11 +392,11 @@ class Tag(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Key, 1 to 36 characters without control characters, any of `= * < > \\ , | /` and spaces at its ends; not `.` or `..` alone. Unique within a vault.
-    The vendor's manual recommends Chinese characters, letters, digits, `-` and `_`.
+    """Key, 1 to 36 characters without control characters and any of `= * < > \\ , | /`; not `.`, `..` or spaces alone. Unique within a vault. CBR leaves out spaces
+    at its ends. The vendor's manual recommends Chinese characters, letters, digits, `-` and `_`.
     """
     value: _builtins.str
-    """Value, at most 43 characters without control characters and any of `= * < > \\ , | /`. May be empty."""
+    """Value, at most 43 characters without control characters and any of `= * < > \\ , | /`. May be empty. CBR leaves out spaces at its ends."""
     def __init__(
         self,
         *,

@@ -2236,7 +2236,7 @@ class DeleteVaultTagRequest(_message.Message):
     """Id of the vault."""
     key: _builtins.str
     """Key of the tag, 1 to 36 characters without control characters, any of `= * < > \\ , | /` and spaces at its ends; not `.` or `..` alone. It becomes a part
-    of a URL: a key with `%` and two hexadecimal digits can only be deleted with BatchUpdateVaultTags.
+    of a URL: a key with `%` and two hexadecimal digits, or with spaces at its ends, can only be deleted with BatchUpdateVaultTags.
     """
     request_id: _builtins.str
     """Caller's id of this change, 1 to 64 of `A-Z a-z 0-9 _ -`. Give the same id when repeating the same change.
