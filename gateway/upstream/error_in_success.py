@@ -11,9 +11,9 @@ from typing import Final
 from gateway.upstream import orders
 from gateway.upstream.result_codes import is_success, tells_success
 from gateway.upstream.upstream_error import (
-    OWN_WRAPPERS,
     UpstreamError,
     codes,
+    is_own_wrapper,
     presentable,
     wrapper_word,
 )
@@ -34,17 +34,10 @@ _ERROR_TEXTS: Final = (
 _TEXTS: Final = (*_ERROR_TEXTS, "message", "msg", "title", "detail", "details", "reason")
 MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
 """Of an object that is an error."""
-_WRAPPERS: Final = OWN_WRAPPERS | {
-    *(
-        "serviceunavailable",
-        "notimplemented",
-        "methodnotallowed",
-        "requestentitytoolarge",
-        "toomanyrequests",
-        "quotaexceeded",
-    ),
-    *("buildinprogress", "badgateway", "gatewaytimeout", "preconditionfailed", "gone"),
-}
+_WRAPPERS: Final = frozenset(
+    {"serviceunavailable", "notimplemented", "badgateway", "gatewaytimeout", "requesttimeout"}
+)
+"""Beside those of refusals."""
 _WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
 _TELLING: Final = orders.MEMBERS | {*_CODES, _CODE, *_ERROR_TEXTS}
 _FAILED_STATUSES: Final = frozenset(map(str, range(400, 600)))
@@ -145,7 +138,7 @@ def _wrapped(value: dict[str, Json]) -> Iterator[tuple[str, Json]]:
 
 def _is_wrapper(key: str) -> bool:
     word = wrapper_word(key)
-    return word in _WRAPPERS or word.endswith(_WRAPPER_ENDINGS)
+    return is_own_wrapper(key) or word in _WRAPPERS or word.endswith(_WRAPPER_ENDINGS)
 
 
 def _is_error_object(held: Json) -> bool:

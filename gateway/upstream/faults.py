@@ -13,7 +13,7 @@ from google.rpc import code_pb2
 from gateway.errors import GatewayError, Resource, UpstreamFacts, Violation
 from gateway.reasons import REASONS, reason_of
 from gateway.upstream.declaration import Binding
-from gateway.upstream.upstream_error import UpstreamError, codes, wrapper_word
+from gateway.upstream.upstream_error import UpstreamError, codes, names_limit
 
 _NOT_FOUND_BY_VARIABLE: Final = {
     "vault_id": ("VAULT_NOT_FOUND", "vault"),
@@ -40,9 +40,7 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("UPSTREAM_UNAVAILABLE", "CBR is not available"),
     504: ("UPSTREAM_UNAVAILABLE", "CBR did not answer in time"),
 }
-_BY_WRAPPER: Final = {
-    "overlimit": ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")
-}
+_LIMIT: Final = ("UPSTREAM_LIMIT", "a limit of the account at the vendor is reached")
 
 
 def to_gateway_error(
@@ -103,8 +101,8 @@ def _reason(error: UpstreamError, binding: Binding) -> tuple[str, str]:
         return _INSIDE_SUCCESS[binding.orders]
     if error.status < 400:  # noqa: PLR2004
         return "UPSTREAM_PROTOCOL", "CBR answered with a redirect, which is never followed"
-    by_wrapper = None if error.throttled else _BY_WRAPPER.get(wrapper_word(error.wrapper))
-    if plain := by_wrapper or _BY_STATUS.get(error.status):
+    limited = names_limit(error.wrapper) and not error.throttled
+    if plain := _LIMIT if limited else _BY_STATUS.get(error.status):
         return plain
     return (
         ("UPSTREAM_UNAVAILABLE", "CBR is not available")

@@ -98,10 +98,8 @@ class UpstreamError:
         """
         if self.vanished or self.code in codes().nothing_was_done.get(self.status, ()):
             return True
-        ours = self.is_own or (
-            wrapper_word(self.wrapper) in OWN_WRAPPERS and self.code == str(self.status)
-        )
-        return ours and self.status in CLIENT_ERROR
+        repeated = self.code == str(self.status) and is_own_wrapper(self.wrapper)
+        return (self.is_own or repeated) and self.status in CLIENT_ERROR
 
     @property
     def is_own(self) -> bool:
@@ -114,27 +112,32 @@ _OWN_CODES: Final = ("BackupService.", "CBC.", "PAP5.")
 """Of CBR, of the billing system behind orders, and of IAM's identity policies."""
 OWN_WRAPPERS: Final = frozenset(
     {
-        *(
-            "error",
-            "unauthorized",
-            "forbidden",
-            "badrequest",
-            "itemnotfound",
-            "notfound",
-            "badmethod",
-        ),
-        *("conflictingrequest", "conflict", "overlimit", "badmediatype", "unprocessableentity"),
+        *("error", "badrequest", "unauthorized", "forbidden", "itemnotfound", "notfound", "gone"),
+        *("badmethod", "methodnotallowed", "conflict", "conflictingrequest", "buildinprogress"),
+        *("preconditionfailed", "requestentitytoolarge", "badmediatype", "unsupportedmediatype"),
+        *("unprocessableentity", "toomanyrequests"),
     }
 )
-"""Of the older services and of IAM, as OpenStack names them, see `wrapper_word`; the code inside
-repeats the HTTP status.
+"""Of the older services and of IAM, as OpenStack names refusals of a request, see `wrapper_word`;
+the code inside repeats the HTTP status. Not `requestTimeout`: a proxy may say so of a request that
+it has passed on.
 """
+_OF_LIMIT: Final = re.compile(r"over(limit|quota)|(limit|quota)s?(exceeded|reached|error)")
 _PRESENTABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def wrapper_word(key: str) -> str:
     """A wrapper's key without what differs between services: `HTTPBadRequest` is `badRequest`."""
     return key.lower().replace("_", "").removeprefix("http")
+
+
+def names_limit(key: str) -> bool:
+    """Whether a wrapper's key says that a limit is reached: `overLimit`, `volumeLimitExceeded`."""
+    return _OF_LIMIT.search(wrapper_word(key)) is not None
+
+
+def is_own_wrapper(key: str) -> bool:
+    return wrapper_word(key) in OWN_WRAPPERS or names_limit(key)
 
 
 def presentable(word: str) -> str:

@@ -300,8 +300,10 @@ def test_the_older_services_say_what_is_busy_and_which_limit_is_reached():
         409, {"conflictingRequest": {"code": 409, "message": "m"}}, "VaultService/UpdateVault"
     )
     assert names(busy) == ("RESOURCE_BUSY", "ABORTED")
-    full = answered(413, {"overLimit": {"code": 413, "message": "m"}}, "VaultService/CreateVault")
-    assert names(full) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
+    for status, wrapper in ((413, "overLimit"), (413, "quotaExceeded"), (403, "overQuota")):
+        body = {wrapper: {"code": status, "message": "m"}}
+        full = answered(status, body, "VaultService/CreateVault")
+        assert names(full) == ("UPSTREAM_LIMIT", "FAILED_PRECONDITION")
     throttled = answered(
         429, {"overLimit": {"code": 429, "message": "m"}}, "VaultService/CreateVault"
     )
@@ -459,6 +461,20 @@ def test_what_proves_that_nothing_was_done_is_as_the_vendor_lists_it():
         (409, {"conflictingRequest": {"code": 5, "message": "m"}}, False),
         (413, {"overLimit": {"code": 413, "message": "m", "retryAfter": 3}}, True),
         (413, {"overLimit": {"message": "m"}}, False),
+        *(
+            (status, {wrapper: {"code": status, "message": "m"}}, True)
+            for status in (403, 409, 413)
+            for wrapper in ("quotaExceeded", "QuotaError", "OverQuota", "volumeLimitExceeded")
+        ),
+        (413, {"quotaExceeded": {"code": 400, "message": "m"}}, False),
+        (504, {"quotaExceeded": {"code": 504, "message": "m"}}, False),
+        (413, {"requestEntityTooLarge": {"code": 413, "message": "m"}}, True),
+        (405, {"methodNotAllowed": {"code": 405, "message": "m"}}, True),
+        (409, {"buildInProgress": {"code": 409, "message": "m"}}, True),
+        (412, {"preconditionFailed": {"code": 412, "message": "m"}}, True),
+        (408, {"requestTimeout": {"code": 408, "message": "m"}}, False),
+        (400, {"applicationFault": {"code": 400, "message": "m"}}, False),
+        (403, {"unlimited": {"code": 403, "message": "m"}}, False),
         *(
             (409, {wrapper: {"code": 409, "message": "m"}}, True)
             for wrapper in ("conflict", "Conflict", "HTTPConflict")
