@@ -22,7 +22,7 @@ def advice(kind: str, code: str, reason: str, context: Context) -> str:
         return "Name one of the tenant's projects with --project, or none for its default one."
     if reason == "DEADLINE_TOO_SHORT":
         return "Give the call more time with --deadline SECONDS."
-    if kind in {"unreachable", "untrusted"}:
+    if kind not in {"answered", "deadline", "other"}:
         from cbrctl.diagnosis import diagnosed
 
         return diagnosed(context)

@@ -103,5 +103,5 @@ def _in_doubt(error: CallError) -> bool:
     """Whether a change may have been made all the same."""
     if error.kind is Kind.ANSWERED:
         return error.reason_name == "OUTCOME_UNKNOWN"
-    never_sent = error.kind in {Kind.UNREACHABLE, Kind.UNTRUSTED} and "connect" in str(error)
+    never_sent = error.kind not in {Kind.DEADLINE, Kind.OTHER} and "connect" in str(error)
     return not never_sent and error.code() is not grpc.StatusCode.UNIMPLEMENTED

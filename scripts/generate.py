@@ -84,8 +84,8 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(out: Path) -> None:
-    """Writes `out/python` (modules and type stubs) and `out/cbrgateway.binpb` (descriptor set with
-    comments).
+    """Writes `out/python` (modules, type stubs, and the package that leads to both) and
+    `out/cbrgateway.binpb` (descriptor set with comments).
     """
     python = out / "python"
     if python.exists():
@@ -110,6 +110,8 @@ def generate(out: Path) -> None:
         *own,
         *GOOGLE,
     )
+    facade = [sys.executable, "-m", "scripts.python_facade", str(out)]
+    subprocess.run(facade, cwd=ROOT, check=True)
 
 
 def differs(left: Path, right: Path) -> list[str]:

@@ -3,6 +3,7 @@ errors; for asyncio and without.
 """
 
 import asyncio
+import traceback
 
 import grpc
 import pytest
@@ -66,6 +67,14 @@ async def test_a_change_is_made_once_although_its_answer_is_lost(call, world):
     assert [violation.quota_id for violation in refused.value.quota_violations] == ["vaults:tenant"]
     assert len(refused.value.request_id) == 32
     assert len(posts(world)) == 1
+
+
+async def test_an_uncaught_refusal_is_shown_once(call):
+    with pytest.raises(CallError) as refused:
+        await call(VaultServiceStub, "GetVault", MISSING)
+    shown = "".join(traceback.format_exception(refused.value))
+    assert shown.count("Traceback (most recent call last)") == 1
+    assert "VAULT_NOT_FOUND" in shown
 
 
 async def test_a_request_id_of_the_caller_is_kept_and_that_of_a_read_is_a_filter(call, world):

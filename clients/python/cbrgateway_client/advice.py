@@ -12,7 +12,8 @@ _PLAIN_TEXT: Final = (
     " port of a gateway with TLS."
 )
 _TLS: Final = (
-    "Where the gateway wants TLS, leave out plaintext=True; else look whether it still runs."
+    "The port speaks TLS, or is going away: leave out plaintext=True, or look whether the gateway"
+    " still runs."
 )
 _OTHER_PROTOCOL: Final = (
     "The port speaks another protocol, such as the admin port: use that of the services, 50051"
@@ -20,10 +21,18 @@ _OTHER_PROTOCOL: Final = (
 )
 _HOST: Final = "Check the host name in the address."
 _ADDRESS: Final = "Check host and port of the address, and that the gateway runs there."
+_CUT: Final = (
+    "Look whether the gateway still runs. Where it wants TLS, leave out plaintext=True; where it"
+    " wants a certificate of the caller, name one (certificate_file and key_file)."
+)
+_SEVERAL: Final = (
+    "The name has several addresses, and only the last one is told here: call 127.0.0.1 in the"
+    " place of localhost to learn of the other. Check host and port, and that the gateway runs."
+)
 _BY_TEXT: Final = {
-    "wrong_version_number": _PLAIN_TEXT,
-    "socket closed": _TLS,
-    "connection reset": _TLS,
+    "socket closed": _CUT,
+    "connection reset": _CUT,
+    "ipv6:%5b::1%5d": _SEVERAL,
     "failed parsing http/2": _OTHER_PROTOCOL,
     "http1.x server": _OTHER_PROTOCOL,
     "errors resolving": _HOST,
@@ -38,6 +47,16 @@ _UNTRUSTED: Final = (
     "Name the authorities that vouch for the gateway (ca_file), and address it by a name that its"
     " certificate has."
 )
+_EXPIRED: Final = (
+    "The gateway's certificate is out of date, or not valid yet: its operator has to renew it. Look"
+    " at the clock of this machine, too."
+)
+_BY_KIND: Final = {
+    "untrusted": _UNTRUSTED,
+    "expired_certificate": _EXPIRED,
+    "plaintext_expected": _PLAIN_TEXT,
+    "tls_expected": _TLS,
+}
 _CREDENTIAL: Final = "Check the credential, or ask the gateway's operator for one."
 
 
@@ -48,12 +67,11 @@ def of_answer(code: str, reason: str) -> str:
     return _NOT_THIS_API if code == "UNIMPLEMENTED" and not reason else ""
 
 
-def of_connection(text: str, *, untrusted: bool) -> str:
-    """For a gateway that was not reached, by gRPC's text."""
-    if untrusted:
-        return _UNTRUSTED
+def of_connection(kind: str, text: str) -> str:
+    """For a gateway that was not reached, by the kind of the failure and by gRPC's text."""
     lower = text.lower()
-    return next((advice for words, advice in _BY_TEXT.items() if words in lower), "")
+    by_text = next((advice for words, advice in _BY_TEXT.items() if words in lower), "")
+    return _BY_KIND.get(kind, by_text)
 
 
 def of_deadline(request_id: str) -> str:
@@ -64,3 +82,8 @@ def of_deadline(request_id: str) -> str:
             " and it is made once. Give it more time (timeout), and check address and port."
         )
     return "Give the call more time (timeout), and check address and port."
+
+
+def of_wait() -> str:
+    """For work that has not ended in time."""
+    return "The work goes on: wait for it again, with more time (timeout_s)."

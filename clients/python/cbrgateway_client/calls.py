@@ -78,8 +78,8 @@ class Blocking(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
     A future raises gRPC's own error: CallError.of unpacks it.
     """
 
-    def __init__(self, metadata: Callable[[], Metadata]) -> None:
-        self._metadata = metadata
+    def __init__(self, metadata: Callable[[], Metadata], *, plaintext: bool) -> None:
+        self._metadata, self._plaintext = metadata, plaintext
 
     def intercept_unary_unary(
         self,
@@ -90,7 +90,9 @@ class Blocking(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
         sent = identified(request, client_call_details.method)
         call = continuation(_Call(client_call_details, self._metadata()), sent)
         if call.done() and isinstance(error := call.exception(), grpc.RpcError):
-            raise CallError.of(error, getattr(sent, _FIELD, "")) from error
+            raise CallError.of(
+                error, getattr(sent, _FIELD, ""), plaintext=self._plaintext
+            ) from None
         return call
 
     def intercept_unary_stream(
@@ -105,8 +107,8 @@ class Blocking(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
 class AioUnary(grpc.aio.UnaryUnaryClientInterceptor):
     """Around the unary calls of the asyncio API."""
 
-    def __init__(self, metadata: Callable[[], Metadata]) -> None:
-        self._metadata = metadata
+    def __init__(self, metadata: Callable[[], Metadata], *, plaintext: bool) -> None:
+        self._metadata, self._plaintext = metadata, plaintext
 
     async def intercept_unary_unary(
         self,
@@ -119,7 +121,9 @@ class AioUnary(grpc.aio.UnaryUnaryClientInterceptor):
         try:
             await call
         except grpc.aio.AioRpcError as error:
-            raise CallError.of(error, getattr(sent, _FIELD, "")) from error
+            raise CallError.of(
+                error, getattr(sent, _FIELD, ""), plaintext=self._plaintext
+            ) from None
         return call
 
 

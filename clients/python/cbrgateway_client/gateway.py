@@ -2,10 +2,10 @@
 needs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -29,7 +29,7 @@ class Gateway:
 
     Raises ValueError for a credential or project that cannot stand in a header, such as one with
     the end of its line; from calls, if a function has returned it. Raises OSError from the methods
-    if a file cannot be read.
+    if a file cannot be read, ValueError for a certificate without its key.
     """
 
     address: str
@@ -50,7 +50,18 @@ class Gateway:
     """
     certificate_file: Path | None = None
     key_file: Path | None = None
-    """The caller's own certificate and key (PEM), for gateways that know callers by them."""
+    """The caller's own certificate and key (PEM), for gateways that want one.
+
+    Files are read for each channel that is made.
+    """
+    ca_pem: bytes | None = None
+    certificate_pem: bytes | None = None
+    key_pem: bytes | None = field(default=None, repr=False)
+    """The same from memory, in the place of files."""
+    interceptors: Sequence[Any] = ()
+    """Of gRPC, for channels of the kind that is made. They see calls as they are sent."""
+    options: Sequence[tuple[str, int | str]] = ()
+    """Arguments of the channel, which count before ours."""
 
     def __post_init__(self) -> None:
         if not callable(self.credential):
@@ -59,25 +70,30 @@ class Gateway:
 
     def channel(self) -> grpc.Channel:
         """For calls that block. Use it in a `with` block, and once for many calls."""
+        options = (*_options(), *self.options)
         bare = (
-            grpc.insecure_channel(self.address, _options())
+            grpc.insecure_channel(self.address, options)
             if self.plaintext
-            else grpc.secure_channel(self.address, self._tls(), _options())
+            else grpc.secure_channel(self.address, self._tls(), options)
         )
-        return grpc.intercept_channel(bare, Blocking(self._metadata))
+        ours = Blocking(self._metadata, plaintext=self.plaintext)
+        return grpc.intercept_channel(bare, ours, *self.interceptors)
 
     def aio_channel(self) -> grpc.aio.Channel:
         """For asyncio. Use it in an `async with` block, and once for many calls."""
-        around = (AioUnary(self._metadata), AioStreams(self._metadata))
+        options = (*_options(), *self.options)
+        ours = (AioUnary(self._metadata, plaintext=self.plaintext), AioStreams(self._metadata))
+        around = (*ours, *self.interceptors)
         if self.plaintext:
-            return grpc.aio.insecure_channel(self.address, _options(), interceptors=around)
-        return grpc.aio.secure_channel(self.address, self._tls(), _options(), interceptors=around)
+            return grpc.aio.insecure_channel(self.address, options, interceptors=around)
+        return grpc.aio.secure_channel(self.address, self._tls(), options, interceptors=around)
 
     def _tls(self) -> grpc.ChannelCredentials:
-        ca, key, certificate = (
-            Path(file).read_bytes() if file else None
-            for file in (self.ca_file, self.key_file, self.certificate_file)
-        )
+        ca = _pem("ca", self.ca_file, self.ca_pem)
+        key = _pem("key", self.key_file, self.key_pem)
+        certificate = _pem("certificate", self.certificate_file, self.certificate_pem)
+        if (key is None) is not (certificate is None):
+            raise ValueError("a certificate and its key belong together: only one of them is there")
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def _metadata(self) -> Metadata:
@@ -88,6 +104,12 @@ class Gateway:
             credential = self.credential
         who = (("authorization", f"Bearer {credential}"),) if credential else ()
         return (*who, ("x-cbr-project-id", self.project_id)) if self.project_id else who
+
+
+def _pem(what: str, file: Path | None, content: bytes | None) -> bytes | None:
+    if file and content:
+        raise ValueError(f"{what}_file and {what}_pem are both given: leave one of them out")
+    return Path(file).read_bytes() if file else content
 
 
 def _check(what: str, value: str) -> None:

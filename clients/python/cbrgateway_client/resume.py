@@ -12,6 +12,7 @@ caller, and a new stream that begins with a snapshot | | anything else, or no si
 longer than `reconnect_timeout_s` | the error is raised |
 """
 
+import math
 import random
 import time
 from collections import OrderedDict
@@ -56,25 +57,45 @@ class Resumption:
         self,
         request: task_pb2.WatchTasksRequest,
         reconnect_timeout_s: float,
+        timeout_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         check_number("reconnect_timeout_s", reconnect_timeout_s)
+        check_number("timeout_s", timeout_s or 0)
         self._request = task_pb2.WatchTasksRequest()
         self._request.CopyFrom(request)
         self._reconnect_timeout_s, self._clock, self._jitter = reconnect_timeout_s, clock, jitter
         self._heard_at = clock()
+        self._ends_at = math.inf if timeout_s is None else clock() + timeout_s
         self._failures = 0
         self._sequence = 0
         self._end: task_pb2.StreamEnd | None = None
         self._revisions: OrderedDict[str, int] = OrderedDict()
 
     @property
-    def silence_s(self) -> float:
-        """How long a healthy stream can be silent at most."""
+    def patience_s(self) -> float:
+        """How long to wait for the next event: as long as a healthy stream can be silent at most,
+        and not longer than the watch may take.
+        """
+        return min(self._silence_s, self._left_s())
+
+    def silent(self) -> CallError:
+        """What it means that no event came for `patience_s`."""
+        if self._left_s() > 0:
+            return lost(f"no sign of life for {self._silence_s:g} s")
+        return CallError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, None, None, "The time of the watch is over."
+        )
+
+    @property
+    def _silence_s(self) -> float:
         own_s = self._request.heartbeat_interval.ToTimedelta().total_seconds()
         usable = 0 < own_s <= _LONGEST_HEARTBEAT_S
         return _MISSED_HEARTBEATS * (own_s if usable else _DEFAULT_HEARTBEAT_S)
+
+    def _left_s(self) -> float:
+        return max(0.0, self._ends_at - self._clock())
 
     def opened(self) -> task_pb2.WatchTasksRequest:
         """The request of the next stream."""
@@ -115,7 +136,8 @@ class Resumption:
         if error is None and self._end is not None:
             if self._end.reason == task_pb2.STREAM_END_REASON_ALL_TERMINAL:
                 return None
-            return Again(self._end.retry_delay.ToTimedelta().total_seconds())
+            delay_s = self._end.retry_delay.ToTimedelta().total_seconds()
+            return Again(min(delay_s, self._left_s()))
         error = error or lost("the stream ended without `stream_end`")
         if error.code() is grpc.StatusCode.OUT_OF_RANGE and self._request.resume_token:
             self._request.resume_token = ""
@@ -132,7 +154,7 @@ class Resumption:
         pause_s = self._jitter(
             0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
         )
-        return Again(max(pause_s, error.retry_delay_s or 0))
+        return Again(min(max(pause_s, error.retry_delay_s or 0), self._left_s()))
 
     def _is_new(self, task: task_pb2.Task) -> bool:
         if task.revision <= self._revisions.get(task.id, -1):

@@ -25,7 +25,19 @@ from cbrgateway.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from cbrgateway.v1.protectability_pb2_grpc import ProtectabilityServiceStub
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
-from cbrgateway_client import CallError, Gateway, Kind, aio, retry_when_limited, watch_tasks
+from cbrgateway_client import (
+    CallError,
+    Gateway,
+    Kind,
+    TaskFailed,
+    aio,
+    pages,
+    retry_when_limited,
+    rows,
+    run_and_wait,
+    wait,
+    watch_tasks,
+)
 from google.protobuf.duration_pb2 import Duration
 
 LIST = vault_pb2.ListVaultsRequest()
@@ -230,7 +242,7 @@ def test_unreachable(passed):
     with vaults(address=given("SCRIPT_ADDRESS")) as stub:
         assert (
             failure(grpc.StatusCode.UNAVAILABLE, lambda: stub.ListVaults(LIST)).kind
-            is Kind.UNREACHABLE
+            is Kind.PLAINTEXT_EXPECTED
         )
     passed()
 
@@ -296,9 +308,148 @@ def test_watch(passed):
             if event.WhichOneof("event") == "terminal":
                 ends.append(event.terminal.task.status)
         assert ends == [task_pb2.TASK_STATUS_SUCCEEDED]
-        VaultServiceStub(channel).DeleteVault(
-            vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True)
+        clean_up = vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True)
+        run_and_wait(channel, lambda: VaultServiceStub(channel).DeleteVault(clean_up))
+    passed()
+
+
+def a_vault_with_a_server(channel):
+    servers = protectability_pb2.ListProtectablesRequest(
+        protectable_type=protectability_pb2.PROTECTABLE_TYPE_SERVER
+    )
+    found = rows(ProtectabilityServiceStub(channel).ListProtectables, servers)
+    free = next(each for each in found if not each.protectable.HasField("vault"))
+    request = new_vault("python-waits", 200)
+    request.vault.resources.append(types_pb2.ResourceRef(id=free.id, type=free.type))
+    return VaultServiceStub(channel).CreateVault(request).vault
+
+
+def test_waits(passed):
+    with connected() as channel:
+        vault = a_vault_with_a_server(channel)
+        backup = checkpoint_pb2.CreateCheckpointRequest(checkpoint={"vault_id": vault.id})
+        made, ended = run_and_wait(
+            channel, lambda: CheckpointServiceStub(channel).CreateCheckpoint(backup)
         )
+        assert made.checkpoint.id
+        assert [task.type for task in ended.tasks] == [task_pb2.TASK_TYPE_BACKUP]
+        assert wait(channel, ended.tasks).tasks == ended.tasks
+        clean_up = vault_pb2.DeleteVaultRequest(vault_id=vault.id, force=True)
+        _, ended = run_and_wait(
+            channel, lambda: VaultServiceStub(channel).DeleteVault(clean_up), timeout_s=60
+        )
+        assert len(ended.tasks) == 1
+    with scripted().channel() as channel:
+        waits_of_the_script(lambda *what, **how: wait(channel, *what, **how))
+
+    async def likewise(*what, **how):
+        async with scripted().aio_channel() as channel:
+            return await aio.wait(channel, *what, **how)
+
+    waits_of_the_script(lambda *what, **how: asyncio.run(likewise(*what, **how)))
+    passed()
+
+
+def waits_of_the_script(waited):
+    def submission(name):
+        return types_pb2.Submission(id=name)
+
+    ended = waited(submission("skipping"))
+    assert [task.id for task in ended.tasks] == ["good"]
+    assert [(each.id, each.code) for each in ended.skipped] == [("left-out", "BackupService.6125")]
+    with pytest.raises(TaskFailed, match="The task failed in CBR") as failed:
+        waited([submission("failing"), submission("skipping")])
+    (bad,) = failed.value.failures
+    assert (bad.id, bad.task.id, bad.code) == ("bad", "bad", "BackupService.1204")
+    assert bad.reason == errors_pb2.ERROR_REASON_UPSTREAM_INTERNAL
+    assert len(failed.value.ended.skipped) == 1
+    assert {task.id for task in failed.value.ended.tasks} == {"good"}
+    for name, reason in {"nothing": "", "lost": "SUBMISSION_NOT_FOUND"}.items():
+        with pytest.raises(TaskFailed, match=name) as failed:
+            waited(submission(name))
+        assert [(each.id, each.reason_name) for each in failed.value.failures] == [(name, reason)]
+    with pytest.raises(CallError, match="slow") as late:
+        waited([submission("open"), submission("skipping")], timeout_s=0.5)
+    assert (late.value.kind, late.value.still_open) == (Kind.DEADLINE, ("slow",))
+    many = [f"task-{number}" for number in range(250)]
+    assert [task.id for task in waited(many + many).tasks] == many
+    assert waited([]).tasks == ()
+    with pytest.raises(ValueError, match="no id"):
+        waited(submission(""))
+
+
+def test_pages(passed):
+    wanted = vault_pb2.ListVaultsRequest(name="pages")
+    with scripted().channel() as channel:
+        stub = VaultServiceStub(channel)
+        for prefetch in (False, True):
+            found = rows(stub.ListVaults, wanted, prefetch=prefetch)
+            assert [row.id for row in found] == ["one", "two", "three"]
+            assert len(list(pages(stub.ListVaults, wanted, prefetch=prefetch))) == 3
+            failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                lambda prefetch=prefetch: list(rows(stub.ListVaults, LIST, prefetch=prefetch)),
+                "STATE_INVALID",
+            )
+        last = vault_pb2.ListVaultsRequest(name="pages", page_token="3")
+        assert [row.id for row in rows(stub.ListVaults, last)] == ["three"]
+        with pytest.raises(TypeError, match="is no list"):
+            next(pages(stub.GetVault, vault_pb2.GetVaultRequest()))
+    assert wanted.page_token == ""
+    asyncio.run(pages_with_asyncio(wanted))
+    with vaults() as stub:
+        everything = [vault.id for vault in stub.ListVaults(LIST).vaults]
+        one_by_one = rows(stub.ListVaults, vault_pb2.ListVaultsRequest(page_size=1), prefetch=True)
+        assert [vault.id for vault in one_by_one] == everything
+    passed()
+
+
+async def pages_with_asyncio(wanted):
+    async with scripted().aio_channel() as channel:
+        stub = VaultServiceStub(channel)
+        for prefetch in (False, True):
+            found = [row.id async for row in aio.rows(stub.ListVaults, wanted, prefetch=prefetch)]
+            assert found == ["one", "two", "three"]
+            with pytest.raises(CallError):
+                _ = [each async for each in aio.pages(stub.ListVaults, LIST, prefetch=prefetch)]
+
+
+def test_client_certificate(passed, tmp_path):
+    own = {"certificate_file": tmp_path / "own.crt", "key_file": tmp_path / "own.key"}
+
+    def put(certificate, key):
+        own["certificate_file"].write_bytes(Path(given(certificate)).read_bytes())
+        own["key_file"].write_bytes(Path(given(key)).read_bytes())
+
+    def listed(**changes):
+        with vaults(address=given("MUTUAL_ADDRESS"), **changes) as stub:
+            return stub.ListVaults(vault_pb2.ListVaultsRequest(name="pages"))
+
+    failure(grpc.StatusCode.UNAVAILABLE, listed, "certificate_file")
+    put("OTHER_CERTIFICATE_FILE", "OTHER_KEY_FILE")
+    failure(grpc.StatusCode.UNAVAILABLE, lambda: listed(**own), "certificate_file")
+    put("CERTIFICATE_FILE", "KEY_FILE")
+    listed(**own)
+    pem = {name.replace("file", "pem"): path.read_bytes() for name, path in own.items()}
+    listed(**pem, ca_file=None, ca_pem=Path(given("CA_FILE")).read_bytes())
+    with pytest.raises(ValueError, match="belong together"):
+        listed(key_file=own["key_file"])
+    with pytest.raises(ValueError, match="leave one of them out"):
+        listed(**own, **pem)
+    passed()
+
+
+def test_kinds(passed):
+    cases = {
+        Kind.EXPIRED_CERTIFICATE: {"address": given("EXPIRED_ADDRESS")},
+        Kind.PLAINTEXT_EXPECTED: {"address": given("SCRIPT_ADDRESS")},
+        Kind.TLS_EXPECTED: {"plaintext": True},
+    }
+    for kind, changes in cases.items():
+        with vaults(**changes) as stub:
+            error = failure(grpc.StatusCode.UNAVAILABLE, lambda stub=stub: stub.ListVaults(LIST))
+        assert error.kind is kind
+        assert error.advice
     passed()
 
 

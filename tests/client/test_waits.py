@@ -1,0 +1,64 @@
+"""Waits over a real channel, against a server that plays scripts: by one stream, through cuts, and
+no longer than they may take. For asyncio and without.
+"""
+
+import asyncio
+
+import pytest
+from cbrgateway.v1 import Submission, WatchTasksResponse
+from cbrgateway_client import CallError, Kind, aio, wait
+from google.rpc import code_pb2
+
+from tests.client.scripted import DONE, HANG, playing, refuse, snapshot, terminal, update
+
+LOST = refuse(code_pb2.UNAVAILABLE)
+
+
+@pytest.fixture(scope="module")
+async def stage():
+    async with playing() as (player, gateway):
+        yield player, gateway
+
+
+@pytest.fixture(params=["asyncio", "blocking"])
+def waited(request, stage):
+    """Plays the scripts to a wait; its answer."""
+    player, gateway = stage
+    player.requests.clear()
+
+    def blocking(what, timeout_s):
+        with gateway.channel() as channel:
+            return wait(channel, what, timeout_s=timeout_s)
+
+    async def carry_out(what, *scripts, timeout_s=None):
+        player.scripts[:] = list(scripts)
+        if request.param == "blocking":
+            return await asyncio.to_thread(blocking, what, timeout_s)
+        async with gateway.aio_channel() as channel:
+            return await aio.wait(channel, what, timeout_s=timeout_s)
+
+    carry_out.player = player
+    return carry_out
+
+
+async def test_a_wait_goes_on_through_a_cut(waited):
+    ended = await waited("a", [snapshot("a", 1), update("a", 2), LOST], [terminal("a", 3), DONE])
+    assert [task.id for task in ended.tasks] == ["a"]
+    assert waited.player.tokens == ["", "1.2"]
+
+
+async def test_a_thousand_tasks_are_waited_for_by_one_stream(waited):
+    names = [f"task-{number}" for number in range(1000)]
+    told = WatchTasksResponse(submission=Submission(id="many", task_ids=names))
+    ends = [terminal(name, 1) for name in names]
+    ended = await waited(Submission(id="many"), [told, *ends, DONE])
+    assert [task.id for task in ended.tasks] == names
+    assert len(waited.player.requests) == 1
+
+
+@pytest.mark.parametrize("script", [[HANG], [snapshot("a", 1), HANG], [LOST]])
+async def test_a_wait_ends_in_time_whatever_the_stream_does(waited, script):
+    with pytest.raises(CallError, match=r"After 0\.2 s these have not ended: a, b") as late:
+        await waited(["a", "b"], *[script] * 20, timeout_s=0.2)
+    assert (late.value.kind, late.value.still_open) == (Kind.DEADLINE, ("a", "b"))
+    assert "The work goes on" in str(late.value)
