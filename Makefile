@@ -115,8 +115,8 @@ baseline: generate ## Before the first release: allow what `make protos` calls b
 
 .PHONY: lock
 lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add UPGRADE=--upgrade for newer versions
-	@$(COMPILE) $(UPGRADE) --extra fast --extra shared --extra otlp --extra otel --group dev -o requirements-dev.lock pyproject.toml devstack/pyproject.toml
-	@$(COMPILE) --extra fast --extra shared --extra otlp --extra otel -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --extra fast --extra http --extra shared --extra otlp --extra otel --group dev -o requirements-dev.lock pyproject.toml devstack/pyproject.toml
+	@$(COMPILE) --extra fast --extra http --extra shared --extra otlp --extra otel -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
 	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 	@$(COMPILE) --group deploy --no-annotate -o requirements-deploy.lock

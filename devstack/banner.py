@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from devstack.tenants import DevTenant
+from devstack.wanted import Wanted
 
 _RULE: Final = "=" * 100
 _TEXT: Final = """\
@@ -18,6 +19,7 @@ _TEXT: Final = """\
   gRPC      {address}   plain text, reflection on
   health    {health}
   admin     http://{admin}   /metrics, /livez, /readyz, /version{admin_note}
+  HTTP      http://{http}   the same calls as JSON, Connect and gRPC-Web{http_note}
   emulator  {emulator}   the cloud's REST API; control under /_emulator
 
   API keys, as metadata `authorization: Bearer KEY`:
@@ -27,6 +29,11 @@ _TEXT: Final = """\
 
 export CBR_ADDRESS={address} CBR_PLAINTEXT=1 CBR_API_KEY={key}
 {cbrctl} protectables list server
+
+  The same with curl, as JSON over HTTP:
+
+curl -sw '\\n' -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\
+  -d '{{"protectable_type": "PROTECTABLE_TYPE_SERVER"}}' http://{http}/cbrgateway.v1.ProtectabilityService/ListProtectables
 
   The same in Python:
 
@@ -55,6 +62,7 @@ _AUDIT: Final = """\
 {command} audit verify {directory} --key-file {directory}/{key} --anchors {directory}/{anchors}
 
 """
+_ELSEWHERE: Final = "; a free port, since the usual one is taken"
 AUDIT_KEY, AUDIT_ANCHORS = "key", "anchors"
 """Files beside the log."""
 
@@ -66,20 +74,13 @@ class Addresses:
     address: str
     health: str
     admin: str
+    http: str
     emulator: str
 
 
-def banner(
-    at: Addresses,
-    tenants: Sequence[DevTenant],
-    audit: Path | None = None,
-    *,
-    usual_admin: bool = True,
-) -> str:
-    """The text, without a line feed at its end. The first call is that of the first tenant.
-
-    `usual_admin`: False where another process has the usual address of the admin port.
-    """
+def banner(at: Addresses, tenants: Sequence[DevTenant], wanted: Wanted) -> str:
+    """The text, without a line feed at its end. The first call is that of the first tenant."""
+    audit = wanted.audit
     table = "\n".join(
         f"    {each.api_key:<20}  project {each.project_id} in"
         f" {each.region}{', administrator' * each.administrator}"
@@ -98,7 +99,9 @@ def banner(
         address=at.address,
         health=at.health,
         admin=at.admin,
-        admin_note="" if usual_admin else "; a free port, since the usual one is taken",
+        admin_note="" if wanted.admin else _ELSEWHERE,
+        http=at.http,
+        http_note="" if wanted.http else _ELSEWHERE,
         emulator=at.emulator,
         keys=table,
         key=tenants[0].api_key,

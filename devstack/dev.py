@@ -12,16 +12,18 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+from devstack.wanted import Wanted
 
 if TYPE_CHECKING:
     from gateway.signals import Signals
 
 LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774"
-ADMIN_LISTEN = "127.0.0.1:50053"
+ADMIN_LISTEN, HTTP_LISTEN = "127.0.0.1:50053", "127.0.0.1:50054"
 
 
 def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
@@ -29,16 +31,9 @@ def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
 
     Raises UsageError for one that is malformed or reaches further than this machine.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - `--help` answers without it
+    from gateway.rpc.settings import Address  # noqa: PLC0415 - `--help` answers without it
 
-    from gateway.rpc.settings import Address  # noqa: PLC0415
-
-    try:
-        TypeAdapter(Address).validate_python(address)
-    except ValidationError as failure:
-        raise click.UsageError(
-            f"{flag}: {address!r} {failure.errors()[0]['ctx']['error']}"
-        ) from failure
+    _valid(flag, address, Address)
     host = address.rpartition(":")[0].strip("[]")
     if not allow_remote and not _loopback(host):
         raise click.UsageError(
@@ -46,6 +41,24 @@ def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
             " are public. Use 127.0.0.1, or add --allow-remote"
         )
     return address
+
+
+def _valid(flag: str, value: str, kind: Any) -> None:  # noqa: ANN401 - an annotated type
+    """Raises UsageError for a value that is not of that kind."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - as above
+
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as failure:
+        raise click.UsageError(
+            f"{flag}: {value!r} {failure.errors()[0]['ctx']['error']}"
+        ) from failure
+
+
+def _checked_origin(origin: str) -> None:
+    from gateway.http.settings import Origin  # noqa: PLC0415 - as above
+
+    _valid("--allow-origin", origin, Origin)
 
 
 def _loopback(host: str) -> bool:
@@ -75,6 +88,21 @@ def _taken(addresses: Iterable[str]) -> Iterator[str]:
                 yield address
 
 
+def _free(flags: Mapping[str, str], unasked: Iterable[str]) -> dict[str, str]:
+    """Those that can be listened on, where those that are missing are `unasked`: no first call
+    needs them. Raises ClickException.
+    """
+    taken = set(_taken(flags.values()))
+    left = {
+        flag: address
+        for flag, address in flags.items()
+        if flag not in unasked or address not in taken
+    }
+    if taken := set(_taken(left.values())):
+        raise _refusal(left, taken)
+    return left
+
+
 def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickException:
     """One line for each flag whose address is taken."""
     return click.ClickException(
@@ -89,7 +117,13 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
 
 def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
     """The addresses from a port on, of those that were not given."""
-    flags = ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
+    flags = (
+        "--listen",
+        "--health-listen",
+        "--admin-listen",
+        "--emulator-listen",
+        "--http-listen",
+    )
     return {
         flag: f"127.0.0.1:{port}"
         for port, flag in enumerate(flags, start=port_base)
@@ -121,6 +155,18 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
     help=f"Address of the admin port.  [default: {ADMIN_LISTEN}, or a free port if that is taken]",
 )
 @click.option(
+    "--http-listen",
+    envvar="CBR_GATEWAY_HTTP__LISTEN",
+    show_envvar=True,
+    help=f"Address for calls by HTTP.  [default: {HTTP_LISTEN}, or a free port if that is taken]",
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin of a web page that may call over HTTP, such as http://localhost:3000; repeatable.",
+)
+@click.option(
     "--emulator-listen",
     default=EMULATOR_LISTEN,
     show_default=True,
@@ -130,10 +176,10 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
 )
 @click.option(
     "--port-base",
-    type=click.IntRange(1, 65535 - 3),
+    type=click.IntRange(1, 65535 - 4),
     help=(
-        "Four ports of 127.0.0.1 from this one on: services, health, admin, emulated cloud. An"
-        " address that is given counts more."
+        "Five ports of 127.0.0.1 from this one on: services, health, admin, emulated cloud, HTTP."
+        " An address that is given counts more."
     ),
 )
 @click.option(
@@ -164,6 +210,8 @@ def dev(
     listen: str,
     health_listen: str,
     admin_listen: str | None,
+    http_listen: str | None,
+    allow_origin: tuple[str, ...],
     emulator_listen: str,
     port_base: int | None,
     task_seconds: float,
@@ -177,47 +225,38 @@ def dev(
         "--listen": listen,
         "--health-listen": health_listen,
         "--admin-listen": admin_listen or ADMIN_LISTEN,
+        "--http-listen": http_listen or HTTP_LISTEN,
     }
     if port_base is not None:
         flags |= _from_base(ctx, port_base)
     for flag, address in flags.items():
         _checked(flag, address, allow_remote=allow_remote)
-    taken = list(_taken(flags.values()))
-    if admin_listen is None and flags["--admin-listen"] in taken:
-        # No call needs it: only who asks for an address is refused.
-        del flags["--admin-listen"]
-        taken = list(_taken(flags.values()))
-    if taken:
-        raise _refusal(flags, taken)
+    for origin in allow_origin:
+        _checked_origin(origin)
+    asked = {"--admin-listen": admin_listen, "--http-listen": http_listen}
+    flags = _free(flags, [flag for flag, given in asked.items() if given is None])
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    _run(flags, task_s=task_seconds, log_level=log_level, audit=audit, signals=ctx.obj)
+    wanted = Wanted(
+        listen=flags["--listen"],
+        health=flags["--health-listen"],
+        emulator=flags["--emulator-listen"],
+        admin=flags.get("--admin-listen"),
+        http=flags.get("--http-listen"),
+        task_s=task_seconds,
+        log_level=log_level,
+        audit=audit,
+        origins=allow_origin,
+    )
+    _run(wanted, flags, signals=ctx.obj)
 
 
-def _run(
-    flags: Mapping[str, str],
-    *,
-    task_s: float,
-    log_level: str,
-    audit: Path | None,
-    signals: "Signals | None",
-) -> None:
+def _run(wanted: Wanted, flags: Mapping[str, str], *, signals: "Signals | None") -> None:
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
     from gateway.audit.recovery import Unusable  # noqa: PLC0415
 
     try:
-        asyncio.run(
-            run_stack(
-                flags["--listen"],
-                flags["--health-listen"],
-                flags["--emulator-listen"],
-                admin_listen=flags.get("--admin-listen"),
-                task_s=task_s,
-                log_level=log_level,
-                audit=audit,
-                signals=signals,
-            )
-        )
+        asyncio.run(run_stack(wanted, signals))
     except Unusable as unusable:
         raise click.ClickException(str(unusable)) from unusable
     except AddressTaken as late:

@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 _ADDRESS: Final = re.compile(r"  (gRPC|health|emulator) +(\S+)")
+_FLAGS: Final = (
+    "--listen",
+    "--health-listen",
+    "--admin-listen",
+    "--http-listen",
+    "--emulator-listen",
+)
 _STOP_S: Final = 5
 
 
@@ -32,11 +39,7 @@ def launched(*options: str) -> Iterator[Launched]:
 
     Raises RuntimeError if it ends before it serves.
     """
-    free = [
-        part
-        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
-        for part in (flag, "127.0.0.1:0")
-    ]
+    free = [part for flag in _FLAGS for part in (flag, "127.0.0.1:0")]
     command = [sys.executable, "-m", "gateway", "dev", *free, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
         try:

@@ -9,6 +9,7 @@ import click
 
 from devstack.banner import AUDIT_ANCHORS, AUDIT_KEY, Addresses, banner
 from devstack.tenants import TENANTS, DevTenant
+from devstack.wanted import Wanted
 from emulator import settings as emulated
 from emulator.server import running_emulator
 from emulator.transitions import Pace
@@ -41,28 +42,21 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
-def configuration(
-    endpoint: str,
-    listen: str,
-    health_listen: str,
-    log_level: str,
-    audit: Path | None,
-    *,
-    admin_listen: str = _FREE_PORT,
-) -> Config:
+def configuration(wanted: Wanted, endpoint: str) -> Config:
     """A gateway whose regions are all at `endpoint`.
 
-    Raises Unusable for a directory `audit` that cannot be used.
+    Raises Unusable for a directory of the audit log that cannot be used.
     """
     data = {
         "server": {
-            "listen": listen,
-            "health_listen": health_listen,
+            "listen": wanted.listen,
+            "health_listen": wanted.health,
             "reflection": True,
             "drain_delay_s": 0,
             "drain_grace_s": _DRAIN_GRACE_S,
         },
-        "admin": {"listen": admin_listen},
+        "admin": {"listen": wanted.admin or _FREE_PORT},
+        "http": {"listen": wanted.http or _FREE_PORT, "allowed_origins": wanted.origins},
         "upstream": {
             "regions": {
                 region: {"endpoint": endpoint, "iam_endpoint": endpoint}
@@ -76,8 +70,8 @@ def configuration(
         "tenants": [_entry(tenant) for tenant in TENANTS],
         "page_token_key": {"env": "TOKENS"},
         "watch": {"busy_s": _POLL_S, "idle_s": 10 * _POLL_S},
-        "log": {"level": log_level},
-        "audit": {} if audit is None else _audit(audit),
+        "log": {"level": wanted.log_level},
+        "audit": {} if wanted.audit is None else _audit(wanted.audit),
     }
     return Config.model_validate(data, context={"environ": _ENVIRON})
 
@@ -126,44 +120,29 @@ def _audit(directory: Path) -> dict[str, Any]:
     }
 
 
-async def run_stack(
-    listen: str,
-    health_listen: str,
-    emulator_listen: str,
-    *,
-    admin_listen: str | None,
-    task_s: float,
-    log_level: str,
-    audit: Path | None,
-    signals: Signals | None = None,
-) -> None:
-    """Serves until SIGTERM or SIGINT. `admin_listen`: None where the usual address is taken.
+async def run_stack(wanted: Wanted, signals: Signals | None = None) -> None:
+    """Serves until SIGTERM or SIGINT.
 
-    Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for `audit`.
+    Prints the banner once calls can be answered. Raises AddressTaken, and Unusable for the audit
+    log's directory.
     """
-    host, _, port = emulator_listen.rpartition(":")
-    settings = emulated.EmulatorSettings(pace=Pace(duration_s=task_s))
+    host, _, port = wanted.emulator.rpartition(":")
+    settings = emulated.EmulatorSettings(pace=Pace(duration_s=wanted.task_s))
     async with contextlib.AsyncExitStack() as stack:
         try:
             cloud = await stack.enter_async_context(
                 running_emulator(host.strip("[]"), int(port), settings=settings)
             )
         except OSError as error:
-            raise AddressTaken(emulator_listen) from error
+            raise AddressTaken(wanted.emulator) from error
 
         def ready(app: App) -> None:
-            at = Addresses(app.address, app.health_address, app.admin_address, cloud.base_url)
-            click.echo(banner(at, TENANTS, audit, usual_admin=admin_listen is not None))
+            at = Addresses(
+                app.address, app.health_address, app.admin_address, app.http_address, cloud.base_url
+            )
+            click.echo(banner(at, TENANTS, wanted))
 
-        config = configuration(
-            cloud.base_url,
-            listen,
-            health_listen,
-            log_level,
-            audit,
-            admin_listen=admin_listen or _FREE_PORT,
-        )
         try:
-            await serve(config, ready, signals=signals)
+            await serve(configuration(wanted, cloud.base_url), ready, signals=signals)
         except AddressInUse as error:
             raise AddressTaken(error.address) from error

@@ -45,13 +45,14 @@ from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
 from gateway.renewal import Renewable, Renewals
-from gateway.rpc import validation
+from gateway.rpc import server, validation
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, left_out_of, local_change
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.connections import Connections
-from gateway.rpc.dispatch import Custom, handlers
+from gateway.rpc.descriptors import connections
+from gateway.rpc.dispatch import Custom, Routes, grpc_handlers, routes
 from gateway.rpc.forward import Forward
 from gateway.rpc.handlers.access import AccessHandlers
 from gateway.rpc.handlers.clouds import CloudHandlers
@@ -138,6 +139,11 @@ class App:
     def health_address(self) -> str:
         return self.servers.health_address
 
+    @property
+    def http_address(self) -> str:
+        """Empty where there is no HTTP listener."""
+        return "".join(self.servers.addresses[1:])
+
 
 @dataclass(frozen=True, slots=True)
 class _Way:
@@ -197,11 +203,11 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
         stack.callback(serving.concurrency.close)
         servers = _servers(config, way, quota, watched, serving, event_log=events.log)
-        files = renewals(config, way.clock, servers.certificate, way.transport, read)
+        files = renewals(config, way.clock, servers.certificates, way.transport, read)
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
         await _serve(stack, way, quota, watched, servers)
-        stack.enter_context(serving.connections.watched(servers.address))
+        stack.enter_context(serving.connections.watched(servers.addresses))
         schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
         await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
@@ -318,12 +324,35 @@ def _servers(
         watched.hub,
         queried(way.catalog),
     )
-    served = handlers(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    served = routes(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    by_http = config.http.listen is not None
+    room = connections(
+        config.server.limits.max_connections,
+        config.upstream.transport.max_connections * len(config.upstream.regions),
+        listeners=1 + by_http,
+    )
+    beside = _http(config, served, serving, room) if by_http else None
     bounds = Bounds(
-        upstream=config.upstream.transport.max_connections * len(config.upstream.regions),
+        connections=room,
         request_bytes=max(each.max_request_bytes for each in way.catalog),
     )
-    return Servers(config.server, served, way.catalog.services(), serving.in_flight, bounds)
+    return Servers(
+        config.server,
+        grpc_handlers(served),
+        way.catalog.services(),
+        serving.in_flight,
+        bounds,
+        beside=beside,
+    )
+
+
+def _http(config: Config, served: Routes, serving: Serving, room: int) -> server.Listener:
+    """`room`: for so many connections."""
+    from gateway.http.opening import (  # noqa: PLC0415 - its libraries are loaded where it is used
+        http_listener,
+    )
+
+    return http_listener(config.http, config.server, served, serving.arrivals, room)
 
 
 def _own(

@@ -1,14 +1,14 @@
 """The files of certificates that a configuration names, each with the part that has read it."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.certificates import check_authorities, check_server, expiries
 from gateway.renewal import Renewable, Renewals, Use
-from gateway.rpc.server_certificate import ServerCertificate
+from gateway.rpc.server_certificate import Certificate
 from gateway.upstream.http import TransportSettings, tls_context
 from gateway.upstream.transport import OpenTransport
 
@@ -16,7 +16,7 @@ from gateway.upstream.transport import OpenTransport
 def renewals(
     config: Config,
     clock: Clock,
-    server: ServerCertificate | None,
+    servers: Sequence[Certificate],
     transport: OpenTransport,
     read: Iterable[Renewable],
 ) -> Renewals:
@@ -24,7 +24,7 @@ def renewals(
     named = config.server.tls, config.upstream.transport, config.audit, config.events
     found = Renewals(clock, lambda: expiries(*named, config.tracing))
     for renewable in (
-        *_of_server(server, clock),
+        *_of_servers(servers, clock),
         *_of_cloud(config.upstream.transport, transport, clock),
         *read,
     ):
@@ -32,15 +32,21 @@ def renewals(
     return found
 
 
-def _of_server(server: ServerCertificate | None, clock: Clock) -> Iterator[Renewable]:
-    if server is None:
+def _of_servers(servers: Sequence[Certificate], clock: Clock) -> Iterator[Renewable]:
+    """They have the same files."""
+    if not servers:
         return
-    tls = server.tls
+    tls = servers[0].tls
 
     def read() -> Use:
         check_server(tls, _now(clock))
-        fresh: Any = server.read()
-        return lambda: server.use(fresh)
+        fresh: list[tuple[Certificate, Any]] = [(each, each.read()) for each in servers]
+
+        def use() -> None:
+            for each, content in fresh:
+                each.use(content)
+
+        return use
 
     files = tls.certificate_file, tls.key_file, tls.client_ca_file
     yield Renewable("server.tls", tuple(filter(None, files)), read)

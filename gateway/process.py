@@ -106,6 +106,8 @@ def _tell(app: App, config: Config) -> None:
         "config": app.current.snapshot.version,
         "audit": config.audit.kind,
     }
+    if app.http_address:
+        known["http"] = app.http_address
     if app.admin_address:
         known["admin"] = app.admin_address
     log.info("serving", address=app.address, health=app.health_address, **known)

@@ -16,6 +16,7 @@ from gateway.cli.events import events
 from gateway.cli.explain import bindings, explain
 from gateway.cli.healthcheck import healthcheck
 from gateway.cli.keys import keys
+from gateway.cli.openapi import openapi
 from gateway.cli.record import record
 from gateway.cli.serve import serve
 
@@ -83,5 +84,6 @@ for _each in (
     bindings,
     explain,
     healthcheck,
+    openapi,
 ):
     main.add_command(_each)

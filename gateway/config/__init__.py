@@ -24,6 +24,7 @@ from gateway.config.schema import explained, leaves, located
 from gateway.config.show import shown
 from gateway.config.tenant_files import KEY
 from gateway.events.settings import EventSettings
+from gateway.http.settings import HttpSettings
 from gateway.limits.limits import STANDING, Limit
 from gateway.limits.settings import LimitEntry, QuotaSettings
 from gateway.metrics.settings import MetricsSettings
@@ -68,6 +69,9 @@ class Config(BaseModel):
     )
     admin: AdminSettings = Field(
         default_factory=AdminSettings, description="The HTTP port of probes and Prometheus."
+    )
+    http: HttpSettings = Field(
+        default_factory=HttpSettings, description="Calls over HTTP, as JSON and from browsers."
     )
     metrics: MetricsSettings = Field(
         default_factory=MetricsSettings, description="What is counted for Prometheus."

@@ -15,6 +15,7 @@ from gateway.config.callers import caller_checks
 from gateway.config.problems import KeyPath, did_you_mean, path_text
 from gateway.config.sinks import sink_checks
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
+from gateway.http.settings import HttpSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.rpc.settings import ServerSettings
 
@@ -88,11 +89,12 @@ def _limits_once(path: KeyPath, holder: Mapping[str, Any]) -> Found:
 
 def _listeners(data: Mapping[str, Any]) -> Found:
     """Addresses that cannot be listened on together."""
-    server, admin = mapping(data.get("server")), mapping(data.get("admin"))
+    server, admin, http = (mapping(data.get(part)) for part in ("server", "admin", "http"))
     wanted: tuple[tuple[KeyPath, object, str], ...] = (
         (("server", "listen"), _of(server, ServerSettings, "listen"), ""),
         (("server", "health_listen"), _of(server, ServerSettings, "health_listen"), "Health"),
         (("admin", "listen"), _of(admin, AdminSettings, "listen"), "The admin port"),
+        (("http", "listen"), _of(http, HttpSettings, "listen"), "The HTTP listener"),
     )
     for i, (path, address, what) in enumerate(wanted):
         for other, taken, _ in wanted[:i]:

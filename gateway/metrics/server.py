@@ -16,7 +16,8 @@ from gateway.metrics.family import Family
 from gateway.metrics.labels import Labels
 from gateway.metrics.readings import Readings
 from gateway.reasons import REASONS, reason_name
-from gateway.rpc.call import Call, Context
+from gateway.rpc.call import Call
+from gateway.rpc.context import Context
 from gateway.telemetry import TRACE_ID
 from gateway.upstream.declaration import Binding
 

@@ -8,10 +8,10 @@ be kept for as long as they take, for callers whom nobody knows, too.
 import asyncio
 from typing import Any
 
-import grpc
 from cbrgateway.v1 import errors_pb2
 
 from gateway.errors import GatewayError, field_invalid
+from gateway.rpc.context import Context
 
 
 class Arrivals:
@@ -21,26 +21,30 @@ class Arrivals:
     """
 
     def __init__(self, within_s: float, most: int) -> None:
-        self._within_s = within_s
+        self.within_s = within_s
         self._most = most
         self._late_at: dict[asyncio.Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, context: grpc.aio.ServicerContext[Any, Any], most: int = 0) -> bytes:
+    def most(self, of_rpc: int) -> int:
+        """How many bytes a request has at most, whose RPC declares `of_rpc`."""
+        return max(of_rpc, self._most)
+
+    async def read(self, context: Context, most: int = 0) -> bytes:
         """The bytes of the message. Raises CALLER_TOO_SLOW, and FIELD_INVALID where there are none
         or too many. `most`: what its RPC takes, where that is more than others do.
         """
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         cancels = task.cancelling()
-        self._late_at[task] = loop.time() + self._within_s
+        self._late_at[task] = loop.time() + self.within_s
         if self._timer is None:
-            self._timer = loop.call_later(self._within_s, self._ring)
+            self._timer = loop.call_later(self.within_s, self._ring)
         try:
-            data: bytes | object = await context.read()
+            data = await context.read()
         except asyncio.CancelledError:
             if task not in self._late_at and task.uncancel() <= cancels:
-                raise self._too_slow() from None
+                raise too_slow(self.within_s) from None
             raise
         finally:
             self._late_at.pop(task, None)
@@ -48,10 +52,9 @@ class Arrivals:
             raise field_invalid(
                 "", "the call ended before its request; send one message", "encoding"
             )
-        most = max(most, self._most)
+        most = self.most(most)
         if len(data) > most:
-            text = f"the request has {len(data)} bytes, of at most {most}; send less in one call"
-            raise field_invalid("", text, "max_bytes")
+            raise too_large(most, len(data))
         return data
 
     def _ring(self) -> None:
@@ -64,6 +67,13 @@ class Arrivals:
             del self._late_at[task]
             task.cancel()
 
-    def _too_slow(self) -> GatewayError:
-        text = f"The request did not arrive within {self._within_s:g} s. Call again."
-        return GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text)
+
+def too_slow(within_s: float) -> GatewayError:
+    text = f"The request did not arrive within {within_s:g} s. Call again."
+    return GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text)
+
+
+def too_large(most: int, size: int | None = None) -> GatewayError:
+    """`size`: None where the rest was not read."""
+    has = f"more than {most} bytes" if size is None else f"{size} bytes, of at most {most}"
+    return field_invalid("", f"the request has {has}; send less in one call", "max_bytes")

@@ -14,7 +14,6 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final
 
-import grpc
 import structlog
 from cbrgateway.v1 import errors_pb2, options_pb2, types_pb2
 from google.protobuf.message import Message
@@ -31,14 +30,12 @@ from gateway.changes.record import Note
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
+from gateway.rpc.context import Context, Metadata
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.intended import Intended
 from gateway.rpc.peer import Network, Peer, peer_of
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Metadata = tuple[tuple[str, str | bytes], ...]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -3,22 +3,20 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-import grpc
 from google.protobuf.message import Message
 
 from gateway.errors import UpstreamFacts, Violation
 from gateway.ids import new_id
 from gateway.limits.limits import Scope
 from gateway.limits.slots import ConcurrencySlots
+from gateway.rpc.context import Context
 from gateway.tenants import Principal, Project, Snapshot
 from gateway.upstream.account import Account
 from gateway.upstream.change_observer import ChangeObserver
 from gateway.upstream.declaration import Binding
 from gateway.upstream.losses import Loss
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(slots=True)

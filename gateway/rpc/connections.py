@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,21 +41,21 @@ class Connection:
 
 
 class Connections:
-    """To one port. `identified`: the peers of calls whose caller is known."""
+    """Of callers. `identified`: the peers of calls whose caller is known."""
 
     def __init__(self, limits: ServerLimits, clock: Clock) -> None:
         self._limits, self._clock = limits, clock
         self._open: dict[int, Connection] = {}
         self._others: dict[int, int] = {}
         """Descriptors of sockets that are no connections of callers, and their inodes."""
-        self._port = 0
+        self._ports: frozenset[int] = frozenset()
         self.identified: set[str] = set()
         self.ended = 0
 
     @contextlib.contextmanager
-    def watched(self, address: str) -> Iterator[None]:
-        """While callers come to that address."""
-        self._port = int(address.rpartition(":")[2])
+    def watched(self, addresses: Iterable[str]) -> Iterator[None]:
+        """While callers come to those addresses."""
+        self._ports = frozenset(int(each.rpartition(":")[2]) for each in addresses)
         watching = asyncio.create_task(self._watch()) if _DESCRIPTORS.is_dir() else None
         try:
             yield
@@ -104,7 +104,7 @@ class Connections:
                 return None
             host, port, *_ = twin.getpeername()
             # An address with a zone is written differently by everybody: it is not looked at.
-            if twin.getsockname()[1] == self._port and "%" not in host:
+            if twin.getsockname()[1] in self._ports and "%" not in host:
                 address = host.removeprefix("::ffff:") if "." in host else host
                 peer = (
                     f"ipv6:%5B{address}%5D:{port}" if ":" in address else f"ipv4:{address}:{port}"

@@ -11,15 +11,15 @@ _OWN: Final = 128
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def connections(wanted: int, upstream: int) -> int:
-    """How many connections of callers may be open: fewer than wanted, and a warning, where the
-    process may open too few files. `upstream`: connections to the cloud.
+def connections(wanted: int, upstream: int, listeners: int = 1) -> int:
+    """How many connections of callers may be open at each of the listeners: fewer than wanted, and
+    a warning, where the process may open too few files. `upstream`: connections to the cloud.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + upstream + _OWN
+    needed = wanted * listeners + upstream + _OWN
     if limit == resource.RLIM_INFINITY or limit >= needed:
         return wanted
-    room = max(1, limit - upstream - _OWN)
+    room = max(1, (limit - upstream - _OWN) // listeners)
     log.warning(
         "the limit of open files is too low for server.limits.max_connections, fewer are taken:"
         " raise it (ulimit -n, LimitNOFILE)",

@@ -1,4 +1,4 @@
-"""From the descriptors to method handlers.
+"""From the descriptors to what answers calls, for every transport, and to gRPC's handlers.
 
 Every RPC that is not custom is served by the same `forward`.
 
@@ -22,10 +22,12 @@ from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.reasons import reason_name
 from gateway.rpc.audited import unknown_rpc
-from gateway.rpc.call import Call, Context, Handler
-from gateway.rpc.pipeline import Serving, identified_again, served
+from gateway.rpc.call import Call, Handler
+from gateway.rpc.context import Context
+from gateway.rpc.pipeline import Serve, Serving, identified_again, served
 from gateway.rpc.status import to_status
 from gateway.upstream.catalog import Catalog
+from gateway.upstream.declaration import Binding
 
 PACKAGE: Final = "cbrgateway.v1"
 _MAX_NAME: Final = 80
@@ -63,24 +65,46 @@ class Custom:
     streams: Mapping[str, StreamHandler]
 
 
-def handlers(
-    catalog: Catalog, serving: Serving, forward: Handler, custom: Custom
-) -> list[grpc.GenericRpcHandler]:
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One RPC as every transport calls it."""
+
+    binding: Binding
+    serve: Serve
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """What answers calls, whichever transport brings them. `rpcs`: by path,
+    `/cbrgateway.v1.VaultService/GetVault`. `unknown`: any other path below our package.
+    """
+
+    rpcs: Mapping[str, Rpc]
+    unknown: "Unknown"
+
+
+def routes(catalog: Catalog, serving: Serving, forward: Handler, custom: Custom) -> Routes:
+    rpcs = {}
+    for binding in catalog:
+        if binding.descriptor.server_streaming:
+            serve = served(binding, serving, custom.streams[binding.rpc], _opened(serving))
+        else:
+            serve = served(binding, serving, custom.unary.get(binding.rpc, forward))
+        rpcs[f"/{PACKAGE}.{binding.rpc}"] = Rpc(binding, serve)
+    return Routes(rpcs, Unknown(catalog, serving))
+
+
+def grpc_handlers(routes: Routes) -> list[grpc.GenericRpcHandler]:
     """One handler for all RPCs, and one for every name below our package that does not exist."""
     methods: dict[str, Any] = {}
-    for binding in catalog:
-        name = f"/{binding.descriptor.containing_service.full_name}/{binding.descriptor.name}"
-        if binding.descriptor.server_streaming:
-            stream = served(binding, serving, custom.streams[binding.rpc], _opened(serving))
-            methods[name] = grpc.stream_stream_rpc_method_handler(
-                stream, request_deserializer=None, response_serializer=None
-            )
-        else:
-            unary = served(binding, serving, custom.unary.get(binding.rpc, forward))
-            methods[name] = grpc.stream_unary_rpc_method_handler(
-                unary, request_deserializer=None, response_serializer=None
-            )
-    return [_Known(methods), _Unknown(catalog, serving)]
+    for name, rpc in routes.rpcs.items():
+        kind = (
+            grpc.stream_stream_rpc_method_handler
+            if rpc.binding.descriptor.server_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        methods[name] = kind(rpc.serve, request_deserializer=None, response_serializer=None)
+    return [_Known(methods), _Unknown(routes.unknown)]
 
 
 def _opened(serving: Serving) -> Callable[[Call, Context], Stream]:
@@ -123,6 +147,31 @@ class _Known(grpc.GenericRpcHandler):
 class _Unknown(grpc.GenericRpcHandler):
     """Answers UNIMPLEMENTED with a hint, where gRPC would say nothing more than the code."""
 
+    def __init__(self, unknown: "Unknown") -> None:
+        self._unknown = unknown
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
+        path = details.method
+        if not ours(path):
+            return None
+
+        async def refuse(_requests: object, context: Context) -> bytes:
+            await self._unknown.refuse(path, context)
+            raise AssertionError("abort raises")
+
+        return grpc.stream_unary_rpc_method_handler(
+            refuse, request_deserializer=None, response_serializer=None
+        )
+
+
+def ours(path: str) -> bool:
+    """Whether a path names an RPC below our package, which may not exist."""
+    return path.startswith(f"/{PACKAGE}.") and path.count(f"{PACKAGE}.") == 1
+
+
+class Unknown:
+    """Refuses calls of RPCs that do not exist."""
+
     def __init__(self, catalog: Catalog, serving: Serving) -> None:
         self._serving = serving
         self._anywhere: Mapping[str, str] = {_lower(rpc)[1]: rpc for rpc in catalog.bindings}
@@ -131,20 +180,9 @@ class _Unknown(grpc.GenericRpcHandler):
             service, method = _lower(rpc)
             self._services.setdefault(service, {})[method] = rpc
 
-    def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - grpc's own type is unusable for aio
-        package, _, rpc = details.method.removeprefix("/").rpartition(f"{PACKAGE}.")
-        if package or not details.method.startswith(f"/{PACKAGE}."):
-            return None
-
-        async def refuse(_requests: object, context: Context) -> bytes:
-            await self._refuse(rpc, context)
-            raise AssertionError("abort raises")
-
-        return grpc.stream_unary_rpc_method_handler(
-            refuse, request_deserializer=None, response_serializer=None
-        )
-
-    async def _refuse(self, rpc: str, context: Context) -> None:
+    async def refuse(self, path: str, context: Context) -> None:
+        """Aborts the call of a path that is `ours`."""
+        rpc = path.removeprefix(f"/{PACKAGE}.")
         call_id = new_id()
         error = GatewayError(
             errors_pb2.ERROR_REASON_UNIMPLEMENTED, f"There is no such RPC; {self._hint(rpc)}"

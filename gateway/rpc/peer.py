@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
+from gateway.rpc.context import Metadata
+
 FORWARDED: Final = "x-forwarded-for"
 _PEER: Final = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]+)):(?P<port>[0-9]{1,5})")
 _MAX_HOPS: Final = 10
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Metadata = Sequence[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ this, from top to bottom: a context manager for each stage would cost more than 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -39,9 +39,10 @@ from gateway.reasons import reason_name
 from gateway.rpc import identity
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, Trail, audited
-from gateway.rpc.call import Call, CallMeter, Context
+from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.connections import Connections
+from gateway.rpc.context import Context
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.status import pushback, to_status
 from gateway.rpc.validation import parse
@@ -70,12 +71,18 @@ class Serving:
     arrivals: Arrivals
 
 
+Serve = Callable[[object, Context], Coroutine[Any, Any, bytes | None]]
+"""Carries out a call that a transport brings: the bytes of its answer, None for a stream. What it
+takes first is how gRPC hands a request over, and is not used.
+"""
+
+
 def served(
     binding: Binding,
     serving: Serving,
     handle: Callable[..., Awaitable[Any]],
     opened: Callable[[Call, Context], object] | None = None,
-) -> Callable[[object, Context], Awaitable[bytes | None]]:
+) -> Serve:
     """The whole way of a call of one RPC. `opened`: of a stream, what `handle` writes it with."""
     room, cost = serving.concurrency, COST[method_class(binding)]
     most, known = binding.max_request_bytes, serving.connections.identified.add

@@ -1,4 +1,5 @@
-"""The gRPC servers of one process: the services on one port, health on another.
+"""The servers of one process: gRPC's services on one port, health on another, and what else takes
+calls beside them.
 
 Health has a port and threads of its own, because under overload the pending-call cap of the first
 server would refuse its probes, too.
@@ -8,16 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 from grpc_channelz.v1 import channelz
 
-from gateway.rpc.descriptors import connections
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.reflection import add_reflection
-from gateway.rpc.server_certificate import ServerCertificate
+from gateway.rpc.server_certificate import Certificate, ServerCertificate
 from gateway.rpc.settings import ServerSettings
 
 _HEALTH_THREADS: Final = 4
@@ -61,16 +61,40 @@ class AddressInUse(Exception):  # noqa: N818 - says what is the case
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the server's limits depend on beside the settings: how many connections there may be to
-    the cloud, and the largest request that an RPC takes.
+    """What the server's limits depend on beside the settings: how many connections there is room
+    for, and the largest request that an RPC takes.
     """
 
-    upstream: int
+    connections: int
     request_bytes: int
 
 
+class Listener(Protocol):
+    """Takes calls by another protocol, with the same handlers behind it."""
+
+    @property
+    def address(self) -> str:
+        """With the real port once started."""
+        ...
+
+    @property
+    def certificate(self) -> "Certificate | None": ...
+
+    async def start(self) -> None:
+        """Raises AddressInUse."""
+        ...
+
+    def leave(self) -> None:
+        """Has clients told to make their next calls elsewhere."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new calls, and cuts those that go on after the grace."""
+        ...
+
+
 class Servers:
-    """Both servers, from start to drained.
+    """All of them, from start to drained.
 
     `address` and `health_address` hold the real ports once started.
     """
@@ -82,13 +106,16 @@ class Servers:
         service_names: Iterable[str],
         in_flight: InFlight,
         bounds: Bounds,
+        *,
+        beside: Listener | None = None,
     ) -> None:
-        """`in_flight`: the calls that `handlers` carry out."""
+        """`in_flight`: the calls that `handlers` carry out, and those of `beside`."""
         self._settings = settings
         self.in_flight = in_flight
         self._services = grpc.aio.server(options=_options(settings, bounds))
         self._services.add_generic_rpc_handlers(tuple(handlers))
-        self.certificate = ServerCertificate(settings.tls) if settings.tls else None
+        self._beside = beside
+        self._certificate = ServerCertificate(settings.tls) if settings.tls else None
         names = tuple(service_names)
         if settings.reflection:
             add_reflection(self._services, names)
@@ -101,9 +128,20 @@ class Servers:
         self.address = settings.listen
         self.health_address = settings.health_listen
 
+    @property
+    def certificates(self) -> list[Certificate]:
+        """By which this process is known, for its renewal; empty without TLS."""
+        beside = self._beside.certificate if self._beside is not None else None
+        return [each for each in (self._certificate, beside) if each is not None]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where callers connect."""
+        return [self.address, *([self._beside.address] if self._beside is not None else ())]
+
     async def start(self) -> None:
         """Listens and serves. Raises AddressInUse."""
-        self.address = _bind(self._services, self._settings.listen, self.certificate)
+        self.address = _bind(self._services, self._settings.listen, self._certificate)
         self.health_address = _bind(self._health_server, self._settings.health_listen, None)
         # gRPC cannot stop what has only half started.
         starting = asyncio.ensure_future(self._services.start())
@@ -111,6 +149,8 @@ class Servers:
             await asyncio.shield(starting)
         finally:
             await starting
+        if self._beside is not None:
+            await self._beside.start()
         self._health_server.start()
         self.health.start()
 
@@ -124,6 +164,8 @@ class Servers:
         before the grace ends and must have the calls that are left answered at once.
         """
         self.health.announce(serving=False)
+        if self._beside is not None:
+            self._beside.leave()
         await asyncio.sleep(self._settings.drain_delay_s)
         grace_s = self._settings.drain_grace_s
         await end_streams(min(grace_s, _STREAMS_S))
@@ -149,6 +191,8 @@ class Servers:
         unread.cancel()
         if not stopped.done():
             await self._services.stop(None)
+            if self._beside is not None:
+                await self._beside.stop(0)
         await stopped
         self.health.end()
         await asyncio.to_thread(self._health_server.stop(0).wait)
@@ -163,10 +207,14 @@ class Servers:
         with self.in_flight.holding():
             if grace_s:
                 await self.in_flight.quiet(_QUIET_S, _HELD_S)
-            stopped = asyncio.create_task(self._services.stop(grace_s))
+            stopped = asyncio.create_task(self._all_stopped(grace_s))
             # It does so as soon as it runs.
             await asyncio.sleep(0)
         return stopped
+
+    async def _all_stopped(self, grace_s: float) -> None:
+        beside = [self._beside.stop(grace_s)] if self._beside is not None else []
+        await asyncio.gather(self._services.stop(grace_s), *beside)
 
     async def _only_unread(self) -> None:
         """Returns once all calls are carried out, and their callers have had time to read."""
@@ -212,10 +260,7 @@ def _options(settings: ServerSettings, bounds: Bounds) -> list[tuple[str, int]]:
         # bound it.
         ("grpc.server.max_pending_requests", limits.max_pending_requests),
         ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_pending_requests),
-        (
-            "grpc.max_allowed_incoming_connections",
-            connections(limits.max_connections, bounds.upstream),
-        ),
+        ("grpc.max_allowed_incoming_connections", bounds.connections),
         ("grpc.server_handshake_timeout_ms", round(limits.handshake_timeout_s * 1000)),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.max_connection_age_grace_s * 1000)),

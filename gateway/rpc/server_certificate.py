@@ -6,12 +6,26 @@ does not fit on standard error only: so the files are read and checked elsewhere
 here is ready to be handed over.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
 from gateway.regular_file import read_file
 from gateway.rpc.settings import TlsSettings
+
+
+class Certificate(Protocol):
+    """Files of one server's TLS identity, in use as they were last read."""
+
+    tls: TlsSettings
+
+    def read(self) -> Any:  # noqa: ANN401 - each kind of server has its own
+        """What the files hold. Raises OSError."""
+        ...
+
+    def use(self, fresh: Any, /) -> None:  # noqa: ANN401 - as above
+        """From the next handshake on."""
+        ...
 
 
 class ServerCertificate:

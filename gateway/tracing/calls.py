@@ -20,7 +20,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id
 from opentelemetry.trace import get_current_span as span_in
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.rpc.call import Call, CallMeter, Context
+from gateway.rpc.call import Call, CallMeter
+from gateway.rpc.context import Context
 from gateway.telemetry import TRACE_ID
 from gateway.tracing.spans import CURRENT, NOT_RECORDED, Spans, full_name
 
@@ -97,7 +98,7 @@ class TracedCalls:
 
     def _span(self, call: Call | None, name: str, context: Context) -> Span:
         """NOT_RECORDED, or one that is. Tells the call its trace."""
-        metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # its stub says less
+        metadata: Metadata = context.invocation_metadata() or ()
         told = next((value for key, value in metadata if key == _TRACEPARENT), None)
         if told is not None and self._spans.follows_callers and (no := _UNSAMPLED.fullmatch(told)):
             _tell(call, no[1])

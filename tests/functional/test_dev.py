@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -31,10 +32,14 @@ from devstack.dev import dev as dev_command
 from devstack.launch import Launched, launched
 from devstack.stack import configuration
 from devstack.tenants import PAYMENTS, TENANTS
+from devstack.wanted import Wanted
 from gateway.upstream.catalog import own_services
 from testkit.ports import free_port
 
 BUF = Path(sys.executable).with_name("buf")
+FLAGS = ("--listen", "--health-listen", "--admin-listen", "--emulator-listen", "--http-listen")
+AT = Addresses("a:1", "b:2", "d:4", "e:5", "http://c:3")
+WANTED = Wanted("x:1", "x:2", "x:3", "x:4", "x:5", 4.0, "info", None)
 KEY = f"authorization: Bearer {PAYMENTS.api_key}"
 
 
@@ -89,8 +94,9 @@ def test_the_first_call_of_the_banner_works_with_cbrctl(dev: Launched) -> None:
     assert "server-01" in done.stdout
 
 
-def test_the_same_call_of_the_banner_works_with_buf(dev: Launched) -> None:
-    command = re.search(r"^\S*buf curl .*\\\n.*$", dev.banner, re.MULTILINE)
+@pytest.mark.parametrize("program", [r"\S*buf curl", "curl"])
+def test_the_same_call_of_the_banner_works_with(program: str, dev: Launched) -> None:
+    command = re.search(rf"^{program} .*\\\n.*$", dev.banner, re.MULTILINE)
     assert command is not None
     done = subprocess.run(
         ["sh", "-c", command.group()], capture_output=True, text=True, timeout=100, check=False
@@ -120,11 +126,7 @@ def test_an_audit_log_is_kept_where_one_is_wanted(tmp_path: Path) -> None:
     tail = run_gateway("audit", "tail", str(folder))
     assert tail.stdout.count("VaultService/ListVaults") == 2
     (tmp_path / "file").write_text("")
-    free = [
-        part
-        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
-        for part in (flag, "127.0.0.1:0")
-    ]
+    free = [part for flag in FLAGS for part in (flag, "127.0.0.1:0")]
     refused = run_gateway("dev", "--audit", str(tmp_path / "file" / "log"), *free)
     assert refused.returncode == 1
     assert (
@@ -182,18 +184,14 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
         dev.process.send_signal(number)
         assert dev.process.wait(60) == 0
     # An ordinary gateway waits before it drains.
-    assert configuration("http://x", "x:1", "x:2", "info", None).server.drain_delay_s == 0
+    assert configuration(WANTED, "http://x").server.drain_delay_s == 0
 
 
 @contextlib.contextmanager
 def on_a_terminal() -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A `cbr-gateway dev` whose terminal is the other end of what is handed out."""
     ours, its = pty.openpty()
-    free = (
-        part
-        for flag in ("--listen", "--health-listen", "--admin-listen", "--emulator-listen")
-        for part in (flag, "127.0.0.1:0")
-    )
+    free = (part for flag in FLAGS for part in (flag, "127.0.0.1:0"))
     command = [sys.executable, "-m", "gateway", "dev", *free]
     with subprocess.Popen(
         command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -219,19 +217,11 @@ def test_a_hangup_ends_it_only_if_its_terminal_is_gone() -> None:
         assert dev.wait(60) == 0
 
 
-@pytest.mark.parametrize(
-    "flag", ["--listen", "--health-listen", "--admin-listen", "--emulator-listen"]
-)
+@pytest.mark.parametrize("flag", FLAGS)
 def test_a_taken_port_is_one_clear_line(flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        flags = {
-            "--listen": "127.0.0.1:0",
-            "--health-listen": "127.0.0.1:0",
-            "--admin-listen": "127.0.0.1:0",
-            "--emulator-listen": "127.0.0.1:0",
-            flag: address,
-        }
+        flags = dict.fromkeys(FLAGS, "127.0.0.1:0") | {flag: address}
         done = run_gateway("dev", *(part for pair in flags.items() for part in pair))
     assert (done.returncode, done.stdout) == (1, "")
     text = (
@@ -241,37 +231,37 @@ def test_a_taken_port_is_one_clear_line(flag: str) -> None:
     assert done.stderr == f"Error: {text}\n"
 
 
-def test_the_admin_port_is_the_usual_one_or_if_that_is_taken_a_free_one(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("what", ["admin", "http"])
+def test_two_ports_are_the_usual_ones_or_if_those_are_taken_free_ones(
+    what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str | None] = []
+    flag = f"--{what}-listen"
     monkeypatch.setattr(
-        "devstack.dev._run", lambda flags, **_: asked.append(flags.get("--admin-listen"))
+        "devstack.dev._run", lambda wanted, *_, **__: asked.append(getattr(wanted, what))
     )
     usual = f"127.0.0.1:{free_port()}"
-    monkeypatch.setattr("devstack.dev.ADMIN_LISTEN", usual)
-    free = [
-        part
-        for flag in ("--listen", "--health-listen", "--emulator-listen")
-        for part in (flag, "127.0.0.1:0")
-    ]
+    monkeypatch.setattr(f"devstack.dev.{what.upper()}_LISTEN", usual)
+    free = [part for each in FLAGS if each != flag for part in (each, "127.0.0.1:0")]
     assert CliRunner().invoke(dev_command, free, obj=None).exit_code == 0
     with socket.create_server(("127.0.0.1", int(usual.rpartition(":")[2]))):
         assert CliRunner().invoke(dev_command, free, obj=None).exit_code == 0
-        done = CliRunner().invoke(dev_command, [*free, "--admin-listen", usual], obj=None)
+        done = CliRunner().invoke(dev_command, [*free, flag, usual], obj=None)
     assert f"cannot listen on {usual}" in done.output
     assert asked == [usual, None]
-    at = Addresses("a:1", "b:2", "d:4", "http://c:3")
-    assert "http://d:4   /metrics, /livez, /readyz, /version\n" in banner(at, TENANTS)
-    note = "/version; a free port, since the usual one is taken\n"
-    assert note in banner(at, TENANTS, usual_admin=False)
+    shown = banner(AT, TENANTS, WANTED)
+    assert "http://d:4   /metrics, /livez, /readyz, /version\n" in shown
+    assert "http://e:5   the same calls as JSON, Connect and gRPC-Web\n" in shown
+    note = "; a free port, since the usual one is taken\n"
+    assert shown.count(note) == 0
+    assert banner(AT, TENANTS, replace(WANTED, **{what: None})).count(note) == 1
 
 
 def test_one_number_moves_all_ports_but_those_that_are_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[dict[str, str]] = []
-    monkeypatch.setattr("devstack.dev._run", lambda flags, **_: asked.append(flags))
+    monkeypatch.setattr("devstack.dev._run", lambda _, flags, **__: asked.append(flags))
     monkeypatch.setattr("devstack.dev._taken", lambda _: ())
     options = ["--port-base", "7001", "--health-listen", "127.0.0.1:0"]
     assert CliRunner().invoke(dev_command, options, obj=None).exit_code == 0
@@ -281,6 +271,7 @@ def test_one_number_moves_all_ports_but_those_that_are_given(
             "--health-listen": "127.0.0.1:0",
             "--admin-listen": "127.0.0.1:7003",
             "--emulator-listen": "127.0.0.1:7004",
+            "--http-listen": "127.0.0.1:7005",
         }
     ]
     assert CliRunner().invoke(dev_command, ["--port-base", "65534"], obj=None).exit_code == 2
@@ -321,7 +312,7 @@ def test_the_banner_says_where_buf_comes_from_when_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    text = banner(Addresses("a:1", "b:2", "d:4", "http://c:3"), TENANTS)
+    text = banner(AT, TENANTS, WANTED)
     assert "The same with buf, by reflection, which `make tools` installs:\n\nbuf curl" in text
     assert "`cbr-gateway demo`" in text
 

@@ -28,6 +28,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/clients.md",
     "docs/errors.md",
+    "docs/http.md",
     "docs/operations.md",
     "docs/real-cbr.md",
     "docs/cbrctl.md",
@@ -38,6 +39,7 @@ NOT_RUN = {
     "CONTRIBUTING.md": 5,
     "docs/clients.md": 3,
     "docs/errors.md": 0,
+    "docs/http.md": 0,
     "docs/operations.md": 1,
     "docs/real-cbr.md": 2,
     "docs/cbrctl.md": 0,
@@ -55,7 +57,7 @@ _BLOCK = re.compile(
     re.DOTALL,
 )
 _END = "=== end of the answer ==="
-_ADDRESSES = ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774")
+_ADDRESSES = ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774", "127.0.0.1:50054")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def addresses() -> Iterator[dict[str, str]]:
     """Address in the documents -> address of a gateway that runs now."""
     real = [f"127.0.0.1:{free_port()}" for _ in _ADDRESSES]
     flags = ["--listen", real[0], "--health-listen", real[1], "--emulator-listen", real[2]]
-    flags += ["--admin-listen", "127.0.0.1:0"]
+    flags += ["--http-listen", real[3], "--admin-listen", "127.0.0.1:0"]
     process = subprocess.Popen(
         [executable("cbr-gateway"), "dev", *flags],
         stdout=subprocess.PIPE,

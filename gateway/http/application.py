@@ -1,0 +1,119 @@
+"""What the HTTP listener answers: calls by the form of their request, browsers that ask before they
+call, and all else with a reason.
+"""
+
+import asyncio
+import json
+from typing import Any, Final
+
+import structlog
+
+from gateway.background import in_background
+from gateway.http import sse
+from gateway.http.asgi import START, Message, Receive, Scope, Send, refuse, respond
+from gateway.http.body import Body
+from gateway.http.calls import UNKNOWN, calls
+from gateway.http.context import CALL, HttpContext
+from gateway.http.cors import Cors
+from gateway.http.openapi import document
+from gateway.rpc.arrival import Arrivals
+from gateway.rpc.dispatch import Routes, ours
+
+_API: Final = "/openapi.json"
+_JSON: Final = "application/json"
+_PLAIN: Final = (_JSON, "application/proto")
+_ENVELOPED: Final = (
+    "application/connect+json",
+    "application/connect+proto",
+    "application/grpc-web",
+    "application/grpc-web+json",
+    "application/grpc-web+proto",
+)
+_ENVELOPE: Final = 5
+_CLOSE: Final = (b"connection", b"close")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Application:
+    """An ASGI application. `leaving`: clients are told to go elsewhere with their next call."""
+
+    def __init__(self, routes: Routes, arrivals: Arrivals, cors: Cors) -> None:
+        self._routes, self._arrivals, self._cors = routes, arrivals, cors
+        most = max(arrivals.most(rpc.binding.max_request_bytes) for rpc in routes.rpcs.values())
+        self._calls: Any = calls(routes, most + _ENVELOPE)
+        self._document: asyncio.Task[bytes] | None = None
+        self.leaving = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = self._cors.headers(scope["headers"])
+        if self.leaving:
+            headers = (*headers, _CLOSE)
+        started = False
+
+        async def sent(message: Message) -> None:
+            nonlocal started
+            if message["type"] == START:
+                started = True
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sent)
+        except Exception:
+            log.exception("unexpected error of the HTTP listener")
+            if started:
+                raise
+            await refuse(sent, 500, "internal", "The gateway failed inside.")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if (path, method) == (_API, "GET"):
+            await respond(send, 200, await self._described())
+        elif not ours(path):
+            await refuse(send, 404, "unimplemented", "There is nothing here; see docs/http.md.")
+        elif method == "OPTIONS":
+            await respond(send, 204, b"", self._cors.preflight())
+        elif method != "POST":
+            text = "Calls are made with POST."
+            await refuse(send, 405, "unimplemented", text, ((b"allow", b"POST"),))
+        else:
+            await self._call(scope, receive, send, path)
+
+    async def _described(self) -> bytes:
+        """The OpenAPI document, made when it is first asked for."""
+        if self._document is None:
+            bindings = [rpc.binding for rpc in self._routes.rpcs.values()]
+            self._document = asyncio.create_task(
+                in_background(lambda: json.dumps(document(bindings)).encode())
+            )
+        return await asyncio.shield(self._document)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        rpc = self._routes.rpcs.get(path)
+        binding = rpc.binding if rpc is not None else None
+        streams = binding is not None and binding.descriptor.server_streaming
+        form = _form(scope)
+        if form not in _ENVELOPED and (form not in _PLAIN or (streams and form != _JSON)):
+            known = (*_ENVELOPED, _JSON) if streams else (*_PLAIN, *_ENVELOPED)
+            text = f"The content-type of this call is one of {', '.join(known)}."
+            await refuse(send, 415, "unknown", text, ((b"accept-post", _JSON.encode()),))
+            return
+        most = self._arrivals.most(binding.max_request_bytes if binding is not None else 0)
+        body = Body(receive, most + _ENVELOPE * (form in _ENVELOPED))
+        token = CALL.set(HttpContext(scope, binding, body, json=form.endswith("json")))
+        try:
+            if streams and form == _JSON:
+                events = sse.Events(send)
+                await self._calls(sse.as_stream(scope), sse.Request(body).receive, events.send)
+            else:
+                asked = scope if rpc is not None else {**scope, "path": UNKNOWN}
+                await self._calls(asked, body.receive, send)
+        finally:
+            CALL.reset(token)
+
+
+def _form(scope: Scope) -> str:
+    """The content-type without its parameters."""
+    value: bytes = dict(scope["headers"]).get(b"content-type", b"")
+    return value.decode("latin-1").partition(";")[0].strip().lower()

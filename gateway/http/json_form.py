@@ -1,0 +1,124 @@
+"""Messages as JSON, by protobuf's own mapping; and what is wrong with a request in JSON, by the
+names of its fields.
+
+Unknown fields are refused, as in the binary form (ADR 0007): what a caller asks for and the gateway
+does not know must not be left out without a word.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+from cbrgateway.v1 import errors_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gateway.errors import GatewayError, Violation, field_invalid
+from gateway.rpc.status import MAX_VIOLATIONS
+from gateway.upstream.reference import allowed_values
+
+_OF_PROTOBUF: Final = "google.protobuf."
+"""Messages with a form of their own in JSON."""
+_KINDS: Final = {
+    FieldDescriptor.CPPTYPE_STRING: "text",
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number",
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number from 0",
+    FieldDescriptor.CPPTYPE_UINT64: "a whole number from 0",
+}
+
+
+def to_json(message: Message) -> bytes:
+    return json.dumps(
+        json_format.MessageToDict(message), ensure_ascii=False, separators=(",", ":")
+    ).encode()
+
+
+def from_json(data: bytes, kind: type[Message]) -> Message:
+    """Raises FIELD_INVALID, which names each field that is at fault."""
+    try:
+        fields = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        text = "the body is not one JSON object in UTF-8 with each name once; send {} for no fields"
+        raise field_invalid("", text, "encoding")
+    try:
+        return json_format.ParseDict(fields, kind())
+    except (json_format.ParseError, RecursionError):
+        pass
+    found = list(_wrong(fields, kind.DESCRIPTOR, ""))[:MAX_VIOLATIONS]
+    if not found:
+        text = f"the body is not the JSON form of a {kind.DESCRIPTOR.name}"
+        raise field_invalid("", text, "encoding")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    text = f"{found[0].subject}: {found[0].description}{more}"
+    raise GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, text, violations=found)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return known
+
+
+def _no_number(_word: str) -> NoReturn:
+    raise ValueError("JSON has no such number")
+
+
+def _wrong(fields: dict[str, Any], kind: Any, path: str) -> Iterator[Violation]:  # noqa: ANN401 - descriptors have two types
+    """The fields at fault of an object that is to be a message, by the names that the proto has.
+    `kind`: the message's descriptor.
+    """
+    seen: dict[str, str] = {}
+    for name, value in fields.items():
+        fd = kind.fields_by_camelcase_name.get(name) or kind.fields_by_name.get(name)
+        known = fd.name if fd is not None else name
+        here = f"{path}.{known}" if path else known
+        if fd is None:
+            text = f"{kind.name} has no such field; remove it, or update the gateway"
+            yield Violation(here, text, "unknown_field")
+        elif seen.setdefault(known, name) != name:
+            yield Violation(here, f"is there as {seen[known]}, too; send one of them", "encoding")
+        else:
+            yield from _wrong_value(value, fd, here)
+
+
+def _wrong_value(value: object, fd: FieldDescriptor, path: str) -> Iterator[Violation]:
+    outer: Any = fd.containing_type
+    inner: Any = fd.message_type
+    nested = inner is not None and not inner.full_name.startswith(_OF_PROTOBUF)
+    if nested and not inner.GetOptions().map_entry and value is not None:
+        rows = value if fd.is_repeated and isinstance(value, list) else [value]
+        for i, row in enumerate(rows):
+            here = f"{path}[{i}]" if fd.is_repeated else path
+            if isinstance(row, dict):
+                yield from _wrong(row, inner, here)
+            else:
+                yield Violation(here, f"must be an object, a {inner.name}", "encoding")
+        if fd.is_repeated and not isinstance(value, list):
+            yield Violation(path, "must be a list", "encoding")
+        return
+    try:
+        json_format.ParseDict({fd.json_name: value}, GetMessageClass(outer)())
+    except (json_format.ParseError, RecursionError):
+        yield Violation(path, f"must be {_expected(fd)}", "encoding")
+
+
+def _expected(fd: FieldDescriptor) -> str:
+    if fd.enum_type is not None:
+        names = allowed_values(fd) or [value.name for value in fd.enum_type.values]
+        what = f"one of {', '.join(names)}"
+    elif fd.message_type is not None:
+        what = f"the JSON form of a {fd.message_type.full_name}"
+    elif fd.type == FieldDescriptor.TYPE_BYTES:
+        what = "base64"
+    else:
+        what = _KINDS[fd.cpp_type]
+    return f"a list, each {what}" if fd.is_repeated else what

@@ -1,0 +1,207 @@
+"""Calls as JSON over HTTP: what `curl` sends and sees."""
+
+import asyncio
+import base64
+import json
+import shutil
+
+import httpx
+import pytest
+from cbrgateway.v1 import vault_pb2, vault_pb2_grpc
+from google.protobuf import json_format
+from google.rpc import error_details_pb2
+
+from tests.functional.calls import until
+from tests.harness import World
+from tests.http.conftest import PAGE, details
+
+BILLING = {
+    "sizeGib": 100,
+    "objectType": "OBJECT_TYPE_SERVER",
+    "protectType": "PROTECT_TYPE_BACKUP",
+    "consistentLevel": "CONSISTENT_LEVEL_CRASH_CONSISTENT",
+}
+
+
+async def test_a_vault_made_over_http_is_the_one_that_grpc_shows(world: World, http):
+    made = await http.post(
+        "cbrgateway.v1.VaultService/CreateVault",
+        json={"vault": {"name": "by-json", "billing": BILLING}},
+    )
+    assert made.status_code == 200, made.text
+    assert made.headers["x-request-id"] == made.headers["trailer-x-request-id"]
+    vault = made.json()["vault"]
+    shown = await world.stub(vault_pb2_grpc.VaultServiceStub).GetVault(
+        vault_pb2.GetVaultRequest(vault_id=vault["id"]), metadata=world.metadata()
+    )
+    assert json_format.MessageToDict(shown.vault)["name"] == vault["name"] == "by-json"
+
+
+async def test_names_of_the_proto_are_taken_as_well(http):
+    answer = await http.post("cbrgateway.v1.VaultService/ListVaults", json={"page_size": 1})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_curl_makes_a_call(world: World):
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is not installed")
+    process = await asyncio.create_subprocess_exec(
+        curl,
+        *("-s", "-H", "authorization: Bearer key-of-payments"),
+        *(
+            "-H",
+            "content-type: application/json",
+            "-d",
+            '{"protectableType": "PROTECTABLE_TYPE_SERVER"}',
+        ),
+        f"http://{world.app.http_address}/cbrgateway.v1.ProtectabilityService/ListProtectables",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert json.loads(out)["instances"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code", "reason"),
+    [
+        ({"authorization": ""}, 401, "unauthenticated", "CREDENTIALS_INVALID"),
+        ({"authorization": "Bearer wrong"}, 401, "unauthenticated", "CREDENTIALS_INVALID"),
+        ({"x-cbr-project-id": "of-another"}, 403, "permission_denied", "PROJECT_DENIED"),
+    ],
+)
+async def test_who_calls_is_told_by_the_headers_that_grpc_calls_metadata(
+    http, headers, status, code, reason
+):
+    answer = await http.post("cbrgateway.v1.VaultService/ListVaults", json={}, headers=headers)
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (status, code)
+    shown = details(body)
+    assert shown["ErrorInfo"]["reason"] == reason
+    assert shown["ErrorInfo"]["metadata"]["requestId"] == answer.headers["x-request-id"]
+
+
+async def test_two_credentials_in_one_call_are_refused(http):
+    twice = [("authorization", "Bearer key-of-payments"), ("authorization", "Bearer other")]
+    request = httpx.Request(
+        "POST", f"{http.base_url}/cbrgateway.v1.VaultService/ListVaults", json={}
+    )
+    request.headers = httpx.Headers([*request.headers.items(), *twice])
+    answer = await http.send(request)
+    assert details(answer.json())["ErrorInfo"]["reason"] == "METADATA_INVALID"
+
+
+async def test_every_wrong_field_is_named_and_the_bytes_say_the_same(http):
+    vault = {"nam": "x", "billing": {"sizeGib": "many", "objectType": "BOAT"}, "tags": [{"kee": 1}]}
+    answer = await http.post(
+        "cbrgateway.v1.VaultService/CreateVault", json={"vault": vault, "vailt": 1}
+    )
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (400, "invalid_argument")
+    shown = details(body)
+    violations = {each["field"]: each["reason"] for each in shown["BadRequest"]["fieldViolations"]}
+    assert violations == {
+        "vault.nam": "unknown_field",
+        "vault.billing.size_gib": "encoding",
+        "vault.billing.object_type": "encoding",
+        "vault.tags[0].kee": "unknown_field",
+        "vailt": "unknown_field",
+    }
+    assert "vault.nam" in body["message"]
+    packed = next(each for each in body["details"] if each["type"] == "google.rpc.BadRequest")
+    value = packed["value"]
+    decoded = error_details_pb2.BadRequest.FromString(
+        base64.b64decode(value + "=" * (-len(value) % 4))
+    )
+    assert len(decoded.field_violations) == len(violations)
+
+
+async def test_the_proto_s_rules_hold(http):
+    answer = await http.post("cbrgateway.v1.VaultService/GetVault", json={})
+    shown = details(answer.json())
+    assert [each["field"] for each in shown["BadRequest"]["fieldViolations"]] == ["vault_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{",
+        b'{"vaultId": NaN}',
+        b"\xff\xfe{}",
+        b'{"a":1,"a":2}',
+        b"[" * 90_000,
+    ],
+)
+async def test_a_body_that_is_no_object_is_refused(http, body):
+    answer = await http.post(
+        "cbrgateway.v1.VaultService/GetVault",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 400
+    assert "send {} for no fields" in answer.json()["message"]
+
+
+async def test_an_rpc_that_does_not_exist_is_answered_with_a_hint(http):
+    answer = await http.post("cbrgateway.v1.VaultService/ListVault", json={})
+    assert answer.status_code == 501
+    assert "did you mean VaultService/ListVaults?" in answer.json()["message"]
+    assert details(answer.json())["ErrorInfo"]["reason"] == "UNIMPLEMENTED"
+
+
+async def test_what_is_no_call_is_refused_in_the_same_form(http, world: World):
+    get = await http.get("cbrgateway.v1.VaultService/ListVaults")
+    assert (get.status_code, get.headers["allow"]) == (405, "POST")
+    text = await http.post("cbrgateway.v1.VaultService/ListVaults", content=b"{}")
+    assert text.status_code == 415
+    assert "application/json" in text.json()["message"]
+    away = await http.post(f"http://{world.app.http_address}/else", json={})
+    assert (away.status_code, away.json()["code"]) == (404, "unimplemented")
+
+
+async def test_a_request_that_is_too_large_is_not_read_to_its_end(http):
+    answer = await http.post("cbrgateway.v1.VaultService/GetVault", json={"vaultId": "x" * 200_000})
+    assert answer.status_code == 400
+    assert "more than 131072 bytes" in answer.json()["message"]
+    shown = details(answer.json())
+    assert shown["BadRequest"]["fieldViolations"][0]["reason"] == "max_bytes"
+
+
+async def test_a_deadline_ends_the_call(http, world: World):
+    """A stream goes on for ever otherwise."""
+    late = await http.post(
+        "cbrgateway.v1.TaskService/WatchTasks", json={}, headers={"connect-timeout-ms": "300"}
+    )
+    assert "STREAM_END_REASON_DEADLINE" in late.text
+    await until(lambda: world.app.servers.in_flight.number == 0)
+
+
+async def test_pages_of_listed_origins_may_call_and_no_others(http):
+    def asks(origin: str) -> dict[str, str]:
+        return {
+            "origin": origin,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+        }
+
+    allowed = await http.options("cbrgateway.v1.VaultService/ListVaults", headers=asks(PAGE))
+    assert allowed.status_code == 204
+    assert allowed.headers["access-control-allow-origin"] == PAGE
+    assert "authorization" in allowed.headers["access-control-allow-headers"]
+    other = await http.options(
+        "cbrgateway.v1.VaultService/ListVaults", headers=asks("https://evil.example")
+    )
+    assert "access-control-allow-origin" not in other.headers
+    called = await http.post(
+        "cbrgateway.v1.VaultService/ListVaults", json={}, headers={"origin": PAGE}
+    )
+    assert called.headers["access-control-allow-origin"] == PAGE
+    refused = await http.post(
+        "cbrgateway.v1.VaultService/ListVaults",
+        json={},
+        headers={"origin": PAGE, "authorization": ""},
+    )
+    assert refused.headers["access-control-allow-origin"] == PAGE
