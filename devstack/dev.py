@@ -237,18 +237,19 @@ def dev(
     flags = _free(flags, [flag for flag, given in asked.items() if given is None])
     # As in `cbr-gateway serve`: what matters in the lines of grpc's core reaches us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    wanted = Wanted(
+    more = {"task_s": task_seconds, "log_level": log_level, "audit": audit, "origins": allow_origin}
+    _run(_wanted(flags, **more), flags, signals=ctx.obj)
+
+
+def _wanted(flags: Mapping[str, str], **more: Any) -> Wanted:  # noqa: ANN401 - as Wanted has them
+    return Wanted(
         listen=flags["--listen"],
         health=flags["--health-listen"],
         emulator=flags["--emulator-listen"],
         admin=flags.get("--admin-listen"),
         http=flags.get("--http-listen"),
-        task_s=task_seconds,
-        log_level=log_level,
-        audit=audit,
-        origins=allow_origin,
+        **more,
     )
-    _run(wanted, flags, signals=ctx.obj)
 
 
 def _run(wanted: Wanted, flags: Mapping[str, str], *, signals: "Signals | None") -> None:

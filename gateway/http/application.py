@@ -12,7 +12,7 @@ from gateway.background import in_background
 from gateway.http import sse
 from gateway.http.asgi import START, Message, Receive, Scope, Send, refuse, respond
 from gateway.http.body import Body
-from gateway.http.calls import UNKNOWN, calls
+from gateway.http.calls import UNKNOWN, UNKNOWN_STREAM, calls
 from gateway.http.context import CALL, HttpContext
 from gateway.http.cors import Cors
 from gateway.http.openapi import document
@@ -21,14 +21,13 @@ from gateway.rpc.dispatch import Routes, ours
 
 _API: Final = "/openapi.json"
 _JSON: Final = "application/json"
-_PLAIN: Final = (_JSON, "application/proto")
-_ENVELOPED: Final = (
-    "application/connect+json",
-    "application/connect+proto",
+_GRPC_WEB: Final = (
     "application/grpc-web",
     "application/grpc-web+json",
     "application/grpc-web+proto",
 )
+_UNARY: Final = (_JSON, "application/proto", *_GRPC_WEB)
+_STREAM: Final = ("application/connect+json", "application/connect+proto", *_GRPC_WEB)
 _ENVELOPE: Final = 5
 _CLOSE: Final = (b"connection", b"close")
 
@@ -90,25 +89,26 @@ class Application:
         return await asyncio.shield(self._document)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
-        rpc = self._routes.rpcs.get(path)
+        rpc, form = self._routes.rpcs.get(path), _form(scope)
         binding = rpc.binding if rpc is not None else None
         streams = binding is not None and binding.descriptor.server_streaming
-        form = _form(scope)
-        if form not in _ENVELOPED and (form not in _PLAIN or (streams and form != _JSON)):
-            known = (*_ENVELOPED, _JSON) if streams else (*_PLAIN, *_ENVELOPED)
+        known = (_JSON, *_STREAM) if streams else _UNARY
+        if form not in (known if rpc is not None else (*_UNARY, *_STREAM)):
             text = f"The content-type of this call is one of {', '.join(known)}."
             await refuse(send, 415, "unknown", text, ((b"accept-post", _JSON.encode()),))
             return
         most = self._arrivals.most(binding.max_request_bytes if binding is not None else 0)
-        body = Body(receive, most + _ENVELOPE * (form in _ENVELOPED))
+        body = Body(receive, most + _ENVELOPE * (form in _STREAM))
         token = CALL.set(HttpContext(scope, binding, body, json=form.endswith("json")))
         try:
             if streams and form == _JSON:
                 events = sse.Events(send)
                 await self._calls(sse.as_stream(scope), sse.Request(body).receive, events.send)
+            elif rpc is None:
+                none = UNKNOWN if form in _UNARY else UNKNOWN_STREAM
+                await self._calls({**scope, "path": none}, body.receive, send)
             else:
-                asked = scope if rpc is not None else {**scope, "path": UNKNOWN}
-                await self._calls(asked, body.receive, send)
+                await self._calls(scope, body.receive, send)
         finally:
             CALL.reset(token)
 

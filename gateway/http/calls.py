@@ -5,7 +5,7 @@ says is read and written on the way of the call, so here messages are the bytes 
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from connectrpc.interceptor import MetadataInterceptor
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
@@ -16,19 +16,19 @@ from gateway.rpc.context import Context
 from gateway.rpc.dispatch import Routes
 from gateway.rpc.pipeline import Serve
 
-UNKNOWN: Final = "/unknown"
+UNKNOWN, UNKNOWN_STREAM = "/unknown", "/unknown-stream"
 """Where calls of RPCs that do not exist are answered."""
 
 
 def calls(routes: Routes, most: int) -> ConnectASGIApplication[Any]:
     """`most`: bytes of a request."""
-    endpoints: dict[str, Any] = {UNKNOWN: Endpoint.unary(_method(UNKNOWN), _answer)}
-    for path, rpc in routes.rpcs.items():
-        endpoints[path] = (
-            Endpoint.server_stream(_method(path, StreamType.SERVER_STREAM), _stream)
-            if rpc.binding.descriptor.server_streaming
-            else Endpoint.unary(_method(path), _answer)
-        )
+    streams = {path: rpc.binding.descriptor.server_streaming for path, rpc in routes.rpcs.items()}
+    endpoints: dict[str, Any] = {
+        path: Endpoint.server_stream(_method(path, StreamType.SERVER_STREAM), _stream)
+        if is_stream
+        else Endpoint.unary(_method(path, StreamType.UNARY), _answer)
+        for path, is_stream in {**streams, UNKNOWN: False, UNKNOWN_STREAM: True}.items()
+    }
     return _Application(
         service=None,
         endpoints=lambda _: endpoints,
@@ -90,7 +90,7 @@ class _AsIs:
         return bytes(data)
 
 
-def _method(path: str, kind: StreamType = StreamType.UNARY) -> MethodInfo[Any, Any]:
+def _method(path: str, kind: StreamType) -> MethodInfo[Any, Any]:
     service, _, name = path.removeprefix("/").rpartition("/")
     return MethodInfo(
         name=name,

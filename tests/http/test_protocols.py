@@ -111,6 +111,14 @@ async def test_envelopes_that_are_wrong_are_the_error_of_the_call(http, content,
     assert details(error)["ErrorInfo"]["reason"] == "FIELD_INVALID"
 
 
+@pytest.mark.parametrize("form", ["connect+json", "grpc-web"])
+async def test_an_rpc_that_does_not_exist_is_refused_as_a_stream_as_well(http, form):
+    answer = await http.post(
+        "cbrgateway.v1.TaskService/WatchTask", content=envelope(b""), headers=as_(form)
+    )
+    assert "WatchTasks" in answer.text
+
+
 async def test_who_leaves_a_stream_ends_its_call(http, world):
     in_flight = world.app.servers.in_flight
     async with http.stream("POST", WATCH, json={}) as stream:
