@@ -45,5 +45,9 @@ CHECKS: Final[Mapping[str, str]] = {
     ),
     "unreachable": "nobody listens: the error says so",
     "deadline": "the deadline passes: the error says so",
+    "connect": "the HTTP listener, by the clients that the makers of Connect publish",
+    "grpc-web": "the same by those for gRPC-Web",
     "example": "the example runs against the package in dist",
 }
+ONLY: Final[Mapping[str, str]] = {"connect": "typescript", "grpc-web": "typescript"}
+"""Checks that one language alone has: they hold the gateway, whatever calls it."""

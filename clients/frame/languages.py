@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from clients.frame.checks import ONLY
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 CLIENTS: Final = ROOT / "clients"
 TABLE: Final = CLIENTS / "languages.toml"
@@ -57,7 +59,7 @@ class Language:
     example: Sequence[Command]
     """Run the example against the package in `dist`."""
     without: Sequence[str] = ()
-    """Checks of what the client does not have yet."""
+    """Checks of what the client does not have yet, and those of one other language alone."""
 
     @property
     def source(self) -> Path:
@@ -136,10 +138,7 @@ def _language(name: str, section: Mapping[str, Any]) -> Language:
             {key: filled(each) for key, each in value.items()} if isinstance(value, dict) else value
         )
 
-    return Language(
-        name=name,
-        **{
-            key: filled(value)
-            for key, value in ({"google": False, "probes": []} | dict(section)).items()
-        },
-    )
+    known: dict[str, Any] = {"google": False, "probes": [], "without": []} | dict(section)
+    of_others = [check for check, only in ONLY.items() if only != name]
+    known["without"] = [*known["without"], *of_others]
+    return Language(name=name, **{key: filled(value) for key, value in known.items()})

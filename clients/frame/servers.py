@@ -51,6 +51,7 @@ class Servers:
     folder: Path
     address: str
     health: str
+    http: str
     emulator: str
     closed: str
     """An address where nobody listens."""
@@ -74,6 +75,7 @@ class Servers:
         """What a client's tests need to know."""
         return {
             "CBR_TEST_ADDRESS": self.address,
+            "CBR_TEST_HTTP_ADDRESS": self.http,
             "CBR_TEST_CLOSED_ADDRESS": self.closed,
             "CBR_TEST_CA_FILE": str(self.folder / "ca.pem"),
             "CBR_TEST_OTHER_CA_FILE": str(self.folder / "other-ca.pem"),
@@ -144,15 +146,12 @@ class Servers:
 @contextlib.contextmanager
 def running_servers(folder: Path) -> Iterator[Servers]:
     """Fresh servers, their files below `folder`."""
-    address, health, emulator = (
-        f"127.0.0.1:{port}" for port in (free_port(), free_port(), free_port())
-    )
+    address, health, http, emulator = (f"127.0.0.1:{free_port()}" for _ in range(4))
     # Bound and not listening: a connection is refused, and nobody else gets the port.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        servers = Servers(
-            folder, address, health, f"http://{emulator}", f"127.0.0.1:{closed.getsockname()[1]}"
-        )
+        nobody = f"127.0.0.1:{closed.getsockname()[1]}"
+        servers = Servers(folder, address, health, http, f"http://{emulator}", nobody)
         _write_files(servers)
         try:
             servers.start()
@@ -201,6 +200,7 @@ def _configuration(servers: Servers) -> Mapping[str, Any]:
             },
         },
         "admin": {"listen": None},
+        "http": {"listen": servers.http},
         "upstream": {
             "regions": {_REGION: {"endpoint": servers.emulator, "iam_endpoint": servers.emulator}},
             "credentials": {
