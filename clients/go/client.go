@@ -35,8 +35,9 @@ var ServiceConfig string
 type settings struct {
 	bearer    func(context.Context) (string, error)
 	project   string
-	transport credentials.TransportCredentials
+	tls       *tls.Config
 	plaintext bool
+	dial      []grpc.DialOption
 	err       error
 }
 
@@ -79,13 +80,18 @@ func Authorities(pem []byte) Option {
 		if !pool.AppendCertsFromPEM(pem) {
 			s.err = errors.New("Authorities: no certificate in what was given; it must be PEM")
 		}
-		s.transport = credentials.NewTLS(&tls.Config{RootCAs: pool})
+		s.tls.RootCAs = pool
 	}
 }
 
 // Plaintext does without TLS. The API key travels readable: for a gateway on this machine only.
 func Plaintext() Option {
-	return func(s *settings) { s.transport, s.plaintext = insecure.NewCredentials(), true }
+	return func(s *settings) { s.plaintext = true }
+}
+
+// DialOptions passes gRPC's own options on: interceptors, which see each call as it is sent, stats handlers, and whatever else gRPC has. They count before ours.
+func DialOptions(options ...grpc.DialOption) Option {
+	return func(s *settings) { s.dial = append(s.dial, options...) }
 }
 
 func (s *settings) check(option, value string) {
@@ -104,25 +110,30 @@ func header(option, value string) error {
 
 // Connect makes a connection for the generated clients. Nothing is sent before the first call.
 func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
-	s := settings{transport: credentials.NewTLS(&tls.Config{})}
+	s := settings{tls: &tls.Config{}}
 	for _, option := range options {
 		option(&s)
 	}
 	if s.err != nil {
 		return nil, s.err
 	}
+	transport := credentials.NewTLS(s.tls)
+	if s.plaintext {
+		transport = insecure.NewCredentials()
+	}
+	at := peer{address, s.plaintext}
 	reconnect := backoff.DefaultConfig
 	reconnect.MaxDelay = 5 * time.Second // The gateway is soon used again after it was away for long.
-	return grpc.NewClient(address,
-		grpc.WithTransportCredentials(s.transport),
+	return grpc.NewClient(address, append([]grpc.DialOption{
+		grpc.WithTransportCredentials(transport),
 		grpc.WithPerRPCCredentials(caller{s}),
 		grpc.WithDefaultServiceConfig(ServiceConfig),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 20 * time.Second}),
 		// A connection that died without a word is noticed by calls that wait on it.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: false}),
-		grpc.WithChainUnaryInterceptor(unary),
-		grpc.WithChainStreamInterceptor(stream),
-	)
+		grpc.WithChainUnaryInterceptor(at.unary),
+		grpc.WithChainStreamInterceptor(at.stream),
+	}, s.dial...)...)
 }
 
 // caller puts the metadata of the caller on each call.
@@ -145,24 +156,30 @@ func (c caller) GetRequestMetadata(ctx context.Context, _ ...string) (map[string
 
 func (c caller) RequireTransportSecurity() bool { return !c.plaintext }
 
-// unary stands above gRPC's own retries, so all attempts of a call send the same request with the same request_id.
-func unary(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	request, id := withRequestID(ctx, method, request.(proto.Message))
-	return typed(invoke(ctx, method, request, reply, connection, options...), connection.Target(), id)
+// peer is whom calls go to, and how, for the text of their errors.
+type peer struct {
+	address   string
+	plaintext bool
 }
 
-func stream(ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+// unary stands above gRPC's own retries, so all attempts of a call send the same request with the same request_id.
+func (p peer) unary(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	request, id := withRequestID(ctx, method, request.(proto.Message))
+	return typed(invoke(ctx, method, request, reply, connection, options...), p, id)
+}
+
+func (p peer) stream(ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	opened, err := open(ctx, description, connection, method, options...)
-	return typedStream{opened, connection.Target()}, typed(err, connection.Target(), "")
+	return typedStream{opened, p}, typed(err, p, "")
 }
 
 type typedStream struct {
 	grpc.ClientStream
-	target string
+	peer peer
 }
 
 func (s typedStream) RecvMsg(message any) error {
-	return typed(s.ClientStream.RecvMsg(message), s.target, "")
+	return typed(s.ClientStream.RecvMsg(message), s.peer, "")
 }
 
 // retriedID is the key of the request_id that RetryWhenLimited keeps for its change.

@@ -236,20 +236,231 @@ func TestWrongCA(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	unreachable := func(address string, options ...Option) {
+	unreachable := func(kind Kind, words, address string, options ...Option) {
 		connection, err := Connect(address, options...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer connection.Close()
 		_, err = cbr.NewVaultServiceClient(connection).ListVaults(context.Background(), &cbr.ListVaultsRequest{})
-		if e := failed(t, err, codes.Unavailable, "cannot be reached", address); e.Kind != Unreachable {
-			t.Error(e.Kind)
+		if e := failed(t, err, codes.Unavailable, words, address); e.Kind != kind {
+			t.Errorf("want %s, got %s: %s", kind, e.Kind, e)
 		}
 	}
-	unreachable(os.Getenv("CBR_TEST_CLOSED_ADDRESS"), Plaintext(), APIKey(key))
-	unreachable(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), APIKey(key)) // TLS with a server in plain text.
+	unreachable(Unreachable, "cannot be reached", os.Getenv("CBR_TEST_CLOSED_ADDRESS"), Plaintext(), APIKey(key))
 	passed(t, "unreachable")
+	ours := authorities(t, "CBR_TEST_CA_FILE")
+	unreachable(PlaintextExpected, "Plaintext()", os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), APIKey(key))
+	unreachable(TLSExpected, "without Plaintext()", address, APIKey(key), Plaintext())
+	unreachable(TLSExpected, "without Plaintext()", os.Getenv("CBR_TEST_MUTUAL_ADDRESS"), Plaintext())
+	unreachable(ExpiredCertificate, "out of date", os.Getenv("CBR_TEST_EXPIRED_ADDRESS"), ours)
+	passed(t, "kinds")
+}
+
+func script(t *testing.T, variable string, options ...Option) *grpc.ClientConn {
+	t.Helper()
+	connection, err := Connect(os.Getenv(variable), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	return connection
+}
+
+func TestWaits(t *testing.T) {
+	connection := connect(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	servers := &cbr.ListProtectablesRequest{ProtectableType: cbr.ProtectableType_PROTECTABLE_TYPE_SERVER}
+	request := newVault("go-waits")
+	request.Vault.Billing.SizeGib = 200
+	list := cbr.NewProtectabilityServiceClient(connection).ListProtectables
+	for server, err := range Rows(ctx, list, servers, (*cbr.ListProtectablesResponse).GetInstances) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if server.Protectable.Vault == nil {
+			request.Vault.Resources = []*cbr.ResourceRef{{Id: server.Id, Type: server.Type}}
+			break
+		}
+	}
+	vaults, checkpoints := cbr.NewVaultServiceClient(connection), cbr.NewCheckpointServiceClient(connection)
+	vault, err := vaults.CreateVault(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := &cbr.CreateCheckpointRequest{Checkpoint: &cbr.CheckpointSpec{VaultId: vault.Vault.Id}}
+	made, ended, err := RunAndWait(ctx, connection, func(ctx context.Context) (*cbr.CreateCheckpointResponse, error) {
+		return checkpoints.CreateCheckpoint(ctx, backup)
+	})
+	if err != nil || made.Checkpoint.Id == "" || len(ended.Tasks) != 1 || ended.Tasks[0].Type != cbr.TaskType_TASK_TYPE_BACKUP {
+		t.Fatal(made, ended, err)
+	}
+	if again, err := Wait(ctx, connection, ended.Tasks[0]); err != nil || len(again.Tasks) != 1 {
+		t.Error(again, err)
+	}
+	_, ended, err = RunAndWait(ctx, connection, func(ctx context.Context) (*cbr.DeleteVaultResponse, error) {
+		return vaults.DeleteVault(ctx, &cbr.DeleteVaultRequest{VaultId: vault.Vault.Id, Force: true})
+	})
+	if err != nil || len(ended.Tasks) != 1 {
+		t.Error(ended, err)
+	}
+	waitsOfTheScript(t, script(t, "CBR_TEST_SCRIPT_ADDRESS", Plaintext()))
+	passed(t, "waits")
+}
+
+func waitsOfTheScript(t *testing.T, connection *grpc.ClientConn) {
+	ctx := context.Background()
+	submission := func(name string) Target { return &cbr.Submission{Id: name} }
+	failing := func(what ...Target) *TaskFailed {
+		_, err := Wait(ctx, connection, what...)
+		var e *TaskFailed
+		if !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		return e
+	}
+	ended, err := Wait(ctx, connection, submission("skipping"))
+	if err != nil || len(ended.Tasks) != 1 || ended.Tasks[0].Id != "good" || len(ended.Skipped) != 1 || ended.Skipped[0].Code != "BackupService.6125" {
+		t.Error(ended, err)
+	}
+	e := failing(submission("failing"), submission("skipping"))
+	bad := e.Failures[0]
+	if len(e.Failures) != 1 || bad.Task.Id != "bad" || bad.Code != "BackupService.1204" || bad.Reason != cbr.ErrorReason_ERROR_REASON_UPSTREAM_INTERNAL {
+		t.Error(e)
+	}
+	if len(e.Ended.Tasks) != 1 || len(e.Ended.Skipped) != 1 || !strings.Contains(e.Error(), "BackupService.1204, UPSTREAM_INTERNAL") {
+		t.Error(e)
+	}
+	if e = failing(submission("nothing")); e.Failures[0].ID != "nothing" {
+		t.Error(e)
+	}
+	if e = failing(submission("lost")); e.Failures[0].Reason != cbr.ErrorReason_ERROR_REASON_SUBMISSION_NOT_FOUND {
+		t.Error(e)
+	}
+	short, cancel := context.WithTimeout(ctx, time.Second/2)
+	defer cancel()
+	_, err = Wait(short, connection, submission("open"), submission("skipping"))
+	if late := failed(t, err, codes.DeadlineExceeded, "slow"); late.Kind != Deadline || len(late.StillOpen) != 1 || late.StillOpen[0] != "slow" {
+		t.Error(late)
+	}
+	var many []Target
+	for i := range 500 {
+		many = append(many, TaskID(fmt.Sprintf("task-%d", i%250)))
+	}
+	if ended, err = Wait(ctx, connection, many...); err != nil || len(ended.Tasks) != 250 {
+		t.Error(len(ended.Tasks), err)
+	}
+	if _, err = Wait(ctx, connection, submission("")); err == nil || !strings.Contains(err.Error(), "no id") {
+		t.Error(err)
+	}
+	if ended, err = Wait(ctx, connection); err != nil || ended.Tasks != nil {
+		t.Error(ended, err)
+	}
+}
+
+func TestPages(t *testing.T) {
+	ctx := context.Background()
+	list := cbr.NewVaultServiceClient(script(t, "CBR_TEST_SCRIPT_ADDRESS", Plaintext())).ListVaults
+	request := &cbr.ListVaultsRequest{Name: "pages"}
+	ids := func(list List[*cbr.ListVaultsRequest, *cbr.ListVaultsResponse], request *cbr.ListVaultsRequest, options ...PageOption) string {
+		var found []string
+		for vault, err := range Rows(ctx, list, request, (*cbr.ListVaultsResponse).GetVaults, options...) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, vault.Id)
+		}
+		return strings.Join(found, ", ")
+	}
+	for _, options := range [][]PageOption{nil, {Prefetch()}} {
+		if got := ids(list, request, options...); got != "one, two, three" {
+			t.Error(got)
+		}
+		pages := 0
+		for _, err := range Pages(ctx, list, request, options...) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages++
+		}
+		if pages != 3 {
+			t.Error(pages)
+		}
+		for _, err := range Rows(ctx, list, &cbr.ListVaultsRequest{}, (*cbr.ListVaultsResponse).GetVaults, options...) {
+			failed(t, err, codes.FailedPrecondition, "STATE_INVALID")
+		}
+	}
+	if request.PageToken != "" {
+		t.Error("the caller's own message has been changed")
+	}
+	if got := ids(list, &cbr.ListVaultsRequest{Name: "pages", PageToken: "3"}); got != "three" {
+		t.Error(got)
+	}
+	vaults := cbr.NewVaultServiceClient(connect(t))
+	if ids(vaults.ListVaults, &cbr.ListVaultsRequest{PageSize: 1}, Prefetch()) != ids(vaults.ListVaults, &cbr.ListVaultsRequest{}) {
+		t.Error("pages of one row have other rows")
+	}
+	passed(t, "pages")
+}
+
+func TestClientCertificate(t *testing.T) {
+	own, ownKey := filepath.Join(t.TempDir(), "own.crt"), filepath.Join(t.TempDir(), "own.key")
+	put := func(variable, file string) []byte {
+		pem, err := os.ReadFile(os.Getenv(variable))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = os.WriteFile(file, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return pem
+	}
+	list := func(connection *grpc.ClientConn) error {
+		_, err := cbr.NewVaultServiceClient(connection).ListVaults(context.Background(), &cbr.ListVaultsRequest{Name: "pages"})
+		return err
+	}
+	ours := authorities(t, "CBR_TEST_CA_FILE")
+	failed(t, list(script(t, "CBR_TEST_MUTUAL_ADDRESS", ours)), codes.Unavailable)
+	put("CBR_TEST_OTHER_CERTIFICATE_FILE", own)
+	put("CBR_TEST_OTHER_KEY_FILE", ownKey)
+	connection := script(t, "CBR_TEST_MUTUAL_ADDRESS", ours, ClientCertificateFiles(own, ownKey))
+	failed(t, list(connection), codes.Unavailable)
+	certificate, certificateKey := put("CBR_TEST_CERTIFICATE_FILE", own), put("CBR_TEST_KEY_FILE", ownKey)
+	err := list(connection)
+	for tries := 0; err != nil && tries < 200; tries++ { // A connection with the certificate from before may be on its way.
+		time.Sleep(100 * time.Millisecond)
+		connection.ResetConnectBackoff()
+		err = list(connection)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if err := list(script(t, "CBR_TEST_MUTUAL_ADDRESS", ours, ClientCertificate(certificate, certificateKey))); err != nil {
+		t.Error(err)
+	}
+	if _, err := Connect(address, ClientCertificate(certificate, certificate)); err == nil || !strings.Contains(err.Error(), "ClientCertificate: ") {
+		t.Error(err)
+	}
+	if _, err := Connect(address, ClientCertificateFiles("nowhere.crt", "nowhere.key")); err == nil || !strings.Contains(err.Error(), "nowhere.crt") {
+		t.Error(err)
+	}
+	passed(t, "client-certificate")
+}
+
+func TestDialOptions(t *testing.T) {
+	seen := ""
+	look := func(ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		if vault, ok := request.(*cbr.CreateVaultRequest); ok {
+			seen = vault.RequestId
+		}
+		return invoke(ctx, method, request, reply, connection, options...)
+	}
+	connection := script(t, "CBR_TEST_SCRIPT_ADDRESS", Plaintext(), DialOptions(grpc.WithChainUnaryInterceptor(look)))
+	_, err := cbr.NewVaultServiceClient(connection).CreateVault(context.Background(), newVault("go-dialed"))
+	if e := failed(t, err, codes.ResourceExhausted); seen == "" || e.RequestID != seen || !strings.Contains(e.Error(), "request_id "+seen) {
+		t.Error(seen, e)
+	}
 }
 
 // A read is repeated until gRPC gives up. What is told then are the gateway's words, not gRPC's about its repeats.

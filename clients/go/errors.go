@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -20,11 +21,14 @@ import (
 type Kind string
 
 const (
-	Answered    Kind = "answered"    // The gateway did, with a reason.
-	Unreachable Kind = "unreachable" // Nobody answers at the address, or the connection broke.
-	Untrusted   Kind = "untrusted"   // The gateway's certificate is not of an authority that is trusted here, or not for this address.
-	Deadline    Kind = "deadline"    // The time of the call was over before the gateway answered.
-	Other       Kind = "other"       // Something else, such as a cancelled context.
+	Answered           Kind = "answered"            // The gateway did, with a reason.
+	Unreachable        Kind = "unreachable"         // Nobody answers at the address, or the connection broke.
+	Untrusted          Kind = "untrusted"           // The gateway's certificate is not of an authority that is trusted here, or not for this address.
+	ExpiredCertificate Kind = "expired_certificate" // The gateway's certificate is out of date, or not valid yet.
+	PlaintextExpected  Kind = "plaintext_expected"  // The port speaks plain text, and we TLS.
+	TLSExpected        Kind = "tls_expected"        // The port speaks TLS, and we plain text.
+	Deadline           Kind = "deadline"            // The time of the call was over before the gateway answered.
+	Other              Kind = "other"               // Something else, such as a cancelled context.
 )
 
 // Error is what every failed call of a connection made by Connect returns: errors.As finds it, and status.FromError works as ever.
@@ -39,6 +43,7 @@ type Error struct {
 	Resource      *errdetails.ResourceInfo
 	RetryDelay    time.Duration     // How long to wait before a repeat; zero where the gateway did not say.
 	RequestID     string            // Of a change: repeat it with this id to learn what became of it.
+	StillOpen     []string          // Of a wait whose time was up: the ids of what goes on.
 	CallID        string            // The gateway's id of this call, for its operator.
 	Metadata      map[string]string // Facts of the ErrorInfo, such as "sent" and "attempts".
 
@@ -46,17 +51,37 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	text := e.Message
 	if e.Kind == Answered {
-		return fmt.Sprintf("%s %s: %s (call %s)", e.Code, strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_"), e.Message, e.CallID)
+		text = fmt.Sprintf("%s %s: %s", e.Code, reasonName(e.Reason), e.Message)
 	}
-	return e.Message
+	if len(e.Fields) > 1 {
+		for _, field := range e.Fields {
+			text += fmt.Sprintf("; %s: %s", field.Field, field.Description)
+		}
+	}
+	var ids []string
+	if e.CallID != "" {
+		ids = append(ids, "call "+e.CallID)
+	}
+	if e.RequestID != "" {
+		ids = append(ids, "request_id "+e.RequestID)
+	}
+	if ids == nil {
+		return text
+	}
+	return fmt.Sprintf("%s (%s)", text, strings.Join(ids, ", "))
+}
+
+func reasonName(reason cbr.ErrorReason) string {
+	return strings.TrimPrefix(reason.String(), "ERROR_REASON_")
 }
 
 // GRPCStatus is what package status looks for.
 func (e *Error) GRPCStatus() *status.Status { return e.status }
 
 // typed makes an Error of what gRPC returned; nil and the end of a stream stay as they are.
-func typed(err error, target, requestID string) error {
+func typed(err error, at peer, requestID string) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
@@ -66,7 +91,7 @@ func typed(err error, target, requestID string) error {
 		e.add(detail)
 	}
 	if e.Kind != Answered {
-		e.explain(target)
+		e.explain(at)
 	}
 	return e
 }
@@ -83,10 +108,7 @@ func cause(err error) *status.Status {
 func (e *Error) add(detail any) {
 	switch d := detail.(type) {
 	case *errdetails.ErrorInfo:
-		e.Kind, e.Metadata, e.Reason = Answered, d.Metadata, cbr.ErrorReason_ERROR_REASON_OTHER
-		if known, ok := cbr.ErrorReason_value["ERROR_REASON_"+d.Reason]; ok {
-			e.Reason = cbr.ErrorReason(known)
-		}
+		e.Kind, e.Metadata, e.Reason = Answered, d.Metadata, reasonOf(d.Reason)
 	case *errdetails.RequestInfo:
 		e.CallID = d.RequestId
 	case *errdetails.RetryInfo:
@@ -102,22 +124,62 @@ func (e *Error) add(detail any) {
 	}
 }
 
-// explain says what ended a call that the gateway did not answer.
-func (e *Error) explain(target string) {
+// reasonOf is OTHER for one that is newer than this package.
+func reasonOf(name string) cbr.ErrorReason {
+	if known, ok := cbr.ErrorReason_value["ERROR_REASON_"+name]; ok {
+		return cbr.ErrorReason(known)
+	}
+	return cbr.ErrorReason_ERROR_REASON_OTHER
+}
+
+// reasonIn is the reason of an error that stands in an event.
+func reasonIn(failure *spb.Status) cbr.ErrorReason {
+	for _, detail := range status.FromProto(failure).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return reasonOf(info.Reason)
+		}
+	}
+	return cbr.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+// explain says what ended a call that the gateway did not answer, and what to do.
+func (e *Error) explain(at peer) {
 	switch {
 	case e.Code == codes.DeadlineExceeded:
 		e.Kind, e.Message = Deadline, "the deadline passed before the gateway answered: "+e.Message
-	case e.Code == codes.Unavailable && isAboutCertificate(e.Message):
-		e.Kind, e.Message = Untrusted, fmt.Sprintf("the certificate of the gateway at %s is not trusted: %s", target, e.Message)
+		if e.RequestID != "" {
+			e.Message += ". It is not known whether the change was made: make it again with the same request_id, and it is made once"
+		}
 	case e.Code == codes.Unavailable:
-		e.Kind, e.Message = Unreachable, fmt.Sprintf("the gateway at %s cannot be reached: %s", target, e.Message)
+		what := "the gateway at %s cannot be reached"
+		e.Kind = Unreachable
+		for _, each := range connections {
+			if strings.Contains(e.Message, each.words) {
+				e.Kind, what = each.kind, each.what
+				break
+			}
+		}
+		if at.plaintext && strings.Contains(e.Message, "error reading server preface") {
+			e.Kind, what = TLSExpected, "the port %s does not speak plain text; connect without Plaintext()"
+		}
+		e.Message = fmt.Sprintf(what+": %s", at.address, e.Message)
+	case e.Code == codes.Unimplemented:
+		e.Message += ". What answers there does not have the RPC: it may be the health port, another service, or an older gateway"
 	}
 }
 
-// isAboutCertificate knows crypto/tls by its words: gRPC keeps no more of a failed handshake. Other failures of TLS are no matter of trust: one with a
-// gateway in plain text, for example.
-func isAboutCertificate(message string) bool {
-	return strings.Contains(message, "tls: failed to verify certificate") || strings.Contains(message, "x509:")
+// connections knows crypto/tls and HTTP/2 by their words: gRPC keeps no more of a connection that failed. The first that is found counts.
+var connections = []struct {
+	words string
+	kind  Kind
+	what  string
+}{
+	{"certificate has expired", ExpiredCertificate, "the certificate of the gateway at %s is out of date, or not valid yet; its operator has to renew it, and look at the clock of this machine"},
+	{"tls: failed to verify certificate", Untrusted, "the certificate of the gateway at %s is not trusted; name its authorities (Authorities), and the gateway by a name that its certificate has"},
+	{"x509:", Untrusted, "the certificate of the gateway at %s is not trusted; name its authorities (Authorities), and the gateway by a name that its certificate has"},
+	{"first record does not look like a TLS handshake", PlaintextExpected, "the port %s speaks plain text and the call used TLS; connect with Plaintext(), or to a port with TLS"},
+	{"error reading server preface: EOF", Unreachable, "the gateway at %s ended the connection; look whether it still runs, and where it wants a certificate of the caller, give one with ClientCertificateFiles"},
+	{"remote error: tls: certificate required", Unreachable, "the gateway at %s wants a certificate of the caller; give one with ClientCertificateFiles"},
 }
 
 // RetryWhenLimited makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and ctx has time for it.

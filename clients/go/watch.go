@@ -51,7 +51,7 @@ func Watch(ctx context.Context, tasks cbr.TaskServiceClient, request *cbr.WatchT
 			}
 			select {
 			case <-ctx.Done():
-				yield(nil, typed(status.FromContextError(ctx.Err()).Err(), "", ""))
+				yield(nil, typed(status.FromContextError(ctx.Err()).Err(), peer{}, ""))
 				return
 			case <-time.After(pause):
 			}
