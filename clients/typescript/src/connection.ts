@@ -18,6 +18,7 @@ import {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
+import { transport, type CertificatePair } from "./certificates.js";
 import { GatewayError } from "./errors.js";
 import { checkNumber, LONGEST_WAIT_MS, newRequestId } from "./retry.js";
 
@@ -36,8 +37,16 @@ export interface ConnectOptions {
   project?: string;
   /** Certificate authorities (PEM) to trust instead of the system's. */
   authorities?: Buffer;
+  /**
+   * A certificate of the caller, for gateways that want one: PEM from memory, or the paths of files, which are read again when they have changed, for the next connection.
+   */
+  certificate?: CertificatePair<Buffer> | CertificatePair<string>;
   /** Does without TLS. The API key travels readable: for a gateway on this machine only. */
   plaintext?: boolean;
+  /** Of @grpc/grpc-js. They see each call as it is sent. */
+  interceptors?: grpc.Interceptor[];
+  /** Of @grpc/grpc-js. They count before ours. */
+  channelOptions?: grpc.ChannelOptions;
 }
 
 /** Of one call. */
@@ -57,7 +66,7 @@ export type Client<S extends DescService> = {
       : never;
 };
 
-/** Nothing is sent before the first call. Throws a TypeError for an option that cannot stand in a header. */
+/** Nothing is sent before the first call. Throws a TypeError for an option that cannot stand in a header, and what is wrong with a certificate. */
 export function connect(options: ConnectOptions): Gateway {
   return new Gateway(options);
 }
@@ -71,7 +80,7 @@ export class Gateway {
     for (const name of ["apiKey", "project"] as const)
       if (!fitsHeader(options[name])) throw new TypeError(`the option ${name} has ${MISFIT}`);
     this.#options = options;
-    const credentials = options.plaintext ? grpc.credentials.createInsecure() : grpc.credentials.createSsl(options.authorities ?? null);
+    const credentials = options.plaintext ? grpc.credentials.createInsecure() : transport(options.authorities, options.certificate);
     this.#channel = new grpc.Client(options.address, credentials, {
       "grpc.service_config": SERVICE_CONFIG,
       "grpc.service_config_disable_resolution": 1,
@@ -80,6 +89,8 @@ export class Gateway {
       "grpc.keepalive_timeout_ms": 10_000,
       // gRPC's own waits up to two minutes before it looks again for a gateway that was away.
       "grpc.max_reconnect_backoff_ms": 5_000,
+      ...options.channelOptions,
+      interceptors: options.interceptors ?? [],
     });
   }
 
@@ -103,7 +114,7 @@ export class Gateway {
     return new Promise((resolve, reject) => {
       const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, end, (failure, reply) => {
         options.signal?.removeEventListener("abort", cancel);
-        if (failure) reject(new GatewayError(failure, this.#options.address, requestId));
+        if (failure) reject(new GatewayError(failure, this.#options, requestId));
         else resolve(reply as Message);
       });
       const cancel = () => call.cancel();
@@ -121,7 +132,7 @@ export class Gateway {
     try {
       yield* call as AsyncIterable<Message>;
     } catch (failure) {
-      throw new GatewayError(failure as grpc.ServiceError, this.#options.address);
+      throw new GatewayError(failure as grpc.ServiceError, this.#options);
     } finally {
       options.signal?.removeEventListener("abort", cancel);
       cancel();

@@ -17,17 +17,35 @@ import {
   type ResourceInfo,
   type RetryInfo,
 } from "./gen/google/rpc/error_details_pb.js";
-import { StatusSchema } from "./gen/google/rpc/status_pb.js";
+import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
 
 const DETAILS = createRegistry(file_google_rpc_error_details);
-/** Other texts about TLS, such as that of a gateway which speaks plain text, do not mean that somebody is not trusted. */
-const UNTRUSTED = /certificate|ERR_TLS_CERT_|self[- ]signed|UNABLE_TO_VERIFY/i;
+/** Who ended a call; docs/clients.md says what to do about each. */
+export type Kind =
+  | "answered"
+  | "unreachable"
+  | "untrusted"
+  | "expired_certificate"
+  | "plaintext_expected"
+  | "tls_expected"
+  | "deadline"
+  | "other";
 
-/**
- * Who ended a call: the gateway, with a reason; nobody, since none answers at the address; we, since the gateway's certificate is not trusted; the clock; or something else, such as an
- * aborted signal.
- */
-export type Kind = "answered" | "unreachable" | "untrusted" | "deadline" | "other";
+/** Whom a call went to, and how. */
+interface Peer {
+  address: string;
+  plaintext?: boolean;
+}
+
+/** What the text of Node's TLS and HTTP/2 tells of a connection that failed; the first that fits counts. */
+const CONNECTIONS: [words: RegExp, kind: Kind, what: (address: string) => string][] = [
+  [/wrong version number|packet length too long/i, "plaintext_expected", (at) => `the port ${at} speaks plain text and the call used TLS; connect with plaintext, or to a port with TLS`],
+  [/certificate has expired|not yet valid|CERT_HAS_EXPIRED/i, "expired_certificate", (at) => `the certificate of the gateway at ${at} is out of date, or not valid yet; its operator has to renew it, and look at the clock of this machine`],
+  [/alert certificate required|alert bad certificate|alert unknown ca|alert number (42|48|116)/i, "unreachable", (at) => `the gateway at ${at} wants a certificate of the caller that it trusts; give one as the option certificate`],
+  [/certificate|ERR_TLS_CERT_|self[- ]signed|UNABLE_TO_VERIFY/i, "untrusted", (at) => `the certificate of the gateway at ${at} is not trusted; name its authorities, and the gateway by a name that its certificate has`],
+];
+/** What HTTP/2 in plain text meets at a port with TLS: the end of the connection before its first frame, or an alert in the place of one. */
+const NO_PLAINTEXT = /Last error: Failed to connect( \(|$)|Protocol error|ECONNRESET/;
 
 /** What every failed call rejects with. */
 export class GatewayError extends Error {
@@ -44,25 +62,27 @@ export class GatewayError extends Error {
   retryDelayMs = 0;
   /** Of a change: repeat it with this id to learn what became of it. */
   readonly requestId: string;
+  /** Of a wait whose time was up: the ids of what goes on. */
+  stillOpen: string[] = [];
   /** The gateway's id of this call, for its operator. */
   callId = "";
   /** Facts of the ErrorInfo, such as "sent" and "attempts". */
   metadata: Record<string, string> = {};
 
-  constructor(failure: ServiceError, address: string, requestId = "") {
+  constructor(failure: ServiceError, peer: Peer, requestId = "") {
     super(failure.details, { cause: failure });
     this.name = "GatewayError";
     this.code = failure.code;
     this.requestId = requestId;
     const [packed] = failure.metadata?.get("grpc-status-details-bin") ?? [];
     if (packed instanceof Buffer) for (const detail of fromBinary(StatusSchema, packed).details) this.#add(detail);
-    this.message = this.#explained(failure.details, address);
+    this.message = this.#explained(failure.details, peer) + this.#ids();
   }
 
   /** A failure that we have noticed before gRPC. */
   static own(code: status, details: string, requestId = ""): GatewayError {
     const failure = Object.assign(new Error(details), { code, details, metadata: new Metadata() });
-    return new GatewayError(failure, "", requestId);
+    return new GatewayError(failure, { address: "" }, requestId);
   }
 
   /** How a stream ends that does not tell its end. */
@@ -84,7 +104,7 @@ export class GatewayError extends Error {
     switch (detail?.$typeName) {
       case "google.rpc.ErrorInfo":
         this.kind = "answered";
-        this.reason = ErrorReason[detail.reason as keyof typeof ErrorReason] ?? ErrorReason.OTHER;
+        this.reason = reasonOf(detail.reason);
         this.metadata = detail.metadata;
         break;
       case "google.rpc.RequestInfo":
@@ -108,16 +128,47 @@ export class GatewayError extends Error {
     }
   }
 
-  #explained(text: string, address: string): string {
-    if (this.kind === "answered") return `${status[this.code]} ${ErrorReason[this.reason]}: ${text} (call ${this.callId})`;
+  #explained(text: string, { address, plaintext = false }: Peer): string {
+    if (this.kind === "answered") {
+      const fields = this.fields.length > 1 ? this.fields.map((each) => `; ${each.field}: ${each.description}`) : [];
+      return `${status[this.code]} ${ErrorReason[this.reason]}: ${text}${fields.join("")}`;
+    }
     if (this.code === status.DEADLINE_EXCEEDED) {
       this.kind = "deadline";
-      return `the deadline passed before the gateway answered: ${text}`;
+      const doubt = this.requestId && "; it is not known whether the change was made: make it again with the same request_id, and it is made once";
+      return `the deadline passed before the gateway answered: ${text}${doubt}`;
     }
+    if (this.code === status.UNIMPLEMENTED)
+      return `${text}. What answers there does not have the RPC: it may be the health port, another service, or an older gateway`;
     if (this.code !== status.UNAVAILABLE) return text;
-    this.kind = UNTRUSTED.test(text) ? "untrusted" : "unreachable";
-    return this.kind === "untrusted"
-      ? `the certificate of the gateway at ${address} is not trusted: ${text}`
-      : `the gateway at ${address} cannot be reached: ${text}`;
+    const [kind, what] = reached(text, plaintext);
+    this.kind = kind;
+    return `${what(address)}: ${text}`;
   }
+
+  #ids(): string {
+    const ids = [this.callId && `call ${this.callId}`, this.requestId && `request_id ${this.requestId}`].filter(Boolean);
+    return ids.length > 0 ? ` (${ids.join(", ")})` : "";
+  }
+}
+
+function reached(text: string, plaintext: boolean): [Kind, (address: string) => string] {
+  if (plaintext && text.startsWith("No connection established") && NO_PLAINTEXT.test(text))
+    return ["tls_expected", (at) => `the port ${at} does not speak plain text, or is going away; connect without plaintext`];
+  const found = plaintext ? undefined : CONNECTIONS.find(([words]) => words.test(text));
+  return found ? [found[1], found[2]] : ["unreachable", (at) => `the gateway at ${at} cannot be reached`];
+}
+
+/** OTHER for one that is newer than this package. */
+function reasonOf(name: string): ErrorReason {
+  return ErrorReason[name as keyof typeof ErrorReason] ?? ErrorReason.OTHER;
+}
+
+/** The reason of an error that stands in an event. */
+export function reasonIn(failure: Status | undefined): ErrorReason {
+  for (const packed of failure?.details ?? []) {
+    const detail = anyUnpack(packed, DETAILS) as ErrorInfo | undefined;
+    if (detail?.$typeName === "google.rpc.ErrorInfo") return reasonOf(detail.reason);
+  }
+  return ErrorReason.UNSPECIFIED;
 }

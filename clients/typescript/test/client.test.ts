@@ -1,17 +1,33 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 
-import { fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
-import { status } from "@grpc/grpc-js";
+import { create, fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
+import { InterceptingCall, status, type Interceptor } from "@grpc/grpc-js";
 
-import { connect, GatewayError, retryWhenLimited, watchTasks, type ConnectOptions, type Gateway } from "../src/index.js";
+import {
+  connect,
+  GatewayError,
+  json,
+  pages,
+  retryWhenLimited,
+  rows,
+  runAndWait,
+  TaskFailed,
+  wait,
+  watchTasks,
+  type ConnectOptions,
+  type Gateway,
+  type Target,
+} from "../src/index.js";
 import { CheckpointResourceSchema, CheckpointService, type CheckpointResource } from "../src/gen/cbrgateway/v1/checkpoint_pb.js";
 import { ErrorReason } from "../src/gen/cbrgateway/v1/errors_pb.js";
-import { TaskSchema, TaskService, TaskStatus, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
+import { TaskSchema, TaskService, TaskStatus, TaskType, type Task, type WatchTasksResponse } from "../src/gen/cbrgateway/v1/task_pb.js";
 import { ProtectabilityService, ProtectableType } from "../src/gen/cbrgateway/v1/protectability_pb.js";
-import { ConsistentLevel, ObjectType, ProtectType } from "../src/gen/cbrgateway/v1/types_pb.js";
-import { ListVaultsResponseSchema, VaultService, type ListVaultsResponse } from "../src/gen/cbrgateway/v1/vault_pb.js";
+import { ConsistentLevel, ObjectType, ProtectType, SubmissionSchema } from "../src/gen/cbrgateway/v1/types_pb.js";
+import { ListVaultsRequestSchema, ListVaultsResponseSchema, VaultService, type ListVaultsResponse } from "../src/gen/cbrgateway/v1/vault_pb.js";
 
 const given = (name: string): string => process.env[`CBR_TEST_${name}`] ?? "";
 const ADDRESS = given("ADDRESS");
@@ -154,9 +170,6 @@ check(
   async (gateway) => {
     const error = await failure(status.UNAVAILABLE, gateway.client(VaultService).listVaults({}), "cannot be reached", given("CLOSED_ADDRESS"));
     assert.equal(error.kind, "unreachable");
-    const encrypting = connect({ address: given("SCRIPT_ADDRESS") });
-    assert.equal((await failure(status.UNAVAILABLE, encrypting.client(VaultService).listVaults({}), "SSL")).kind, "unreachable");
-    encrypting.close();
   },
   { address: given("CLOSED_ADDRESS"), plaintext: true },
 );
@@ -195,6 +208,162 @@ check("watch", async (gateway) => {
   }
   assert.deepEqual(ends, [TaskStatus.SUCCEEDED]);
   await vaults.deleteVault({ vaultId, force: true });
+});
+
+const SCRIPT = { address: given("SCRIPT_ADDRESS"), plaintext: true };
+
+check("waits", async (gateway) => {
+  const { instances } = await gateway.client(ProtectabilityService).listProtectables({ protectableType: ProtectableType.SERVER });
+  const { id, type } = instances.find(({ protectable }) => !protectable?.vault)!;
+  const { vault: spec } = newVault("ts-waits", 200);
+  const vaults = gateway.client(VaultService);
+  const vaultId = (await vaults.createVault({ vault: { ...spec, resources: [{ id, type }] } })).vault!.id;
+  const made = await runAndWait(gateway, () => gateway.client(CheckpointService).createCheckpoint({ checkpoint: { vaultId } }));
+  assert(made.answer.checkpoint?.id);
+  assert.deepEqual(
+    made.tasks.map((task) => task.type),
+    [TaskType.BACKUP],
+  );
+  assert.equal((await wait(gateway, made.tasks[0])).tasks.length, 1);
+  const deleted = await runAndWait(gateway, () => vaults.deleteVault({ vaultId, force: true }), { timeoutMs: 50_000 });
+  assert.equal(deleted.tasks.length, 1);
+  const script = connect(SCRIPT);
+  try {
+    await waitsOfTheScript(script);
+  } finally {
+    script.close();
+  }
+});
+
+async function waitsOfTheScript(gateway: Gateway): Promise<void> {
+  const submission = (id: string): Target => create(SubmissionSchema, { id });
+  const failing = async (...what: Target[]): Promise<TaskFailed> => {
+    const error = await wait(gateway, what).catch((reason: unknown) => reason);
+    assert(error instanceof TaskFailed, String(error));
+    return error;
+  };
+  const ended = await wait(gateway, submission("skipping"));
+  assert.deepEqual([ended.tasks[0]?.id, ended.skipped[0]?.id, ended.skipped[0]?.code], ["good", "left-out", "BackupService.6125"]);
+  const failed = await failing(submission("failing"), submission("skipping"));
+  const [bad] = failed.failures;
+  assert.deepEqual([bad?.task?.id, bad?.code, bad?.reason], ["bad", "BackupService.1204", ErrorReason.UPSTREAM_INTERNAL]);
+  assert.deepEqual([failed.ended.tasks.length, failed.ended.skipped.length], [1, 1]);
+  assert(failed.message.includes("BackupService.1204, UPSTREAM_INTERNAL"), failed.message);
+  assert.deepEqual(json(TaskSchema, bad!.task!), JSON.parse(JSON.stringify(json(TaskSchema, bad!.task!))));
+  assert.equal((await failing(submission("nothing"))).failures[0]?.id, "nothing");
+  assert.equal((await failing(submission("lost"))).failures[0]?.reason, ErrorReason.SUBMISSION_NOT_FOUND);
+  const late = await failure(status.DEADLINE_EXCEEDED, wait(gateway, [submission("open"), submission("skipping")], { timeoutMs: 500 }), "slow");
+  assert.deepEqual([late.kind, late.stillOpen], ["deadline", ["slow"]]);
+  await failure(status.CANCELLED, wait(gateway, submission("open"), { signal: AbortSignal.timeout(100) }));
+  const many = Array.from({ length: 500 }, (_, number) => `task-${number % 250}`);
+  assert.equal((await wait(gateway, many)).tasks.length, 250);
+  assert.deepEqual(await wait(gateway, []), { tasks: [], skipped: [] });
+  await assert.rejects(wait(gateway, undefined), /no id/);
+}
+
+check(
+  "pages",
+  async (script) => {
+    const { listVaults } = script.client(VaultService);
+    const request = { name: "pages" };
+    for (const prefetch of [false, true]) {
+      const found: string[] = [];
+      for await (const vault of rows(listVaults, request, (page) => page.vaults, { prefetch })) found.push(vault.id);
+      assert.deepEqual(found, ["one", "two", "three"]);
+      let count = 0;
+      for await (const page of pages(listVaults, request, { prefetch })) count += page ? 1 : 0;
+      assert.equal(count, 3);
+      await failure(status.FAILED_PRECONDITION, rows(listVaults, {}, (page) => page.vaults, { prefetch }).next(), "STATE_INVALID");
+      for await (const _ of pages(listVaults, create(ListVaultsRequestSchema, request), { prefetch })) break;
+    }
+    const last = pages(listVaults, { ...request, pageToken: "3" });
+    assert.equal((await last.next()).value?.vaults[0]?.id, "three");
+    const gateway = connect({ address: ADDRESS, apiKey: given("API_KEY"), authorities: readFileSync(given("CA_FILE")) });
+    try {
+      const vaults = gateway.client(VaultService);
+      const oneByOne: string[] = [];
+      for await (const vault of rows(vaults.listVaults, { pageSize: 1 }, (page) => page.vaults, { prefetch: true })) oneByOne.push(vault.id);
+      assert.deepEqual(
+        oneByOne,
+        (await vaults.listVaults({})).vaults.map((vault) => vault.id),
+      );
+    } finally {
+      gateway.close();
+    }
+  },
+  SCRIPT,
+);
+
+test("client-certificate", { timeout: 60_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "cbr-"));
+  const files = { certificate: join(folder, "own.crt"), key: join(folder, "own.key") };
+  const put = (certificate: string, key: string) => {
+    copyFileSync(given(certificate), files.certificate);
+    copyFileSync(given(key), files.key);
+  };
+  const mutual = { address: given("MUTUAL_ADDRESS"), authorities: readFileSync(given("CA_FILE")) };
+  const list = (gateway: Gateway) => gateway.client(VaultService).listVaults({ name: "pages" });
+  const once = async (options: Partial<ConnectOptions>): Promise<unknown> => {
+    const gateway = connect({ ...mutual, ...options });
+    return list(gateway).finally(() => gateway.close());
+  };
+  await failure(status.UNAVAILABLE, once({}));
+  put("OTHER_CERTIFICATE_FILE", "OTHER_KEY_FILE");
+  const gateway = connect({ ...mutual, certificate: files });
+  try {
+    await failure(status.UNAVAILABLE, list(gateway));
+    put("CERTIFICATE_FILE", "KEY_FILE");
+    for (let tries = 0; ; tries++) {
+      // The files are looked at each second.
+      if (await list(gateway).catch(() => tries > 20)) break;
+    }
+    await list(gateway);
+  } finally {
+    gateway.close();
+  }
+  await once({ certificate: { certificate: readFileSync(files.certificate), key: readFileSync(files.key) } });
+  assert.throws(() => connect({ ...mutual, certificate: { certificate: "nowhere.crt", key: "nowhere.key" } }), /nowhere.crt/);
+  rmSync(folder, { recursive: true });
+  writeFileSync(`${given("RESULTS")}/client-certificate`, "");
+});
+
+test("kinds", { timeout: 60_000 }, async () => {
+  const authorities = readFileSync(given("CA_FILE"));
+  const cases: [kind: string, options: ConnectOptions, ...words: string[]][] = [
+    ["expired_certificate", { address: given("EXPIRED_ADDRESS"), authorities }, "out of date"],
+    ["plaintext_expected", { address: given("SCRIPT_ADDRESS"), authorities }, "speaks plain text"],
+    ["tls_expected", { address: ADDRESS, plaintext: true }, "without plaintext"],
+    ["tls_expected", { address: given("MUTUAL_ADDRESS"), plaintext: true }, "without plaintext"],
+  ];
+  for (const [kind, options, ...words] of cases) {
+    const gateway = connect(options);
+    const error = await failure(status.UNAVAILABLE, gateway.client(VaultService).listVaults({}));
+    gateway.close();
+    assert.equal(error.kind, kind, error.message);
+    for (const word of words) assert(error.message.includes(word), error.message);
+  }
+  writeFileSync(`${given("RESULTS")}/kinds`, "");
+});
+
+test("interceptors see the request_id", async () => {
+  const seen: string[] = [];
+  const look: Interceptor = (options, next) =>
+    new InterceptingCall(next(options), {
+      sendMessage: (message, send) => {
+        seen.push((message as { requestId: string }).requestId);
+        send(message);
+      },
+    });
+  const gateway = connect({ ...SCRIPT, interceptors: [look], channelOptions: { "grpc.primary_user_agent": "mine" } });
+  const refused = await failure(status.RESOURCE_EXHAUSTED, gateway.client(VaultService).createVault(newVault("ts-intercepted")));
+  gateway.close();
+  assert.deepEqual(seen, [refused.requestId]);
+  assert(refused.message.includes(`request_id ${refused.requestId}`), refused.message);
+});
+
+test("json", () => {
+  const task = create(TaskSchema, { revision: 2n ** 60n, status: 99 as TaskStatus });
+  assert.deepEqual(json(TaskSchema, task), { revision: "1152921504606846976", status: 99 });
 });
 
 /** An event in words: its kind, and the revision of its task. */
