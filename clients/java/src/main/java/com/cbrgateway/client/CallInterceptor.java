@@ -31,12 +31,14 @@ final class CallInterceptor implements ClientInterceptor {
 
   private final ManagedChannel connection;
   private final String address;
+  private final boolean plaintext;
   private final Supplier<String> bearer;
   private final String project;
 
-  CallInterceptor(ManagedChannel connection, String address, Supplier<String> bearer, String project) {
+  CallInterceptor(ManagedChannel connection, String address, boolean plaintext, Supplier<String> bearer, String project) {
     this.connection = connection;
     this.address = address;
+    this.plaintext = plaintext;
     this.bearer = bearer;
     this.project = project;
   }
@@ -62,7 +64,7 @@ final class CallInterceptor implements ClientInterceptor {
             new SimpleForwardingClientCallListener<A>(listener) {
               @Override
               public void onClose(Status status, Metadata trailers) {
-                super.onClose(status.isOk() ? status : GatewayException.explained(status, trailers, address, requestId), trailers);
+                super.onClose(status.isOk() ? status : GatewayException.explained(status, trailers, address, plaintext, requestId), trailers);
               }
             },
             headers);

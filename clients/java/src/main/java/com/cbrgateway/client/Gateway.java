@@ -3,23 +3,29 @@ package com.cbrgateway.client;
 import com.google.gson.Gson;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
+import io.grpc.ClientInterceptor;
 import io.grpc.ClientInterceptors;
 import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.TlsChannelCredentials;
 import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
@@ -34,10 +40,12 @@ import java.util.function.Supplier;
 public final class Gateway implements AutoCloseable {
   private final ManagedChannel managed;
   private final Channel channel;
+  private final ClientCertificate certificate;
 
-  private Gateway(ManagedChannel managed, Channel channel) {
+  private Gateway(ManagedChannel managed, Channel channel, ClientCertificate certificate) {
     this.managed = managed;
     this.channel = channel;
+    this.certificate = certificate;
   }
 
   /** Begins the description of a connection. */
@@ -53,6 +61,9 @@ public final class Gateway implements AutoCloseable {
   /** Ends calls that are under way, at the latest after five seconds. */
   @Override
   public void close() {
+    if (certificate != null) {
+      certificate.close();
+    }
     managed.shutdown();
     try {
       if (!managed.awaitTermination(5, TimeUnit.SECONDS)) {
@@ -105,7 +116,11 @@ public final class Gateway implements AutoCloseable {
   /** How the gateway is reached, and as whom. */
   public static final class Builder {
     private final String address;
-    private ChannelCredentials transport = TlsChannelCredentials.create();
+    private final TlsChannelCredentials.Builder tls = TlsChannelCredentials.newBuilder();
+    private final List<ClientInterceptor> interceptors = new ArrayList<>();
+    private Consumer<ManagedChannelBuilder<?>> options = builder -> {};
+    private ClientCertificate certificate;
+    private boolean plaintext;
     private Supplier<String> bearer;
     private String project;
 
@@ -133,28 +148,60 @@ public final class Gateway implements AutoCloseable {
 
     /** Trusts these certificate authorities (PEM) instead of the system's. */
     public Builder authorities(File pem) throws IOException {
-      transport = TlsChannelCredentials.newBuilder().trustManager(pem).build();
+      tls.trustManager(pem);
+      return this;
+    }
+
+    /**
+     * Presents a certificate of the caller (PEM), for gateways that want one. The files are read again when they have changed, for the next connection, until the connection is closed:
+     * make one connection of this builder.
+     */
+    public Builder certificate(File pem, File key) throws IOException {
+      certificate = new ClientCertificate(pem, key);
+      tls.keyManager(certificate.keyManager);
+      return this;
+    }
+
+    /** The same from memory. */
+    public Builder certificate(InputStream pem, InputStream key) throws IOException {
+      tls.keyManager(pem, key);
+      return this;
+    }
+
+    /** Of gRPC's own; they see each call as it is sent. */
+    public Builder interceptors(ClientInterceptor... added) {
+      interceptors.addAll(List.of(added));
+      return this;
+    }
+
+    /** Sets whatever else gRPC's builder of channels has; that counts before ours. */
+    public Builder channel(Consumer<ManagedChannelBuilder<?>> more) {
+      options = options.andThen(more);
       return this;
     }
 
     /** Does without TLS. The API key travels readable: for a gateway on this machine only. */
     public Builder plaintext() {
-      transport = InsecureChannelCredentials.create();
+      plaintext = true;
       return this;
     }
 
     /** Nothing is sent before the first call. */
     public Gateway connect() {
-      ManagedChannel managed =
+      ChannelCredentials transport = plaintext ? InsecureChannelCredentials.create() : tls.build();
+      ManagedChannelBuilder<?> builder =
           Grpc.newChannelBuilder(address, transport)
               .defaultServiceConfig(serviceConfig())
               .disableServiceConfigLookUp()
               // A connection that died without a word is noticed by calls that wait on it.
               .keepAliveTime(30, TimeUnit.SECONDS)
               .keepAliveTimeout(10, TimeUnit.SECONDS)
-              .keepAliveWithoutCalls(false)
-              .build();
-      return new Gateway(managed, ClientInterceptors.intercept(managed, new CallInterceptor(managed, address, bearer, project)));
+              .keepAliveWithoutCalls(false);
+      options.accept(builder);
+      ManagedChannel managed = builder.build();
+      Channel inner = ClientInterceptors.interceptForward(managed, interceptors);
+      var ours = new CallInterceptor(managed, address, plaintext, bearer, project);
+      return new Gateway(managed, ClientInterceptors.intercept(inner, ours), certificate);
     }
   }
 }

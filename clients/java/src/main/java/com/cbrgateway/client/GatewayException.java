@@ -15,10 +15,14 @@ import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
 import java.security.cert.CertPathValidatorException;
 import java.security.cert.CertificateException;
+import java.security.cert.CertificateExpiredException;
+import java.security.cert.CertificateNotYetValidException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.StringJoiner;
+import java.util.stream.Collectors;
 import javax.net.ssl.SSLPeerUnverifiedException;
 
 /** Why a call failed: the cause of the StatusRuntimeException that a stub throws. */
@@ -33,6 +37,12 @@ public final class GatewayException extends Exception {
     UNREACHABLE,
     /** The gateway's certificate is not of an authority that is trusted here, or not for this address. */
     UNTRUSTED,
+    /** The gateway's certificate is out of date, or not valid yet. */
+    EXPIRED_CERTIFICATE,
+    /** The port speaks plain text, and we TLS. */
+    PLAINTEXT_EXPECTED,
+    /** The port speaks TLS, and we plain text. */
+    TLS_EXPECTED,
     /** The time of the call was over before the gateway answered. */
     DEADLINE,
     /** Something else, such as a cancelled call. */
@@ -43,9 +53,15 @@ public final class GatewayException extends Exception {
   private final Status.Code code;
   private final String requestId;
   private final transient Details details;
+  private final transient List<String> stillOpen;
 
   private GatewayException(Kind kind, Status status, String message, String requestId, Details details) {
+    this(kind, status, message, requestId, details, List.of());
+  }
+
+  private GatewayException(Kind kind, Status status, String message, String requestId, Details details, List<String> stillOpen) {
     super(message, status.getCause());
+    this.stillOpen = stillOpen;
     this.kind = kind;
     this.code = status.getCode();
     this.requestId = requestId;
@@ -66,6 +82,16 @@ public final class GatewayException extends Exception {
   static GatewayException lost(String what) {
     String message = "the stream was lost: " + what;
     return new GatewayException(Kind.UNREACHABLE, Status.UNAVAILABLE.withDescription(message), message, "", Details.NONE);
+  }
+
+  /** What took longer than it may. */
+  static GatewayException late(String message, List<String> stillOpen) {
+    return new GatewayException(Kind.DEADLINE, Status.DEADLINE_EXCEEDED.withDescription(message), message, "", Details.NONE, stillOpen);
+  }
+
+  /** The reason of an error that stands in an event. */
+  static ErrorReason reasonIn(com.google.rpc.Status failure) {
+    return Details.in(failure).reason();
   }
 
   public Kind kind() {
@@ -112,47 +138,93 @@ public final class GatewayException extends Exception {
     return details.callId;
   }
 
+  /** Of a wait whose time was up: the ids of what goes on. */
+  public List<String> stillOpen() {
+    return stillOpen;
+  }
+
   /** Facts of the ErrorInfo, such as "sent" and "attempts". */
   public Map<String, String> metadata() {
     return details.info == null ? Map.of() : details.info.getMetadataMap();
   }
 
-  /** The status with a text that says what happened, and the exception as its cause. */
-  static Status explained(Status status, Metadata trailers, String address, String requestId) {
-    Details details = Details.in(status, trailers);
+  /** The status with a text that says what happened and what to do, and the exception as its cause. */
+  static Status explained(Status status, Metadata trailers, String address, boolean plaintext, String requestId) {
+    Details details = Details.in(StatusProto.fromStatusAndTrailers(status, trailers));
     String text = String.valueOf(status.getDescription());
     Throwable root = root(status.getCause());
     String why = root == null ? text : text + ": " + root.getMessage();
-    Kind kind = kind(status, details);
+    Kind kind = kind(status, details, plaintext);
     String message =
         switch (kind) {
-          case ANSWERED -> "%s %s: %s (call %s)".formatted(status.getCode(), details.info.getReason(), text, details.callId);
-          case UNREACHABLE -> "the gateway at %s cannot be reached: %s".formatted(address, why);
-          case UNTRUSTED -> "the certificate of the gateway at %s is not trusted: %s".formatted(address, why);
-          case DEADLINE -> "the deadline passed before the gateway answered: " + text;
-          case OTHER -> why;
+          case ANSWERED -> "%s %s: %s%s".formatted(status.getCode(), details.info.getReason(), text, details.allFields());
+          case UNREACHABLE -> "the gateway at %s cannot be reached; look whether it runs, and whether it wants a certificate of the caller: %s".formatted(address, why);
+          case UNTRUSTED ->
+              "the certificate of the gateway at %s is not trusted; name its authorities, and the gateway by a name that its certificate has: %s"
+                  .formatted(address, why);
+          case EXPIRED_CERTIFICATE ->
+              "the certificate of the gateway at %s is out of date, or not valid yet; its operator has to renew it, and look at the clock of this machine: %s"
+                  .formatted(address, why);
+          case PLAINTEXT_EXPECTED ->
+              "the port %s speaks plain text and the call used TLS; connect with plaintext(), or to a port with TLS: %s".formatted(address, why);
+          case TLS_EXPECTED -> "the port %s does not speak plain text, or is going away; connect without plaintext(): %s".formatted(address, why);
+          case DEADLINE ->
+              "the deadline passed before the gateway answered: "
+                  + text
+                  + (requestId.isEmpty() ? "" : "; it is not known whether the change was made: make it again with the same request_id, and it is made once");
+          case OTHER ->
+              status.getCode() == Status.Code.UNIMPLEMENTED
+                  ? why + "; what answers there does not have the RPC: it may be the health port, another service, or an older gateway"
+                  : why;
         };
-    return status.withDescription(message).withCause(new GatewayException(kind, status, message, requestId, details));
+    String shown = message + ids(details.callId, requestId);
+    return status.withDescription(shown).withCause(new GatewayException(kind, status, shown, requestId, details));
   }
 
-  private static Kind kind(Status status, Details details) {
+  private static String ids(String callId, String requestId) {
+    var ids = new StringJoiner(", ", " (", ")").setEmptyValue("");
+    if (!callId.isEmpty()) {
+      ids.add("call " + callId);
+    }
+    if (!requestId.isEmpty()) {
+      ids.add("request_id " + requestId);
+    }
+    return ids.toString();
+  }
+
+  private static Kind kind(Status status, Details details, boolean plaintext) {
     if (details.info != null) {
       return Kind.ANSWERED;
     }
     return switch (status.getCode()) {
       case DEADLINE_EXCEEDED -> Kind.DEADLINE;
-      case UNAVAILABLE -> untrusted(status.getCause()) ? Kind.UNTRUSTED : Kind.UNREACHABLE;
+      case UNAVAILABLE -> plaintext ? kindOfPlaintext(status) : kindOfTls(status.getCause());
       default -> Kind.OTHER;
     };
   }
 
-  /** Other failures of TLS are no matter of trust: one with a gateway in plain text, for example. */
-  private static boolean untrusted(Throwable cause) {
-    return cause != null
-        && (cause instanceof CertificateException
-            || cause instanceof CertPathValidatorException
-            || cause instanceof SSLPeerUnverifiedException
-            || untrusted(cause.getCause()));
+  /** A port with TLS answers HTTP/2 in plain text with an alert in the place of its first frame, or ends the connection before it. */
+  private static Kind kindOfPlaintext(Status status) {
+    String text = status.getDescription() + " " + status.getCause();
+    boolean noFrame = text.contains("First received frame was not SETTINGS") || text.contains("Network closed for unknown reason");
+    return noFrame ? Kind.TLS_EXPECTED : Kind.UNREACHABLE;
+  }
+
+  /** Failures of TLS that are neither of these are no matter of trust. */
+  private static Kind kindOfTls(Throwable cause) {
+    Kind found = Kind.UNREACHABLE;
+    for (Throwable each = cause; each != null; each = each.getCause()) {
+      if (each instanceof CertificateExpiredException || each instanceof CertificateNotYetValidException) {
+        return Kind.EXPIRED_CERTIFICATE;
+      }
+      if (each.getClass().getSimpleName().equals("NotSslRecordException")) {
+        return Kind.PLAINTEXT_EXPECTED;
+      }
+      if (each instanceof CertificateException || each instanceof CertPathValidatorException || each instanceof SSLPeerUnverifiedException) {
+        found = Kind.UNTRUSTED;
+      }
+    }
+    return found;
   }
 
   private static Throwable root(Throwable cause) {
@@ -170,9 +242,8 @@ public final class GatewayException extends Exception {
     List<PreconditionFailure.Violation> preconditions = List.of();
     List<QuotaFailure.Violation> quotas = List.of();
 
-    static Details in(Status status, Metadata trailers) {
+    static Details in(com.google.rpc.Status packed) {
       Details found = new Details();
-      com.google.rpc.Status packed = StatusProto.fromStatusAndTrailers(status, trailers);
       try {
         for (Any detail : packed.getDetailsList()) {
           found.add(detail);
@@ -181,6 +252,11 @@ public final class GatewayException extends Exception {
         return NONE;
       }
       return found;
+    }
+
+    /** Where there are several; the text of the status has the first. */
+    String allFields() {
+      return fields.size() < 2 ? "" : fields.stream().map(each -> "; " + each.getField() + ": " + each.getDescription()).collect(Collectors.joining());
     }
 
     ErrorReason reason() {

@@ -13,6 +13,7 @@ import io.grpc.Status;
 import io.grpc.StatusException;
 import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -44,12 +45,14 @@ public final class TaskWatch {
           return size() > MAX_REMEMBERED;
         }
       };
+  private final TimeLimit limit;
   private long sequence;
   private StreamEnd end;
   private long heardNs = System.nanoTime();
   private int failures;
 
-  private TaskWatch(WatchTasksRequest request) {
+  private TaskWatch(WatchTasksRequest request, TimeLimit limit) {
+    this.limit = limit;
     this.request = request.toBuilder();
     var own = request.getHeartbeatInterval();
     var interval = Duration.ofSeconds(own.getSeconds(), own.getNanos());
@@ -67,7 +70,13 @@ public final class TaskWatch {
    */
   public static void follow(Channel channel, WatchTasksRequest request, Predicate<WatchTasksResponse> handler)
       throws GatewayException, InterruptedException {
-    var watch = new TaskWatch(request);
+    follow(channel, request, new TimeLimit(null), handler);
+  }
+
+  /** The same, and no longer than the limit: then it is a GatewayException of kind DEADLINE. */
+  static void follow(Channel channel, WatchTasksRequest request, TimeLimit limit, Predicate<WatchTasksResponse> handler)
+      throws GatewayException, InterruptedException {
+    var watch = new TaskWatch(request, limit);
     while (true) {
       Duration pause;
       try {
@@ -81,7 +90,7 @@ public final class TaskWatch {
       if (pause == null) {
         return;
       }
-      Thread.sleep(pause.toMillis());
+      Thread.sleep(limit.atMostMs(pause.toMillis()));
     }
   }
 
@@ -92,14 +101,14 @@ public final class TaskWatch {
     var call = TaskServiceGrpc.newBlockingV2Stub(channel).watchTasks(request.build());
     try {
       WatchTasksResponse event;
-      while ((event = call.read(silenceMs, TimeUnit.MILLISECONDS)) != null) {
+      while ((event = call.read(limit.atMostMs(silenceMs), TimeUnit.MILLISECONDS)) != null) {
         if (take(event) && !handler.test(event)) {
           return false;
         }
       }
       return true;
     } catch (TimeoutException silent) {
-      throw GatewayException.lost("no sign of life for " + silenceMs + " ms");
+      throw limit.isOver() ? GatewayException.late("the time of the watch is over", List.of()) : GatewayException.lost("no sign of life for " + silenceMs + " ms");
     } catch (StatusException failure) {
       throw GatewayException.of(failure);
     } finally {

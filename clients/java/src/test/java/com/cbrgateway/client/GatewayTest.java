@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import com.cbrgateway.client.GatewayException.Kind;
+import com.cbrgateway.v1.CreateVaultRequest;
 import com.cbrgateway.v1.DeleteVaultRequest;
 import com.cbrgateway.v1.ErrorReason;
 import com.cbrgateway.v1.GetVaultRequest;
@@ -14,15 +15,29 @@ import com.cbrgateway.v1.ListVaultsRequest;
 import com.cbrgateway.v1.ListVaultsResponse;
 import com.cbrgateway.v1.VaultServiceGrpc;
 import com.cbrgateway.v1.VaultServiceGrpc.VaultServiceBlockingStub;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
+import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
 
 class GatewayTest {
   private static final ListVaultsRequest LIST = ListVaultsRequest.getDefaultInstance();
@@ -152,16 +167,80 @@ class GatewayTest {
   @Test
   void unreachable() throws Exception {
     String closed = Stage.get("CLOSED_ADDRESS");
-    unreachable(closed, Gateway.at(closed).plaintext());
-    String plain = Stage.get("SCRIPT_ADDRESS");
-    unreachable(plain, Gateway.at(plain)); // TLS with a server in plain text.
+    ends(Kind.UNREACHABLE, closed, Gateway.at(closed).plaintext());
     Stage.passed("unreachable");
   }
 
-  private static void unreachable(String address, Gateway.Builder builder) {
+  @Test
+  void kinds() throws Exception {
+    var authorities = new File(Stage.get("CA_FILE"));
+    String expired = Stage.get("EXPIRED_ADDRESS");
+    ends(Kind.EXPIRED_CERTIFICATE, expired, Gateway.at(expired).authorities(authorities));
+    String plain = Stage.get("SCRIPT_ADDRESS");
+    ends(Kind.PLAINTEXT_EXPECTED, plain, Gateway.at(plain).authorities(authorities));
+    ends(Kind.TLS_EXPECTED, Stage.ADDRESS, Gateway.at(Stage.ADDRESS).plaintext());
+    String mutual = Stage.get("MUTUAL_ADDRESS");
+    ends(Kind.TLS_EXPECTED, mutual, Gateway.at(mutual).plaintext());
+    Stage.passed("kinds");
+  }
+
+  private static void ends(Kind kind, String address, Gateway.Builder builder) {
     try (Gateway gateway = builder.apiKey("any").connect()) {
-      var e = failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(LIST), "cannot be reached", address);
-      assertEquals(Kind.UNREACHABLE, e.kind());
+      var e = failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(LIST), address);
+      assertEquals(kind, e.kind(), e + " " + e.getCause());
+    }
+  }
+
+  @Test
+  void clientCertificate(@TempDir Path folder) throws Exception {
+    Path pem = folder.resolve("own.crt");
+    Path key = folder.resolve("own.key");
+    Supplier<Gateway.Builder> mutual = () -> Gateway.at(Stage.get("MUTUAL_ADDRESS"));
+    var authorities = new File(Stage.get("CA_FILE"));
+    var list = ListVaultsRequest.newBuilder().setName("pages").build();
+    try (Gateway gateway = mutual.get().authorities(authorities).connect()) {
+      failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(list), "certificate");
+    }
+    put("OTHER_CERTIFICATE_FILE", pem);
+    put("OTHER_KEY_FILE", key);
+    try (Gateway gateway = mutual.get().authorities(authorities).certificate(pem.toFile(), key.toFile()).connect()) {
+      failure(Status.Code.UNAVAILABLE, () -> vaults(gateway).listVaults(list));
+      put("CERTIFICATE_FILE", pem);
+      put("KEY_FILE", key);
+      Stage.until(() -> vaults(gateway).listVaults(list)); // The files are looked at each second.
+    }
+    var builder = mutual.get().authorities(authorities);
+    try (Gateway gateway = builder.certificate(Files.newInputStream(pem), Files.newInputStream(key)).connect()) {
+      vaults(gateway).listVaults(list);
+    }
+    assertThrows(IOException.class, () -> mutual.get().certificate(new File("nowhere.crt"), new File("nowhere.key")));
+    Stage.passed("client-certificate");
+  }
+
+  private static void put(String variable, Path file) throws IOException {
+    Files.copy(Path.of(Stage.get(variable)), file, StandardCopyOption.REPLACE_EXISTING);
+  }
+
+  @Test
+  void interceptors() {
+    var seen = new ArrayList<String>();
+    var look =
+        new ClientInterceptor() {
+          @Override
+          public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+            return new SimpleForwardingClientCall<>(next.newCall(method, options)) {
+              @Override
+              public void sendMessage(Q message) {
+                seen.add(((CreateVaultRequest) message).getRequestId());
+                super.sendMessage(message);
+              }
+            };
+          }
+        };
+    var builder = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().interceptors(look).channel(more -> more.disableRetry());
+    try (Gateway gateway = builder.connect()) {
+      var e = failure(Status.Code.RESOURCE_EXHAUSTED, () -> vaults(gateway).createVault(Stage.newVault("java-intercepted", 100)), "request_id ");
+      assertEquals(List.of(e.requestId()), seen);
     }
   }
 

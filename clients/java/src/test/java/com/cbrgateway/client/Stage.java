@@ -6,6 +6,7 @@ import com.cbrgateway.v1.CreateVaultRequest;
 import com.cbrgateway.v1.ObjectType;
 import com.cbrgateway.v1.ProtectType;
 import com.cbrgateway.v1.VaultSpec;
+import io.grpc.StatusRuntimeException;
 import java.io.File;
 import java.io.IOException;
 import java.net.URI;
@@ -48,6 +49,21 @@ final class Stage {
             .setProtectType(ProtectType.PROTECT_TYPE_BACKUP)
             .setConsistentLevel(ConsistentLevel.CONSISTENT_LEVEL_CRASH_CONSISTENT);
     return CreateVaultRequest.newBuilder().setVault(VaultSpec.newBuilder().setName(name).setBilling(billing)).build();
+  }
+
+  /** Makes the call again and again, until it goes through; for about 50 s at most: gRPC pauses between connections. */
+  static void until(Runnable call) throws InterruptedException {
+    for (int tries = 0; ; tries++) {
+      try {
+        call.run();
+        return;
+      } catch (StatusRuntimeException failure) {
+        if (tries == 500) {
+          throw failure;
+        }
+        Thread.sleep(100);
+      }
+    }
   }
 
   static void passed(String check) throws IOException {
