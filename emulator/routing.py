@@ -123,6 +123,11 @@ class Router:
             return None
         segments = raw_path[1:].split("/")
         route = _walk(self._root, method, segments, 0)
+        if route is None and segments[-1] == "":
+            # Keystone itself names its version so.
+            segments = segments[:-1]
+            route = _walk(self._root, method, segments, 0)
+            route = route if route is not None and route.public else None
         if route is None:
             return None
         names = route.path.strip("/").split("/")

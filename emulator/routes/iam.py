@@ -127,8 +127,9 @@ def create_token(call: Call) -> Answer:
             "password_expires_at": "",
         },
         "roles": [{"id": "0", "name": "cbr_adm"}],
-        "catalog": _catalog(call, account, project),
     }
+    if "nocatalog" not in call.query:
+        view["catalog"] = _catalog(call, account, project)
     if project is None:
         view["domain"] = domain
     else:
@@ -242,7 +243,7 @@ TOKEN_BODY = fields.record(
 ROUTES = (
     Route(
         "KeystoneCreateUserTokenByPassword", "POST", "/v3/auth/tokens", create_token, 201,
-        body=TOKEN_BODY, mutates=False, public=True,
+        body=TOKEN_BODY, query={"nocatalog": fields.q_text}, mutates=False, public=True,
     ),
     Route(
         "CreateTemporaryAccessKeyByToken", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", create_temporary_key, 201,  # noqa: E501 - as it stands on the wire

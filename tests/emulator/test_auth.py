@@ -205,6 +205,10 @@ async def test_openstack_style_clients_find_cbr_in_the_catalog(
 ):
     version = (await http.get("/v3")).json()["version"]
     assert (version["id"], version["links"][0]["href"]) == ("v3.6", f"{running.base_url}/v3/")
+    assert (await http.get(version["links"][0]["href"])).json()["version"] == version
+    bare = await http.post("/v3/auth/tokens", params={"nocatalog": ""}, json=login())
+    assert (bare.status_code, "catalog" in bare.json()["token"]) == (201, False)
+    assert (await http.get(f"{VAULTS}/")).status_code == 404
     response = await http.post("/v3/auth/tokens", json=login())
     catalog = response.json()["token"]["catalog"]
     assert {entry["type"]: [each["url"] for each in entry["endpoints"]] for entry in catalog} == {
