@@ -212,8 +212,10 @@ class _Reader:
             for row in bad:
                 self._on_bad_row(row)
         rows = in_order(getattr(response, self._rows), bad)
-        counted = "total_size" in response.DESCRIPTOR.fields_by_name and response.HasField(
-            "total_size"
+        counted = (
+            "total_size" in response.DESCRIPTOR.fields_by_name
+            and response.HasField("total_size")
+            and response.total_size >= 0
         )
         return Window(rows, response.total_size if counted else None, limit)
 

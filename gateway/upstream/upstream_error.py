@@ -159,7 +159,7 @@ def read_error(status: int, body: bytes) -> UpstreamError:
     for wrapper, candidate in (("", value), *(value.items() if isinstance(value, dict) else ())):
         if isinstance(candidate, dict):
             for code_key, text_key in _CODE_KEYS:
-                if candidate.get(code_key) is not None:
+                if candidate.get(code_key) not in (None, ""):
                     return UpstreamError(
                         status,
                         presentable(str(candidate[code_key])),

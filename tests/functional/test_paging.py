@@ -274,6 +274,13 @@ async def test_a_total_that_cbr_does_not_tell_is_unset(world, payments):
     assert (await payments.ok(shelf.rpc, ask)).total_size == 3
     world.emulator.state.world.paging = Paging(count="none")
     assert not (await payments.ok(shelf.rpc, ask)).HasField("total_size")
+    below = {
+        "kind": "raw",
+        "body": '{"vaults": [], "count": -1}',
+        "match": {"operation": "ListVault"},
+    }
+    world.emulator.state.faults.add(below)
+    assert not (await payments.ok("VaultService/ListVaults", {})).HasField("total_size")
     shelf.fill(0)
     world.emulator.state.world.paging = Paging()
     empty = await payments.ok(shelf.rpc, ask)

@@ -96,6 +96,8 @@ def test_every_meaning_is_a_phrase_of_ours():
         (500, b"", "", ""),
         (500, [], "", ""),
         (500, [{"error_code": "E.1"}], "", ""),
+        (400, {"error_code": "", "code": "E.1", "message": "m"}, "E.1", "m"),
+        (400, {"error_code": None, "error": {"code": "E.1"}}, "E.1", ""),
         (500, b'{"error_code":"a","error_code":"b"}', "", ""),
     ],
 )
