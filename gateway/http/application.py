@@ -37,8 +37,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Application:
     """An ASGI application. `leaving`: clients are told to go elsewhere with their next call."""
 
-    def __init__(self, routes: Routes, arrivals: Arrivals, cors: Cors) -> None:
+    def __init__(self, routes: Routes, arrivals: Arrivals, cors: Cors, head_bytes: int) -> None:
+        """`head_bytes`: of the headers of a request."""
         self._routes, self._arrivals, self._cors = routes, arrivals, cors
+        self._head_bytes = head_bytes
         most = max(arrivals.most(rpc.binding.max_request_bytes) for rpc in routes.rpcs.values())
         self._calls: Any = calls(routes, most + _ENVELOPE)
         self._document: asyncio.Task[bytes] | None = None
@@ -67,7 +69,11 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if (path, method) == (_API, "GET"):
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._head_bytes:
+            # The server bounds only what has not arrived whole.
+            text = f"The headers have more than {self._head_bytes} bytes; send less."
+            await refuse(send, 431, "resource_exhausted", text)
+        elif (path, method) == (_API, "GET"):
             await respond(send, 200, await self._described())
         elif not ours(path):
             await refuse(send, 404, "unimplemented", "There is nothing here; see docs/http.md.")

@@ -17,5 +17,6 @@ def http_listener(
     room: int,
 ) -> HttpListener:
     """`room`: for so many connections."""
-    application = Application(routes, arrivals, Cors(settings.allowed_origins))
+    head_bytes = server.limits.max_metadata_bytes
+    application = Application(routes, arrivals, Cors(settings.allowed_origins), head_bytes)
     return HttpListener(settings, server, application, room)
