@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,9 @@ def test_protoc_takes_the_set_as_the_page_on_clients_says(tmp_path):
     (tmp_path / "protos").symlink_to(ROOT / "protos")
     descriptors.write(tmp_path / "dist" / "cbrgateway.binpb")
     imports = "from cbrgateway.v1 import vault_pb2, vault_pb2_grpc; print(vault_pb2.__file__)"
-    script = f"{command}\nPYTHONPATH=own/code own/bin/python -c '{imports}'".replace(
+    # Without what is installed in place, as in an environment of one's own.
+    path = f"own/code:{sysconfig.get_path('purelib')}"
+    script = f"{command}\nPYTHONPATH={path} own/bin/python -S -c '{imports}'".replace(
         "own/bin/python", sys.executable
     )
     done = subprocess.run(

@@ -102,7 +102,7 @@ async def replicas(tmp_path: Path) -> AsyncIterator[list[Replica]]:
 def channel_to(members: list[Replica], policy: str) -> grpc.aio.Channel:
     """As the shipped client makes it, but with this policy."""
     plain = Gateway("", "key-of-payments", plaintext=True)
-    around = (client.AioUnary(plain._metadata), client.AioStreams(plain._metadata))
+    around = (client.AioUnary(plain._metadata, plaintext=True), client.AioStreams(plain._metadata))
     options = [*client._options(), ("grpc.lb_policy_name", policy)]
     target = "ipv4:" + ",".join(each.address for each in members)
     return grpc.aio.insecure_channel(target, options, interceptors=around)

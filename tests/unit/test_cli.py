@@ -153,6 +153,7 @@ def test_config_schema_is_a_json_schema() -> None:
     assert {
         "server",
         "admin",
+        "http",
         "metrics",
         "tracing",
         "upstream",
