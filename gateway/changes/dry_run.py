@@ -6,7 +6,7 @@ Nothing is sent but reads, and nothing is reserved or recorded.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,17 +18,18 @@ from gateway.changes.planning import Planner
 from gateway.changes.preconditions import Preconditions
 from gateway.changes.record import loss_shown
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UpstreamFacts
 from gateway.limits import refusals
 from gateway.limits.limits import PRIVATE_LEVELS, Applied
 from gateway.limits.pricing import Asked, Pricer
 from gateway.state import Shortage, StoreDown, Usage
+from gateway.upstream import end_errors
 from gateway.upstream.client import Client
 from gateway.upstream.marker import marked
 from gateway.upstream.masked import masked
-from gateway.upstream.ownership import missing
-from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.reader import ProjectReads, UpstreamReader
 from gateway.upstream.retry import READ_CAP_S, Deadline
+from gateway.upstream.upstream_error import UpstreamError
 
 _OWN_ID: Final = "{x-request-id}"
 """Stands in what would be sent for the id of the call that sends it."""
@@ -68,7 +69,8 @@ class DryRun:
             )
         )
         current = await self.preconditions.shown(change)
-        told.warnings.extend(_warnings(change, current))
+        shown = await self._allowed(change)
+        told.warnings.extend(dict.fromkeys(_warnings([current, *shown] if current else shown)))
         await self.preconditions.check(change)
         told.losses.extend(loss_shown(each) for each in change.losses)
         told.limits.extend(await self._limits(change, deadline))
@@ -76,6 +78,16 @@ class DryRun:
         if (price := change.binding.traits.price) is not None:
             told.price_class.CopyFrom(price(change.request, getattr(current, "vault", None)))
         return told
+
+    async def _allowed(self, change: Change) -> list[Message]:
+        """The objects that were looked at. Raises what CBR would answer, as far as they show it."""
+        reads = ProjectReads(self.reader, change.scope.project)
+        refused = change.binding.traits.refused
+        found = await refused(change.request, reads) if refused is not None else None
+        if found is not None:
+            error = UpstreamError(400, found.code, found.parameter)
+            raise end_errors.refused(change.binding, change.request, error, UpstreamFacts())
+        return reads.shown
 
     def _as_sent(self, change: Change) -> Message:
         request = masked(change.request)
@@ -146,28 +158,18 @@ def _use(key: str, amount: int, applied: Applied, asked: Asked) -> types_pb2.Lim
     return use
 
 
-def _warnings(change: Change, current: Any) -> Iterator[str]:  # noqa: ANN401 - any message, or None
-    """What may keep CBR from the change. Raises RESOURCE_NOT_FOUND for what the vault lacks."""
-    for kind in ("vault", "backup") if current is not None else ():
-        if kind not in current.DESCRIPTOR.fields_by_name:
-            continue
-        shown = getattr(current, kind)
-        state = _state(shown.billing if kind == "vault" else shown)
-        if state not in _USABLE:
-            yield f"The {kind} {shown.id} is {state}: CBR may refuse the change."
-    if current is not None and "vault" in current.DESCRIPTOR.fields_by_name:
-        _check_resources(change, {each.id for each in current.vault.resources})
+def _warnings(shown: Iterable[Any]) -> Iterator[str]:
+    """States in which CBR may refuse the change."""
+    for answer in shown:
+        for kind in ("vault", "backup"):
+            if kind in answer.DESCRIPTOR.fields_by_name:
+                found = getattr(answer, kind)
+                state = _state(found.billing if kind == "vault" else found)
+                if state not in _USABLE:
+                    yield f"The {kind} {found.id} is {state}: CBR may refuse the change."
 
 
 def _state(holder: Any) -> str:  # noqa: ANN401 - any message with a status
     values = holder.DESCRIPTOR.fields_by_name["status"].enum_type
     name = values.values_by_number[holder.status].name
     return str(name).partition("_STATUS_")[2]
-
-
-def _check_resources(change: Change, held: set[str]) -> None:
-    for field in change.binding.id_fields:
-        if field.refers == options_pb2.REFERS_RESOURCE:
-            for each in field.ids(change.request):
-                if each.value not in held:
-                    raise missing(field.refers, each)

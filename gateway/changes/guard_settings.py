@@ -32,6 +32,12 @@ class GuardSettings(BaseModel):
     delete_policy: Mode = Field(
         default="force", description="DeletePolicy of a policy that works on vaults: the same."
     )
+    shorten_retention: Mode = Field(
+        default="force",
+        description=(
+            "UpdatePolicy by which the policy keeps fewer backups than there are: the same."
+        ),
+    )
     min_age_of_last_backup_s: float = Field(
         default=0,
         ge=0,

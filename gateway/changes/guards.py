@@ -19,8 +19,9 @@ from gateway.changes.guard_settings import GuardSettings
 from gateway.clock import moment
 from gateway.errors import GatewayError, Resource, Violation
 from gateway.reasons import Reason, reason_name
+from gateway.upstream.look import Look
 from gateway.upstream.losses import AnyLosing, Guard, Loss
-from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.reader import ProjectReads, UpstreamReader
 from gateway.upstream.rows import row_id
 
 _MAX_IDS: Final = 1000
@@ -63,6 +64,12 @@ _TOLD: Final = {
         "The policy works on {found}, which would lose it.",
         "dissociate the policy first",
     ),
+    Guard.SHORTEN_RETENTION: _Told(
+        errors_pb2.ERROR_REASON_RETENTION_SHORTENED,
+        "policy",
+        "The policy would keep fewer backups, and its next run delete {found}{newest}.",
+        "keep as many as there are",
+    ),
 }
 
 
@@ -77,44 +84,46 @@ class Guards:
         losing = change.binding.traits.losing
         if losing is None:
             return
-        settings = change.guards
-        mode, forced = settings.mode(losing.guard), bool(change.request.force)
+        guard, settings = losing.guard, change.guards
+        mode = settings.mode(guard) if guard is not None else "allow"
+        forced = guard is not None and bool(change.request.force)
         young_s = settings.min_age_of_last_backup_s if losing.made is not None else 0
         asks = mode == "refuse" or (mode == "force" and (not forced or young_s > 0))
         try:
             async with asyncio.timeout(None if asks else _NOTING_S):
-                loss = await self._loss(losing, change.request, change.scope.project)
+                reads = ProjectReads(self.reader, change.scope.project)
+                loss = await _loss(losing, change.request, reads)
         except (GatewayError, TimeoutError) as error:
-            if asks and isinstance(error, GatewayError):
-                raise _unseen(error, losing.guard) from None
+            if guard is not None and asks and isinstance(error, GatewayError):
+                raise _unseen(error, guard) from None
             loss = Loss(losing.kind, unknown=True)
             log.warning("cannot see what a change destroys", error=str(error))
         if loss.count or loss.unknown:
             change.losses.append(loss)
-        if not loss.count or not asks:
+        if guard is None or not loss.count or not asks:
             return
         if mode == "refuse" or not forced:
-            raise _refused(losing, change.request, loss, settings)
+            raise _refused(guard, change.request, loss, settings)
         age_s = self._age_s(change.scope.project, loss)
         if age_s < young_s:
-            raise _refused(losing, change.request, loss, settings, age_s)
-
-    async def _loss(self, losing: AnyLosing, request: Message, project: str) -> Loss:
-        rows = await self.reader.rows(losing.listed(request), losing.row, project)
-        lost = [row for row in rows if losing.lost(request, row)]
-        ids = tuple(str(row_id(row)) for row in lost[:_MAX_IDS])
-        if losing.made is None or not lost:
-            return Loss(losing.kind, len(lost), ids)
-        made = losing.made
-        newest = max(lost, key=lambda row: made(row).ToNanoseconds())
-        return Loss(
-            losing.kind, len(lost), ids, str(row_id(newest)), made(newest).ToNanoseconds() / 1e9
-        )
+            raise _refused(guard, change.request, loss, settings, age_s)
 
     def _age_s(self, project: str, loss: Loss) -> float:
         """Of the newest, at least; by CBR's clock, which the list has just shown."""
         now = self.reader.clock(project).now()
         return now.earliest - loss.newest_at if now is not None and loss.newest_at else 0.0
+
+
+async def _loss(losing: AnyLosing, request: Message, look: Look) -> Loss:
+    lost = await losing.lost(request, look)
+    ids = tuple(str(row_id(row)) for row in lost[:_MAX_IDS])
+    if losing.made is None or not lost:
+        return Loss(losing.kind, len(lost), ids)
+    made = losing.made
+    newest = max(lost, key=lambda row: made(row).ToNanoseconds())
+    return Loss(
+        losing.kind, len(lost), ids, str(row_id(newest)), made(newest).ToNanoseconds() / 1e9
+    )
 
 
 def _unseen(error: GatewayError, guard: Guard) -> GatewayError:
@@ -127,18 +136,15 @@ def _unseen(error: GatewayError, guard: Guard) -> GatewayError:
 
 
 def _refused(
-    losing: AnyLosing,
+    guard: Guard,
     request: Message,
     loss: Loss,
     settings: GuardSettings,
     age_s: float | None = None,
 ) -> GatewayError:
     """`age_s`: of the newest, where the guard is against it only for that."""
-    told, found = _TOLD[losing.guard], f"{loss.count} {losing.kind}{'s' if loss.count > 1 else ''}"
-    metadata, newest = (
-        {"guard": settings.mode(losing.guard), f"{losing.kind}s": str(loss.count)},
-        "",
-    )
+    told, found = _TOLD[guard], f"{loss.count} {loss.kind}{'s' if loss.count > 1 else ''}"
+    metadata, newest = {"guard": settings.mode(guard), f"{loss.kind}s": str(loss.count)}, ""
     if loss.newest_at:
         at = moment(loss.newest_at).ToJsonString()
         newest = f", the newest of {at}"
@@ -147,7 +153,7 @@ def _refused(
     text = told.text.format(found=found, newest=newest)
     return GatewayError(
         told.reason,
-        f"{text} Nothing was sent; {_advice(told, losing.guard, settings, age_s)}.",
+        f"{text} Nothing was sent; {_advice(told, guard, settings, age_s)}.",
         violations=(Violation(f"{told.about} {name}", found + newest, reason_name(told.reason)),),
         resource=Resource(told.about, name),
         metadata=metadata,

@@ -7,6 +7,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, task_pb2
 
 from gateway.errors import field_invalid
+from gateway.operations import backup_state
 from gateway.operations.growth import one
 from gateway.operations.reads import BACKUP
 from gateway.operations.searches import REPLICATIONS, ids
@@ -44,6 +45,7 @@ def _restoring(
 
 RESTORE_BACKUP: Final = Traits[backup_pb2.RestoreBackupRequest, backup_pb2.RestoreBackupResponse](
     rpc="BackupService/RestoreBackup",
+    refused=backup_state.restore_refused,
     search=_restoring,
     answer=lambda _request, tasks: {"task_id": tasks[0].id},
 )
@@ -63,6 +65,7 @@ REPLICATE_BACKUP: Final = Traits[
     backup_pb2.ReplicateBackupRequest, backup_pb2.ReplicateBackupResponse
 ](
     rpc="BackupService/ReplicateBackup",
+    refused=backup_state.replication_refused,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=lambda request, _answer: Search(
         REPLICATIONS,
@@ -74,6 +77,7 @@ REPLICATE_BACKUP: Final = Traits[
 
 DELETE_BACKUP: Final = Traits[backup_pb2.DeleteBackupRequest, backup_pb2.DeleteBackupResponse](
     rpc="BackupService/DeleteBackup",
+    refused=backup_state.delete_refused,
     gone=ObjectRead(BACKUP, lambda request: request.backup_id),
     search=lambda request, _answer: Search((task_pb2.TASK_TYPE_DELETE,), (request.backup_id,)),
     answer=lambda _request, _tasks: {},

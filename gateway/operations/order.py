@@ -5,6 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import order_pb2, vault_pb2
 
+from gateway.operations import vault_state
 from gateway.operations.growth import grown, size_first
 from gateway.operations.prices import of_ordered
 from gateway.operations.reads import VAULT
@@ -34,6 +35,7 @@ def _grown(
 
 CHANGE_ORDER: Final = Traits[order_pb2.ChangeOrderRequest, order_pb2.ChangeOrderResponse](
     rpc="OrderService/ChangeOrder",
+    refused=vault_state.order_refused,
     deltas=grown(_resized),
     price=of_ordered,
     read_first=size_first(_resized),
@@ -47,6 +49,7 @@ CHANGE_ORDER: Final = Traits[order_pb2.ChangeOrderRequest, order_pb2.ChangeOrder
 
 UPDATE_ORDER: Final = Traits[order_pb2.UpdateOrderRequest, order_pb2.UpdateOrderResponse](
     rpc="OrderService/UpdateOrder",
+    refused=vault_state.order_refused,
     deltas=grown(_resized),
     price=of_ordered,
     read_first=size_first(_resized),

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2, vault_pb2
 
 from gateway.errors import field_invalid
+from gateway.operations import policy_state
 from gateway.operations.growth import one
 from gateway.operations.reads import POLICY
 from gateway.upstream.amounts import Metric
@@ -33,6 +34,7 @@ _MADE: Final = Creation[policy_pb2.Policy](
 
 CREATE_POLICY: Final = Traits[policy_pb2.CreatePolicyRequest, policy_pb2.CreatePolicyResponse](
     rpc="PolicyService/CreatePolicy",
+    refused=policy_state.create_refused,
     deltas=one(Metric.POLICIES),
     created_id=lambda response: response.policy.id,
     creates=_MADE,
@@ -41,6 +43,13 @@ CREATE_POLICY: Final = Traits[policy_pb2.CreatePolicyRequest, policy_pb2.CreateP
 
 UPDATE_POLICY: Final = Traits[policy_pb2.UpdatePolicyRequest, policy_pb2.UpdatePolicyResponse](
     rpc="PolicyService/UpdatePolicy",
+    refused=policy_state.update_refused,
+    losing=Losing[policy_pb2.UpdatePolicyRequest, backup_pb2.Backup](
+        guard=Guard.SHORTEN_RETENTION,
+        kind="backup",
+        lost=policy_state.no_longer_kept,
+        made=lambda backup: backup.create_time,
+    ),
     check_owner=_check_name,
 )
 
@@ -60,8 +69,9 @@ DELETE_POLICY: Final = Traits[policy_pb2.DeletePolicyRequest, policy_pb2.DeleteP
     losing=Losing[policy_pb2.DeletePolicyRequest, types_pb2.Vault](
         guard=Guard.DELETE_POLICY,
         kind="vault",
-        row=types_pb2.Vault,
-        listed=lambda request: vault_pb2.ListVaultsRequest(policy_id=request.policy_id),
+        lost=lambda request, look: look.rows(
+            vault_pb2.ListVaultsRequest(policy_id=request.policy_id), types_pb2.Vault
+        ),
     ),
     gone=ObjectRead(POLICY, lambda request: request.policy_id),
 )

@@ -5,6 +5,8 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
+from gateway.operations import vault_state
+from gateway.operations.backup_state import expiring_sooner
 from gateway.operations.growth import grown, size_first
 from gateway.operations.prices import of_charging_mode, of_new, of_none, of_resized
 from gateway.operations.reads import VAULT
@@ -62,6 +64,7 @@ def _made(response: Callable[[types_pb2.Vault], Fields]) -> Creation[types_pb2.V
 
 CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
     rpc="VaultService/CreateVault",
+    refused=vault_state.creation_refused,
     deltas=_added,
     price=of_new,
     expands=lambda request: request.vault.auto_expand,
@@ -72,6 +75,7 @@ CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVault
 
 ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
     rpc="VaultService/OrderVault",
+    refused=vault_state.creation_refused,
     deltas=_added,
     price=of_new,
     expands=lambda request: request.vault.auto_expand,
@@ -90,6 +94,7 @@ def _resized(request: vault_pb2.UpdateVaultRequest) -> Resize:
 
 UPDATE_VAULT: Final = Traits[vault_pb2.UpdateVaultRequest, vault_pb2.UpdateVaultResponse](
     rpc="VaultService/UpdateVault",
+    refused=vault_state.update_refused,
     deltas=grown(_resized),
     price=of_resized(_resized),
     read_first=size_first(_resized),
@@ -114,6 +119,7 @@ _DELETED_VAULT: Final = ObjectRead[vault_pb2.DeleteVaultRequest, vault_pb2.GetVa
 
 DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVaultResponse](
     rpc="VaultService/DeleteVault",
+    refused=vault_state.delete_refused,
     deltas=_removed,
     price=of_none,
     read_first=ReadFirst(
@@ -122,8 +128,9 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     losing=Losing[vault_pb2.DeleteVaultRequest, backup_pb2.Backup](
         guard=Guard.DELETE_VAULT,
         kind="backup",
-        row=backup_pb2.Backup,
-        listed=lambda request: backup_pb2.ListBackupsRequest(vault_id=request.vault_id),
+        lost=lambda request, look: look.rows(
+            backup_pb2.ListBackupsRequest(vault_id=request.vault_id), backup_pb2.Backup
+        ),
         made=lambda backup: backup.create_time,
     ),
     gone=_DELETED_VAULT,
@@ -166,6 +173,9 @@ UPDATE_BACKUP_EXPIRATION: Final = Traits[
     vault_pb2.UpdateBackupExpirationRequest, vault_pb2.UpdateBackupExpirationResponse
 ](
     rpc="VaultService/UpdateBackupExpiration",
+    losing=Losing[vault_pb2.UpdateBackupExpirationRequest, backup_pb2.Backup](
+        kind="backup", lost=expiring_sooner, made=lambda backup: backup.create_time
+    ),
     search=lambda request, answer: Search(
         (task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)
     ),
@@ -188,6 +198,7 @@ CHANGE_VAULT_CHARGING_MODE: Final = Traits[
     vault_pb2.ChangeVaultChargingModeRequest, vault_pb2.ChangeVaultChargingModeResponse
 ](
     rpc="VaultService/ChangeVaultChargingMode",
+    refused=vault_state.charging_refused,
     price=of_charging_mode,
     proof=Proof(
         read=VAULT,

@@ -4,6 +4,8 @@ from typing import Final
 
 from cbrgateway.v1 import policy_pb2, vault_pb2
 
+from gateway.operations import policy_state
+from gateway.upstream.losses import Losing
 from gateway.upstream.read_back import cannot_tell
 from gateway.upstream.traits import Fields, ReadBack, Traits
 
@@ -42,6 +44,10 @@ ASSOCIATE_VAULT_POLICY: Final = Traits[
     vault_pb2.AssociateVaultPolicyRequest, vault_pb2.AssociateVaultPolicyResponse
 ](
     rpc="VaultService/AssociateVaultPolicy",
+    refused=policy_state.association_refused,
+    losing=Losing[vault_pb2.AssociateVaultPolicyRequest, policy_pb2.Policy](
+        kind="policy", lost=policy_state.replaced
+    ),
     read_back=_associated,
 )
 
@@ -59,5 +65,6 @@ DISSOCIATE_VAULT_POLICY: Final = Traits[
     vault_pb2.DissociateVaultPolicyRequest, vault_pb2.DissociateVaultPolicyResponse
 ](
     rpc="VaultService/DissociateVaultPolicy",
+    refused=policy_state.dissociation_refused,
     read_back=_dissociated,
 )

@@ -5,6 +5,8 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
+from gateway.operations import vault_state
+from gateway.upstream.look import Look
 from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.read_back import cannot_tell, within
 from gateway.upstream.task_search import Search, Task, subjects_of
@@ -67,6 +69,7 @@ ADD_VAULT_RESOURCES: Final = Traits[
     vault_pb2.AddVaultResourcesRequest, vault_pb2.AddVaultResourcesResponse
 ](
     rpc="VaultService/AddVaultResources",
+    refused=vault_state.addition_refused,
     read_back=_added,
 )
 
@@ -87,16 +90,23 @@ def _removing(request: vault_pb2.RemoveVaultResourcesRequest, tasks: Sequence[Ta
     return {"removed_resource_ids": [each for each in request.resource_ids if each in leaving]}
 
 
+async def _backups_of(
+    request: vault_pb2.RemoveVaultResourcesRequest, look: Look
+) -> Sequence[backup_pb2.Backup]:
+    listed = backup_pb2.ListBackupsRequest(vault_id=request.vault_id)
+    backups = await look.rows(listed, backup_pb2.Backup)
+    return [each for each in backups if each.resource_id in request.resource_ids]
+
+
 REMOVE_VAULT_RESOURCES: Final = Traits[
     vault_pb2.RemoveVaultResourcesRequest, vault_pb2.RemoveVaultResourcesResponse
 ](
     rpc="VaultService/RemoveVaultResources",
+    refused=vault_state.resources_lacking,
     losing=Losing[vault_pb2.RemoveVaultResourcesRequest, backup_pb2.Backup](
         guard=Guard.REMOVE_VAULT_RESOURCES,
         kind="backup",
-        row=backup_pb2.Backup,
-        listed=lambda request: backup_pb2.ListBackupsRequest(vault_id=request.vault_id),
-        lost=lambda request, backup: backup.resource_id in request.resource_ids,
+        lost=_backups_of,
         made=lambda backup: backup.create_time,
     ),
     read_back=_removed,
@@ -124,6 +134,7 @@ SET_VAULT_RESOURCES: Final = Traits[
     vault_pb2.SetVaultResourcesRequest, vault_pb2.SetVaultResourcesResponse
 ](
     rpc="VaultService/SetVaultResources",
+    refused=vault_state.resources_lacking,
     read_back=_auto_protect_set,
 )
 
@@ -144,6 +155,7 @@ MIGRATE_VAULT_RESOURCES: Final = Traits[
     vault_pb2.MigrateVaultResourcesRequest, vault_pb2.MigrateVaultResourcesResponse
 ](
     rpc="VaultService/MigrateVaultResources",
+    refused=vault_state.migration_refused,
     search=_migrating,
     answer=lambda request, _tasks: {"migrated_resources": list(request.resource_ids)},
 )

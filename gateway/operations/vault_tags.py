@@ -5,8 +5,42 @@ from typing import Final
 
 from cbrgateway.v1 import types_pb2, vault_pb2
 
+from gateway.upstream.look import Look, Refusal, refusal
 from gateway.upstream.traits import Fields, ReadBack, Traits
 from gateway.upstream.values import Json, ProtocolError
+
+_MAX_TAGS: Final = 20
+"""Of a vault, in whatever cloud. Some take fewer."""
+
+
+async def _tags(look: Look, vault_id: str) -> set[str]:
+    listed = vault_pb2.ListVaultTagsRequest(vault_id=vault_id)
+    answer = await look.answer(listed, vault_pb2.ListVaultTagsResponse)
+    return {tag.key for tag in answer.tags}
+
+
+async def _delete_refused(request: vault_pb2.DeleteVaultTagRequest, look: Look) -> Refusal | None:
+    there = request.key in await _tags(look, request.vault_id)
+    return None if there else refusal(6601)
+
+
+async def _create_refused(request: vault_pb2.CreateVaultTagRequest, look: Look) -> Refusal | None:
+    keys = await _tags(look, request.vault_id) | {request.tag.key}
+    return refusal(6600) if len(keys) > _MAX_TAGS else None
+
+
+async def _update_refused(
+    request: vault_pb2.BatchUpdateVaultTagsRequest, look: Look
+) -> Refusal | None:
+    if request.action != vault_pb2.TAG_ACTION_CREATE:
+        return None
+    keys = await _tags(look, request.vault_id) | {tag.key for tag in request.tags}
+    return refusal(6600) if len(keys) > _MAX_TAGS else None
+
+
+DELETE_VAULT_TAG: Final = Traits[vault_pb2.DeleteVaultTagRequest, vault_pb2.DeleteVaultTagResponse](
+    rpc="VaultService/DeleteVaultTag", refused=_delete_refused
+)
 
 
 def _in_force(
@@ -33,6 +67,7 @@ def _created(
 
 CREATE_VAULT_TAG: Final = Traits[vault_pb2.CreateVaultTagRequest, vault_pb2.CreateVaultTagResponse](
     rpc="VaultService/CreateVaultTag",
+    refused=_create_refused,
     read_back=_created,
 )
 
@@ -55,6 +90,7 @@ BATCH_UPDATE_VAULT_TAGS: Final = Traits[
     vault_pb2.BatchUpdateVaultTagsRequest, vault_pb2.BatchUpdateVaultTagsResponse
 ](
     rpc="VaultService/BatchUpdateVaultTags",
+    refused=_update_refused,
     read_back=_updated,
 )
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 
-from gateway.errors import AnswerTooLarge, GatewayError
+from gateway.errors import AnswerTooLarge, GatewayError, UpstreamFacts
 from gateway.reasons import REASONS
 from gateway.upstream.breaker import Level
 from gateway.upstream.breakers import Held
+from gateway.upstream.declaration import Binding
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.lookup import named_in_body
 from gateway.upstream.outcome import Attempt, Outcome
@@ -67,15 +69,20 @@ def _unreadable(call: UpstreamCall, problem: str) -> GatewayError:
 
 def _refused(call: UpstreamCall, error: UpstreamError, retry_after_s: float | None) -> GatewayError:
     """CBR has told why."""
-    subject = {
-        segment.variable: str(getattr(call.message, segment.variable))
-        for segment in call.binding.segments
-    }
-    named = named_in_body(call.binding, call.message)
-    told = to_gateway_error(error, call.binding, call.facts(), subject, named)
+    told = refused(call.binding, call.message, error, call.facts())
     if told.retry_after_s is not None and retry_after_s is not None:
         told.retry_after_s = max(told.retry_after_s, retry_after_s)
     return told
+
+
+def refused(
+    binding: Binding, request: Message, error: UpstreamError, facts: UpstreamFacts
+) -> GatewayError:
+    """CBR's error to a request, for whoever asked for it."""
+    subject = {
+        segment.variable: str(getattr(request, segment.variable)) for segment in binding.segments
+    }
+    return to_gateway_error(error, binding, facts, subject, named_in_body(binding, request))
 
 
 def _why_never_sent(attempt: Attempt) -> str:

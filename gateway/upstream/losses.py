@@ -1,6 +1,6 @@
 """What a change destroys, or leaves without what worked on it, beside the object that it names."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.upstream.look import Look
 
 Request = TypeVar("Request", bound=Message)
 Row = TypeVar("Row", bound=Message)
@@ -19,14 +21,15 @@ class Guard(StrEnum):
     DELETE_VAULT = "delete_vault"
     REMOVE_VAULT_RESOURCES = "remove_vault_resources"
     DELETE_POLICY = "delete_policy"
+    SHORTEN_RETENTION = "shorten_retention"
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
     """What is lost of one kind.
 
-    `kind`: backup or vault. `ids`: of the first of them. `newest_id` and `newest_at`: in seconds
-    since 1970; empty and 0 where nothing tells when they were made. `unknown`: CBR could not be
-    asked, so that `count` says nothing.
+    `kind`: backup, vault or policy. `ids`: of the first of them. `newest_id` and `newest_at`: in
+    seconds since 1970; empty and 0 where nothing tells when they were made. `unknown`: CBR could
+    not be asked, so that `count` says nothing.
     """
 
     kind: str
@@ -43,16 +46,15 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Losing(Generic[Request, Row]):
-    """How to see what a change would destroy: the rows of a list for which `lost` holds.
+    """How to see what a change would destroy.
 
-    `made`: when a row was made; None: nothing tells.
+    `guard`: None where it can be put back, so that it is only told and recorded. `made`: when a row
+    was made; None: nothing tells.
     """
 
-    guard: Guard
     kind: str
-    row: type[Row]
-    listed: Callable[[Request], Message]
-    lost: Callable[[Request, Row], bool] = lambda _request, _row: True
+    lost: Callable[[Request, Look], Awaitable[Sequence[Row]]]
+    guard: Guard | None = None
     made: Callable[[Row], Timestamp] | None = None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from cbrgateway.v1 import errors_pb2, task_pb2
@@ -152,6 +153,23 @@ class UpstreamReader:
         if account is None:
             raise KeyError(project)
         return account
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReads:
+    """The reads of one project, as traits ask for them (look.py). Remembers objects in `shown`."""
+
+    reader: UpstreamReader
+    project: str
+    shown: list[Message] = field(default_factory=list)
+
+    async def answer(self, request: Message, response: type[Response]) -> Response:
+        found = await self.reader.answer(request, response, self.project)
+        self.shown.append(found)
+        return found
+
+    async def rows(self, request: Message, row: type[Row]) -> list[Row]:
+        return await self.reader.rows(request, row, self.project)
 
 
 def _name(how: str, request: Message, project: str) -> tuple[str, str, str, bytes]:

@@ -55,22 +55,13 @@ def _amounts(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]
         yield "is a DELETE with deltas and needs gone, the read that shows when they are given back"
 
 
-def _losing(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:
-    losing = traits.losing
-    if (losing is not None) != ("force" in d.request.fields_by_name):
+def _losing(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
+    guarded = traits.losing is not None and traits.losing.guard is not None
+    if guarded != ("force" in d.request.fields_by_name):
         yield (
-            "needs both the trait losing, which tells what it destroys, and the request field"
-            " force, without which it is refused"
+            "needs both the trait losing with a guard, which tells what it destroys, and the"
+            " request field force, without which it is refused"
         )
-    if losing is None:
-        return
-    rows = {
-        answer.fields_by_name[rows_field(answer)].message_type
-        for each in all_.values()
-        if each.option.paging and (answer := each.method.output_type)
-    }
-    if losing.row.DESCRIPTOR not in rows:
-        yield f"the trait losing has rows of {losing.row.DESCRIPTOR.name}, which no list holds"
 
 
 def _etag(d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:

@@ -5,7 +5,7 @@ A trait that is left out says that the RPC needs none. Whether all that an RPC n
 checked at the start (trait_rules.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
+from gateway.upstream.look import Look, Refusal
 from gateway.upstream.losses import AnyLosing
 from gateway.upstream.task_search import Search, Task
 from gateway.upstream.values import Json
@@ -140,6 +141,8 @@ class Traits(Generic[Request, Response]):
     created_id  from the response to the id of what was created
     price       from the request and its vault as it is now (None: not shown) to by what it costs
     losing      what it destroys beside the object that it names
+    refused     why CBR would refuse it as its objects are now; None: nothing that they show is
+                against it. Asked only where a change is validated: one that is sent hears CBR
     gone        the read that no longer shows an object once the change has deleted it
     read_back   from what was read after the change to its response; None: the change is not in
                 force. For what read_back.py cannot tell by itself
@@ -172,6 +175,7 @@ class Traits(Generic[Request, Response]):
     created_id: Callable[[Response], str] | None = None
     price: Callable[[Request, types_pb2.Vault | None], types_pb2.PriceClass] | None = None
     losing: AnyLosing | None = None
+    refused: Callable[[Request, Look], Awaitable[Refusal | None]] | None = None
     gone: ObjectRead[Request, Any] | None = None
     read_back: Callable[[ReadBack[Request, Any]], Fields | None] | None = None
     search: Callable[[Request, Response | None], Search] | None = None

@@ -35,7 +35,7 @@ BAD = {
         DELETE_VAULT,
         {"gone": ObjectRead(Read(text_of, vault_pb2.UpdateVaultResponse), text_of)},
     ),
-    f"{DELETE_VAULT}: needs both the trait losing, which tells what it destroys, and the request field force, without which it is refused": (
+    f"{DELETE_VAULT}: needs both the trait losing with a guard, which tells what it destroys, and the request field force, without which it is refused": (
         DELETE_VAULT,
         {"losing": None},
     ),
@@ -43,9 +43,9 @@ BAD = {
         UNREGISTER,
         {"gone": None},
     ),
-    f"{DELETE_VAULT}: the trait losing has rows of SystemTag, which no list holds": (
-        DELETE_VAULT,
-        {"losing": dataclasses.replace(OWN[DELETE_VAULT].losing, row=types_pb2.SystemTag)},
+    f"{UPDATE_VAULT}: needs both the trait losing with a guard, which tells what it destroys, and the request field force, without which it is refused": (
+        UPDATE_VAULT,
+        {"losing": OWN[DELETE_VAULT].losing},
     ),
     f"{UPDATE_VAULT}: the trait read_first reads a Vault, which no RPC without side effects answers": (
         UPDATE_VAULT,

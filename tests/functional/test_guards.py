@@ -14,16 +14,27 @@ from gateway.events.tasks import task_ended
 from gateway.operations import TRAITS
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
-from tests.functional.calls import Failure, arrived, caller, order, until
+from tests.functional.calls import Failure, arrived, caller, forget, order, until
 from tests.harness import TENANTS, running_gateway, tenant_entry
 
-DELETE, REMOVE, POLICY = (
+DELETE, REMOVE, POLICY, KEEP = (
     "VaultService/DeleteVault",
     "VaultService/RemoveVaultResources",
     "PolicyService/DeletePolicy",
+    "PolicyService/UpdatePolicy",
 )
-REASONS = {DELETE: "VAULT_NOT_EMPTY", REMOVE: "RESOURCE_HAS_BACKUPS", POLICY: "POLICY_IN_USE"}
-NAMES = {DELETE: "delete_vault", REMOVE: "remove_vault_resources", POLICY: "delete_policy"}
+REASONS = {
+    DELETE: "VAULT_NOT_EMPTY",
+    REMOVE: "RESOURCE_HAS_BACKUPS",
+    POLICY: "POLICY_IN_USE",
+    KEEP: "RETENTION_SHORTENED",
+}
+NAMES = {
+    DELETE: "delete_vault",
+    REMOVE: "remove_vault_resources",
+    POLICY: "delete_policy",
+    KEEP: "shorten_retention",
+}
 YOUNG = "young"
 SETTINGS = dict(zip(TENANTS, ("force", "refuse", "allow", YOUNG), strict=True))
 """Tenant -> its guards; the first has none in its configuration."""
@@ -62,6 +73,9 @@ class Held:
                 return {"vault_id": self.vault}
             case "VaultService/RemoveVaultResources":
                 return {"vault_id": self.vault, "resource_ids": [self.resource]}
+            case "PolicyService/UpdatePolicy":
+                patch = {"operation_definition": {"max_backups": 1}}
+                return {"policy_id": self.policy, "policy": patch}
         return {"policy_id": self.policy}
 
     def lost(self, rpc):
@@ -71,26 +85,41 @@ class Held:
 async def held(call, rpc, *, full):
     vault = await stage.vault(call, count=0 if rpc == POLICY else 1)
     resource = vault.resources[0].id if rpc != POLICY else ""
-    policy = (await stage.policy(call)).id if rpc == POLICY else ""
-    if full and rpc == POLICY:
+    policy = (await stage.policy(call)).id if rpc in {POLICY, KEEP} else ""
+    if full and policy:
         await call.ok(
             "VaultService/AssociateVaultPolicy", {"vault_id": vault.id, "policy_id": policy}
         )
-    elif full:
-        await call.ok("CheckpointService/CreateCheckpoint", {"checkpoint": {"vault_id": vault.id}})
-    rows = await call.ok("BackupService/ListBackups", {"vault_id": vault.id})
-    return Held(vault.id, resource, policy, tuple(row.id for row in rows.backups))
+    if full and rpc != POLICY:
+        wish = {"vault_id": vault.id, "parameters": {"policy_id": policy}}
+        for _ in range(2 if rpc == KEEP else 1):
+            await call.ok("CheckpointService/CreateCheckpoint", {"checkpoint": wish})
+    rows = (await call.ok("BackupService/ListBackups", {"vault_id": vault.id})).backups
+    lost = rows[1:] if rpc == KEEP else rows
+    return Held(vault.id, resource, policy, tuple(row.id for row in lost))
 
 
 @pytest.fixture(scope="module")
-async def world():
+async def shared():
     sections = {"tenants": [guarded(tenant, mode) for tenant, mode in SETTINGS.items()]}
     async with running_gateway(sections=sections, pace=Pace(Mode.IMMEDIATE)) as running:
         yield running
 
 
+@pytest.fixture
+def world(shared):
+    """As new, since there are only so many servers."""
+    shared.emulator.state.reset()
+    forget(shared.app)
+    return shared
+
+
 def test_every_guard_stands_in_the_matrix():
-    guards = {each.rpc: str(each.losing.guard) for each in TRAITS if each.losing is not None}
+    guards = {
+        each.rpc: str(each.losing.guard)
+        for each in TRAITS
+        if each.losing is not None and each.losing.guard is not None
+    }
     assert guards == NAMES
 
 
@@ -120,10 +149,8 @@ def assert_told(failure, rpc, there, mode):
         assert failure.facts["newestTime"] in failure.message
     (violation,) = failure.details["PreconditionFailure"].violations
     assert violation.type == REASONS[rpc]
-    assert violation.subject.split() == [
-        "policy" if rpc == POLICY else "vault",
-        there.policy or there.vault,
-    ]
+    kind = "policy" if there.policy else "vault"
+    assert violation.subject.split() == [kind, there.policy or there.vault]
     assert ("set `force`" in failure.message) == (mode != "refuse" and not _too_young(failure))
     assert "Nothing was sent" in failure.message
 

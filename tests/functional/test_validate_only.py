@@ -2,6 +2,8 @@
 and the same request without it then sends what was told, byte for byte.
 """
 
+import itertools
+
 import pytest
 from cbrgateway.v1 import options_pb2 as options
 
@@ -52,6 +54,14 @@ MADE = {
 }
 
 
+FITTING = {
+    "CheckpointService/SyncCheckpoint": {"cloud_type": "hybrid"},
+    "OrderService/ChangeOrder": {"charging_mode": "pre_paid"},
+    "OrderService/UpdateOrder": {"charging_mode": "pre_paid"},
+}
+"""What the vaults have to be for it."""
+
+
 async def example(call, rpc):
     """The example of an RPC, with objects that are there."""
     message = message_for(rpc, REQUESTS[rpc])
@@ -83,7 +93,12 @@ def changing(world, since):
 @pytest.mark.parametrize("rpc", CHANGES)
 async def test_a_change_is_told_and_then_made_as_told(world, rpc):
     call = scenes.someone(world, rpc)
-    request, since = await request_of(call, rpc), scenes.last_seq(world)
+    request = await request_of(call, rpc)
+    for (name, value), vault in itertools.product(
+        FITTING.get(rpc, {}).items(), world.emulator.state.world.vaults.values()
+    ):
+        setattr(vault, name, value)
+    since = scenes.last_seq(world)
     answer = await call.ok(rpc, validating(request))
     assert changing(world, since) == []
     assert [fd.name for fd, _ in answer.ListFields()] == ["validation"]

@@ -29,7 +29,7 @@ from cbrgateway.v1 import quota_pb2 as cbrgateway_dot_v1_dot_quota__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/access.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x63\x62rgateway/v1/errors.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/quota.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetCallerRequest\"\xf0\x02\n\x11GetCallerResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x36\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32\x1d.cbrgateway.v1.CredentialKind\x12:\n\x16\x63redential_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04role\x18\x05 \x01(\x0e\x32\x19.cbrgateway.v1.CallerRole\x12\x13\n\x0bpermissions\x18\x06 \x03(\t\x12.\n\x08projects\x18\x07 \x03(\x0b\x32\x1c.cbrgateway.v1.CallerProject\x12)\n\x06usages\x18\x08 \x03(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12+\n\x06guards\x18\t \x01(\x0b\x32\x1b.cbrgateway.v1.TenantGuards\"\xcb\x01\n\x0cTenantGuards\x12.\n\x0c\x64\x65lete_vault\x18\x01 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12\x38\n\x16remove_vault_resources\x18\x02 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12/\n\rdelete_policy\x18\x03 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12 \n\x18min_age_of_last_backup_s\x18\x04 \x01(\x01\"\x85\x01\n\rCallerProject\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0e\n\x06\x66lavor\x18\x03 \x01(\t\x12\x1d\n\x15\x65nterprise_project_id\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x10\n\x08selected\x18\x06 \x01(\x08\"S\n\x16TestPermissionsRequest\x12\x1e\n\x04rpcs\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\xf4\x03\"\x05r\x03\x18\x80\x01\x12\x19\n\x07project\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"M\n\x17TestPermissionsResponse\x12\x32\n\x08verdicts\x18\x01 \x03(\x0b\x32 .cbrgateway.v1.PermissionVerdict\"\x82\x01\n\x11PermissionVerdict\x12\x0b\n\x03rpc\x18\x01 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x02 \x01(\x08\x12\x12\n\npermission\x18\x03 \x01(\t\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.cbrgateway.v1.ErrorReason\x12\x0f\n\x07message\x18\x05 \x01(\t*\x80\x01\n\tGuardMode\x12\x1a\n\x16GUARD_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10GUARD_MODE_OTHER\x10\x01\x12\x15\n\x11GUARD_MODE_REFUSE\x10\x02\x12\x14\n\x10GUARD_MODE_FORCE\x10\x03\x12\x14\n\x10GUARD_MODE_ALLOW\x10\x04*\xbb\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43REDENTIAL_KIND_OTHER\x10\x01\x12\x1b\n\x17\x43REDENTIAL_KIND_API_KEY\x10\x02\x12\x17\n\x13\x43REDENTIAL_KIND_JWT\x10\x03\x12\x1a\n\x16\x43REDENTIAL_KIND_SPIFFE\x10\x04\x12\x1b\n\x17\x43REDENTIAL_KIND_DNS_SAN\x10\x05*\x91\x01\n\nCallerRole\x12\x1b\n\x17\x43\x41LLER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41LLER_ROLE_OTHER\x10\x01\x12\x16\n\x12\x43\x41LLER_ROLE_VIEWER\x10\x02\x12\x18\n\x14\x43\x41LLER_ROLE_OPERATOR\x10\x03\x12\x1d\n\x19\x43\x41LLER_ROLE_ADMINISTRATOR\x10\x04\x32\x87\x02\n\rAccessService\x12p\n\tGetCaller\x12\x1f.cbrgateway.v1.GetCallerRequest\x1a .cbrgateway.v1.GetCallerResponse\" \x90\x02\x01\x8a\x80\x19\x19\x32\x15\x63\x62rgateway:caller:getX\x01\x12\x83\x01\n\x0fTestPermissions\x12%.cbrgateway.v1.TestPermissionsRequest\x1a&.cbrgateway.v1.TestPermissionsResponse\"!\x90\x02\x01\x8a\x80\x19\x1a\x32\x16\x63\x62rgateway:caller:testX\x01\x42\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x62rgateway/v1/access.proto\x12\rcbrgateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x63\x62rgateway/v1/errors.proto\x1a\x1b\x63\x62rgateway/v1/options.proto\x1a\x19\x63\x62rgateway/v1/quota.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetCallerRequest\"\xf0\x02\n\x11GetCallerResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x36\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32\x1d.cbrgateway.v1.CredentialKind\x12:\n\x16\x63redential_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04role\x18\x05 \x01(\x0e\x32\x19.cbrgateway.v1.CallerRole\x12\x13\n\x0bpermissions\x18\x06 \x03(\t\x12.\n\x08projects\x18\x07 \x03(\x0b\x32\x1c.cbrgateway.v1.CallerProject\x12)\n\x06usages\x18\x08 \x03(\x0b\x32\x19.cbrgateway.v1.QuotaUsage\x12+\n\x06guards\x18\t \x01(\x0b\x32\x1b.cbrgateway.v1.TenantGuards\"\x80\x02\n\x0cTenantGuards\x12.\n\x0c\x64\x65lete_vault\x18\x01 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12\x38\n\x16remove_vault_resources\x18\x02 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12/\n\rdelete_policy\x18\x03 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\x12 \n\x18min_age_of_last_backup_s\x18\x04 \x01(\x01\x12\x33\n\x11shorten_retention\x18\x05 \x01(\x0e\x32\x18.cbrgateway.v1.GuardMode\"\x85\x01\n\rCallerProject\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0e\n\x06\x66lavor\x18\x03 \x01(\t\x12\x1d\n\x15\x65nterprise_project_id\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x10\n\x08selected\x18\x06 \x01(\x08\"S\n\x16TestPermissionsRequest\x12\x1e\n\x04rpcs\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\xf4\x03\"\x05r\x03\x18\x80\x01\x12\x19\n\x07project\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"M\n\x17TestPermissionsResponse\x12\x32\n\x08verdicts\x18\x01 \x03(\x0b\x32 .cbrgateway.v1.PermissionVerdict\"\x82\x01\n\x11PermissionVerdict\x12\x0b\n\x03rpc\x18\x01 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x02 \x01(\x08\x12\x12\n\npermission\x18\x03 \x01(\t\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.cbrgateway.v1.ErrorReason\x12\x0f\n\x07message\x18\x05 \x01(\t*\x80\x01\n\tGuardMode\x12\x1a\n\x16GUARD_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10GUARD_MODE_OTHER\x10\x01\x12\x15\n\x11GUARD_MODE_REFUSE\x10\x02\x12\x14\n\x10GUARD_MODE_FORCE\x10\x03\x12\x14\n\x10GUARD_MODE_ALLOW\x10\x04*\xbb\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43REDENTIAL_KIND_OTHER\x10\x01\x12\x1b\n\x17\x43REDENTIAL_KIND_API_KEY\x10\x02\x12\x17\n\x13\x43REDENTIAL_KIND_JWT\x10\x03\x12\x1a\n\x16\x43REDENTIAL_KIND_SPIFFE\x10\x04\x12\x1b\n\x17\x43REDENTIAL_KIND_DNS_SAN\x10\x05*\x91\x01\n\nCallerRole\x12\x1b\n\x17\x43\x41LLER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41LLER_ROLE_OTHER\x10\x01\x12\x16\n\x12\x43\x41LLER_ROLE_VIEWER\x10\x02\x12\x18\n\x14\x43\x41LLER_ROLE_OPERATOR\x10\x03\x12\x1d\n\x19\x43\x41LLER_ROLE_ADMINISTRATOR\x10\x04\x32\x87\x02\n\rAccessService\x12p\n\tGetCaller\x12\x1f.cbrgateway.v1.GetCallerRequest\x1a .cbrgateway.v1.GetCallerResponse\" \x90\x02\x01\x8a\x80\x19\x19\x32\x15\x63\x62rgateway:caller:getX\x01\x12\x83\x01\n\x0fTestPermissions\x12%.cbrgateway.v1.TestPermissionsRequest\x1a&.cbrgateway.v1.TestPermissionsResponse\"!\x90\x02\x01\x8a\x80\x19\x1a\x32\x16\x63\x62rgateway:caller:testX\x01\x42\xbf\x01\n\x11\x63om.cbrgateway.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z>github.com/cbrgateway/cbrgateway-go/cbrgateway/v1;cbrgatewayv1\xa2\x02\x03\x43\x42G\xaa\x02\rCbrGateway.V1\xba\x02\nCbrGateway\xca\x02\rCbrGateway\\V1\xe2\x02\x16\x43\x62rGateway\\V1\\Metadata\xea\x02\x0e\x43\x62rGateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,26 +45,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSSERVICE'].methods_by_name['GetCaller']._serialized_options = b'\220\002\001\212\200\031\0312\025cbrgateway:caller:getX\001'
   _globals['_ACCESSSERVICE'].methods_by_name['TestPermissions']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['TestPermissions']._serialized_options = b'\220\002\001\212\200\031\0322\026cbrgateway:caller:testX\001'
-  _globals['_GUARDMODE']._serialized_start=1222
-  _globals['_GUARDMODE']._serialized_end=1350
-  _globals['_CREDENTIALKIND']._serialized_start=1353
-  _globals['_CREDENTIALKIND']._serialized_end=1540
-  _globals['_CALLERROLE']._serialized_start=1543
-  _globals['_CALLERROLE']._serialized_end=1688
+  _globals['_GUARDMODE']._serialized_start=1275
+  _globals['_GUARDMODE']._serialized_end=1403
+  _globals['_CREDENTIALKIND']._serialized_start=1406
+  _globals['_CREDENTIALKIND']._serialized_end=1593
+  _globals['_CALLERROLE']._serialized_start=1596
+  _globals['_CALLERROLE']._serialized_end=1741
   _globals['_GETCALLERREQUEST']._serialized_start=191
   _globals['_GETCALLERREQUEST']._serialized_end=209
   _globals['_GETCALLERRESPONSE']._serialized_start=212
   _globals['_GETCALLERRESPONSE']._serialized_end=580
   _globals['_TENANTGUARDS']._serialized_start=583
-  _globals['_TENANTGUARDS']._serialized_end=786
-  _globals['_CALLERPROJECT']._serialized_start=789
-  _globals['_CALLERPROJECT']._serialized_end=922
-  _globals['_TESTPERMISSIONSREQUEST']._serialized_start=924
-  _globals['_TESTPERMISSIONSREQUEST']._serialized_end=1007
-  _globals['_TESTPERMISSIONSRESPONSE']._serialized_start=1009
-  _globals['_TESTPERMISSIONSRESPONSE']._serialized_end=1086
-  _globals['_PERMISSIONVERDICT']._serialized_start=1089
-  _globals['_PERMISSIONVERDICT']._serialized_end=1219
-  _globals['_ACCESSSERVICE']._serialized_start=1691
-  _globals['_ACCESSSERVICE']._serialized_end=1954
+  _globals['_TENANTGUARDS']._serialized_end=839
+  _globals['_CALLERPROJECT']._serialized_start=842
+  _globals['_CALLERPROJECT']._serialized_end=975
+  _globals['_TESTPERMISSIONSREQUEST']._serialized_start=977
+  _globals['_TESTPERMISSIONSREQUEST']._serialized_end=1060
+  _globals['_TESTPERMISSIONSRESPONSE']._serialized_start=1062
+  _globals['_TESTPERMISSIONSRESPONSE']._serialized_end=1139
+  _globals['_PERMISSIONVERDICT']._serialized_start=1142
+  _globals['_PERMISSIONVERDICT']._serialized_end=1272
+  _globals['_ACCESSSERVICE']._serialized_start=1744
+  _globals['_ACCESSSERVICE']._serialized_end=2007
 # @@protoc_insertion_point(module_scope)

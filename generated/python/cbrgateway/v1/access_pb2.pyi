@@ -213,6 +213,7 @@ class TenantGuards(_message.Message):
     REMOVE_VAULT_RESOURCES_FIELD_NUMBER: _builtins.int
     DELETE_POLICY_FIELD_NUMBER: _builtins.int
     MIN_AGE_OF_LAST_BACKUP_S_FIELD_NUMBER: _builtins.int
+    SHORTEN_RETENTION_FIELD_NUMBER: _builtins.int
     delete_vault: Global___GuardMode.ValueType
     """DeleteVault of a vault that holds backups."""
     remove_vault_resources: Global___GuardMode.ValueType
@@ -221,6 +222,8 @@ class TenantGuards(_message.Message):
     """DeletePolicy of a policy that works on vaults."""
     min_age_of_last_backup_s: _builtins.float
     """While the newest of the backups is younger, in seconds, `force` does not help. 0: any age."""
+    shorten_retention: Global___GuardMode.ValueType
+    """UpdatePolicy by which the policy keeps fewer backups than there are."""
     def __init__(
         self,
         *,
@@ -228,10 +231,11 @@ class TenantGuards(_message.Message):
         remove_vault_resources: Global___GuardMode.ValueType = ...,
         delete_policy: Global___GuardMode.ValueType = ...,
         min_age_of_last_backup_s: _builtins.float = ...,
+        shorten_retention: Global___GuardMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_policy", b"delete_policy", "delete_vault", b"delete_vault", "min_age_of_last_backup_s", b"min_age_of_last_backup_s", "remove_vault_resources", b"remove_vault_resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_policy", b"delete_policy", "delete_vault", b"delete_vault", "min_age_of_last_backup_s", b"min_age_of_last_backup_s", "remove_vault_resources", b"remove_vault_resources", "shorten_retention", b"shorten_retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -162,6 +162,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     (`guards.delete_policy` of the tenant). Metadata: `guard` (force or refuse) and `vaults` (how many). Nothing was sent.
     What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
     """
+    ERROR_REASON_RETENTION_SHORTENED: _ErrorReason.ValueType  # 104
+    """FAILED_PRECONDITION. The policy would keep fewer backups than there are, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
+    that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+    What to do: set a `max_backups` that keeps them, or with the guard `force` call again with `force` set.
+    """
     ERROR_REASON_VAULT_EXISTS: _ErrorReason.ValueType  # 30
     """ALREADY_EXISTS. CBR reports that the vault exists already.
     What to do: list vaults; an earlier attempt of the same create may have succeeded.
@@ -450,6 +455,11 @@ ERROR_REASON_POLICY_IN_USE: ErrorReason.ValueType  # 102
 """FAILED_PRECONDITION. The policy works on vaults, which would be backed up or replicated by it no more, and a guard of the gateway keeps a call from that
 (`guards.delete_policy` of the tenant). Metadata: `guard` (force or refuse) and `vaults` (how many). Nothing was sent.
 What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
+"""
+ERROR_REASON_RETENTION_SHORTENED: ErrorReason.ValueType  # 104
+"""FAILED_PRECONDITION. The policy would keep fewer backups than there are, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
+that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+What to do: set a `max_backups` that keeps them, or with the guard `force` call again with `force` set.
 """
 ERROR_REASON_VAULT_EXISTS: ErrorReason.ValueType  # 30
 """ALREADY_EXISTS. CBR reports that the vault exists already.

@@ -396,6 +396,7 @@ class UpdatePolicyRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     policy_id: _builtins.str
     """Id of the policy."""
@@ -407,6 +408,10 @@ class UpdatePolicyRequest(_message.Message):
     validate_only: _builtins.bool
     """Only checks the change: nothing that changes anything is sent, and nothing is reserved or recorded but the audit log. `validation` of the response tells what
     the change would do; what would refuse it refuses this call.
+    """
+    force: _builtins.bool
+    """Changes the policy also where it then keeps fewer backups than there are. Without it such a change is refused (RETENTION_SHORTENED), unless the tenant's guards
+    say otherwise.
     """
     etag: _builtins.str
     """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
@@ -421,11 +426,12 @@ class UpdatePolicyRequest(_message.Message):
         policy: Global___PolicyPatch | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        force: _builtins.bool = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "policy", b"policy", "policy_id", b"policy_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

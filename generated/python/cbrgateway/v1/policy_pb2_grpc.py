@@ -97,7 +97,7 @@ class PolicyServiceServicer:
     def UpdatePolicy(self, request, context):
         """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
         reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
-        policy is associated with a vault.
+        policy is associated with a vault, RETENTION_SHORTENED without `force`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

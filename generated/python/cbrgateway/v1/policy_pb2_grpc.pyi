@@ -48,7 +48,7 @@ class PolicyServiceStub:
     UpdatePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]
     """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
     reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
-    policy is associated with a vault.
+    policy is associated with a vault, RETENTION_SHORTENED without `force`.
     """
     DeletePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]
     """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`."""
@@ -73,7 +73,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     UpdatePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.UpdatePolicyRequest, _policy_pb2.UpdatePolicyResponse]  # type: ignore[assignment]
     """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
     reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
-    policy is associated with a vault.
+    policy is associated with a vault, RETENTION_SHORTENED without `force`.
     """
     DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DeletePolicyRequest, _policy_pb2.DeletePolicyResponse]  # type: ignore[assignment]
     """Deletes a policy. Errors: POLICY_NOT_FOUND, POLICY_IN_USE without `force`."""
@@ -119,7 +119,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_pb2.UpdatePolicyResponse, _abc.Awaitable[_policy_pb2.UpdatePolicyResponse]]:
         """Changes a policy. Only the fields that are set change. CBR itself replaces `operation_definition` as a whole, so where a part of it is set the gateway
         reads the policy first and sends the whole. Errors: POLICY_NOT_FOUND, COMBINATION_INVALID when the destination region changes while the
-        policy is associated with a vault.
+        policy is associated with a vault, RETENTION_SHORTENED without `force`.
         """
 
     @_abc_1.abstractmethod

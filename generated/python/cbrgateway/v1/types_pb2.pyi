@@ -1506,7 +1506,7 @@ class ValidationResult(_message.Message):
 
     @_builtins.property
     def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Loss]:
-        """What it would destroy beside the object that it names."""
+        """What it would destroy beside the object that it names, or have deleted sooner; and policies that would work on its vault no more."""
 
     @_builtins.property
     def running_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
