@@ -9,6 +9,10 @@ from click.shell_completion import CompletionItem
 
 from cbrctl.index import Given
 
+_UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60}
+_DURATION: Final = re.compile(
+    "".join(rf"(?:(?P<{unit}>\d+){unit})?" for unit in _UNITS) + r"(?:(?P<s>\d+(?:\.\d+)?)s?)?"
+)
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -104,9 +108,13 @@ def date(text: str) -> dict[str, int]:
 
 
 def duration(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?s?", text):
-        raise ValueError("is no number of seconds such as 20 or 1.5s")
-    return f"{text.removesuffix('s')}s"
+    """Seconds, as the API's JSON writes them: `1d12h` is `129600s`."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        raise ValueError("is no duration such as 20, 1.5s, 90m, 12h, 2d or 1d12h")
+    whole = sum(int(found[unit] or 0) * size for unit, size in _UNITS.items())
+    seconds, _, part = (found["s"] or "0").partition(".")
+    return f"{whole + int(seconds)}{f'.{part}' if part else ''}s"
 
 
 def message(text: str) -> dict[str, Any]:
@@ -161,7 +169,7 @@ def type_of(given: Given) -> click.ParamType[Any]:
 _PARSED: Final = {
     "time": Parsed("time", "TIME", time),
     "date": Parsed("date", "YYYY-MM-DD", date),
-    "duration": Parsed("duration", "SECONDS", duration),
+    "duration": Parsed("duration", "DURATION", duration),
     "mask": Parsed("mask", "FIELD,...", mask),
     "message": Parsed("message", "KEY=VALUE,...", message),
     "json": Parsed("json", "JSON", document),

@@ -54,7 +54,8 @@ class Verb:
     """An RPC as a command.
 
     `rows`: the field of the answer that holds the object, or with `many` the objects; empty: the
-    answer itself is shown. `id` and `name`: their fields. `work`: it starts work that goes on.
+    answer itself is shown. `total`: the field of the answer that sums the rows up, and that of a
+    row which it is like. `id` and `name`: their fields. `work`: it starts work that goes on.
     `confirm`: it destroys or overwrites. `dry_run`: it can be tried without being carried out.
     """
 
@@ -67,6 +68,7 @@ class Verb:
     columns: Sequence[Column]
     wide: Sequence[Column]
     rows: str = ""
+    total: Sequence[str] = ()
     id: str = ""
     name: str = ""
     many: bool = False

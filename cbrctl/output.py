@@ -33,6 +33,11 @@ class Look:
     columns: Sequence[Column] = ()
     wide: Sequence[Column] = ()
 
+    @property
+    def by_row(self) -> bool:
+        """Whether nothing but the columns of rows is shown."""
+        return self.query is None and self.output in {"table", "wide", "csv", "name"}
+
     def __post_init__(self) -> None:
         if self.query is not None:
             _compiled(self.query)

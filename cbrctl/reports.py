@@ -1,5 +1,6 @@
 """What a failed call looks like at a terminal: the text, what to do, and the ids to go on with."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ def failed(refusal: Refusal, verb: Verb | None = None) -> Failed:
 
 def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
     reason = f" ({refusal.reason})" if refusal.reason else ""
-    yield f"{refusal.code}{reason}: {refusal.text}"
+    yield f"{refusal.code}{reason}: {_with_flags(refusal.text, flags)}"
     several = len(refusal.violations) > 1
     for each in refusal.violations:
         flag = _flag(flags, each.field)
@@ -34,6 +35,11 @@ def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
         )
     if refusal.call_id:
         yield f"call {refusal.call_id}"
+
+
+def _with_flags(text: str, flags: dict[str, Given]) -> str:
+    """The gateway's text with the flags of fields, such as `--force` for `force`."""
+    return re.sub(r"`([a-z_.]+)`", lambda found: f"`{_flag(flags, found[1]) or found[1]}`", text)
 
 
 def _flag(flags: dict[str, Given], field: str) -> str:

@@ -50,7 +50,10 @@ def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
     with reached(how.context, verb) as transport:
         with_ids(verb, request, typed, transport)
         if verb.stream:
-            output.show_list(how.look, _heard(transport.stream(verb.rpc, request)))
+            heard = _heard(transport.stream(verb.rpc, request))
+            inside = (row for each in heard for row in _objects(verb, each))
+            by_row = verb.many and how.look.by_row
+            output.show_list(how.look, inside if by_row else heard)
         else:
             carry_out(verb, request, how, transport)
 
@@ -187,4 +190,10 @@ def _objects(verb: Verb, answer: dict[str, Any]) -> list[dict[str, Any]]:
     if not verb.rows:
         return [answer] if answer else []
     found = at(answer, (verb.rows,))
-    return list(found or ()) if verb.many else [found] if found else []
+    if not verb.many:
+        return [found] if found else []
+    rows = list(found or ())
+    if verb.total:
+        summed, part = verb.total
+        rows.append({part: answer.get(summed, {})})
+    return rows

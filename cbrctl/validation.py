@@ -25,10 +25,13 @@ def told(validation: Mapping[str, Any]) -> Iterator[str]:
 def losses(validation: Mapping[str, Any]) -> Iterator[str]:
     """What would go with the object."""
     for loss in validation.get("losses", ()):
+        kind = loss["kind"]
+        many = "policies" if kind == "policy" else f"{kind}s"
+        told = "would work on it no more" if kind == "policy" else "go with it"
         if loss["unknown"]:
-            yield f"it is not known how many {loss['kind']}s go with it"
+            yield f"it is not known how many {many} {told}"
         elif loss["count"]:
             newest = f", the newest from {loss['newest_time']}" if "newest_time" in loss else ""
-            yield f"{loss['count']} {loss['kind']}{'s' * (loss['count'] != 1)} go with it{newest}"
+            yield f"{loss['count']} {kind if loss['count'] == 1 else many} {told}{newest}"
     for task in validation.get("running_task_ids", ()):
         yield f"task {task} is at work on it"

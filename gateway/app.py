@@ -375,7 +375,9 @@ def _own(
         ).by_rpc()
         | TaskHandlers(records, way.tokens).by_rpc()
         | by_rpc(ProtectionHandlers(reads, way.tokens))
-        | by_rpc(ReportHandlers(reads, way.tokens, config.audit.directory))
+        | by_rpc(
+            ReportHandlers(reads, way.tokens, config.audit.directory, config.schedules.grace_s)
+        )
         | by_rpc(WatchHandlers(watched.hub, records))
         | by_rpc(EventHandlers(event_log, watched.hub, Positions(way.key, way.clock)))
         | by_rpc(CloudHandlers(way.catalog, config.quota.markers))

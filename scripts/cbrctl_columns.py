@@ -14,6 +14,7 @@ _MOST: Final = 8
 _FIRST: Final = (
     re.compile("status|state|causes|proven"),
     re.compile("type|(object|resource|operation)_type|rpc"),
+    re.compile("resources|protected|failures"),
     re.compile(".*(_gib|_mib)|value|used|reserved"),
     re.compile("scheduled|done|failed|skipped|missed"),
     re.compile(".*_percent|.*_count|count"),

@@ -7,11 +7,16 @@ RPC needs no code.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import (
+    Descriptor,
+    FieldDescriptor,
+    MethodDescriptor,
+    ServiceDescriptor,
+)
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from gateway.upstream import codec
@@ -28,7 +33,7 @@ _NOUNS: Final = {
     "ProtectabilityService": "Protectable",
 }
 """What services are about whose names do not say it."""
-_BESIDE: Final = frozenset({"submission", "validation"})
+_BESIDE: Final = frozenset({"submission", "validation", "coverage"})
 """Fields of an answer that are not its object."""
 _OF_ANY: Final = " Every RPC can end with"
 """How the part of a service's comment begins that is the same for all."""
@@ -97,14 +102,15 @@ def _verb(
     return {
         **verb,
         **{name: True for name, holds in facts.items() if holds},
-        **_shown(response, noun, lists=facts["pages"]),
+        **_shown(response, noun, lists=facts["pages"], stream=facts["stream"]),
     }
 
 
-def _shown(response: Descriptor, noun: str, *, lists: bool) -> dict[str, Any]:
+def _shown(response: Descriptor, noun: str, *, lists: bool, stream: bool) -> dict[str, Any]:
     """Where an answer has its rows, and the columns of a table of them.
 
-    The rows are those of a list, or the one object of an answer; else the answer is the only row.
+    The rows are those of a list, or the one object of an answer, its many beside their total, those
+    in a message of a stream; else the answer is the only row.
     """
     inside = [
         each
@@ -119,11 +125,26 @@ def _shown(response: Descriptor, noun: str, *, lists: bool) -> dict[str, Any]:
     held = next((each for each in objects if each.name == noun), None) or (
         objects[0] if objects and (lists or len(objects) == 1) else None
     )
+    total = _total(objects) if held is None else {}
+    if held is None and (total or stream):
+        held = next((each for each in objects if each.is_repeated), None)
     if held is None:
         return {**identifying(response), **columns(response)}
     many = {"many": True} if held.is_repeated else {}
     row = held.message_type
-    return {"rows": held.name, **many, **identifying(row), **columns(row)}
+    return {"rows": held.name, **many, **total, **identifying(row), **columns(row)}
+
+
+def _total(objects: Sequence[FieldDescriptor]) -> dict[str, list[str]]:
+    """Where the other of two objects is of the type of a field of the rows in the first."""
+    many = [each for each in objects if each.is_repeated]
+    if len(many) != 1 or len(objects) != 2:  # noqa: PLR2004
+        return {}
+    (one,) = (each for each in objects if not each.is_repeated)
+    like = [
+        each.name for each in many[0].message_type.fields if each.message_type is one.message_type
+    ]
+    return {"total": [str(one.name), str(like[0])]} if like else {}
 
 
 def messages(comments: Mapping[str, str]) -> dict[str, Any]:

@@ -91,9 +91,11 @@ _PLACES: Final[Mapping[int, tuple[Metric, ...]]] = {
 
 
 def method_class(binding: Binding) -> MethodClass:
+    if binding.heavy:
+        return MethodClass.RESTORE
     if binding.reads:
         return MethodClass.LIST if binding.paging else MethodClass.READ
-    return MethodClass.RESTORE if binding.heavy else MethodClass.CHANGE
+    return MethodClass.CHANGE
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):

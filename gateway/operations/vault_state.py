@@ -43,7 +43,7 @@ async def update_refused(request: vault_pb2.UpdateVaultRequest, look: Look) -> R
         if _pre_paid(vault):
             return refusal(6110)
         if _below_use(vault, patch.billing.size_gib):
-            return refusal(6114)
+            return refusal(6114, "size")
     crash = types_pb2.CONSISTENT_LEVEL_CRASH_CONSISTENT
     app = vault.billing.consistent_level == types_pb2.CONSISTENT_LEVEL_APP_CONSISTENT
     if app and patch.billing.consistent_level == crash:
@@ -142,7 +142,11 @@ async def order_refused(
     vault = await vault_of(look, request.resource_id)
     if not _pre_paid(vault):
         return refusal(6110)
-    return refusal(6114) if _below_use(vault, request.product_info.resource_size_gib) else None
+    return (
+        refusal(6114, "resource_size")
+        if _below_use(vault, request.product_info.resource_size_gib)
+        else None
+    )
 
 
 async def checkpoint_refused(

@@ -15,20 +15,21 @@ from gateway.protection.standing import FAILED, Standing, done_at, seconds
 from gateway.schedules.missed import EARLY_S
 from gateway.schedules.plans import Plan, plans_of
 
-GRACE_S: Final = 3600.0
-"""How long after its time, and its start window, a run may come."""
 _SHOWN_TIMES: Final = 100
 _SHOWN_IDS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """In seconds since 1970. `now`: what is due after it cannot be missed yet."""
+    """In seconds since 1970. `now`: what is due after it cannot be missed yet. `grace_s`: how long
+    after its time, and its start window, a run may come.
+    """
 
     start: float
     end: float
     now: float
     rpo_s: float
+    grace_s: float
 
 
 @dataclass(eq=False)
@@ -80,7 +81,7 @@ class ProjectReport:
         """Backups that were begun in the period, by resource, the oldest first."""
         found: dict[str, list[task_pb2.Task]] = defaultdict(list)
         for task in sorted(self.view.rows("tasks"), key=_begun):
-            if self.period.start <= _begun(task) <= self.period.end + GRACE_S:
+            if self.period.start <= _begun(task) <= self.period.end + self.period.grace_s:
                 found[task.details.resource.id].append(task)
         return found
 
@@ -137,7 +138,7 @@ class ProjectReport:
     def _until(self, plan: Plan | None, due: float) -> float:
         """When a run that has not begun is missed."""
         assert plan is not None
-        return due + plan.window_s + GRACE_S
+        return due + plan.window_s + self.period.grace_s
 
     def _is_absent(
         self, plan: Plan | None, due: float, early_s: float, tasks: Iterable[task_pb2.Task]

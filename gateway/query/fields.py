@@ -19,7 +19,14 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ].+)?")
 
 
 class WrongFieldError(ValueError):
-    """A path names no field that can be compared; or a value is none of it."""
+    """A path names no field that can be compared; or a value is none of it.
+
+    `offset`: of the part of the path that is wrong, from its first character.
+    """
+
+    def __init__(self, text: str, offset: int = 0) -> None:
+        super().__init__(text)
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +76,27 @@ class Field:
         return text if words is None else _number(words, name, text)
 
 
-def field_of(row: Descriptor, path: str) -> Field:
-    """Raises WrongFieldError, which lists the fields that there are."""
+def field_of(row: Descriptor, path: str, *, whole: bool = False) -> Field:
+    """Raises WrongFieldError, which lists the fields that there are. `whole`: the field may have
+    parts, since only its presence counts.
+    """
     steps: list[FieldDescriptor] = []
     here: Descriptor | None = row
+    offset = 0
     for name in path.split("."):
         known = _comparable(here) if here is not None else {}
         if not known:
-            raise WrongFieldError(f"`{steps[-1].name}` has no fields of its own")
+            raise WrongFieldError(f"`{steps[-1].name}` has no fields of its own", offset)
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`? " if close else ""
-            raise WrongFieldError(f"there is no field `{name}`; {hint}Known: {', '.join(known)}")
+            raise WrongFieldError(
+                f"there is no field `{name}`; {hint}Known: {', '.join(known)}", offset
+            )
         steps.append(known[name])
+        offset += len(name) + 1
         here = None if _is_moment(known[name]) else known[name].message_type
-    if here is not None:
+    if here is not None and not whole:
         inside = ", ".join(f"{path}.{name}" for name in _comparable(here))
         raise WrongFieldError(f"`{path}` has parts; compare one of them: {inside}")
     return Field(tuple(steps), many=any(fd.is_repeated for fd in steps))

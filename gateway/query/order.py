@@ -1,5 +1,6 @@
 """`order_by`: fields, each with `desc` or not, separated by commas (AIP-132)."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from gateway.errors import GatewayError, field_invalid
 from gateway.query.fields import Field, WrongFieldError, field_of
 
 _MOST: Final = 5
+_WORD: Final = re.compile(r"\S+")
 _DIRECTIONS: Final = {"": False, "asc": False, "desc": True}
 
 
@@ -24,23 +26,32 @@ class Key:
 
 def keys(text: str, row: Descriptor) -> list[Key]:
     """Raises FIELD_INVALID with the position."""
-    found, place = [], 0
+    found: list[Key] = []
+    place = 0
     for part in text.split(","):
-        path, _, direction = part.strip().partition(" ")
-        at = place + len(part) - len(part.lstrip()) + 1
-        if direction.strip() not in _DIRECTIONS:
-            raise _wrong(at, f"`{direction.strip()}` is no order; write `desc` or nothing")
-        try:
-            field = field_of(row, path)
-        except WrongFieldError as error:
-            raise _wrong(at, str(error)) from None
-        if field.many:
-            raise _wrong(at, f"a row has several values of `{path}`; order by another field")
-        found.append(Key(path, field, _DIRECTIONS[direction.strip()]))
+        if len(found) == _MOST:
+            raise _wrong(place + 1, f"an order has at most {_MOST} fields")
+        found.append(_key(part, place, row))
         place += len(part) + 1
-    if len(found) > _MOST:
-        raise field_invalid("order_by", f"has at most {_MOST} fields", "order_by")
     return found
+
+
+def _key(part: str, place: int, row: Descriptor) -> Key:
+    """`place`: of its first character, from 0."""
+    words = [(each[0], place + each.start() + 1) for each in _WORD.finditer(part)]
+    path, at = words[0] if words else ("", place + 1)
+    direction, told = words[1] if len(words) > 1 else ("", at)
+    if direction not in _DIRECTIONS:
+        raise _wrong(told, f"`{direction}` is no order; write `desc` or nothing")
+    if len(words) > 2:  # noqa: PLR2004
+        raise _wrong(words[2][1], "a comma is expected before the next field")
+    try:
+        field = field_of(row, path)
+    except WrongFieldError as error:
+        raise _wrong(at + error.offset, str(error)) from None
+    if field.many:
+        raise _wrong(at, f"a row has several values of `{path}`; order by another field")
+    return Key(path, field, _DIRECTIONS[direction])
 
 
 def ordered(by: Sequence[Key]) -> Callable[[list[Any]], list[Any]]:

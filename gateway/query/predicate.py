@@ -65,9 +65,9 @@ def _has(asked: Comparison, field: Field) -> Keep:
 def named(asked: Comparison, row: Descriptor) -> Field:
     """Raises FIELD_INVALID."""
     try:
-        return field_of(row, asked.path.text)
+        return field_of(row, asked.path.text, whole=asked.is_presence)
     except WrongFieldError as error:
-        raise wrong(asked.path.position, str(error)) from None
+        raise wrong(asked.path.position + error.offset, str(error)) from None
 
 
 def literal(asked: Comparison, field: Field) -> Any:  # noqa: ANN401 - as the field's values

@@ -14,7 +14,7 @@ class ScheduleSettings(BaseModel):
         le=7 * 86_400,
         description=(
             "How long after its time, and after the start window of its policy, a run may come"
-            " before it is told as missed."
+            " before it is told as missed; for reports, too."
         ),
     )
     read_s: float = Field(

@@ -98,9 +98,10 @@ def _replaced(d: Declaration) -> Iterator[str]:
 
 
 def _plain(d: Declaration) -> Iterator[str]:
-    for name in ("heavy", "untraceable"):
-        if d.reads and getattr(d.option, name):
-            yield f"has no side effects and cannot be {name}"
+    if d.reads and d.option.untraceable:
+        yield "has no side effects and cannot be untraceable"
+    if d.reads and d.option.heavy and not d.option.custom:
+        yield "is one read of CBR and cannot be heavy"
     if d.option.max_rows and not d.option.paging:
         yield "sets max_rows, which is only for what is paged"
 

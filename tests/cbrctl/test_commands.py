@@ -202,3 +202,11 @@ def test_interrupting_a_change_says_how_to_repeat_it():
         run.called(verb("vaults", "create"), request, None, Stopped())
     assert failed.value.exit_code == 130
     assert f"--request-id {request['request_id']}" in failed.value.message
+
+
+def test_what_a_guard_wants_is_told_as_a_flag(ctl, ok, vault):
+    ok("backup", "now", vault, "--wait")
+    ended = ctl("vaults", "delete", vault, "--yes")
+    assert ended.exit_code == 3
+    assert "VAULT_NOT_EMPTY" in ended.stderr
+    assert "set `--force` if" in ended.stderr

@@ -46,4 +46,20 @@ def test_tables_of_reports_show_what_people_ask(ok):
     shown = ok("protections", "list-unprotected-resources").splitlines()
     assert "CAUSES" in shown[0]
     assert any("no_vault" in line for line in shown[1:])
+    assert "RESOURCES" in ok("protections", "get-summary", "--max-age", "2d").splitlines()[0]
     assert "PROVEN" in ok("protections", "generate-report").splitlines()[0]
+
+
+def test_a_summary_shows_its_groups_and_their_sum(ok):
+    whole = json.loads(ok("protections", "get-summary", "-o", "json"))
+    assert len(whole["groups"]) > 1
+    *rows, total = ok("protections", "get-summary", "-o", "csv").splitlines()[1:]
+    assert len(rows) == len(whole["groups"])
+    assert total.startswith(",,,,")
+    assert f",{whole['total']['resources']}," in total
+
+
+def test_unprotected_resources_are_rows_of_the_stream_too(ok):
+    listed = ok("protections", "list-unprotected-resources", "-o", "csv").splitlines()
+    streamed = ok("protections", "stream-unprotected-resources", "-o", "csv").splitlines()
+    assert sorted(streamed) == sorted(listed)

@@ -171,7 +171,7 @@ async def associated_without_destination(call, world):
 
 
 async def destination_moved(call, world):
-    rpc, wish = await not_associated(call, world)
+    _rpc, wish = await not_associated(call, world)
     await call.ok("VaultService/AssociateVaultPolicy", wish)
     patch = {"operation_definition": {"destination_region": "eu-west-0"}}
     return "PolicyService/UpdatePolicy", {"policy_id": wish["policy_id"], "policy": patch}
@@ -340,8 +340,10 @@ async def test_what_cbr_would_refuse_is_refused_before(world, payments, scene):
     assert changing(world, since) == []
     real = await payments.fails(rpc, wish)
     assert len(changing(world, since)) == 1
-    assert (told.reason, told.code, told.message) == (real.reason, real.code, real.message)
-    assert told.fields == real.fields
+    assert (told.reason, told.code) == (real.reason, real.code)
+    # CBR's text may name more than the one field.
+    for more, less in zip(told.fields, real.fields, strict=True):
+        assert more.startswith(less)
 
 
 def test_every_change_that_a_state_can_keep_off_is_looked_at():

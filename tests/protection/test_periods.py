@@ -121,6 +121,14 @@ async def test_gaps_and_what_they_mean_for_the_rpo(fleet, period):
     assert all(len(row.missed_times) == row.missed for row in rows)
 
 
+async def test_the_grace_of_missed_runs_is_the_configured_one(fleet, period):
+    """In which nothing of the last week can be missed yet."""
+    assert (await pages(fleet.caller(), **period, page_size=200))[0].totals.missed
+    async with running_fleet(schedules={"grace_s": 7 * DAY_S}) as patient:
+        (first, *_) = await pages(patient.caller(), **period, page_size=200)
+    assert (first.totals.missed, first.totals.proven > 0) == (0, True)
+
+
 async def test_csv_and_json_hold_the_rows_on_all_pages_together(fleet, period):
     call = fleet.caller()
     rows = [row for page in await pages(call, **period, page_size=200) for row in page.rows]

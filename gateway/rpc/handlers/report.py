@@ -17,7 +17,7 @@ from gateway.errors import field_invalid
 from gateway.protection import documents, lists
 from gateway.protection.fleet import Place
 from gateway.protection.lists import WantedList
-from gateway.protection.report import GRACE_S, Period, ProjectReport, totals
+from gateway.protection.report import Period, ProjectReport, totals
 from gateway.protection.standing import seconds
 from gateway.protection.unprotected import DAY_S
 from gateway.rpc.call import Call
@@ -39,11 +39,14 @@ Evidence = tuple[Mapping[str, Sequence[str]], protection_pb2.AuditEvidence]
 
 @dataclass(frozen=True, slots=True)
 class ReportHandlers:
-    """The handlers. `log`: the directory of the audit log; None where there is none to read."""
+    """The handlers. `log`: the directory of the audit log; None where there is none to read.
+    `grace_s`: see Period.
+    """
 
     reads: ProtectionReads
     tokens: PageTokens
     log: Path | None
+    grace_s: float
 
     @handles(protection_pb2.GenerateReportRequest)
     async def generate(self, call: Call, request: protection_pb2.GenerateReportRequest) -> Message:
@@ -110,7 +113,7 @@ class ReportHandlers:
             raise field_invalid("start_time", "must be before end_time", "period")
         if end - start > _LONGEST_S:
             raise field_invalid("start_time", "is more than 366 days before end_time", "period")
-        return Period(start, end, now, duration_s(request, "rpo", _RPO_S))
+        return Period(start, end, now, duration_s(request, "rpo", _RPO_S), self.grace_s)
 
     async def _evidence(self, call: Call, places: Sequence[Place], period: Period) -> Evidence:
         """What the audit log tells of the period's tasks; whatever the log does, there is a
@@ -141,7 +144,7 @@ def _wanted(period: Period) -> list[WantedList]:
         lists.VAULTS,
         lists.POLICIES,
         lists.BACKUPS,
-        lists.tasks(task_pb2.TASK_TYPE_BACKUP, period.start - GRACE_S),
+        lists.tasks(task_pb2.TASK_TYPE_BACKUP, period.start - period.grace_s),
         lists.tasks(task_pb2.TASK_TYPE_RESTORE, 0, name="restores"),
     ]
 

@@ -502,7 +502,7 @@ class UpdateAgentRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def agent(self) -> Global___AgentPatch:
         """What to change."""
@@ -598,7 +598,7 @@ class UnregisterAgentRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,

@@ -898,7 +898,7 @@ class UpdateBackupRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def backup(self) -> Global___BackupPatch:
         """What to change; fields that are not set stay as they are."""
@@ -996,7 +996,7 @@ class DeleteBackupRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,

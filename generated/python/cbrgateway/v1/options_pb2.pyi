@@ -392,7 +392,7 @@ class Upstream(_message.Message):
     audit: Global___AuditLevel.ValueType
     """How much of a call is recorded in the audit log, unless the operator's rules say otherwise. Unset: the metadata of reads, the requests of changes."""
     heavy: _builtins.bool
-    """True for a change that costs its caller as much as a restore, under limits of rate."""
+    """True for a call that costs its caller as much as a restore, under limits of rate and in the queue of calls: a change, or a read of ours that takes many of CBR."""
     concurrency: Global___Concurrency.ValueType
     """What a call takes a place of while it runs, beside the place that every change takes."""
     max_rows: _builtins.int

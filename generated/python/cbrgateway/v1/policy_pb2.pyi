@@ -414,7 +414,7 @@ class UpdatePolicyRequest(_message.Message):
     say otherwise.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def policy(self) -> Global___PolicyPatch:
         """What to change; fields that are not set stay as they are."""
@@ -542,7 +542,7 @@ class DeletePolicyRequest(_message.Message):
     force: _builtins.bool
     """Deletes the policy also while it works on vaults. Without it such a policy is refused (POLICY_IN_USE), unless the tenant's guards say otherwise."""
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,

@@ -149,7 +149,7 @@ class _MethodClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MethodCla
     METHOD_CLASS_CHANGE: _MethodClass.ValueType  # 4
     """Changes."""
     METHOD_CLASS_RESTORE: _MethodClass.ValueType  # 5
-    """Restores and replications."""
+    """Restores, replications, and reports over many projects."""
 
 class MethodClass(_MethodClass, metaclass=_MethodClassEnumTypeWrapper):
     """Calls that a limit of REQUESTS counts."""
@@ -165,7 +165,7 @@ METHOD_CLASS_LIST: MethodClass.ValueType  # 3
 METHOD_CLASS_CHANGE: MethodClass.ValueType  # 4
 """Changes."""
 METHOD_CLASS_RESTORE: MethodClass.ValueType  # 5
-"""Restores and replications."""
+"""Restores, replications, and reports over many projects."""
 Global___MethodClass: _TypeAlias = MethodClass  # noqa: Y015
 
 class _CountState:

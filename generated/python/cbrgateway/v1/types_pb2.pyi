@@ -1413,7 +1413,7 @@ class Loss(_message.Message):
     NEWEST_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What is lost: `backup`, which is deleted; or `vault`, which loses its policy."""
+    """What is lost: `backup`, which is deleted; `vault`, which loses its policy; or `policy`, which works on the vault no more."""
     count: _builtins.int
     """How many."""
     newest_id: _builtins.str

@@ -643,7 +643,7 @@ class UpdateVaultRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     @_builtins.property
     def vault(self) -> Global___VaultPatch:
         """What to change; fields that are not set stay as they are."""
@@ -825,7 +825,7 @@ class DeleteVaultRequest(_message.Message):
     force: _builtins.bool
     """Deletes the backups in the vault, too. Without it a vault that holds backups is refused (VAULT_NOT_EMPTY), unless the tenant's guards say otherwise."""
     etag: _builtins.str
-    """`etag` of the object as it was read. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
+    """`etag` as a Get or List has answered it, such as `W/"0123456789abcdef"`. Where it was changed since, the call ends with ETAG_MISMATCH and nothing is sent. Empty: whatever it is now."""
     def __init__(
         self,
         *,
