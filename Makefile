@@ -66,6 +66,10 @@ soak-events: $(STAMPS)/dev ## Kill a gateway fifty times over a thousand tasks, 
 soak-restart: $(STAMPS)/dev ## Make 10,000 calls with each policy of balancing while gateways are replaced
 	@RESTART_SOAK=1 $(BIN)/python -m pytest tests/functional/test_rolling_restart.py
 
+.PHONY: soak-renewal
+soak-renewal: $(STAMPS)/dev ## Renew the server's certificate a hundred times under calls
+	@RENEWAL_SOAK=1 $(BIN)/python -m pytest --timeout 600 tests/functional/test_renewal.py
+
 .PHONY: soak-load
 soak-load: $(STAMPS)/dev ## Call more than the gateway can answer, and beside sick projects; prints what became of the calls
 	@$(BIN)/python -m benchmarks.overload

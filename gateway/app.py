@@ -44,7 +44,7 @@ from gateway.protection.fleet import Fleet
 from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
-from gateway.renewal import Renewable, Renewals
+from gateway.renewal import Renewals
 from gateway.rpc import server, validation
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, left_out_of, local_change
@@ -185,11 +185,16 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         observed = Observed(config)
         stack.push_async_callback(observed.aclose)
         way = await _way(stack, config, observed)
-        read: list[Renewable] = []
+        read = observed.certificates()
         opened = open_store(config.state, way.clock, read.append)
         store = observed.measured(await stack.enter_async_context(opened))
         audit = await stack.enter_async_context(
-            open_audit(config.audit, store.anchors, lambda: _clocks(way.client, store.life))
+            open_audit(
+                config.audit,
+                store.anchors,
+                lambda: _clocks(way.client, store.life),
+                read.append,
+            )
         )
         events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)

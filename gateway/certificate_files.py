@@ -61,7 +61,7 @@ def _of_cloud(
 
     def read() -> Use:
         check_authorities(file, _now(clock))
-        fresh = tls_context(settings)
+        fresh = tls_context(file)
         return lambda: transport.trust(fresh)
 
     yield Renewable("upstream.transport.ca_file", (file,), read)

@@ -20,7 +20,7 @@ from gateway.metrics.metrics import Metrics, Parts
 from gateway.metrics.process import ProcessParts
 from gateway.metrics.upstream import UpstreamParts
 from gateway.reload import Reloader
-from gateway.renewal import Renewals
+from gateway.renewal import Renewable, Renewals
 from gateway.rpc.call import CallMeter, NoCallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.server import Servers
@@ -81,6 +81,11 @@ class Observed:
         if self._tracing:
             self.calls = self._tracing.calls(self.calls)
             self.upstream = self._tracing.attempts(self.upstream)
+
+    def certificates(self) -> list[Renewable]:
+        """The files of authorities that have been read, which may be renewed."""
+        found = self._tracing.certificates() if self._tracing is not None else None
+        return [found] if found is not None else []
 
     async def aclose(self) -> None:
         """Sends the last traces."""

@@ -34,6 +34,7 @@ from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import FileSink, Sink, StdoutSink
 from gateway.audit.writer import Refused, Writer
 from gateway.background import in_background
+from gateway.renewal import Renewable
 from gateway.state import KeyValue, StoreDown
 
 _MIB = 1024 * 1024
@@ -50,9 +51,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @contextlib.asynccontextmanager
 async def open_audit(
-    settings: AuditSettings, stored: KeyValue | None = None, clocks: Clocks | None = None
+    settings: AuditSettings,
+    stored: KeyValue | None = None,
+    clocks: Clocks | None = None,
+    renew: Callable[[Renewable], None] = lambda _: None,
 ) -> AsyncIterator[Audit]:
-    """The log, ended properly on leaving; `stored` keeps the last anchors of files, too.
+    """The log, ended properly on leaving; `stored` keeps the last anchors of files, too. `renew` is
+    told what file a copy to a collector has read.
 
     Without other `clocks` nothing that is old is removed.
 
@@ -73,7 +78,7 @@ async def open_audit(
             exporter = None
         else:
             known = await _known(settings, settings.directory, keys, kept)
-            files = _Files(settings, settings.directory, keys, known, clocks)
+            files = _Files(settings, settings.directory, keys, known, clocks, renew)
             writer, intents, exporter = await files.opened(stack, anchors)
         writer.start()
         stack.push_async_callback(writer.aclose)
@@ -145,6 +150,7 @@ class _Files:
     keys: Keys
     known: Sequence[Anchor]
     clocks: Clocks | None
+    renew: Callable[[Renewable], None]
 
     async def opened(
         self, stack: contextlib.AsyncExitStack, anchors: Anchors
@@ -229,6 +235,8 @@ class _Files:
             raise Unusable(
                 f"audit.otlp.ca_file {error.filename} cannot be read: {error.strerror}"
             ) from error
+        if (certificates := collector.certificates()) is not None:
+            self.renew(certificates)
         return Exporter(Backlog(self.directory, sink.writer, lambda: sink.head.sequence), collector)
 
     def _left_behind(self, writer: str) -> list[OpenIntent]:

@@ -29,6 +29,8 @@ from gateway.audit.export import Unsent
 from gateway.audit.segments import record_header
 from gateway.audit.settings import OtlpSettings
 from gateway.regular_file import read_file
+from gateway.renewal import Renewable, Use
+from gateway.upstream.http import tls_context
 
 _SCOPE: Final = "cbrgateway.audit"
 _PORT: Final = 4317
@@ -46,14 +48,9 @@ class OtlpCollector:
     """A Collector."""
 
     def __init__(self, settings: OtlpSettings, writer: str) -> None:
-        where = urlsplit(settings.endpoint)
-        target = where.netloc if where.port is not None else f"{where.netloc}:{_PORT}"
-        if where.scheme == "https":
-            authorities = read_file(settings.ca_file) if settings.ca_file is not None else None
-            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(authorities))
-        else:
-            self._channel = grpc.insecure_channel(target)
-        self._stub = LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]  # the package has types for messages only
+        self._settings = settings
+        self._channel = _channel(settings, _authorities(settings))
+        self._renewed: grpc.Channel | None = None
         self._timeout_s = settings.timeout_s
         self._metadata = tuple((name, secret.reveal()) for name, secret in settings.headers.items())
         named = {
@@ -62,6 +59,23 @@ class OtlpCollector:
             "service.instance.id": writer,
         }
         self._resource = Resource(attributes=_attributes(named))
+
+    def certificates(self) -> Renewable | None:
+        """The file of authorities that the collector is known by."""
+        settings = self._settings
+        if settings.ca_file is None:
+            return None
+
+        def read() -> Use:
+            tls_context(settings.ca_file)
+            authorities = _authorities(settings)
+            return lambda: self._trust(authorities)
+
+        return Renewable("audit.otlp.ca_file", (settings.ca_file,), read)
+
+    def _trust(self, authorities: bytes | None) -> None:
+        """From the next request on: one that is under way ends on the connection that it has."""
+        self._renewed = _channel(self._settings, authorities)
 
     def send(self, lines: list[bytes]) -> None:
         """Raises Unsent, also where a collector would not be asked again by the letter of the
@@ -74,8 +88,13 @@ class OtlpCollector:
         request = ExportLogsServiceRequest(
             resource_logs=[ResourceLogs(resource=self._resource, scope_logs=[scope])]
         )
+        if (renewed := self._renewed) is not None:
+            self._channel.close()
+            self._channel, self._renewed = renewed, None
+        # The package has types for messages only.
+        stub = LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]
         try:
-            answer = self._stub.Export(request, timeout=self._timeout_s, metadata=self._metadata)
+            answer = stub.Export(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise Unsent(f"{error.code().name}: {error.details()}") from error
         except ValueError as error:
@@ -90,6 +109,19 @@ class OtlpCollector:
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _authorities(settings: OtlpSettings) -> bytes | None:
+    """Raises OSError."""
+    return read_file(settings.ca_file) if settings.ca_file is not None else None
+
+
+def _channel(settings: OtlpSettings, authorities: bytes | None) -> grpc.Channel:
+    where = urlsplit(settings.endpoint)
+    target = where.netloc if where.port is not None else f"{where.netloc}:{_PORT}"
+    if where.scheme == "https":
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(authorities))
+    return grpc.insecure_channel(target)
 
 
 def _record(line: bytes) -> LogRecord:

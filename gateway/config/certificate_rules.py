@@ -25,12 +25,14 @@ def read_certificates(file: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(read_file(file))
 
 
-def chain_problems(chain: list[x509.Certificate], now: dt.datetime) -> Iterator[str]:
+def chain_problems(
+    chain: list[x509.Certificate], now: dt.datetime, *, expired: bool
+) -> Iterator[str]:
     """The server's own: every link counts, the first must be one of a server, and each next one the
-    issuer of the one before.
+    issuer of the one before. `expired`: those are taken, too.
     """
     for certificate in chain:
-        if wrong := _wrong_time(certificate, now):
+        if wrong := _wrong_time(certificate, now, expired=expired):
             yield f"{_subject(certificate)} {wrong}, so that every client would refuse it. Renew it"
     if wrong := _no_server(chain[0]):
         yield f"{_subject(chain[0])} {wrong}"
@@ -52,17 +54,17 @@ def chain_problems(chain: list[x509.Certificate], now: dt.datetime) -> Iterator[
 
 
 def authority_problems(
-    found: list[x509.Certificate], now: dt.datetime, *, alone: bool
+    found: list[x509.Certificate], now: dt.datetime, *, alone: bool, expired: bool
 ) -> Iterator[str]:
     """A bundle may hold old ones beside good ones; without a good one nobody can be trusted.
 
-    `alone`: a self-signed one of a server is good, too.
+    `alone`: a self-signed one of a server is good, too; `expired`: one that has expired.
     """
     wrong = [
         text
         for each in found
         if (
-            text := _wrong_time(each, now)
+            text := _wrong_time(each, now, expired=expired)
             or ("" if alone and _self_signed(each) else _no_authority(each))
         )
     ]
@@ -75,10 +77,10 @@ def authority_problems(
         yield f"{_subject(found[0])} {wrong[0]}{more}. Give an authority that is valid"
 
 
-def _wrong_time(certificate: x509.Certificate, now: dt.datetime) -> str:
+def _wrong_time(certificate: x509.Certificate, now: dt.datetime, *, expired: bool) -> str:
     if now < certificate.not_valid_before_utc:
         return f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}"
-    if now >= certificate.not_valid_after_utc:
+    if now >= certificate.not_valid_after_utc and not expired:
         return f"has expired at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
     return ""
 

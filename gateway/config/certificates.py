@@ -36,21 +36,22 @@ def out_of_service(
     now: dt.datetime,
 ) -> Found:
     """Key path and sentence for each certificate that would be refused at `now` (aware)."""
-    files: dict[KeyPath, tuple[Path | None, bool]] = {
-        ("server", "tls", "client_ca_file"): (tls.client_ca_file if tls else None, False),
-        ("upstream", "transport", "ca_file"): (transport.ca_file, True),
-        ("audit", "otlp", "ca_file"): (audit.otlp.ca_file if audit.otlp else None, True),
-        **{
-            ("events", "sinks", i, "ca_file"): (sink.ca_file, True)
-            for i, sink in enumerate(events.sinks)
-        },
-        ("tracing", "ca_file"): (tracing.ca_file if tracing else None, True),
+    files: dict[KeyPath, Path | None] = {
+        ("upstream", "transport", "ca_file"): transport.ca_file,
+        ("audit", "otlp", "ca_file"): audit.otlp.ca_file if audit.otlp else None,
+        **{("events", "sinks", i, "ca_file"): sink.ca_file for i, sink in enumerate(events.sinks)},
+        ("tracing", "ca_file"): tracing.ca_file if tracing else None,
     }
     if tls is not None:
-        yield from _chain_problems(tls.certificate_file, ("server", "tls", "certificate_file"), now)
-    for path, (file, alone) in files.items():
+        path: KeyPath = ("server", "tls", "certificate_file")
+        expired = tls.start_expired
+        yield from _chain_problems(tls.certificate_file, path, now, expired=expired)
+        if (file := tls.client_ca_file) is not None:
+            path = ("server", "tls", "client_ca_file")
+            yield from _authority_problems(file, path, now, alone=False, expired=expired)
+    for path, file in files.items():
         if file is not None:
-            yield from _authority_problems(file, path, now, alone=alone)
+            yield from _authority_problems(file, path, now, alone=True)
 
 
 def check_server(tls: TlsSettings, now: dt.datetime) -> None:
@@ -98,16 +99,20 @@ def expiries(
     return found
 
 
-def _chain_problems(file: Path, path: KeyPath, now: dt.datetime) -> Found:
+def _chain_problems(file: Path, path: KeyPath, now: dt.datetime, *, expired: bool = False) -> Found:
     from gateway.config.certificate_rules import chain_problems  # noqa: PLC0415 - see above
 
-    return _read(file, path, lambda chain: chain_problems(chain, now))
+    return _read(file, path, lambda chain: chain_problems(chain, now, expired=expired))
 
 
-def _authority_problems(file: Path, path: KeyPath, now: dt.datetime, *, alone: bool) -> Found:
+def _authority_problems(
+    file: Path, path: KeyPath, now: dt.datetime, *, alone: bool, expired: bool = False
+) -> Found:
     from gateway.config.certificate_rules import authority_problems  # noqa: PLC0415 - see above
 
-    return _read(file, path, lambda found: authority_problems(found, now, alone=alone))
+    return _read(
+        file, path, lambda found: authority_problems(found, now, alone=alone, expired=expired)
+    )
 
 
 def _read(file: Path, path: KeyPath, problems: _Problems) -> Found:

@@ -14,19 +14,11 @@ from gateway.events.checked_backend import CheckedBackend
 from gateway.events.settings import SinkSettings
 from gateway.events.signature import key_of, signed
 from gateway.events.types import CONTENT_TYPE
-from gateway.regular_file import read_file
 from gateway.renewal import Renewable, Use
+from gateway.upstream.http import tls_context
 
 _MOST_BYTES: Final = 64 * 1024
 """Of an answer so much is read, in order to use the connection again, and nothing kept."""
-
-
-def context_of(sink: SinkSettings) -> ssl.SSLContext:
-    """Raises OSError for a file that cannot be read."""
-    own = read_file(sink.ca_file).decode("ascii", "replace") if sink.ca_file else None
-    context = ssl.create_default_context(cadata=own)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class Webhook:
@@ -35,21 +27,21 @@ class Webhook:
     def __init__(self, sink: SinkSettings, allowed: Sequence[Network], clock: Clock) -> None:
         self._sink, self._allowed, self._clock = sink, allowed, clock
         self._keys = [key_of(key.reveal()) for key in sink.keys]
-        self._context = context_of(sink)
+        self._context = tls_context(sink.ca_file)
         self._pool: httpcore.AsyncConnectionPool | None = None
         self._stale = False
 
     def certificates(self) -> Renewable | None:
         """The file of authorities that its receiver is known by."""
         sink = self._sink
-        if sink.ca_file is None:
+        if (file := sink.ca_file) is None:
             return None
 
         def read() -> Use:
-            context = context_of(sink)
+            context = tls_context(file)
             return lambda: self._trust(context)
 
-        return Renewable(f"events.sinks.{sink.name}.ca_file", (sink.ca_file,), read)
+        return Renewable(f"events.sinks.{sink.name}.ca_file", (file,), read)
 
     def _trust(self, context: ssl.SSLContext) -> None:
         self._context, self._stale = context, True

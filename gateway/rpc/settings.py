@@ -57,6 +57,13 @@ class TlsSettings(BaseModel):
         default=None,
         description="Authorities of client certificates. When set, every client must present one.",
     )
+    start_expired: bool = Field(
+        default=False,
+        description=(
+            "Whether to start, and let `check` pass, with certificates here that have expired, for"
+            " clients that do not look. None that has expired is taken over while it serves."
+        ),
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import requests
 import structlog
@@ -16,13 +17,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from requests.adapters import HTTPAdapter
 
 from gateway.background import in_background
+from gateway.renewal import Renewable, Use
 from gateway.rpc.call import CallMeter
 from gateway.tracing.attempts import TracedAttempts
 from gateway.tracing.calls import TracedCalls
 from gateway.tracing.settings import TracingSettings
 from gateway.tracing.spans import Spans
+from gateway.upstream.http import tls_context
 from gateway.upstream.meter import UpstreamMeter
 
 _SERVICE: Final = "cbr-gateway"
@@ -54,7 +58,10 @@ class Tracing:
             ),
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(_Sender(_exporter(settings))))
+        self._file = settings.ca_file
+        self._trusted = _Trusted(tls_context(self._file))
+        sender = _Sender(_exporter(settings, self._trusted))
+        self._provider.add_span_processor(BatchSpanProcessor(sender))
         tracer = self._provider.get_tracer("cbrgateway", release)
         self._spans = Spans(tracer, settings.parent_based, settings.sample_ratio)
 
@@ -63,6 +70,17 @@ class Tracing:
 
     def attempts(self, meter: UpstreamMeter) -> TracedAttempts:
         return TracedAttempts(meter, self._spans)
+
+    def certificates(self) -> Renewable | None:
+        """The file of authorities that the collector is known by."""
+        if (file := self._file) is None:
+            return None
+
+        def read() -> Use:
+            context = tls_context(file)
+            return lambda: self._trusted.use(context)
+
+        return Renewable("tracing.ca_file", (file,), read)
 
     async def aclose(self) -> None:
         """Sends what has ended, if that does not take long."""
@@ -73,13 +91,39 @@ class Tracing:
             log.warning("the last traces were not sent: the collector does not take them")
 
 
-def _exporter(settings: TracingSettings) -> OTLPSpanExporter:
+class _Trusted(HTTPAdapter):
+    """Knows servers by a context, whatever authorities its session names; by another one for
+    connections that are made from then on.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def use(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str,  # noqa: FBT001 - the library's
+        cert: str | tuple[str, str] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        where, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        secure = where["scheme"] == "https"
+        return where, {"ssl_context": self._context} if secure else {}
+
+    def cert_verify(self, conn: object, url: object, verify: object, cert: object) -> None:
+        """Nothing: the context says it all."""
+
+
+def _exporter(settings: TracingSettings, trusted: _Trusted) -> OTLPSpanExporter:
     session = requests.Session()
     # No proxies, certificates or passwords but those of the settings.
     session.trust_env = False
+    session.mount("https://", trusted)
     return OTLPSpanExporter(
         endpoint=settings.endpoint.rstrip("/") + _PATH,
-        certificate_file=str(settings.ca_file) if settings.ca_file is not None else None,
         headers={name: secret.reveal() for name, secret in settings.headers.items()},
         timeout=_TIMEOUT_S,
         compression=Compression.Gzip,

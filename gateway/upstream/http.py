@@ -299,10 +299,13 @@ class TransportSettings(BaseModel):
         return self
 
 
-def tls_context(settings: TransportSettings) -> ssl.SSLContext:
-    """TLS 1.2 or newer, names checked. Raises OSError when the file cannot be read."""
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer, names checked; by the system's authorities where there is no file of them.
+
+    Raises OSError for a file that cannot be read, or is not PEM.
+    """
     try:
-        own = read_file(settings.ca_file).decode("ascii") if settings.ca_file else None
+        own = read_file(ca_file).decode("ascii") if ca_file else None
     except UnicodeDecodeError:
         raise ssl.SSLError(0, "not PEM") from None
     context = ssl.create_default_context(cadata=own)

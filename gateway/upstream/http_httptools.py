@@ -38,7 +38,7 @@ class HttptoolsTransport:
     def __init__(self, settings: TransportSettings) -> None:
         self.connect_timeout_s = settings.connect_timeout_s
         self._settings = settings
-        self._tls = tls_context(settings)
+        self._tls = tls_context(settings.ca_file)
         self._loop = asyncio.get_running_loop()
         self._hosts: dict[str, _Host] = {}
         self._closed = False

@@ -162,7 +162,7 @@ class HttpxTransport:
     def __init__(self, settings: TransportSettings) -> None:
         self.connect_timeout_s = settings.connect_timeout_s
         self._settings = settings
-        self._tls = tls_context(settings)
+        self._tls = tls_context(settings.ca_file)
         self._hosts: dict[str, _Host] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 

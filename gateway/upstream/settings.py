@@ -133,7 +133,7 @@ CredentialSettings = Annotated[AccessKeySettings | PasswordSettings, Field(discr
 
 def _trusting(settings: TransportSettings) -> TransportSettings:
     try:
-        tls_context(settings)
+        tls_context(settings.ca_file)
     except OSError as error:
         raise ValueError(
             f"ca_file {named(settings.ca_file or Path())} cannot be used: {error.strerror}. Give a"

@@ -219,6 +219,32 @@ async def test_records_travel_over_tls(tmp_path, collectors):
             pass
 
 
+async def test_other_authorities_of_the_collector_are_taken_over(tmp_path, collectors):
+    """Records that it could not be sent meanwhile are."""
+    file = tmp_path / "ca.pem"
+    first, other = authority("first"), authority("other")
+    file.write_bytes(first.pem)
+    pair, renewed = (certificate(each, dns("localhost")) for each in (first, other))
+    before, told = collectors(tls=(pair.key_pem, pair.pem)), []
+    section = {"endpoint": f"https://localhost:{before.port}", "ca_file": str(file)}
+    async with open_audit(settings(tmp_path, otlp=section), renew=told.append) as audit:
+        audit.ended(events.READ_ENDED, read())
+        await until(lambda: before.got)
+        (renewable,) = told
+        assert (renewable.setting, renewable.files) == ("audit.otlp.ca_file", (file,))
+        file.write_bytes(b"rubbish")
+        with pytest.raises(OSError, match="PEM"):
+            renewable.read()
+        file.write_bytes(other.pem)
+        use = renewable.read()
+        before.close()
+        back = collectors(before.port, tls=(renewed.key_pem, renewed.pem))
+        audit.ended(events.READ_ENDED, read())
+        use()
+        await until(lambda: back.got)
+    assert before.lines + back.lines == lines_of(tmp_path / "log")
+
+
 async def test_a_collector_that_hangs_delays_no_end(tmp_path, collectors):
     collector = collectors()
     collector.goes_on.clear()

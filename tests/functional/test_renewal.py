@@ -3,6 +3,7 @@ nothing.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,7 @@ from tests.functional.test_tls_callers import configuration
 RPC = "VaultService/ListVaults"
 POD = uri("spiffe://example.org/ns/payments")
 ENVIRON = {"AK": emulated.ACCESS_KEY, "SK": emulated.SECRET_KEY}
+ROTATIONS = 100 if os.environ.get("RENEWAL_SOAK") else 20
 TAKEN = "certificates taken over"
 REFUSED = "certificates not taken over, the old ones stay in use"
 
@@ -126,7 +128,7 @@ async def test_calls_go_on_while_pairs_come_and_go(site):
         return made
 
     calling = [asyncio.create_task(call()) for _ in range(2)]
-    for _ in range(10):
+    for _ in range(ROTATIONS):
         site.logs.entries.clear()
         site.renew(certificate(site.server_authority, dns("localhost")))
         await until(lambda: site.told(TAKEN))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace.export import SpanExportResult
 from pydantic import ValidationError
 
 from emulator.server import running_emulator
@@ -18,7 +20,9 @@ from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.audit.otlp import _record as as_otlp
+from gateway.tracing.opening import Tracing, _exporter
 from gateway.tracing.settings import TracingSettings
+from testkit.identities import authority, certificate, dns
 from tests.audit.scenes import audited_gateway, records
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, Caller, arrived, caller, order, until
@@ -367,3 +371,34 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr("gateway.tracing.settings._LIBRARIES", ("opentelemetry.nothing.of.it",))
     with pytest.raises(ValidationError, match=r"pip install 'cbr-gateway\[otel\]'"):
         config_for("http://127.0.0.1:9", {"tracing": {"endpoint": "http://collector:4318"}})
+
+
+async def test_other_authorities_of_the_collector_are_taken_over(tmp_path):
+    """For connections that are made from then on; a file that holds none changes nothing."""
+    file, first, other = tmp_path / "ca.pem", authority("first"), authority("other")
+    file.write_bytes(first.pem)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    show(serving, tmp_path / "pair.pem", certificate(first, dns("localhost")))
+    with collecting(serving) as collector:
+        settings = TracingSettings(endpoint=collector.address, ca_file=file)
+        tracing = Tracing(settings)
+        renewable = tracing.certificates()
+        assert (renewable.setting, renewable.files) == ("tracing.ca_file", (file,))
+        exporter = _exporter(settings, tracing._trusted)
+        assert exporter.export(()) is SpanExportResult.SUCCESS
+        file.write_bytes(b"rubbish")
+        with pytest.raises(OSError, match="PEM"):
+            renewable.read()
+        assert exporter.export(()) is SpanExportResult.SUCCESS
+        show(serving, tmp_path / "pair.pem", certificate(other, dns("localhost")))
+        file.write_bytes(other.pem)
+        renewable.read()()
+        assert exporter.export(()) is SpanExportResult.SUCCESS
+        assert collector.asked == 3
+        await tracing.aclose()
+
+
+def show(serving, file, pair):
+    """For new handshakes."""
+    file.write_bytes(pair.key_pem + pair.pem)
+    serving.load_cert_chain(file)

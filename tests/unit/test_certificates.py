@@ -254,6 +254,24 @@ def test_a_start_refuses_it_as_well(here: Path) -> None:
     assert told("serve", configured(pair("old"))) == told("check", configured(pair("old")))
 
 
+@pytest.mark.parametrize(
+    "server", [pair("old"), f"{pair('good')}, client_ca_file: old.crt"], ids=["own", "callers"]
+)
+def test_a_start_takes_an_expired_one_where_it_is_told_to(here: Path, server: str) -> None:
+    assert "has expired" in told("check", configured(server))
+    Path("gateway.yaml").write_text(configured(f"{server}, start_expired: true"))
+    result = CliRunner().invoke(main, ["check", "--config", "gateway.yaml"], env=ENVIRON)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_one_that_is_not_valid_yet_is_never_taken(here: Path) -> None:
+    server, _, expected = next(
+        case for case in REFUSED.values() if "is not valid before" in case[2]
+    )
+    found = told("check", configured(f"{server}, start_expired: true"))
+    assert expected in found
+
+
 def test_a_chain_that_begins_with_another_certificate_than_the_keys(here: Path) -> None:
     assert (
         "(KEY_VALUES_MISMATCH). Give a certificate chain, the server's own first, and its own"

@@ -89,7 +89,7 @@ async def test_other_authorities_count_for_new_connections_and_open_ones_go_on(l
         await before.arrived.wait()
         with pytest.raises(NotSent):
             await opened.send(get(after), 5)
-        opened.trust(tls_context(TransportSettings(ca_file=trust_new)))
+        opened.trust(tls_context(trust_new))
         assert (await opened.send(get(after), 5)).status == 200
         over.set()
         assert (await asked).status == 200
