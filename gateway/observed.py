@@ -138,6 +138,7 @@ class Observed:
         budgets = parts.client.factory.budgets
         return Parts(
             parts.calls,
+            parts.servers.core_calls,
             parts.store,
             parts.audit,
             parts.hub,

@@ -39,6 +39,7 @@ from gateway.metrics.upstream import UpstreamMetrics, UpstreamParts
 from gateway.metrics.vaults import VaultMetrics
 from gateway.metrics.work import WorkMetrics
 from gateway.rpc.concurrency import Concurrency
+from gateway.rpc.core_calls import CoreCalls
 from gateway.state import Store
 from gateway.upstream.reader import UpstreamReader
 from gateway.watch.hub import Hub
@@ -66,6 +67,7 @@ class Parts:
     """What is looked at while the gateway runs. `limits`: those in force, and whose they are."""
 
     calls: Concurrency
+    core: CoreCalls
     store: Store
     audit: Audit
     hub: Hub
@@ -117,7 +119,7 @@ class Metrics:
     @contextlib.asynccontextmanager
     async def running(self, parts: Parts) -> AsyncIterator[None]:
         """Looks at the parts until left."""
-        self.overload.look_at(parts.calls, self._readings)
+        self.overload.look_at(parts.calls, parts.core, self._readings)
         self.upstream.look_at(parts.upstream, self._readings)
         self.records.look_at(parts.audit, self._readings)
         self.work.look_at(parts.hub, self._readings)

@@ -10,6 +10,7 @@ from gateway.metrics.family import Family
 from gateway.metrics.labels import OTHER, Labels
 from gateway.metrics.readings import Readings
 from gateway.rpc.concurrency import Concurrency
+from gateway.rpc.core_calls import CoreCalls
 
 RUNNING: Final = Family(
     "cbr_calls_carried_out", "gauge", "Calls that have a place: begun, and no streams or waits."
@@ -31,7 +32,15 @@ REFUSED: Final = Family(
     "Calls that were refused as `OVERLOADED`, by tenant.",
     ("tenant",),
 )
-FAMILIES: Final = (RUNNING, LIMIT, WAITING, WAITED, WAITED_S, REFUSED)
+CORE: Final = Family(
+    "cbr_grpc_core_calls_total",
+    "counter",
+    "Calls as gRPC's core counts them: `started`, `succeeded`, `failed`. More were started than"
+    " `grpc_server_started_total` says where callers have gone, or gRPC has refused, before the"
+    " gateway heard of them.",
+    ("state",),
+)
+FAMILIES: Final = (CORE, RUNNING, LIMIT, WAITING, WAITED, WAITED_S, REFUSED)
 
 
 class OverloadMetrics:
@@ -40,8 +49,9 @@ class OverloadMetrics:
     def __init__(self, tenants: Labels) -> None:
         self._tenants = tenants
 
-    def look_at(self, calls: Concurrency, readings: Readings) -> None:
+    def look_at(self, calls: Concurrency, core: CoreCalls, readings: Readings) -> None:
         readings.add(lambda: self._read(calls))
+        readings.add(lambda: [CORE.total([((state,), n) for state, n in core.counts().items()])])
 
     def _read(self, calls: Concurrency) -> Iterable[Metric]:
         yield RUNNING.one(calls.running)

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import grpc
 from grpc_channelz.v1 import channelz
 
+from gateway.rpc.core_calls import CoreCalls
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.reflection import add_reflection
@@ -112,7 +113,8 @@ class Servers:
         """`in_flight`: the calls that `handlers` carry out, and those of `beside`."""
         self._settings = settings
         self.in_flight = in_flight
-        self._services = grpc.aio.server(options=_options(settings, bounds))
+        self.core_calls = CoreCalls(lambda: grpc.aio.server(options=_options(settings, bounds)))
+        self._services = self.core_calls.server
         self._services.add_generic_rpc_handlers(tuple(handlers))
         self._beside = beside
         self._certificate = ServerCertificate(settings.tls) if settings.tls else None

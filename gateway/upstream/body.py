@@ -18,6 +18,10 @@ _GZIP_NAMES: Final = frozenset({ACCEPTED_ENCODING, "x-gzip"})
 _GZIP: Final = zlib.MAX_WBITS | 16
 _MAX_MEMBERS: Final = 64
 """Each one costs a copy of what follows it."""
+_STEP_BYTES: Final = 256 * 1024
+_ANY_RATIO_BYTES: Final = 1024 * 1024
+_MAX_RATIO: Final = 300
+"""Of what is longer than that. Lists come to 50 at most; gzip itself can do 1030."""
 
 
 class Body(Protocol):
@@ -78,16 +82,17 @@ class _Gzip:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._compressed = 0
+        self._received = 0
         self._members = 1
         self._found = bytearray()
         self._inflater = zlib.decompressobj(_GZIP)
 
     def add(self, piece: bytes) -> None:
-        self._compressed += len(piece)
-        if self._compressed > self._cap:
+        self._received += len(piece)
+        if self._received > self._cap:
             raise TooLarge("the answer is too large")
-        while piece:
+        more = False
+        while piece or more:
             if self._inflater.eof:
                 piece = piece.lstrip(b"\0")
                 if not piece:
@@ -95,15 +100,23 @@ class _Gzip:
                 self._inflater = zlib.decompressobj(_GZIP)
                 self._members += 1
             try:
-                # One byte more than is allowed shows that there is more, without inflating it.
-                self._found += self._inflater.decompress(piece, self._cap + 1 - len(self._found))
+                part = self._inflater.decompress(piece, _STEP_BYTES)
             except zlib.error as error:
                 raise Lost("the answer's compressed body is damaged") from error
-            if len(self._found) > self._cap or self._members > _MAX_MEMBERS:
-                raise TooLarge("the answer is too large")
-            piece = self._inflater.unused_data
+            self._found += part
+            # What was read whole may still have something to give.
+            more = len(part) == _STEP_BYTES
+            piece = self._inflater.unconsumed_tail or self._inflater.unused_data
+            self._check(self._received - len(piece))
+
+    def _check(self, read: int) -> None:
+        """`read`: how much of what was received."""
+        found = len(self._found)
+        bomb = found > _ANY_RATIO_BYTES and found > _MAX_RATIO * read
+        if bomb or found > self._cap or self._members > _MAX_MEMBERS:
+            raise TooLarge("the answer is too large")
 
     def whole(self) -> bytes:
-        if self._compressed and not self._inflater.eof:
+        if self._received and not self._inflater.eof:
             raise Lost("the answer's compressed body is cut short")
         return bytes(self._found)

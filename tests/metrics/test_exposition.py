@@ -127,6 +127,27 @@ async def test_calls_are_counted_by_code_reason_and_tenant(world):
     assert found.value("cbr_calls_in_flight") == 0
 
 
+async def test_calls_are_counted_as_grpc_itself_sees_them(world):
+    """Those of the services' port only, and one whose caller has gone, too."""
+    call = caller(world)
+    await call.ok(LIST)
+    order(world, "hang", LIST)
+    gone = call.start(LIST, {})
+    await until_true(lambda: started(world, 2))
+    gone.cancel()
+    await until_true(lambda: ended(world, "failed", 1))
+    assert await ended(world, "succeeded", 1)
+    assert await started(world, 2)
+
+
+async def started(world, count):
+    return await ended(world, "started", count)
+
+
+async def ended(world, state, count):
+    return (await scrape(world)).value("cbr_grpc_core_calls_total", state=state) == count
+
+
 async def test_rpcs_that_do_not_exist_share_one_series(world):
     for name in ("ListVolts", "ListBolts"):
         call = world.channel.unary_unary(

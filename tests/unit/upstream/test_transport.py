@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.upstream.auth import Applied
+from gateway.upstream.body import begin_body
 from gateway.upstream.credentials import AccessKey, Secret
 from gateway.upstream.http import (
     MAX_BODY_BYTES,
@@ -377,6 +378,24 @@ async def test_a_gzip_bomb_is_cut_at_the_cap(transport, bombs):
         async with raw_server(always(answer(bomb, headers="Content-Encoding: gzip\r\n"))) as server:
             with pytest.raises(TooLarge):
                 await transport.send(get(server.origin + "/a"), 10)
+
+
+def test_a_bomb_is_known_by_its_ratio(bombs):
+    body = begin_body("gzip")
+    with pytest.raises(TooLarge):
+        body.add(bombs[0])
+    assert len(body._found) < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 1024 * 1024, 7_340_032])
+@pytest.mark.parametrize("alike", [bytes, lambda size: b'{"id": "alike"}, ' * (size // 17)])
+def test_what_is_alike_and_no_bomb_is_read_whole(size, alike):
+    content = random.Random(size).randbytes(size // 200) + alike(size)
+    body = begin_body("gzip")
+    packed = gzip.compress(content)
+    for start in range(0, len(packed), 1000):
+        body.add(packed[start : start + 1000])
+    assert body.whole() == content
 
 
 @pytest.mark.parametrize(
