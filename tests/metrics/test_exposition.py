@@ -131,7 +131,7 @@ async def test_calls_are_counted_as_grpc_itself_sees_them(world):
     """Those of the services' port only, and one whose caller has gone, too."""
     call = caller(world)
     await call.ok(LIST)
-    order(world, "hang", LIST)
+    order(world, "delay", LIST, seconds=30)
     gone = call.start(LIST, {})
     await until_true(lambda: started(world, 2))
     gone.cancel()
