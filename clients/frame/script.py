@@ -71,27 +71,30 @@ def _update(revision: int) -> _Event:
 
 
 _SNAPSHOT_END: Final = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=1))
+_DELAY: Final = RetryInfo(retry_delay=Duration(nanos=50_000_000))
 _HEARTBEAT: Final = _Event(heartbeat=task_pb2.WatchHeartbeat())
 _TERMINAL: Final = _Event(terminal=task_pb2.TaskUpdate(task=_task(4)))
 _SCRIPT: Final[Sequence[_Stream]] = (
+    # Too many calls at once, before there is anything to resume; with a delay.
+    _Stream([], grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     _Stream(
         [_Event(snapshot_task=_task(1)), _SNAPSHOT_END, _update(2)],
         grpc.StatusCode.UNAVAILABLE,
         "UPSTREAM_UNAVAILABLE",
     ),
     # What was seen comes again; then the gateway says that the stream has lived long enough.
-    _Stream([_update(2), _update(3), _end(task_pb2.STREAM_END_REASON_LIFETIME)], resumes="1.3"),
-    _Stream([], grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED", resumes="2.3"),
+    _Stream([_update(2), _update(3), _end(task_pb2.STREAM_END_REASON_LIFETIME)], resumes="2.3"),
+    _Stream([], grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED", resumes="3.3"),
     # A new snapshot, told whole, since after a gap nothing that was known counts; then silence,
     # which heartbeats are there to tell from quiet.
     _Stream([_Event(snapshot_task=_task(3)), _SNAPSHOT_END], end=None),
     # Silence from the beginning, before gRPC's headers.
-    _Stream([], end=None, resumes="4.2"),
+    _Stream([], end=None, resumes="5.2"),
     # OK without `stream_end` is a cut.
-    _Stream([_HEARTBEAT], resumes="4.2"),
+    _Stream([_HEARTBEAT], resumes="5.2"),
     # The second event is missing.
-    _Stream([_HEARTBEAT, _Event(), _TERMINAL], end=None, resumes="6.1"),
-    _Stream([_TERMINAL, _TERMINAL, _end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)], resumes="7.1"),
+    _Stream([_HEARTBEAT, _Event(), _TERMINAL], end=None, resumes="7.1"),
+    _Stream([_TERMINAL, _TERMINAL, _end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)], resumes="8.1"),
 )
 
 
@@ -106,13 +109,12 @@ class _Player:
         name = request.vault.name
         if name not in self._refused:
             self._refused[name] = request.request_id
-            delay = RetryInfo(retry_delay=Duration(nanos=50_000_000))
             self._abort(
                 context,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "RATE_LIMIT",
                 "as the script says",
-                delay,
+                _DELAY,
             )
         if not request.request_id or request.request_id != self._refused[name]:
             told = (
@@ -150,7 +152,8 @@ class _Player:
         if stream.end is None:
             self._hold(context)
         elif stream.end is not grpc.StatusCode.OK:
-            self._abort(context, stream.end, stream.reason, "as the script says")
+            delays = [_DELAY] if stream.end is grpc.StatusCode.RESOURCE_EXHAUSTED else []
+            self._abort(context, stream.end, stream.reason, "as the script says", *delays)
 
     def _work(
         self, wanted: task_pb2.TaskFilter, context: grpc.ServicerContext

@@ -178,7 +178,7 @@ func (w *watch) isCut(e *Error) bool {
 	case codes.Unavailable, codes.Aborted, codes.Canceled:
 		return true
 	case codes.ResourceExhausted: // The places of lost streams are still taken for a while.
-		return w.request.ResumeToken != ""
+		return w.request.ResumeToken != "" || e.Reason == cbr.ErrorReason_ERROR_REASON_OVERLOADED
 	case codes.Internal, codes.Unknown: // Something between the gateway and us.
 		return e.Kind != Answered
 	}

@@ -139,6 +139,15 @@ async def test_tells_a_gap_and_begins_anew_when_the_token_is_too_old(watch, stag
     assert not player.requests[1].HasField("include_snapshot")
 
 
+async def test_waits_while_the_gateway_has_too_many_calls(watch, stage):
+    """Also before there is anything to resume."""
+    full = (refuse(code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", 0.05),)
+    seen, error = await watch(full, full, (terminal("a", 2), DONE))
+    assert (seen, error) == (["terminal a@2"], None)
+    player, _ = stage
+    assert player.tokens == ["", "", ""]
+
+
 async def test_notices_a_connection_that_is_silent(watch, stage):
     wanted = task_pb2.WatchTasksRequest(heartbeat_interval=Duration(nanos=100_000_000))
     seen, error = await watch((update("a", 1), HANG), (terminal("a", 2), DONE), wanted=wanted)

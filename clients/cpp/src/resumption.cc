@@ -4,8 +4,6 @@
 
 #include <google/protobuf/util/time_util.h>
 
-#include "cbrgateway/errors.h"
-
 namespace cbrgateway {
 namespace {
 
@@ -90,7 +88,7 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
     return next;
   }
   // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-  if (!IsCut(why, error.kind == Kind::kAnswered) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kReconnectTimeout)) {
+  if (!IsCut(error) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kReconnectTimeout)) {
     return {.over = true, .status = why};
   }
   return {.pause = std::max(Backoff(), error.retry_delay)};
@@ -118,17 +116,17 @@ bool Resumption::IsNew(const v1::Task& task) {
 }
 
 /// Whether a new stream can go on where this one broke.
-bool Resumption::IsCut(const grpc::Status& status, bool answered) const {
-  switch (status.error_code()) {
+bool Resumption::IsCut(const Error& error) const {
+  switch (error.code) {
     case grpc::UNAVAILABLE:
     case grpc::ABORTED:
     case grpc::CANCELLED:
       return true;
     case grpc::RESOURCE_EXHAUSTED:  // The places of lost streams are still taken for a while.
-      return !request_.resume_token().empty();
+      return !request_.resume_token().empty() || error.reason == v1::ERROR_REASON_OVERLOADED;
     case grpc::INTERNAL:
     case grpc::UNKNOWN:  // Something between the gateway and us.
-      return !answered;
+      return error.kind != Kind::kAnswered;
     default:
       return false;
   }

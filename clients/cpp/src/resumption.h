@@ -10,6 +10,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include "cbrgateway/errors.h"
 #include "cbrgateway/v1/task.pb.h"
 
 namespace cbrgateway {
@@ -44,7 +45,7 @@ class Resumption {
  private:
   void Forget();
   bool IsNew(const v1::Task& task);
-  bool IsCut(const grpc::Status& status, bool answered) const;
+  bool IsCut(const Error& error) const;
   std::chrono::nanoseconds Backoff();
 
   v1::WatchTasksRequest request_;

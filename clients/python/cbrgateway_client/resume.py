@@ -6,7 +6,8 @@ No input and no output: `blocking` and `aio` have those.
 | OK and another `stream_end` | a new stream with the token, after `retry_delay` | | nothing,
 UNAVAILABLE, ABORTED, CANCELLED, silence, a hole in `sequence` | a new stream with the token, after
 a growing pause | | RESOURCE_EXHAUSTED, when the watch has a token | the same: the places of lost
-streams are still taken for a while | | INTERNAL or UNKNOWN that is not from the gateway | the same:
+streams are still taken for a while | | RESOURCE_EXHAUSTED with OVERLOADED | the same, after the
+gateway's delay at least | | INTERNAL or UNKNOWN that is not from the gateway | the same:
 something in between broke the stream | | OUT_OF_RANGE, when the watch has a token | a `gap` for the
 caller, and a new stream that begins with a snapshot | | anything else, or no sign of life for
 longer than `reconnect_timeout_s` | the error is raised |
@@ -167,7 +168,7 @@ class Resumption:
 
     def _is_cut(self, error: CallError) -> bool:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return bool(self._request.resume_token)
+            return bool(self._request.resume_token) or error.reason_name == "OVERLOADED"
         return error.code() in _CUT or (error.code() in _FROM_BETWEEN and not error.reason_name)
 
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::v1::watch_tasks_response::Event;
-use crate::v1::{StreamEnd, StreamEndReason, Task, WatchGap, WatchTasksRequest, WatchTasksResponse};
+use crate::v1::{ErrorReason, StreamEnd, StreamEndReason, Task, WatchGap, WatchTasksRequest, WatchTasksResponse};
 use crate::{Error, Kind};
 
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(20);
@@ -145,7 +145,9 @@ impl Resumption {
         match error.code {
             Code::Unavailable | Code::Aborted | Code::Cancelled => true,
             // The places of lost streams are still taken for a while.
-            Code::ResourceExhausted => !self.request.resume_token.is_empty(),
+            Code::ResourceExhausted => {
+                !self.request.resume_token.is_empty() || error.reason == ErrorReason::Overloaded
+            }
             // Something between the gateway and us.
             Code::Internal | Code::Unknown => error.kind != Kind::Answered,
             _ => false,

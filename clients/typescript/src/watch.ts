@@ -4,6 +4,7 @@ import { status } from "@grpc/grpc-js";
 import type { CallOptions, Gateway } from "./connection.js";
 import { GatewayError } from "./errors.js";
 import { pause } from "./retry.js";
+import { ErrorReason } from "./gen/cbrgateway/v1/errors_pb.js";
 import {
   StreamEndReason,
   TaskService,
@@ -146,7 +147,7 @@ class Watch {
       case status.CANCELLED:
         return true;
       case status.RESOURCE_EXHAUSTED: // The places of lost streams are still taken for a while.
-        return this.#request.resumeToken !== "";
+        return this.#request.resumeToken !== "" || why.reason === ErrorReason.OVERLOADED;
       case status.INTERNAL: // Something between the gateway and us.
       case status.UNKNOWN:
         return why.kind !== "answered";

@@ -152,7 +152,7 @@ module CbrGateway
     def cut?(failure)
       case failure.code
       when UNAVAILABLE, ABORTED, CANCELLED then true
-      when RESOURCE_EXHAUSTED then !@request.resume_token.empty?
+      when RESOURCE_EXHAUSTED then !@request.resume_token.empty? || failure.reason_name == "OVERLOADED"
       when INTERNAL, UNKNOWN then failure.kind != :answered
       else false
       end

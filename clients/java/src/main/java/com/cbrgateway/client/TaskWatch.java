@@ -1,6 +1,7 @@
 package com.cbrgateway.client;
 
 import com.cbrgateway.client.GatewayException.Kind;
+import com.cbrgateway.v1.ErrorReason;
 import com.cbrgateway.v1.StreamEnd;
 import com.cbrgateway.v1.StreamEndReason;
 import com.cbrgateway.v1.Task;
@@ -186,7 +187,8 @@ public final class TaskWatch {
   private boolean isCut(GatewayException why) {
     return switch (why.code()) {
       case UNAVAILABLE, ABORTED, CANCELLED -> true;
-      case RESOURCE_EXHAUSTED -> !request.getResumeToken().isEmpty(); // The places of lost streams are still taken for a while.
+      case RESOURCE_EXHAUSTED -> // The places of lost streams are still taken for a while.
+          !request.getResumeToken().isEmpty() || why.reason() == ErrorReason.ERROR_REASON_OVERLOADED;
       case INTERNAL, UNKNOWN -> why.kind() != Kind.ANSWERED; // Something between the gateway and us.
       default -> false;
     };
