@@ -96,6 +96,7 @@ SAMPLES: dict[str, Any] = {
     "tenants.limits.per_second": LEFT_OUT,
     "tenants.limits.burst": LEFT_OUT,
     "tenants.limits.method_class": LEFT_OUT,
+    "http.listen": "127.0.0.1:8080",
     "state.url": SECRET,
     "state.timeout_s": 1,
     "server.limits.max_connections_per_address": 50,
