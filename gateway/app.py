@@ -188,14 +188,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         read = observed.certificates()
         opened = open_store(config.state, way.clock, read.append)
         store = observed.measured(await stack.enter_async_context(opened))
-        audit = await stack.enter_async_context(
-            open_audit(
-                config.audit,
-                store.anchors,
-                lambda: _clocks(way.client, store.life),
-                read.append,
-            )
-        )
+        clocks = functools.partial(_clocks, way.client, store.life)
+        opening = open_audit(config.audit, store.anchors, clocks, read.append)
+        audit = await stack.enter_async_context(opening)
         events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)
         on_end, marks = _settling(audit, events), audit.mark_removed

@@ -78,7 +78,9 @@ class ProjectReport:
 
     @cached_property
     def _tasks(self) -> Mapping[str, Sequence[task_pb2.Task]]:
-        """Backups that were begun in the period, by resource, the oldest first."""
+        """Backups that were begun in the period, or so soon after it that they may be late runs of
+        it; by resource, the oldest first.
+        """
         found: dict[str, list[task_pb2.Task]] = defaultdict(list)
         for task in sorted(self.view.rows("tasks"), key=_begun):
             if self.period.start <= _begun(task) <= self.period.end + self.period.grace_s:
@@ -105,6 +107,7 @@ class ProjectReport:
         due = plan.times(self.period.start, self.period.end) if plan is not None else {}
         absent = [at for at, early_s in due.items() if self._is_absent(plan, at, early_s, tasks)]
         missed = [at for at in absent if self._until(plan, at) <= self.period.now]
+        tasks = [task for task in tasks if self._is_within(plan, task)]
         gap_s = self._longest_gap(resource.id, tasks)
         row = protection_pb2.ReportRow(
             project=self.view.place.project,
@@ -149,6 +152,15 @@ class ProjectReport:
         return not any(
             task.policy_id == plan.policy and since <= _begun(task) <= until for task in tasks
         )
+
+    def _is_within(self, plan: Plan | None, task: task_pb2.Task) -> bool:
+        """Whether a task counts for the period: begun in it, or a late run of a time in it, so that
+        no later time has come yet.
+        """
+        begun, end = _begun(task), self.period.end
+        if begun <= end or plan is None or task.policy_id != plan.policy:
+            return begun <= end
+        return not plan.times(end, begun + EARLY_S)
 
     def _longest_gap(self, resource_id: str, tasks: Iterable[task_pb2.Task]) -> float:
         """Between two good backups, of which CBR may have deleted some since: then their tasks

@@ -152,6 +152,7 @@ def test_config_schema_is_a_json_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
     assert {
         "server",
+        "http",
         "admin",
         "http",
         "metrics",
