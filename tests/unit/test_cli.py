@@ -154,7 +154,6 @@ def test_config_schema_is_a_json_schema() -> None:
         "server",
         "http",
         "admin",
-        "http",
         "metrics",
         "tracing",
         "upstream",

@@ -55,7 +55,6 @@ SAMPLES: dict[str, Any] = {
     "server.tls.certificate_file": "a.crt",
     "server.tls.key_file": "a.key",
     "server.tls.client_ca_file": "a.crt",
-    "http.listen": "127.0.0.1:50054",
     "tracing.endpoint": "https://collector.example:4318",
     "tracing.ca_file": "a.crt",
     "tracing.headers": {"Authorization": SECRET},
