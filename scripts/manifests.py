@@ -30,13 +30,17 @@ _VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "prometheusRule.enabled=true",
         "autoscaling.streams=2000",
         "image.pullSecrets[0].name=registry",
+        "http.enabled=true",
+        "config.http.allowed_origins[0]=https://console.example.com",
+        "networkPolicy.httpCallers[0].namespaceSelector.matchLabels.name=ingress",
     ),
-    "bare": ("autoscaling.enabled=false", "networkPolicy.enabled=false"),
+    "bare": ("autoscaling.enabled=false", "networkPolicy.enabled=false", "http.enabled=true"),
 }
 _REFUSED: Final = (
     ("state.kind of one process", "config.state.kind=sqlite"),
     ("a secret in the open", "config.page_token_key=abc"),
     ("an unknown key", "replica=3"),
+    ("an address that the chart decides", "config.http.listen=0.0.0.0:1"),
     ("too little time to end", "terminationGracePeriodSeconds=5"),
 )
 _OWN_KINDS: Final = {"Certificate", "ServiceMonitor", "PrometheusRule", "GRPCRoute"}

@@ -22,6 +22,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- $_ := mergeOverwrite $config (dict "server" (dict "tls" $tls)) -}}
 {{- end -}}
+{{- if .Values.http.enabled -}}
+{{- $_ := mergeOverwrite $config (dict "http" (dict "listen" "0.0.0.0:50054")) -}}
+{{- end -}}
 {{- if .Values.audit.enabled -}}
 {{- $audit := dict "directory" "/var/lib/cbr-gateway/audit" "key" (dict "env" .Values.audit.keyVariable) -}}
 {{- $_ := set $config "audit" (mergeOverwrite $audit (default dict $config.audit)) -}}
@@ -68,6 +71,9 @@ spec:
         - {name: grpc, containerPort: 50051}
         - {name: grpc-health, containerPort: 50052}
         - {name: http-admin, containerPort: 50053}
+        {{- if .Values.http.enabled }}
+        - {name: http, containerPort: 50054}
+        {{- end }}
       envFrom:
         - secretRef: {name: {{ .Values.secrets.environment }}}
       {{- if .Values.audit.enabled }}
