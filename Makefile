@@ -109,6 +109,9 @@ manifest-tools: $(STAMPS)/manifests ## Build helm and kustomize, and install kub
 manifests: $(STAMPS)/manifests ## Write deploy/kustomize/base from the chart, and have helm and kustomize read all manifests; needs Go. CHECK=--check writes nothing
 	@$(BIN)/python scripts/manifests.py --bin $(TOOLS)/bin $(CHECK)
 
+.PHONY: collector
+collector: $(STAMPS)/collector ## Build an OpenTelemetry collector for the one test that asks for it; needs Go
+
 .PHONY: generate
 generate: $(STAMPS)/dev ## Generate the Python code from the protos
 	@$(BIN)/python scripts/generate.py
@@ -182,6 +185,11 @@ $(STAMPS)/manifests: Makefile $(STAMPS)/deploy $(STAMPS)/dev
 	@echo 'Building helm and kustomize into $(TOOLS): this takes some minutes, once'
 	@GOBIN=$(abspath $(TOOLS))/bin go install $(HELM)
 	@GOBIN=$(abspath $(TOOLS))/bin go install $(KUSTOMIZE)
+	@touch $@
+
+$(STAMPS)/collector: $(wildcard tests/otelcol/*) $(STAMPS)/dev
+	@echo 'Building a collector into $(TOOLS): this takes some minutes, once'
+	@go -C tests/otelcol build -trimpath -o $(abspath $(TOOLS))/bin/otelcol .
 	@touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run

@@ -1,7 +1,8 @@
 """Audit records and traces in an OpenTelemetry collector: a real one, where one is installed.
 
-A distribution with the receiver `otlp` and the exporter `file`, such as the project's own
-`otelcol-contrib`; without it the test is skipped, but not where OTELCOL_NEEDED is set. What a
+A distribution with the receiver `otlp` and the exporter `file`, such as `otelcol-contrib`, or the
+smaller one that `make collector` builds from tests/otelcol, on the PATH; without it the test is
+skipped, but not where OTELCOL_NEEDED is set. What a
 gateway sends is tested everywhere with receivers of ours: test_traces.py, and in
 tests/audit/test_shipping.py.
 """
