@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from cbrgateway.v1.task_pb2 import TaskStatus
 from google.rpc.status_pb2 import Status
+from msgspec import Struct
 
 from gateway import telemetry
 from gateway.audit.log import Audit
@@ -145,8 +146,7 @@ class App:
         return "".join(self.servers.addresses[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(Struct, frozen=True):
     """The way to CBR, and the configuration by which it is gone."""
 
     clock: Clock
@@ -163,8 +163,7 @@ class _Way:
     current: Current
 
 
-@dataclass(frozen=True, slots=True)
-class _Watched:
+class _Watched(Struct, frozen=True):
     """Tasks as they run: what is added to them, who hears of their ends, and who follows them."""
 
     enricher: TaskEnricher

@@ -19,8 +19,7 @@ from cbrgateway.v1 import errors_pb2
 from gateway.reasons import REASONS, Reason, reason_name
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True):
     """One broken rule.
 
     `subject`: a proto field path (`vault.billing.size_gib`), a precondition's object or a limit;
@@ -32,8 +31,7 @@ class Violation:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaViolation(Violation):
+class QuotaViolation(Violation, frozen=True):
     """A limit of this gateway that did not allow what was asked.
 
     `subject`: whose limit; `rule`: the limit's name.
@@ -44,8 +42,7 @@ class QuotaViolation(Violation):
     value: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """The object that an error is about, such as `vault` and its id. An unknown name is empty."""
 
     kind: str

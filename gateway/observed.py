@@ -4,8 +4,9 @@ they look at.
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gateway.admin.port import admin_port
 from gateway.admin.probes import Check, Finding, store_answers
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
     from gateway.tracing.opening import Tracing
 
 
-@dataclass(frozen=True, slots=True)
-class Observables:
+class Observables(Struct, frozen=True):
     """The parts of a running gateway that are looked at. `scopes`: whose use limits count."""
 
     servers: Servers

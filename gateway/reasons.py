@@ -3,12 +3,12 @@ when a repeat may help, and what to do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.descriptor import EnumDescriptor, EnumValueDescriptor
 from google.rpc import code_pb2
+from msgspec import Struct
 
 Reason: TypeAlias = errors_pb2.ErrorReason.ValueType
 
@@ -39,8 +39,7 @@ _LASTING: Final = frozenset(
 """The codes with which repeating alone does not help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """What follows from a reason.
 
     `refusal`: a value of Refusal. `pushback`: the delay is sent as `grpc-retry-pushback-ms`, too.

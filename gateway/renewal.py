@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import structlog
+from msgspec import Struct
 
 from gateway.background import in_background
 from gateway.clock import Clock
@@ -29,8 +29,7 @@ Use: TypeAlias = "Callable[[], None]"
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Renewable:
+class Renewable(Struct, frozen=True):
     """Files of certificates that one part of the process has read at its start.
 
     `setting`: the key in the configuration that names them. `read`, off the event loop, reads and

@@ -9,11 +9,12 @@ The form is that of Kubernetes: a line for each check, and `?exclude=store` leav
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
+
+from msgspec import Struct
 
 from gateway.admin.http import answer
 from gateway.state import Store, StoreDown
@@ -23,8 +24,7 @@ _ASKED_S: Final = 2.0
 LOOP: Final = "event-loop"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What a check has found; `text` says more."""
 
     good: bool
@@ -35,8 +35,7 @@ Check = Callable[[], Awaitable[Finding]]
 """Made on the event loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
+class Probes(Struct, frozen=True):
     """`live`: whether the event loop goes on, asked in any thread."""
 
     loop: asyncio.AbstractEventLoop

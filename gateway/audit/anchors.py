@@ -11,7 +11,6 @@ import hmac
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -40,8 +39,7 @@ class AnchorPlace(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AnchorFile:
+class AnchorFile(msgspec.Struct, frozen=True):
     """One JSON line for each anchor, oldest first; several writers may share it."""
 
     path: Path

@@ -5,7 +5,6 @@ How much: what its declaration says, adjusted by the operator's rules, never bel
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -61,8 +60,7 @@ def declared(option: int, *, reads: bool) -> Level:
     return _DECLARED.get(option, Level.METADATA if reads else Level.REQUEST)
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(msgspec.Struct, frozen=True):
     """The operator's rules."""
 
     rules: Sequence[LevelRule] = ()
@@ -85,8 +83,7 @@ def kind_of(method: str, *, reads: bool) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(msgspec.Struct, frozen=True):
     """What the declaration of an RPC says."""
 
     rpc: str

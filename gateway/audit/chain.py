@@ -12,7 +12,6 @@ anchors in another place tell.
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -25,8 +24,7 @@ _NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
 _TAIL: Final = re.compile(rb',"sequence":([0-9]{1,15}),"mac":"([0-9a-f]{64})"\}\}')
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """One for each use, all derived from one secret: who may check anchors need not be able to
     write the chain.
     """
@@ -46,8 +44,7 @@ class Keys:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where a chain stands: the number and the MAC of its last line."""
 
     sequence: int = 0

@@ -5,10 +5,11 @@ Codes are stable: a meaning may be added, never changed or used again.
 
 import os
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Final, Unpack
+
+from msgspec import Struct
 
 from gateway.audit.chain import ascii_json
 from gateway.audit.record import (
@@ -53,8 +54,7 @@ class Stage(StrEnum):
     LOG = "LOG"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One kind of record. `text`: what it says to a person."""
 
     code: str

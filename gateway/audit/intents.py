@@ -3,8 +3,9 @@ does not say that they ended.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.audit import events
 from gateway.audit.events import Stage, own_record
@@ -19,8 +20,7 @@ MAX_UNKNOWN: Final = 1000
 """How many of these the log carries from segment to segment; older ones only a search finds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A record to be written.
 
     `opens`: the change of which it is the intent. `ends`: the id of a change and its result, where

@@ -3,11 +3,11 @@ everything else behind them in order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2
+from msgspec import Struct
 
 from gateway.audit import events
 from gateway.audit.call_record import FLOOR, Activity, Level, Levels
@@ -28,8 +28,7 @@ _STEP_MS: Final = 1000
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far the log is.
 
     `written_at`: when records were last made durable, 0 before the first; `unsent`: durable ones

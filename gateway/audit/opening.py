@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from gateway.audit import events
 from gateway.audit.anchors import AnchorFile, AnchorLog, AnchorPlace, Anchors, AnchorStore, last_of
@@ -138,8 +138,7 @@ def _from_file(settings: AuditSettings, directory: Path, keys: Keys) -> list[Anc
         raise Unusable(text) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
+class _Files(Struct, frozen=True):
     """A log in a directory: taken up where this writer's last process left it.
 
     `known`: anchors of all writers.

@@ -6,13 +6,13 @@ What a failed or cut write left behind is passed over.
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from gateway.audit.chain import decoded
 from gateway.audit.segments import SegmentFile, Unreadable, counted, lines_of, raised, segments
@@ -103,8 +103,7 @@ _presentable: Final = msgspec.json.Decoder(_Presentable)
 _row_of: Final = msgspec.json.Decoder(Row)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """What is wanted; an empty member matches everything.
 
     `operation` matches a part of it; `outcomes`: any of these; `since` and `until` are milliseconds

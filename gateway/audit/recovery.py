@@ -13,12 +13,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec import field
 
 from gateway.audit import events
 from gateway.audit.anchors import last_of
@@ -47,16 +47,14 @@ class Running(Unusable):
     """Another process writes this log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Torn:
+class Torn(msgspec.Struct, frozen=True):
     """The end of a log that is no record and was set aside."""
 
     path: Path
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """Where a chain stands. `number`: of its last segment, 0 before the first."""
 
     head: Head
@@ -187,8 +185,7 @@ def _data(segment: SegmentFile) -> bytes:
         raise Unusable(f"{segment.path} cannot be read: {damage.strerror}. {_ADVICE}") from None
 
 
-@dataclass(slots=True)
-class _Good:
+class _Good(msgspec.Struct):
     """How far a segment is as it was written: the bytes, and where the chain stands there."""
 
     size: int = 0

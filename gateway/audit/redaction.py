@@ -8,13 +8,13 @@ anybody from trying values out.
 import hmac
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from gateway.audit.chain import ascii_json
 
@@ -42,8 +42,7 @@ def _allowed() -> Mapping[str, frozenset[str]]:
     return {name: frozenset(fields) for name, fields in tomllib.loads(text).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Redactor:
+class Redactor(Struct, frozen=True):
     """One per process. `shown`: message -> the text fields of it that may be seen."""
 
     key: bytes

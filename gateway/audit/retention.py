@@ -18,7 +18,6 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -52,8 +51,7 @@ _WAIT_S: Final = 5.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """The rules, and `recorded`: writes to a writer's log that its segments up to one are about to
     be removed; False if that is not on disk.
     """

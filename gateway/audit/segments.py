@@ -11,7 +11,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -74,8 +73,7 @@ class Damaged(OSError):  # noqa: N818 - says what is the case
     """A packed segment is not what was packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentFile:
+class SegmentFile(msgspec.Struct, frozen=True):
     """One segment on disk."""
 
     writer: str

@@ -19,11 +19,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
+from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.audit import events
@@ -58,8 +58,7 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class FileSink:
+class FileSink(Struct):
     """The segments of one writer.
 
     `opener` opens a file for appending; `on_closed` hears of each segment that was turned over.
@@ -251,8 +250,7 @@ class FileSink:
         self._abandoned = self._abandoned or not fresh
 
 
-@dataclass(slots=True)
-class StdoutSink:
+class StdoutSink(Struct):
     """Every process is a writer of its own, with one chain from its start to its end."""
 
     keys: Keys

@@ -3,8 +3,9 @@
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from gateway.audit.query import Query, rows
 from gateway.audit.segments import SegmentFile
@@ -16,8 +17,7 @@ class _StoppedError(Exception):
     """Nobody waits any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """`records`: ids of records by task. `unreadable`: files that were left out."""
 
     records: Mapping[str, Sequence[str]]

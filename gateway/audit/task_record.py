@@ -1,10 +1,9 @@
 """The end of a task at CBR, as plain values, and the record that it becomes."""
 
 import time
-from dataclasses import dataclass
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from gateway.audit import record as ocsf
 from gateway.audit.chain import ascii_json
@@ -28,8 +27,7 @@ is at least medium.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TaskActivity:
+class TaskActivity(Struct, frozen=True):
     """`reason` and `text`: why it did not succeed. `resources`: (type, id). `principal` and
     `trace_id`: who made the call that started it, and its trace. `ended`: seconds since 1970, 0
     where CBR does not tell.

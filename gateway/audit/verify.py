@@ -3,8 +3,9 @@ and as it was written.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from gateway.audit.anchors import genuine
 from gateway.audit.chain import Head, Keys, follows, stated
@@ -13,8 +14,7 @@ from gateway.audit.record import Anchor, Segment
 from gateway.audit.segments import SegmentFile, abandoned_at, header_of, record_header, segments
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(Struct, frozen=True):
     """The first record of a writer that is not as it was written.
 
     `sequence`: the number that was due there.
@@ -28,8 +28,7 @@ class Bad:
         return f"{self.place}: record {self.sequence} {self.text}"
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(Struct):
     """What was found of one writer. `notes`: what is unusual and yet in order."""
 
     writer: str

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from gateway.audit import events
 from gateway.audit.events import own_record
@@ -40,8 +40,7 @@ class Refused(Exception):  # noqa: N818 - says what is the case
     """The record is not on disk and will not be counted on. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(Struct, frozen=True):
     """An entry and who waits for it; without a waiter it is kept until it can be written."""
 
     entry: Entry

@@ -20,11 +20,11 @@ be carried out: without that setting only `settle_s` counts.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import Struct
 
 from gateway.upstream.declaration import Binding, RetryClass
 from gateway.upstream.remote_clock import RemoteClock
@@ -47,8 +47,7 @@ def unseen(binding: Binding) -> Unseen:
     return Unseen.UNDECIDED if undecided else Unseen.NOT_DONE
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """What a complete list tells of itself: when the newest of its rows was made, by CBR's clock,
     and how long ago that was at most.
     """

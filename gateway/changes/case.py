@@ -1,9 +1,9 @@
 """One operation whose outcome is not known, and the reads to look for it with."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.claims import Claims
 from gateway.changes.record import OperationDetail
@@ -12,8 +12,7 @@ from gateway.upstream.declaration import Binding
 from gateway.upstream.reader import UpstreamReader
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """`request`: as the caller sent it; `missed`: CBR was asked since the answer was lost, and did
     not show what the change came to.
     """

@@ -1,10 +1,10 @@
 """A change that a caller asks for, and its answer."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from gateway.changes.guard_settings import GuardSettings
 from gateway.errors import UpstreamFacts
@@ -16,8 +16,7 @@ from gateway.upstream.declaration import Binding
 from gateway.upstream.losses import Loss
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change that a caller asks for. `id` names the call and becomes the operation's."""
 
     id: str
@@ -38,8 +37,7 @@ class Change:
     """What is done where nothing of it is left for CBR."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The response, and whether it is that of an earlier call with the same request_id."""
 
     message: Message

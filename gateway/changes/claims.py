@@ -7,12 +7,13 @@ these through any gateway is then known.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
 import structlog
 from cbrgateway.v1 import errors_pb2
+from msgspec import field
+from msgspec.structs import replace
 
 from gateway.changes.correlation import ALWAYS, Claim, Hits, hits
 from gateway.changes.matching import Index, keys_of
@@ -32,8 +33,7 @@ _LEAST: Final = 1000
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One change.
 
     `op` is without its detail, which is the trace; `search`: what its tasks look like as far as
@@ -88,8 +88,7 @@ class Entry:
         return self.op.state in OPEN or self.sought or self.holds
 
 
-@dataclass(slots=True)
-class _Project:
+class _Project(msgspec.Struct):
     """`newest`: when the newest change began, by the store's clock; `tidy_at`: at how many entries
     to look for those that can go.
     """
@@ -102,8 +101,7 @@ class _Project:
     tidy_at: int = _LEAST
 
 
-@dataclass(slots=True)
-class Claims:
+class Claims(msgspec.Struct):
     """One per process.
 
     `reach_s`: how long before a change another may have begun that could have started the same

@@ -13,10 +13,10 @@ CBR takes no token of a caller, and many answers name no task. Evidence, best fi
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cbrgateway.v1 import task_pb2, types_pb2
+from msgspec import Struct
 
 from gateway.upstream.remote_clock import latest
 from gateway.upstream.task_search import Search, Task, subjects_of
@@ -34,8 +34,7 @@ NOT_STARTED: Final = int(types_pb2.SUBMISSION_STATE_NOT_STARTED)
 UNDECIDED: Final = int(types_pb2.SUBMISSION_STATE_UNDECIDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A change that can have started tasks.
 
     `began` and `found_at` (0: not yet) by CBR's clock; `open`: its outcome is not known.
@@ -54,8 +53,7 @@ class Claim:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(Struct, frozen=True):
     """The tasks that fit a change, without those that are another's for sure.
 
     `rivals`: changes that can have started one of them as well.
@@ -110,8 +108,7 @@ def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """`state` of the submission (a SubmissionState); `final`: no later look will change it."""
 
     state: int

@@ -7,11 +7,11 @@ Nothing is sent but reads, and nothing is reserved or recorded.
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2, options_pb2, task_pb2, types_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.change import Change
 from gateway.changes.planning import Planner
@@ -36,8 +36,7 @@ _OWN_ID: Final = "{x-request-id}"
 _USABLE: Final = frozenset({"AVAILABLE", "NORMAL", "UNSPECIFIED"})
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
+class DryRun(Struct, frozen=True):
     """One per process."""
 
     pricer: Pricer

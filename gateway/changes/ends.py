@@ -8,11 +8,11 @@ listener here.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import policy_pb2, task_pb2
+from msgspec import Struct, field
 
 from gateway.changes.followed import Followed
 from gateway.changes.record import Note, OperationDetail
@@ -29,8 +29,7 @@ _MOST_POLICIES: Final = 1000
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEnd:
+class TaskEnd(Struct, frozen=True):
     """How a task ended.
 
     `submission`, `rpc`, `principal` and `trace_id`: the change that started it, empty where none of
@@ -79,8 +78,7 @@ Listener = Callable[[TaskEnd], Awaitable[None]]
 """Has kept the end when it returns; where it raises, the end is told again."""
 
 
-@dataclass(slots=True)
-class TaskEnds:
+class TaskEnds(Struct):
     """One per process. `tenant_of`: who has a project."""
 
     submissions: Submissions

@@ -9,13 +9,14 @@ no way    CBR does not show it, and that proves nothing; a person has to look
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final
 
 from cbrgateway.v1 import backup_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.changes import namesakes
 from gateway.changes.bounds import Listed, Unseen, listed, unseen
@@ -37,8 +38,7 @@ class Sign(Enum):
     NO_WAY = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """`response` and `resource_id`: of what was found; `ids`: of what may be it; `listed`: how new
     the list is that does not show it.
     """

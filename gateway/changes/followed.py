@@ -5,10 +5,10 @@ submissions have ended.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from cbrgateway.v1 import types_pb2
+from msgspec import Struct, field
 
 from gateway.changes.correlation import RESOLVED
 from gateway.changes.submissions import Submissions
@@ -18,8 +18,7 @@ _MOST: Final = 100_000
 """Tasks of which it is remembered that they are followed."""
 
 
-@dataclass(slots=True)
-class Followed:
+class Followed(Struct):
     """One per process, for projects that are not polled anyway."""
 
     submissions: Submissions

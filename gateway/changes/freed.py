@@ -1,10 +1,10 @@
 """Gives back to counters what a delete frees, once its object is gone."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway import failpoint
 from gateway.changes.named_tasks import NamedTasks
@@ -18,8 +18,7 @@ from gateway.upstream.reader import UpstreamReader
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
+class Freed(Struct, frozen=True):
     """One per process."""
 
     counters: Counters

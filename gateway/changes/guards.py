@@ -7,12 +7,12 @@ on is not sent; any other goes on, and what it destroys is noted as unknown.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.change import Change
 from gateway.changes.guard_settings import GuardSettings
@@ -31,8 +31,7 @@ _NOTING_S: Final = 2.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What a refusal says.
 
     `about`: kind of the object that the change names; `text`: to be filled with what would be lost
@@ -73,8 +72,7 @@ _TOLD: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(Struct, frozen=True):
     """One per process."""
 
     reader: UpstreamReader

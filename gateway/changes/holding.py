@@ -5,11 +5,11 @@ tasks are over, as polls of its project show, by whichever process is there.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec import field
 
 from gateway.changes.record import Note, OperationDetail
 from gateway.clock import Clock
@@ -33,8 +33,7 @@ _FOLLOW_S: Final = 60.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Holdings:
+class Holdings(msgspec.Struct):
     """One per process.
 
     Holders are named by their operation, so that several processes that hold for one take one

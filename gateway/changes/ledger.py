@@ -5,10 +5,11 @@ be told is told it later.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gateway import failpoint
 from gateway.clock import Clock, SystemClock
@@ -33,8 +34,7 @@ _FITTING: Final[Mapping[ChangeResult, frozenset[State]]] = {
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How an operation ended, and what its `commit` stores."""
 
     result: ChangeResult
@@ -43,16 +43,14 @@ class Ending:
     note: bytes = b""
 
 
-@dataclass(slots=True)
-class UnderWay:
+class UnderWay(Struct):
     """`state`: RESERVED, SENT or UNKNOWN, as far as this process knows."""
 
     op: Operation
     state: State = State.RESERVED
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedOut:
+class CarriedOut(Struct, frozen=True):
     """An operation that CBR carried out, and until when a list may not show it."""
 
     op: Operation
@@ -60,8 +58,7 @@ class CarriedOut:
     until: float
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(Struct):
     """One per process. `settle_s`: how late CBR may list what it has carried out."""
 
     operations: OperationStore

@@ -3,10 +3,10 @@
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.changes import evidence
@@ -36,8 +36,7 @@ ORPHAN_S: Final = OPERATION_CAP_S + 30.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class OutcomeSearch:
+class OutcomeSearch(Struct):
     """One per process."""
 
     operations: OperationStore

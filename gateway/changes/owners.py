@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 _MOST: Final = 100_000
 """Tasks whose submission is kept in memory."""
 
 
-@dataclass(slots=True)
-class TaskOwners:
+class TaskOwners(Struct):
     """One per process."""
 
     _of_task: dict[tuple[str, str], str] = field(default_factory=dict)

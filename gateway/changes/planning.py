@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -27,8 +26,7 @@ SHARE_TO_PREPARE: Final = 0.5
 """How much of a call's time may be spent on what makes its outcome easier to tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planner:
+class Planner(msgspec.Struct, frozen=True):
     """One per process.
 
     `remote_clock`: CBR's time at an endpoint. `markers`: what is created carries its operation's

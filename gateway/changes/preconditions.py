@@ -3,11 +3,11 @@ caller has read it (`etag`), and no guard is against what goes with the change.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.change import Change
 from gateway.changes.guards import Guards
@@ -18,8 +18,7 @@ from gateway.upstream.read_back import read_request
 from gateway.upstream.reader import UpstreamReader
 
 
-@dataclass(frozen=True, slots=True)
-class Preconditions:
+class Preconditions(Struct, frozen=True):
     """One per process."""
 
     reader: UpstreamReader

@@ -11,10 +11,10 @@ An operation that was SENT never ends by time alone. A change is never sent agai
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from gateway import failpoint
 from gateway.changes.ledger import Ending, Ledger
@@ -34,8 +34,7 @@ REFRESH_S: Final = 1.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Recovery:
+class Recovery(Struct):
     """One per process."""
 
     operations: OperationStore

@@ -1,10 +1,10 @@
 """What is told of a change whose request_id was used before, and of one whose outcome is open."""
 
 import math
-from dataclasses import dataclass
 
 from cbrgateway.v1 import errors_pb2
 from google.rpc import code_pb2
+from msgspec import Struct
 
 from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.record import undecided
@@ -29,8 +29,7 @@ def mismatch() -> GatewayError:
     return GatewayError(errors_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH, text, violations=(violation,))
 
 
-@dataclass(frozen=True, slots=True)
-class Repeats:
+class Repeats(Struct, frozen=True):
     """One per process."""
 
     operations: OperationStore

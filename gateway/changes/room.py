@@ -3,12 +3,12 @@ many tags as its cloud says, and all of them are the caller's.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import types_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.state import OPEN, OperationStore, StoreDown
@@ -23,8 +23,7 @@ _FORGOTTEN_S: Final = 24 * 3600.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """One per process.
 
     `on_removal` is told of each, before it is sent: the RPC, the vault's id, the operation that the

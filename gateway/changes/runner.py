@@ -11,10 +11,10 @@ send      the operation is SENT before the first byte goes to CBR, and from here
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes import repeats
 from gateway.changes.change import Answer, Change
@@ -50,8 +50,7 @@ _FIRST_PROBE_S: Final = 0.02
 _LAST_PROBE_S: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRunner:
+class ChangeRunner(Struct, frozen=True):
     """One per process."""
 
     pricer: Pricer

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import heapq
 import math
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 
@@ -13,8 +14,7 @@ PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses between looks; the last one is repeated, by all at the same moments."""
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(Struct):
     """`pauses`: how many there were."""
 
     pauses: int = 0

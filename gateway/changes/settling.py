@@ -2,10 +2,10 @@
 end with all that follows from it.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.change import Change
 from gateway.changes.freed import Freed
@@ -22,8 +22,7 @@ from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 _RESPONSE_CAP: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Settling:
+class Settling(Struct, frozen=True):
     """One per process."""
 
     ledger: Ledger

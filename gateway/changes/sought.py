@@ -1,8 +1,7 @@
 """A submission whose tasks are looked for, and what those that were seen come to."""
 
-from dataclasses import dataclass, field
-
 import msgspec
+from msgspec import field
 
 from gateway.changes import correlation
 from gateway.changes.claims import Claims, Entry
@@ -14,8 +13,7 @@ from gateway.clock import Clock
 from gateway.upstream.task_search import Task
 
 
-@dataclass(slots=True)
-class Sought:
+class Sought(msgspec.Struct):
     """Looked for since `began` by the monotonic clock.
 
     `seen`: tasks that may be its own, newest rows. `own`: what it claims, by `entry`; None before
@@ -32,8 +30,7 @@ class Sought:
     listed: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(msgspec.Struct, frozen=True):
     """Of one project's submissions."""
 
     project: str

@@ -2,9 +2,9 @@
 
 import functools
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from cbrgateway.v1 import errors_pb2, types_pb2
+from msgspec import Struct
 
 from gateway.changes.record import Note, OperationDetail, submission
 from gateway.errors import GatewayError, Resource
@@ -13,8 +13,7 @@ from gateway.state.parts import in_parts
 from gateway.upstream.catalog import Catalog
 
 
-@dataclass(frozen=True, slots=True)
-class SubmissionRecords:
+class SubmissionRecords(Struct, frozen=True):
     """Of all projects."""
 
     operations: OperationStore

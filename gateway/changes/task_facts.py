@@ -1,10 +1,10 @@
 """What a task that has ended says of itself: how it ended, why, and what it was about; pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
+from msgspec import Struct
 
 from gateway.watch.failure import failure_of
 
@@ -16,8 +16,7 @@ _KINDS: Final = {
 _MAX_RESOURCES: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """`outcome`: succeeded, failed, timed_out, skipped, partly_failed, gone or other.
 
     `reason` and `text`: why it did not succeed, in the gateway's words; `code`: CBR's. `resources`:

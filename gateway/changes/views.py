@@ -3,11 +3,11 @@ is left for CBR, and reads on which marks have no effect.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cbrgateway.v1 import errors_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.unmarked import may_hold_mark, unmarked
 from gateway.errors import GatewayError
@@ -42,8 +42,7 @@ def answer_to(request: Message, response: Message) -> Message:
     return response
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A read as it is sent to CBR, and what of its answer a caller sees.
 
     `keep`: of a list that is read whole, which rows; None: CBR's own filter.

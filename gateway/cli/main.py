@@ -5,7 +5,7 @@ loaded says so when it is called, and disturbs nothing else.
 """
 
 import json
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +20,9 @@ from gateway.cli.openapi import openapi
 from gateway.cli.record import record
 from gateway.cli.serve import serve
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
+
 _PLUGINS = "cbr_gateway.commands"
 
 
@@ -27,16 +30,22 @@ class _Commands(click.Group):
     """The built-in commands and those of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *entry_points(group=_PLUGINS).names})
+        return sorted({*super().list_commands(ctx), *_plugins().names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         known = super().get_command(ctx, cmd_name)
         if known is not None:
             return known
-        return next((_plugin(entry) for entry in entry_points(group=_PLUGINS, name=cmd_name)), None)
+        return next((_plugin(entry) for entry in _plugins() if entry.name == cmd_name), None)
 
 
-def _plugin(entry: EntryPoint) -> click.Command:
+def _plugins() -> "EntryPoints":
+    from importlib.metadata import entry_points  # reads the names of all packages
+
+    return entry_points(group=_PLUGINS)
+
+
+def _plugin(entry: "EntryPoint") -> click.Command:
     """The command of another package, or one that tells why there is none."""
     try:
         command = entry.load()

@@ -5,11 +5,11 @@ A few bytes can mean a great deal: aliases of aliases, lists within lists, numbe
 are written by many hands.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from msgspec import Struct
 
 _DEPTH: Final = 20
 _ALIASED: Final = 10_000
@@ -19,8 +19,7 @@ _NUMBER: Final = 100
 _TEXT: Final = "tag:yaml.org,2002:str"
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """Of one file."""
 
     size: int

@@ -9,11 +9,11 @@ mistake is worth these few functions.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.config import tenant_files
@@ -46,8 +46,7 @@ _QUOTED: Final = re.compile(r"(?<=')[^']*(?=')|(?<=\")[^\"]*(?=\")")
 """What a parser's error repeats of the file."""
 
 
-@dataclass(slots=True)
-class Layers:
+class Layers(Struct):
     """What was read: the merged tree, the source of each value in it, and the problems met."""
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -231,8 +230,7 @@ def _read_mapping(
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Tree:
+class _Tree(Struct, frozen=True):
     """Turns YAML nodes into plain values and notes the line of each."""
 
     path: Path

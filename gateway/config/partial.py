@@ -4,9 +4,10 @@ A tenant whose file cannot be used stays as it was, so that a mistake in one fil
 changes of the others nor the removal of one.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.config.layers import Layers
 from gateway.config.problems import Problem
@@ -46,4 +47,4 @@ def without_limits(layers: Layers, problems: Iterable[Problem]) -> Layers:
     }
     limits = layers.data.get("limits") or ()
     kept = [limit for at, limit in enumerate(limits) if at not in gone]
-    return dataclasses.replace(layers, data=layers.data | {"limits": kept})
+    return replace(layers, data=layers.data | {"limits": kept})

@@ -6,10 +6,10 @@ that repeats what is refused again and again is told of now and then.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway.changes.record import OperationDetail
 from gateway.clock import Clock
@@ -38,8 +38,7 @@ _NOT_REFUSED: Final = frozenset({"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS", "INTE
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(Struct):
     """Of one kind of refusal. `unlisted`: how many were not told since the last that was."""
 
     ends_at: float
@@ -47,8 +46,7 @@ class _Window:
     unlisted: int = 0
 
 
-@dataclass(slots=True)
-class ChangeEvents:
+class ChangeEvents(Struct):
     """One per process. `source`: of the events."""
 
     publisher: Publisher

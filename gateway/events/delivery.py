@@ -8,10 +8,10 @@ is in memory: the next process begins anew.
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.clock import Clock
@@ -34,16 +34,14 @@ _IN_A_ROW: Final = 3
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(Struct):
     """A subject of which an event failed: how often, and until when it waits."""
 
     failures: int = 0
     until: float = 0.0
 
 
-@dataclass(slots=True)
-class Delivery:
+class Delivery(Struct):
     """One per sink and process. `owner` names the process."""
 
     sink: SinkSettings

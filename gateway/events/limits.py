@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import structlog
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 from gateway.events.publisher import Publisher
@@ -23,8 +23,7 @@ _PERCENTAGES: Final[tuple[Literal[80, 100], ...]] = (80, 100)
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class LimitEvents:
+class LimitEvents(Struct):
     """One per process; one replica at a time looks. `in_force`: the limits, and whose they are."""
 
     publisher: Publisher

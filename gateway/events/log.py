@@ -9,10 +9,10 @@ the event there is kept.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 from gateway.events.letters import Letter, read
@@ -29,16 +29,14 @@ _PRUNE_S: Final = 60.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Followed:
+class _Followed(Struct):
     """A tenant whose events somebody follows. `newest`: the position up to which all were woken."""
 
     wakes: set[asyncio.Event] = field(default_factory=set)
     newest: int = 0
 
 
-@dataclass(slots=True)
-class EventLog:
+class EventLog(Struct):
     """One per process."""
 
     settings: EventSettings

@@ -1,14 +1,13 @@
 """Takes events: into the log of their tenant, and into the queue of every sink that wants them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from gateway.events.log import EventLog
 from gateway.events.sink_queues import SinkQueues
 from gateway.events.types import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Publisher:
+class Publisher(Struct, frozen=True):
     """One per process."""
 
     log: EventLog

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.events.letters import DeadLetter, Letter, dead_queue_of, queue_of, read
@@ -15,8 +16,7 @@ from gateway.state import Queued, Queues
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class SinkCounts:
+class SinkCounts(Struct):
     """Of one sink, since this process began; `waiting` and `dead` as last seen in the store."""
 
     delivered: int = 0

@@ -1,7 +1,6 @@
 """One stream of WatchEvents, from its first message to its end."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +18,7 @@ _STORE_S: Final = 1.0
 """Pause after the store did not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What one stream was asked for. `since`: where it goes on; None: a new one."""
 
     tenant: str

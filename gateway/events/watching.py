@@ -1,8 +1,7 @@
 """EventService: following the events of a tenant."""
 
-from dataclasses import dataclass
-
 from cbrgateway.v1 import errors_pb2, event_service_pb2, task_pb2
+from msgspec import Struct
 
 from gateway.errors import GatewayError, field_invalid
 from gateway.events.log import EventLog
@@ -17,8 +16,7 @@ from gateway.watch.hub import Hub
 from gateway.watch.stream_life import StreamLife, StreamTerms, ends_at, heartbeat_s
 
 
-@dataclass(frozen=True, slots=True)
-class EventHandlers:
+class EventHandlers(Struct, frozen=True):
     """The handlers. `hub`: of all streams, whose life they share."""
 
     log: EventLog

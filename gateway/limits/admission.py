@@ -5,7 +5,6 @@ after it, since one that is only validated takes none.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -29,8 +28,7 @@ class Entry(msgspec.Struct, gc=False):
     slots: ConcurrencySlots
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """One per process."""
 
     rates: RateLimiter

@@ -5,7 +5,8 @@ what it shares with others stands its last count, or what the configuration assu
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gateway.limits.limits import Limits, Scope, project_count
 from gateway.reasons import Reason
@@ -13,8 +14,7 @@ from gateway.state import Total
 from gateway.upstream.amounts import Metric
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Why a project cannot be counted, in words for its owner; `since`: seconds since 1970 of the
     first failure in a row.
     """
@@ -25,8 +25,7 @@ class Problem:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How far a counter is known.
 
     `counting`: it never was, and that is under way. `problems`: each with whether an earlier count
@@ -40,8 +39,7 @@ class Standing:
     growth_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """The counters that limits are on, at one moment."""
 
     totals: Mapping[str, Total] = field(default_factory=dict)

@@ -8,7 +8,6 @@ vaults ...  what exists                  STOCK        a counter that is recounte
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import lru_cache
 from operator import itemgetter
@@ -110,8 +109,7 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
         return "" if level is Level.GLOBAL else str(getattr(self, level.value))
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """One limit.
 
     `subject` empty: each subject of the level has this limit for itself. `method_class`: for
@@ -174,8 +172,7 @@ for as long as its caller likes.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """A limit as it meets one caller: with the subject it counts."""
 
     limit: Limit

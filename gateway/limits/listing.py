@@ -5,10 +5,10 @@ among those that are shown here.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cbrgateway.v1 import policy_pb2, types_pb2
+from msgspec import Struct
 
 from gateway.upstream.amounts import Metric, Resize, Sharing
 from gateway.upstream.marker import MARKER
@@ -16,16 +16,14 @@ from gateway.upstream.marker import MARKER
 Change = TypeVar("Change", Resize, Sharing)
 
 
-@dataclass(frozen=True, slots=True)
-class Recent(Generic[Change]):
+class Recent(Struct, Generic[Change], frozen=True):
     """A change that was carried out lately."""
 
     id: str
     change: Change
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Vaults and policies as CBR lists them; None: not listed, or not to be listed now."""
 
     vaults: Sequence[types_pb2.Vault] | None

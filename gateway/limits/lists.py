@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2, policy_pb2, types_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -21,8 +21,7 @@ _AT_ONCE: Final = 8
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Lists:
+class Lists(Struct):
     """One per process."""
 
     reader: UpstreamReader

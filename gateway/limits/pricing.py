@@ -3,9 +3,9 @@ that meets, and whether it is known how much there is already.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.limits import deltas, refusals
@@ -19,8 +19,7 @@ from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.retry import Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(Struct, frozen=True):
     """What a change asks for, priced by the limits that it meets.
 
     `charges`: of its operation. `give_back`: what comes back to counters once the object is gone,
@@ -36,8 +35,7 @@ class Priced:
     life: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a change would ask for. `usage`: of the counters that it would charge or give back to.
     `given_back`: counter, amount (negative) and limit.
     """
@@ -47,8 +45,7 @@ class Asked:
     usage: Mapping[str, Usage]
 
 
-@dataclass(frozen=True, slots=True)
-class Pricer:
+class Pricer(Struct, frozen=True):
     """One per process."""
 
     overrides: LimitOverrides

@@ -14,12 +14,12 @@ its limit is newer, counts the vault at once.
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import backup_share_pb2
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.clock import Clock
@@ -40,8 +40,7 @@ _TOGETHER_S: Final = 0.2
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Recounter:
+class Recounter(Struct):
     """One per process.
 
     `scopes`: one for each project that the gateway serves; `assumed`: what is taken for a project

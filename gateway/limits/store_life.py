@@ -8,10 +8,10 @@ one had sent that is gone, CBR has to show first.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 from gateway.limits import refusals
@@ -23,8 +23,7 @@ _WORTH_TELLING_S: Final = 1.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class StoreLife:
+class StoreLife(Struct):
     """One per process."""
 
     data: Life

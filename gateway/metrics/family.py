@@ -1,9 +1,9 @@
 """What a metric is, declared once: for the code that counts, the documents and the tests."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from msgspec import Struct
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,8 +17,7 @@ Values: TypeAlias = Iterable[tuple[Sequence[str], float]]
 """Labels and value of each series."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """One metric. `name`: as Prometheus shows it, so a counter's ends with `_total`."""
 
     name: str

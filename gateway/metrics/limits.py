@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client.core import Metric as Exposed
 
 from gateway.clock import Clock
@@ -50,8 +50,7 @@ SHADOW: Final = Family(
 FAMILIES: Final = (VALUE, USED, LEFT_OUT, REFUSED, SHADOW)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sampled:
+class _Sampled(Struct, frozen=True):
     used: Sequence[tuple[Applied, float]] = ()
     left_out: int = 0
 

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from wsgiref.types import WSGIApplication
 
 import prometheus_client
 import structlog
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from gateway.audit.log import Audit
@@ -62,8 +62,7 @@ _FIRST_VAULTS_S: Final = 60.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What is looked at while the gateway runs. `limits`: those in force, and whose they are."""
 
     calls: Concurrency

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
@@ -57,8 +57,7 @@ FAMILIES: Final = (BUILD, CONFIGURATION, RELOADED, LOOP_DELAY, CERTIFICATE, RENE
 _LOOK_S: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessParts:
+class ProcessParts(Struct, frozen=True):
     """What is looked at. `expiries`: by setting, in seconds since 1970. `certificates_refused`: by
     setting, whether its files hold something that cannot be used.
     """

@@ -3,9 +3,10 @@
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from prometheus_client.core import Metric
 
 from gateway.audit.log import Audit
@@ -69,8 +70,7 @@ _WAITS: Final = frozenset({"channel.heard"})
 """What answers when there is something to say."""
 
 
-@dataclass(slots=True)
-class _Sampled:
+class _Sampled(Struct):
     """What the store said last."""
 
     up: bool = True
@@ -78,8 +78,7 @@ class _Sampled:
     oldest: float | None = None
 
 
-@dataclass(slots=True)
-class _Meter:
+class _Meter(Struct):
     """Of one kind of request."""
 
     durations: Durations = field(default_factory=lambda: Durations(BRIEF_SECONDS))
@@ -96,7 +95,7 @@ class RecordMetrics:
 
     def measured(self, store: Store) -> Store:
         """The same store, with every request measured."""
-        roles = {role.name: getattr(store, role.name) for role in fields(Store)}
+        roles = {name: getattr(store, name) for name in Store.__struct_fields__}
         return replace(store, **{name: _Measured(name, role, self) for name, role in roles.items()})
 
     async def sample(self, store: Store) -> None:

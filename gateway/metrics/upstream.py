@@ -3,11 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct, field
 from prometheus_client.core import Metric
 
 from gateway.metrics.durations import SECONDS, Durations
@@ -108,8 +108,7 @@ _STATUS: Final = range(100, 600)
 _CANCELLED: Final = "CANCELLED"
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamParts:
+class UpstreamParts(Struct, frozen=True):
     """What is looked at. `token_ages`: by the address of IAM."""
 
     breakers: Breakers
@@ -118,8 +117,7 @@ class UpstreamParts:
     token_ages: Callable[[], Iterable[tuple[str, float]]]
 
 
-@dataclass(slots=True)
-class _Operation:
+class _Operation(Struct):
     """What is counted of one operation at one host. `attempts`: by outcome and status."""
 
     durations: Durations = field(default_factory=lambda: Durations(SECONDS))

@@ -7,11 +7,11 @@ those of the days before the start are read once.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import policy_pb2, task_pb2, types_pb2, vault_pb2
+from msgspec import Struct
 from prometheus_client.core import Metric
 
 from gateway.errors import GatewayError
@@ -65,8 +65,7 @@ _GIB: Final = 1 << 30
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Project:
+class _Project(Struct, frozen=True):
     """As it was read. `left_out`: how many vaults a project without a label has."""
 
     read_at: float

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2, protection_pb2
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 from gateway.protection.lists import WantedList
@@ -19,8 +19,7 @@ AT_ONCE: Final = 8
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A project, as callers name it. `key`: what the gateway calls the tenant's part of it."""
 
     key: str
@@ -33,8 +32,7 @@ class Place:
         return self.key != self.project
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What CBR shows of a project. `lists`: by name; what could not be read is not among them."""
 
     place: Place
@@ -50,8 +48,7 @@ class View:
         return self.lists.get(name, ())
 
 
-@dataclass(slots=True)
-class Fleet:
+class Fleet(Struct):
     """One per process."""
 
     reader: UpstreamReader

@@ -1,17 +1,16 @@
 """The lists of a project that reports are made of."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cbrgateway.v1 import backup_pb2, policy_pb2, protectability_pb2, task_pb2, types_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.clock import moment
 
 
-@dataclass(frozen=True, slots=True)
-class WantedList:
+class WantedList(Struct, frozen=True):
     """`name`: as reports call it."""
 
     name: str

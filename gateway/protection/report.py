@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2, protection_pb2, task_pb2, types_pb2
+from msgspec import Struct, field
 
 from gateway.clock import moment
 from gateway.protection.fleet import View
@@ -19,8 +19,7 @@ _SHOWN_TIMES: Final = 100
 _SHOWN_IDS: Final = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """In seconds since 1970. `now`: what is due after it cannot be missed yet. `grace_s`: how long
     after its time, and its start window, a run may come.
     """
@@ -32,8 +31,7 @@ class Period:
     grace_s: float
 
 
-@dataclass(eq=False)
-class ProjectReport:
+class ProjectReport(Struct, eq=False, dict=True):
     """Of one project. `records`: ids of audit records by task."""
 
     view: View

@@ -5,7 +5,6 @@ Pure.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from cbrgateway.v1 import (
     task_pb2,
     types_pb2,
 )
+from msgspec import Struct, field
 
 from gateway.protection.fleet import View
 from gateway.protection.lists import KINDS, TYPE_OF, USUAL
@@ -49,8 +49,7 @@ def done_at(backup: backup_pb2.Backup) -> float:
     return seconds(backup.protect_time if backup.HasField("protect_time") else backup.create_time)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which resources count: of these types (all, without any), with all of these tags."""
 
     types: frozenset[int] = frozenset()
@@ -62,8 +61,7 @@ class Selection:
         return not self.tags or set(self.tags) <= set(_tags(resource))
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """A resource, and where it stands. `vault`: for backups, None for none."""
 
     kind: int
@@ -74,16 +72,14 @@ class Resource:
     excluded: Sequence[str] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Failure:
+class Failure(Struct, eq=False):
     """The last backup failed. `task_id`: empty where only the backup shows it."""
 
     at: float
     task_id: str = ""
 
 
-@dataclass(eq=False)
-class Standing:
+class Standing(Struct, eq=False, dict=True):
     """Of one project."""
 
     view: View

@@ -2,18 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import protection_pb2, types_pb2
+from msgspec import Struct
 
 from gateway.clock import moment
 from gateway.protection.standing import FAILED, Resource, Standing, done_at, seconds
 from gateway.protection.unprotected import DAY_S, TELLING, causes
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """`now` in seconds since 1970; as long before it is counted, and as long after it."""
 
     now: float

@@ -3,12 +3,12 @@
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from msgspec import Struct
 
 _F: Final = FieldDescriptor
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
@@ -29,8 +29,7 @@ class WrongFieldError(ValueError):
         self.offset = offset
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One field, from the row on. `many`: a row may have several values of it."""
 
     steps: Sequence[FieldDescriptor]

@@ -1,16 +1,16 @@
 """From the text of a filter to its tree: AIP-160, as far as docs/filters.md says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from gateway.query.tokens import Kind, Token, tokens, wrong
 
 _MAX_DEPTH: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """`path operator value`."""
 
     path: Token
@@ -23,15 +23,13 @@ class Comparison:
         return self.operator == ":" and self.value.text == "*" and not self.value.quoted
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     """What must not be so."""
 
     part: "Tree"
 
 
-@dataclass(frozen=True, slots=True)
-class Both:
+class Both(Struct, frozen=True):
     """All of several (`every`), or any."""
 
     parts: Sequence["Tree"]

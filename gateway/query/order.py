@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor
+from msgspec import Struct
 
 from gateway.errors import GatewayError, field_invalid
 from gateway.query.fields import Field, WrongFieldError, field_of
@@ -15,8 +15,7 @@ _WORD: Final = re.compile(r"\S+")
 _DIRECTIONS: Final = {"": False, "asc": False, "desc": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """One field of an order."""
 
     path: str

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.query.fields import Field
 from gateway.query.grammar import Both, Comparison, Tree
@@ -24,8 +24,7 @@ _SECONDS_OF: Final[Mapping[str, int]] = {">=": 0, "<=": 1}
 """What a bound is moved by: CBR may cut fractions off, or not take the bound itself in."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(Struct, frozen=True):
     """A field of a request by which CBR filters. `exactly`: as the comparison says, else it may
     show more.
     """

@@ -1,10 +1,10 @@
 """A list as its caller wants it: what is asked of CBR, and what is left to do with the answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.errors import field_invalid
 from gateway.query.grammar import parse
@@ -17,8 +17,7 @@ from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Binding
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListQuery(Struct, frozen=True):
     """`request`: for CBR. `keep` and `sort`: None where CBR does it, and the list is read by pages.
 
     `clear`: what takes the fields away from a row that were not asked for.

@@ -9,7 +9,6 @@ settled     where the change's end came after that of its call
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +17,7 @@ import structlog
 from cbrgateway.v1 import errors_pb2, options_pb2, types_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
+from msgspec import Struct
 
 from gateway import failpoint
 from gateway.audit import events
@@ -44,8 +44,7 @@ _MAX_RESOURCES: Final = 50
 _PROGRESS_S: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Recorder:
+class Recorder(Struct, frozen=True):
     """What all calls share. `declared`: by RPC."""
 
     audit: Audit
@@ -133,8 +132,7 @@ def unknown_rpc(recorder: Recorder, name: str, call_id: str, context: Context) -
     )
 
 
-@dataclass(slots=True)
-class Trail:
+class Trail(Struct):
     """The records of one call.
 
     `intended`: an intent was, or may have been, written. `result`: what became of the change, once

@@ -14,11 +14,11 @@ import socket
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.rpc.settings import ServerLimits
@@ -29,8 +29,7 @@ _LOOK_S: Final = 1.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """`peer`: as gRPC names it, `ipv4:10.0.0.1:4711`. `address`: without the port."""
 
     descriptor: int

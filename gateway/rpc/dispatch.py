@@ -8,7 +8,6 @@ proper error, and nothing is read for a caller nobody knows.
 
 import difflib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -17,6 +16,7 @@ from cbrgateway.v1 import errors_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.ids import new_id
@@ -38,8 +38,7 @@ with ours.
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """The answering side of a stream.
 
     `write` sends one encoded message, and waits while the caller does not read.
@@ -57,8 +56,7 @@ StreamHandler = Callable[[Call, Message, Stream], Awaitable[None]]
 """Carries out one RPC that answers a stream; the stream ends with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(Struct, frozen=True):
     """The handlers that are written by hand, by RPC."""
 
     unary: Mapping[str, Handler]

@@ -8,8 +8,9 @@ Pure: nothing here waits, and no time passes.
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.limits.limits import COST
 
@@ -17,8 +18,7 @@ TURN_UNITS: Final = max(COST.values())
 """Enough for the dearest call, so that nobody is passed over twice."""
 
 
-@dataclass(slots=True, eq=False)
-class Waiting:
+class Waiting(Struct, eq=False):
     """A call of `tenant` that waits since `since`, and not longer than `until`, for the result of
     `turn`.
     """

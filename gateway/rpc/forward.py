@@ -2,11 +2,11 @@
 ledger.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 from cbrgateway.v1 import types_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes import unmarked, views
 from gateway.changes.change import Answer, Change
@@ -24,8 +24,7 @@ from gateway.watch.enricher import TaskEnricher
 from gateway.watch.hub import Hub
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """One per process; `carry_out` is the handler. `queried`: the lists that can be filtered."""
 
     catalog: Catalog

@@ -1,18 +1,17 @@
 """A change of the gateway's own state that was found to be in order, and is not made yet."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.limits import refusals
 from gateway.state import StoreDown
 
 
-@dataclass(frozen=True, slots=True)
-class Intended:
+class Intended(Struct, frozen=True):
     """`response`: once `change` has made it. `warnings`: what else there is to know, in
     sentences.
     """

@@ -6,13 +6,13 @@ other callers for seconds. Here only lengths are looked at, by a plan made once 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 from buf.validate import validate_pb2
 from cbrgateway.v1 import options_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.errors import Violation
 
@@ -26,8 +26,7 @@ MAX_ITEMS_IN_ALL: Final = 10_000
 """Of all lists of one request together: lists inside list items multiply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A field to look at.
 
     `limit`: the most items it may have, 0 if it is no list; `inside`: whether it holds messages

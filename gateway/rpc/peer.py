@@ -5,9 +5,10 @@ operator trusts.
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from gateway.rpc.context import Metadata
 
@@ -18,8 +19,7 @@ _MAX_HOPS: Final = 10
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """`via`: the trusted proxies between, nearest last.
 
     All empty for a connection without an address.

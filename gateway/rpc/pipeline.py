@@ -21,7 +21,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Token
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -29,6 +28,7 @@ import structlog
 from cbrgateway.v1 import errors_pb2, options_pb2
 from google.rpc import code_pb2
 from grpc_status import rpc_status
+from msgspec import Struct
 
 from gateway import telemetry
 from gateway.errors import GatewayError
@@ -55,8 +55,7 @@ _STATUS_S: Final = 1.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """What surrounds every call."""
 
     current: Current

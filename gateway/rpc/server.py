@@ -8,11 +8,11 @@ server would refuse its probes, too.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import grpc
 from grpc_channelz.v1 import channelz
+from msgspec import Struct
 
 from gateway.rpc.core_calls import CoreCalls
 from gateway.rpc.health import Health
@@ -60,8 +60,7 @@ class AddressInUse(Exception):  # noqa: N818 - says what is the case
         self.address = address
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What the server's limits depend on beside the settings: how many connections there is room
     for, and the largest request that an RPC takes.
     """

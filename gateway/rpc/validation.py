@@ -15,7 +15,13 @@ from gateway.errors import GatewayError, Violation, field_invalid
 from gateway.rpc.list_sizes import oversized
 from gateway.rpc.status import MAX_VIOLATIONS
 from gateway.upstream.declaration import Binding
-from gateway.upstream.reference import allowed_values, fields_together, load_comments, unsure_rules
+from gateway.upstream.reference import (
+    allowed_values,
+    descriptor_set,
+    fields_together,
+    load_comments,
+    unsure_rules,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -84,8 +90,8 @@ def _comments() -> Mapping[str, str]:
 
 
 def prepare() -> None:
-    """Reads now what would be read at the first request that is wrong."""
-    _comments()
+    """Reads now the file that is needed at the first request that is wrong."""
+    descriptor_set()
 
 
 def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violation]:

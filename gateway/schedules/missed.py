@@ -3,11 +3,11 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import structlog
 from cbrgateway.v1 import task_pb2
+from msgspec import Struct
 
 from gateway.schedules.plans import Known, Plan
 
@@ -19,8 +19,7 @@ Runs: TypeAlias = Mapping[tuple[str, str], Sequence[float]]
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """A run that is to be there by now. `since`: from when on it counts; `until`: up to when. In
     seconds since 1970, by CBR's clock. `vaults`: those of which that can be said.
     """
@@ -32,8 +31,7 @@ class Expected:
     vaults: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MissedRun:
+class MissedRun(Struct, frozen=True):
     """A run that did not come. `vaults`: those that were not backed up; the rest as above."""
 
     project: str

@@ -1,7 +1,6 @@
 """Which vaults are to be backed up by which policy, and since when that is known; pure."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 from cbrgateway.v1 import policy_pb2, types_pb2
@@ -9,8 +8,7 @@ from cbrgateway.v1 import policy_pb2, types_pb2
 from gateway.schedules.recurrence import Rule, rule_of
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A policy that is enabled and backs up these vaults, which have something to back up.
 
     `text`: its rules as CBR tells them. `start`: from when on they are in force, in seconds since

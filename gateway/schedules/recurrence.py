@@ -5,8 +5,9 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _PARTS: Final = frozenset({"FREQ", "INTERVAL", "BYDAY", "BYHOUR", "BYMINUTE"})
@@ -14,8 +15,7 @@ _MOST_INTERVAL: Final = 366
 _DAY: Final = dt.timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """On these days of the week, at these times of the day, every so many days or weeks.
 
     `uncertain_s`: CBR does not publish from when on it counts an interval above one: a run may come

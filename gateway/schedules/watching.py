@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import structlog
 from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
+from msgspec import field
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -38,8 +38,7 @@ OnMissed = Callable[[MissedRun], Awaitable[None]]
 """Has kept it when it returns; where it raises, it is told again."""
 
 
-@dataclass(slots=True)
-class ScheduleWatch:
+class ScheduleWatch(msgspec.Struct):
     """One per process. `projects`: those that are served."""
 
     settings: ScheduleSettings

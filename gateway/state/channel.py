@@ -1,12 +1,12 @@
 """What one process has read for all that share the store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+
+class Heard(Struct, frozen=True):
     """Something that was published.
 
     `position`: what to ask from next; `ago_s`: how long ago it was published, at most.

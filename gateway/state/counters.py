@@ -4,15 +4,15 @@ What exists is CBR's to know; `recount` puts the counters right.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 MAX_AMOUNT: Final = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """Asks for `amount` on the counter `key`: refused when committed + reserved + amount would be
     above `limit` (None: count only).
 
@@ -33,8 +33,7 @@ class Charge:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(Struct, frozen=True):
     """A limit that did not allow what was asked.
 
     `used`: committed; `reserved`: held by open operations. For a lease: `used` are the holders.
@@ -47,15 +46,13 @@ class Shortage:
     asked: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Nothing was stored. `shortages`: every limit that was violated."""
 
     shortages: tuple[Shortage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """A counter.
 
     `reserved` includes `uncertain`, the share of UNKNOWN operations; `counted_at`: time of the last
@@ -68,8 +65,7 @@ class Usage:
     counted_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(Struct, frozen=True):
     """A counter that adds up others, which every operation charges beside it.
 
     `assumed` stands in for each of them that was never counted.

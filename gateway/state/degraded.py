@@ -5,12 +5,12 @@ A share is the limit divided by the replicas, at least 1, so that a fleet togeth
 limit and no tenant is cut off.
 """
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.state.counters import Refused

@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 from gateway.state.errors import StoreDown
@@ -27,8 +27,7 @@ BEAT_S: Final = 3.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Heartbeat:
+class Heartbeat(Struct):
     """One per process.
 
     `alone`: the store belongs to this process, so that every other one that used it is gone.

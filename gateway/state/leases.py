@@ -1,14 +1,14 @@
 """Leases: places under a limit of concurrency, and processes that are there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from gateway.state.counters import Refused, Shortage
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """One of `limit` places under `key`."""
 
     key: str
@@ -16,8 +16,7 @@ class Slot:
     shadow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(Struct, frozen=True):
     """The holder has all the places until their ttl ends or `free`."""
 
     would_refuse: tuple[Shortage, ...] = ()

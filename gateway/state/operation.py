@@ -1,9 +1,10 @@
 """An operation as the store knows it: the values that it takes and gives."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from gateway.state.counters import Charge, Refused, Shortage
 
@@ -25,8 +26,7 @@ class State(StrEnum):
 OPEN = frozenset({State.RESERVED, State.SENT, State.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One mutation.
 
     `ttl_s`: life of the reservation unless `sent` follows; `detail`: opaque bytes for recovery;
@@ -50,8 +50,7 @@ class Operation:
             raise ValueError("two charges of one operation have the same key")
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """The charges are reserved.
 
     `would_refuse`: shadow limits that were exceeded; a repeated `begin` does not report them again.
@@ -60,8 +59,7 @@ class Admitted:
     would_refuse: tuple[Shortage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """The same request was carried out before.
 
     `response` is None when it was not kept (none given, or above 16 KiB).
@@ -70,23 +68,20 @@ class Replay:
     response: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class InProgress:
+class InProgress(Struct, frozen=True):
     """The same request is on its way, or its outcome is not known yet."""
 
     op_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """The request_id was used for another request."""
 
 
 Begun: TypeAlias = Admitted | Replay | InProgress | Mismatch | Refused
 
 
-@dataclass(frozen=True, slots=True)
-class OperationView:
+class OperationView(Struct, frozen=True):
     """What is stored of an operation: (key, amount) of its charges; `created_at` in seconds since
     1970; `note`: empty until there is one.
     """
@@ -114,8 +109,7 @@ def place_of(position: str, otherwise: float) -> tuple[float, str]:
     return float(moment or otherwise), op_id
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """Operations that began or changed, in that order. `position`: what to ask from next."""
 
     operations: Sequence[OperationView]

@@ -1,12 +1,12 @@
 """Queues of what is to be passed on: in the order in which it was put, until it is removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+
+class Queued(Struct, frozen=True):
     """`position` grows from one to the next."""
 
     position: int

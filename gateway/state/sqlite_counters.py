@@ -6,8 +6,9 @@ Plain functions of a connection, each run within one transaction by the store's 
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway import failpoint
 from gateway.state.counters import Charge, Shortage, Total, Usage
@@ -21,8 +22,7 @@ _MOVE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A charge as it was reserved."""
 
     key: str
@@ -95,8 +95,7 @@ def adjust(
     failpoint.reach("in_adjust")
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What a recount knows of CBR; see Counters.recount."""
 
     counts: Mapping[str, int]

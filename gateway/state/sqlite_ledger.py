@@ -6,8 +6,9 @@ Plain functions of a connection, each run as one transaction by the store's thre
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway import failpoint
 from gateway.state import sqlite_counters as counters
@@ -44,8 +45,7 @@ _SETTLE: Final = (
 """`changed` lets `changes` tell of an operation that has a topic."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a commit keeps."""
 
     response: bytes | None = None

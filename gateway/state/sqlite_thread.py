@@ -9,8 +9,9 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from gateway.state.errors import StoreDown
 from gateway.state.timeouts import set_in_time
@@ -25,16 +26,14 @@ _HELD: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
+class _Job(Struct, frozen=True, eq=False):
     """`answer` is done early where nobody waits for it any more."""
 
     work: Work[Any]
     answer: asyncio.Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(Struct, frozen=True):
     """How a job ended."""
 
     job: _Job

@@ -5,7 +5,7 @@ What exists is CBR's to know; the store holds what is in flight. Every call may 
 failure without a second effect, and may raise StoreDown, within the timeout of the settings.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from gateway.state.channel import Channel
 from gateway.state.counters import Counters
@@ -17,8 +17,7 @@ from gateway.state.queues import Queues
 from gateway.state.rates import RateLimiter
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """An open store. Whoever uses it is given only the roles that it needs."""
 
     operations: OperationStore

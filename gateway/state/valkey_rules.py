@@ -5,10 +5,10 @@ Whatever the rule: the server is left, as another one may stand at its address b
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from msgspec import Struct
 from redis.exceptions import RedisError
 
 
@@ -21,8 +21,7 @@ class Then(Enum):
     TEACH = "it is told again at once"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What an answer means, what follows, and what an operator can do."""
 
     means: str

@@ -1,11 +1,11 @@
 """`check --online`: whether a configuration's credentials and projects work, by reads alone."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, policy_pb2, task_pb2, vault_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.config import Config
 from gateway.errors import GatewayError
@@ -22,8 +22,7 @@ _LISTS: Final = {
 _AT_ONCE: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """What does not work, and what to do. `what`: the list that failed."""
 
     place: Place

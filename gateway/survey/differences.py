@@ -6,12 +6,12 @@ declared, or keeps, such as a key that goes to `extra_fields`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from msgspec import Struct
 
 from gateway.upstream import codec
 from gateway.upstream.values import Json
@@ -42,8 +42,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One member that is not as declared.
 
     `path`: keys from the answer's root, `[]` for the items of an array. `word`: of an enum, what

@@ -3,7 +3,8 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gateway.clock import SystemClock
 from gateway.config import Config
@@ -18,8 +19,7 @@ from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A project as the configuration names it."""
 
     credential: str

@@ -8,9 +8,10 @@ stands where a key is expected is not shown.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from gateway.survey.answers import Answer
 from gateway.survey.differences import Difference, Kind, differences

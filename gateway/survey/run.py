@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from gateway.config import Config
 from gateway.errors import GatewayError
@@ -26,8 +27,7 @@ _KEPT: Final = 10
 """Answers of one RPC in one project."""
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(Struct):
     """What one project's reads came to.
 
     `failed`, `unmade`: RPC -> why. `unreadable`: operation, message, key and problem -> how often.

@@ -4,8 +4,9 @@ They are read from the certificate itself: grpc's own list of names is cut at a 
 `bank.example\0.evil` would read as `bank.example`.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.tenants.authentication_error import AuthenticationError
@@ -15,8 +16,7 @@ _CACHED: Final = 1024
 _SPIFFE: Final = "spiffe:"
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """Who a certificate is for, and until when (seconds since 1970).
 
     Names that nobody can be given, such as wildcards, are left out.

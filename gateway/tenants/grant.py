@@ -9,10 +9,10 @@ permissions     the RPCs whose declared action is listed, wherever they are
 Beside these, everybody may ask about itself: AccessService.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from cbrgateway.v1 import errors_pb2
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.upstream.declaration import Binding
@@ -22,8 +22,7 @@ EVERYBODYS: Final = frozenset({"cbrgateway:caller:get", "cbrgateway:caller:test"
 """Actions that need no permission: they tell a caller about itself alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """A role or, without one, actions; `cbr:vaults:*` stands for all of a kind."""
 
     role: Role | None = None

@@ -6,10 +6,10 @@ taken for one is the classic forgery), private keys, encryption keys, short RSA 
 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from joserfc.errors import JoseError
+from msgspec import Struct
 
 from gateway.upstream import strict_json
 
@@ -28,8 +28,7 @@ class KeySetError(ValueError):
     """A text that is not a usable key set. The message continues a sentence that names the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyingKey:
+class VerifyingKey(Struct, frozen=True):
     """A public key. `kid` is empty and `algorithm` is None where the set names none.
 
     `curve`: of an EC key; empty for an RSA key.

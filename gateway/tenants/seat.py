@@ -2,8 +2,9 @@
 all of its calls there.
 """
 
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from gateway.limits.limits import Scope
 from gateway.tenants.directory import Principal
@@ -11,8 +12,7 @@ from gateway.tenants.tenant import Project
 from gateway.upstream.account import Account
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(Struct, frozen=True):
     """`quota_scope`: whose limits count. `page_scope`: names the tenant and project, for page
     tokens. `allowed`: the RPCs that were found to be allowed, and there in the project's cloud.
     """

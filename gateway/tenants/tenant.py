@@ -4,10 +4,10 @@ A tenant is read from configuration as it is; `gateway.tenants.directory` finds 
 shows.
 """
 
-import dataclasses
 from functools import cached_property
 from typing import Self
 
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.changes.guard_settings import GuardSettings
@@ -138,7 +138,7 @@ class Tenant(BaseModel):
         two for one subject the last counts.
         """
         return [
-            dataclasses.replace(entry.limit(), subject=subject)
+            replace(entry.limit(), subject=subject)
             for entry in sorted(self.limits, key=lambda entry: entry.subject != "")
             for subject in self.subjects(entry.level)
             if entry.subject in {"", subject}

@@ -11,10 +11,10 @@ import binascii
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from joserfc.errors import JoseError
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.tenants.authentication_error import AuthenticationError
@@ -32,8 +32,7 @@ _HEADERS: Final = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
+class Issuer(Struct, frozen=True):
     """An issuer's name in the configuration, its settings and its keys."""
 
     name: str
@@ -41,8 +40,7 @@ class Issuer:
     keys: Keys
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(Struct, frozen=True):
     algorithm: str
     kid: str | None
 

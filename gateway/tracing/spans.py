@@ -2,9 +2,9 @@
 
 import random
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from opentelemetry.trace import INVALID_SPAN, Span, Tracer
 
 from gateway.rpc.dispatch import PACKAGE
@@ -18,8 +18,7 @@ requests belong to no call.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Spans:
+class Spans(Struct, frozen=True):
     """`follows_callers`: whether a call is recorded is the caller's choice, if it has a trace.
 
     What is not recorded must cost next to nothing, so that is decided before the library is asked.

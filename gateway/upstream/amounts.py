@@ -3,8 +3,9 @@
 Values only; what applies to whom is `limits`' to know.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Metric(StrEnum):
@@ -23,8 +24,7 @@ class Metric(StrEnum):
     OPEN_STREAMS = "open_streams"
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceDelta:
+class ResourceDelta(Struct, frozen=True):
     """An amount of one metric, negative for what is given back.
 
     `part`: the backup that members are counted for.
@@ -35,16 +35,14 @@ class ResourceDelta:
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(Struct, frozen=True):
     """The size that a change gives a vault; None: it leaves the size as it is."""
 
     vault_id: str
     size_gib: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(Struct, frozen=True):
     """Projects that a change shares a backup with, and those that it takes it from.
 
     `accounts`: it names accounts, whose projects nobody knows.

@@ -18,11 +18,11 @@ its own calls show.
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
 import structlog
+from msgspec import Struct
 
 from gateway.clock import Clock
 
@@ -75,8 +75,7 @@ It numbers the breaker's state, so that calls of an earlier one are told apart.
 """
 
 
-@dataclass(slots=True, eq=False)
-class _Bucket:
+class _Bucket(Struct, eq=False):
     begun: float
     calls: int = 0
     failures: int = 0

@@ -13,7 +13,6 @@ alone, and its neighbours are not.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -31,8 +30,7 @@ _OF_LEAF: Final = {Verdict.UNREACHABLE: Verdict.NOTHING}
 _Narrow = TypeVar("_Narrow", Group, Breaker)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """No leave: what has been failing, and when to try again."""
 
     level: Level

@@ -7,8 +7,9 @@ endpoint, and happens only if all of them can. What each can spend is a part of 
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.upstream.retry import RetryKind
 from gateway.upstream.target import Target
@@ -18,8 +19,7 @@ _SHARE: Final = 0.1
 _MAX_OBJECTS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """`tokens` of a full bucket; `at_once`: retries in flight that are always allowed."""
 
     tokens: int

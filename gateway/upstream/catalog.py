@@ -3,11 +3,13 @@
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cbrgateway.v1
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.upstream.codec import Codecs
 from gateway.upstream.declaration import Binding, Declaration, OnDrift, unheard
@@ -30,17 +32,15 @@ class DeclarationError(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Struct, frozen=True, dict=True):
     """All bindings, in the order of the services and their RPCs."""
 
     bindings: Mapping[str, Binding]
-    codecs: Codecs = field(repr=False)
-    _by_request: Mapping[type[Message], Binding] = field(init=False, repr=False)
+    codecs: Codecs
 
-    def __post_init__(self) -> None:
-        by_request = {binding.request_type: binding for binding in self}
-        object.__setattr__(self, "_by_request", by_request)
+    @cached_property
+    def _by_request(self) -> Mapping[type[Message], Binding]:
+        return {binding.request_type: binding for binding in self}
 
     def __getitem__(self, rpc: str) -> Binding:
         return self.bindings[rpc]

@@ -1,10 +1,10 @@
 """Who must hear of a change, and what became of it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.errors import UpstreamFacts
 from gateway.upstream.http import always
@@ -18,8 +18,7 @@ class ChangeResult(Enum):
     UNKNOWN = "not known"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeObserver:
+class ChangeObserver(Struct, frozen=True):
     """Who must hear of a change.
 
     Both run in the change's own task, so also when its caller has gone.

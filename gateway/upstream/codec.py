@@ -13,15 +13,15 @@ what is declared `required` makes the message that misses it unreadable, which i
 row that cannot be read, or, at the top, a ProtocolError. Null means "not set".
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any, Final, cast
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.upstream import values
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
@@ -184,8 +184,7 @@ def unheard(_message: str, _key: str, _problem: str) -> None:
     """Nobody wants to know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """How one JSON key becomes one field.
 
     `read` makes one value of one item; that of a message takes a Report, too.
@@ -214,8 +213,7 @@ class Reader:
         return self.read(item, report) if self.message else self.read(item)
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Struct, frozen=True):
     """How one field becomes one JSON member."""
 
     key: str
@@ -223,25 +221,75 @@ class Writer:
     raw: str = ""
 
 
-@dataclass(slots=True)
 class MessagePlan:
-    """The compiled plan of one message type.
+    """The plan of one message type.
 
-    Filled after it is made, because messages may contain themselves.
+    Its parts are compiled when they are first needed, because messages may contain themselves, and
+    most of them are needed by few processes.
     """
 
-    full_name: str
-    readers: dict[str, Reader] = field(default_factory=dict)
-    writers: dict[int, Writer] = field(default_factory=dict)
-    always_sent: tuple[str, ...] = ()
-    clearing: tuple[str, ...] = ()
-    """Keys that are sent as `[]` where there is nothing else to send."""
-    keeps_extra: bool = False
-    whole_body: str = ""
-    rows: str = ""
-    """The field of a list's rows, where what cannot be read of them is counted."""
-    required: tuple[str, ...] = ()
-    required_one_of: tuple[str, ...] = ()
+    def __init__(self, descriptor: Descriptor, codecs: "Codecs") -> None:
+        self.full_name = descriptor.full_name
+        self._descriptor, self._codecs = descriptor, codecs
+
+    @cached_property
+    def readers(self) -> dict[str, Reader]:
+        """By the JSON key, and by that of older answers."""
+        found: dict[str, Reader] = {}
+        for fd in self._fields:
+            if not is_null(fd):
+                reader = self._codecs.reader(fd, raw_sibling(self._descriptor, fd))
+                found |= dict.fromkeys(filter(None, (former_key(fd), json_key(fd))), reader)
+        return found
+
+    @cached_property
+    def writers(self) -> dict[int, Writer]:
+        """By the field's number."""
+        return {
+            fd.number: Writer(
+                json_key(fd), self._codecs.writer(fd), raw_sibling(self._descriptor, fd)
+            )
+            for fd in self._fields
+            if not answer_only(fd)
+        }
+
+    @cached_property
+    def always_sent(self) -> tuple[str, ...]:
+        return _keys(self._descriptor, options_pb2.EMPTY_SENT)
+
+    @cached_property
+    def clearing(self) -> tuple[str, ...]:
+        """Keys that are sent as `[]` where there is nothing else to send."""
+        return _keys(self._descriptor, options_pb2.EMPTY_CLEARS)
+
+    @cached_property
+    def keeps_extra(self) -> bool:
+        return EXTRA in self._descriptor.fields_by_name
+
+    @cached_property
+    def whole_body(self) -> str:
+        whole = options_pb2.WIRE_FORM_WHOLE_BODY
+        return next((fd.name for fd in self._fields if form(fd) == whole), "")
+
+    @cached_property
+    def rows(self) -> str:
+        """The field of a list's rows, where what cannot be read of them is counted."""
+        counted = UNREADABLE_ROWS in self._descriptor.fields_by_name
+        return rows_field(self._descriptor) if counted else ""
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        return _required(self._descriptor, options_pb2.REQUIRED_ALWAYS)
+
+    @cached_property
+    def required_one_of(self) -> tuple[str, ...]:
+        return _required(self._descriptor, options_pb2.REQUIRED_ONE_OF)
+
+    @property
+    def _fields(self) -> Iterator[FieldDescriptor]:
+        for fd in self._descriptor.fields:
+            if fd.name not in GATEWAY_FIELDS and not is_raw(self._descriptor, fd):
+                yield fd
 
     def read(self, value: Json, report: Report = unheard) -> dict[str, Json]:
         """Constructor arguments of the message.
@@ -403,7 +451,7 @@ def _put(found: dict[str, Json], reader: Reader, result: Json, item: Json) -> No
 
 
 class Codecs:
-    """Compiles and keeps the plan of every message type it is asked for."""
+    """Keeps the plan of every message type it is asked for, and compiles its parts."""
 
     def __init__(self) -> None:
         self._plans: dict[str, MessagePlan] = {}
@@ -413,29 +461,10 @@ class Codecs:
         known = self._plans.get(descriptor.full_name)
         if known is not None:
             return known
-        plan = self._plans[descriptor.full_name] = MessagePlan(descriptor.full_name)
-        plan.keeps_extra = EXTRA in descriptor.fields_by_name
-        plan.required = _required(descriptor, options_pb2.REQUIRED_ALWAYS)
-        plan.required_one_of = _required(descriptor, options_pb2.REQUIRED_ONE_OF)
-        if UNREADABLE_ROWS in descriptor.fields_by_name:
-            plan.rows = rows_field(descriptor)
-        for fd in descriptor.fields:
-            if fd.name in GATEWAY_FIELDS or is_raw(descriptor, fd):
-                continue
-            if form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY:
-                plan.whole_body = fd.name
-            raw = raw_sibling(descriptor, fd)
-            if not answer_only(fd):
-                plan.writers[fd.number] = Writer(json_key(fd), self._writer(fd), raw)
-            if not is_null(fd):
-                plan.readers |= dict.fromkeys(
-                    filter(None, (former_key(fd), json_key(fd))), self._reader(fd, raw)
-                )
-        plan.always_sent = _keys(descriptor, options_pb2.EMPTY_SENT)
-        plan.clearing = _keys(descriptor, options_pb2.EMPTY_CLEARS)
+        plan = self._plans[descriptor.full_name] = MessagePlan(descriptor, self)
         return plan
 
-    def _reader(self, fd: FieldDescriptor, raw: str) -> Reader:
+    def reader(self, fd: FieldDescriptor, raw: str) -> Reader:
         if is_map(fd):
             return Reader(
                 fd.name, self._single_reader(_message(fd).fields_by_name["value"]), map=True
@@ -472,7 +501,7 @@ class Codecs:
             return well_known[0] if well_known else self.plan(_message(fd)).read_part
         return _SCALAR[fd.type]
 
-    def _writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
+    def writer(self, fd: FieldDescriptor) -> Callable[[Json], Json]:
         if is_map(fd):
             single = self._single_writer(_message(fd).fields_by_name["value"])
             return lambda items: {key: single(item) for key, item in items.items()}

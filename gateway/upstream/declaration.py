@@ -7,7 +7,6 @@ here does I/O.
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -17,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from msgspec import Struct
 
 from gateway.errors import field_invalid
 from gateway.upstream import codec
@@ -60,8 +60,7 @@ class RetryClass(Enum):
     NEVER = "never repeat; the outcome is unknown; at most one retry when refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One path variable.
 
     `variable`: the request field it comes from; `key`: its name in the path, which is the field's
@@ -95,8 +94,7 @@ class Segment:
         return encoded(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """One RPC and the CBR call that carries it out. Made once, read by every call."""
 
     rpc: str

@@ -14,9 +14,10 @@ successes close the group.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.upstream.breaker import (
@@ -41,8 +42,7 @@ _BETWEEN_TRIES_S: Final = 0.5
 _Key = TypeVar("_Key", Target, str)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What a group is of.
 
     `member`: the part of a target that fails or is well. `apart`: parts of which several must fail

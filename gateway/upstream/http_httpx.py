@@ -18,10 +18,10 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
+from msgspec import Struct, field
 
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
 from gateway.upstream.connect_failure import connect_failure
@@ -63,8 +63,7 @@ class _VerbatimURL(httpx.URL):
         return self._target
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(Struct, eq=False):
     """One request on its way: where it is, and what a failure proves.
 
     `timer` bounds the whole of it, which must be over at `ends_at` (loop time). `connect_s`: for
@@ -126,8 +125,7 @@ class _Flight:
             self.timer.reschedule(moment)
 
 
-@dataclass(slots=True, eq=False)
-class _Host:
+class _Host(Struct, eq=False):
     """One host's pool and the places in it."""
 
     url: httpx.URL

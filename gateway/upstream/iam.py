@@ -10,11 +10,11 @@ pauses      renewal_pace.py
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec import field
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -33,8 +33,7 @@ _UNAUTHORIZED: Final = 401
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Project:
+class _Project(msgspec.Struct, eq=False):
     """The state of one project's token."""
 
     id: str

@@ -1,7 +1,6 @@
 """One token of IAM for one project: how it is asked for, and what the answer says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Final
@@ -41,8 +40,7 @@ class _TokenBody(msgspec.Struct):
     token: _TokenTimes
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """A project's token; times are monotonic."""
 
     text: Secret

@@ -3,7 +3,6 @@ compiled once per RPC.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -27,8 +26,7 @@ Step: TypeAlias = tuple[str, bool, bool]
 """The name of a field, and whether it is a list, and holds messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdField:
+class IdField(msgspec.Struct, frozen=True):
     """A field that holds ids.
 
     `names`: the way to it from the request. `refers`: a value of `Refers`.

@@ -7,7 +7,6 @@ of one.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 from cbrgateway.v1 import (
@@ -22,6 +21,7 @@ from cbrgateway.v1 import (
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 from gateway.upstream.account import Account
@@ -70,8 +70,7 @@ CBR's filters mean is not documented.
 """
 
 
-@dataclass(slots=True)
-class Lookup:
+class Lookup(Struct):
     """The look-ups of one call, in one account."""
 
     read: Read

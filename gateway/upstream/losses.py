@@ -1,7 +1,6 @@
 """What a change destroys, or leaves without what worked on it, beside the object that it names."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -44,8 +43,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, ids=self.ids[:most])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Losing(Generic[Request, Row]):
+class Losing(msgspec.Struct, Generic[Request, Row], frozen=True, kw_only=True):
     """How to see what a change would destroy.
 
     `guard`: None where it can be put back, so that it is only told and recorded. `made`: when a row

@@ -5,8 +5,9 @@ once; what fitted is asked for in the next pages, too, instead of being found ou
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 
@@ -15,8 +16,7 @@ _KEPT_S: Final = 600.0
 _MAX_LISTS: Final = 1000
 
 
-@dataclass(slots=True)
-class Fit:
+class Fit(Struct):
     """Of one list. `most`: None as long as nothing was too large."""
 
     most: int | None = None

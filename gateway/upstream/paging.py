@@ -5,12 +5,12 @@ the place is found again although rows were deleted or inserted (walk.py).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from operator import is_
 from typing import Any, Final
 
 from cbrgateway.v1 import options_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.errors import AnswerTooLarge
 from gateway.upstream.codec import UNREADABLE_ROWS, rows_field
@@ -43,8 +43,7 @@ rows that the response lacks.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One page for a caller."""
 
     binding: Binding

@@ -6,7 +6,6 @@ What is large and cannot be cut is read only where it has not too many members.
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
@@ -156,6 +155,6 @@ def _shifted(on_bad_row: OnBadRow | None, by: int) -> OnBadRow | None:
     tell = on_bad_row
 
     def told(row: UnreadableRow) -> None:
-        tell(dataclasses.replace(row, index=row.index + by))
+        tell(msgspec.structs.replace(row, index=row.index + by))
 
     return told

@@ -7,7 +7,7 @@ the package.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from cbrgateway.v1 import errors_pb2, options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.reasons import REASONS, reason_name
 from gateway.upstream import codec
@@ -38,8 +39,7 @@ _OF_THIS: Final = re.compile(r"\bthis\.([a-z0-9_]+(?:\.[a-z0-9_]+)*)")
 _WORD: Final = re.compile(r"[A-Z][A-Z_]{3,}")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldReference:
+class FieldReference(Struct, frozen=True):
     """One field of a request or answer.
 
     `depth`: how many messages it is inside of. `place`: where it goes, or comes from, on the wire.
@@ -56,8 +56,7 @@ class FieldReference:
     """Of an enum: those that a request may hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReference:
+class ErrorReference(Struct, frozen=True):
     """A reason that the RPC's comment names, its gRPC code and its own comment."""
 
     reason: str
@@ -65,19 +64,20 @@ class ErrorReference:
     comment: str
 
 
-def load_comments() -> Mapping[str, str]:
-    """Comments by full name, such as `cbrgateway.v1.Vault.name`, from the installed descriptor set
-    or, in a checkout, from the generated one.
-    """
+@cache
+def descriptor_set() -> bytes:
+    """The one with comments: the installed one or, in a checkout, the generated one."""
     installed = resources.files("gateway").joinpath(_SET)
-    content = (
-        installed.read_bytes()
-        if installed.is_file()
-        else (Path(__file__).parents[2] / "generated" / _SET).read_bytes()
-    )
+    if installed.is_file():
+        return installed.read_bytes()
+    return (Path(__file__).parents[2] / "generated" / _SET).read_bytes()
+
+
+def load_comments() -> Mapping[str, str]:
+    """Comments by full name, such as `cbrgateway.v1.Vault.name`."""
     return {
         name: text
-        for file in FileDescriptorSet.FromString(content).file
+        for file in FileDescriptorSet.FromString(descriptor_set()).file
         if file.package == _PACKAGE
         for name, text in _comments(file)
     }

@@ -4,13 +4,13 @@ in an answer it stands.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.upstream.values import Json
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
+class UnreadableRow(Struct, frozen=True):
     """A row that cannot be understood.
 
     `index`: among all rows of its answer; `id`: empty where it has none; `digest`: of its JSON.

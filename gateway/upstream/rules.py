@@ -206,7 +206,12 @@ def _directions(d: Declaration) -> Iterator[str]:
                 )
 
 
-def _fields(message: Descriptor) -> Iterator[str]:
+@cache
+def _fields(message: Descriptor) -> tuple[str, ...]:
+    return tuple(_field_problems(message))
+
+
+def _field_problems(message: Descriptor) -> Iterator[str]:
     seen: dict[str, FieldDescriptor] = {}
     for fd in message.fields:
         if fd.name in codec.GATEWAY_FIELDS:

@@ -1,6 +1,5 @@
 """What the calling side can be told: regions, credentials and the transport."""
 
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -132,11 +131,13 @@ CredentialSettings = Annotated[AccessKeySettings | PasswordSettings, Field(discr
 
 
 def _trusting(settings: TransportSettings) -> TransportSettings:
+    if settings.ca_file is None:
+        return settings
     try:
         tls_context(settings.ca_file)
     except OSError as error:
         raise ValueError(
-            f"ca_file {named(settings.ca_file or Path())} cannot be used: {error.strerror}. Give a"
+            f"ca_file {named(settings.ca_file)} cannot be used: {error.strerror}. Give a"
             " file of certificates in PEM"
         ) from error
     return settings

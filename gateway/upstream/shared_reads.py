@@ -8,16 +8,16 @@ project a few times, not each for itself.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
+
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Reads:
+class _Reads(Struct):
     """Of one thing.
 
     `begun` and `ended`: their numbers; `answer` and `failure`: of the last that ended; `askers`:

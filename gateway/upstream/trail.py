@@ -7,9 +7,10 @@ every eighth, and so on: a list of 10,000 rows takes under 100 marks.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.upstream.rows import Row, UnreadableRow, row_id
 
@@ -19,8 +20,7 @@ _SHARE: Final = 8
 _MARK_BYTES: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A row that was shown: its index in a window, its number, and whether it stands right."""
 
     index: int
@@ -28,8 +28,7 @@ class Hit:
     expected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(Struct, frozen=True):
     """`shown`: how many rows; they are numbered from 0.
 
     `marks`: those that are kept, one after the other, the oldest first.

@@ -6,14 +6,13 @@ To add a rule: write the function, add it to TRAIT_RULES, and add a bad example 
 tests/contract/test_bad_traits.py.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.upstream import etags
 from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Declaration, RetryClass
-from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits
+from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits, Traits
 
 Declared = Mapping[str, Declaration]
 TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]
@@ -25,9 +24,10 @@ _FOR_READS: Final = frozenset({"rpc", "sieve", "check_owner", "check_answer"})
 
 def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:
     if d.reads:
-        for field in dataclasses.fields(traits):
-            if field.name not in _FOR_READS and getattr(traits, field.name) != field.default:
-                yield f"has no side effects and cannot have the trait {field.name}"
+        bare: AnyTraits = Traits(rpc=traits.rpc)
+        for name in Traits.__struct_fields__:
+            if name not in _FOR_READS and getattr(traits, name) != getattr(bare, name):
+                yield f"has no side effects and cannot have the trait {name}"
 
 
 def _object_reads(_d: Declaration, traits: AnyTraits, all_: Declared) -> Iterator[str]:

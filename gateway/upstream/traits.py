@@ -6,12 +6,12 @@ checked at the start (trait_rules.py).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import Struct
 
 from gateway.upstream.amounts import Metric, Resize, ResourceDelta, Sharing
 from gateway.upstream.look import Look, Refusal
@@ -32,16 +32,14 @@ Fields: TypeAlias = Mapping[str, Any]
 """Constructor arguments of a response."""
 
 
-@dataclass(frozen=True)
-class Read(Generic[Observed]):
+class Read(Struct, Generic[Observed], frozen=True):
     """A read of one object: from its id to the request, and what it shows."""
 
     request: Callable[[str], Message]
     response: type[Observed]
 
 
-@dataclass(frozen=True)
-class ObjectRead(Generic[Request, Observed]):
+class ObjectRead(Struct, Generic[Request, Observed], frozen=True):
     """The read that shows the object of a request."""
 
     read: Read[Observed]
@@ -56,16 +54,14 @@ class ObjectRead(Generic[Request, Observed]):
         return self.read.response
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadFirst(Generic[Request]):
+class ReadFirst(Struct, Generic[Request], frozen=True, kw_only=True):
     """The object on which amounts depend, read only where one of the metrics has a limit."""
 
     shown_by: ObjectRead[Request, Any]
     metrics: frozenset[Metric]
 
 
-@dataclass(frozen=True)
-class ReadBack(Generic[Request_co, Observed_co]):
+class ReadBack(Struct, Generic[Request_co, Observed_co], frozen=True):
     """A change and what was read afterwards, both as messages and as CBR's JSON."""
 
     request: Request_co
@@ -74,8 +70,7 @@ class ReadBack(Generic[Request_co, Observed_co]):
     read: dict[str, Json]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Creation(Generic[Row]):
+class Creation(Struct, Generic[Row], frozen=True, kw_only=True):
     """What a create makes, as a list of CBR shows it.
 
     `listed`: the request for all of them; `named`: for those of one name, where the list can be
@@ -92,15 +87,13 @@ class Creation(Generic[Row]):
     response: Callable[[Row], Fields]
 
 
-@dataclass(frozen=True)
-class Proven:
+class Proven(Struct, frozen=True):
     """`response`: None where a read shows that the change was carried out, not what came of it."""
 
     response: Fields | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proof(Generic[Request, Observed]):
+class Proof(Struct, Generic[Request, Observed], frozen=True, kw_only=True):
     """Objects that show by their state that a change was carried out; one that is not there shows
     that it was not. None: they do not show it.
     """
@@ -110,16 +103,14 @@ class Proof(Generic[Request, Observed]):
     proven: Callable[[Sequence[ReadBack[Request, Observed]]], Proven | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result(Generic[Observed]):
+class Result(Struct, Generic[Observed], frozen=True, kw_only=True):
     """The object that a task names and that shows the response of the change behind the task."""
 
     shown_by: ObjectRead[Task, Observed]
     response: Callable[[Observed], Fields]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mark(Generic[Request]):
+class Mark(Struct, Generic[Request], frozen=True, kw_only=True):
     """The mark of its operation on what a change creates (marker.py): whether there is room beside
     what the caller wants, where the cloud lets a vault have so many tags, and how it is set.
     """
@@ -128,8 +119,7 @@ class Mark(Generic[Request]):
     put: Callable[[Request, str], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Traits(Generic[Request, Response]):
+class Traits(Struct, Generic[Request, Response], frozen=True, kw_only=True):
     """Everything below is about one RPC.
 
     deltas      from the request and the object as it is now (None: not found, or not read) to the

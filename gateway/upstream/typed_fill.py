@@ -1,7 +1,6 @@
 """From the structs of typed_shape.py to arguments of protobuf's constructors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -29,8 +28,7 @@ _CONTAINERS: Final = frozenset({dict, list})
 members_from: Final = msgspec.structs.asdict
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """The members of a struct that the plan reads, and those without a field.
 
     `keys`: name in the struct -> key.

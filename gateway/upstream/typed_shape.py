@@ -4,13 +4,13 @@ what answers were seen to hold.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Final, Self, cast
 
 import msgspec
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from msgspec import field
 
 from gateway.upstream import codec, values
 from gateway.upstream.codec import ECHOES, Codecs, MessagePlan
@@ -32,8 +32,7 @@ _SCALAR: Final[Mapping[int, Any]] = {
 }
 
 
-@dataclass(slots=True)
-class Member:
+class Member(msgspec.Struct):
     """A field that a struct can have as such. `type`: of one value; none of a message's."""
 
     name: str
@@ -73,8 +72,7 @@ class Member:
         return known if self.required else known | None
 
 
-@dataclass(slots=True)
-class Shape:
+class Shape(msgspec.Struct):
     """What is known of the answers' objects of one message. `closed`: they are left to the plan."""
 
     plan: MessagePlan

@@ -1,7 +1,6 @@
 """One call to CBR with all its attempts: what it sends, and how far it has come."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -38,8 +37,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     upstream: UpstreamFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What the calls of one account share on their way to one region endpoint."""
 
     transport: Transport

@@ -7,12 +7,12 @@ nothing.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Final
 
 from google.rpc import code_pb2
+from msgspec import Struct
 
 from gateway.reasons import REASONS, reason_of
 from gateway.upstream import error_body, strict_json
@@ -20,16 +20,14 @@ from gateway.upstream import error_body, strict_json
 CLIENT_ERROR: Final = range(400, 500)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A code's reason name and meaning."""
 
     reason: str
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Codes:
+class Codes(Struct, frozen=True):
     """The table in this package."""
 
     known: Mapping[str, Known]
@@ -54,8 +52,7 @@ def codes() -> Codes:
     return Codes(known, proofs)
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamError:
+class UpstreamError(Struct, frozen=True):
     """The error of one answer.
 
     `code` is empty where the body has none; `wrapper` is the key of the object that holds it, such

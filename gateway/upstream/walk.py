@@ -20,10 +20,11 @@ at the start of the list, and of one where nothing at all has changed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError
 from gateway.upstream.rows import Row
@@ -37,8 +38,7 @@ _ROUNDS: Final = 2
 """How often a list is searched in each way; rows may change while it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where somebody stands in a list: the rows that were shown, and where the last one was, in the
     way (an index of WAYS) that was right then.
     """
@@ -49,8 +49,7 @@ class Place:
     longest: Longest = NO_WINDOW
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """The next rows, each with its cursor; `total` as CBR counts. `ended`: there are no more."""
 
     rows: Sequence[Row]

@@ -1,18 +1,17 @@
 """Windows on a list of CBR: how they are read, and what can be told from their length."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from google.rpc import code_pb2
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.upstream.rows import Row, row_id
 from gateway.upstream.ways import OVERLAP, WAYS, Cursor
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """What CBR answered: all rows, also those that cannot be read.
 
     `total`: the rows of the whole list by its count; None: it did not say.
@@ -29,8 +28,7 @@ Read = Callable[[dict[str, int | str]], Awaitable[Window]]
 """Reads one window; takes `limit` and, where they are needed, `offset` or `marker`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A list of CBR.
 
     `ways`: how many of WAYS it may have. `usual` rows are read at once where nobody says how many,
@@ -43,8 +41,7 @@ class Source:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Longest:
+class Longest(Struct, frozen=True):
     """The longest window that a list has shown, how many rows were asked for there, and how many
     were counted in the whole list.
     """
@@ -61,8 +58,7 @@ class LostError(Exception):
     """The windows do not show what was shown before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A window that was read in some way, with its place and how many rows were asked for.
 
     `reaches_end`: a longer window has been seen for no more rows asked for, so only the end of the

@@ -8,10 +8,11 @@ stream begins: what happens later is told behind it.
 
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.watch.resume import Cursor, ResumeTokens, Told, by_age, by_change
 from gateway.watch.row import Row
@@ -25,8 +26,7 @@ not cut every few events.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """An event that is no task's state.
 
     `digest`: what tokens keep of it; `gone`: the open task of which it is the end.

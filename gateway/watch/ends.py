@@ -7,7 +7,6 @@ nobody polled is caught up by the first poll after that.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -29,8 +28,7 @@ _LATE: Final = 3
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class EndedTask:
+class EndedTask(msgspec.Struct, frozen=True):
     """`task`: as CBR shows it, with the gateway's own fields; where it is `gone`, since CBR does
     not know it any more, as this process has last seen it, or only its id. `caught_up`: it ended
     while no gateway polled.

@@ -5,9 +5,9 @@ have left.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 
 from cbrgateway.v1 import task_pb2, types_pb2
+from msgspec import Struct, field
 
 from gateway.watch.poller import Poller
 from gateway.watch.resume import ResumeTokens
@@ -17,8 +17,7 @@ from gateway.watch.subscription import Subscription
 from gateway.watch.tracker import TaskTracker
 
 
-@dataclass(slots=True)
-class _Followed:
+class _Followed(Struct):
     """A project that is watched.
 
     `subscriptions`: by owner, and how many use each; `of_submissions`: by the submissions that

@@ -3,10 +3,10 @@
 Its order is no promise, and a row may change while pages are read.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 from gateway.upstream.reader import UpstreamReader
@@ -16,8 +16,7 @@ from gateway.watch.row import created_us
 _PAGE: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """Tasks by id, the moment since which they are all, and whether there were too many."""
 
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
@@ -25,8 +24,7 @@ class Listed:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lists:
+class Lists(Struct, frozen=True):
     """`lag_us`: how late CBR may list a task; `most`: more rows are not read."""
 
     reader: UpstreamReader

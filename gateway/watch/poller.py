@@ -18,16 +18,16 @@ A project for which nobody waits is polled slowly, whatever is open in it.
 
 import asyncio
 import contextlib
-import dataclasses
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.clock import Clock, moment
 from gateway.errors import GatewayError
@@ -58,8 +58,7 @@ Observe = Callable[[str, Sequence[task_pb2.Task]], None]
 """Hears of all tasks of a project's list before anybody else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where tasks come from.
 
     `complete` adds the gateway's own fields to a task; `status_of`: the form that errors have in
@@ -357,7 +356,7 @@ class Poller:
             self.listed_at, self.whole = began, whole
         news = self._taken(listing)
         self.read_at = began
-        self._tell(dataclasses.replace(news, readable=self._readable(listing, news, asked, listed)))
+        self._tell(replace(news, readable=self._readable(listing, news, asked, listed)))
 
     def _taken(self, listing: Listing) -> News:
         observed = self.now()

@@ -9,7 +9,6 @@ those of the sum, none of them counts as told: they are told twice.
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final, NamedTuple, TypeAlias
 
@@ -111,8 +110,7 @@ def _digests(joined: bytes) -> frozenset[bytes]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """What a stream has told, for a token.
 
     `ended`: tasks that ended lately, in order. `held`: ids and revisions of open tasks that the

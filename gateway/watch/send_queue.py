@@ -5,8 +5,9 @@ state waits.
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from gateway.watch.row import Row
 
@@ -14,8 +15,7 @@ Token: TypeAlias = str | Callable[[], str]
 """A resume token, or what makes it once it is needed."""
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """One event.
 
     `before`: the token of a stream that has told everything before it; `coalesced`: states of the
@@ -30,8 +30,7 @@ class Pending:
         return self.item if isinstance(self.item, bytes) else self.item.change(self.coalesced)
 
 
-@dataclass(slots=True)
-class StreamCounts:
+class StreamCounts(Struct):
     """Of all streams of the process since it started. `cuts`: by why we ended them."""
 
     sent: int = 0

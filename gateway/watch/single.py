@@ -6,11 +6,11 @@ One that is not answered in good time is read on in the background and holds up 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
 from google.rpc import code_pb2
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 from gateway.upstream.reader import UpstreamReader
@@ -20,8 +20,7 @@ _WITHIN_S: Final = 3.0
 """How long all reads of one poll may keep it."""
 
 
-@dataclass(slots=True)
-class Reads:
+class Reads(Struct):
     """What came of them.
 
     `absent`: ids that CBR does not know. What is in none of the three was not asked for yet, or is

@@ -11,12 +11,12 @@ between the two.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
+from msgspec import Struct
 
 from gateway.clock import moment
 from gateway.errors import GatewayError
@@ -31,8 +31,7 @@ from gateway.watch.table import NEVER
 _Event = task_pb2.WatchTasksResponse
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What one stream was asked for.
 
     `token` and `cursor`: where it goes on; empty and None for a new one. `stream`: what it has in

@@ -6,10 +6,10 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
+from msgspec import Struct
 
 from gateway.clock import moment
 from gateway.errors import GatewayError
@@ -20,8 +20,7 @@ _RETRY_SPREAD_S: Final = 5.0
 _HEARTBEAT_S: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTerms:
+class StreamTerms(Struct, frozen=True):
     """What one stream was asked for.
 
     `event`: the message that it is a stream of. `ends_at`: shortly before the caller's deadline, by

@@ -7,10 +7,10 @@ it holds those that are open and those that somebody asked for by id.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from cbrgateway.v1 import task_pb2
+from msgspec import Struct, field
 
 from gateway.watch.row import Row, revision_of
 
@@ -22,16 +22,14 @@ server that lags behind.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A task in a new state. `before`: its row until then; None for a task that is new."""
 
     row: Row
     before: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Struct, frozen=True):
     """What one poll brought, in the order in which it happened.
 
     `gone`: rows of tasks that were open and are not there any more; `unknown`: ids asked for that
@@ -45,8 +43,7 @@ class News:
     readable: Mapping[str, Row | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What one poll read.
 
     `absent`: ids that CBR denied. `cut`: there was more than can be kept, so that nothing older can

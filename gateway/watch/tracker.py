@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 from cbrgateway.v1 import task_pb2
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.state import SingleKeyValue
@@ -32,8 +33,7 @@ _LOOK_S: Final = 5.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Polled:
+class _Polled(Struct):
     """A project that is polled. `users`: how many want that."""
 
     poller: Poller
@@ -41,8 +41,7 @@ class _Polled:
     users: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Follower:
+class _Follower(Struct, eq=False):
     """`left`: the tasks of which the end is not told yet."""
 
     poller: Poller

@@ -3,8 +3,9 @@ and from when on nobody should wait for it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.reasons import REASONS
@@ -22,8 +23,7 @@ def refuses(failure: GatewayError) -> bool:
     return REASONS[failure.reason].lasting
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """One task.
 
     Moments by the monotonic clock. `given_up`: it was refused, or has failed for too long; asked

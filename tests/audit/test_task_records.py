@@ -1,11 +1,11 @@
 """How the end of work at CBR is recorded, found again, and told to a collector and in the log."""
 
 import asyncio
-import dataclasses
 import json
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from emulator.actions import run_policy
 from emulator.transitions import Mode, Pace
@@ -122,7 +122,7 @@ def test_each_outcome_has_its_status_and_its_severity_also_at_the_collector(
 ):
     log = sink(tmp_path)
     task = Task(uid="t", type="BACKUP", outcome=outcome, code="C.1", policy="nightly")
-    log.append([Entry(dataclasses.replace(ENDED, task=task).body())])
+    log.append([Entry(replace(ENDED, task=task).body())])
     log.close()
     (line,) = [
         each

@@ -1,9 +1,8 @@
 """One wrong trait per rule, each with the exact text that an author gets to read."""
 
-import dataclasses
-
 import pytest
 from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
+from msgspec.structs import replace
 
 from gateway.operations import TRAITS
 from gateway.upstream import trait_rules
@@ -94,19 +93,15 @@ BAD = {
     ),
     f"{CREATE_VAULT}: the trait creates lists by a GetVaultRequest, which no RPC with pages takes": (
         CREATE_VAULT,
-        {
-            "creates": dataclasses.replace(
-                OWN[CREATE_VAULT].creates, listed=vault_pb2.GetVaultRequest
-            )
-        },
+        {"creates": replace(OWN[CREATE_VAULT].creates, listed=vault_pb2.GetVaultRequest)},
     ),
     f"{CREATE_VAULT}: the trait creates has rows of Policy, which ListVaultsResponse does not hold": (
         CREATE_VAULT,
-        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, row=policy_pb2.Policy)},
+        {"creates": replace(OWN[CREATE_VAULT].creates, row=policy_pb2.Policy)},
     ),
     f"{CREATE_VAULT}: the trait creates has the member 'policy', which is not a field of CreateVaultRequest": (
         CREATE_VAULT,
-        {"creates": dataclasses.replace(OWN[CREATE_VAULT].creates, member="policy")},
+        {"creates": replace(OWN[CREATE_VAULT].creates, member="policy")},
     ),
     f"{CREATE_VAULT}: has the trait creates and needs created_id, since what it makes is counted": (
         CREATE_VAULT,
@@ -126,7 +121,7 @@ BAD = {
 def changed(rpc, members):
     """All traits, with other ones for one RPC."""
     own = OWN.get(rpc) or Traits(rpc=rpc)
-    return [*(each for each in TRAITS if each.rpc != rpc), dataclasses.replace(own, **members)]
+    return [*(each for each in TRAITS if each.rpc != rpc), replace(own, **members)]
 
 
 def problems(traits):

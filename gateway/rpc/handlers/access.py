@@ -3,10 +3,10 @@
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cbrgateway.v1 import access_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.guard_settings import GuardSettings
 from gateway.clock import moment
@@ -23,8 +23,7 @@ from gateway.upstream.declaration import Binding
 from gateway.upstream.losses import Guard
 
 
-@dataclass(frozen=True, slots=True)
-class AccessHandlers:
+class AccessHandlers(Struct, frozen=True):
     """The handlers, by RPC."""
 
     catalog: Catalog

@@ -2,10 +2,10 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2
+from msgspec import Struct
 
 from gateway.errors import GatewayError, field_invalid
 from gateway.limits.limits import Level, Scope
@@ -16,8 +16,7 @@ from gateway.tenants import Tenant
 ALL: Final = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Audience:
+class Audience(Struct, frozen=True):
     """`tenant`: one, or None for all."""
 
     tenant: Tenant | None

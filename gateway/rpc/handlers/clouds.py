@@ -3,8 +3,6 @@
 Nothing is asked of CBR.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 from cbrgateway.v1 import feature_pb2, types_pb2
 from google.protobuf.message import Message
@@ -17,8 +15,7 @@ from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 
 
-@dataclass(frozen=True, slots=True)
-class CloudHandlers:
+class CloudHandlers(msgspec.Struct, frozen=True):
     """The handlers. `markers`: the operator wants what is created to be marked."""
 
     catalog: Catalog

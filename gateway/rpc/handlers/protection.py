@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
 from cbrgateway.v1 import protection_pb2, task_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.protection import expiring, lists, summary
 from gateway.protection.fleet import Place
@@ -30,8 +30,7 @@ Unprotected = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionHandlers:
+class ProtectionHandlers(Struct, frozen=True):
     """The handlers."""
 
     reads: ProtectionReads

@@ -1,9 +1,10 @@
 """What all reports share: which projects a call may be about, and the reading of their lists."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.protection.fleet import Fleet, Place, View
@@ -21,8 +22,7 @@ _AT_ONCE: Final = 500
 """Rows in one message of a stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionReads:
+class ProtectionReads(Struct, frozen=True):
     """One per process."""
 
     fleet: Fleet

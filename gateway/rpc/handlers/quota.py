@@ -6,11 +6,11 @@ tenant about the others.
 """
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from cbrgateway.v1 import errors_pb2, quota_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 from pydantic import ValidationError
 
 from gateway.changes.outcome_search import OutcomeSearch
@@ -80,8 +80,7 @@ def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaHandlers:
+class QuotaHandlers(Struct, frozen=True):
     """The handlers, by RPC."""
 
     pricer: Pricer

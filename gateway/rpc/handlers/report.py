@@ -4,12 +4,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cbrgateway.v1 import protection_pb2, task_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.audit.task_evidence import task_records
 from gateway.background import in_background
@@ -37,8 +37,7 @@ Request = protection_pb2.GenerateReportRequest | protection_pb2.StreamReportRequ
 Evidence = tuple[Mapping[str, Sequence[str]], protection_pb2.AuditEvidence]
 
 
-@dataclass(frozen=True, slots=True)
-class ReportHandlers:
+class ReportHandlers(Struct, frozen=True):
     """The handlers. `log`: the directory of the audit log; None where there is none to read.
     `grace_s`: see Period.
     """

@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, field_invalid
@@ -23,8 +24,7 @@ _COUNT_S: Final = 5.0
 """How long an answer waits for what was never counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(Struct, frozen=True):
     """One per process.
 
     `known`: those of a level, in the configuration in force. `scopes`: whose limits projects count

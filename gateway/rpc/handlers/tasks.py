@@ -1,10 +1,10 @@
 """What TaskService answers by itself: the submissions that the gateway keeps."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.submission_records import SubmissionRecords
 from gateway.rpc.call import Call, Handler
@@ -14,8 +14,7 @@ from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.paging import plan_page
 
 
-@dataclass(frozen=True, slots=True)
-class TaskHandlers:
+class TaskHandlers(Struct, frozen=True):
     """The handlers, by RPC."""
 
     submissions: SubmissionRecords

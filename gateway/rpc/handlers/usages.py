@@ -3,10 +3,10 @@
 import asyncio
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import quota_pb2
+from msgspec import Struct
 
 from gateway.clock import Clock, moment
 from gateway.limits.limits import (
@@ -32,8 +32,7 @@ def administers(call: Call) -> bool:
     return call.principal is not None and call.principal.grant.role == "administrator"
 
 
-@dataclass(frozen=True, slots=True)
-class Usages:
+class Usages(Struct, frozen=True):
     """One per process."""
 
     pricer: Pricer

@@ -1,12 +1,12 @@
 """TaskService: following tasks, as a stream and as a long poll."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from gateway.changes.submission_records import SubmissionRecords
 from gateway.errors import GatewayError, field_invalid
@@ -28,8 +28,7 @@ _WAIT_S: Final = 60.0
 _ID: Final = re.compile(IDENTIFIER)
 
 
-@dataclass(frozen=True, slots=True)
-class WatchHandlers:
+class WatchHandlers(Struct, frozen=True):
     """The handlers."""
 
     hub: Hub

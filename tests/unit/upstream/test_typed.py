@@ -1,12 +1,11 @@
 """The fast way to read answers: it comes to what the plan comes to, or leaves it to the plan."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.operations import load_catalog
 from gateway.upstream import strict_json
