@@ -20,7 +20,7 @@ GENESIS: Final = bytes(32)
 """Stands for the MAC before the first line of a writer."""
 MIN_KEY_CHARS: Final = 32
 _T = TypeVar("_T")
-_NOT_PLAIN: Final = re.compile("[\x7f-\U0010ffff]")
+_NOT_PLAIN: Final = re.compile("[^\x00-\x7e]")
 _TAIL: Final = re.compile(rb',"sequence":([0-9]{1,15}),"mac":"([0-9a-f]{64})"\}\}')
 
 
