@@ -8,7 +8,6 @@ limit and no tenant is cut off.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -72,11 +71,11 @@ class LocalShare:
 
     def _slot_share(self, slot: Slot) -> Slot:
         share = max(1, slot.limit // self._replicas) if slot.limit else 0
-        return dataclasses.replace(slot, limit=share)
+        return replace(slot, limit=share)
 
     def _bucket_share(self, bucket: Bucket) -> Bucket:
         burst = min(bucket.burst, max(1, bucket.cost, bucket.burst / self._replicas))
-        return msgspec.structs.replace(
+        return replace(
             bucket,
             rate_per_s=bucket.rate_per_s / self._replicas,
             burst=burst,

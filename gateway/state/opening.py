@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from gateway.background import in_background
 from gateway.clock import Clock

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,16 +28,14 @@ _PAUSE_S: Final = 0.05
 _text: Final = msgspec.msgpack.Decoder(str).decode
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerAddress:
+class OwnerAddress(msgspec.Struct, frozen=True):
     """Where the owner listens, and how many workers ask it."""
 
     socket: Path
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """A question that has no answer yet."""
 
     method: wire.Method

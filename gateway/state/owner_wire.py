@@ -5,15 +5,15 @@ answer, as the types of the method say.
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Struct
 
 from gateway.state.store import Store
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
+class Request(Struct, frozen=True, array_like=True):
     """`method`: `operations.begin`. `given`: its arguments, in order."""
 
     number: int
@@ -21,7 +21,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     given: msgspec.Raw
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
+class Answer(Struct, frozen=True, array_like=True):
     """`kind`: which of the method's types `value` has; or one of those below, of a text."""
 
     number: int
@@ -47,13 +47,12 @@ decoded_request: Final = msgspec.msgpack.Decoder(Request).decode
 decoded_answer: Final = msgspec.msgpack.Decoder(Answer).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """One method of a role. `given`: a struct of its arguments, with their defaults."""
 
     role: str
     name: str
-    given: type[msgspec.Struct]
+    given: type[Struct]
     arguments: Callable[[bytes], Any]
     results: tuple[tuple[Any, Callable[[bytes], Any]], ...]
     """Types that it may answer with, and how each is read."""
@@ -94,7 +93,8 @@ def _method(role: str, name: str, function: Callable[..., Any]) -> Method:
 def _alternatives(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401 - types as values
     """Bytes do not tell one class from another, so each of several is read by itself."""
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
-    return members if sum(map(is_dataclass, members)) > 1 else (hint,)
+    structs = [each for each in members if isinstance(each, type) and issubclass(each, Struct)]
+    return members if len(structs) > 1 else (hint,)
 
 
 def _methods() -> dict[str, Method]:
@@ -107,4 +107,4 @@ def _methods() -> dict[str, Method]:
 
 METHODS: Final[Mapping[str, Method]] = _methods()
 """All that a store can be asked, by name: `operations.begin`."""
-ROLES: Final = tuple(role.name for role in fields(Store))
+ROLES: Final = Store.__struct_fields__

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.state.alone import OwnLimits
@@ -53,8 +54,7 @@ class SharedOwnLimits(OwnLimits):
         self._there.pop(process, None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
+class _Published(Struct, frozen=True):
     position: int
     at: float
     payload: bytes
