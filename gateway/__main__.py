@@ -32,7 +32,8 @@ def _load_less() -> None:
     it is installed, for tracebacks in colour; pydantic looks through all packages for plugins.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    sys.modules["rich"] = None  # type: ignore[assignment] - this is how an import is refused
+    # This is how an import is refused.
+    sys.modules["rich"] = None  # type: ignore[assignment]
     import structlog  # noqa: F401, PLC0415 - see above
 
     del sys.modules["rich"]
