@@ -64,7 +64,7 @@ def _compare(change: Change, answer: Any) -> None:  # noqa: ANN401 - any message
     """Raises ETAG_MISMATCH."""
     ((kind, _),) = etags.objects(answer.DESCRIPTOR)
     clear(answer)
-    (now,) = etags.etags_of([getattr(answer, kind)])
+    ((_, now),) = etags.etags_of(answer)
     if change.request.etag == now:
         return
     name = str(getattr(change.request, f"{kind}_id"))

@@ -565,6 +565,7 @@ def _required(descriptor: Descriptor, how: int) -> tuple[str, ...]:
     return tuple(fd.name for fd in descriptor.fields if required(fd) == how)
 
 
+@cache
 def rows_field(response: Descriptor) -> str:
     """Name of the field that holds the rows of a list's response."""
     return next(fd.name for fd in response.fields if fd.is_repeated and fd.message_type)

@@ -5,7 +5,7 @@ They are weak ones (RFC 9110): two objects with the same one may differ in those
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -34,22 +34,27 @@ order.
 
 def tell(answer: Any) -> None:  # noqa: ANN401 - any message
     """Puts the etag into each object that an answer shows, where its message has one."""
-    for name, many in objects(answer.DESCRIPTOR):
-        if many or answer.HasField(name):
-            rows = getattr(answer, name) if many else (getattr(answer, name),)
-            for row, etag in zip(rows, etags_of(rows), strict=True):
-                row.etag = etag
+    for row, etag in etags_of(answer):
+        row.etag = etag
 
 
-def etags_of(rows: Sequence[Any]) -> list[str]:
-    """Of objects of one kind, as callers see them."""
-    found = []
-    for row in rows:
-        bare = _bare(row.DESCRIPTOR).FromString(row.SerializeToString(deterministic=True))
-        bare.DiscardUnknownFields()
-        digest = hashlib.blake2b(bare.SerializeToString(), digest_size=_BYTES)
-        found.append(f'W/"{digest.hexdigest()}"')
-    return found
+def etags_of(answer: Any) -> Iterator[tuple[Any, str]]:  # noqa: ANN401 - any message
+    """The objects of an answer, as callers see them, and the etag of each."""
+    shown = objects(answer.DESCRIPTOR)
+    if not shown:
+        return
+    bare: Any = _bare(answer.DESCRIPTOR).FromString(answer.SerializeToString(deterministic=True))
+    bare.DiscardUnknownFields()
+    for name, many in shown:
+        if many:
+            pairs = zip(getattr(answer, name), getattr(bare, name), strict=True)
+            yield from [(row, _etag(counted)) for row, counted in pairs]
+        elif answer.HasField(name):
+            yield getattr(answer, name), _etag(getattr(bare, name))
+
+
+def _etag(counted: Message) -> str:
+    return f'W/"{hashlib.blake2b(counted.SerializeToString(), digest_size=_BYTES).hexdigest()}"'
 
 
 @cache
@@ -63,26 +68,30 @@ def objects(answer: Descriptor) -> tuple[tuple[str, bool], ...]:
 
 
 @cache
-def _bare(shown: Descriptor) -> type[Message]:
-    """A message that reads an object's bytes and knows only the fields that count: so the others
-    are left out in C, and not cleared one by one.
+def _bare(answer: Descriptor) -> type[Message]:
+    """A message that reads an answer's bytes and knows only the objects, and of them only the
+    fields that count: so the others are left out in C, and not cleared one by one.
     """
-    file = FileDescriptorProto(name=f"etag/{shown.full_name}", package="etag", syntax="proto2")
-    own = file.message_type.add(name="Object")
-    for fd in shown.fields:
-        if fd.name == FIELD or _is_outside(fd):
-            continue
-        field = _field(own, fd)
-        if fd.message_type is not None and any(map(_is_outside, fd.message_type.fields)):
-            inner = own.nested_type.add(name=f"In_{fd.name}")
-            for each in fd.message_type.fields:
-                if not _is_outside(each):
-                    _field(inner, each)
-            field.type = FieldDescriptorProto.TYPE_MESSAGE
-            field.type_name = f".etag.Object.{inner.name}"
+    file = FileDescriptorProto(name=f"etag/{answer.full_name}", package="etag", syntax="proto2")
+    own = file.message_type.add(name="Answer")
+    for name, _ in objects(answer):
+        fd = answer.fields_by_name[name]
+        _nested(own, fd, _field(own, fd))
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName("etag.Object"))
+    return GetMessageClass(pool.FindMessageTypeByName("etag.Answer"))
+
+
+def _nested(holder: DescriptorProto, fd: FieldDescriptor, field: FieldDescriptorProto) -> None:
+    """Has a field hold a message that knows what counts of that of `fd`."""
+    inner = holder.nested_type.add(name=f"In_{fd.name}")
+    field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, inner.name
+    assert fd.message_type is not None
+    for each in fd.message_type.fields:
+        if each.name != FIELD and not _is_outside(each):
+            made = _field(inner, each)
+            if each.message_type is not None and any(map(_is_outside, each.message_type.fields)):
+                _nested(inner, each, made)
 
 
 def _field(message: DescriptorProto, fd: FieldDescriptor) -> FieldDescriptorProto:

@@ -20,6 +20,7 @@ from gateway.upstream.end_errors import shutting_down
 from gateway.upstream.lookup import Response
 from gateway.upstream.ownership import Ownership
 from gateway.upstream.page_tokens import PageTokens
+from gateway.upstream.request_builder import http_request
 from gateway.upstream.retry import READ_CAP_S, Deadline
 from gateway.upstream.upstream_call import ReadBack, Reply
 from gateway.upstream.values import Json
@@ -56,8 +57,11 @@ class _Calls:
         """
         if self.call.attempts:
             self._before.append(self.call.facts())
-        if extra or not self._first:
+        if not self._first:
             self.call = self._factory.make(self._binding, self._request, self._account, extra)
+        elif extra:
+            members = {**extra, **self._binding.members(self._request)}
+            self.call.request = http_request(self._binding, self._request, self._account, members)
         self._first = False
         self.call.on_bad_row = on_bad_row
         message = await attempts.carry_out(self.call, self._deadline, self._deadline)
