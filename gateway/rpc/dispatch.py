@@ -63,16 +63,14 @@ class Custom(Struct, frozen=True):
     streams: Mapping[str, StreamHandler]
 
 
-@dataclass(frozen=True, slots=True)
-class Rpc:
+class Rpc(Struct, frozen=True):
     """One RPC as every transport calls it."""
 
     binding: Binding
     serve: Serve
 
 
-@dataclass(frozen=True, slots=True)
-class Routes:
+class Routes(Struct, frozen=True):
     """What answers calls, whichever transport brings them. `rpcs`: by path,
     `/cbrgateway.v1.VaultService/GetVault`. `unknown`: any other path below our package.
     """
