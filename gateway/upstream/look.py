@@ -1,9 +1,9 @@
 """What a trait asks CBR for before its change is sent: objects, and whole lists."""
 
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 Observed = TypeVar("Observed", bound=Message)
 Row = TypeVar("Row", bound=Message)
@@ -19,8 +19,7 @@ class Look(Protocol):
         """Every row of a list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """What CBR would say: its code (cbr_codes.toml), and the parameter that it would complain of,
     by the name that the parameter has there.
     """

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from cbrgateway.v1 import errors_pb2, task_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
 from gateway.upstream.account import Account
@@ -155,8 +155,7 @@ class UpstreamReader:
         return account
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectReads:
+class ProjectReads(Struct, frozen=True):
     """The reads of one project, as traits ask for them (look.py). Remembers objects in `shown`."""
 
     reader: UpstreamReader
