@@ -4,9 +4,8 @@ to be outside of it, in the object and one level below.
 They are weak ones (RFC 9110): two objects with the same one may differ in those fields.
 """
 
-import hashlib
-from collections.abc import Iterator
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final
 
 from cbrgateway.v1 import options_pb2
@@ -38,23 +37,23 @@ def tell(answer: Any) -> None:  # noqa: ANN401 - any message
         row.etag = etag
 
 
-def etags_of(answer: Any) -> Iterator[tuple[Any, str]]:  # noqa: ANN401 - any message
+def etags_of(answer: Any) -> list[tuple[Any, str]]:  # noqa: ANN401 - any message
     """The objects of an answer, as callers see them, and the etag of each."""
     shown = objects(answer.DESCRIPTOR)
     if not shown:
-        return
+        return []
     bare: Any = _bare(answer.DESCRIPTOR).FromString(answer.SerializeToString(deterministic=True))
     bare.DiscardUnknownFields()
+    pairs: list[tuple[Any, Message]] = []
     for name, many in shown:
         if many:
-            pairs = zip(getattr(answer, name), getattr(bare, name), strict=True)
-            yield from [(row, _etag(counted)) for row, counted in pairs]
+            pairs += zip(getattr(answer, name), getattr(bare, name), strict=True)
         elif answer.HasField(name):
-            yield getattr(answer, name), _etag(getattr(bare, name))
-
-
-def _etag(counted: Message) -> str:
-    return f'W/"{hashlib.blake2b(counted.SerializeToString(), digest_size=_BYTES).hexdigest()}"'
+            pairs.append((getattr(answer, name), getattr(bare, name)))
+    return [
+        (row, f'W/"{blake2b(counted.SerializeToString(), digest_size=_BYTES).hexdigest()}"')
+        for row, counted in pairs
+    ]
 
 
 @cache
